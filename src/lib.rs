@@ -1,0 +1,16 @@
+//! slm runs small language models for closed work: classification, extraction, routing, tagging, scoring.
+//!
+//! The modules in reading order; a module uses only floors below its own (held by `tests/it/tidy.rs`).
+
+// Floor 0: values. Pure: no input or output, no clock, no async.
+pub mod chat;
+pub mod contract;
+
+// Floor 1: the store (disk) and the engine (llama.cpp), which do not know each other.
+
+// Floor 2: a chat to a reply, typed questions to probabilities.
+pub mod decide;
+
+// Floor 3: evaluation.
+
+// Floor 4: the command line, what it shows, and how failures leave.
