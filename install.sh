@@ -109,7 +109,7 @@ require_known_system() {
     [[ " $ids" == *" debian "* || " $ids" == *" ubuntu "* ]] && has apt-get && return
     die "this script knows Debian and Ubuntu only, not \`${ids% }\`. Elsewhere install cmake, make, a C++" \
         "compiler with the static libstdc++.a and libgomp.a, libclang with its headers, and Rust $(rust_wanted) or newer;" \
-        "then run: cargo install --locked --path '$here'"
+        "then run in '$here': cargo build --release --locked"
 }
 
 # Asked before the minutes of building, not after them.
@@ -263,9 +263,11 @@ install_rust() {
         hash -r
         return
     done
-    say "missing: Rust $(rust_wanted) or newer; installing it with rustup from https://sh.rustup.rs into ${1%/bin}"
+    # What https://sh.rustup.rs gives, from the host that the toolchain comes from anyway: one host less to be let through.
+    local url=https://static.rust-lang.org/rustup/rustup-init.sh
+    say "missing: Rust $(rust_wanted) or newer; installing it into ${1%/bin} with rustup: $url"
     has curl || apt_install curl ca-certificates
-    curl --proto '=https' --tlsv1.2 -fsSL https://sh.rustup.rs | sh -s -- -y -q --profile minimal ||
+    curl --proto '=https' --tlsv1.2 -fsSL "$url" | sh -s -- -y -q --profile minimal ||
         die "rustup could not be installed; see https://rustup.rs, then run this again"
     PATH=$1:$PATH
     say "a new shell has cargo on PATH; for this one: export PATH=\"$1:\$PATH\""
