@@ -5,6 +5,7 @@
 // Floor 0: values. Pure: no input or output, no clock, no async.
 pub mod chat;
 pub mod contract;
+pub mod sampling;
 
 // Floor 1: the store (disk) and the engine (llama.cpp), which do not know each other.
 
