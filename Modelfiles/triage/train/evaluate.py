@@ -1,0 +1,95 @@
+"""Measures weights on hand-written tickets as slm will score them; knows the contract, changes nothing."""
+
+from collections import namedtuple
+
+import jax
+import numpy as np
+
+from contract import FIELDS, record_branch
+from model import hidden_states
+from rows import PADDING, candidate_branches, pack
+
+Figures = namedtuple("Figures", "accuracy low high macro_f1 calibration_error")
+
+
+def token_log_probabilities(weights, shape, batch):
+    """Log-probability of every target token, and whether it is the likeliest one: two arrays as the targets."""
+    tokens, positions, segments, targets = batch
+    hidden = hidden_states(weights, shape, tokens, positions, segments)[:, -targets.shape[1] :]
+    log_p = np.asarray(jax.nn.log_softmax(hidden @ weights["token_embd"].T))
+    known = targets != PADDING
+    picked = np.take_along_axis(log_p, np.where(known, targets, 0)[..., None], axis=-1)[..., 0]
+    return np.where(known, picked, 0), (log_p.argmax(axis=-1) == targets) | ~known
+
+
+def score(weights, shape, writer, tickets):
+    """For each field the probabilities of its values: {field: array (tickets, values)}."""
+    candidates = candidate_branches(writer)
+    branches = [branch for _, _, branch in candidates]
+    n_branch = sum(len(inputs) for inputs, _ in branches)
+    sums = []
+    for ticket in tickets:
+        trunk = writer.trunk(ticket.text)
+        padded = 64 * -(-len(trunk) // 64)
+        log_p, _ = token_log_probabilities(weights, shape, pack([trunk], [branches], padded, n_branch))
+        ends = np.cumsum([len(inputs) for inputs, _ in branches])
+        sums.append([part.sum() for part in np.split(log_p[0], ends[:-1])])
+    sums = np.array(sums)
+    probabilities = {}
+    for field in FIELDS:
+        own = sums[:, [i for i, (name, _, _) in enumerate(candidates) if name == field]]
+        own = np.exp(own - own.max(axis=1, keepdims=True))
+        probabilities[field] = own / own.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def figures(probabilities, expected, values):
+    """Accuracy with its 95 % Wilson interval, macro-F1 and the expected calibration error over ten equal bins."""
+    predicted = probabilities.argmax(axis=1)
+    right = predicted == expected
+    n, accuracy, z = len(right), right.mean(), 1.96
+    middle = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * np.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
+    f1 = []
+    for value in range(len(values)):
+        hits = np.sum((predicted == value) & (expected == value))
+        f1.append(2 * hits / max(1, np.sum(predicted == value) + np.sum(expected == value)))
+    confidence = probabilities.max(axis=1)
+    bins = np.minimum((confidence * 10).astype(int), 9)
+    error = sum(abs(right[bins == b].sum() - confidence[bins == b].sum()) for b in range(10)) / n
+    return Figures(accuracy, middle - reach, middle + reach, np.mean(f1), error)
+
+
+def records_right(weights, shape, writer, tickets):
+    """How many records come out right to the last token under greedy decoding: order_id alone (after the right queue
+    and urgency), and whole."""
+    whole = order_id = 0
+    for ticket in tickets:
+        trunk = writer.trunk(ticket.text)
+        inputs, targets = writer.branch(record_branch(ticket))
+        _, likeliest = token_log_probabilities(
+            weights, shape, pack([trunk], [[(inputs, targets)]], 64 * -(-len(trunk) // 64), 16 * -(-len(inputs) // 16))
+        )
+        prefix, _ = writer.branch(record_branch(ticket).split('"order_id":')[0])
+        whole += likeliest[0].all()
+        order_id += likeliest[0, len(prefix) :].all()
+    return order_id, whole
+
+
+def evaluate(weights, shape, writer, tickets):
+    probabilities = score(weights, shape, writer, tickets)
+    report = {}
+    for field, values in FIELDS.items():
+        expected = np.array([values.index(getattr(ticket, field)) for ticket in tickets])
+        report[field] = figures(probabilities[field], expected, values)
+    return report, records_right(weights, shape, writer, tickets), len(tickets)
+
+
+def print_report(report):
+    fields, (order_id, whole), n = report
+    for field, f in fields.items():
+        print(
+            f"{field}: accuracy {f.accuracy:.3f} [{f.low:.3f}, {f.high:.3f}], macro-F1 {f.macro_f1:.3f}, "
+            f"calibration error {f.calibration_error:.3f}"
+        )
+    print(f"record: order_id right {order_id} of {n}, whole record right {whole} of {n}")
