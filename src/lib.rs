@@ -13,5 +13,6 @@ pub mod sampling;
 pub mod decide;
 
 // Floor 3: evaluation.
+pub mod eval;
 
 // Floor 4: the command line, what it shows, and how failures leave.
