@@ -1,5 +1,6 @@
 //! The rows of a suite, from JSONL or CSV: each readable row, or why it is not; it asks no model.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -92,11 +93,13 @@ impl Wanted<'_> {
         std::iter::once(&self.suite.input).chain(self.suite.expect.iter().map(|e| &e.column))
     }
 
-    fn missing(&self, column: &str, columns: &[String]) -> DataError {
+    fn missing<'n>(&self, column: &str, columns: impl IntoIterator<Item = &'n String>) -> DataError {
         const MOST: usize = 20;
-        let mut shown = list(columns.iter().take(MOST));
-        if columns.len() > MOST {
-            shown = format!("{shown} and {} more", columns.len() - MOST);
+        let mut columns = columns.into_iter();
+        let mut shown = list(columns.by_ref().take(MOST));
+        let more = columns.count();
+        if more > 0 {
+            shown = format!("{shown} and {more} more");
         }
         DataError::MissingColumn { path: self.path.to_owned(), column: column.to_owned(), columns: shown }
     }
@@ -118,15 +121,11 @@ fn jsonl(bytes: &[u8], wanted: &Wanted) -> Result<Vec<Result<Row, BadRow>>, Data
     let records: Vec<(u64, Record)> = lines.take(wanted.limit()).map(|(number, line)| (number, object(line))).collect();
 
     // A name that no record has is a mistake in the suite, not in every row.
-    let mut names: Vec<String> = Vec::new();
-    for name in records.iter().filter_map(|(_, r)| r.as_ref().ok()).flat_map(Map::keys) {
-        if names.len() < 1000 && !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    let absent = |column: &&String| !records.iter().any(|(_, r)| r.as_ref().is_ok_and(|r| r.contains_key(*column)));
-    if let (false, Some(column)) = (names.is_empty(), wanted.columns().find(absent)) {
-        return Err(wanted.missing(column, &names));
+    let objects = || records.iter().filter_map(|(_, record)| record.as_ref().ok());
+    let absent = |column: &&String| !objects().any(|record| record.contains_key(*column));
+    if let (Some(_), Some(column)) = (objects().next(), wanted.columns().find(absent)) {
+        let names: BTreeSet<&String> = objects().flat_map(Map::keys).collect();
+        return Err(wanted.missing(column, names));
     }
     let row = |(line, record): (u64, Record)| {
         let row = record.and_then(|record| json_row(line, record, wanted.suite));
@@ -309,7 +308,11 @@ not json
         }
         let missing = "the data `DATA` has no column `urgency`, which the suite reads; its columns are `text`, `queue`";
         check("d.csv", "text,queue\na,x\n", missing);
-        check("d.jsonl", "{\"text\": 1, \"queue\": \"x\"}\nnonsense\n", missing);
+        check(
+            "d.jsonl",
+            "{\"text\": 1}\n{\"queue\": \"x\"}\nnonsense\n",
+            &missing.replace("`text`, `queue`", "`queue`, `text`"),
+        );
         check("d.csv", "text,queue,urgency,text\na,x,1,b\n", "the data `DATA` has the column `text` twice; rename one");
         check(
             "d.jsonl",
