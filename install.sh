@@ -400,7 +400,7 @@ uninstall() {
     rm -f "$list"
     (cd "$prefix" && rmdir -p --ignore-fail-on-non-empty share/slm 2>/dev/null) || true
     say "removed $removed files from $prefix"
-    local models=${SLM_MODELS:-${XDG_DATA_HOME:-$home/.local/share}/slm}
+    local models=${SLM_MODELS:-${OLLAMA_MODELS:-${XDG_DATA_HOME:-$home/.local/share}/slm/models}}
     [[ ! -d $models ]] || say "your models stay, in $models; to remove them: rm -r $(printf '%q' "$models")"
 }
 
