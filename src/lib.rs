@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod contract;
 pub mod sampling;
+pub mod template;
 
 // Floor 1: the store (disk) and the engine (llama.cpp), which do not know each other.
 

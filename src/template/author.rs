@@ -1,0 +1,339 @@
+//! Twins: private-use characters that stand for a person's, and what a rendering of them tells. It renders nothing.
+
+use serde_json::{Map, Value as Json};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use super::jinja::is_python_space;
+use super::{Place, Prompt, RowSpan, Run};
+use crate::chat::Role;
+
+/// Planes 15 and 16: where twins come from.
+const POOL: [Range<u32>; 2] = [0xF_0000..0xF_FFFE, 0x10_0000..0x10_FFFE];
+
+/// Whose content a character comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// The last user message.
+    Row,
+    /// Another message, or the contract.
+    Other,
+}
+
+/// Which characters of a content become twins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exchange {
+    /// All.
+    Whole,
+    /// All but the white space at both ends.
+    Core,
+    /// As `Core`, but not those that JSON escapes.
+    Escaped,
+    /// As `Core`, but neither white space nor the template's own literals in assistants' contents.
+    Reasoning(Fences),
+    /// As `Reasoning` in all contents, but the literals that hold special tokens only in assistants'.
+    Literals(Fences),
+}
+
+/// Whether literals that hold special tokens are set between fences, characters that no text has: in a rendering with
+/// fences, such a literal from a content stands at a fence, while the template's own does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fences {
+    None,
+    Around,
+}
+
+impl Exchange {
+    /// The same exchange with fences, where it leaves special tokens in contents.
+    pub(super) fn fenced(self) -> Option<Exchange> {
+        match self {
+            Exchange::Reasoning(_) => Some(Exchange::Reasoning(Fences::Around)),
+            Exchange::Literals(_) => Some(Exchange::Literals(Fences::Around)),
+            Exchange::Whole | Exchange::Core | Exchange::Escaped => None,
+        }
+    }
+
+    fn has_fences(self) -> bool {
+        matches!(self, Exchange::Reasoning(Fences::Around) | Exchange::Literals(Fences::Around))
+    }
+}
+
+/// The special tokens that can be forged, by first character, the longest first.
+#[derive(Debug, Default)]
+pub(super) struct Specials {
+    by_first: HashMap<char, Vec<String>>,
+    /// Every character of them.
+    alphabet: HashSet<char>,
+    /// True where a token consists of nothing but characters that JSON escapes.
+    escapes_forge: bool,
+}
+
+impl Specials {
+    pub(super) fn new(control: &[String]) -> Self {
+        let mut specials = Specials::default();
+        let visible = |text: &&String| !text.chars().all(is_python_space);
+        for text in control.iter().filter(visible).collect::<HashSet<_>>() {
+            specials.alphabet.extend(text.chars());
+            specials.escapes_forge |= text.chars().all(|c| is_escaped(c) || is_python_space(c));
+            if let Some(first) = text.chars().next() {
+                specials.by_first.entry(first).or_default().push(text.clone());
+            }
+        }
+        for texts in specials.by_first.values_mut() {
+            texts.sort_unstable_by(|a, b| b.len().cmp(&a.len()).then(a.cmp(b)));
+        }
+        specials
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.by_first.values().flatten().map(String::as_str)
+    }
+
+    /// The byte ranges of special tokens in `text`, in order: the longest token first over the whole text, as
+    /// llama.cpp partitions a text.
+    fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for (at, c) in text.char_indices() {
+            for special in self.by_first.get(&c).into_iter().flatten() {
+                let range = at..at + special.len();
+                if text[at..].starts_with(special.as_str()) {
+                    found.push(range);
+                }
+            }
+        }
+        found.sort_by(|a, b| b.len().cmp(&a.len()).then(a.start.cmp(&b.start)));
+        let mut taken = vec![false; text.len()];
+        found.retain(|range| {
+            let free = taken[range.clone()].iter().all(|&t| !t);
+            if free {
+                taken[range.clone()].fill(true);
+            }
+            free
+        });
+        found.sort_by_key(|range| range.start);
+        found
+    }
+}
+
+/// The twins of one conversation's characters.
+pub(super) struct Twins<'a> {
+    specials: &'a Specials,
+    to: HashMap<(Owner, char), char>,
+    from: HashMap<char, (Owner, char)>,
+    /// A character that occurs nowhere and stands for nothing; none where all are taken.
+    fence: Option<char>,
+    /// Literals that no content can use to write a part of a special token that matters.
+    harmless: Vec<&'a str>,
+    /// Literals that hold special tokens whole; left alone in assistants' contents only.
+    telling: Vec<&'a str>,
+}
+
+impl<'a> Twins<'a> {
+    /// Finds a twin for every character of the contents and the contract; `plain` is the rendering without twins.
+    pub(super) fn new(
+        specials: &'a Specials,
+        literals: &'a [String],
+        plain: &str,
+        contents: &[(&str, Owner)],
+        contract: Option<&Json>,
+    ) -> Self {
+        let contract = contract.map(Json::to_string).unwrap_or_default();
+        let texts = || contents.iter().copied().chain([(contract.as_str(), Owner::Other)]);
+        let taken: HashSet<char> = (texts().flat_map(|(text, _)| text.chars()))
+            .chain(plain.chars())
+            .chain(specials.alphabet.iter().copied())
+            .filter(|&c| u32::from(c) >= POOL[0].start)
+            .collect();
+        let mut pool = POOL.into_iter().flatten().filter_map(char::from_u32).filter(|c| !taken.contains(c));
+        let fence = pool.next();
+        let (mut to, mut from) = (HashMap::new(), HashMap::new());
+        // The characters of special tokens come first: with more distinct characters than twins, others go without.
+        for of_special in [true, false] {
+            for (text, owner) in texts() {
+                for c in text.chars().filter(|c| specials.alphabet.contains(c) == of_special) {
+                    if let std::collections::hash_map::Entry::Vacant(entry) = to.entry((owner, c))
+                        && let Some(twin) = pool.next()
+                    {
+                        entry.insert(twin);
+                        from.insert(twin, (owner, c));
+                    }
+                }
+            }
+        }
+        let used = |literal: &&str| {
+            literal.chars().nth(1).is_some()
+                && !literal.chars().all(is_python_space)
+                && contents.iter().any(|(content, _)| content.contains(literal))
+        };
+        let apart = literals.iter().map(String::as_str).filter(used).filter(|l| !borders_special(l, specials));
+        let (telling, harmless) = apart.partition(|literal| specials.all().any(|special| literal.contains(special)));
+        Twins { specials, to, from, fence, harmless, telling }
+    }
+
+    /// The exchanges worth a try, the most telling first; each counts only if its rendering equals the plain one.
+    pub(super) fn attempts(&self) -> Vec<Exchange> {
+        let mut attempts = vec![Exchange::Whole, Exchange::Core];
+        if !self.specials.escapes_forge {
+            attempts.push(Exchange::Escaped);
+        }
+        if !self.harmless.is_empty() || !self.telling.is_empty() {
+            attempts.extend([Exchange::Reasoning(Fences::None), Exchange::Literals(Fences::None)]);
+        }
+        attempts
+    }
+
+    /// A content in which characters are exchanged.
+    pub(super) fn content(&self, content: &str, owner: Owner, role: Role, how: Exchange) -> String {
+        let core = content.trim_matches(is_python_space);
+        let start = content.len() - content.trim_start_matches(is_python_space).len();
+        let core = if how == Exchange::Whole { 0..content.len() } else { start..start + core.len() };
+        let (harmless, telling): (&[&str], &[&str]) = match (how, role) {
+            (Exchange::Reasoning(_) | Exchange::Literals(_), Role::Assistant) => (&self.harmless, &self.telling),
+            (Exchange::Literals(_), _) => (&self.harmless, &[]),
+            _ => (&[], &[]),
+        };
+        let spaces_stay = match how {
+            Exchange::Literals(_) => true,
+            Exchange::Reasoning(_) => role == Role::Assistant,
+            Exchange::Whole | Exchange::Core | Exchange::Escaped => false,
+        };
+        let told = covered(content, telling);
+        let known = covered(content, harmless);
+        let fence = self.fence.filter(|_| how.has_fences());
+        let mut out = String::with_capacity(content.len());
+        let mut within = false;
+        for (at, c) in content.char_indices() {
+            if told[at] != within {
+                within = told[at];
+                out.extend(fence);
+            }
+            let stays = !core.contains(&at)
+                || told[at]
+                || known[at]
+                || (spaces_stay && is_python_space(c))
+                || (how == Exchange::Escaped && is_escaped(c));
+            out.push(if stays { c } else { self.to.get(&(owner, c)).copied().unwrap_or(c) });
+        }
+        out.extend(fence.filter(|_| within));
+        out
+    }
+
+    /// The contract with the signs of special tokens exchanged in all its texts and names. Letters and digits stay, so
+    /// that a template can still ask for a `type` or a property.
+    pub(super) fn contract(&self, json: &Json) -> Json {
+        let text = |text: &str| -> String { text.chars().map(|c| self.sign(c)).collect() };
+        match json {
+            Json::String(value) => Json::String(text(value)),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.contract(item)).collect()),
+            Json::Object(fields) => {
+                let fields = fields.iter().map(|(name, value)| (text(name), self.contract(value)));
+                Json::Object(fields.collect::<Map<_, _>>())
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn sign(&self, c: char) -> char {
+        let plain = c.is_alphanumeric() || c == '_' || c == '$' || is_escaped(c) || is_python_space(c);
+        if plain || !self.specials.alphabet.contains(&c) {
+            return c;
+        }
+        self.to.get(&(Owner::Other, c)).copied().unwrap_or(c)
+    }
+
+    /// A rendering with every twin translated back.
+    pub(super) fn back(&self, traced: &str) -> String {
+        traced.chars().map(|c| self.from.get(&c).map_or(c, |&(_, original)| original)).collect()
+    }
+
+    /// Splits a rendering of twins at the special tokens that the template wrote; `fenced` is the same rendering with
+    /// fences, where contents still hold special tokens.
+    pub(super) fn prompt(&self, traced: &str, how: Exchange, fenced: Option<&str>) -> Prompt {
+        let mut specials = self.specials.find(traced);
+        if how.fenced().is_some() && !self.telling.is_empty() {
+            let found = fenced.map(|text| (text, self.specials.find(text))).filter(|(text, ranges)| {
+                let texts = |of: &Range<usize>| &text[of.clone()];
+                ranges.iter().map(texts).eq(specials.iter().map(|of| &traced[of.clone()]))
+            });
+            let at_fence = |text: &str, of: &Range<usize>| {
+                text[..of.start].chars().next_back() == self.fence || text[of.end..].chars().next() == self.fence
+            };
+            let mut index = 0;
+            specials.retain(|range| {
+                index += 1;
+                let exposed = self.telling.iter().any(|literal| literal.contains(&traced[range.clone()]));
+                let by_template = match (&found, self.fence) {
+                    (Some((text, ranges)), Some(_)) => !at_fence(text, &ranges[index - 1]),
+                    _ => false,
+                };
+                !exposed || by_template
+            });
+        }
+        let mut prompt = Prompt::default();
+        let mut at = 0;
+        for special in specials {
+            self.push_text(&traced[at..special.start], &mut prompt);
+            prompt.runs.push(Run::Control(traced[special.clone()].to_owned()));
+            at = special.end;
+        }
+        self.push_text(&traced[at..], &mut prompt);
+        prompt
+    }
+
+    fn push_text(&self, traced: &str, prompt: &mut Prompt) {
+        if traced.is_empty() {
+            return;
+        }
+        let run = prompt.runs.len();
+        let mut text = String::with_capacity(traced.len());
+        let mut persons: Vec<Range<usize>> = Vec::new();
+        let mut row: Option<Range<usize>> = None;
+        for c in traced.chars() {
+            let start = text.len();
+            let Some(&(owner, original)) = self.from.get(&c) else {
+                text.push(c);
+                continue;
+            };
+            text.push(original);
+            match persons.last_mut() {
+                Some(last) if last.end == start => last.end = text.len(),
+                _ => persons.push(start..text.len()),
+            }
+            if owner == Owner::Row {
+                row.get_or_insert(start..start).end = text.len();
+            }
+        }
+        if let Some(range) = row {
+            prompt.row_start.get_or_insert(Place { run, offset: range.start });
+            prompt.row = Some(RowSpan { run, range });
+        }
+        prompt.runs.push(Run::Text { text, persons });
+    }
+}
+
+/// For each byte of `text`, whether one of the literals covers it.
+fn covered(text: &str, literals: &[&str]) -> Vec<bool> {
+    let mut covered = vec![false; text.len()];
+    for literal in literals {
+        for (at, found) in text.match_indices(literal) {
+            covered[at..at + found.len()].fill(true);
+        }
+    }
+    covered
+}
+
+/// What JSON writes with a backslash.
+fn is_escaped(c: char) -> bool {
+    c == '"' || c == '\\' || c < ' '
+}
+
+/// True if the text ends as a special token begins or begins as one ends, and could so be joined to one. A text that
+/// holds special tokens whole is no such thing, nor is one from the middle of a token.
+fn borders_special(text: &str, specials: &Specials) -> bool {
+    specials.all().any(|special| {
+        let ends = special.char_indices().map(|(at, c)| at + c.len_utf8()).filter(|&end| end < special.len());
+        let starts = special.char_indices().map(|(at, _)| at).filter(|&start| start > 0);
+        ends.into_iter().any(|end| text.ends_with(&special[..end]))
+            || starts.into_iter().any(|start| text.starts_with(&special[start..]))
+    })
+}
