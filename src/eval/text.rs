@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 use super::label::{harmless, show};
 use super::report::{Accuracy, ConfusionReport, FieldReport, ProbabilityReport, Report};
 
@@ -81,7 +83,7 @@ fn classes(out: &mut String, field: &FieldReport) {
     line(out, format!("\n  {:width$}  precision  recall     F1    rows", "label"));
     for (label, class) in labels.iter().zip(&field.classes) {
         let figures = format!("{:9.3}  {:6.3}  {:5.3}  {:6}", class.precision, class.recall, class.f1, class.support);
-        line(out, format!("  {label:width$}  {figures}"));
+        line(out, format!("  {}  {figures}", pad(label, width)));
     }
     if let Some(macro_f1) = field.macro_f1 {
         line(out, format!("  {:width$}  {:>9}  {:>6}  {macro_f1:5.3}", "macro-F1", "", ""));
@@ -107,7 +109,7 @@ fn confusion(out: &mut String, c: &ConfusionReport) {
     line(out, format!("\n  {:width$}{heads}  {:>last$}", "expected \\ answered", "failed"));
     for (nth, label) in labels.iter().enumerate() {
         let cells: String = c.counts[nth].iter().map(|n| format!(" {:>cell$}", dot(*n))).collect();
-        line(out, format!("  {label:width$}{cells}  {:>last$}", dot(c.failed[nth])));
+        line(out, format!("  {}{cells}  {:>last$}", pad(label, width), dot(c.failed[nth])));
     }
     if c.unreadable > 0 {
         let cells: String = c.labels.iter().map(|_| format!(" {:>cell$}", dot(0))).collect();
@@ -165,14 +167,32 @@ fn dot(n: u64) -> String {
 
 /// The width of a column of these cells and of the heading of a table of labels.
 fn column<'a>(cells: impl Iterator<Item = &'a str>) -> usize {
-    cells.map(|c| c.chars().count()).max().unwrap_or(0).max("expected \\ answered".len())
+    cells.map(|c| c.width()).max().unwrap_or(0).max("expected \\ answered".len())
 }
 
+/// `text` and spaces up to `width` columns; a format's own width counts characters, and some take two columns.
+fn pad(text: &str, width: usize) -> String {
+    text.to_owned() + &" ".repeat(width.saturating_sub(text.width()))
+}
+
+/// `text` in at most `most` columns.
 fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+    if text.width() <= most {
         return text.to_owned();
     }
-    text.chars().take(most - 1).chain(['…']).collect()
+    let n_bytes = fitting(text, most - 1);
+    format!("{}…", &text[..n_bytes])
+}
+
+/// The bytes of the longest beginning of `text` that fits `room` columns.
+fn fitting(text: &str, room: usize) -> usize {
+    let mut used = 0;
+    let too_far = |&(_, c): &(usize, char)| {
+        // The emoji selector widens the character before it; other sequences are never wider than their parts.
+        used += if c == '\u{fe0f}' { 1 } else { c.width().unwrap_or(0) };
+        used > room
+    };
+    text.char_indices().find(too_far).map_or(text.len(), |(at, _)| at)
 }
 
 fn line(out: &mut String, text: String) {
@@ -181,27 +201,23 @@ fn line(out: &mut String, text: String) {
 
 /// `text` in lines of at most [`WIDTH`] columns, broken between words where that is possible; later lines go two deeper.
 fn wrap(out: &mut String, indent: &str, text: &str) {
+    let deeper = format!("{indent}  ");
     let mut current = indent.to_owned();
-    let mut used = indent.len();
-    let mut empty = true;
+    let mut is_empty = true;
     // Split after each space, so that the spaces between two figures are kept.
-    for word in text.split_inclusive(' ') {
-        let mut word: Vec<char> = word.chars().collect();
-        loop {
-            let visible = word.iter().rposition(|c| *c != ' ').map_or(0, |last| last + 1);
-            if used + visible <= WIDTH {
-                break;
+    for mut word in text.split_inclusive(' ') {
+        while current.width() + word.trim_end_matches(' ').width() > WIDTH {
+            if is_empty {
+                // No character is wider than two columns, so that each line takes at least one.
+                let (now, later) = word.split_at(fitting(word, WIDTH - current.width()));
+                current.push_str(now);
+                word = later;
             }
-            let room = if empty { WIDTH - used } else { 0 };
-            current.extend(word.drain(..room));
-            line(out, std::mem::take(&mut current));
-            current = format!("{indent}  ");
-            used = current.len();
-            empty = true;
+            line(out, std::mem::replace(&mut current, deeper.clone()));
+            is_empty = true;
         }
-        used += word.len();
-        empty &= word.is_empty();
-        current.extend(word);
+        current.push_str(word);
+        is_empty &= word.is_empty();
     }
     line(out, current);
 }
@@ -214,6 +230,7 @@ mod tests {
     };
     use proptest::prelude::*;
     use serde_json::json;
+    use unicode_width::UnicodeWidthStr as _;
 
     fn report(labels: &[String], reasons: &[String], count: u64) -> Report {
         let accuracy = Accuracy { correct: count, rows: count, accuracy: Some(1.0), low: Some(0.5), high: Some(1.0) };
@@ -258,6 +275,9 @@ mod tests {
         }
     }
 
+    /// Text of characters that change each other's width.
+    const WIDE: &str = "[a \u{263a}\u{fe0f}\u{fe0e}\u{200d}\u{1f469}\u{1f680}\u{8acb}\u{644}\u{627}\u{338}<]{0,200}";
+
     #[test]
     fn long_text_goes_on_two_columns_deeper() {
         let check = |text: &str, expect: &str| {
@@ -287,15 +307,25 @@ mod tests {
         assert!(text.ends_with(&format!("\nfailed rows\n{}  and 3 more\n", "  line 5  why\n".repeat(20))), "{text}");
     }
 
+    #[test]
+    fn columns_hold_where_characters_take_two() {
+        let labels = ["請求書".to_owned(), "a".to_owned()];
+        let text = report(&labels, &[], 7).to_text();
+        assert!(
+            text.contains("\n   1 請求書            7  7       7\n   2 a                 7  7       7\n"),
+            "{text}"
+        );
+    }
+
     proptest! {
         #[test]
         fn no_line_is_wider_than_a_terminal_or_holds_what_it_obeys(
-            labels in prop::collection::vec(any::<String>(), 0..20),
-            reasons in prop::collection::vec(any::<String>(), 0..4),
+            labels in prop::collection::vec(prop_oneof![any::<String>(), WIDE], 0..20),
+            reasons in prop::collection::vec(prop_oneof![any::<String>(), WIDE], 0..4),
             count in 0_u64..10_000_000,
         ) {
             for line in report(&labels, &reasons, count).to_text().lines() {
-                prop_assert!(line.chars().count() <= WIDTH, "{}", line);
+                prop_assert!(line.width() <= WIDTH, "{}", line);
                 prop_assert!(!line.chars().any(char::is_control), "{}", line);
             }
         }
