@@ -5,6 +5,11 @@
 // Floor 0: values. Pure: no input or output, no clock, no async.
 pub mod chat;
 pub mod contract;
+pub mod digest;
+pub mod manifest;
+pub mod model_ref;
+pub mod modelfile;
+pub mod progress;
 pub mod sampling;
 pub mod template;
 

@@ -1,0 +1,289 @@
+//! What a model consists of, in the registry's and Ollama's own JSON; it knows no files and opens no layer.
+
+use crate::digest::Digest;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::HashSet;
+
+/// The most bytes that a manifest may have; real ones have about a thousand.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+
+/// The media types of manifests, configurations and layers. Those of `ollama` are Ollama's, those of `slm` ours.
+pub mod media_type {
+    pub const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    pub const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    /// A GGUF file.
+    pub const MODEL: &str = "application/vnd.ollama.image.model";
+    /// A LoRA adapter, a GGUF file.
+    pub const ADAPTER: &str = "application/vnd.ollama.image.adapter";
+    /// A vision encoder, a GGUF file.
+    pub const PROJECTOR: &str = "application/vnd.ollama.image.projector";
+    /// A chat template in Go's language, UTF-8.
+    pub const TEMPLATE: &str = "application/vnd.ollama.image.template";
+    /// A system prompt, UTF-8.
+    pub const SYSTEM: &str = "application/vnd.ollama.image.system";
+    /// Sampling and context parameters, a JSON object.
+    pub const PARAMS: &str = "application/vnd.ollama.image.params";
+    /// Example turns, a JSON list of `{role, content}`.
+    pub const MESSAGES: &str = "application/vnd.ollama.image.messages";
+    /// A licence, UTF-8; there may be several.
+    pub const LICENSE: &str = "application/vnd.ollama.image.license";
+    /// What an answer may be: a JSON Schema, or the JSON string `"json"`.
+    pub const FORMAT: &str = "application/vnd.slm.image.format";
+}
+
+/// A model's manifest. Layers of unknown media types, and unknown fields, are kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    pub schema_version: u32,
+    #[serde(default = "manifest_media_type")]
+    pub media_type: String,
+    pub config: Layer,
+    pub layers: Vec<Layer>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// A blob that a manifest names, and what it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Layer {
+    pub media_type: String,
+    pub digest: Digest,
+    /// The blob's size in bytes.
+    pub size: u64,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Layer {
+    #[must_use]
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Layer {
+        Layer { media_type: media_type.to_owned(), digest, size, other: Map::new() }
+    }
+}
+
+impl Manifest {
+    /// A manifest of our own making.
+    #[must_use]
+    pub fn new(config: Layer, layers: Vec<Layer>) -> Manifest {
+        Manifest { schema_version: 2, media_type: manifest_media_type(), config, layers, other: Map::new() }
+    }
+
+    /// A manifest's JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] where it is too large, no JSON of a manifest, of another schema version, or names a layer twice.
+    pub fn parse(json: &[u8]) -> Result<Manifest, ManifestError> {
+        if json.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge { n_bytes: json.len() as u64 });
+        }
+        let manifest: Manifest = serde_json::from_slice(json)?;
+        if manifest.schema_version != 2 {
+            return Err(ManifestError::SchemaVersion(manifest.schema_version));
+        }
+        let mut seen = HashSet::new();
+        let mut total = manifest.config.size;
+        for layer in &manifest.layers {
+            if !seen.insert((&layer.media_type, layer.digest)) {
+                return Err(ManifestError::DuplicateLayer {
+                    media_type: layer.media_type.clone(),
+                    digest: layer.digest,
+                });
+            }
+            total = total.checked_add(layer.size).filter(|&size| size <= i64::MAX as u64).ok_or_else(|| {
+                ManifestError::LayerSize { media_type: layer.media_type.clone(), n_bytes: layer.size }
+            })?;
+        }
+        Ok(manifest)
+    }
+
+    /// The manifest as JSON, ending without a newline.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest has only text keys, numbers and text")
+    }
+
+    /// The first layer of a media type.
+    #[must_use]
+    pub fn layer(&self, media_type: &str) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.media_type == media_type)
+    }
+
+    /// Every layer of a media type, in order.
+    pub fn layers_of<'a>(&'a self, media_type: &'a str) -> impl Iterator<Item = &'a Layer> {
+        self.layers.iter().filter(move |layer| layer.media_type == media_type)
+    }
+
+    /// The bytes of the configuration and of all layers together.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.layers.iter().fold(self.config.size, |total, layer| total.saturating_add(layer.size))
+    }
+
+    /// Every blob that the manifest needs.
+    pub fn digests(&self) -> impl Iterator<Item = Digest> + '_ {
+        std::iter::once(self.config.digest).chain(self.layers.iter().map(|layer| layer.digest))
+    }
+}
+
+/// A model's configuration: what is told of it without opening its weights. The names are Ollama's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    /// `gguf`.
+    #[serde(default)]
+    pub model_format: String,
+    /// The architecture, as in `llama`.
+    #[serde(default)]
+    pub model_family: String,
+    #[serde(default)]
+    pub model_families: Option<Vec<String>>,
+    /// The size, as in `1.2B`.
+    #[serde(default)]
+    pub model_type: String,
+    /// The quantization, as in `Q4_K_M`.
+    #[serde(default)]
+    pub file_type: String,
+    #[serde(default)]
+    pub architecture: String,
+    #[serde(default)]
+    pub os: String,
+    #[serde(default)]
+    pub rootfs: Option<RootFs>,
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The list of layers that Docker's configuration carries.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RootFs {
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    #[serde(default)]
+    pub diff_ids: Option<Vec<Digest>>,
+}
+
+impl ModelConfig {
+    /// A configuration's JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] where it is too large or no JSON of a configuration.
+    pub fn parse(json: &[u8]) -> Result<ModelConfig, ManifestError> {
+        if json.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge { n_bytes: json.len() as u64 });
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a configuration has only text keys, numbers and text")
+    }
+}
+
+/// A manifest or configuration that cannot be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    #[error("it has {n_bytes} bytes, more than {MAX_MANIFEST_BYTES}")]
+    TooLarge { n_bytes: u64 },
+    #[error("its JSON is wrong: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("its schema version is {0}, not 2")]
+    SchemaVersion(u32),
+    #[error("it names the layer `{digest}` of type `{media_type}` twice")]
+    DuplicateLayer { media_type: String, digest: Digest },
+    #[error("its layer of type `{media_type}` has an impossible size of {n_bytes} bytes")]
+    LayerSize { media_type: String, n_bytes: u64 },
+}
+
+fn manifest_media_type() -> String {
+    media_type::MANIFEST.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn layer(media_type: &str, bytes: &[u8]) -> Layer {
+        Layer::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    fn manifest() -> Manifest {
+        Manifest::new(layer(media_type::CONFIG, b"c"), vec![layer(media_type::MODEL, b"m"), layer("x/unknown", b"")])
+    }
+
+    #[test]
+    fn writes_ollamas_json() {
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let manifest = Manifest::new(layer(media_type::CONFIG, b""), vec![layer(media_type::MODEL, b"")]);
+        let expected = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}","digest":"sha256:{hex}","size":0}},"layers":[{{"mediaType":"{}","digest":"sha256:{hex}","size":0}}]}}"#,
+            media_type::MANIFEST,
+            media_type::CONFIG,
+            media_type::MODEL,
+        );
+        assert_eq!(String::from_utf8(manifest.to_json()).unwrap(), expected);
+    }
+
+    #[test]
+    fn keeps_unknown_layers_and_fields() {
+        let mut manifest = manifest();
+        manifest.layers[0].other.insert("from".to_owned(), "/a/b".into());
+        manifest.other.insert("annotations".to_owned(), serde_json::json!({"a": 1}));
+        assert_eq!(Manifest::parse(&manifest.to_json()).unwrap(), manifest);
+        assert_eq!(manifest.total_bytes(), 2);
+        assert_eq!(manifest.digests().count(), 3);
+    }
+
+    #[track_caller]
+    fn refused(edit: impl FnOnce(&mut Value), expected: &str) {
+        let mut value = serde_json::to_value(manifest()).unwrap();
+        edit(&mut value);
+        let error = Manifest::parse(value.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_right() {
+        refused(|m| m["schemaVersion"] = 1.into(), "its schema version is 1, not 2");
+        refused(|m| m["layers"] = Value::Null, "its JSON is wrong: invalid type: null, expected a sequence");
+        refused(|m| m["layers"][1] = Value::Null, "its JSON is wrong: invalid type: null");
+        refused(|m| m["layers"][0]["size"] = (-1).into(), "its JSON is wrong: invalid value: integer `-1`");
+        refused(|m| m["layers"][0]["size"] = u64::MAX.into(), "its layer of type `application/vnd.ollama.image.model`");
+        refused(|m| m["layers"][1] = m["layers"][0].clone(), "it names the layer `sha256:");
+        refused(
+            |m| m["config"]["digest"] = "sha256:../../x".into(),
+            "its JSON is wrong: `sha256:../../x` is no digest",
+        );
+        let error = Manifest::parse(&vec![b' '; 1_048_577]).unwrap_err();
+        assert_eq!(error.to_string(), "it has 1048577 bytes, more than 1048576");
+    }
+
+    #[test]
+    fn reads_a_configuration_that_ollama_wrote() {
+        let json = br#"{"model_format":"gguf","model_family":"llama","model_families":null,"model_type":"1.2B",
+            "file_type":"Q8_0","architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let config = ModelConfig::parse(json).unwrap();
+        assert_eq!(config.model_type, "1.2B");
+        assert_eq!(ModelConfig::parse(&config.to_json()).unwrap(), config);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Manifest::parse(&bytes);
+            let _ = ModelConfig::parse(&bytes);
+        }
+
+        #[test]
+        fn manifests_round_trip(blobs in proptest::collection::hash_map(".{0,20}", 0u64..1 << 40, 0..6)) {
+            let layers = blobs.iter().map(|(text, &size)| Layer::new(text, Digest::of(text.as_bytes()), size));
+            let manifest = Manifest::new(layer(media_type::CONFIG, b"c"), layers.collect());
+            prop_assert_eq!(Manifest::parse(&manifest.to_json()).unwrap(), manifest);
+        }
+    }
+}

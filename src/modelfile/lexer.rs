@@ -1,0 +1,135 @@
+//! A Modelfile's text cut into instructions and unquoted values; it does not know what an instruction means.
+
+use super::{ModelfileError, Reason};
+
+/// One instruction, and where its keyword begins (line and column from 1, in characters).
+pub(super) struct Instruction {
+    pub keyword: Keyword,
+    pub value: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+/// An instruction's keyword, with the word after it where it takes one.
+#[derive(PartialEq)]
+pub(super) enum Keyword {
+    From,
+    Parameter(String),
+    Template,
+    System,
+    Message(String),
+    License,
+    Format,
+    Adapter,
+    Requires,
+}
+
+const KEYWORDS: [&str; 9] =
+    ["FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "MESSAGE", "LICENSE", "FORMAT", "ADAPTER", "REQUIRES"];
+
+/// The instructions of `text`, in order.
+pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelfileError> {
+    // A file from Windows means the same.
+    let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
+    let mut found = Vec::new();
+    let mut next = 0;
+    while let Some(line) = lines.get(next) {
+        let line_number = next + 1;
+        // A byte order mark is no part of the first keyword.
+        let line = if next == 0 { line.trim_start_matches('\u{feff}') } else { line };
+        next += 1;
+        let trimmed = line.trim_start();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        let column = |rest: &str| line.chars().count() - rest.chars().count() + 1;
+        let at = |reason, rest: &str| ModelfileError { line: line_number, column: column(rest), reason };
+        let (word, after) = first_word(trimmed);
+        let name = keyword_name(word).map_err(|reason| at(reason, trimmed))?;
+        let (keyword, value_start) = keyword_with_argument(name, after).map_err(|reason| at(reason, after))?;
+        let (value, n_lines) = unquote(value_start, &lines[next..]).map_err(|reason| at(reason, value_start))?;
+        // What is empty in quotes was meant so; what is empty without them was forgotten.
+        if value.is_empty() && value_start.is_empty() {
+            return Err(at(Reason::NoValue(name), trimmed));
+        }
+        next += n_lines;
+        found.push(Instruction { keyword, value, line: line_number, column: column(trimmed) });
+    }
+    Ok(found)
+}
+
+/// `value` as it is written in a Modelfile, so that it is read back as it is.
+pub(super) fn quoted(value: &str) -> String {
+    let is_bare = !value.is_empty() && value == value.trim() && !value.contains('\n') && !value.starts_with('"');
+    if is_bare { value.to_owned() } else { format!("\"\"\"{value}\"\"\"") }
+}
+
+fn first_word(text: &str) -> (&str, &str) {
+    let (word, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+    // Spaces at a line's end belong to a value whose quotes are still open.
+    (word, rest.trim_start())
+}
+
+fn keyword_name(word: &str) -> Result<&'static str, Reason> {
+    if let Some(name) = KEYWORDS.iter().find(|name| name.eq_ignore_ascii_case(word)) {
+        return Ok(name);
+    }
+    let word: String = word.chars().take(100).collect();
+    let nearest = KEYWORDS
+        .into_iter()
+        .min_by_key(|name| strsim::levenshtein(name, &word.to_ascii_uppercase()))
+        .expect("there are keywords");
+    Err(Reason::Instruction { name: word, nearest })
+}
+
+/// The keyword of that name, and where its value starts.
+fn keyword_with_argument<'a>(name: &'static str, after: &'a str) -> Result<(Keyword, &'a str), Reason> {
+    let (argument, value) = match name {
+        "PARAMETER" | "MESSAGE" => first_word(after),
+        _ => ("", after),
+    };
+    let keyword = match name {
+        "FROM" => Keyword::From,
+        "PARAMETER" => Keyword::Parameter(argument.to_owned()),
+        "TEMPLATE" => Keyword::Template,
+        "SYSTEM" => Keyword::System,
+        "MESSAGE" => Keyword::Message(argument.to_owned()),
+        "LICENSE" => Keyword::License,
+        "FORMAT" => Keyword::Format,
+        "ADAPTER" => Keyword::Adapter,
+        "REQUIRES" => Keyword::Requires,
+        _ => return Err(Reason::NoValue(name)),
+    };
+    Ok((keyword, value))
+}
+
+/// A value, and how many of the `following` lines it took. As in Ollama's parser a quoted value ends at the first line
+/// end where what was read so far ends in the quotes that opened it; quotes before that belong to the value.
+fn unquote(start: &str, following: &[&str]) -> Result<(String, usize), Reason> {
+    let quotes = match start {
+        _ if start.starts_with("\"\"\"") => "\"\"\"",
+        _ if start.starts_with('"') => "\"",
+        _ => return Ok((start.trim_end().to_owned(), 0)),
+    };
+    // The trimmed text ends a value only where the whitespace after the quotes is dropped with it.
+    let closed = |text: &str| {
+        let text = text.trim_end();
+        let inner = text.get(quotes.len()..)?.strip_suffix(quotes)?;
+        Some(inner.to_owned())
+    };
+    if let Some(value) = closed(start) {
+        return Ok((value, 0));
+    }
+    // Only the last line can close the value, so that a long one is looked at once a line.
+    let mut text = start.to_owned();
+    for (n_lines, line) in following.iter().enumerate() {
+        text.push('\n');
+        text.push_str(line);
+        if line.trim_end().ends_with(quotes)
+            && let Some(value) = closed(&text)
+        {
+            return Ok((value, n_lines + 1));
+        }
+    }
+    Err(Reason::Unclosed(quotes))
+}

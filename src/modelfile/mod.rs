@@ -1,0 +1,261 @@
+//! What a person writes to make a model: Ollama's Modelfile with our `FORMAT`; it reads no other file.
+//!
+//! The syntax is that of Ollama's `parser` package, described in `docs/modelfile.mdx` of its repository.
+
+mod lexer;
+mod parameters;
+
+pub use parameters::{ParameterError, Parameters};
+
+use crate::chat::{Message, Role};
+use crate::model_ref::{ModelRef, ModelRefError};
+use lexer::{Instruction, Keyword};
+use serde_json::Value;
+use std::fmt;
+use std::str::FromStr;
+
+/// A Modelfile's instructions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Modelfile {
+    pub from: Source,
+    pub parameters: Parameters,
+    /// A chat template in Go's language.
+    pub template: Option<String>,
+    pub system: Option<String>,
+    /// Example turns before the user's, in order.
+    pub messages: Vec<Message>,
+    pub licenses: Vec<String>,
+    pub format: Option<Format>,
+    /// Paths of LoRA adapters.
+    pub adapters: Vec<String>,
+    /// The version that the model asks for.
+    pub requires: Option<String>,
+}
+
+/// What a model is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A model by its name.
+    Name(ModelRef),
+    /// A GGUF file, absolute or relative to the Modelfile: what begins with `/`, `./`, `../` or `~`, or ends in `.gguf`.
+    Path(String),
+}
+
+/// What an answer may be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// Any JSON.
+    Json,
+    /// A JSON Schema, an object; whether it is one that can be honoured is checked elsewhere.
+    Schema(Value),
+    /// A file that holds a schema, relative to the Modelfile.
+    File(String),
+}
+
+impl Modelfile {
+    /// A Modelfile that only says what it is made from.
+    #[must_use]
+    pub fn new(from: Source) -> Modelfile {
+        Modelfile {
+            from,
+            parameters: Parameters::default(),
+            template: None,
+            system: None,
+            messages: Vec::new(),
+            licenses: Vec::new(),
+            format: None,
+            adapters: Vec::new(),
+            requires: None,
+        }
+    }
+
+    /// A Modelfile's text.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelfileError`] with the line and the column of what is wrong.
+    pub fn parse(text: &str) -> Result<Modelfile, ModelfileError> {
+        let mut from = None;
+        let mut rest = Modelfile::new(Source::Path(String::new()));
+        for instruction in lexer::instructions(text)? {
+            let at = |reason| ModelfileError { line: instruction.line, column: instruction.column, reason };
+            if instruction.keyword == Keyword::From {
+                once(&mut from, instruction.value.parse().map_err(Reason::From).map_err(at)?, "FROM").map_err(at)?;
+            } else {
+                rest.apply(&instruction).map_err(at)?;
+            }
+        }
+        let end = |reason| ModelfileError { line: text.lines().count().max(1), column: 1, reason };
+        Ok(Modelfile { from: from.ok_or_else(|| end(Reason::NoFrom))?, ..rest })
+    }
+
+    fn apply(&mut self, instruction: &Instruction) -> Result<(), Reason> {
+        let value = instruction.value.clone();
+        match &instruction.keyword {
+            // Taken by `parse`, because a Modelfile without one is none.
+            Keyword::From => Ok(()),
+            Keyword::Parameter(name) => self.parameters.set(name, &value).map_err(Reason::Parameter),
+            Keyword::Template => once(&mut self.template, value, "TEMPLATE"),
+            Keyword::System => once(&mut self.system, value, "SYSTEM"),
+            Keyword::Requires => once(&mut self.requires, value, "REQUIRES"),
+            Keyword::Format => once(&mut self.format, value.parse()?, "FORMAT"),
+            Keyword::Message(role) => {
+                self.messages.push(Message::new(message_role(role)?, value));
+                Ok(())
+            }
+            Keyword::License => {
+                self.licenses.push(value);
+                Ok(())
+            }
+            Keyword::Adapter => {
+                self.adapters.push(value);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Parses back to the same Modelfile.
+impl fmt::Display for Modelfile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |keyword: &str, value: &str| writeln!(f, "{keyword} {}", lexer::quoted(value));
+        line("FROM", &self.from.to_string())?;
+        for adapter in &self.adapters {
+            line("ADAPTER", adapter)?;
+        }
+        let optional = [("REQUIRES", &self.requires), ("SYSTEM", &self.system), ("TEMPLATE", &self.template)];
+        for (keyword, value) in optional {
+            value.iter().try_for_each(|value| line(keyword, value))?;
+        }
+        for (name, value) in self.parameters.to_map() {
+            let keyword = format!("PARAMETER {name}");
+            match value {
+                Value::Array(texts) => {
+                    texts.iter().filter_map(Value::as_str).try_for_each(|text| line(&keyword, text))?
+                }
+                value => line(&keyword, &value.to_string())?,
+            }
+        }
+        for message in &self.messages {
+            line(&format!("MESSAGE {}", message.role.as_str()), &message.content)?;
+        }
+        if let Some(format) = &self.format {
+            line("FORMAT", &format.to_string())?;
+        }
+        self.licenses.iter().try_for_each(|license| line("LICENSE", license))
+    }
+}
+
+impl FromStr for Modelfile {
+    type Err = ModelfileError;
+
+    fn from_str(text: &str) -> Result<Modelfile, ModelfileError> {
+        Modelfile::parse(text)
+    }
+}
+
+impl FromStr for Source {
+    type Err = ModelRefError;
+
+    fn from_str(text: &str) -> Result<Source, ModelRefError> {
+        let is_path = text.starts_with(['/', '~'])
+            || text.starts_with("./")
+            || text.starts_with("../")
+            || text.to_ascii_lowercase().ends_with(".gguf");
+        if is_path { Ok(Source::Path(text.to_owned())) } else { text.parse().map(Source::Name) }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Name(name) => name.fmt(f),
+            Source::Path(path) => path.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = Reason;
+
+    fn from_str(text: &str) -> Result<Format, Reason> {
+        if text.eq_ignore_ascii_case("json") {
+            return Ok(Format::Json);
+        }
+        if let Some(path) = text.strip_prefix('@') {
+            return if path.is_empty() { Err(Reason::FormatPath) } else { Ok(Format::File(path.to_owned())) };
+        }
+        match serde_json::from_str(text) {
+            Ok(schema @ Value::Object(_)) => Ok(Format::Schema(schema)),
+            Ok(other) => Err(Reason::FormatKind(other.to_string().chars().take(100).collect())),
+            Err(error) => Err(Reason::FormatJson(error.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Format::Json => f.write_str("json"),
+            Format::Schema(schema) => schema.fmt(f),
+            Format::File(path) => write!(f, "@{path}"),
+        }
+    }
+}
+
+/// A Modelfile that cannot be read, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {reason}")]
+pub struct ModelfileError {
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    pub reason: Reason,
+}
+
+/// What is wrong in a Modelfile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    #[error("there is no instruction `{name}`; the nearest is `{nearest}`")]
+    Instruction { name: String, nearest: &'static str },
+    #[error("{0} has no value; write one on the same line, or `\"\"\"` for several lines")]
+    NoValue(&'static str),
+    #[error("the quotes that open here are never closed; close them with `{0}` at the end of a line")]
+    Unclosed(&'static str),
+    #[error("{0} is given twice; keep one of them")]
+    Twice(&'static str),
+    #[error("FROM names neither a GGUF file (`./model.gguf`) nor a model: {0}")]
+    From(ModelRefError),
+    #[error("there is no FROM; begin with the model to build on, as in `FROM triage` or `FROM ./model.gguf`")]
+    NoFrom,
+    #[error("{0}")]
+    Parameter(ParameterError),
+    #[error("MESSAGE has the role `{0}`, but takes `system`, `user` or `assistant`")]
+    Role(String),
+    #[error("FORMAT is no JSON: {0}; put a schema of several lines between `\"\"\"`, or in a file with `@schema.json`")]
+    FormatJson(String),
+    #[error("FORMAT is `{0}`, but takes a JSON Schema (an object), `json` or `@file`")]
+    FormatKind(String),
+    #[error("FORMAT has no file after the `@`")]
+    FormatPath,
+}
+
+fn once<T>(slot: &mut Option<T>, value: T, keyword: &'static str) -> Result<(), Reason> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Reason::Twice(keyword)),
+    }
+}
+
+fn message_role(role: &str) -> Result<Role, Reason> {
+    match role.to_ascii_lowercase().as_str() {
+        "system" => Ok(Role::System),
+        "user" => Ok(Role::User),
+        "assistant" => Ok(Role::Assistant),
+        _ => Err(Reason::Role(role.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
