@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod contract;
 pub mod digest;
+pub mod gguf;
 pub mod manifest;
 pub mod model_ref;
 pub mod modelfile;

@@ -1,0 +1,50 @@
+//! Why a GGUF file is refused.
+
+/// A file that is no GGUF, or one that could not be loaded safely.
+#[derive(Debug, thiserror::Error)]
+pub enum GgufError {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("it ends at byte {file_len}, in the middle of its header; it was probably not copied or downloaded whole")]
+    Truncated { file_len: u64 },
+    #[error("it begins with `{0}`, not with `GGUF`, so it is no GGUF file")]
+    Magic(String),
+    #[error("it is a big-endian GGUF; convert it with `gguf_convert_endian.py --to little`")]
+    BigEndian,
+    #[error("it is GGUF version {0}, but only 2 and 3 can be read; convert the model again")]
+    Version(u32),
+    #[error("it says that it has {n} {what}, more than {limit}")]
+    TooMany { what: &'static str, n: u64, limit: u64 },
+    #[error("its {what} has {n_bytes} bytes, more than {limit}")]
+    TooLong { what: String, n_bytes: u64, limit: u64 },
+    #[error("its {what} is not UTF-8")]
+    NotUtf8 { what: String },
+    #[error("its {what} is `{value}`, which is empty or holds control characters")]
+    Name { what: &'static str, value: String },
+    #[error("it has the key `{0}` twice")]
+    DuplicateKey(String),
+    #[error("its key `{key}` is of the unknown type {kind}")]
+    ValueType { key: String, kind: u32 },
+    #[error("its key `{0}` holds arrays in an array, which cannot be read")]
+    NestedArray(String),
+    #[error("its key `general.alignment` is {0}, not a power of two")]
+    Alignment(String),
+    #[error("it has the tensor `{0}` twice")]
+    DuplicateTensor(String),
+    #[error("its tensor `{tensor}` {reason}")]
+    Tensor { tensor: String, reason: String },
+    #[error("its sizes add up to more than a file can have")]
+    Overflow,
+    #[error("it has no key `{0}`, which every model needs")]
+    MissingKey(String),
+    #[error("its key `{key}` is {value}, but must be {expected}")]
+    Key { key: String, value: String, expected: String },
+    #[error("its vocabulary {0}")]
+    Vocabulary(String),
+    #[error("its tokenizer is `{0}`; those that can be read are `llama`, `gpt2`, `bert` and `gemma4`")]
+    Tokenizer(String),
+    #[error("it is part of a model split into {0} files; merge them with `llama-gguf-split --merge` first")]
+    Split(u64),
+    #[error("it is of the kind `{0}`, not a language model")]
+    NotAModel(String),
+}
