@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod contract;
 pub mod digest;
+pub mod embedded;
 pub mod gguf;
 pub mod manifest;
 pub mod model_ref;
@@ -15,6 +16,7 @@ pub mod sampling;
 pub mod template;
 
 // Floor 1: the store (disk) and the engine (llama.cpp), which do not know each other.
+pub mod store;
 
 // Floor 2: a chat to a reply, typed questions to probabilities.
 pub mod decide;

@@ -1,0 +1,26 @@
+//! A model inside the binary: its name, its weights and its Modelfile; it knows no store.
+
+use crate::model_ref::ModelRef;
+
+/// A model that lives in the binary's own memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Embedded {
+    name: &'static str,
+    /// A whole GGUF file.
+    pub gguf: &'static [u8],
+    /// The Modelfile's text; what its `FROM` says is `gguf`.
+    pub modelfile: &'static str,
+}
+
+impl Embedded {
+    /// A model of that name, which is one that [`ModelRef`] parses.
+    #[must_use]
+    pub const fn new(name: &'static str, gguf: &'static [u8], modelfile: &'static str) -> Embedded {
+        Embedded { name, gguf, modelfile }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> ModelRef {
+        self.name.parse().expect("an embedded model's name is written in the source and tested")
+    }
+}

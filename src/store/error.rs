@@ -1,0 +1,69 @@
+//! Why the store could not do what was asked, and what to do next.
+
+use crate::gguf::GgufError;
+use crate::manifest::ManifestError;
+use crate::model_ref::ModelRef;
+use crate::modelfile::ModelfileError;
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot {action} `{path}`: {source}")]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "no space left to write `{path}`{}; free some, or choose another disk for the store with `SLM_MODELS`",
+        sizes(*.needed_bytes, *.free_bytes)
+    )]
+    DiskFull { path: PathBuf, needed_bytes: Option<u64>, free_bytes: Option<u64> },
+    #[error("there is no model `{name}`{}", known(existing, nearest))]
+    NotFound { name: ModelRef, existing: Vec<ModelRef>, nearest: Vec<ModelRef> },
+    #[error("the embedded model `{0}` is part of slm and cannot be removed")]
+    RemoveEmbedded(ModelRef),
+    #[error("`{0}` is not a regular file; give the path of a GGUF file")]
+    NotAFile(PathBuf),
+    #[error("`{0}` begins with `~`, which only a shell replaces; write the whole path")]
+    HomePath(String),
+    #[error("`{path}` is not a model that slm can load: {source}")]
+    Gguf { path: PathBuf, source: GgufError },
+    #[error("`{0}` holds a vocabulary without weights, so it cannot answer; give the GGUF file of a whole model")]
+    VocabularyOnly(PathBuf),
+    #[error("`{0}` changed while it was copied; try again when nothing writes to it")]
+    Changed(PathBuf),
+    #[error("the manifest `{path}` is broken: {source}; create or pull the model again")]
+    Manifest { path: PathBuf, source: ManifestError },
+    #[error("the manifest `{path}` {reason}; create or pull the model again")]
+    Layers { path: PathBuf, reason: String },
+    #[error("the blob `{path}` {reason}; create or pull the model again")]
+    Blob { path: PathBuf, reason: String },
+    #[error("the model `{0}` has an adapter, which slm cannot apply yet; adapters come in a later version")]
+    Adapter(String),
+    #[error("the schema `{path}` of FORMAT {reason}")]
+    Schema { path: PathBuf, reason: String },
+    #[error("the embedded model's Modelfile is wrong: {0}")]
+    EmbeddedModelfile(#[from] ModelfileError),
+}
+
+fn sizes(needed_bytes: Option<u64>, free_bytes: Option<u64>) -> String {
+    match (needed_bytes, free_bytes) {
+        (Some(needed), Some(free)) => format!(": {needed} bytes are needed and {free} are free"),
+        (Some(needed), None) => format!(": {needed} bytes are needed"),
+        _ => String::new(),
+    }
+}
+
+fn known(existing: &[ModelRef], nearest: &[ModelRef]) -> String {
+    let quoted = |names: &[ModelRef]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    const MAX_SHOWN: usize = 10;
+    let more = match existing.len() {
+        n if n > MAX_SHOWN => format!(" and {} more, see `slm list`", n - MAX_SHOWN),
+        _ => String::new(),
+    };
+    let shown = &existing[..existing.len().min(MAX_SHOWN)];
+    match (shown.is_empty(), nearest.is_empty()) {
+        (true, _) => "; the store is empty, make one with `slm create NAME -f Modelfile`".to_owned(),
+        (false, true) => format!("; there are {}{more}", quoted(shown)),
+        (false, false) => format!("; did you mean {}? There are {}{more}", quoted(nearest), quoted(shown)),
+    }
+}

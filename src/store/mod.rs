@@ -1,0 +1,71 @@
+//! The models on disk, in Ollama's layout: `manifests/<host>/<namespace>/<model>/<tag>` and `blobs/sha256-<hex>` under
+//! one root. It knows no network and no engine.
+//!
+//! Blobs are written first and a manifest last, each to a temporary file beside its place that is synced and renamed, so
+//! a name always points at complete bytes. Who writes holds the store's lock together with other writers; who removes
+//! blobs or leftovers holds it alone, so that nothing is swept away between a blob and its manifest.
+
+mod blobs;
+mod create;
+mod disk;
+mod error;
+mod list;
+mod model;
+mod remove;
+
+pub use blobs::Imported;
+pub use error::StoreError;
+pub use list::{Broken, Listed, Listing, Origin};
+pub use model::{Model, Weights};
+
+use crate::digest::Digest;
+use crate::embedded::Embedded;
+use crate::model_ref::ModelRef;
+use std::path::{Path, PathBuf};
+
+/// The models under one root folder, and the one inside the binary.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+    embedded: Option<Embedded>,
+}
+
+impl Store {
+    /// The store under `root`, which need not exist yet: the first write makes it.
+    #[must_use]
+    pub fn open(root: PathBuf) -> Store {
+        Store { root, embedded: None }
+    }
+
+    /// The same store with a model of the binary's, found where no stored one has its name.
+    #[must_use]
+    pub fn with_embedded(self, embedded: Embedded) -> Store {
+        Store { embedded: Some(embedded), ..self }
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a blob lies, or would.
+    #[must_use]
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.file_name())
+    }
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    fn manifests(&self) -> PathBuf {
+        self.root.join("manifests")
+    }
+
+    fn manifest_path(&self, name: &ModelRef) -> PathBuf {
+        self.manifests().join(name.relative_path())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! A model read from its manifest: everything but the weights in memory, every small layer's digest verified.
+
+use super::disk::{self, io_error};
+use super::{Store, StoreError, blobs, create};
+use crate::chat::Message;
+use crate::digest::Digest;
+use crate::gguf::Header;
+use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type};
+use crate::model_ref::ModelRef;
+use crate::modelfile::{Format, Modelfile, Parameters, Source};
+use serde_json::Value;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The most bytes of a layer that is read into memory; licences are the longest.
+const MAX_LAYER_BYTES: u64 = 4 << 20;
+
+/// A model and all that a Modelfile said about it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub name: ModelRef,
+    pub manifest: Manifest,
+    /// The digest of the manifest's own bytes: the model's identity.
+    pub digest: Digest,
+    /// When the manifest was written; `None` for the embedded model.
+    pub modified: Option<SystemTime>,
+    pub config: ModelConfig,
+    pub weights: Weights,
+    /// The digest of the weights' bytes, as the manifest gives it.
+    pub weights_digest: Digest,
+    pub parameters: Parameters,
+    pub system: Option<String>,
+    /// A chat template in Go's language, in place of the GGUF's own.
+    pub template: Option<String>,
+    pub messages: Vec<Message>,
+    pub licenses: Vec<String>,
+    pub format: Option<Format>,
+}
+
+/// Where a model's GGUF is.
+#[derive(Debug, Clone)]
+pub enum Weights {
+    Blob(PathBuf),
+    Embedded(&'static [u8]),
+}
+
+impl Weights {
+    /// Reads and checks the header, as must be done before native code sees the weights.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the blob cannot be read or is no model.
+    pub fn header(&self) -> Result<Header, StoreError> {
+        match self {
+            Weights::Blob(path) => {
+                let mut file = File::open(path).map_err(io_error("read", path))?;
+                blobs::model_header(&mut file, path)
+            }
+            Weights::Embedded(bytes) => create::embedded_header(bytes),
+        }
+    }
+}
+
+impl Model {
+    /// The model as a Modelfile that makes it again from its weights.
+    #[must_use]
+    pub fn modelfile(&self) -> Modelfile {
+        let from = match &self.weights {
+            Weights::Blob(path) => Source::Path(path.display().to_string()),
+            Weights::Embedded(_) => Source::Name(self.name.clone()),
+        };
+        Modelfile {
+            parameters: self.parameters.clone(),
+            system: self.system.clone(),
+            template: self.template.clone(),
+            messages: self.messages.clone(),
+            licenses: self.licenses.clone(),
+            format: self.format.clone(),
+            ..Modelfile::new(from)
+        }
+    }
+}
+
+impl Store {
+    /// The model of that name: the stored one, else the binary's own.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] with what there is and what is near; others where the model is there and broken.
+    pub fn resolve(&self, name: &ModelRef) -> Result<Model, StoreError> {
+        let path = self.manifest_path(name);
+        if let Some(json) = disk::read(&path, MAX_MANIFEST_BYTES)? {
+            return self.stored(name, &path, &json);
+        }
+        match self.embedded.filter(|embedded| embedded.name() == *name) {
+            Some(embedded) => create::embedded_model(&embedded),
+            None => Err(self.not_found(name)),
+        }
+    }
+
+    /// The error for a name that nothing has.
+    pub(super) fn not_found(&self, name: &ModelRef) -> StoreError {
+        let existing = self.names();
+        let text = name.to_string();
+        let mut by_distance: Vec<(usize, &ModelRef)> = existing
+            .iter()
+            .map(|known| {
+                let whole = strsim::levenshtein(&known.to_string(), &text);
+                // `llama3.2:1b` is near `llama3.2`, whatever the lengths of their tags.
+                let model = strsim::levenshtein(known.model(), name.model());
+                (whole.min(model), known)
+            })
+            .filter(|(distance, _)| *distance <= 2.max(name.model().len() / 4))
+            .collect();
+        by_distance.sort();
+        let nearest = by_distance.into_iter().take(3).map(|(_, known)| known.clone()).collect();
+        StoreError::NotFound { name: name.clone(), existing, nearest }
+    }
+
+    fn stored(&self, name: &ModelRef, path: &Path, json: &[u8]) -> Result<Model, StoreError> {
+        let manifest = parse_manifest(path, json)?;
+        let weights = weights_of(&manifest, path)?.clone();
+        if manifest.layer(media_type::ADAPTER).is_some() {
+            return Err(StoreError::Adapter(name.to_string()));
+        }
+        let text = |kind: &'static str| self.text_of(&manifest, kind);
+        let value = |kind: &'static str| self.json_of(&manifest, kind);
+        let parameters = match value(media_type::PARAMS)? {
+            None => Parameters::default(),
+            Some((path, value)) => {
+                let map = value.as_object().cloned().ok_or_else(|| broken(&path, "is no JSON object"))?;
+                Parameters::from_map(map).map_err(|error| broken(&path, &format!("has a wrong value: {error}")))?
+            }
+        };
+        let messages = match value(media_type::MESSAGES)? {
+            None => Vec::new(),
+            Some((path, value)) => serde_json::from_value(value)
+                .map_err(|error| broken(&path, &format!("is no list of messages: {error}")))?,
+        };
+        let format = match value(media_type::FORMAT)? {
+            None => None,
+            Some((_, schema @ Value::Object(_))) => Some(Format::Schema(schema)),
+            Some((_, Value::String(text))) if text == "json" => Some(Format::Json),
+            Some((path, _)) => return Err(broken(&path, "is neither a JSON Schema nor `\"json\"`")),
+        };
+        let licenses =
+            manifest.layers_of(media_type::LICENSE).map(|layer| self.text(layer)).collect::<Result<_, _>>()?;
+        Ok(Model {
+            name: name.clone(),
+            digest: Digest::of(json),
+            modified: std::fs::metadata(path).and_then(|manifest| manifest.modified()).ok(),
+            config: self.config_of(&manifest)?,
+            weights: Weights::Blob(self.present(&weights)?),
+            weights_digest: weights.digest,
+            parameters,
+            system: text(media_type::SYSTEM)?,
+            template: text(media_type::TEMPLATE)?,
+            messages,
+            licenses,
+            format,
+            manifest,
+        })
+    }
+
+    pub(super) fn config_of(&self, manifest: &Manifest) -> Result<ModelConfig, StoreError> {
+        let bytes = self.small_layer(&manifest.config)?;
+        ModelConfig::parse(&bytes)
+            .map_err(|error| broken(&self.blob_path(&manifest.config.digest), &format!("is no configuration: {error}")))
+    }
+
+    /// Where a layer's blob is, known to be there in full length.
+    pub(super) fn present(&self, layer: &Layer) -> Result<PathBuf, StoreError> {
+        let path = self.blob_path(&layer.digest);
+        match std::fs::metadata(&path) {
+            Ok(blob) if blob.len() == layer.size => Ok(path),
+            Ok(blob) => {
+                let reason = format!("has {} bytes, not {}", blob.len(), layer.size);
+                Err(broken(&path, &reason))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(broken(&path, "is missing")),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    fn text_of(&self, manifest: &Manifest, kind: &'static str) -> Result<Option<String>, StoreError> {
+        manifest.layer(kind).map(|layer| self.text(layer)).transpose()
+    }
+
+    fn text(&self, layer: &Layer) -> Result<String, StoreError> {
+        let not_utf8 = |_| broken(&self.blob_path(&layer.digest), "is not UTF-8");
+        String::from_utf8(self.small_layer(layer)?).map_err(not_utf8)
+    }
+
+    fn json_of(&self, manifest: &Manifest, kind: &'static str) -> Result<Option<(PathBuf, Value)>, StoreError> {
+        let Some(layer) = manifest.layer(kind) else { return Ok(None) };
+        let path = self.blob_path(&layer.digest);
+        let value = serde_json::from_slice(&self.small_layer(layer)?)
+            .map_err(|error| broken(&path, &format!("is no JSON: {error}")))?;
+        Ok(Some((path, value)))
+    }
+
+    /// The bytes of a layer that is no weights, which are those of its digest.
+    fn small_layer(&self, layer: &Layer) -> Result<Vec<u8>, StoreError> {
+        let path = self.present(layer)?;
+        let bytes = disk::read(&path, MAX_LAYER_BYTES)?.ok_or_else(|| broken(&path, "is missing"))?;
+        if Digest::of(&bytes) != layer.digest {
+            return Err(broken(&path, "has other bytes than its name says"));
+        }
+        Ok(bytes)
+    }
+}
+
+pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, StoreError> {
+    Manifest::parse(json).map_err(|source| StoreError::Manifest { path: path.to_owned(), source })
+}
+
+/// The one layer of weights.
+pub(super) fn weights_of<'a>(manifest: &'a Manifest, path: &Path) -> Result<&'a Layer, StoreError> {
+    let layers: Vec<&Layer> = manifest.layers_of(media_type::MODEL).collect();
+    match layers.as_slice() {
+        [weights] => Ok(weights),
+        layers => {
+            let reason = format!("names {} files of weights; slm runs models of one", layers.len());
+            Err(StoreError::Layers { path: path.to_owned(), reason })
+        }
+    }
+}
+
+fn broken(path: &Path, reason: &str) -> StoreError {
+    StoreError::Blob { path: path.to_owned(), reason: reason.to_owned() }
+}
