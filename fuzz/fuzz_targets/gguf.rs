@@ -1,0 +1,12 @@
+//! Any bytes are a header or an error, and so they are where the file claims to be longer than it is.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use slm_fuzz::gguf::Header;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(header) = Header::read(bytes, bytes.len() as u64) {
+        let _ = (header.size_label(), header.quantization(), header.model_info());
+    }
+    let _ = Header::read(bytes, u64::MAX);
+});

@@ -1,0 +1,14 @@
+//! The pure parsers of slm by their paths, without the engine that its library links.
+
+#[path = "../../src/chat.rs"]
+pub mod chat;
+#[path = "../../src/digest.rs"]
+pub mod digest;
+#[path = "../../src/gguf/mod.rs"]
+pub mod gguf;
+#[path = "../../src/manifest.rs"]
+pub mod manifest;
+#[path = "../../src/model_ref.rs"]
+pub mod model_ref;
+#[path = "../../src/modelfile/mod.rs"]
+pub mod modelfile;
