@@ -27,6 +27,8 @@ pub(super) enum Exchange {
     Whole,
     /// All but the white space at both ends.
     Core,
+    /// As `Core`, but no white space at all.
+    Visible,
     /// As `Core`, but not those that JSON escapes.
     Escaped,
     /// As `Core`, but neither white space nor the template's own literals in assistants' contents.
@@ -49,7 +51,7 @@ impl Exchange {
         match self {
             Exchange::Reasoning(_) => Some(Exchange::Reasoning(Fences::Around)),
             Exchange::Literals(_) => Some(Exchange::Literals(Fences::Around)),
-            Exchange::Whole | Exchange::Core | Exchange::Escaped => None,
+            Exchange::Whole | Exchange::Core | Exchange::Visible | Exchange::Escaped => None,
         }
     }
 
@@ -172,7 +174,7 @@ impl<'a> Twins<'a> {
 
     /// The exchanges worth a try, the most telling first; each counts only if its rendering equals the plain one.
     pub(super) fn attempts(&self) -> Vec<Exchange> {
-        let mut attempts = vec![Exchange::Whole, Exchange::Core];
+        let mut attempts = vec![Exchange::Whole, Exchange::Core, Exchange::Visible];
         if !self.specials.escapes_forge {
             attempts.push(Exchange::Escaped);
         }
@@ -193,7 +195,7 @@ impl<'a> Twins<'a> {
             _ => (&[], &[]),
         };
         let spaces_stay = match how {
-            Exchange::Literals(_) => true,
+            Exchange::Visible | Exchange::Literals(_) => true,
             Exchange::Reasoning(_) => role == Role::Assistant,
             Exchange::Whole | Exchange::Core | Exchange::Escaped => false,
         };

@@ -46,7 +46,9 @@ impl Jinja {
             strip(&python_str(value), chars.as_deref(), Sides::Both).to_owned()
         });
         // To Python a text is a sequence too.
-        env.add_test("iterable", |value: &Value| value.kind() == ValueKind::String || value.try_iter().is_ok());
+        env.add_test("iterable", |value: &Value| {
+            value.kind() == ValueKind::String || (!value.is_none() && value.try_iter().is_ok())
+        });
         env.add_test("sequence", |value: &Value| {
             matches!(value.kind(), ValueKind::String | ValueKind::Seq | ValueKind::Map)
         });

@@ -11,7 +11,7 @@
 //! itself get twins as all others do, and come back unchanged.
 //!
 //! A template can look into contents, and then the renderings differ. More is left as it was then, step by step: the
-//! white space at a content's ends (templates trim), the characters that JSON escapes, and texts that the template
+//! white space at a content's ends (templates trim) and then all of it, the characters that JSON escapes, and texts that the template
 //! itself spells out (`/no_think`), unless they hold special tokens or could be joined to one. Only an assistant's
 //! content, from which reasoning is cut at `</think>`, may keep such a text whole; a third rendering, with fences
 //! around those texts, then tells the template's own from those of the content. Where all of this still gives another

@@ -239,6 +239,10 @@ fn a_template_that_looks_into_contents_still_can() {
     let prompt = render(&rewritten, &[Message::new(Role::Assistant, "a\n</think>\nb")]).unwrap();
     assert_eq!((prompt.text().as_str(), controls(&prompt).len()), ("a\n</think>\nb", 1));
 
+    let lines = parse("{{ messages[0].content.replace('\\r\\n', '\\n').replace('\\n\\n', '\\n') }}<|user|>");
+    let prompt = render(&lines, &user("a\r\n\r\n</s>b")).unwrap();
+    assert_eq!((prompt.text().as_str(), controls(&prompt).len()), ("a\n</s>b<|user|>", 1));
+
     let switch = parse("{{ 'off' if '/no_think' in messages[0].content else 'on' }}<|user|>{{ messages[0].content }}");
     assert_eq!(render(&switch, &user("x /no_think")).unwrap().text(), "off<|user|>x /no_think");
 }
@@ -275,7 +279,7 @@ fn jinja_speaks_as_python_does() {
         ("{{ {'a': [1]} | tojson(indent=2) }}", "{\n  \"a\": [\n    1\n  ]\n}"),
         ("{{ messages[-1]['role'] }}{{ messages[::-1] | length }}{{ 'abc'[:-1] }}", "user1ab"),
         ("{% generation %}x{%- endgeneration %}{{ missing }}{{ missing is defined }}", "xFalse"),
-        ("{{ 'a' is iterable }}{{ 'a' is sequence }}{{ {} is mapping }}{{ 'a' is string }}", "TrueTrueTrueTrue"),
+        ("{{ 'a' is iterable }}{{ 'a' is sequence }}{{ {} is mapping }}{{ none is iterable }}", "TrueTrueTrueFalse"),
         ("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}", "1"),
         ("{{ ' a\\x1c'.strip() }}|{{ 'xay'.strip('xy') }}|{{ 'a.b.c'.rsplit('.', 1) }}", "a|a|['a.b', 'c']"),
         ("{{ 'ab'.removeprefix('a') }}{{ 'a=b=c'.partition('=') }}", "b['a', '=', 'b=c']"),
