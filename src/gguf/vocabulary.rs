@@ -91,7 +91,7 @@ fn check_scores(header: &Header, n_tokens: usize) -> Result<(), GgufError> {
     let scores = list_of(header, KEY, n_tokens)?;
     let mut scores = scores.map(Array::numbers).into_iter().flatten();
     // A score that is not a number has no place in the tokenizer's queue.
-    match scores.find(|score| !score.as_f64().or(score.as_i128().map(|n| n as f64)).is_some_and(|n| !n.is_nan())) {
+    match scores.find(|score| score.as_f64().or(score.as_i128().map(|n| n as f64)).is_none_or(f64::is_nan)) {
         Some(score) => Err(wrong(KEY, &score, "a list of numbers")),
         None => Ok(()),
     }

@@ -17,8 +17,8 @@ pub enum StoreError {
         sizes(*.needed_bytes, *.free_bytes)
     )]
     DiskFull { path: PathBuf, needed_bytes: Option<u64>, free_bytes: Option<u64> },
-    #[error("there is no model `{name}`{}", known(existing, nearest))]
-    NotFound { name: ModelRef, existing: Vec<ModelRef>, nearest: Vec<ModelRef> },
+    #[error("there is no model `{}`{}", .0.name, known(.0))]
+    NotFound(Box<Unknown>),
     #[error("the embedded model `{0}` is part of slm and cannot be removed")]
     RemoveEmbedded(ModelRef),
     #[error("`{0}` is not a regular file; give the path of a GGUF file")]
@@ -45,6 +45,16 @@ pub enum StoreError {
     EmbeddedModelfile(#[from] ModelfileError),
 }
 
+/// A name that no model has, and what there is instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    pub name: ModelRef,
+    /// Every model's name, in order.
+    pub existing: Vec<ModelRef>,
+    /// Those that are spelt alike, the nearest first.
+    pub nearest: Vec<ModelRef>,
+}
+
 fn sizes(needed_bytes: Option<u64>, free_bytes: Option<u64>) -> String {
     match (needed_bytes, free_bytes) {
         (Some(needed), Some(free)) => format!(": {needed} bytes are needed and {free} are free"),
@@ -53,7 +63,7 @@ fn sizes(needed_bytes: Option<u64>, free_bytes: Option<u64>) -> String {
     }
 }
 
-fn known(existing: &[ModelRef], nearest: &[ModelRef]) -> String {
+fn known(Unknown { existing, nearest, .. }: &Unknown) -> String {
     let quoted = |names: &[ModelRef]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     const MAX_SHOWN: usize = 10;
     let more = match existing.len() {

@@ -14,7 +14,7 @@ mod model;
 mod remove;
 
 pub use blobs::Imported;
-pub use error::StoreError;
+pub use error::{StoreError, Unknown};
 pub use list::{Broken, Listed, Listing, Origin};
 pub use model::{Model, Weights};
 

@@ -1,6 +1,7 @@
 //! A model read from its manifest: everything but the weights in memory, every small layer's digest verified.
 
 use super::disk::{self, io_error};
+use super::error::Unknown;
 use super::{Store, StoreError, blobs, create};
 use crate::chat::Message;
 use crate::digest::Digest;
@@ -116,7 +117,7 @@ impl Store {
             .collect();
         by_distance.sort();
         let nearest = by_distance.into_iter().take(3).map(|(_, known)| known.clone()).collect();
-        StoreError::NotFound { name: name.clone(), existing, nearest }
+        StoreError::NotFound(Box::new(Unknown { name: name.clone(), existing, nearest }))
     }
 
     fn stored(&self, name: &ModelRef, path: &Path, json: &[u8]) -> Result<Model, StoreError> {
