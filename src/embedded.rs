@@ -24,3 +24,10 @@ impl Embedded {
         self.name.parse().expect("an embedded model's name is written in the source and tested")
     }
 }
+
+/// `triage`: a support ticket to its queue, urgency and refund, trained by us; see its card in `Modelfiles/triage/`.
+pub const TRIAGE: Embedded = Embedded::new(
+    "triage",
+    include_bytes!("../Modelfiles/triage/triage.gguf"),
+    include_str!("../Modelfiles/triage/Modelfile"),
+);

@@ -16,12 +16,17 @@ pub mod sampling;
 pub mod template;
 
 // Floor 1: the store (disk) and the engine (llama.cpp), which do not know each other.
+pub mod engine;
 pub mod store;
 
 // Floor 2: a chat to a reply, typed questions to probabilities.
 pub mod decide;
+pub mod infer;
 
 // Floor 3: evaluation.
 pub mod eval;
 
 // Floor 4: the command line, what it shows, and how failures leave.
+pub mod cli;
+pub mod failure;
+pub mod ui;

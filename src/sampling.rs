@@ -46,6 +46,8 @@ pub struct Parameters {
     pub use_mmap: Option<bool>,
     /// Threads that compute; 0 chooses.
     pub num_thread: Option<u32>,
+    /// What a stored layer holds beyond these; kept, never used.
+    pub other: Map<String, Value>,
 }
 
 /// Sampling parameters with nothing left open; see [`Parameters`] for the meaning of each.
@@ -190,12 +192,33 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// What was said, under Ollama's names and in Ollama's order; the inverse of [`Parameters::from_json`].
+    /// Reads the `params` layer of a manifest, which may hold names of other programs: they are kept.
+    ///
+    /// # Errors
+    /// A known name with a value of the wrong type or range.
+    pub fn from_layer(layer: Map<String, Value>) -> Result<Self, ParameterError> {
+        let mut parameters = Parameters::default();
+        for (name, value) in layer {
+            if names().any(|known| known == name) {
+                parameters.set_json(&name, &value)?;
+            } else {
+                parameters.other.insert(name, value);
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// What was said, under Ollama's names and in Ollama's order; the inverse of [`Parameters::from_layer`].
+    #[must_use]
+    pub fn to_map(&self) -> Map<String, Value> {
+        let known = names().filter_map(|name| self.get(name).map(|value| (name.to_owned(), value)));
+        known.chain(self.other.clone()).collect()
+    }
+
+    /// [`Parameters::to_map`] as a JSON value.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let object: Map<String, Value> =
-            names().filter_map(|name| self.get(name).map(|value| (name.to_owned(), value))).collect();
-        Value::Object(object)
+        Value::Object(self.to_map())
     }
 
     /// True where nothing was said.
@@ -227,6 +250,7 @@ impl Parameters {
             main_gpu: self.main_gpu.or(under.main_gpu),
             use_mmap: self.use_mmap.or(under.use_mmap),
             num_thread: self.num_thread.or(under.num_thread),
+            other: under.other.into_iter().chain(self.other).collect(),
         }
     }
 

@@ -3,12 +3,10 @@
 //! The syntax is that of Ollama's `parser` package, described in `docs/modelfile.mdx` of its repository.
 
 mod lexer;
-mod parameters;
-
-pub use parameters::{ParameterError, Parameters};
 
 use crate::chat::{Message, Role};
 use crate::model_ref::{ModelRef, ModelRefError};
+use crate::sampling::{ParameterError, Parameters};
 use lexer::{Instruction, Keyword};
 use serde_json::Value;
 use std::fmt;

@@ -32,7 +32,7 @@ REQUIRES 0.1.0
             from: Source::Path("./weights/Small.GGUF".to_owned()),
             parameters: Parameters {
                 temperature: Some(0.0),
-                stop: vec!["<|im_end|>".to_owned(), "two words".to_owned()],
+                stop: Some(vec!["<|im_end|>".to_owned(), "two words".to_owned()]),
                 ..Parameters::default()
             },
             template: Some("{{ .System }} # not a comment".to_owned()),
@@ -115,8 +115,8 @@ prop_compose! {
         path in "\\./[a-z ]{1,5}x",
         name in "[a-z]{1,8}",
         use_path in any::<bool>(),
-        temperature in proptest::option::of(0.0f64..2.0),
-        seed in proptest::option::of(any::<i64>()),
+        temperature in proptest::option::of(0.0f32..2.0),
+        seed in proptest::option::of(any::<u32>().prop_map(i64::from)),
         stop in proptest::collection::vec(value().prop_filter("a stop string has text", |s| !s.is_empty()), 0..3),
         texts in proptest::collection::vec(proptest::option::of(value()), 3),
         messages in proptest::collection::vec((0usize..3, value()), 0..3),
@@ -127,7 +127,7 @@ prop_compose! {
         let from = if use_path { Source::Path(path.clone()) } else { Source::Name(name.parse().expect("a name")) };
         let roles = [Role::System, Role::User, Role::Assistant];
         Modelfile {
-            parameters: Parameters { temperature, seed, stop, ..Parameters::default() },
+            parameters: Parameters { temperature, seed, stop: Some(stop).filter(|stop| !stop.is_empty()), ..Parameters::default() },
             system: texts[0].clone(),
             template: texts[1].clone(),
             requires: texts[2].clone(),

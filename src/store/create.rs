@@ -7,8 +7,9 @@ use crate::embedded::Embedded;
 use crate::gguf::Header;
 use crate::manifest::{Layer, Manifest, ModelConfig, RootFs, media_type};
 use crate::model_ref::ModelRef;
-use crate::modelfile::{Format, Modelfile, Parameters, Source};
+use crate::modelfile::{Format, Modelfile, Source};
 use crate::progress::Progress;
+use crate::sampling::Parameters;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -136,7 +137,7 @@ fn layers_over(base: &Parameters, modelfile: &Modelfile) -> Vec<NewLayer> {
     };
     let parameters = (!modelfile.parameters.is_empty()).then(|| NewLayer {
         media_type: media_type::PARAMS,
-        bytes: go_json(&Value::Object(modelfile.parameters.over(base).to_map())),
+        bytes: go_json(&Value::Object(modelfile.parameters.clone().over(base.clone()).to_map())),
     });
     let messages = (!modelfile.messages.is_empty())
         .then(|| NewLayer { media_type: media_type::MESSAGES, bytes: go_json(&modelfile.messages) });

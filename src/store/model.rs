@@ -8,7 +8,8 @@ use crate::digest::Digest;
 use crate::gguf::Header;
 use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type};
 use crate::model_ref::ModelRef;
-use crate::modelfile::{Format, Modelfile, Parameters, Source};
+use crate::modelfile::{Format, Modelfile, Source};
+use crate::sampling::Parameters;
 use serde_json::Value;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -132,7 +133,7 @@ impl Store {
             None => Parameters::default(),
             Some((path, value)) => {
                 let map = value.as_object().cloned().ok_or_else(|| broken(&path, "is no JSON object"))?;
-                Parameters::from_map(map).map_err(|error| broken(&path, &format!("has a wrong value: {error}")))?
+                Parameters::from_layer(map).map_err(|error| broken(&path, &format!("has a wrong value: {error}")))?
             }
         };
         let messages = match value(media_type::MESSAGES)? {

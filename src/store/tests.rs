@@ -86,7 +86,7 @@ LICENSE two
     assert_eq!(model.messages, [Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")]);
     assert_eq!(model.format, Some(Format::Schema(json!({"enum": ["b", "a"]}))));
     assert_eq!(model.licenses, ["one", "two"]);
-    assert_eq!(model.parameters.stop, ["<end>"]);
+    assert_eq!(model.parameters.stop.as_deref(), Some(&["<end>".to_owned()][..]));
     assert_eq!((model.config.model_family.as_str(), model.config.model_type.as_str()), ("llama", "7K"));
     let Weights::Blob(weights) = &model.weights else { panic!("{:?}", model.weights) };
     assert_eq!(fs::read(weights).unwrap(), tiny_llama().bytes());

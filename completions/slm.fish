@@ -1,0 +1,83 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_slm_global_optspecs
+    string join \n V/version verbose h/help
+end
+
+function __fish_slm_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_slm_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_slm_using_subcommand
+    set -l cmd (__fish_slm_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c slm -n "__fish_slm_needs_command" -s V -l version -d 'Print the version'
+complete -c slm -n "__fish_slm_needs_command" -l verbose -d 'With --version: what this binary was built for, and what it uses here'
+complete -c slm -n "__fish_slm_needs_command" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_needs_command" -f -a "run" -d 'Ask a model: classify, score, or generate text'
+complete -c slm -n "__fish_slm_needs_command" -f -a "list" -d 'List the models'
+complete -c slm -n "__fish_slm_needs_command" -f -a "ls" -d 'List the models'
+complete -c slm -n "__fish_slm_needs_command" -f -a "show" -d 'Show what a model is made of'
+complete -c slm -n "__fish_slm_needs_command" -f -a "create" -d 'Make a model from a Modelfile'
+complete -c slm -n "__fish_slm_needs_command" -f -a "eval" -d 'Measure a model on labelled data'
+complete -c slm -n "__fish_slm_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c slm -n "__fish_slm_needs_command" -f -a "man" -d 'Write the man pages into a folder'
+complete -c slm -n "__fish_slm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c slm -n "__fish_slm_using_subcommand run" -l choices -d 'Choose one of these labels, separated by commas' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l format -d 'A JSON schema, `@FILE` with one, or `none` for open text from a model that has a format of its own' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l system -d 'Instructions that come before the text, in place of the Modelfile\'s' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l jsonl -d 'Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body), write the object back with `answer` added' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l keep-going -d 'Go on behind a row that fails; `--keep-going=false` ends at the first' -r -f -a "true\t''
+false\t''"
+complete -c slm -n "__fish_slm_using_subcommand run" -l truncate -d 'Keep the first N tokens of the text, and say how many were cut' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l temperature -d 'Spread of the choice; 0 always takes the likeliest token' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l seed -d 'Start of the random numbers' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l top-k -d 'Keep the K likeliest tokens' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l top-p -d 'Keep the likeliest tokens that together have this probability' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-predict -d 'Most tokens to generate' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-ctx -d 'Tokens of context' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-thread -d 'Threads that compute' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l stop -d 'A text that ends the answer; may be given several times' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l lines -d 'Each line of standard input is a text of its own'
+complete -c slm -n "__fish_slm_using_subcommand run" -l json -d 'Write JSON: the answer with probabilities, token counts, timings and the evaluation id'
+complete -c slm -n "__fish_slm_using_subcommand run" -l dry-run -d 'Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary'
+complete -c slm -n "__fish_slm_using_subcommand run" -s v -l verbose -d 'Say on standard error what was loaded, and where tokens and time went'
+complete -c slm -n "__fish_slm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c slm -n "__fish_slm_using_subcommand list" -l json -d 'Write JSON'
+complete -c slm -n "__fish_slm_using_subcommand list" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand ls" -l json -d 'Write JSON'
+complete -c slm -n "__fish_slm_using_subcommand ls" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand show" -l modelfile -d 'Print it as a Modelfile'
+complete -c slm -n "__fish_slm_using_subcommand show" -l json -d 'Write JSON'
+complete -c slm -n "__fish_slm_using_subcommand show" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand create" -s f -l file -d 'The Modelfile; `-` reads standard input' -r -F
+complete -c slm -n "__fish_slm_using_subcommand create" -l json -d 'Write JSON'
+complete -c slm -n "__fish_slm_using_subcommand create" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand eval" -l model -d 'Another model than the suite\'s' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l limit -d 'Stop after N rows' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l json -d 'Write JSON'
+complete -c slm -n "__fish_slm_using_subcommand eval" -l rows -d 'With --json: every row\'s answer too'
+complete -c slm -n "__fish_slm_using_subcommand eval" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand man" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "run" -d 'Ask a model: classify, score, or generate text'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "list" -d 'List the models'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "show" -d 'Show what a model is made of'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "create" -d 'Make a model from a Modelfile'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "eval" -d 'Measure a model on labelled data'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "man" -d 'Write the man pages into a folder'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

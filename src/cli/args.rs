@@ -1,0 +1,190 @@
+//! Every argument of every command, with the help that people read.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Small language models for classification, extraction and scoring: answers in their contract, with probabilities.
+#[derive(Debug, Parser)]
+#[command(
+    name = "slm",
+    disable_version_flag = true,
+    arg_required_else_help = true,
+    after_help = "Try it:  slm run triage \"I was charged twice for order 1182\""
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Print the version
+    #[arg(short = 'V', long)]
+    pub version: bool,
+    /// With --version: what this binary was built for, and what it uses here
+    #[arg(long, requires = "version")]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Run(Box<RunArgs>),
+    List(ListArgs),
+    Show(ShowArgs),
+    Create(CreateArgs),
+    Eval(EvalArgs),
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+/// Ask a model: classify, score, or generate text
+///
+/// The prompt comes from the arguments, from standard input, or both (standard input first). With choices or a closed
+/// format (given here or by the model's Modelfile) every allowed answer is scored exactly and has a probability.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slm run triage \"I was charged twice for order 1182\"
+  slm run llama3.2:3b --choices positive,negative,mixed \"Lovely hotel, awful breakfast\"
+  slm run triage --lines < tickets.txt | sort | uniq -c
+  slm run triage --jsonl body < tickets.jsonl > answered.jsonl")]
+pub struct RunArgs {
+    /// A model's name; `slm list` shows what there is
+    pub model: String,
+    /// The text to answer
+    #[arg(trailing_var_arg = false)]
+    pub prompt: Vec<String>,
+    /// Choose one of these labels, separated by commas
+    #[arg(long, value_name = "A,B,C", conflicts_with = "format", allow_hyphen_values = true)]
+    pub choices: Option<String>,
+    /// A JSON schema, `@FILE` with one, or `none` for open text from a model that has a format of its own
+    #[arg(long, value_name = "SCHEMA|@FILE", allow_hyphen_values = true)]
+    pub format: Option<String>,
+    /// Instructions that come before the text, in place of the Modelfile's
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub system: Option<String>,
+    /// Each line of standard input is a text of its own
+    #[arg(long, conflicts_with_all = ["jsonl", "prompt"])]
+    pub lines: bool,
+    /// Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body),
+    /// write the object back with `answer` added
+    #[arg(long, value_name = "FIELD", conflicts_with = "prompt")]
+    pub jsonl: Option<String>,
+    /// Go on behind a row that fails; `--keep-going=false` ends at the first
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
+          action = ArgAction::Set, value_name = "true|false")]
+    pub keep_going: bool,
+    /// Write JSON: the answer with probabilities, token counts, timings and the evaluation id
+    #[arg(long)]
+    pub json: bool,
+    /// Keep the first N tokens of the text, and say how many were cut
+    #[arg(long, value_name = "N")]
+    pub truncate: Option<usize>,
+    /// Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Say on standard error what was loaded, and where tokens and time went
+    #[arg(long, short)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+}
+
+/// Ollama's option names.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Generation")]
+pub struct SamplingArgs {
+    /// Spread of the choice; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
+    pub temperature: Option<String>,
+    /// Start of the random numbers
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<String>,
+    /// Keep the K likeliest tokens
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: Option<String>,
+    /// Keep the likeliest tokens that together have this probability
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<String>,
+    /// Most tokens to generate
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_predict: Option<String>,
+    /// Tokens of context
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_ctx: Option<String>,
+    /// Threads that compute
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_thread: Option<String>,
+    /// A text that ends the answer; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
+}
+
+/// List the models
+#[derive(Debug, Args)]
+#[command(visible_alias = "ls")]
+pub struct ListArgs {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show what a model is made of
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    pub model: String,
+    /// Print it as a Modelfile
+    #[arg(long, conflicts_with = "json")]
+    pub modelfile: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Make a model from a Modelfile
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The new model's name
+    pub name: String,
+    /// The Modelfile; `-` reads standard input
+    #[arg(short, long, value_name = "FILE", default_value = "Modelfile")]
+    pub file: PathBuf,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measure a model on labelled data
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// A suite: YAML with model, data, input, expect
+    pub suite: PathBuf,
+    /// Another model than the suite's
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Stop after N rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// With --json: every row's answer too
+    #[arg(long, requires = "json")]
+    pub rows: bool,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    pub shell: Shell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Write the man pages into a folder
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    pub folder: PathBuf,
+}

@@ -1,0 +1,63 @@
+//! `slm create`: a model from a Modelfile.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::CreateArgs;
+use super::environment::Environment;
+use super::load;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::model_ref::ModelRef;
+use crate::modelfile::{Format, Modelfile};
+use crate::ui::output::Output;
+use crate::ui::progress::Bytes;
+
+/// Makes the model; its name points at the old one until everything is there.
+///
+/// # Errors
+/// The Modelfile, or anything that it names, is missing or wrong.
+pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
+    let name: ModelRef = args.name.parse()?;
+    let (text, folder) = read(&args.file)?;
+    let shown = args.file.display();
+    let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
+    if let Some(Format::Schema(schema)) = &modelfile.format {
+        crate::contract::Contract::from_schema(schema.clone())
+            .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
+    }
+    let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;
+    let is_go = |template: &String| !load::is_jinja(template);
+    if modelfile.template.as_ref().is_some_and(is_go) {
+        eprintln!(
+            "slm: TEMPLATE is in Go's language, which is kept but not rendered yet: the GGUF's own chat template is used"
+        );
+    }
+    let mut output = Output::default();
+    if args.json {
+        output.json(&json!({
+            "name": model.name.to_string(),
+            "digest": model.digest.hex(),
+            "size": model.manifest.total_bytes(),
+        }))?;
+    } else {
+        output.line(&format!("created {} ({})", model.name, model.digest.short()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// The Modelfile's text and the folder that its paths are relative to.
+fn read(file: &Path) -> Result<(String, std::path::PathBuf), Failure> {
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::failed(format!("cannot read the Modelfile `{}`: {error}; name another with -f", file.display()))
+    };
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(|error| cannot(&error))?;
+        return Ok((text, Path::new(".").to_owned()));
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((text, folder.to_owned()))
+}

@@ -1,0 +1,65 @@
+//! What slm takes from its environment: the store's folder and defaults. `SLM_X` wins over `OLLAMA_X`.
+
+use std::path::PathBuf;
+
+use crate::embedded::TRIAGE;
+use crate::failure::Failure;
+use crate::store::Store;
+use crate::template::Date;
+
+/// The environment as it was when slm started.
+#[derive(Debug)]
+pub struct Environment {
+    models: Option<PathBuf>,
+    context_length: Option<String>,
+}
+
+impl Environment {
+    #[must_use]
+    pub fn read() -> Self {
+        let models = variable("MODELS").map(PathBuf::from);
+        let folders = directories::ProjectDirs::from("", "", "slm");
+        let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
+        Environment { models, context_length: variable("CONTEXT_LENGTH") }
+    }
+
+    /// The store of this user.
+    ///
+    /// # Errors
+    /// Nobody said where it is, or it cannot be opened.
+    pub fn store(&self) -> Result<Store, Failure> {
+        let root = self
+            .models
+            .clone()
+            .ok_or_else(|| Failure::failed("there is no home folder to keep models in; set SLM_MODELS to a folder"))?;
+        Ok(Store::open(root).with_embedded(TRIAGE))
+    }
+
+    /// `SLM_CONTEXT_LENGTH`, as text: whoever uses it checks it as `num_ctx`.
+    #[must_use]
+    pub fn context_length(&self) -> Option<&str> {
+        self.context_length.as_deref()
+    }
+}
+
+/// A variable under our name, else under Ollama's; an empty one says nothing.
+fn variable(name: &str) -> Option<String> {
+    let get = |name: String| std::env::var(name).ok().filter(|value| !value.is_empty());
+    get(format!("SLM_{name}")).or_else(|| get(format!("OLLAMA_{name}")))
+}
+
+/// Today in UTC, for templates that print the date.
+#[must_use]
+pub fn today() -> Date {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Date::from_unix_days(i64::try_from(since.as_secs() / 86_400).unwrap_or(0))
+}
+
+/// A time as RFC 3339 in UTC, to the second.
+#[must_use]
+pub fn timestamp(time: std::time::SystemTime) -> String {
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let date = Date::from_unix_days(i64::try_from(since / 86_400).unwrap_or(0)).strftime("%Y-%m-%d");
+    let (hour, minute, second) = (since / 3600 % 24, since / 60 % 60, since % 60);
+    format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
+}

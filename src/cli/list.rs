@@ -1,0 +1,101 @@
+//! `slm list`: every model, the newest first.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::args::ListArgs;
+use super::environment::{Environment, timestamp};
+use crate::failure::{Exit, Outcome};
+use crate::store::{Listed, Origin};
+use crate::ui::output::Output;
+use crate::ui::table::{size, table};
+
+/// Lists the models; a name that cannot be read is reported beside them.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
+    let listing = environment.store()?.list()?;
+    for broken in &listing.broken {
+        eprintln!("slm: `{}` is left out: {}", broken.path.display(), broken.error);
+    }
+    let mut output = Output::default();
+    if args.json {
+        output.json(&json!({ "models": listing.models.iter().map(as_json).collect::<Vec<_>>() }))?;
+        return Ok(Exit::Done);
+    }
+    let now = SystemTime::now();
+    let row = |model: &Listed| {
+        vec![
+            model.name.to_string(),
+            model.digest.short(),
+            size(model.n_bytes),
+            model.config.model_type.clone(),
+            model.config.file_type.clone(),
+            match (model.origin, model.modified) {
+                (Origin::Embedded, _) => "built in".to_owned(),
+                (Origin::Stored, modified) => ago(modified, now),
+            },
+        ]
+    };
+    let rows: Vec<Vec<String>> = listing.models.iter().map(row).collect();
+    output.text(&table(&["NAME", "ID", "SIZE", "PARAMETERS", "QUANTIZATION", "MODIFIED"], &rows))?;
+    Ok(Exit::Done)
+}
+
+/// A model in the words of Ollama's `/api/tags`.
+fn as_json(model: &Listed) -> serde_json::Value {
+    json!({
+        "name": model.name.to_string(),
+        "model": model.name.to_string(),
+        "modified_at": model.modified.map(timestamp),
+        "size": model.n_bytes,
+        "digest": model.digest.hex(),
+        "details": {
+            "format": model.config.model_format,
+            "family": model.config.model_family,
+            "families": model.config.model_families,
+            "parameter_size": model.config.model_type,
+            "quantization_level": model.config.file_type,
+        },
+        "embedded": model.origin == Origin::Embedded,
+    })
+}
+
+fn ago(modified: Option<SystemTime>, now: SystemTime) -> String {
+    let Some(age) = modified.and_then(|modified| now.duration_since(modified).ok()) else {
+        return "just now".to_owned();
+    };
+    let units = [
+        (365 * 86_400, "year"),
+        (30 * 86_400, "month"),
+        (7 * 86_400, "week"),
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ];
+    match units.into_iter().find(|(seconds, _)| age.as_secs() >= *seconds) {
+        Some((seconds, unit)) => {
+            let n = age.as_secs() / seconds;
+            format!("{n} {unit}{} ago", if n == 1 { "" } else { "s" })
+        }
+        None => "just now".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn ages_are_in_the_largest_whole_unit() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let ago = |seconds| ago(Some(now - Duration::from_secs(seconds)), now);
+        assert_eq!(
+            [ago(3), ago(60), ago(7300), ago(86_400 * 15)],
+            ["just now", "1 minute ago", "2 hours ago", "2 weeks ago"]
+        );
+    }
+}

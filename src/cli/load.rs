@@ -1,0 +1,80 @@
+//! From a model's name to a session: the store's model, its Modelfile's settings, and what the command line adds.
+
+use super::environment::Environment;
+use crate::contract::Contract;
+use crate::engine::{Load, Options, Weights};
+use crate::failure::Failure;
+use crate::infer::{Defaults, Session};
+use crate::model_ref::ModelRef;
+use crate::modelfile::Format;
+use crate::sampling::Parameters;
+use crate::store::{self, Model};
+
+/// A stored model as a command wants to use it.
+#[derive(Debug)]
+pub struct Loaded {
+    pub model: Model,
+    pub session: Session,
+}
+
+/// Finds a model by the name that somebody typed.
+///
+/// # Errors
+/// The name is none, or no model has it: the message says what exists and what is near.
+pub fn find(name: &str, environment: &Environment) -> Result<Model, Failure> {
+    let name: ModelRef = name.parse()?;
+    Ok(environment.store()?.resolve(&name)?)
+}
+
+/// The Modelfile's own contract.
+///
+/// # Errors
+/// The stored FORMAT is none that can be kept.
+pub fn own_contract(model: &Model) -> Result<Option<Contract>, Failure> {
+    match &model.format {
+        None => Ok(None),
+        Some(Format::Schema(schema)) => {
+            let named = |error| Failure::usage(format!("the FORMAT of `{}`: {error}", model.name));
+            Contract::from_schema(schema.clone()).map(Some).map_err(named)
+        }
+        Some(Format::Json | Format::File(_)) => Err(Failure::usage(format!(
+            "the FORMAT of `{}` is open JSON, which cannot be answered yet; give --format",
+            model.name
+        ))),
+    }
+}
+
+/// Loads a found model.
+///
+/// # Errors
+/// The engine refuses the weights or the parameters.
+pub fn open(model: Model, said: &Parameters, load: Load, environment: &Environment) -> Result<Loaded, Failure> {
+    let mut fallback = Parameters::default();
+    if let Some(length) = environment.context_length() {
+        fallback.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
+    }
+    let own = &model.parameters;
+    let n_threads = said.num_thread.or(own.num_thread).filter(|&n| n > 0);
+    let n_gpu_layers = said.num_gpu.or(own.num_gpu).and_then(|n| u32::try_from(n).ok());
+    let weights = match &model.weights {
+        store::Weights::Blob(path) => Weights::File(path.clone()),
+        store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
+    };
+    let weights_id = model.weights_digest.to_string();
+    let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
+    let options = Options { weights, weights_id, load, n_ctx, n_threads, n_gpu_layers };
+    let defaults = Defaults {
+        system: model.system.clone(),
+        messages: model.messages.clone(),
+        parameters: own.clone(),
+        template: model.template.clone().filter(|template| is_jinja(template)),
+    };
+    let session = Session::open(options, defaults)?;
+    Ok(Loaded { model, session })
+}
+
+/// Whether a TEMPLATE is a Jinja chat template: Go's language has no `{%`.
+#[must_use]
+pub fn is_jinja(template: &str) -> bool {
+    template.contains("{%")
+}

@@ -1,0 +1,62 @@
+//! The command line: what can be said, and which command does it.
+//!
+//! Environment, clock and home folder are read here and passed down.
+
+mod args;
+mod create;
+mod environment;
+mod eval;
+mod generated;
+mod interrupt;
+mod list;
+mod load;
+mod run;
+mod show;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use args::{Cli, Command};
+use environment::Environment;
+
+use crate::failure::{Exit, Outcome};
+
+/// Parses the process's arguments, runs the command, and says on standard error what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap knows whether this is help (standard output, 0) or a wrong use (standard error, 2). A reader that is
+            // gone is no failure.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("slm: {}", failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let environment = Environment::read();
+    let Some(command) = cli.command else {
+        return version::print(cli.verbose);
+    };
+    match command {
+        Command::Run(args) => run::run(&args, &environment),
+        Command::List(args) => list::run(&args, &environment),
+        Command::Show(args) => show::run(&args, &environment),
+        Command::Create(args) => create::run(&args, &environment),
+        Command::Eval(args) => eval::run(&args, &environment),
+        Command::Completions(args) => generated::completions(&args),
+        Command::Man(args) => generated::man(&args),
+    }
+    .map(|exit| if interrupt::happened() { Exit::Interrupted } else { exit })
+}

@@ -1,0 +1,122 @@
+//! An answer as people read it, as a pipe takes it, and as JSON.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::Run;
+use crate::decide::{Answer, FieldAnswer};
+use crate::engine::{Counts, Timings};
+use crate::infer::Decided;
+use crate::ui::output::harmless;
+use crate::ui::table::bar;
+
+/// Characters of a probability's bar.
+const BAR: usize = 20;
+
+/// One line a field: name, answer, probability and a bar.
+pub fn for_people(answer: &Answer) -> String {
+    let rows: Vec<(String, String, f64)> = answer
+        .fields
+        .iter()
+        .map(|field| (field.name.clone().unwrap_or_default(), harmless(&label(&field.value)), probability(field)))
+        .collect();
+    let width =
+        |of: fn(&(String, String, f64)) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
+    let (names, answers) = (width(|row| &row.0), width(|row| &row.1));
+    let gap = if names > 0 { "  " } else { "" };
+    let line = |(name, answer, p): &(String, String, f64)| {
+        format!("{name:names$}{gap}{answer:answers$}  {:>5.1} %  {}\n", p * 100.0, bar(*p, BAR))
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The bare label, or the object as one line of JSON.
+pub fn bare(answer: &Answer) -> String {
+    match answer.fields.as_slice() {
+        [FieldAnswer { name: None, value, .. }] => label(value),
+        _ => answer.json.to_string(),
+    }
+}
+
+/// Everything that is known about an answer.
+pub fn json(decided: &Decided, run: &Run<'_>) -> Value {
+    let mut object = Map::new();
+    object.insert("model".to_owned(), run.model_name.clone().into());
+    match decided.answer.fields.as_slice() {
+        [field @ FieldAnswer { name: None, .. }] => object.extend(field_json(field)),
+        fields => {
+            object.insert("value".to_owned(), decided.answer.json.clone());
+            let fields = fields.iter().map(|field| (field.name.clone().unwrap_or_default(), field_json(field).into()));
+            object.insert("fields".to_owned(), Value::Object(fields.collect()));
+        }
+    }
+    object.insert("tokens".to_owned(), tokens(&decided.counts, decided.n_tokens_cut));
+    object.insert("timings".to_owned(), timings(&decided.timings, decided.elapsed, run));
+    object.insert("evaluation_id".to_owned(), run.session.engine().info().evaluation_id.clone().into());
+    object.insert("prompt_digest".to_owned(), decided.prompt_digest.clone().into());
+    Value::Object(object)
+}
+
+fn field_json(field: &FieldAnswer) -> Map<String, Value> {
+    let probabilities: Map<String, Value> =
+        field.probabilities.iter().map(|(value, p)| (label(value), json!(p))).collect();
+    Map::from_iter([
+        ("value".to_owned(), field.value.clone()),
+        ("confidence".to_owned(), json!(field.confidence)),
+        ("probabilities".to_owned(), Value::Object(probabilities)),
+        ("label_mass".to_owned(), json!(field.label_mass)),
+    ])
+}
+
+/// Token counts: `evaluated` is what this request cost, `reused` what an earlier one had left.
+pub fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
+    json!({
+        "prompt": counts.prompt,
+        "reused": counts.reused,
+        "evaluated": counts.prompt - counts.reused,
+        "branch": counts.branch,
+        "generated": counts.generated,
+        "truncated": n_tokens_cut,
+    })
+}
+
+/// Times in milliseconds; `load` is the model's, once for all rows.
+pub fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
+    let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+    json!({
+        "load_ms": ms(run.session.engine().info().load_duration),
+        "queued_ms": ms(timings.queued),
+        "prompt_ms": ms(timings.prompt),
+        "generation_ms": ms(timings.generation),
+        "total_ms": ms(elapsed),
+    })
+}
+
+/// Token counts and rates for --verbose.
+pub fn figures(counts: &Counts, timings: &Timings) -> String {
+    let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
+    let evaluated = counts.prompt - counts.reused + counts.branch;
+    let mut text = format!(
+        "prompt         {} tokens, {} of them reused\nevaluated      {evaluated} tokens ({} of candidates) in {:.1} ms, {:.0} tokens/s\n",
+        counts.prompt,
+        counts.reused,
+        counts.branch,
+        timings.prompt.as_secs_f64() * 1e3,
+        rate(evaluated, timings.prompt),
+    );
+    if timings.generation > Duration::ZERO {
+        let (ms, rate) = (timings.generation.as_secs_f64() * 1e3, rate(counts.generated, timings.generation));
+        text += &format!("generated      {} tokens in {ms:.1} ms, {rate:.1} tokens/s\n", counts.generated);
+    }
+    text
+}
+
+/// A value as bare text: a string without its quotes.
+pub fn label(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn probability(field: &FieldAnswer) -> f64 {
+    field.probabilities.iter().find(|(value, _)| *value == field.value).map_or(0.0, |(_, p)| *p)
+}

@@ -1,0 +1,234 @@
+//! `slm run`: one text, or one for each line of standard input.
+
+mod answer;
+mod dry;
+mod records;
+mod rows;
+
+use std::io::{IsTerminal as _, Read as _};
+use std::ops::ControlFlow;
+
+use serde_json::json;
+
+use super::args::{RunArgs, SamplingArgs};
+use super::environment::{Environment, today};
+use super::interrupt;
+use super::load::{self, Loaded};
+use crate::contract::Contract;
+use crate::engine::{Finish, Load};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::infer::{Generated, Session, Task};
+use crate::sampling::Parameters;
+use crate::ui::output::{Output, Reader, harmless};
+
+/// A checked command line with its loaded model.
+struct Run<'a> {
+    args: &'a RunArgs,
+    model_name: String,
+    session: Session,
+    contract: Option<Contract>,
+    task: Task,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Anything that keeps the text, or any of the rows, from its answer.
+pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
+    let parameters = parameters(&args.sampling)?;
+    let asked = asked_contract(args)?;
+    let model = load::find(&args.model, environment)?;
+    let contract = match asked {
+        Asked::Contract(contract) => Some(contract),
+        Asked::Open => None,
+        Asked::Nothing => load::own_contract(&model)?,
+    };
+    let is_rows = args.lines || args.jsonl.is_some();
+    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
+    if contract.is_none() && is_rows && args.dry_run {
+        return Err(Failure::usage("--dry-run shows one prompt; leave --lines and --jsonl away"));
+    }
+
+    let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
+    let Loaded { model, session } = load::open(model, &parameters, load, environment)?;
+    let task = Task { system: args.system.clone(), parameters, truncate: args.truncate, today: Some(today()) };
+    let run = Run { args, model_name: model.name.to_string(), session, contract, task };
+    run.say_what_is_loaded(model.template.as_deref());
+    if args.dry_run {
+        return dry::show(&run, &text);
+    }
+    if is_rows {
+        interrupt::listen();
+        return rows::run(&run);
+    }
+    match &run.contract {
+        Some(contract) => run.decide(contract, &text),
+        None => run.generate(&text),
+    }
+}
+
+enum Asked {
+    Contract(Contract),
+    /// Open text, whatever the model's own format is.
+    Open,
+    Nothing,
+}
+
+fn asked_contract(args: &RunArgs) -> Result<Asked, Failure> {
+    if let Some(list) = &args.choices {
+        return Ok(Asked::Contract(Contract::choices(list)?));
+    }
+    let Some(format) = &args.format else { return Ok(Asked::Nothing) };
+    let schema = match format.trim() {
+        "none" => return Ok(Asked::Open),
+        "json" => {
+            return Err(Failure::usage(
+                "`--format json` asks for open text, and answers are scored from a closed list for now: give a schema \
+                 of `enum`, `boolean` and bounded `integer` fields",
+            ));
+        }
+        format => match format.strip_prefix('@') {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|error| Failure::usage(format!("cannot read the schema `{path}`: {error}")))?,
+            None => format.to_owned(),
+        },
+    };
+    let hint = if format.starts_with(['{', '@']) { "" } else { "; a file with a schema is given as `@FILE`" };
+    Contract::parse(&schema).map(Asked::Contract).map_err(|error| Failure::usage(format!("--format: {error}{hint}")))
+}
+
+fn parameters(args: &SamplingArgs) -> Result<Parameters, Failure> {
+    let mut parameters = Parameters::default();
+    let said = [
+        ("temperature", &args.temperature),
+        ("seed", &args.seed),
+        ("top_k", &args.top_k),
+        ("top_p", &args.top_p),
+        ("num_predict", &args.num_predict),
+        ("num_ctx", &args.num_ctx),
+        ("num_thread", &args.num_thread),
+    ];
+    for (name, value) in said {
+        if let Some(value) = value {
+            parameters.set(name, value)?;
+        }
+    }
+    for stop in &args.stop {
+        parameters.set("stop", stop)?;
+    }
+    Ok(parameters)
+}
+
+/// Standard input first, then the arguments, as Ollama does.
+fn prompt(words: &[String]) -> Result<String, Failure> {
+    let mut parts = Vec::new();
+    if !std::io::stdin().is_terminal() {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Failure::failed(format!("standard input is not UTF-8 at byte {at}; convert it, for example with iconv"))
+        })?;
+        parts.push(text.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    parts.push(words.join(" "));
+    parts.retain(|part| !part.trim().is_empty());
+    if parts.is_empty() {
+        return Err(Failure::usage("there is no text; give it as an argument or on standard input"));
+    }
+    Ok(parts.join("\n"))
+}
+
+impl Run<'_> {
+    fn say_what_is_loaded(&self, template: Option<&str>) {
+        if !self.session.has_template() {
+            eprintln!("slm: `{}` has no chat template; texts are given to it as they are", self.model_name);
+        } else if template.is_some_and(|template| !load::is_jinja(template)) {
+            let why = "its TEMPLATE is in Go's language, which is kept but not rendered yet";
+            eprintln!("slm: `{}` runs with the chat template in its GGUF: {why}", self.model_name);
+        }
+        if !self.args.verbose {
+            return;
+        }
+        let info = self.session.engine().info();
+        let closed = self.contract.is_some();
+        eprintln!("model          {}", self.model_name);
+        eprintln!("parameters     {:.3} million, {:.1} MB", info.n_params as f64 / 1e6, info.size_bytes as f64 / 1e6);
+        eprintln!("context        {} tokens (trained for {})", info.n_ctx, info.n_ctx_train);
+        eprintln!("computes on    {}, {} threads", info.devices.join(", "), info.n_threads);
+        eprintln!("answers are    {}", if closed { "scored" } else { "generated" });
+        eprintln!("evaluation id  {}", info.evaluation_id);
+        eprintln!("loaded in      {:.1} ms", info.load_duration.as_secs_f64() * 1e3);
+    }
+
+    fn decide(&self, contract: &Contract, text: &str) -> Outcome {
+        let decided = self.session.decide(&self.task, contract, text)?;
+        self.say_what_was_cut(decided.n_tokens_cut);
+        let mut output = Output::default();
+        if self.args.json {
+            output.json(&answer::json(&decided, self))?;
+        } else if output.is_terminal() {
+            output.text(&answer::for_people(&decided.answer))?;
+        } else {
+            output.line(&answer::bare(&decided.answer))?;
+        }
+        if self.args.verbose {
+            eprint!("{}", answer::figures(&decided.counts, &decided.timings));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn generate(&self, text: &str) -> Outcome {
+        let mut output = Output::default();
+        let is_terminal = output.is_terminal();
+        let mut whole = String::new();
+        let mut broken = None;
+        let generated = self.session.generate(&self.task, text, |piece| {
+            whole += piece;
+            if self.args.json {
+                return ControlFlow::Continue(());
+            }
+            match output.text(&if is_terminal { harmless(piece) } else { piece.to_owned() }) {
+                Ok(Reader::Listens) => ControlFlow::Continue(()),
+                Ok(Reader::Gone) => ControlFlow::Break(()),
+                Err(failure) => {
+                    broken = Some(failure);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        if let Some(failure) = broken {
+            return Err(failure);
+        }
+        let Some(generated) = generated else { return Ok(Exit::Done) };
+        if self.args.json {
+            output.json(&self.generated_json(&whole, &generated))?;
+        } else if !whole.ends_with('\n') {
+            output.text("\n")?;
+        }
+        self.say_what_was_cut(generated.n_tokens_cut);
+        if self.args.verbose {
+            eprint!("{}", answer::figures(&generated.generation.counts, &generated.generation.timings));
+        }
+        Ok(Exit::Done)
+    }
+
+    fn generated_json(&self, text: &str, generated: &Generated) -> serde_json::Value {
+        let Generated { generation, elapsed, n_tokens_cut } = generated;
+        json!({
+            "model": self.model_name,
+            "response": text,
+            "done_reason": match generation.finish { Finish::Stop => "stop", Finish::Length => "length" },
+            "tokens": answer::tokens(&generation.counts, *n_tokens_cut),
+            "timings": answer::timings(&generation.timings, *elapsed, self),
+        })
+    }
+
+    fn say_what_was_cut(&self, n_tokens: usize) {
+        if n_tokens > 0 && !self.args.json {
+            eprintln!("slm: the text was cut by {n_tokens} tokens");
+        }
+    }
+}

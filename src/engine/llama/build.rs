@@ -1,0 +1,139 @@
+//! What this binary was built for, what this machine has, and the id under which probabilities are comparable.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest as _, Sha256};
+
+/// Constants of the score lane that change results: a change here is another evaluation id.
+const LANE: &str = "f16 kv, unified, batch 512, rows 64, branches 63";
+
+/// How the binary was built.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    pub version: &'static str,
+    /// The llama-cpp-sys-2 package's version; it carries its llama.cpp.
+    pub llama_cpp: &'static str,
+    /// ggml's processor switches, separated by spaces: `AVX AVX2 …`.
+    pub ggml_switches: &'static str,
+    pub rustc: &'static str,
+    pub cxx: &'static str,
+    pub target: &'static str,
+    pub id: &'static str,
+}
+
+/// This binary's build.
+#[must_use]
+pub fn build() -> Build {
+    Build {
+        version: env!("CARGO_PKG_VERSION"),
+        llama_cpp: env!("SLM_LLAMA_CPP"),
+        ggml_switches: env!("SLM_GGML_SWITCHES"),
+        rustc: env!("SLM_RUSTC"),
+        cxx: env!("SLM_CXX"),
+        target: env!("SLM_TARGET"),
+        id: env!("SLM_BUILD_ID"),
+    }
+}
+
+impl Build {
+    /// ggml's switches that this processor does not have; where any is missing, ggml's code must not run.
+    #[must_use]
+    pub fn missing_on_this_processor(&self) -> Vec<&'static str> {
+        let has = processor_features();
+        self.ggml_switches.split_whitespace().filter(|switch| has.get(switch) == Some(&false)).collect()
+    }
+
+    /// ggml's switches that this processor has and the build does not use.
+    #[must_use]
+    pub fn unused_on_this_processor(&self) -> Vec<&'static str> {
+        let built: Vec<&str> = self.ggml_switches.split_whitespace().collect();
+        processor_features()
+            .into_iter()
+            .filter(|(name, has)| *has && !built.contains(name))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+/// Says in a sentence why ggml's code cannot run here, if so.
+pub fn check_processor() -> Result<(), String> {
+    let missing = build().missing_on_this_processor();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "this binary was built for processors with {}, which this one lacks; build it here with `./install.sh`",
+        missing.join(", ")
+    ))
+}
+
+/// For every ggml switch whether this processor has what it turns on.
+#[cfg(target_arch = "x86_64")]
+fn processor_features() -> BTreeMap<&'static str, bool> {
+    use std::arch::is_x86_feature_detected as has;
+    let avx512 = has!("avx512f") && has!("avx512cd") && has!("avx512vl") && has!("avx512dq") && has!("avx512bw");
+    BTreeMap::from([
+        ("SSE42", has!("sse4.2")),
+        ("AVX", has!("avx")),
+        ("AVX2", has!("avx2")),
+        ("BMI2", has!("bmi2")),
+        ("FMA", has!("fma")),
+        ("F16C", has!("f16c")),
+        ("AVX_VNNI", has!("avxvnni")),
+        ("AVX512", avx512),
+        ("AVX512_VBMI", avx512 && has!("avx512vbmi")),
+        ("AVX512_VNNI", avx512 && has!("avx512vnni")),
+        ("AVX512_BF16", avx512 && has!("avx512bf16")),
+    ])
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn processor_features() -> BTreeMap<&'static str, bool> {
+    BTreeMap::new()
+}
+
+/// The processor's type: vendor, family, model and stepping, without its frequency or number.
+#[must_use]
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field = |name: &str| {
+        let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name));
+        line.and_then(|line| line.split(':').nth(1)).map(|value| value.trim().to_owned())
+    };
+    let parts = ["vendor_id", "model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part"];
+    let known: Vec<String> = parts.into_iter().filter_map(field).collect();
+    if known.is_empty() { std::env::consts::ARCH.to_owned() } else { known.join(" ") }
+}
+
+/// The id under which probabilities are equal to the last bit: build, processor type, threads, backend and weights.
+pub fn evaluation_id(weights_id: &str, n_threads: u32, n_gpu_layers: Option<u32>, devices: &[String]) -> String {
+    let build = build();
+    let gpu_layers = n_gpu_layers.map_or("all".to_owned(), |n| n.to_string());
+    let threads = n_threads.to_string();
+    let devices = devices.join(", ");
+    let mut hash = Sha256::new();
+    for part in [build.id, &processor(), &threads, &gpu_layers, &devices, weights_id, LANE] {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_names_everything_that_changes_bits() {
+        let id = |weights, threads, layers| evaluation_id(weights, threads, layers, &[]);
+        assert_eq!(id("a", 2, None), id("a", 2, None));
+        for other in [id("b", 2, None), id("a", 1, None), id("a", 2, Some(0))] {
+            assert_ne!(other, id("a", 2, None));
+        }
+    }
+
+    #[test]
+    fn this_machine_can_run_what_was_built() {
+        assert_eq!(check_processor(), Ok(()));
+    }
+}

@@ -1,0 +1,158 @@
+//! The generation lane: text after a prompt, one sequence at a time, streamed as whole characters.
+
+use std::time::{Duration, Instant};
+
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::super::text::{Pushed, TextStream};
+use super::super::{Counts, EngineError, Event, Finish, GenerateRequest, Generation, Timings, Token};
+use super::{Model, N_BATCH, log};
+use crate::sampling::Sampling;
+
+pub struct GenerationLane<'m> {
+    model: &'m Model,
+    context: LlamaContext<'m>,
+    batch: LlamaBatch<'m>,
+}
+
+impl<'m> GenerationLane<'m> {
+    /// Makes the lane's context, of one sequence.
+    pub fn new(model: &'m Model) -> Result<Self, EngineError> {
+        let context = model.context(LlamaContextParams::default().with_n_seq_max(1))?;
+        Ok(GenerationLane { model, context, batch: LlamaBatch::new(N_BATCH as usize, 1) })
+    }
+
+    /// Streams text through `events` until the model ends its turn, a stop string comes, or a limit is reached.
+    pub fn generate(
+        &mut self,
+        request: &GenerateRequest,
+        events: &UnboundedSender<Event>,
+        queued: Duration,
+    ) -> Result<Generation, EngineError> {
+        let tokens = self.model.tokenizer().encode(&request.prompt)?.tokens;
+        let n_ctx = self.context.n_ctx() as usize;
+        // At least one token must fit behind the prompt.
+        if tokens.len() >= n_ctx {
+            return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
+        }
+        let started = Instant::now();
+        self.prefill(&tokens, events)?;
+        let prompt = started.elapsed();
+
+        let started = Instant::now();
+        let mut sampler = sampler(self.model, &request.sampling, &tokens);
+        let room = n_ctx - tokens.len();
+        let limit = request.sampling.num_predict.map_or(room, |n| room.min(n as usize));
+        let mut text = TextStream::new(request.sampling.stop.clone());
+        let mut generated = 0;
+        let finish = loop {
+            if generated == limit {
+                break Finish::Length;
+            }
+            let token = sampler.sample(&self.context, -1).0;
+            if self.model.tokenizer().is_end(token) {
+                break Finish::Stop;
+            }
+            generated += 1;
+            match text.push(&self.model.tokenizer().piece(token)) {
+                Pushed::Text(text) => send(events, text)?,
+                Pushed::Stopped(text) => {
+                    send(events, text)?;
+                    break Finish::Stop;
+                }
+            }
+            if generated < limit {
+                self.decode_one(token, tokens.len() + generated - 1)?;
+            }
+        };
+        send(events, text.finish())?;
+        let counts = Counts { prompt: tokens.len(), generated, ..Counts::default() };
+        let timings = Timings { queued, prompt, generation: started.elapsed() };
+        Ok(Generation { finish, counts, timings })
+    }
+
+    fn prefill(&mut self, tokens: &[Token], events: &UnboundedSender<Event>) -> Result<(), EngineError> {
+        let _ = self.context.clear_kv_cache_seq(None, None, None);
+        let last = tokens.len().checked_sub(1).ok_or_else(|| failed("the prompt is empty"))?;
+        for (number, chunk) in tokens.chunks(N_BATCH as usize).enumerate() {
+            if events.is_closed() {
+                return Err(EngineError::Cancelled);
+            }
+            self.batch.clear();
+            for (position, &token) in (number * N_BATCH as usize..).zip(chunk) {
+                self.add(token, position, position == last)?;
+            }
+            self.decode()?;
+        }
+        Ok(())
+    }
+
+    fn decode_one(&mut self, token: Token, position: usize) -> Result<(), EngineError> {
+        self.batch.clear();
+        self.add(token, position, true)?;
+        self.decode()
+    }
+
+    fn add(&mut self, token: Token, position: usize, is_read: bool) -> Result<(), EngineError> {
+        let position = i32::try_from(position).map_err(|_| failed("a position beyond the context"))?;
+        self.batch.add(LlamaToken(token), position, &[0], is_read).map_err(|error| failed(&error.to_string()))
+    }
+
+    fn decode(&mut self) -> Result<(), EngineError> {
+        log::clear();
+        self.context.decode(&mut self.batch).map_err(|error| failed(&log::reason(&error.to_string())))
+    }
+}
+
+/// Gives text to whoever listens; nobody listening is the request's cancellation.
+fn send(events: &UnboundedSender<Event>, text: String) -> Result<(), EngineError> {
+    let sent = if text.is_empty() && !events.is_closed() { Ok(()) } else { events.send(Event::Text(text)) };
+    sent.map_err(|_| EngineError::Cancelled)
+}
+
+/// llama.cpp's samplers in the order of its own tools and Ollama: penalties, top-k, typical, top-p, min-p, temperature.
+fn sampler(model: &Model, sampling: &Sampling, prompt: &[Token]) -> LlamaSampler {
+    let n_vocab = model.llama.n_vocab();
+    let window = if sampling.repeat_last_n < 0 {
+        i32::try_from(model.info.n_ctx).unwrap_or(i32::MAX)
+    } else {
+        sampling.repeat_last_n
+    };
+    let mut chain = vec![LlamaSampler::penalties(
+        n_vocab,
+        window,
+        sampling.repeat_penalty,
+        sampling.frequency_penalty,
+        sampling.presence_penalty,
+    )];
+    if sampling.temperature <= 0.0 {
+        chain.push(LlamaSampler::greedy());
+    } else {
+        chain.push(LlamaSampler::top_k(i32::try_from(sampling.top_k).unwrap_or(i32::MAX)));
+        chain.push(LlamaSampler::typical(sampling.typical_p, 1));
+        chain.push(LlamaSampler::top_p(sampling.top_p, 1));
+        chain.push(LlamaSampler::min_p(sampling.min_p, 1));
+        chain.push(LlamaSampler::temp(sampling.temperature));
+        chain.push(LlamaSampler::dist(sampling.seed.unwrap_or_else(random_seed)));
+    }
+    let mut sampler = LlamaSampler::chain(chain, true);
+    let from = prompt.len().saturating_sub(usize::try_from(window).unwrap_or(0));
+    sampler.accept_many(prompt[from..].iter().map(|&token| LlamaToken(token)));
+    sampler
+}
+
+/// A seed from the operating system's randomness, by the keys of a fresh hasher.
+fn random_seed() -> u32 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let bits = std::hash::RandomState::new().build_hasher().finish();
+    u32::try_from(bits & 0xffff_ffff).expect("masked to 32 bits")
+}
+
+fn failed(reason: &str) -> EngineError {
+    EngineError::Decode { reason: reason.to_owned() }
+}

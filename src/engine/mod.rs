@@ -1,0 +1,317 @@
+//! One base model behind a channel: plain-data requests in, plain-data events out.
+//!
+//! An engine knows text and tokens, not names: no manifest, no HTTP, no JSON. Its thread is the only place where
+//! llama.cpp runs, and `llama/` the only place that imports it. Dropping the receiver of a request's events cancels the
+//! request at its next decode; dropping every handle ends the thread and frees the model.
+
+pub mod chunks;
+mod llama;
+mod run;
+pub mod scoring;
+pub mod text;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::sampling::Sampling;
+use crate::template::Prompt;
+
+pub use llama::build::{Build, build, processor};
+pub use llama::default_threads;
+
+/// A token's number in its model's vocabulary.
+pub type Token = i32;
+
+/// Where a model's weights are.
+#[derive(Debug, Clone)]
+pub enum Weights {
+    File(PathBuf),
+    /// A whole GGUF in memory.
+    Bytes(&'static [u8]),
+}
+
+/// What an engine is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub weights: Weights,
+    /// Identifies the weights in the evaluation id: the file's digest.
+    pub weights_id: String,
+    pub load: Load,
+    /// Positions of a context; `None` takes the smaller of the model's own and [`DEFAULT_CONTEXT`].
+    pub n_ctx: Option<u32>,
+    /// Threads of every decode; `None` takes one for each physical core that this process may use.
+    pub n_threads: Option<u32>,
+    /// Layers that go to a GPU where the build has a backend for one; `None` means as many as fit.
+    pub n_gpu_layers: Option<u32>,
+}
+
+/// How much of a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    Everything,
+    /// The tokenizer alone: enough for [`Engine::tokenize`].
+    Vocabulary,
+}
+
+/// Positions of a context where nobody asked for more: long contexts cost memory, and a file may claim 131,072.
+pub const DEFAULT_CONTEXT: u32 = 8192;
+
+/// What a loaded model says of itself, and what it runs with.
+#[derive(Debug, Clone)]
+pub struct ModelInfo {
+    /// The chat template in the file, if there is one.
+    pub chat_template: Option<String>,
+    /// The texts of the vocabulary's special tokens.
+    pub specials: crate::template::SpecialTokens,
+    pub n_params: u64,
+    pub size_bytes: u64,
+    /// Positions of a context.
+    pub n_ctx: u32,
+    /// Positions that the model was trained for.
+    pub n_ctx_train: u32,
+    pub n_threads: u32,
+    /// The devices that compute, as the backend names them.
+    pub devices: Vec<String>,
+    /// Equal ids promise equal probabilities to the last bit: build, processor, threads, backend and weights.
+    pub evaluation_id: String,
+    pub load_duration: Duration,
+}
+
+/// One closed question: how the answer begins, and the ways in which it may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The beginning that is taken as given (`queue:`); its probability is not counted.
+    pub prefix: String,
+    /// The text behind the prefix, one for each candidate.
+    pub candidates: Vec<String>,
+}
+
+/// Exact log-probabilities for the continuations of a prompt.
+#[derive(Debug, Clone)]
+pub struct ScoreRequest {
+    pub prompt: Prompt,
+    pub groups: Vec<Group>,
+    /// The text of the special token that ends an answer; `None` takes the model's own end of turn.
+    pub turn_end: Option<String>,
+}
+
+/// Text after a prompt.
+#[derive(Debug, Clone)]
+pub struct GenerateRequest {
+    pub prompt: Prompt,
+    pub sampling: Sampling,
+}
+
+/// What an engine is asked to do.
+#[derive(Debug, Clone)]
+pub enum Request {
+    Tokenize(Prompt),
+    /// The longest beginning of the text that is at most `n_tokens` long.
+    Cut {
+        text: String,
+        n_tokens: usize,
+    },
+    Score(ScoreRequest),
+    Generate(GenerateRequest),
+}
+
+/// What an engine answers. `Text` may come many times; every other event is a request's last.
+#[derive(Debug, Clone)]
+pub enum Event {
+    Tokenized(Tokenized),
+    Cut(Cut),
+    Scored(Scores),
+    Text(String),
+    Generated(Generation),
+    Failed(EngineError),
+}
+
+/// A prompt as the model sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenized {
+    pub tokens: Vec<PromptToken>,
+    /// Tokens before the stable border; 0 where there is none.
+    pub border: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromptToken {
+    pub id: Token,
+    pub text: String,
+    pub kind: TokenKind,
+}
+
+/// What the vocabulary says a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    Normal,
+    Byte,
+    Control,
+    UserDefined,
+    Unknown,
+    Unused,
+}
+
+impl TokenKind {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TokenKind::Normal => "normal",
+            TokenKind::Byte => "byte",
+            TokenKind::Control => "control",
+            TokenKind::UserDefined => "user-defined",
+            TokenKind::Unknown => "unknown",
+            TokenKind::Unused => "unused",
+        }
+    }
+}
+
+/// A text cut to a number of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes of the text that stay; a character's border.
+    pub n_bytes: usize,
+    pub n_tokens_kept: usize,
+    pub n_tokens_cut: usize,
+}
+
+/// The log-probabilities of a question's candidates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// For every group, in natural logarithms: `log P(candidate and the end of the answer | prompt, prefix)`.
+    pub groups: Vec<Vec<f64>>,
+    pub counts: Counts,
+    pub timings: Timings,
+}
+
+/// Tokens of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// The prompt's tokens.
+    pub prompt: usize,
+    /// Of these, taken over from an earlier evaluation.
+    pub reused: usize,
+    /// Candidate tokens that were evaluated behind the prompt.
+    pub branch: usize,
+    /// Generated tokens.
+    pub generated: usize,
+}
+
+/// Where a request's time went, in the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// From sending the request to its turn.
+    pub queued: Duration,
+    /// Evaluating the prompt; scoring's branches included.
+    pub prompt: Duration,
+    pub generation: Duration,
+}
+
+/// How a generation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    pub finish: Finish,
+    pub counts: Counts,
+    pub timings: Timings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// The model ended its turn, or a stop string came.
+    Stop,
+    /// The token limit or the context's end.
+    Length,
+}
+
+/// Why an engine could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EngineError {
+    #[error("cannot load the model: {reason}")]
+    Load { reason: String },
+    #[error(
+        "the prompt does not fit: {needed} tokens are needed, the context has {n_ctx}; raise --num-ctx or cut with --truncate"
+    )]
+    Context { needed: usize, n_ctx: usize },
+    #[error("the answers `{0}` and `{1}` are the same tokens for this model, so they cannot be told apart; rename one")]
+    SameTokens(String, String),
+    #[error("this vocabulary has no token `{0}`, which the chat template writes")]
+    NoSuchToken(String),
+    #[error("the model has no token that ends an answer, so answers cannot be scored")]
+    NoTurnEnd,
+    #[error("only the vocabulary is loaded")]
+    VocabularyOnly,
+    #[error("a decode failed in llama.cpp: {reason}")]
+    Decode { reason: String },
+    #[error("the request was cancelled")]
+    Cancelled,
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// A handle to one engine. Cheap to clone; the engine ends with its last handle.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    commands: mpsc::UnboundedSender<run::Command>,
+    info: std::sync::Arc<ModelInfo>,
+}
+
+impl Engine {
+    /// Starts an engine on a thread of its own and waits until its model is loaded.
+    ///
+    /// # Errors
+    /// [`EngineError::Load`] with llama.cpp's own words where it refuses the file.
+    pub fn load(options: Options) -> Result<Engine, EngineError> {
+        let (commands, info) = run::spawn(options)?;
+        Ok(Engine { commands, info: std::sync::Arc::new(info) })
+    }
+
+    #[must_use]
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Queues a request. Its events come through the receiver; dropping that cancels it.
+    #[must_use]
+    pub fn send(&self, request: Request) -> mpsc::UnboundedReceiver<Event> {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let command = run::Command { request, events, sent: std::time::Instant::now() };
+        // A stopped engine drops the command and with it the sender: the receiver then sees the end.
+        let _ = self.commands.send(command);
+        receiver
+    }
+
+    fn ask<T>(&self, request: Request, pick: impl Fn(Event) -> Option<T>) -> Result<T, EngineError> {
+        match self.send(request).blocking_recv() {
+            Some(Event::Failed(error)) => Err(error),
+            Some(event) => pick(event).ok_or(EngineError::Stopped),
+            None => Err(EngineError::Stopped),
+        }
+    }
+
+    /// The prompt's tokens, as any request with this prompt would evaluate them.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchToken`] where the template writes a special token that the vocabulary lacks.
+    pub fn tokenize(&self, prompt: Prompt) -> Result<Tokenized, EngineError> {
+        self.ask(Request::Tokenize(prompt), |event| if let Event::Tokenized(t) = event { Some(t) } else { None })
+    }
+
+    /// The longest beginning of `text` that is at most `n_tokens` tokens.
+    ///
+    /// # Errors
+    /// [`EngineError::Stopped`] only.
+    pub fn cut(&self, text: &str, n_tokens: usize) -> Result<Cut, EngineError> {
+        let request = Request::Cut { text: text.to_owned(), n_tokens };
+        self.ask(request, |event| if let Event::Cut(cut) = event { Some(cut) } else { None })
+    }
+
+    /// Scores every candidate; blocks until it is this request's turn and done.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn score(&self, request: ScoreRequest) -> Result<Scores, EngineError> {
+        self.ask(Request::Score(request), |event| if let Event::Scored(s) = event { Some(s) } else { None })
+    }
+}

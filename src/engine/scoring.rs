@@ -1,0 +1,288 @@
+//! The trie of candidate continuations and the order in which a score lane evaluates it.
+//!
+//! Pure: it knows tokens and row limits, never llama.cpp. What it decides depends on the question alone, because the
+//! promise of bit-identical probabilities rests on every decode having the same rows whenever the question is asked.
+
+use super::Token;
+
+/// The branch sequences of one wave; sequence 0 is the trunk. A design limit of the lane, part of the evaluation id.
+pub const MAX_BRANCHES: usize = 63;
+/// The rows of logits of one decode.
+pub const MAX_ROWS: usize = 64;
+
+/// The candidates of a question as a trie below the trunk's last token.
+///
+/// Node 0 is the trunk's last token. A candidate is a path of tokens that ends with the token that ends the answer; that
+/// last token is read off its parent's logits and never evaluated.
+#[derive(Debug)]
+pub struct Trie {
+    nodes: Vec<Node>,
+    /// For every candidate its nodes from the root's child to the end token.
+    paths: Vec<Vec<usize>>,
+}
+
+#[derive(Debug)]
+struct Node {
+    token: Token,
+    depth: usize,
+    parent: usize,
+    children: Vec<usize>,
+}
+
+/// One token to evaluate: where it stands in the trie and which of the wave's sequences run through it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub node: usize,
+    pub token: Token,
+    /// Tokens below the trunk's last one: 1 is the first token of a candidate.
+    pub depth: usize,
+    /// Sequence numbers, from 1.
+    pub sequences: Vec<i32>,
+}
+
+/// Branches that are evaluated together: batches of rows, parents before children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wave {
+    pub n_sequences: usize,
+    pub batches: Vec<Vec<Row>>,
+}
+
+impl Wave {
+    /// The cells that the wave occupies behind the trunk.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.batches.iter().map(Vec::len).sum()
+    }
+}
+
+impl Trie {
+    /// The trie of `paths`, each a candidate's tokens with the ending token last.
+    #[must_use]
+    pub fn new(paths: &[Vec<Token>]) -> Self {
+        let mut trie =
+            Trie { nodes: vec![Node { token: 0, depth: 0, parent: 0, children: Vec::new() }], paths: vec![] };
+        for path in paths {
+            let mut at = 0;
+            let mut nodes = Vec::with_capacity(path.len());
+            for &token in path {
+                at = trie.child(at, token);
+                nodes.push(at);
+            }
+            trie.paths.push(nodes);
+        }
+        trie
+    }
+
+    fn child(&mut self, parent: usize, token: Token) -> usize {
+        let found = self.nodes[parent].children.iter().copied().find(|&child| self.nodes[child].token == token);
+        found.unwrap_or_else(|| {
+            let node = self.nodes.len();
+            let depth = self.nodes[parent].depth + 1;
+            self.nodes.push(Node { token, depth, parent, children: Vec::new() });
+            self.nodes[parent].children.push(node);
+            node
+        })
+    }
+
+    /// The tokens that may follow `node`, with the nodes that they lead to.
+    pub fn children(&self, node: usize) -> impl Iterator<Item = (usize, Token)> + '_ {
+        self.nodes[node].children.iter().map(|&child| (child, self.nodes[child].token))
+    }
+
+    /// The log-probability of every candidate, given each node's own (node 0 counts as 0).
+    ///
+    /// `skip` tokens at a candidate's beginning are taken as given and do not count.
+    #[must_use]
+    pub fn path_logprobs(&self, node_logprobs: &[f64], skip: &[usize]) -> Vec<f64> {
+        self.paths
+            .iter()
+            .zip(skip)
+            .map(|(path, &skip)| path[skip..].iter().map(|&node| node_logprobs[node]).sum())
+            .collect()
+    }
+
+    /// Nodes in the trie, the root included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether no candidate was given.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    fn is_evaluated(&self, node: usize) -> bool {
+        node != 0 && !self.nodes[node].children.is_empty()
+    }
+
+    /// The decodes that evaluate every inner node: waves of at most [`MAX_BRANCHES`] branches, in trie order, each in
+    /// batches of at most `first` and then [`MAX_ROWS`] rows.
+    ///
+    /// `first` is what the first decode of the first wave leaves beside the trunk's last chunk.
+    #[must_use]
+    pub fn waves(&self, first: usize) -> Vec<Wave> {
+        let tips = self.tips();
+        let mut limit = first.clamp(1, MAX_ROWS);
+        let mut waves = Vec::new();
+        for tips in tips.chunks(MAX_BRANCHES) {
+            waves.push(self.wave(tips, limit));
+            limit = MAX_ROWS;
+        }
+        waves
+    }
+
+    /// Every branch by itself: its rows from the trunk's end to its tip. At least one, which may be empty.
+    #[must_use]
+    pub fn branches(&self) -> Vec<Vec<Row>> {
+        let tips = self.tips();
+        if tips.is_empty() {
+            return vec![Vec::new()];
+        }
+        tips.into_iter().map(|tip| self.wave(&[tip], MAX_ROWS).batches.concat()).collect()
+    }
+
+    /// The deepest evaluated nodes, depth first: each is the end of one branch.
+    fn tips(&self) -> Vec<usize> {
+        let mut tips = Vec::new();
+        let mut stack = vec![0];
+        while let Some(node) = stack.pop() {
+            let mut evaluated = self.nodes[node].children.iter().copied().filter(|&c| self.is_evaluated(c)).peekable();
+            if evaluated.peek().is_none() && node != 0 {
+                tips.push(node);
+            }
+            let from = stack.len();
+            stack.extend(evaluated);
+            stack[from..].reverse();
+        }
+        tips
+    }
+
+    fn wave(&self, tips: &[usize], first: usize) -> Wave {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut row_of = vec![None; self.nodes.len()];
+        for (sequence, &tip) in (1..).zip(tips) {
+            let mut path = vec![tip];
+            while self.nodes[path[path.len() - 1]].parent != 0 {
+                path.push(self.nodes[path[path.len() - 1]].parent);
+            }
+            for &node in path.iter().rev() {
+                let row = *row_of[node].get_or_insert_with(|| {
+                    let Node { token, depth, .. } = self.nodes[node];
+                    rows.push(Row { node, token, depth, sequences: Vec::new() });
+                    rows.len() - 1
+                });
+                rows[row].sequences.push(sequence);
+            }
+        }
+        let mut batches = Vec::new();
+        let mut rest = rows.as_slice();
+        let mut limit = first;
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(limit.min(rest.len()));
+            batches.push(batch.to_vec());
+            rest = behind;
+            limit = MAX_ROWS;
+        }
+        Wave { n_sequences: tips.len(), batches }
+    }
+}
+
+/// `log p` of `tokens` under a softmax over `logits`, in double precision.
+#[must_use]
+pub fn logprobs(logits: &[f32], tokens: impl Iterator<Item = Token>) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    // Eight running sums, so that the additions do not wait for each other; the order is fixed, so the bits are too.
+    let mut sums = [0.0f64; 8];
+    for chunk in logits.chunks(8) {
+        for (sum, &logit) in sums.iter_mut().zip(chunk) {
+            // Below e^-40 a term is under the last bit of the sum even over a million tokens.
+            if logit - max > -40.0 {
+                *sum += f64::from(logit - max).exp();
+            }
+        }
+    }
+    let log_sum = sums.iter().sum::<f64>().ln() + f64::from(max);
+    tokens
+        .map(|token| {
+            usize::try_from(token)
+                .ok()
+                .and_then(|i| logits.get(i))
+                .map_or(f64::NEG_INFINITY, |&l| f64::from(l) - log_sum)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const END: Token = 99;
+
+    fn rows(trie: &Trie) -> Vec<(Token, Vec<i32>)> {
+        trie.waves(MAX_ROWS).into_iter().flat_map(|w| w.batches).flatten().map(|r| (r.token, r.sequences)).collect()
+    }
+
+    #[test]
+    fn shared_beginnings_are_evaluated_once_and_ends_never() {
+        let trie = Trie::new(&[vec![1, 2, END], vec![1, 3, END], vec![4, END], vec![END]]);
+        assert_eq!(rows(&trie), [(1, vec![1, 2]), (2, vec![1]), (3, vec![2]), (4, vec![3])]);
+    }
+
+    #[test]
+    fn a_candidate_that_begins_another_ends_inside_its_branch() {
+        let trie = Trie::new(&[vec![5, END], vec![5, 6, END]]);
+        assert_eq!(rows(&trie), [(5, vec![1]), (6, vec![1])]);
+    }
+
+    #[test]
+    fn many_candidates_go_in_waves() {
+        let paths: Vec<_> = (0..200).map(|i| vec![i, END]).collect();
+        let waves = Trie::new(&paths).waves(10);
+        assert_eq!(waves.iter().map(|w| w.n_sequences).collect::<Vec<_>>(), [63, 63, 63, 11]);
+        assert_eq!(waves[0].batches.iter().map(Vec::len).collect::<Vec<_>>(), [10, 53]);
+        assert_eq!(waves[1].batches.iter().map(Vec::len).collect::<Vec<_>>(), [63]);
+    }
+
+    #[test]
+    fn logprobs_are_a_log_softmax() {
+        let logits = [1.0, 2.0, 3.0, -200.0];
+        let total: f64 = logprobs(&logits, 0..4).into_iter().map(f64::exp).sum();
+        assert!((total - 1.0).abs() < 1e-12);
+        assert_eq!(logprobs(&logits, [9].into_iter()), [f64::NEG_INFINITY]);
+    }
+
+    proptest! {
+        /// Whatever the candidates: every inner node is evaluated, a parent always before its child and in all of its
+        /// child's sequences, and no decode is larger than allowed.
+        #[test]
+        fn waves_are_complete_and_in_order(
+            paths in prop::collection::vec(prop::collection::vec(0..6i32, 0..9), 1..150), first in 0usize..70,
+        ) {
+            let paths: Vec<Vec<Token>> = paths.into_iter().map(|mut p| { p.push(END); p }).collect();
+            let trie = Trie::new(&paths);
+            let mut evaluated = std::collections::HashSet::new();
+            for wave in trie.waves(first) {
+                prop_assert!(wave.n_sequences <= MAX_BRANCHES);
+                let mut here = std::collections::HashMap::from([(0, (1..=wave.n_sequences as i32).collect::<Vec<_>>())]);
+                for batch in &wave.batches {
+                    prop_assert!(!batch.is_empty() && batch.len() <= MAX_ROWS);
+                    for row in batch {
+                        let parent = &here[&trie.nodes[row.node].parent];
+                        prop_assert!(row.sequences.iter().all(|s| parent.contains(s)));
+                        here.insert(row.node, row.sequences.clone());
+                        evaluated.insert(row.node);
+                    }
+                }
+            }
+            for node in 0..trie.len() {
+                prop_assert_eq!(evaluated.contains(&node), trie.is_evaluated(node));
+            }
+            let ones = vec![-1.0; trie.len()];
+            let lengths: Vec<f64> = paths.iter().map(|p| -(p.len() as f64)).collect();
+            prop_assert_eq!(trie.path_logprobs(&ones, &vec![0; paths.len()]), lengths);
+        }
+    }
+}

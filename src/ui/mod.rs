@@ -1,0 +1,5 @@
+//! What slm shows: answers and tables on standard output, bars on standard error. It decides nothing.
+
+pub mod output;
+pub mod progress;
+pub mod table;

@@ -1,0 +1,85 @@
+//! Standard output as a stream of data: flushed at the right moments, and quiet when its reader has gone.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use crate::failure::Failure;
+
+/// Standard output. A reader that closed the pipe has had enough: that is no failure, but there is no more to do.
+#[derive(Debug)]
+pub struct Output {
+    out: std::io::BufWriter<std::io::Stdout>,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    Listens,
+    Gone,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Output { out: std::io::BufWriter::new(std::io::stdout()) }
+    }
+}
+
+impl Output {
+    /// Whether a person is looking.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+
+    /// Writes text as it is and hands it to the reader at once.
+    ///
+    /// # Errors
+    /// The output cannot be written, a full disk for example.
+    pub fn text(&mut self, text: &str) -> Result<Reader, Failure> {
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Ok(()) => Ok(Reader::Listens),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+            Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
+        }
+    }
+
+    /// Writes one line.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn line(&mut self, line: &str) -> Result<Reader, Failure> {
+        self.text(&format!("{line}\n"))
+    }
+
+    /// Writes a value as one line of JSON.
+    ///
+    /// # Errors
+    /// As [`Output::text`].
+    pub fn json(&mut self, value: &serde_json::Value) -> Result<Reader, Failure> {
+        self.line(&value.to_string())
+    }
+}
+
+/// Text from a model or a file, made harmless for a terminal: control characters but newline and tab are shown as
+/// pictures (U+2400 and on), so that no escape sequence reaches the screen.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or(char::REPLACEMENT_CHARACTER),
+            '\u{7f}' => '\u{2421}',
+            '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
+            _ => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn escapes_do_not_reach_a_terminal() {
+        assert_eq!(harmless("a\x1b[31mb\r\n\tc\u{9b}0m\x7f"), "a␛[31mb␍\n\tc\u{fffd}0m␡");
+    }
+}
