@@ -306,7 +306,7 @@ impl<'s> Reader<'s> {
         }
         match schema.get("type") {
             Some(Value::String(name)) => typed(name, schema, at),
-            Some(Value::Array(names)) => {
+            Some(Value::Array(names)) if !names.is_empty() => {
                 let mut options = Vec::new();
                 for name in names {
                     options.extend(typed(name.as_str().unwrap_or_default(), schema, at)?.1);

@@ -208,11 +208,13 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// What was said, under Ollama's names and in Ollama's order; the inverse of [`Parameters::from_layer`].
+    /// What was said, by name, whole numbers without a fraction: as Ollama, in Go, writes its `params` layer. The inverse
+    /// of [`Parameters::from_layer`].
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         let known = names().filter_map(|name| self.get(name).map(|value| (name.to_owned(), value)));
-        known.chain(self.other.clone()).collect()
+        let sorted: std::collections::BTreeMap<String, Value> = known.chain(self.other.clone()).collect();
+        sorted.into_iter().collect()
     }
 
     /// [`Parameters::to_map`] as a JSON value.
@@ -381,8 +383,11 @@ fn invalid(name: &'static str, value: String, kind: Kind) -> ParameterError {
 }
 
 /// The shortest decimal that reads back as the same `f32`, so that 0.7 is written `0.7` and not `0.699999988079071`.
+/// A whole number has no fraction, as Go writes it.
 fn real(n: f32) -> Option<Value> {
-    n.to_string().parse().ok().and_then(Number::from_f64).map(Value::Number)
+    let text = n.to_string();
+    let whole = text.parse::<i64>().ok().map(Value::from);
+    whole.or_else(|| text.parse().ok().and_then(Number::from_f64).map(Value::Number))
 }
 
 /// A whole number, also where JSON writes it as `40.0`.
@@ -457,12 +462,12 @@ mod tests {
     #[test]
     fn json_comes_back_as_it_was() {
         let all = json!({
-            "num_keep": 4, "seed": -1, "num_predict": -2, "top_k": 40, "top_p": 0.7, "min_p": 0.05, "typical_p": 1.0,
+            "num_keep": 4, "seed": -1, "num_predict": -2, "top_k": 40, "top_p": 0.7, "min_p": 0.05, "typical_p": 1,
             "repeat_last_n": -1, "temperature": 0.1, "repeat_penalty": 1.1, "presence_penalty": -0.5,
-            "frequency_penalty": 2.0, "stop": ["x", "y"], "num_ctx": 4096, "num_batch": 512, "num_gpu": -1,
+            "frequency_penalty": 2, "stop": ["x", "y"], "num_ctx": 4096, "num_batch": 512, "num_gpu": -1,
             "main_gpu": 0, "use_mmap": false, "num_thread": 2
         });
-        assert_eq!(Parameters::from_json(&all).unwrap().to_json().to_string(), all.to_string());
+        assert_eq!(Parameters::from_json(&all).unwrap().to_json(), all);
         assert!(Parameters::from_json(&json!({})).unwrap().is_empty());
     }
 

@@ -80,7 +80,7 @@ fn refuses_with_line_and_column() {
         "FROM x\nSYSTEM é \"\nLICENSE \"\"\"a\"",
         "line 3, column 9: the quotes that open here are never closed; close them with `\"\"\"` at the end of a line",
     );
-    refused("FROM x\nPARAMETER top_q 1", "line 2, column 1: there is no parameter `top_q`; the nearest is `top_k`");
+    refused("FROM x\nPARAMETER top_q 1", "line 2, column 1: there is no parameter `top_q`; did you mean `top_k`?");
     refused(
         "FROM x\nFORMAT 3",
         "line 2, column 1: FORMAT is `3`, but takes a JSON Schema (an object), `json` or `@file`",
