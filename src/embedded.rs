@@ -31,3 +31,21 @@ pub const TRIAGE: Embedded = Embedded::new(
     include_bytes!("../Modelfiles/triage/triage.gguf"),
     include_str!("../Modelfiles/triage/Modelfile"),
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Header;
+    use crate::modelfile::{Format, Modelfile};
+
+    #[test]
+    fn triage_is_a_model_with_a_contract() {
+        assert_eq!(TRIAGE.name().to_string(), "triage:latest");
+        let header = Header::read(TRIAGE.gguf, TRIAGE.gguf.len() as u64).unwrap();
+        assert!(!header.tensors.is_empty() && header.chat_template().is_some());
+        // What the binary may hold of it at most.
+        assert!(TRIAGE.gguf.len() <= 4 << 20, "{} bytes", TRIAGE.gguf.len());
+        let modelfile = Modelfile::parse(TRIAGE.modelfile).unwrap();
+        assert!(matches!(modelfile.format, Some(Format::Schema(_))), "{:?}", modelfile.format);
+    }
+}

@@ -96,6 +96,7 @@ pub(super) fn check(header: &Header) -> Result<(), GgufError> {
     check_experts(&shape)?;
     check_heads(&shape, embedding)?;
     check_rotation(&shape)?;
+    check_frequencies(&shape)?;
     check_state_space(&shape)?;
     header.tensors.iter().try_for_each(check_precision)
 }
@@ -193,8 +194,6 @@ fn check_rotation(shape: &Shape) -> Result<(), GgufError> {
         "attention.layer_norm_epsilon",
         "attention.layer_norm_rms_epsilon",
         "attention.group_norm_epsilon",
-        "rope.freq_base",
-        "rope.freq_base_swa",
         "rope.scaling.factor",
     ];
     for name in not_negative {
@@ -202,6 +201,20 @@ fn check_rotation(shape: &Shape) -> Result<(), GgufError> {
         match shape.header.get(&key) {
             Some(value) if !value.as_f64().is_some_and(|number| number.is_finite() && number >= 0.0) => {
                 return Err(wrong(key, value, "a finite number that is not negative"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A rotation of base zero makes every score not a number.
+fn check_frequencies(shape: &Shape) -> Result<(), GgufError> {
+    for name in ["rope.freq_base", "rope.freq_base_swa"] {
+        let key = shape.key(name);
+        match shape.header.get(&key) {
+            Some(value) if !value.as_f64().is_some_and(|number| number.is_finite() && number > 0.0) => {
+                return Err(wrong(key, value, "a finite number above 0"));
             }
             _ => {}
         }

@@ -117,6 +117,7 @@ fn refuses_shapes_that_abort() {
         tiny().float("llama.attention.layer_norm_rms_epsilon", f32::NAN),
         &key("llama.attention.layer_norm_rms_epsilon", "NaN", "a finite number that is not negative"),
     );
+    refused(tiny().float("llama.rope.freq_base", 0.0), &key("llama.rope.freq_base", "0", "a finite number above 0"));
     refused(tiny().number("llama.expert_used_count", 2), &key("llama.expert_used_count", "2", "from 0 to 0"));
     refused(tiny().number("split.count", 3), &GgufError::Split(3).to_string());
     refused(tiny().text("general.type", "adapter"), "it is of the kind `adapter`, not a language model");
