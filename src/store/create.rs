@@ -11,7 +11,8 @@ use crate::modelfile::{Format, Modelfile, Source};
 use crate::progress::Progress;
 use crate::sampling::Parameters;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The most bytes of a schema's file.
@@ -137,7 +138,7 @@ fn layers_over(base: &Parameters, modelfile: &Modelfile) -> Vec<NewLayer> {
     };
     let parameters = (!modelfile.parameters.is_empty()).then(|| NewLayer {
         media_type: media_type::PARAMS,
-        bytes: go_json(&Value::Object(modelfile.parameters.clone().over(base.clone()).to_map())),
+        bytes: go_json(&as_go_orders(modelfile.parameters.clone().over(base.clone()).to_map())),
     });
     let messages = (!modelfile.messages.is_empty())
         .then(|| NewLayer { media_type: media_type::MESSAGES, bytes: go_json(&modelfile.messages) });
@@ -176,7 +177,7 @@ fn config_of(header: &Header) -> ModelConfig {
         architecture: "amd64".to_owned(),
         os: "linux".to_owned(),
         rootfs: None,
-        other: serde_json::Map::new(),
+        other: Map::new(),
     }
 }
 
@@ -202,6 +203,16 @@ fn go_json(value: &impl Serialize) -> Vec<u8> {
     json = json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
     json.push('\n');
     json.into_bytes()
+}
+
+/// Parameters as Go's encoder writes a map: in the order of their names, whole numbers without a fraction.
+fn as_go_orders(parameters: Map<String, Value>) -> BTreeMap<String, Value> {
+    let whole = |value: Value| match value.as_f64() {
+        // Exact: a whole number far below 2^53.
+        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < 1e15 => Value::from(number as i64),
+        _ => value,
+    };
+    parameters.into_iter().map(|(name, value)| (name, whole(value))).collect()
 }
 
 /// The Modelfile with the schema that its `FORMAT @file` names.
