@@ -12,3 +12,5 @@ pub mod manifest;
 pub mod model_ref;
 #[path = "../../src/modelfile/mod.rs"]
 pub mod modelfile;
+#[path = "../../src/sampling.rs"]
+pub mod sampling;
