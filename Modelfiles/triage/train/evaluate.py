@@ -1,13 +1,17 @@
-"""Measures weights on hand-written tickets as slm will score them; knows the contract, changes nothing."""
+"""Measures a model on hand-written tickets as slm will score them; knows the contract, changes nothing."""
 
+import argparse
 from collections import namedtuple
+from pathlib import Path
 
+import gguf
 import jax
 import numpy as np
+from tokenizers import Tokenizer
 
-from contract import FIELDS, record_branch
-from model import hidden_states
-from rows import PADDING, candidate_branches, pack
+from contract import FIELDS, load_tickets, record_branch
+from model import Shape, hidden_states
+from rows import PADDING, RowWriter, candidate_branches, pack
 
 Figures = namedtuple("Figures", "accuracy low high macro_f1 calibration_error")
 
@@ -61,8 +65,8 @@ def figures(probabilities, expected, values):
 
 
 def records_right(weights, shape, writer, tickets):
-    """How many records come out right to the last token under greedy decoding: order_id alone (after the right queue
-    and urgency), and whole."""
+    """How many records come out right to the last token under greedy decoding after the brace that every record begins
+    with: order_id alone (after the right queue and urgency), and whole."""
     whole = order_id = 0
     for ticket in tickets:
         trunk = writer.trunk(ticket.text)
@@ -71,7 +75,7 @@ def records_right(weights, shape, writer, tickets):
             weights, shape, pack([trunk], [[(inputs, targets)]], 64 * -(-len(trunk) // 64), 16 * -(-len(inputs) // 16))
         )
         prefix, _ = writer.branch(record_branch(ticket).split('"order_id":')[0])
-        whole += likeliest[0].all()
+        whole += likeliest[0, 1:].all()
         order_id += likeliest[0, len(prefix) :].all()
     return order_id, whole
 
@@ -93,3 +97,28 @@ def print_report(report):
             f"calibration error {f.calibration_error:.3f}"
         )
     print(f"record: order_id right {order_id} of {n}, whole record right {whole} of {n}")
+
+
+def read_weights(path):
+    """The weights of a GGUF as llama.cpp sees them: after quantization."""
+    return {
+        tensor.name.removesuffix(".weight"): gguf.quants.dequantize(tensor.data, tensor.tensor_type)
+        for tensor in gguf.GGUFReader(path).tensors
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description="measure a quantized triage on hand-written tickets")
+    parser.add_argument("model", type=Path, help="the GGUF")
+    parser.add_argument("tokenizer", type=Path, help="the tokenizer.json that was trained with it")
+    parser.add_argument("tickets", type=Path, nargs="+")
+    args = parser.parse_args()
+    tokenizer = Tokenizer.from_file(str(args.tokenizer))
+    weights = read_weights(args.model)
+    for path in args.tickets:
+        print(f"{path.name}:")
+        print_report(evaluate(weights, Shape(tokenizer.get_vocab_size()), RowWriter(tokenizer), load_tickets(path)))
+
+
+if __name__ == "__main__":
+    main()

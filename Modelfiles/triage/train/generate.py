@@ -5,13 +5,14 @@ urgency of the main request, and a wish for money back is independent of the que
 """
 
 import argparse
+import math
 import random
-import string
 from pathlib import Path
 
 from contract import QUEUES, Ticket
-from grammar import expand, read_sections, slots_of, tidy
+from grammar import expand, n_variants, read_sections, tidy
 from noise import make_noisy
+from values import VALUES, order_number
 
 PHRASES = Path(__file__).parent / "phrases"
 FILES = {
@@ -22,25 +23,47 @@ FILES = {
     "legal": "legal.txt",
     "other": "other.txt",
 }
-SHARES = {"billing": 20, "shipping": 19, "account access": 16, "technical": 19, "legal": 11, "other": 18}
+# Stands for the order number until the noise is done, so that no noise changes what the label copies.
+ORDER_MARK = "\ue000"
+SHARES = {"billing": 19, "shipping": 18, "account access": 16, "technical": 19, "legal": 12, "other": 19}
+QUESTION_WORDS = set(
+    "what where when why how who which whose is are do does did can could will would should may am has have was".split()
+)
 
 
 class Phrases:
-    """All phrase files, parsed: the requests of each queue by (urgency, refund), the slots, and the extras."""
+    """All phrase files, parsed: each queue's requests and details, the slots, the extras, and the synonyms."""
 
     def __init__(self, folder=PHRASES):
         self.slots = dict(read_sections(folder / "slots.txt"))
         self.extras = dict(read_sections(folder / "extras.txt"))
-        self.requests = {queue: self.read_requests(folder / name) for queue, name in FILES.items()}
+        self.requests, self.weights, self.details = {}, {}, {}
+        for queue, name in FILES.items():
+            sections = read_sections(folder / name)
+            self.details[queue] = [p for heading, phrases in sections if heading == "detail" for p in phrases]
+            self.requests[queue] = [
+                (phrase, *labels_of(heading)) for heading, phrases in sections if heading != "detail" for phrase in phrases
+            ]
+            # A phrase with many variants is written more often, but not as much more often as it has variants.
+            self.weights[queue] = [1 + math.log10(n_variants(phrase)) for phrase, _, _ in self.requests[queue]]
+        self.synonyms = read_synonyms(folder / "synonyms.txt")
 
-    @staticmethod
-    def read_requests(path):
-        """Phrases with their labels; a heading is the urgency, then `refund` where money is asked for."""
-        requests = []
-        for heading, phrases in read_sections(path):
-            urgency, _, refund = heading.partition(" ")
-            requests += [(phrase, int(urgency), refund == "refund") for phrase in phrases]
-        return requests
+
+def labels_of(heading):
+    """The urgency and the wish for money back of a section: `2` or `2 refund`."""
+    urgency, _, refund = heading.partition(" ")
+    if refund not in ("", "refund"):
+        raise ValueError(f"unknown heading `{heading}`")
+    return int(urgency), refund == "refund"
+
+
+def read_synonyms(path):
+    synonyms = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            word, _, others = line.partition(" = ")
+            synonyms[word] = others.split(", ")
+    return synonyms
 
 
 class Writer:
@@ -55,55 +78,68 @@ class Writer:
         rng = self.rng
         self.order_id = None
         queue = rng.choices(list(SHARES), list(SHARES.values()))[0]
-        urgency, refund, sentences = self.body(queue)
-
-        if refund is False and queue not in ("other", "legal") and rng.random() < 0.10:
+        urgency, refund, sentences = self.requested(queue)
+        if not refund and queue not in ("other", "legal") and rng.random() < 0.09:
             sentences.insert(rng.randint(1, len(sentences)), self.extra("refund"))
             refund, urgency = True, max(urgency, 2)
-        elif not refund and rng.random() < 0.05:
-            sentences.append(self.extra("no refund"))
-
-        sentences = self.with_background(sentences)
+        elif not refund and rng.random() < 0.04:
+            self.insert(sentences, self.extra("no refund"))
+        self.surround(sentences, queue)
         cue = rng.random()
-        if cue < 0.13 and not (queue == "other" and urgency == 1):
+        if cue < 0.11 and not (queue == "other" and urgency == 1):
             self.insert(sentences, self.extra("urgent"))
             urgency = 3
-        elif cue < 0.20 and urgency < 3:
+        elif cue < 0.17 and urgency < 3:
             self.insert(sentences, self.extra("calm"))
             urgency = 1
-        if rng.random() < 0.12:
+        if rng.random() < 0.10:
             self.insert(sentences, self.extra("not order"))
         if self.order_id is None and rng.random() < (0.02 if queue == "other" else 0.12):
             self.insert(sentences, self.extra("order"))
-
         text = self.layout(sentences)
-        text = make_noisy(text, rng, protected=self.order_id)
+        text = make_noisy(text, rng, self.phrases.synonyms)
         order_id = self.order_id
-        if order_id is not None and order_id not in text:
-            # The whole text was written in another case; the label copies what is written.
-            at = text.lower().find(order_id.lower())
-            order_id = text[at : at + len(order_id)]
-        return Ticket(text, queue, urgency, refund, order_id)
+        if order_id is not None and text.islower() and rng.random() < 0.5:
+            order_id = order_id.lower()
+        return Ticket(text.replace(ORDER_MARK, order_id or ""), queue, urgency, refund, order_id)
 
-    def body(self, queue):
+    def requested(self, queue):
         """The requests: mostly one, sometimes a second of the same queue or of a queue that gives way to this one."""
-        phrase, urgency, refund = self.request(queue)
-        sentences = [phrase]
-        more = self.rng.random()
-        if more < 0.15:
-            second, second_urgency, second_refund = self.request(queue)
-            sentences.append(second)
-        elif more < 0.27 and queue != "other":
-            weaker = QUEUES[QUEUES.index(queue) + 1 :]
-            second, second_urgency, second_refund = self.request(self.rng.choice(weaker))
-            sentences.insert(self.rng.randint(0, 1), second)
+        rng = self.rng
+        first, urgency, refund = self.request(queue)
+        kind = rng.random()
+        if kind < 0.10:
+            second_queue = queue
+        elif kind < 0.26 and queue != "other":
+            second_queue = rng.choice(QUEUES[QUEUES.index(queue) + 1 :])
         else:
-            return urgency, refund, sentences
+            return urgency, refund, [first]
+        second, second_urgency, second_refund = self.request(second_queue)
+        if rng.random() < 0.4:
+            second = rng.choice(["also", "and", "another thing:", "besides,", "by the way", "oh and", "plus", "2)"]) + " " + second
+        sentences = [first, second] if rng.random() < 0.6 else [second, first]
         return max(urgency, second_urgency), refund or second_refund, sentences
 
     def request(self, queue):
-        phrase, urgency, refund = self.rng.choice(self.phrases.requests[queue])
+        requests = self.phrases.requests[queue]
+        phrase, urgency, refund = self.rng.choices(requests, self.phrases.weights[queue])[0]
         return self.write(phrase), urgency, refund
+
+    def surround(self, sentences, queue):
+        """Adds what says nothing new: details of the matter, an opening, background, things that went well."""
+        rng = self.rng
+        for _ in range(rng.choices([0, 1, 2, 3], [55, 27, 13, 5])[0]):
+            if self.phrases.details[queue]:
+                sentences.insert(rng.randint(1, len(sentences)), self.write(rng.choice(self.phrases.details[queue])))
+        for _ in range(rng.choices([0, 1, 2, 4, 8, 14], [50, 26, 12, 7, 4, 1])[0]):
+            self.insert(sentences, self.extra("background"))
+        if rng.random() < 0.10:
+            self.insert(sentences, self.extra("mention"))
+        if rng.random() < 0.12:
+            sentences.insert(0, self.extra("opening"))
+
+    def insert(self, sentences, sentence):
+        sentences.insert(self.rng.randint(0, len(sentences)), sentence)
 
     def extra(self, name):
         return self.write(self.rng.choice(self.phrases.extras[name]))
@@ -111,104 +147,43 @@ class Writer:
     def write(self, phrase):
         return tidy(expand(phrase, self.rng, self.fill))
 
-    def with_background(self, sentences):
-        n_background = self.rng.choices([0, 1, 2, 4, 8], [50, 28, 12, 7, 3])[0]
-        for _ in range(n_background):
-            self.insert(sentences, self.extra("background"))
-        return sentences
-
-    def insert(self, sentences, sentence):
-        sentences.insert(self.rng.randint(0, len(sentences)), sentence)
-
-    def layout(self, sentences):
-        """Joins the sentences as letters, chats or lists do."""
-        rng = self.rng
-        written = []
-        for sentence in sentences:
-            sentence = sentence[0].upper() + sentence[1:]
-            if sentence[-1] not in ".!?":
-                question = sentence.split()[0].lower() in QUESTION_WORDS
-                sentence += "?" if question and rng.random() < 0.8 else rng.choice([".", ".", ".", "!", ""])
-            written.append(sentence)
-        text = rng.choice([" ", " ", " ", " ", "\n", "\n\n"]).join(written)
-        if rng.random() < 0.3:
-            greeting = self.extra("greeting")
-            greeting = greeting[0].upper() + greeting[1:]
-            text = greeting + rng.choice([", ", ",\n", ",\n\n", "! ", " ", ". "]) + text
-        if rng.random() < 0.25:
-            closing = self.extra("closing")
-            text += rng.choice([" ", "\n", "\n\n", ", "]) + closing[0].upper() + closing[1:]
-        return text
-
     def fill(self, slot):
+        if slot == "order":
+            # The ticket's order number: made at the first use and repeated after that.
+            if self.order_id is None:
+                self.order_id = order_number(self.rng)
+            return ORDER_MARK
         if slot in VALUES:
             return VALUES[slot](self.rng)
-        if slot == "order":
-            return self.fill_order()
         return expand(self.rng.choice(self.phrases.slots[slot]), self.rng, self.fill)
 
-    def fill_order(self):
-        """The ticket's order number: made at the first use and repeated after that."""
-        if self.order_id is None:
-            self.order_id = order_number(self.rng)
-        return self.order_id
+    def layout(self, sentences):
+        """Joins the sentences as letters, chats, lists or one long breath do."""
+        rng = self.rng
+        sentences = [sentence for sentence in sentences if sentence]
+        if rng.random() < 0.15:
+            text = sentences[0]
+            for sentence in sentences[1:]:
+                text += rng.choice([", ", ", ", " and ", " but ", " - ", "... ", "; ", " ", " so "]) + sentence
+        else:
+            text = rng.choice([" ", " ", " ", " ", "\n", "\n\n"]).join(map(self.punctuated, sentences))
+        if rng.random() < 0.3:
+            text = capitalized(self.extra("greeting")) + rng.choice([", ", ",\n", ",\n\n", "! ", " ", ". "]) + text
+        if rng.random() < 0.25:
+            text += rng.choice([" ", "\n", "\n\n", ", "]) + capitalized(self.extra("closing"))
+        return text
+
+    def punctuated(self, sentence):
+        sentence = capitalized(sentence).rstrip(",; ")
+        if sentence[-1] in ".!?":
+            return sentence
+        if sentence.split()[0].lower() in QUESTION_WORDS and self.rng.random() < 0.8:
+            return sentence + "?"
+        return sentence + self.rng.choice([".", ".", ".", "!", ""])
 
 
-QUESTION_WORDS = set(
-    "what where when why how who which whose is are do does did can could will would should may am has have was".split()
-)
-
-
-def digits(rng, low, high):
-    n_digits = rng.randint(low, high)
-    return "".join(rng.choice(string.digits) for _ in range(n_digits))
-
-
-def letters(rng, low, high):
-    return "".join(rng.choice(string.ascii_uppercase) for _ in range(rng.randint(low, high)))
-
-
-def order_number(rng):
-    kind = rng.random()
-    if kind < 0.55:
-        return digits(rng, 3, 9).lstrip("0") or "7"
-    if kind < 0.70:
-        return letters(rng, 1, 3) + rng.choice(["-", "", "-"]) + digits(rng, 3, 7)
-    if kind < 0.80:
-        return digits(rng, 2, 4) + "-" + digits(rng, 3, 7)
-    if kind < 0.86:
-        return digits(rng, 3, 3) + "-" + digits(rng, 4, 7) + "-" + digits(rng, 2, 7)
-    if kind < 0.92:
-        return digits(rng, 3, 5) + rng.choice(["-", ""]) + letters(rng, 1, 2)
-    return "".join(rng.choice(string.ascii_uppercase + string.digits) for _ in range(5)) + rng.choice(string.digits)
-
-
-def money(rng):
-    amount = rng.choice([rng.randint(2, 99), rng.randint(10, 999), rng.randint(100, 9999)])
-    cents = rng.choice(["", "", f".{rng.randint(0, 99):02}", ".99", ".00"])
-    form = rng.choice(["${}", "${}", "{}$", "€{}", "{} euros", "{} dollars", "£{}", "{} EUR", "{} USD", "{}", "{} bucks"])
-    return form.format(f"{amount}{cents}")
-
-
-def date(rng):
-    day, month = rng.randint(1, 28), rng.randint(1, 12)
-    name = "January February March April May June July August September October November December".split()[month - 1]
-    return rng.choice(
-        [f"{day} {name}", f"{name} {day}", f"{day}.{month}.", f"{month}/{day}", f"{day}/{month}/2024", f"2025-{month:02}-{day:02}",
-         f"the {day}th", f"{name[:3]} {day}", f"the {day}th of {name}"]
-    )  # fmt: skip
-
-
-VALUES = {
-    "n": lambda rng: str(rng.choice([2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15, 20, 25, 30, 40, 50, 200])),
-    "money": money,
-    "date": date,
-    "phone": lambda rng: rng.choice(["+", "0", "(0", ""]) + digits(rng, 3, 5) + rng.choice([" ", "-", ""]) + digits(rng, 5, 7),
-    "invoice": lambda rng: rng.choice(["INV-", "", "#", "RE", "C", "2024-", "CS"]) + digits(rng, 4, 8),
-    "tracking": lambda rng: letters(rng, 1, 2) + digits(rng, 9, 14) + rng.choice(["", letters(rng, 2, 2)]),
-    "errcode": lambda rng: rng.choice(["", "E", "0x", "ERR_", "F", "err "]) + digits(rng, 2, 4),
-    "version": lambda rng: f"{rng.randint(1, 14)}.{rng.randint(0, 12)}",
-}
+def capitalized(text):
+    return text[:1].upper() + text[1:]
 
 
 def main():

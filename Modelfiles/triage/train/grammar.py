@@ -57,14 +57,14 @@ def parse_sequence(tokens, at, where):
     return parts, at
 
 
-def slots_of(parts):
-    """The names of all slots that a phrase can come to use."""
-    names = set()
+def n_variants(parts):
+    """In how many ways a phrase can be written, a slot counting as three."""
+    count = 1
     for part in parts:
         if isinstance(part, tuple):
             kind, value = part
-            names |= {value} if kind == "slot" else set().union(*map(slots_of, value))
-    return names
+            count *= 3 if kind == "slot" else sum(map(n_variants, value))
+    return count
 
 
 def expand(parts, rng, fill):
@@ -85,6 +85,7 @@ def expand(parts, rng, fill):
 
 
 def tidy(text):
-    """Removes the doubled and stranded spaces that left-out options leave behind."""
+    """Removes the doubled and stranded spaces, and the doubled words, that choices and options leave behind."""
     text = re.sub(r" +", " ", text)
+    text = re.sub(r"\b(\w+) \1\b", r"\1", text)
     return re.sub(r" ([,.!?;:])", r"\1", text).strip()

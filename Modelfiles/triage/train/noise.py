@@ -1,7 +1,4 @@
-"""Makes a clean text look typed by a person in a hurry: case, punctuation, typos, abbreviations; keeps every digit.
-
-`protected` (an order number) stays as it is, because the ticket's label copies it.
-"""
+"""Makes a clean text look typed by a person in a hurry: case, punctuation, typos, abbreviations; changes no digit."""
 
 import re
 
@@ -14,36 +11,52 @@ NEIGHBOURS = {
 SHORT = {
     "you": "u", "your": "ur", "are": "r", "please": "pls", "because": "cuz", "before": "b4", "to": "2", "for": "4",
     "thanks": "thx", "though": "tho", "through": "thru", "and": "n", "see": "c", "why": "y", "weeks": "wks",
-    "days": "d", "message": "msg", "account": "acct", "password": "pw", "with": "w", "without": "w/o", "tomorrow": "tmrw",
-    "people": "ppl", "something": "smth", "okay": "ok", "what": "wat", "going to": "gonna", "want to": "wanna",
-    "have to": "gotta", "do not": "dont", "don't": "dunno", "this": "dis", "right now": "rn", "as soon as possible": "asap",
+    "message": "msg", "account": "acct", "password": "pw", "with": "w", "without": "w/o", "tomorrow": "tmrw",
+    "people": "ppl", "something": "smth", "okay": "ok", "what": "wat", "gonna": "gona", "number": "nr", "delivery": "deliv",
+    "don't": "dont", "can't": "cant", "this": "dis", "love": "luv", "your": "ur", "never": "nvr", "been": "bin", "be": "b",
 }  # fmt: skip
-SHORT["don't"] = "dont"
 
 MISSPELT = {
     "received": "recieved", "receive": "recieve", "address": "adress", "definitely": "definately", "cancelled": "canceled",
     "subscription": "subscribtion", "account": "acount", "password": "passwort", "access": "acess", "believe": "beleive",
     "separate": "seperate", "wrong": "worng", "their": "thier", "invoice": "invioce", "delivery": "delievery",
     "package": "packege", "immediately": "immediatly", "tomorrow": "tommorow", "which": "wich", "until": "untill",
-    "really": "realy", "business": "buisness", "broken": "broke", "doesn't": "doesnt work", "because": "becuase",
+    "really": "realy", "business": "buisness", "broken": "brocken", "doesn't": "doesnt", "because": "becuase",
     "payment": "paymant", "refund": "refound", "license": "licence", "arrived": "arived", "there": "their",
     "connection": "conection", "embarrassing": "embarassing", "necessary": "neccessary", "possible": "posible",
     "different": "diffrent", "customer": "costumer", "service": "servise", "twice": "twise", "charged": "chraged",
     "order": "oder", "tracking": "traking", "lawyer": "lawer", "website": "web site", "login": "log in", "too": "to",
 }  # fmt: skip
-MISSPELT["doesn't"] = "doesnt"
 
 
-def make_noisy(text, rng, protected=None):
-    """One random person's way of typing `text`; most people type well, some do not."""
+def make_noisy(text, rng, synonyms):
+    """One random person's way of typing `text`; most people type well, some do not.
+
+    `synonyms` gives, for a word or a few, others that people use instead.
+    """
+    text = swap_synonyms(text, synonyms, rng)
+    if rng.random() < 0.08:
+        text = drop_small_words(text, rng)
     text = style(text, rng)
     if rng.random() < 0.12:
         text = replace_words(text, SHORT, rng, share=rng.choice([0.3, 0.8]))
     if rng.random() < 0.25:
         text = replace_words(text, MISSPELT, rng, share=0.5)
     if rng.random() < 0.4:
-        text = add_typos(text, rng, rate=rng.choice([0.005, 0.01, 0.02, 0.04]), protected=protected)
+        text = add_typos(text, rng, rate=rng.choice([0.005, 0.01, 0.02, 0.04]))
     return text
+
+
+def swap_synonyms(text, synonyms, rng):
+    for word, others in synonyms.items():
+        if word in text and rng.random() < 0.25:
+            text = re.sub(rf"\b{word}\b", rng.choice(others), text, count=1)
+    return text
+
+
+def drop_small_words(text, rng):
+    """Telegram style: articles, pronouns and forms of `to be` go missing."""
+    return re.sub(r"\b(the|a|an|my|is|are|was|has|I|it|to|your|of) ", lambda m: "" if rng.random() < 0.6 else m[0], text)
 
 
 def style(text, rng):
@@ -74,23 +87,19 @@ def replace_words(text, table, rng, share):
     return re.sub(r"[A-Za-z']+", swap, text)
 
 
-def add_typos(text, rng, rate, protected=None):
-    kept = set()
-    if protected is not None:
-        for match in re.finditer(re.escape(protected), text):
-            kept |= set(range(*match.span()))
+def add_typos(text, rng, rate):
     typed = []
     at = 0
     while at < len(text):
         char = text[at]
-        if not char.isalpha() or at in kept or rng.random() >= rate:
+        if not char.isalpha() or rng.random() >= rate:
             typed.append(char)
         else:
             kind = rng.randrange(5)
             following = text[at + 1 : at + 2]
             if kind == 0:
                 typed.append(char * 2)
-            elif kind == 1 and following.isalpha() and at + 1 not in kept:
+            elif kind == 1 and following.isalpha():
                 typed.append(following + char)
                 at += 1
             elif kind == 2:
