@@ -50,7 +50,7 @@ mod tests {
         let resident = vec![vec![1, 2], vec![3]];
         assert_eq!(common_chunks(&resident, &[1, 2, 3, 4], &[0..2, 2..4]), 1);
         assert_eq!(common_chunks(&resident, &[1, 2, 3, 4], &[0..2, 2..3, 3..4]), 2);
-        assert_eq!(common_chunks(&resident, &[1, 9], &[0..2]), 0);
+        assert_eq!(common_chunks(&resident, &[1, 9, 3], &[0..2, 2..3]), 0);
     }
 
     proptest! {

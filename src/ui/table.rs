@@ -28,7 +28,7 @@ pub fn bar(share: f64, width: usize) -> String {
     let eighths = (share.clamp(0.0, 1.0) * (width * 8) as f64).round() as usize;
     let part = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'][eighths % 8];
     let mut bar = "█".repeat(eighths / 8);
-    if eighths % 8 > 0 {
+    if part != ' ' {
         bar.push(part);
     }
     bar

@@ -260,6 +260,9 @@ impl<'m> ScoreLane<'m> {
             let logits = self.context.get_logits_ith(i32::try_from(index).expect("at most N_BATCH"));
             let (children, tokens): (Vec<usize>, Vec<Token>) = trie.children(node).unzip();
             for (child, logprob) in children.into_iter().zip(logprobs(logits, tokens.into_iter())) {
+                if logprob.is_nan() {
+                    return Err(failed("the model's output is not a number; its file may be damaged"));
+                }
                 values[child] = logprob;
             }
         }
