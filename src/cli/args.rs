@@ -117,6 +117,22 @@ pub struct SamplingArgs {
     pub stop: Vec<String>,
 }
 
+impl SamplingArgs {
+    /// The given flags that only change how text is generated.
+    #[must_use]
+    pub fn of_generation(&self) -> Vec<&'static str> {
+        let given = [
+            ("--temperature", self.temperature.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--num-predict", self.num_predict.is_some()),
+            ("--stop", !self.stop.is_empty()),
+        ];
+        given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+}
+
 /// List the models
 #[derive(Debug, Args)]
 #[command(visible_alias = "ls")]

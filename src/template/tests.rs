@@ -1,3 +1,5 @@
+//! What templates and their prompts must keep: the reference renderings, and authorship under hostile contents.
+
 use super::*;
 use proptest::prelude::*;
 use serde_json::json;

@@ -149,6 +149,10 @@ impl Run<'_> {
             let why = "its TEMPLATE is in Go's language, which is kept but not rendered yet";
             eprintln!("slm: `{}` runs with the chat template in its GGUF: {why}", self.model_name);
         }
+        let given = self.args.sampling.of_generation();
+        if self.contract.is_some() && !given.is_empty() {
+            eprintln!("slm: closed answers are scored, not sampled: {} has no effect", given.join(", "));
+        }
         if !self.args.verbose {
             return;
         }

@@ -132,8 +132,8 @@ fn reply(run: &Run<'_>, text: &str) -> Result<Reply, Failure> {
     })?;
     let generated = generated.ok_or_else(|| Failure::failed("interrupted"))?;
     let details = run.generated_json(&whole, &generated);
-    // One row is one line: line breaks inside an answer are written as \n.
-    let text = whole.trim().replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
+    // One row is one line: line breaks inside an answer are written as \n; --json has the text as it is.
+    let text = whole.trim().replace('\n', "\\n").replace('\r', "\\r");
     Ok(Reply { text, value: whole.into(), details })
 }
 
