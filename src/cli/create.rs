@@ -11,7 +11,7 @@ use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{Format, Modelfile};
-use crate::ui::output::Output;
+use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 
 /// Makes the model; its name points at the old one until everything is there.
@@ -30,9 +30,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;
     let is_go = |template: &String| !load::is_jinja(template);
     if modelfile.template.as_ref().is_some_and(is_go) {
-        eprintln!(
-            "slm: TEMPLATE is in Go's language, which is kept but not rendered yet: the GGUF's own chat template is used"
-        );
+        say("TEMPLATE is in Go's language, which is kept but not rendered yet: the GGUF's own chat template is used");
     }
     let mut output = Output::default();
     if args.json {

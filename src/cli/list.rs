@@ -8,7 +8,7 @@ use super::args::ListArgs;
 use super::environment::{Environment, timestamp};
 use crate::failure::{Exit, Outcome};
 use crate::store::{Listed, Origin};
-use crate::ui::output::Output;
+use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
 
 /// Lists the models; a name that cannot be read is reported beside them.
@@ -18,7 +18,7 @@ use crate::ui::table::{size, table};
 pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
     let listing = environment.store()?.list()?;
     for broken in &listing.broken {
-        eprintln!("slm: `{}` is left out: {}", broken.path.display(), broken.error);
+        say(format_args!("`{}` is left out: {}", broken.path.display(), broken.error));
     }
     let mut output = Output::default();
     if args.json {

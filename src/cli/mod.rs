@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            eprintln!("slm: {}", failure.message);
+            crate::ui::output::say(&failure.message);
             failure.exit.into()
         }
     }

@@ -59,6 +59,16 @@ impl Output {
     }
 }
 
+/// Says something on standard error, as slm. Nobody there to read it is no failure.
+pub fn say(message: impl std::fmt::Display) {
+    tell(&format!("slm: {message}\n"));
+}
+
+/// Writes lines on standard error as they are but harmless.
+pub fn tell(lines: &str) {
+    let _ = std::io::stderr().write_all(harmless(lines).as_bytes());
+}
+
 /// Text from a model or a file, made harmless for a terminal: control characters but newline and tab are shown as
 /// pictures (U+2400 and on), so that no escape sequence reaches the screen.
 #[must_use]

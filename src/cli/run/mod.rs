@@ -19,7 +19,7 @@ use crate::engine::{Finish, Load};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Generated, Session, Task};
 use crate::sampling::Parameters;
-use crate::ui::output::{Output, Reader, harmless};
+use crate::ui::output::{Output, Reader, harmless, say, tell};
 
 /// A checked command line with its loaded model.
 struct Run<'a> {
@@ -144,27 +144,33 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
 impl Run<'_> {
     fn say_what_is_loaded(&self, template: Option<&str>) {
         if !self.session.has_template() {
-            eprintln!("slm: `{}` has no chat template; texts are given to it as they are", self.model_name);
+            say(format_args!("`{}` has no chat template; texts are given to it as they are", self.model_name));
         } else if template.is_some_and(|template| !load::is_jinja(template)) {
             let why = "its TEMPLATE is in Go's language, which is kept but not rendered yet";
-            eprintln!("slm: `{}` runs with the chat template in its GGUF: {why}", self.model_name);
+            say(format_args!("`{}` runs with the chat template in its GGUF: {why}", self.model_name));
         }
         let given = self.args.sampling.of_generation();
         if self.contract.is_some() && !given.is_empty() {
-            eprintln!("slm: closed answers are scored, not sampled: {} has no effect", given.join(", "));
+            say(format_args!("closed answers are scored, not sampled: {} has no effect", given.join(", ")));
         }
         if !self.args.verbose {
             return;
         }
         let info = self.session.engine().info();
-        let closed = self.contract.is_some();
-        eprintln!("model          {}", self.model_name);
-        eprintln!("parameters     {:.3} million, {:.1} MB", info.n_params as f64 / 1e6, info.size_bytes as f64 / 1e6);
-        eprintln!("context        {} tokens (trained for {})", info.n_ctx, info.n_ctx_train);
-        eprintln!("computes on    {}, {} threads", info.devices.join(", "), info.n_threads);
-        eprintln!("answers are    {}", if closed { "scored" } else { "generated" });
-        eprintln!("evaluation id  {}", info.evaluation_id);
-        eprintln!("loaded in      {:.1} ms", info.load_duration.as_secs_f64() * 1e3);
+        tell(&format!(
+            "model          {}\nparameters     {:.3} million, {:.1} MB\ncontext        {} tokens (trained for {})\n\
+             computes on    {}, {} threads\nanswers are    {}\nevaluation id  {}\nloaded in      {:.1} ms\n",
+            self.model_name,
+            info.n_params as f64 / 1e6,
+            info.size_bytes as f64 / 1e6,
+            info.n_ctx,
+            info.n_ctx_train,
+            info.devices.join(", "),
+            info.n_threads,
+            if self.contract.is_some() { "scored" } else { "generated" },
+            info.evaluation_id,
+            info.load_duration.as_secs_f64() * 1e3,
+        ));
     }
 
     fn decide(&self, contract: &Contract, text: &str) -> Outcome {
@@ -179,7 +185,7 @@ impl Run<'_> {
             output.line(&answer::bare(&decided.answer))?;
         }
         if self.args.verbose {
-            eprint!("{}", answer::figures(&decided.counts, &decided.timings));
+            tell(&answer::figures(&decided.counts, &decided.timings));
         }
         Ok(Exit::Done)
     }
@@ -214,7 +220,7 @@ impl Run<'_> {
         }
         self.say_what_was_cut(generated.n_tokens_cut);
         if self.args.verbose {
-            eprint!("{}", answer::figures(&generated.generation.counts, &generated.generation.timings));
+            tell(&answer::figures(&generated.generation.counts, &generated.generation.timings));
         }
         Ok(Exit::Done)
     }
@@ -232,7 +238,7 @@ impl Run<'_> {
 
     fn say_what_was_cut(&self, n_tokens: usize) {
         if n_tokens > 0 && !self.args.json {
-            eprintln!("slm: the text was cut by {n_tokens} tokens");
+            say(format_args!("the text was cut by {n_tokens} tokens"));
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::records::{Record, Records};
 use super::{Run, answer, interrupt};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::ui::output::{Output, Reader};
+use crate::ui::output::{Output, Reader, say};
 use crate::ui::progress::Rows;
 
 /// One input row.
@@ -57,7 +57,7 @@ pub fn run(run: &Run<'_>) -> Outcome {
             Ok(line) => line,
             Err((number, object, reason)) => {
                 n_failed += 1;
-                bar.aside(|| eprintln!("slm: line {number}: {reason}"));
+                bar.aside(|| say(format_args!("line {number}: {reason}")));
                 if !run.args.keep_going {
                     return Err(Failure::failed(format!(
                         "stopped at line {number}; {} rows were answered",
