@@ -45,7 +45,7 @@ class Phrases:
                 (phrase, *labels_of(heading)) for heading, phrases in sections if heading != "detail" for phrase in phrases
             ]
             # A phrase with many variants is written more often, but not as much more often as it has variants.
-            self.weights[queue] = [1 + math.log10(n_variants(phrase)) for phrase, _, _ in self.requests[queue]]
+            self.weights[queue] = [1 + math.log10(n_variants(phrase, self.slots)) for phrase, _, _ in self.requests[queue]]
         self.synonyms = read_synonyms(folder / "synonyms.txt")
 
 

@@ -57,13 +57,13 @@ def parse_sequence(tokens, at, where):
     return parts, at
 
 
-def n_variants(parts):
-    """In how many ways a phrase can be written, a slot counting as three."""
+def n_variants(parts, slots):
+    """In how many ways a phrase can be written, a value that the caller makes counting as one."""
     count = 1
     for part in parts:
         if isinstance(part, tuple):
             kind, value = part
-            count *= 3 if kind == "slot" else sum(map(n_variants, value))
+            count *= sum(n_variants(choice, slots) for choice in (slots.get(value, [[]]) if kind == "slot" else value))
     return count
 
 

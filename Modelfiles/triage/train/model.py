@@ -10,6 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# The weights of one block, in llama.cpp's names.
+LAYER = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"]
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -81,16 +84,17 @@ def tree_mask(segments):
 def hidden_states(weights, shape, tokens, positions, segments, dropout=0.0, key=None):
     """The normed last hidden states of packed rows: (batch, length) integers to (batch, length, n_embd)."""
 
-    def drop(x, key):
-        if dropout == 0.0:
-            return x
-        return jnp.where(jax.random.bernoulli(key, 1 - dropout, x.shape), x / (1 - dropout), 0)
+    keys = iter(jax.random.split(key, 2 * shape.n_layer + 1) if dropout else ())
 
-    keys = iter(jax.random.split(key, 2 * shape.n_layer + 1)) if dropout else iter([None] * (2 * shape.n_layer + 1))
+    def drop(x):
+        if not dropout:
+            return x
+        return jnp.where(jax.random.bernoulli(next(keys), 1 - dropout, x.shape), x / (1 - dropout), 0)
+
     n_batch, length = tokens.shape
     angles = rope_angles(shape, positions)
     mask = tree_mask(segments)[:, None]
-    x = drop(weights["token_embd"][tokens] , next(keys))
+    x = drop(weights["token_embd"][tokens])
     for i in range(shape.n_layer):
         w = {name: weights[f"blk.{i}.{name}"] for name in LAYER}
         h = rms_norm(x, w["attn_norm"], shape.norm_eps)
@@ -98,11 +102,8 @@ def hidden_states(weights, shape, tokens, positions, segments, dropout=0.0, key=
         scores = jnp.einsum("bqhd,bkhd->bhqk", rope(q, angles), rope(k, angles)) / np.sqrt(shape.head_size)
         attention = jax.nn.softmax(jnp.where(mask, scores, -1e9), axis=-1)
         mixed = jnp.einsum("bhqk,bkhd->bqhd", attention, v).reshape(n_batch, length, -1)
-        x = x + drop(mixed @ w["attn_output"].T, next(keys))
+        x = x + drop(mixed @ w["attn_output"].T)
         h = rms_norm(x, w["ffn_norm"], shape.norm_eps)
         gated = jax.nn.silu(h @ w["ffn_gate"].T) * (h @ w["ffn_up"].T)
-        x = x + drop(gated @ w["ffn_down"].T, next(keys))
+        x = x + drop(gated @ w["ffn_down"].T)
     return rms_norm(x, weights["output_norm"], shape.norm_eps)
-
-
-LAYER = ["attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "ffn_norm", "ffn_gate", "ffn_up", "ffn_down"]

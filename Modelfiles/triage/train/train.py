@@ -153,7 +153,7 @@ def main():
     parser = argparse.ArgumentParser(description="train triage")
     parser.add_argument("out", type=Path, help="folder for weights.npz and tokenizer.json")
     parser.add_argument("--dev", type=Path, required=True, help="hand-written tickets to calibrate with and to report on")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1800)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
