@@ -1,10 +1,17 @@
-//! Prompts to tokens, so that nobody's words become control tokens.
+//! Prompts to tokens, so that nobody's words become control tokens. It knows runs of text, no messages and no templates.
 //!
 //! A run that the template wrote as one special token is looked up; every other run is tokenized in one call with
-//! `parse_special` off. llama.cpp still matches USER_DEFINED tokens then, so what comes out is checked token by token: a
-//! special one that text spelled is taken apart into the vocabulary's single characters or bytes.
+//! `parse_special` off. llama.cpp still matches USER_DEFINED tokens then, and its SentencePiece may merge a CONTROL
+//! token's text, so what comes out is checked token by token: where a special one was spelled, the text is cut inside
+//! the spelling and tokenized again in parts.
+//!
+//! What the template wrote becomes the tokens of llama.cpp's own way, `parse_special` over the whole rendering; a test
+//! below holds that. White space that a vocabulary lists as USER_DEFINED tokens (Gemma: runs of line feeds and spaces)
+//! is text here, as it is for templates: it forges nothing, and models are trained on these very tokens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
@@ -18,12 +25,16 @@ use crate::template::{Prompt, Run, SpecialTokens};
 #[derive(Debug)]
 pub struct Tokenizer {
     vocabulary: Vocabulary,
-    /// Every CONTROL, USER_DEFINED and end-of-generation token by its text.
+    /// Every CONTROL, USER_DEFINED and end-of-generation token by its text, white space aside.
     specials: HashMap<String, Token>,
     /// The same by number.
     is_special: Vec<bool>,
-    /// Plain tokens of one byte each, where the vocabulary has them: what a special token's text is taken apart into.
-    bytes: Vec<Option<Token>>,
+    /// Plain tokens of one byte each, where the vocabulary has them; made when a text first needs them.
+    bytes: OnceLock<Vec<Option<Token>>>,
+    /// What WordPiece writes for a word that it does not know: CONTROL in the file, but nobody's to forge.
+    unknown: Option<Token>,
+    /// Whether a space goes before every text (SentencePiece).
+    adds_space: bool,
     bos: Option<Token>,
     adds_bos: bool,
     eos: Option<Token>,
@@ -50,33 +61,45 @@ impl Tokenizer {
     pub fn new(model: &LlamaModel) -> Self {
         // SAFETY: `Model` owns both and drops the tokenizer with the model; the vocabulary is only read.
         let vocab = unsafe { std::mem::transmute::<LlamaVocab<'_>, LlamaVocab<'static>>(model.vocab()) };
-        let n_tokens = usize::try_from(vocab.n_tokens()).unwrap_or(0);
-        let mut specials = HashMap::new();
-        let mut is_special = vec![false; n_tokens];
-        let mut bytes = vec![None; 256];
-        for id in 0..vocab.n_tokens() {
-            let token = LlamaToken(id);
-            let kind = kind(&vocab, token);
-            let index = usize::try_from(id).expect("counted from 0");
-            is_special[index] = matches!(kind, TokenKind::Control | TokenKind::UserDefined) || vocab.is_eog(token);
-            if is_special[index] {
-                let text = String::from_utf8_lossy(&vocab.token_to_piece(token, true, None)).into_owned();
+        let valid = |token: LlamaToken| (0..vocab.n_tokens()).contains(&token.0).then_some(token.0);
+        let (bos, eos) = (valid(vocab.bos()), valid(vocab.eos()));
+        let said = |key: &str| model.meta_val_str(key).ok();
+        let unknown = said("tokenizer.ggml.model").filter(|kind| kind == "bert");
+        let unknown = unknown.and_then(|_| said("tokenizer.ggml.unknown_token_id")?.parse().ok());
+        let space = vocab.tokenize(b"a", false, false);
+        let adds_space = space.first().is_some_and(|&token| vocab.token_to_piece(token, false, None).starts_with(b" "));
+        let mut tokenizer = Tokenizer {
+            specials: HashMap::new(),
+            is_special: Vec::new(),
+            bytes: OnceLock::new(),
+            unknown: unknown.and_then(|id| valid(LlamaToken(id))),
+            adds_space,
+            bos,
+            adds_bos: vocab.should_add_bos(),
+            eos,
+            turn_end: valid(vocab.eot()).or(eos),
+            vocabulary: Vocabulary(vocab),
+        };
+        tokenizer.find_specials();
+        tokenizer
+    }
+
+    /// Goes over the whole vocabulary once, asking for a text only where a token is special.
+    fn find_specials(&mut self) {
+        let n_tokens = self.vocab().n_tokens();
+        self.is_special = vec![false; usize::try_from(n_tokens).unwrap_or(0)];
+        for (index, id) in (0..n_tokens).enumerate() {
+            if Some(id) == self.unknown || !is_marked(self.vocab(), LlamaToken(id)) {
+                continue;
+            }
+            let text = self.text(id);
+            if text.is_empty() || !text.chars().all(char::is_whitespace) {
+                self.is_special[index] = true;
                 if !text.is_empty() {
-                    specials.entry(text).or_insert(id);
-                }
-            } else if let [byte] = vocab.token_to_piece(token, false, None)[..] {
-                // A token of the byte kind is the fallback; the plain one is what a tokenizer would choose.
-                let slot = &mut bytes[usize::from(byte)];
-                if slot.is_none() || kind == TokenKind::Normal {
-                    *slot = Some(id);
+                    self.specials.entry(text).or_insert(id);
                 }
             }
         }
-        let valid = |token: LlamaToken| (0..vocab.n_tokens()).contains(&token.0).then_some(token.0);
-        let (bos, eos) = (valid(vocab.bos()), valid(vocab.eos()));
-        let turn_end = valid(vocab.eot()).or(eos);
-        let adds_bos = vocab.should_add_bos();
-        Tokenizer { vocabulary: Vocabulary(vocab), specials, is_special, bytes, bos, adds_bos, eos, turn_end }
     }
 
     fn vocab(&self) -> &LlamaVocab<'static> {
@@ -97,7 +120,7 @@ impl Tokenizer {
     /// [`EngineError::NoSuchToken`], [`EngineError::NoTurnEnd`].
     pub fn turn_end(&self, text: Option<&str>) -> Result<Token, EngineError> {
         match text {
-            Some(text) => self.specials.get(text).copied().ok_or_else(|| EngineError::NoSuchToken(text.to_owned())),
+            Some(text) => self.special(text),
             None => self.turn_end.ok_or(EngineError::NoTurnEnd),
         }
     }
@@ -118,13 +141,52 @@ impl Tokenizer {
 
     /// Plain text to tokens, none of them special.
     pub fn plain(&self, text: &str) -> Vec<Token> {
-        let raw = self.vocab().tokenize(text.as_bytes(), false, false);
-        if !raw.iter().any(|token| self.is_special(token.0)) {
-            return raw.into_iter().map(|token| token.0).collect();
+        let mut tokens = self.raw(text);
+        let mut spelled: BTreeSet<Token> = BTreeSet::new();
+        loop {
+            let n_known = spelled.len();
+            spelled.extend(tokens.iter().copied().filter(|&token| self.is_special(token)));
+            if spelled.len() == n_known {
+                break;
+            }
+            tokens = self.cut_inside(text, &spelled);
         }
-        raw.into_iter()
-            .flat_map(|LlamaToken(id)| if self.is_special(id) { self.taken_apart(id) } else { vec![id] })
-            .collect()
+        if spelled.is_empty() {
+            return tokens;
+        }
+        // What is left was spelled by something else than its own text, or is a single character.
+        tokens.into_iter().flat_map(|id| if self.is_special(id) { self.taken_apart(id) } else { vec![id] }).collect()
+    }
+
+    /// llama.cpp's tokens for a text by itself.
+    fn raw(&self, text: &str) -> Vec<Token> {
+        self.vocab().tokenize(text.as_bytes(), false, false).into_iter().map(|token| token.0).collect()
+    }
+
+    /// The tokens of a text that is cut behind the first character of each place where a token of `spelled` stands.
+    fn cut_inside(&self, text: &str, spelled: &BTreeSet<Token>) -> Vec<Token> {
+        let specials: Vec<String> = spelled.iter().map(|&token| self.text(token)).collect();
+        let stands = |at: usize| specials.iter().any(|special| text[at..].starts_with(special.as_str()));
+        let mut tokens = Vec::new();
+        let mut from = 0;
+        for (at, c) in text.char_indices().filter(|&(at, _)| stands(at)) {
+            let to = at + c.len_utf8();
+            tokens.extend(self.part(text, from..to));
+            from = to;
+        }
+        tokens.extend(self.part(text, from..text.len()));
+        tokens
+    }
+
+    /// The tokens of a part of a text; only the first part gets the space that goes before a text.
+    fn part(&self, text: &str, range: Range<usize>) -> Vec<Token> {
+        if range.start == 0 || !self.adds_space {
+            return self.raw(&text[range]);
+        }
+        // SentencePiece joins nothing to a line feed in front, which takes the space and is then left out.
+        let guard = self.raw("\n");
+        let guarded = self.raw(&format!("\n{}", &text[range.clone()]));
+        guarded.strip_prefix(guard.as_slice()).map_or_else(|| self.raw(&text[range]), <[Token]>::to_vec)
     }
 
     fn is_special(&self, token: Token) -> bool {
@@ -133,8 +195,26 @@ impl Tokenizer {
 
     /// A special token's text in plain single-byte tokens; nothing where the vocabulary has none for a byte.
     fn taken_apart(&self, token: Token) -> Vec<Token> {
+        let bytes = self.bytes.get_or_init(|| self.single_bytes());
         let text = self.vocab().token_to_piece(LlamaToken(token), true, None);
-        text.into_iter().filter_map(|byte| self.bytes[usize::from(byte)]).collect()
+        text.into_iter().filter_map(|byte| bytes[usize::from(byte)]).collect()
+    }
+
+    fn single_bytes(&self) -> Vec<Option<Token>> {
+        let mut bytes = vec![None; 256];
+        let mut piece = Vec::new();
+        for id in (0..self.vocab().n_tokens()).filter(|&id| !self.is_special(id)) {
+            piece.clear();
+            self.vocab().token_to_piece_into(LlamaToken(id), &mut piece, false, None);
+            if let [byte] = piece[..] {
+                // A token of the byte kind is the fallback; the plain one is what a tokenizer would choose.
+                let slot = &mut bytes[usize::from(byte)];
+                if slot.is_none() || self.kind(id) == TokenKind::Normal {
+                    *slot = Some(id);
+                }
+            }
+        }
+        bytes
     }
 
     /// A prompt's tokens, with the beginning-of-sequence token once where the vocabulary wants one.
@@ -153,50 +233,66 @@ impl Tokenizer {
         }
         for (number, run) in prompt.runs.iter().enumerate() {
             let from = encoded.tokens.len();
-            match run {
-                Run::Control(text) => {
-                    let token = self.specials.get(text).ok_or_else(|| EngineError::NoSuchToken(text.clone()))?;
-                    encoded.tokens.push(*token);
-                    encoded.tail.clear();
-                    encoded.n_tail = 0;
+            let (text, n_swallowed) = match run {
+                Run::Control(special) => {
+                    encoded.tokens.push(self.special(special)?);
+                    ("", 0)
                 }
                 Run::Text { text, .. } => {
-                    encoded.tokens.extend(self.plain(text));
-                    encoded.tail.clone_from(text);
-                    encoded.n_tail = encoded.tokens.len() - from;
+                    let range = self.unswallowed(prompt, number)?;
+                    encoded.tokens.extend(self.plain(&text[range.clone()]));
+                    (&text[range.clone()], range.start)
                 }
-            }
+            };
+            text.clone_into(&mut encoded.tail);
+            encoded.n_tail = if matches!(run, Run::Control(_)) { 0 } else { encoded.tokens.len() - from };
             if let Some((row_run, offset)) = row
                 && row_run == number
             {
-                let text = if let Run::Text { text, .. } = run { text.as_str() } else { "" };
+                let offset = offset.saturating_sub(n_swallowed).min(text.len());
                 encoded.border = from + self.tokens_before_row(&encoded.tokens[from..], text, offset);
             }
         }
         Ok(encoded)
     }
 
+    /// The part of a text run that its neighbours leave of it: some vocabularies' special tokens take the white space
+    /// behind them or before them (Phi-3: the line feed behind `<|user|>`), as in llama.cpp and in training.
+    fn unswallowed(&self, prompt: &Prompt, number: usize) -> Result<Range<usize>, EngineError> {
+        let text = prompt.runs[number].text();
+        let swallows = |run: Option<&Run>, attribute| match run {
+            Some(Run::Control(special)) => {
+                self.special(special).map(|token| self.vocab().attr(LlamaToken(token)).contains(attribute))
+            }
+            _ => Ok(false),
+        };
+        let before = number.checked_sub(1).and_then(|before| prompt.runs.get(before));
+        let front = swallows(before, LlamaTokenAttr::RStrip)?;
+        let start = if front { text.len() - text.trim_start_matches(is_c_space).len() } else { 0 };
+        let back = swallows(prompt.runs.get(number + 1), LlamaTokenAttr::LStrip)?;
+        let end = if back { text.trim_end_matches(is_c_space).len() } else { text.len() };
+        Ok(start..end.max(start))
+    }
+
+    fn special(&self, text: &str) -> Result<Token, EngineError> {
+        self.specials.get(text).copied().ok_or_else(|| EngineError::NoSuchToken(text.to_owned()))
+    }
+
     /// How many of a run's tokens end at or before the last newline in front of the row's first byte.
     fn tokens_before_row(&self, tokens: &[Token], text: &str, offset: usize) -> usize {
         let newline = text.get(..offset).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
-        let mut end = 0;
-        let mut count = 0;
-        for &token in tokens {
-            end += self.width(token, text, end);
-            if end > newline {
-                break;
-            }
-            count += 1;
-        }
-        count
+        self.ends(tokens).take_while(|&end| end <= newline).count()
     }
 
-    /// Bytes of `text` that `token` stands for when it begins at `at`: a leading space that the tokenizer put in front
-    /// of the text is not of the text.
-    fn width(&self, token: Token, text: &str, at: usize) -> usize {
-        let piece = self.vocab().token_to_piece(LlamaToken(token), true, None);
-        let added = at == 0 && piece.first() == Some(&b' ') && !text.starts_with(' ');
-        piece.len() - usize::from(added)
+    /// For each of a text's tokens the byte of the text at which it ends: the space that SentencePiece puts in front of
+    /// a text is not of the text.
+    fn ends<'t>(&'t self, tokens: &'t [Token]) -> impl Iterator<Item = usize> + 't {
+        tokens.iter().enumerate().scan(0, |end, (index, &token)| {
+            let piece = self.vocab().token_to_piece(LlamaToken(token), true, None);
+            let is_added = self.adds_space && index == 0 && piece.starts_with(b" ");
+            *end += piece.len() - usize::from(is_added);
+            Some(*end)
+        })
     }
 
     /// A prompt's tokens with their texts and kinds, for people.
@@ -205,7 +301,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`].
     pub fn describe(&self, prompt: &Prompt) -> Result<Tokenized, EngineError> {
         let encoded = self.encode(prompt)?;
-        let token = |&id: &Token| PromptToken { id, text: self.text(id), kind: kind(self.vocab(), LlamaToken(id)) };
+        let token = |&id: &Token| PromptToken { id, text: self.text(id), kind: self.kind(id) };
         Ok(Tokenized { tokens: encoded.tokens.iter().map(token).collect(), border: encoded.border })
     }
 
@@ -215,25 +311,167 @@ impl Tokenizer {
         if tokens.len() <= n_tokens {
             return Cut { n_bytes: text.len(), n_tokens_kept: tokens.len(), n_tokens_cut: 0 };
         }
-        let mut end = 0;
-        for &token in &tokens[..n_tokens] {
-            end += self.width(token, text, end);
-        }
+        let end = self.ends(&tokens[..n_tokens]).last().unwrap_or(0);
         let n_bytes = text.floor_char_boundary(end.min(text.len()));
         Cut { n_bytes, n_tokens_kept: n_tokens, n_tokens_cut: tokens.len() - n_tokens }
     }
+
+    fn kind(&self, token: Token) -> TokenKind {
+        if Some(token) == self.unknown {
+            return TokenKind::Unknown;
+        }
+        let attributes = self.vocab().attr(LlamaToken(token));
+        [
+            (LlamaTokenAttr::Control, TokenKind::Control),
+            (LlamaTokenAttr::UserDefined, TokenKind::UserDefined),
+            (LlamaTokenAttr::Byte, TokenKind::Byte),
+            (LlamaTokenAttr::Unknown, TokenKind::Unknown),
+            (LlamaTokenAttr::Unused, TokenKind::Unused),
+        ]
+        .into_iter()
+        .find(|(attribute, _)| attributes.contains(*attribute))
+        .map_or(TokenKind::Normal, |(_, kind)| kind)
+    }
 }
 
-fn kind(vocab: &LlamaVocab<'_>, token: LlamaToken) -> TokenKind {
-    let attributes = vocab.attr(token);
-    [
-        (LlamaTokenAttr::Control, TokenKind::Control),
-        (LlamaTokenAttr::UserDefined, TokenKind::UserDefined),
-        (LlamaTokenAttr::Byte, TokenKind::Byte),
-        (LlamaTokenAttr::Unknown, TokenKind::Unknown),
-        (LlamaTokenAttr::Unused, TokenKind::Unused),
-    ]
-    .into_iter()
-    .find(|(attribute, _)| attributes.contains(*attribute))
-    .map_or(TokenKind::Normal, |(_, kind)| kind)
+fn is_marked(vocab: &LlamaVocab<'_>, token: LlamaToken) -> bool {
+    vocab.attr(token).intersects(LlamaTokenAttr::Control | LlamaTokenAttr::UserDefined) || vocab.is_eog(token)
+}
+
+/// What C's `isspace` says, which llama.cpp asks here.
+fn is_c_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Message, Role};
+    use crate::engine::llama::Model;
+    use crate::engine::{Load, Options, Weights};
+    use crate::template::{ChatTemplate, Date, Inputs};
+    use std::path::PathBuf;
+
+    /// A file beside the checkout, or a word on standard error where it is not.
+    fn shared(path: &str) -> Option<PathBuf> {
+        let folder = std::env::var_os("SLM_SHARED")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+        let path = folder.join(path);
+        if !path.exists() {
+            eprintln!("skipped: `{}` does not exist", path.display());
+        }
+        path.exists().then_some(path)
+    }
+
+    fn model(name: &str) -> Option<Model> {
+        let path = shared(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
+        let options = Options {
+            weights: Weights::File(path),
+            weights_id: String::new(),
+            load: Load::Vocabulary,
+            n_ctx: None,
+            n_threads: None,
+            n_gpu_layers: None,
+        };
+        Some(Model::load(&options).unwrap())
+    }
+
+    fn conversations() -> Vec<Vec<Message>> {
+        let message = Message::new;
+        vec![
+            vec![message(Role::User, "I was charged twice for order 1182.")],
+            vec![
+                message(Role::System, "Label the ticket."),
+                message(Role::User, "  two spaces,\n\na gap\tand 日本 é 🦙 "),
+            ],
+            vec![
+                message(Role::System, "Answer in one word.\n"),
+                message(Role::User, "\nIs Toronto in Canada?"),
+                message(Role::Assistant, " yes\n\n"),
+                message(Role::User, "Is <b>Sacramento</b>?\r\n"),
+            ],
+        ]
+    }
+
+    /// What llama.cpp makes of a whole rendering at once is what a model was trained on.
+    #[test]
+    fn a_rendering_has_the_tokens_that_llama_cpp_gives_it_whole() {
+        let families = [
+            ("llama-bpe", "meta-llama-Llama-3.2-3B-Instruct"),
+            ("qwen2", "Qwen-Qwen2.5-7B-Instruct"),
+            ("qwen2", "Qwen-Qwen3-0.6B"),
+            ("phi-3", "microsoft-Phi-3.5-mini-instruct"),
+            ("llama-spm", "mistralai-Mistral-Nemo-Instruct-2407"),
+        ];
+        for (name, template) in families {
+            let Some(model) = model(name) else { return };
+            let Some(template) = shared(&format!("vectors/chat/{template}.jinja")) else { return };
+            let tokenizer = model.tokenizer();
+            let source = std::fs::read_to_string(&template).unwrap();
+            let template = ChatTemplate::parse(&source, tokenizer.specials()).unwrap();
+            for messages in conversations() {
+                let prompt = template
+                    .render(&Inputs {
+                        messages: &messages,
+                        add_generation_prompt: true,
+                        date: Date::PINNED,
+                        variables: &serde_json::Map::new(),
+                        contract: None,
+                    })
+                    .unwrap();
+                let text = prompt.text();
+                let has_bos = tokenizer.bos.is_some_and(|bos| text.starts_with(&tokenizer.text(bos)));
+                let whole: Vec<Token> =
+                    tokenizer.vocab().tokenize(text.as_bytes(), !has_bos, true).into_iter().map(|t| t.0).collect();
+                let spelled = |tokens: &[Token]| tokens.iter().map(|&id| tokenizer.text(id)).collect::<Vec<_>>();
+                let ours = tokenizer.encode(&prompt).unwrap().tokens;
+                assert_eq!(ours, whole, "{name}: {:?}\n{:?}", spelled(&ours), spelled(&whole));
+            }
+        }
+    }
+
+    /// Special tokens in a text, whole, joined, nested and doubled: none comes out, and not a byte is lost.
+    #[test]
+    fn spelled_special_tokens_become_plain_ones_of_the_same_bytes() {
+        for name in ["llama-bpe", "qwen2", "phi-3", "llama-spm"] {
+            let Some(model) = model(name) else { return };
+            let tokenizer = model.tokenizer();
+            let mut specials = tokenizer.specials().control;
+            assert!(specials.len() >= 2, "{name}");
+            specials.truncate(40);
+            for special in &specials {
+                let (head, tail) = special.split_at(special.len() / 2);
+                let nested = format!("{head}{special}{tail}");
+                for text in [
+                    special.clone(),
+                    format!("a {special}  b\n\n{special}{special}\n c"),
+                    nested.clone(),
+                    format!("\u{0}{nested}\u{301}\u{200b}\u{f0000} {special}"),
+                ] {
+                    let tokens = tokenizer.plain(&text);
+                    assert!(!tokens.iter().any(|&token| tokenizer.is_special(token)), "{name}: {text:?} {tokens:?}");
+                    let bytes: Vec<u8> = tokens.iter().flat_map(|&token| tokenizer.piece(token)).collect();
+                    let added: &[u8] = if tokenizer.adds_space { b" " } else { b"" };
+                    assert_eq!(bytes, [added, text.as_bytes()].concat(), "{name}: {text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_text_is_its_first_tokens() {
+        for name in ["llama-bpe", "llama-spm"] {
+            let Some(model) = model(name) else { return };
+            let tokenizer = model.tokenizer();
+            for text in ["one two three", "  one two", "\none é 日本 🦙 two"] {
+                let n_tokens = tokenizer.plain(text).len();
+                for n in 0..=n_tokens {
+                    let Cut { n_bytes, n_tokens_kept, n_tokens_cut } = tokenizer.cut(text, n);
+                    assert_eq!((n_tokens_kept, n_tokens_cut), (n, n_tokens - n));
+                    assert!(tokenizer.plain(&text[..n_bytes]).len() <= n, "{name}: {text:?} {n}");
+                }
+                assert_eq!(tokenizer.cut(text, n_tokens).n_bytes, text.len());
+            }
+        }
+    }
 }
