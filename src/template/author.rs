@@ -37,6 +37,16 @@ pub(super) enum Exchange {
     Literals(Fences),
 }
 
+/// Which characters of a contract become twins; white space never does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ContractExchange {
+    /// All of its texts and of the names that it gives to fields.
+    Texts,
+    /// The signs of special tokens. Letters and digits stay, so that a template can look for a field by its name;
+    /// special tokens of nothing but letters are then nobody's.
+    Signs,
+}
+
 /// Whether literals that hold special tokens are set between fences, characters that no text has: in a rendering with
 /// fences, such a literal from a content stands at a fence, while the template's own does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +78,8 @@ pub(super) struct Specials {
     alphabet: HashSet<char>,
     /// True where a token consists of nothing but characters that JSON escapes.
     escapes_forge: bool,
+    /// Tokens of nothing but letters and digits, which a contract could spell in spite of [`ContractExchange::Signs`].
+    words: HashSet<String>,
 }
 
 impl Specials {
@@ -77,6 +89,9 @@ impl Specials {
         for text in control.iter().filter(visible).collect::<HashSet<_>>() {
             specials.alphabet.extend(text.chars());
             specials.escapes_forge |= text.chars().all(|c| is_escaped(c) || is_python_space(c));
+            if text.chars().all(|c| is_word(c) || is_python_space(c)) {
+                specials.words.insert(text.clone());
+            }
             if let Some(first) = text.chars().next() {
                 specials.by_first.entry(first).or_default().push(text.clone());
             }
@@ -220,24 +235,37 @@ impl<'a> Twins<'a> {
         out
     }
 
-    /// The contract with the signs of special tokens exchanged in all its texts and names. Letters and digits stay, so
-    /// that a template can still ask for a `type` or a property.
-    pub(super) fn contract(&self, json: &Json) -> Json {
-        let text = |text: &str| -> String { text.chars().map(|c| self.sign(c)).collect() };
+    /// The contract with characters of its texts and names exchanged.
+    pub(super) fn contract(&self, json: &Json, how: ContractExchange) -> Json {
+        let text = |text: &str| -> String { text.chars().map(|c| self.of_contract(c, how)).collect() };
         match json {
             Json::String(value) => Json::String(text(value)),
-            Json::Array(items) => Json::Array(items.iter().map(|item| self.contract(item)).collect()),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.contract(item, how)).collect()),
             Json::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| (text(name), self.contract(value)));
-                Json::Object(fields.collect::<Map<_, _>>())
+                let field = |(name, value): (&String, &Json)| match (how, name.as_str(), value) {
+                    // A template asks for these by name, and for what they say.
+                    (ContractExchange::Texts, "type" | "format" | "$ref", _) => {
+                        (name.clone(), self.contract(value, ContractExchange::Signs))
+                    }
+                    (ContractExchange::Texts, "properties" | "$defs" | "definitions", Json::Object(named)) => {
+                        let named = named.iter().map(|(name, value)| (text(name), self.contract(value, how)));
+                        (name.clone(), Json::Object(named.collect()))
+                    }
+                    _ => {
+                        let name = name.chars().map(|c| self.of_contract(c, ContractExchange::Signs)).collect();
+                        (name, self.contract(value, how))
+                    }
+                };
+                Json::Object(fields.iter().map(field).collect::<Map<_, _>>())
             }
             other => other.clone(),
         }
     }
 
-    fn sign(&self, c: char) -> char {
-        let plain = c.is_alphanumeric() || c == '_' || c == '$' || is_escaped(c) || is_python_space(c);
-        if plain || !self.specials.alphabet.contains(&c) {
+    fn of_contract(&self, c: char, how: ContractExchange) -> char {
+        let escapes_stay = is_escaped(c) && !self.specials.escapes_forge;
+        let is_plain = how == ContractExchange::Signs && (is_word(c) || !self.specials.alphabet.contains(&c));
+        if is_plain || escapes_stay || is_python_space(c) {
             return c;
         }
         self.to.get(&(Owner::Other, c)).copied().unwrap_or(c)
@@ -250,8 +278,16 @@ impl<'a> Twins<'a> {
 
     /// Splits a rendering of twins at the special tokens that the template wrote; `fenced` is the same rendering with
     /// fences, where contents still hold special tokens.
-    pub(super) fn prompt(&self, traced: &str, how: Exchange, fenced: Option<&str>) -> Prompt {
+    pub(super) fn prompt(
+        &self,
+        traced: &str,
+        (how, of_contract): (Exchange, ContractExchange),
+        fenced: Option<&str>,
+    ) -> Prompt {
         let mut specials = self.specials.find(traced);
+        if of_contract == ContractExchange::Signs {
+            specials.retain(|range| !self.specials.words.contains(&traced[range.clone()]));
+        }
         if how.fenced().is_some() && !self.telling.is_empty() {
             let found = fenced.map(|text| (text, self.specials.find(text))).filter(|(text, ranges)| {
                 let texts = |of: &Range<usize>| &text[of.clone()];
@@ -322,6 +358,11 @@ fn covered(text: &str, literals: &[&str]) -> Vec<bool> {
         }
     }
     covered
+}
+
+/// What names of fields and keywords of schemas are made of.
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || c == '$'
 }
 
 /// What JSON writes with a backslash.

@@ -31,7 +31,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::chat::{Message, Role};
-use author::{Exchange, Owner, Twins};
+use author::{ContractExchange, Exchange, Owner, Twins};
 use jinja::{Jinja, Raised};
 
 /// Bytes of a template's source that are accepted; real ones stay below 20,000.
@@ -176,33 +176,40 @@ impl ChatTemplate {
             .enumerate()
             .map(|(i, message)| (&*message.content, if Some(i) == row { Owner::Row } else { Owner::Other }))
             .collect();
-        let render = |exchange: Option<(&Twins, Exchange)>| {
+        let render = |exchange: Option<(&Twins, Exchange, ContractExchange)>| {
             let messages: Vec<Value> = (inputs.messages.iter().zip(&contents))
                 .map(|(message, &(content, owner))| {
                     let content = match exchange {
-                        Some((twins, how)) => twins.content(content, owner, message.role, how),
+                        Some((twins, how, _)) => twins.content(content, owner, message.role, how),
                         None => content.to_owned(),
                     };
                     Value::from_pairs([("role", message.role.as_str().to_owned()), ("content", content)])
                 })
                 .collect();
             let contract = contract.map(|json| match exchange {
-                Some((twins, _)) => jinja::value(&twins.contract(json)),
+                Some((twins, _, how)) => jinja::value(&twins.contract(json, how)),
                 None => jinja::value(json),
             });
             self.jinja.render(self.context(inputs, messages, contract)).map_err(|e| failure(&e))
         };
         let plain = render(None)?;
         let twins = Twins::new(&self.table, &self.literals, &plain, &contents, contract);
+        let contract_attempts: &[ContractExchange] = match contract {
+            Some(_) => &[ContractExchange::Texts, ContractExchange::Signs],
+            None => &[ContractExchange::Texts],
+        };
         for how in twins.attempts() {
-            if let Ok(traced) = render(Some((&twins, how)))
-                && twins.back(&traced) == plain
-            {
-                let fenced = how.fenced().and_then(|how| render(Some((&twins, how))).ok());
-                return Ok(twins.prompt(&traced, how, fenced.as_deref()));
+            for &of_contract in contract_attempts {
+                if let Ok(traced) = render(Some((&twins, how, of_contract)))
+                    && twins.back(&traced) == plain
+                {
+                    let fenced = how.fenced().and_then(|how| render(Some((&twins, how, of_contract))).ok());
+                    return Ok(twins.prompt(&traced, (how, of_contract), fenced.as_deref()));
+                }
             }
         }
-        render(Some((&twins, Exchange::Core))).map(|traced| twins.prompt(&traced, Exchange::Core, None))
+        let (how, of_contract) = (Exchange::Core, contract_attempts[contract_attempts.len() - 1]);
+        render(Some((&twins, how, of_contract))).map(|traced| twins.prompt(&traced, (how, of_contract), None))
     }
 
     fn context(&self, inputs: &Inputs, messages: Vec<Value>, contract: Option<Value>) -> Value {

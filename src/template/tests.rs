@@ -249,6 +249,38 @@ fn a_template_that_looks_into_contents_still_can() {
     assert_eq!(render(&switch, &user("x /no_think")).unwrap().text(), "off<|user|>x /no_think");
 }
 
+/// Some vocabularies have special tokens of letters only, which a label may well be.
+#[test]
+fn a_contract_does_not_spell_special_tokens_of_letters() {
+    let control = ["USER", "<|end|>"].map(str::to_owned).to_vec();
+    let specials = SpecialTokens { control, ..SpecialTokens::default() };
+    let contract = json!({"properties": {
+        "USER": {"type": "string", "description": "the USER who", "enum": ["USER", "US", "ER"]},
+        "queue": {"type": "string", "enum": ["USER"]},
+    }});
+    let sources = [
+        // Names and labels are only written.
+        "USER{% for name, field in contract.properties.items() %}{{ name }}{{ field.description }}\
+         {{ field.enum | join('') }}{{ field.type }}{% endfor %}<|end|>",
+        // A field is looked for by its name.
+        "<|end|>{% for value in contract.properties.queue.enum %}{{ value }}{% endfor %}{{ contract | tojson }}",
+    ];
+    for (source, expected) in sources.into_iter().zip([&["USER", "<|end|>"][..], &["<|end|>"][..]]) {
+        let template = ChatTemplate::parse(source, specials.clone()).unwrap();
+        let inputs = Inputs {
+            messages: &user("x"),
+            add_generation_prompt: true,
+            date: Date::PINNED,
+            variables: &Map::new(),
+            contract: Some(&contract),
+        };
+        let prompt = template.render(&inputs).unwrap();
+        assert_eq!(controls(&prompt), expected, "{source}");
+        assert!(prompt.text().contains("USER"), "{source}");
+        assert!(!prompt.text().chars().any(|c| u32::from(c) >= 0xF_0000), "{source}");
+    }
+}
+
 #[test]
 fn a_contract_is_seen_but_forges_nothing() {
     let template = parse(
