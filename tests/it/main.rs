@@ -3,3 +3,4 @@
 mod canonical;
 mod slm;
 mod tidy;
+mod vocabularies;
