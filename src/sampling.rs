@@ -138,7 +138,8 @@ const KINDS: [(&str, Kind); 19] = [
     ("num_gpu", Kind::Whole { min: -1, max: LARGEST }),
     ("main_gpu", Kind::Whole { min: 0, max: LARGEST }),
     ("use_mmap", Kind::Flag),
-    ("num_thread", Kind::Whole { min: 0, max: LARGEST }),
+    // As many as ggml has places for; it crashes on more.
+    ("num_thread", Kind::Whole { min: 0, max: 512 }),
 ];
 
 /// The parameters' names in Ollama's order.

@@ -70,6 +70,13 @@ pub fn open(model: Model, said: &Parameters, load: Load, environment: &Environme
         template: model.template.clone().filter(|template| is_jinja(template)),
     };
     let session = Session::open(options, defaults)?;
+    let info = session.engine().info();
+    if let (Some(asked), Load::Everything) = (said.num_ctx, load)
+        && asked > info.n_ctx
+    {
+        let (name, n_ctx) = (&model.name, info.n_ctx);
+        eprintln!("slm: `{name}` was trained for {n_ctx} tokens of context, so it gets these and not {asked}");
+    }
     Ok(Loaded { model, session })
 }
 

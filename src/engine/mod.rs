@@ -39,7 +39,7 @@ pub struct Options {
     /// Identifies the weights in the evaluation id: the file's digest.
     pub weights_id: String,
     pub load: Load,
-    /// Positions of a context; `None` takes the smaller of the model's own and [`DEFAULT_CONTEXT`].
+    /// Positions of a context, at most those that the model was trained for; `None` takes at most [`DEFAULT_CONTEXT`].
     pub n_ctx: Option<u32>,
     /// Threads of every decode; `None` takes one for each physical core that this process may use.
     pub n_threads: Option<u32>,

@@ -35,7 +35,7 @@ impl<'m> GenerationLane<'m> {
         queued: Duration,
     ) -> Result<Generation, EngineError> {
         let tokens = self.model.tokenizer().encode(&request.prompt)?.tokens;
-        let n_ctx = self.context.n_ctx() as usize;
+        let n_ctx = self.model.info().n_ctx as usize;
         // At least one token must fit behind the prompt.
         if tokens.len() >= n_ctx {
             return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });

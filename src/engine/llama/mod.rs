@@ -93,7 +93,8 @@ impl Model {
         }
         let n_threads = i32::try_from(self.info.n_threads).unwrap_or(1);
         let params = shape
-            .with_n_ctx(NonZeroU32::new(self.info.n_ctx))
+            // llama.cpp clips its batches to the context and then aborts on ours: a smaller limit is only counted.
+            .with_n_ctx(NonZeroU32::new(self.info.n_ctx.max(N_BATCH)))
             .with_n_batch(N_BATCH)
             .with_n_ubatch(N_BATCH)
             .with_n_threads(n_threads)
@@ -208,7 +209,8 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
 
 fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options) -> ModelInfo {
     let n_ctx_train = llama.n_ctx_train();
-    let n_ctx = options.n_ctx.unwrap_or_else(|| n_ctx_train.clamp(1, DEFAULT_CONTEXT));
+    // Positions beyond the training mean nothing to the model, and their memory could be any amount.
+    let n_ctx = options.n_ctx.unwrap_or(DEFAULT_CONTEXT).min(n_ctx_train).max(1);
     let n_threads = options.n_threads.unwrap_or_else(default_threads).max(1);
     let devices: Vec<String> =
         llama_cpp_2::list_llama_ggml_backend_devices().into_iter().map(|device| device.description).collect();

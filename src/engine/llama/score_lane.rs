@@ -99,7 +99,7 @@ impl<'m> ScoreLane<'m> {
         let room = (N_BATCH as usize - last.len()).min(MAX_ROWS - 1);
         let waves = question.trie.waves(if room == 0 { MAX_ROWS } else { room });
         let widest = waves.iter().map(Wave::n_rows).max().unwrap_or(0);
-        let (needed, n_ctx) = (question.trunk.len() + widest, self.context.n_ctx() as usize);
+        let (needed, n_ctx) = (question.trunk.len() + widest, self.model.info().n_ctx as usize);
         if needed > n_ctx {
             return Err(EngineError::Context { needed, n_ctx });
         }
@@ -142,7 +142,7 @@ impl<'m> ScoreLane<'m> {
         let mut values = vec![0.0; question.trie.len()];
         let branches = question.trie.branches();
         let longest = branches.iter().map(Vec::len).max().unwrap_or(0);
-        let (needed, n_ctx) = (question.trunk.len() + longest, self.context.n_ctx() as usize);
+        let (needed, n_ctx) = (question.trunk.len() + longest, self.model.info().n_ctx as usize);
         if needed > n_ctx {
             return Err(EngineError::Context { needed, n_ctx });
         }
