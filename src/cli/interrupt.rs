@@ -1,13 +1,29 @@
-//! Ctrl-C: the first lets a loop end behind its row, the second ends at once.
+//! Ctrl-C: the first lets a loop end behind its row, or its wait for one; the second ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static HAPPENED: AtomicBool = AtomicBool::new(false);
+/// Set while the process waits for input and nothing is half done.
+static WAITING: AtomicBool = AtomicBool::new(false);
+/// As a shell reports SIGINT.
+const EXIT_CODE: i32 = 130;
 
 /// Whether Ctrl-C was pressed since [`listen`].
 #[must_use]
 pub fn happened() -> bool {
-    HAPPENED.load(Ordering::Relaxed)
+    HAPPENED.load(Ordering::SeqCst)
+}
+
+/// Waits for input, which Ctrl-C ends at once: everything before it is written, and nothing may ever come.
+pub fn while_waiting<T>(wait: impl FnOnce() -> T) -> T {
+    WAITING.store(true, Ordering::SeqCst);
+    // The signal that came just before saw nobody waiting.
+    if happened() {
+        std::process::exit(EXIT_CODE);
+    }
+    let got = wait();
+    WAITING.store(false, Ordering::SeqCst);
+    got
 }
 
 /// Takes Ctrl-C over from the system, which would end the process in the middle of a row.
@@ -17,8 +33,8 @@ pub fn listen() {
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
             while tokio::signal::ctrl_c().await.is_ok() {
-                if HAPPENED.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
+                if HAPPENED.swap(true, Ordering::SeqCst) || WAITING.load(Ordering::SeqCst) {
+                    std::process::exit(EXIT_CODE);
                 }
             }
         });

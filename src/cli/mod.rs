@@ -21,7 +21,7 @@ use clap::Parser as _;
 pub use args::{Cli, Command};
 use environment::Environment;
 
-use crate::failure::{Exit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 
 /// Parses the process's arguments, runs the command, and says on standard error what went wrong.
 #[must_use]
@@ -49,7 +49,7 @@ fn run(cli: Cli) -> Outcome {
     let Some(command) = cli.command else {
         return version::print(cli.verbose);
     };
-    match command {
+    let outcome = match command {
         Command::Run(args) => run::run(&args, &environment),
         Command::List(args) => list::run(&args, &environment),
         Command::Show(args) => show::run(&args, &environment),
@@ -57,6 +57,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),
         Command::Man(args) => generated::man(&args),
+    };
+    if !interrupt::happened() {
+        return outcome;
     }
-    .map(|exit| if interrupt::happened() { Exit::Interrupted } else { exit })
+    let interrupted = |failure| Failure { exit: Exit::Interrupted, ..failure };
+    outcome.map(|_| Exit::Interrupted).map_err(interrupted)
 }

@@ -39,15 +39,14 @@ pub fn run(run: &Run<'_>) -> Outcome {
     let bar = Rows::new(length);
     let mut output = Output::default();
     let (mut n_rows, mut n_failed) = (0u64, 0u64);
-    for record in Records::new(stdin) {
+    let mut records = Records::new(stdin);
+    while let Some(record) = interrupt::while_waiting(|| records.next()) {
         let record = record.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-        if interrupt::happened() {
-            break;
-        }
         let (line, end) = (record.line, record.end);
         let written = match read(run, record) {
             Ok(row) => match reply(run, &row.text) {
-                Ok(reply) => Ok(success(run, row, reply)),
+                Ok(Some(reply)) => Ok(success(run, row, reply)),
+                Ok(None) => break,
                 Err(failure) => Err((line, row.object, failure.message)),
             },
             Err((object, reason)) => Err((line, object, reason)),
@@ -71,6 +70,9 @@ pub fn run(run: &Run<'_>) -> Outcome {
             return Ok(Exit::Done);
         }
         bar.at(if length.is_some() { end } else { n_rows }, n_rows);
+        if interrupt::happened() {
+            break;
+        }
     }
     drop(bar);
     if n_failed > 0 {
@@ -119,22 +121,23 @@ fn field_of<'o>(object: &'o Map<String, Value>, field: &str) -> Option<&'o Value
     if rest.is_empty() { Some(value) } else { value.pointer(&format!("/{rest}")) }
 }
 
-fn reply(run: &Run<'_>, text: &str) -> Result<Reply, Failure> {
+/// The reply to one text; `None` where Ctrl-C ended it in the middle.
+fn reply(run: &Run<'_>, text: &str) -> Result<Option<Reply>, Failure> {
     if let Some(contract) = &run.contract {
         let decided = run.session.decide(&run.task, contract, text)?;
         let details = answer::json(&decided, run);
-        return Ok(Reply { text: answer::bare(&decided.answer), value: decided.answer.json, details });
+        return Ok(Some(Reply { text: answer::bare(&decided.answer), value: decided.answer.json, details }));
     }
     let mut whole = String::new();
     let generated = run.session.generate(&run.task, text, |piece| {
         whole += piece;
         if interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let generated = generated.ok_or_else(|| Failure::failed("interrupted"))?;
+    let Some(generated) = generated else { return Ok(None) };
     let details = run.generated_json(&whole, &generated);
     // One row is one line: line breaks inside an answer are written as \n; --json has the text as it is.
     let text = whole.trim().replace('\n', "\\n").replace('\r', "\\r");
-    Ok(Reply { text, value: whole.into(), details })
+    Ok(Some(Reply { text, value: whole.into(), details }))
 }
 
 /// The line that a reply is written as.
