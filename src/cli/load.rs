@@ -57,7 +57,11 @@ pub fn open(model: Model, said: &Parameters, load: Load, environment: &Environme
     let n_threads = said.num_thread.or(own.num_thread).filter(|&n| n > 0);
     let n_gpu_layers = said.num_gpu.or(own.num_gpu).and_then(|n| u32::try_from(n).ok());
     let weights = match &model.weights {
-        store::Weights::Blob(path) => Weights::File(path.clone()),
+        store::Weights::Blob(path) => {
+            // A store may be another program's, or a blob damaged since: nothing unchecked reaches native code.
+            model.weights.header()?;
+            Weights::File(path.clone())
+        }
         store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
     };
     let weights_id = model.weights_digest.to_string();
