@@ -44,11 +44,10 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         Asked::Nothing => load::own_contract(&model)?,
     };
     let is_rows = args.lines || args.jsonl.is_some();
-    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
-    if contract.is_none() && is_rows && args.dry_run {
+    if is_rows && args.dry_run {
         return Err(Failure::usage("--dry-run shows one prompt; leave --lines and --jsonl away"));
     }
-
+    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let Loaded { model, session } = load::open(model, &parameters, load, environment)?;
     let task = Task { system: args.system.clone(), parameters, truncate: args.truncate, today: Some(today()) };

@@ -13,8 +13,8 @@ use crate::ui::progress::Rows;
 /// One input row.
 struct Row {
     line: u64,
-    /// The JSON object that the text came from, with `--jsonl`.
-    object: Option<Map<String, Value>>,
+    /// The JSON object that the text came from as it was written, with `--jsonl`.
+    object: Option<String>,
     text: String,
 }
 
@@ -81,8 +81,8 @@ pub fn run(run: &Run<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The row of a record, or its object (where it has one) and what is wrong.
-fn read(run: &Run<'_>, record: Record) -> Result<Row, (Option<Map<String, Value>>, String)> {
+/// The row of a record; or its object, where it has one that takes an `error`, and what is wrong.
+fn read(run: &Run<'_>, record: Record) -> Result<Row, (Option<String>, String)> {
     let text = record.text.map_err(|reason| (None, reason))?;
     let Some(field) = &run.args.jsonl else {
         if text.trim().is_empty() {
@@ -90,25 +90,35 @@ fn read(run: &Run<'_>, record: Record) -> Result<Row, (Option<Map<String, Value>
         }
         return Ok(Row { line: record.line, object: None, text });
     };
-    let object = match serde_json::from_str(&text) {
+    let object: Map<String, Value> = match serde_json::from_str(&text) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return Err((None, "the line is JSON but no object".to_owned())),
-        Err(error) => return Err((None, format!("the line is not JSON: {error}"))),
+        Err(error) => return Err((None, format!("the line is not JSON: {}", in_line(&error)))),
     };
-    let found = field_of(&object, field);
-    let text = match found {
-        Some(Value::String(text)) if !text.trim().is_empty() => text.clone(),
-        Some(Value::String(_)) => return Err((Some(object), format!("`{field}` is empty"))),
-        Some(_) => return Err((Some(object), format!("`{field}` is no string"))),
+    match text_of(&object, field) {
+        Ok(found) => Ok(Row { line: record.line, text: found.to_owned(), object: Some(text) }),
+        Err(reason) => Err(((!object.contains_key("error")).then_some(text), reason)),
+    }
+}
+
+/// The text of a record that can be answered.
+fn text_of<'o>(object: &'o Map<String, Value>, field: &str) -> Result<&'o str, String> {
+    let text = match field_of(object, field) {
+        Some(Value::String(text)) if !text.trim().is_empty() => text,
+        Some(Value::String(_)) => return Err(format!("`{field}` is empty")),
+        Some(_) => return Err(format!("`{field}` is no string")),
+        None if object.is_empty() => return Err(format!("there is no field `{field}`; the record is empty")),
         None => {
             let names: Vec<String> = object.keys().take(20).map(|name| format!("`{name}`")).collect();
-            return Err((Some(object), format!("there is no field `{field}`; the record has {}", names.join(", "))));
+            return Err(format!("there is no field `{field}`; the record has {}", names.join(", ")));
         }
     };
-    if object.contains_key("answer") {
-        return Err((Some(object), "the record has a field `answer` already".to_owned()));
-    }
-    Ok(Row { line: record.line, object: Some(object), text })
+    if object.contains_key("answer") { Err("the record has a field `answer` already".to_owned()) } else { Ok(text) }
+}
+
+/// serde_json places an error in a text of one line, and our line number is another.
+fn in_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column", " at column")
 }
 
 /// A field by its name, or by a JSON pointer (RFC 6901).
@@ -116,9 +126,19 @@ fn field_of<'o>(object: &'o Map<String, Value>, field: &str) -> Option<&'o Value
     if let Some(value) = object.get(field) {
         return Some(value);
     }
-    let (first, rest) = field.strip_prefix('/')?.split_once('/').unwrap_or((field.strip_prefix('/')?, ""));
+    let path = field.strip_prefix('/')?;
+    let first = path.split('/').next().unwrap_or_default();
     let value = object.get(&first.replace("~1", "/").replace("~0", "~"))?;
-    if rest.is_empty() { Some(value) } else { value.pointer(&format!("/{rest}")) }
+    value.pointer(&path[first.len()..])
+}
+
+/// A record with one more field at its end. The rest stays as it was written: parsed and printed again, a long number
+/// would lose digits.
+fn extended(record: &str, name: &str, value: &Value) -> String {
+    let record = record.trim();
+    let open = record.strip_suffix('}').unwrap_or(record).trim_end();
+    let comma = if open.ends_with('{') { "" } else { "," };
+    format!("{open}{comma}{}:{value}}}", Value::from(name))
 }
 
 /// The reply to one text; `None` where Ctrl-C ended it in the middle.
@@ -143,9 +163,8 @@ fn reply(run: &Run<'_>, text: &str) -> Result<Option<Reply>, Failure> {
 /// The line that a reply is written as.
 fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
     match (row.object, run.args.json) {
-        (Some(mut object), with_details) => {
-            object.insert("answer".to_owned(), if with_details { reply.details } else { reply.value });
-            Value::Object(object).to_string()
+        (Some(object), with_details) => {
+            extended(&object, "answer", if with_details { &reply.details } else { &reply.value })
         }
         (None, true) => {
             let mut details = reply.details;
@@ -159,13 +178,37 @@ fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
 }
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.
-fn failed(run: &Run<'_>, line: u64, object: Option<Map<String, Value>>, reason: &str) -> String {
+fn failed(run: &Run<'_>, line: u64, object: Option<String>, reason: &str) -> String {
     match (object, &run.args.jsonl) {
-        (Some(mut object), _) => {
-            object.insert("error".to_owned(), reason.into());
-            Value::Object(object).to_string()
-        }
+        (Some(object), _) => extended(&object, "error", &reason.into()),
         (None, jsonl) if run.args.json || jsonl.is_some() => json!({"line": line, "error": reason}).to_string(),
         (None, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_keeps_its_own_writing() {
+        let with = |record: &str| extended(record, "answer", &json!("a"));
+        assert_eq!(
+            with(r#" {"id": 12345678901234567890123, "x": 1.10} "#),
+            r#"{"id": 12345678901234567890123, "x": 1.10,"answer":"a"}"#
+        );
+        assert_eq!([with("{}"), with("{ }")], [r#"{"answer":"a"}"#, r#"{"answer":"a"}"#]);
+        assert_eq!(with(r#"{"a":{}}"#), r#"{"a":{},"answer":"a"}"#);
+        assert_eq!(with(r#"{"a":"{" }"#), r#"{"a":"{","answer":"a"}"#);
+    }
+
+    #[test]
+    fn fields_are_found_by_name_first_and_then_by_pointer() {
+        let record = json!({"a": {"b/c": [7, {"~": 8}], "": 9}, "/a": 1, "": {"x": 2}});
+        let found = |field: &str| field_of(record.as_object().unwrap(), field).cloned();
+        assert_eq!(found("/a"), Some(json!(1)));
+        assert_eq!([found("/a/b~1c/0"), found("/a/b~1c/1/~0")], [Some(json!(7)), Some(json!(8))]);
+        assert_eq!([found("/a/"), found("//x"), found("")], [Some(json!(9)), Some(json!(2)), Some(json!({"x": 2}))]);
+        assert_eq!([found("/b"), found("b"), found("/a/b/c")], [None, None, None]);
     }
 }
