@@ -81,7 +81,7 @@ pub fn run(run: &Run<'_>) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The row of a record; or its object, where it has one that takes an `error`, and what is wrong.
+/// The row of a record; or its object, where it has one, and what is wrong.
 fn read(run: &Run<'_>, record: Record) -> Result<Row, (Option<String>, String)> {
     let text = record.text.map_err(|reason| (None, reason))?;
     let Some(field) = &run.args.jsonl else {
@@ -97,7 +97,7 @@ fn read(run: &Run<'_>, record: Record) -> Result<Row, (Option<String>, String)> 
     };
     match text_of(&object, field) {
         Ok(found) => Ok(Row { line: record.line, text: found.to_owned(), object: Some(text) }),
-        Err(reason) => Err(((!object.contains_key("error")).then_some(text), reason)),
+        Err(reason) => Err((Some(text), reason)),
     }
 }
 
@@ -179,7 +179,10 @@ fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.
 fn failed(run: &Run<'_>, line: u64, object: Option<String>, reason: &str) -> String {
-    match (object, &run.args.jsonl) {
+    // A record that has an `error` of its own keeps it elsewhere: in the input, at this line.
+    let has_error =
+        |text: &String| serde_json::from_str(text).is_ok_and(|o: Map<String, Value>| o.contains_key("error"));
+    match (object.filter(|text| !has_error(text)), &run.args.jsonl) {
         (Some(object), _) => extended(&object, "error", &reason.into()),
         (None, jsonl) if run.args.json || jsonl.is_some() => json!({"line": line, "error": reason}).to_string(),
         (None, _) => String::new(),
