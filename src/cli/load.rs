@@ -9,6 +9,7 @@ use crate::model_ref::ModelRef;
 use crate::modelfile::Format;
 use crate::sampling::Parameters;
 use crate::store::{self, Model};
+use crate::ui::output::say;
 
 /// A stored model as a command wants to use it.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ pub fn open(model: Model, said: &Parameters, load: Load, environment: &Environme
         && asked > info.n_ctx
     {
         let (name, n_ctx) = (&model.name, info.n_ctx);
-        eprintln!("slm: `{name}` was trained for {n_ctx} tokens of context, so it gets these and not {asked}");
+        say(format_args!("`{name}` was trained for {n_ctx} tokens of context, so it gets these and not {asked}"));
     }
     Ok(Loaded { model, session })
 }

@@ -9,7 +9,7 @@ use crate::failure::{Exit, Outcome};
 use crate::gguf::Header;
 use crate::modelfile::Format;
 use crate::store::{Model, Weights};
-use crate::ui::output::{Output, harmless};
+use crate::ui::output::Output;
 
 /// Shows one model.
 ///
@@ -27,7 +27,7 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
         output.json(&as_json(&model, &header))?;
     } else {
         let page = page(&model, &header);
-        output.text(&if output.is_terminal() { harmless(&page) } else { page })?;
+        output.text(&page)?;
     }
     Ok(Exit::Done)
 }

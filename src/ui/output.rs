@@ -8,6 +8,7 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub struct Output {
     out: std::io::BufWriter<std::io::Stdout>,
+    is_terminal: bool,
 }
 
 /// What became of a write.
@@ -19,7 +20,8 @@ pub enum Reader {
 
 impl Default for Output {
     fn default() -> Self {
-        Output { out: std::io::BufWriter::new(std::io::stdout()) }
+        let stdout = std::io::stdout();
+        Output { is_terminal: stdout.is_terminal(), out: std::io::BufWriter::new(stdout) }
     }
 }
 
@@ -27,14 +29,16 @@ impl Output {
     /// Whether a person is looking.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        std::io::stdout().is_terminal()
+        self.is_terminal
     }
 
-    /// Writes text as it is and hands it to the reader at once.
+    /// Writes text and hands it to the reader at once: as it is, but harmless where the reader is a terminal, for answers,
+    /// records and models' own words may hold anything.
     ///
     /// # Errors
     /// The output cannot be written, a full disk for example.
     pub fn text(&mut self, text: &str) -> Result<Reader, Failure> {
+        let text = if self.is_terminal { &harmless(text) } else { text };
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             Ok(()) => Ok(Reader::Listens),
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Reader::Gone),

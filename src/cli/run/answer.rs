@@ -8,7 +8,6 @@ use super::Run;
 use crate::decide::{Answer, FieldAnswer};
 use crate::engine::{Counts, Timings};
 use crate::infer::Decided;
-use crate::ui::output::harmless;
 use crate::ui::table::bar;
 
 /// Characters of a probability's bar.
@@ -19,7 +18,9 @@ pub fn for_people(answer: &Answer) -> String {
     let rows: Vec<(String, String, f64)> = answer
         .fields
         .iter()
-        .map(|field| (field.name.clone().unwrap_or_default(), harmless(&label(&field.value)), probability(field)))
+        .map(|field| {
+            (field.name.clone().unwrap_or_default(), label(&field.value).replace('\n', "␊"), probability(field))
+        })
         .collect();
     let width =
         |of: fn(&(String, String, f64)) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);

@@ -6,7 +6,7 @@ use super::Run;
 use crate::engine::{PromptToken, Tokenized};
 use crate::failure::{Exit, Outcome};
 use crate::infer::Prepared;
-use crate::ui::output::{Output, harmless};
+use crate::ui::output::Output;
 
 /// Prints the prompt of one text.
 pub fn show(run: &Run<'_>, text: &str) -> Outcome {
@@ -24,7 +24,7 @@ pub fn show(run: &Run<'_>, text: &str) -> Outcome {
         }))?;
         return Ok(Exit::Done);
     }
-    let mut page = format!("{}\n\n", harmless(&rendered));
+    let mut page = format!("{}\n\n", rendered);
     for (number, token) in tokens.iter().enumerate() {
         if border > 0 && number == border {
             page += "--- the row begins: what stands above is evaluated once for all rows\n";

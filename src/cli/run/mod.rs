@@ -19,7 +19,7 @@ use crate::engine::{Finish, Load};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Generated, Session, Task};
 use crate::sampling::Parameters;
-use crate::ui::output::{Output, Reader, harmless, say, tell};
+use crate::ui::output::{Output, Reader, say, tell};
 
 /// A checked command line with its loaded model.
 struct Run<'a> {
@@ -191,7 +191,6 @@ impl Run<'_> {
 
     fn generate(&self, text: &str) -> Outcome {
         let mut output = Output::default();
-        let is_terminal = output.is_terminal();
         let mut whole = String::new();
         let mut broken = None;
         let generated = self.session.generate(&self.task, text, |piece| {
@@ -199,7 +198,7 @@ impl Run<'_> {
             if self.args.json {
                 return ControlFlow::Continue(());
             }
-            match output.text(&if is_terminal { harmless(piece) } else { piece.to_owned() }) {
+            match output.text(piece) {
                 Ok(Reader::Listens) => ControlFlow::Continue(()),
                 Ok(Reader::Gone) => ControlFlow::Break(()),
                 Err(failure) => {
