@@ -12,6 +12,7 @@ use crate::template::Date;
 pub struct Environment {
     models: Option<PathBuf>,
     context_length: Option<String>,
+    debug: Option<String>,
 }
 
 impl Environment {
@@ -20,7 +21,7 @@ impl Environment {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
-        Environment { models, context_length: variable("CONTEXT_LENGTH") }
+        Environment { models, context_length: variable("CONTEXT_LENGTH"), debug: variable("DEBUG") }
     }
 
     /// The store of this user.
@@ -33,6 +34,15 @@ impl Environment {
             .clone()
             .ok_or_else(|| Failure::failed("there is no home folder to keep models in; set SLM_MODELS to a folder"))?;
         Ok(Store::open(root).with_embedded(TRIAGE))
+    }
+
+    /// With `SLM_DEBUG`, writes what llama.cpp says to standard error; prompts are not among it.
+    pub fn log_if_wanted(&self) {
+        if self.debug.as_deref().is_some_and(|debug| debug != "0" && debug != "false") {
+            let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
+            // Another log is there already only in a test that calls this twice.
+            let _ = log.without_time().try_init();
+        }
     }
 
     /// `SLM_CONTEXT_LENGTH`, as text: whoever uses it checks it as `num_ctx`.

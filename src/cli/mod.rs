@@ -46,6 +46,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Outcome {
     let environment = Environment::read();
+    environment.log_if_wanted();
     let Some(command) = cli.command else {
         return version::print(cli.verbose);
     };
