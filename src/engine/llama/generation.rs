@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::super::text::{Pushed, TextStream};
 use super::super::{Counts, EngineError, Event, Finish, GenerateRequest, Generation, Timings, Token};
-use super::{Model, N_BATCH, log};
+use super::{Model, N_BATCH, clear, log};
 use crate::sampling::Sampling;
 
 pub struct GenerationLane<'m> {
@@ -77,7 +77,7 @@ impl<'m> GenerationLane<'m> {
     }
 
     fn prefill(&mut self, tokens: &[Token], events: &UnboundedSender<Event>) -> Result<(), EngineError> {
-        let _ = self.context.clear_kv_cache_seq(None, None, None);
+        clear(&mut self.context, 1);
         let last = tokens.len().checked_sub(1).ok_or_else(|| failed("the prompt is empty"))?;
         for (number, chunk) in tokens.chunks(N_BATCH as usize).enumerate() {
             if events.is_closed() {

@@ -113,6 +113,14 @@ impl Model {
     }
 }
 
+/// Empties a context without touching the memory behind it. Sequence by sequence: a recurrent memory refuses to forget
+/// all of them in one call.
+fn clear(context: &mut LlamaContext<'_>, n_sequences: u32) {
+    for sequence in 0..n_sequences {
+        let _ = context.clear_kv_cache_seq(Some(sequence), None, None);
+    }
+}
+
 /// The contexts of one model, each made when the first request needs it.
 pub struct Lanes<'m> {
     model: &'m Model,

@@ -18,7 +18,7 @@ use super::super::chunks::{chunks, common_chunks};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
 use super::super::{Counts, EngineError, Event, Group, ScoreRequest, Scores, Timings, Token};
 use super::tokenizer::Encoded;
-use super::{Model, N_BATCH, PrefixReuse, log};
+use super::{Model, N_BATCH, PrefixReuse, clear, log};
 
 /// Host memory for snapshots of stable prefixes.
 const SNAPSHOT_BYTES: usize = 256 << 20;
@@ -29,6 +29,7 @@ pub struct ScoreLane<'m> {
     model: &'m Model,
     context: LlamaContext<'m>,
     batch: LlamaBatch<'m>,
+    n_sequences: u32,
     /// The chunks in sequence 0, each evaluated in a decode of its own.
     resident: Vec<Vec<Token>>,
     /// How many of them are the stable part of the question that put them there.
@@ -63,7 +64,15 @@ impl<'m> ScoreLane<'m> {
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
         let context = model.context(shape)?;
         let batch = LlamaBatch::new(N_BATCH as usize, i32::try_from(n_sequences).expect("a small constant"));
-        Ok(ScoreLane { model, context, batch, resident: Vec::new(), n_stable: 0, snapshots: VecDeque::new() })
+        Ok(ScoreLane {
+            model,
+            context,
+            batch,
+            n_sequences,
+            resident: Vec::new(),
+            n_stable: 0,
+            snapshots: VecDeque::new(),
+        })
     }
 
     /// The log-probability of every candidate; an error leaves the lane empty but usable.
@@ -320,7 +329,7 @@ impl<'m> ScoreLane<'m> {
     fn clear(&mut self) {
         self.resident.clear();
         self.n_stable = 0;
-        let _ = self.context.clear_kv_cache_seq(None, None, None);
+        clear(&mut self.context, self.n_sequences);
     }
 }
 
