@@ -1,6 +1,9 @@
 //! The program as people use it: the real binary, the real embedded model, a home folder of its own.
 
 mod canonical;
+mod kinds;
 mod slm;
+mod stories;
 mod tidy;
+mod tiny;
 mod vocabularies;
