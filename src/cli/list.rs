@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::ListArgs;
 use super::environment::{Environment, timestamp};
 use crate::failure::{Exit, Outcome};
+use crate::manifest::ModelConfig;
 use crate::store::{Listed, Origin};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
@@ -52,14 +53,19 @@ fn as_json(model: &Listed) -> serde_json::Value {
         "modified_at": model.modified.map(timestamp),
         "size": model.n_bytes,
         "digest": model.digest.hex(),
-        "details": {
-            "format": model.config.model_format,
-            "family": model.config.model_family,
-            "families": model.config.model_families,
-            "parameter_size": model.config.model_type,
-            "quantization_level": model.config.file_type,
-        },
+        "details": details(&model.config),
         "embedded": model.origin == Origin::Embedded,
+    })
+}
+
+/// What kind of model it is, as both of Ollama's answers have it.
+pub fn details(config: &ModelConfig) -> serde_json::Value {
+    json!({
+        "format": config.model_format,
+        "family": config.model_family,
+        "families": config.model_families,
+        "parameter_size": config.model_type,
+        "quantization_level": config.file_type,
     })
 }
 

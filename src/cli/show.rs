@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::args::ShowArgs;
 use super::environment::{Environment, timestamp};
+use super::list::details;
 use super::load::{self, is_jinja};
 use crate::failure::{Exit, Outcome};
 use crate::gguf::Header;
@@ -109,13 +110,7 @@ fn as_json(model: &Model, header: &Header) -> serde_json::Value {
         "messages": model.messages,
         "format": model.format.as_ref().map(format_json),
         "license": model.licenses.join("\n\n"),
-        "details": {
-            "format": model.config.model_format,
-            "family": model.config.model_family,
-            "families": model.config.model_families,
-            "parameter_size": model.config.model_type,
-            "quantization_level": model.config.file_type,
-        },
+        "details": details(&model.config),
         "model_info": header.model_info(),
         "modified_at": model.modified.map(timestamp),
         "size": model.manifest.total_bytes(),

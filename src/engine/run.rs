@@ -1,6 +1,6 @@
 //! The engine's thread: takes one request after the other and answers with events. It knows nothing of llama.cpp's types.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -13,6 +13,35 @@ pub struct Command {
     pub request: Request,
     pub events: mpsc::UnboundedSender<Event>,
     pub sent: Instant,
+}
+
+/// Who waits for a request's events.
+#[derive(Debug)]
+pub struct Caller {
+    events: mpsc::UnboundedSender<Event>,
+    /// From sending the request to its turn.
+    pub queued: Duration,
+}
+
+impl Caller {
+    /// Asked between decodes: nobody listening is the request's cancellation.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`].
+    pub fn check(&self) -> Result<(), EngineError> {
+        if self.events.is_closed() { Err(EngineError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Gives a piece of generated text.
+    ///
+    /// # Errors
+    /// [`EngineError::Cancelled`].
+    pub fn text(&self, text: String) -> Result<(), EngineError> {
+        if text.is_empty() {
+            return self.check();
+        }
+        self.events.send(Event::Text(text)).map_err(|_| EngineError::Cancelled)
+    }
 }
 
 /// Loads the model on a new thread; returns when it is loaded or refused.
@@ -36,17 +65,17 @@ pub fn spawn(options: Options) -> Result<(mpsc::UnboundedSender<Command>, ModelI
 fn serve(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let mut lanes = model.lanes();
     while let Some(Command { request, events, sent }) = inbox.blocking_recv() {
-        if events.is_closed() {
+        let caller = Caller { events, queued: sent.elapsed() };
+        if caller.check().is_err() {
             continue;
         }
-        let queued = sent.elapsed();
         let done = match request {
             Request::Tokenize(prompt) => model.tokenizer().describe(&prompt).map(Event::Tokenized),
             Request::Cut { text, n_tokens } => Ok(Event::Cut(model.tokenizer().cut(&text, n_tokens))),
-            Request::Score(request) => lanes.score(&request, &events, queued).map(Event::Scored),
-            Request::Generate(request) => lanes.generate(&request, &events, queued).map(Event::Generated),
+            Request::Score(request) => lanes.score(&request, &caller).map(Event::Scored),
+            Request::Generate(request) => lanes.generate(&request, &caller).map(Event::Generated),
         };
         // Nobody listens any more where the request was cancelled.
-        let _ = events.send(done.unwrap_or_else(Event::Failed));
+        let _ = caller.events.send(done.unwrap_or_else(Event::Failed));
     }
 }

@@ -1,16 +1,16 @@
 //! The generation lane: text after a prompt, one sequence at a time, streamed as whole characters.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
-use tokio::sync::mpsc::UnboundedSender;
 
+use super::super::run::Caller;
 use super::super::text::{Pushed, TextStream};
-use super::super::{Counts, EngineError, Event, Finish, GenerateRequest, Generation, Timings, Token};
+use super::super::{Counts, EngineError, Finish, GenerateRequest, Generation, Timings, Token};
 use super::{Model, N_BATCH, clear, log};
 use crate::sampling::Sampling;
 
@@ -27,13 +27,8 @@ impl<'m> GenerationLane<'m> {
         Ok(GenerationLane { model, context, batch: LlamaBatch::new(N_BATCH as usize, 1) })
     }
 
-    /// Streams text through `events` until the model ends its turn, a stop string comes, or a limit is reached.
-    pub fn generate(
-        &mut self,
-        request: &GenerateRequest,
-        events: &UnboundedSender<Event>,
-        queued: Duration,
-    ) -> Result<Generation, EngineError> {
+    /// Streams text to its caller until the model ends its turn, a stop string comes, or a limit is reached.
+    pub fn generate(&mut self, request: &GenerateRequest, caller: &Caller) -> Result<Generation, EngineError> {
         let tokens = self.model.tokenizer().encode(&request.prompt)?.tokens;
         let n_ctx = self.model.info().n_ctx as usize;
         // At least one token must fit behind the prompt.
@@ -41,7 +36,7 @@ impl<'m> GenerationLane<'m> {
             return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
         }
         let started = Instant::now();
-        self.prefill(&tokens, events)?;
+        self.prefill(&tokens, caller)?;
         let prompt = started.elapsed();
 
         let started = Instant::now();
@@ -60,9 +55,9 @@ impl<'m> GenerationLane<'m> {
             }
             generated += 1;
             match text.push(&self.model.tokenizer().piece(token)) {
-                Pushed::Text(text) => send(events, text)?,
+                Pushed::Text(text) => caller.text(text)?,
                 Pushed::Stopped(text) => {
-                    send(events, text)?;
+                    caller.text(text)?;
                     break Finish::Stop;
                 }
             }
@@ -70,19 +65,17 @@ impl<'m> GenerationLane<'m> {
                 self.decode_one(token, tokens.len() + generated - 1)?;
             }
         };
-        send(events, text.finish())?;
+        caller.text(text.finish())?;
         let counts = Counts { prompt: tokens.len(), generated, ..Counts::default() };
-        let timings = Timings { queued, prompt, generation: started.elapsed() };
+        let timings = Timings { queued: caller.queued, prompt, generation: started.elapsed() };
         Ok(Generation { finish, counts, timings })
     }
 
-    fn prefill(&mut self, tokens: &[Token], events: &UnboundedSender<Event>) -> Result<(), EngineError> {
+    fn prefill(&mut self, tokens: &[Token], caller: &Caller) -> Result<(), EngineError> {
         clear(&mut self.context, 1);
         let last = tokens.len().checked_sub(1).ok_or_else(|| failed("the prompt is empty"))?;
         for (number, chunk) in tokens.chunks(N_BATCH as usize).enumerate() {
-            if events.is_closed() {
-                return Err(EngineError::Cancelled);
-            }
+            caller.check()?;
             self.batch.clear();
             for (position, &token) in (number * N_BATCH as usize..).zip(chunk) {
                 self.add(token, position, position == last)?;
@@ -107,12 +100,6 @@ impl<'m> GenerationLane<'m> {
         log::clear();
         self.context.decode(&mut self.batch).map_err(|error| failed(&log::reason(&error.to_string())))
     }
-}
-
-/// Gives text to whoever listens; nobody listening is the request's cancellation.
-fn send(events: &UnboundedSender<Event>, text: String) -> Result<(), EngineError> {
-    let sent = if text.is_empty() && !events.is_closed() { Ok(()) } else { events.send(Event::Text(text)) };
-    sent.map_err(|_| EngineError::Cancelled)
 }
 
 /// llama.cpp's samplers in the order of its own tools and Ollama: penalties, top-k, typical, top-p, min-p, temperature.

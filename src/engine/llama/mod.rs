@@ -5,6 +5,7 @@
 pub mod build;
 mod generation;
 mod log;
+mod question;
 mod score_lane;
 mod tokenizer;
 
@@ -18,11 +19,10 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
-use tokio::sync::mpsc::UnboundedSender;
 
+use super::run::Caller;
 use super::{
-    DEFAULT_CONTEXT, EngineError, Event, GenerateRequest, Generation, Load, ModelInfo, Options, ScoreRequest, Scores,
-    Weights,
+    DEFAULT_CONTEXT, EngineError, GenerateRequest, Generation, Load, ModelInfo, Options, ScoreRequest, Scores, Weights,
 };
 use generation::GenerationLane;
 use score_lane::ScoreLane;
@@ -130,31 +130,21 @@ pub struct Lanes<'m> {
 
 impl Lanes<'_> {
     /// Scores a question in the score lane.
-    pub fn score(
-        &mut self,
-        request: &ScoreRequest,
-        events: &UnboundedSender<Event>,
-        queued: Duration,
-    ) -> Result<Scores, EngineError> {
+    pub fn score(&mut self, request: &ScoreRequest, caller: &Caller) -> Result<Scores, EngineError> {
         if self.score.is_none() {
             self.score = Some(ScoreLane::new(self.model)?);
         }
         let lane = self.score.as_mut().expect("made above");
-        lane.score(request, events, queued)
+        lane.score(request, caller)
     }
 
     /// Generates text in the generation lane.
-    pub fn generate(
-        &mut self,
-        request: &GenerateRequest,
-        events: &UnboundedSender<Event>,
-        queued: Duration,
-    ) -> Result<Generation, EngineError> {
+    pub fn generate(&mut self, request: &GenerateRequest, caller: &Caller) -> Result<Generation, EngineError> {
         if self.generation.is_none() {
             self.generation = Some(GenerationLane::new(self.model)?);
         }
         let lane = self.generation.as_mut().expect("made above");
-        lane.generate(request, events, queued)
+        lane.generate(request, caller)
     }
 }
 

@@ -12,12 +12,12 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::super::chunks::{chunks, common_chunks};
+use super::super::run::Caller;
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
-use super::super::{Counts, EngineError, Event, Group, ScoreRequest, Scores, Timings, Token};
-use super::tokenizer::Encoded;
+use super::super::{Counts, EngineError, ScoreRequest, Scores, Timings, Token};
+use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, log};
 
 /// Host memory for snapshots of stable prefixes.
@@ -44,17 +44,6 @@ struct Snapshot {
     state: SeqState,
 }
 
-/// A question ready to evaluate.
-struct Question {
-    trunk: Vec<Token>,
-    border: usize,
-    trie: Trie,
-    /// Candidates of all groups in one list; each group's share.
-    group_sizes: Vec<usize>,
-    /// Tokens of each candidate that belong to its group's prefix.
-    skip: Vec<usize>,
-}
-
 impl<'m> ScoreLane<'m> {
     /// Makes the lane's context: unified, F16 keys and values, one sequence for the trunk and one for each branch.
     pub fn new(model: &'m Model) -> Result<Self, EngineError> {
@@ -76,32 +65,22 @@ impl<'m> ScoreLane<'m> {
     }
 
     /// The log-probability of every candidate; an error leaves the lane empty but usable.
-    pub fn score(
-        &mut self,
-        request: &ScoreRequest,
-        events: &UnboundedSender<Event>,
-        queued: Duration,
-    ) -> Result<Scores, EngineError> {
+    pub fn score(&mut self, request: &ScoreRequest, caller: &Caller) -> Result<Scores, EngineError> {
         let question = Question::new(self.model, request)?;
         let started = Instant::now();
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match self.model.prefix_reuse {
-            PrefixReuse::Never => self.evaluate_each(&question, &mut counts, events),
-            _ => self.evaluate(&question, &mut counts, events),
+            PrefixReuse::Never => self.evaluate_each(&question, &mut counts, caller),
+            _ => self.evaluate(&question, &mut counts, caller),
         };
         let node_logprobs = evaluated.inspect_err(|_| self.clear())?;
         let mut rest = question.trie.path_logprobs(&node_logprobs, &question.skip).into_iter();
         let groups = question.group_sizes.iter().map(|&n| rest.by_ref().take(n).collect()).collect();
-        let timings = Timings { queued, prompt: started.elapsed(), generation: Duration::ZERO };
+        let timings = Timings { queued: caller.queued, prompt: started.elapsed(), generation: Duration::ZERO };
         Ok(Scores { groups, counts, timings })
     }
 
-    fn evaluate(
-        &mut self,
-        question: &Question,
-        counts: &mut Counts,
-        events: &UnboundedSender<Event>,
-    ) -> Result<Vec<f64>, EngineError> {
+    fn evaluate(&mut self, question: &Question, counts: &mut Counts, caller: &Caller) -> Result<Vec<f64>, EngineError> {
         let plan = chunks(question.trunk.len(), question.border, N_BATCH as usize);
         let last = plan.last().cloned().ok_or_else(|| failed("the prompt is empty"))?;
         // The first branches ride with the trunk's last chunk where they fit; one row of logits is the trunk's own.
@@ -116,7 +95,7 @@ impl<'m> ScoreLane<'m> {
         self.make_room_for(question, &plan[..plan.len() - 1])?;
         counts.reused = self.resident.iter().map(Vec::len).sum();
         for chunk in &plan[self.resident.len()..plan.len() - 1] {
-            stop_if_cancelled(events)?;
+            caller.check()?;
             self.decode_trunk(&question.trunk[chunk.clone()], chunk.start)?;
         }
         self.n_stable = plan[..plan.len() - 1].iter().take_while(|chunk| chunk.end <= question.border).count();
@@ -129,7 +108,7 @@ impl<'m> ScoreLane<'m> {
         for wave in &waves {
             self.open_branches(wave.n_sequences)?;
             for rows in &wave.batches {
-                stop_if_cancelled(events)?;
+                caller.check()?;
                 let start = if trunk_tail.is_some() { last.start } else { last.end };
                 self.decode_last(trunk_tail.take(), start, rows, wave.n_sequences, &question.trie, &mut values)?;
                 counts.branch += rows.len();
@@ -146,7 +125,7 @@ impl<'m> ScoreLane<'m> {
         &mut self,
         question: &Question,
         counts: &mut Counts,
-        events: &UnboundedSender<Event>,
+        caller: &Caller,
     ) -> Result<Vec<f64>, EngineError> {
         let mut values = vec![0.0; question.trie.len()];
         let branches = question.trie.branches();
@@ -160,12 +139,12 @@ impl<'m> ScoreLane<'m> {
         for branch in &branches {
             self.clear();
             for chunk in before {
-                stop_if_cancelled(events)?;
+                caller.check()?;
                 self.decode_trunk(&question.trunk[chunk.clone()], chunk.start)?;
             }
             self.decode_last(Some(&question.trunk[last.clone()]), last.start, &[], 0, &question.trie, &mut values)?;
             for (offset, row) in branch.iter().enumerate() {
-                stop_if_cancelled(events)?;
+                caller.check()?;
                 let row = Row { depth: 1, sequences: vec![0], ..row.clone() };
                 self.decode_last(None, last.end + offset, &[row], 0, &question.trie, &mut values)?;
                 counts.branch += 1;
@@ -337,69 +316,6 @@ impl<'m> ScoreLane<'m> {
 enum Logits {
     Read,
     Unread,
-}
-
-impl Question {
-    fn new(model: &Model, request: &ScoreRequest) -> Result<Self, EngineError> {
-        let tokenizer = model.tokenizer();
-        let end = tokenizer.turn_end(request.turn_end.as_deref())?;
-        let Encoded { tokens, border, tail, n_tail } = tokenizer.encode(&request.prompt)?;
-        let tail_tokens = tokens[tokens.len() - n_tail..].to_vec();
-        let continued = |text: &str| tokenizer.plain(&format!("{tail}{text}"));
-
-        let mut group_sizes = Vec::new();
-        let mut names: Vec<String> = Vec::new();
-        let mut paths: Vec<Vec<Token>> = Vec::new();
-        let mut prefixes: Vec<Vec<Token>> = Vec::new();
-        for Group { prefix, candidates } in &request.groups {
-            let prefix_tokens = continued(prefix);
-            for candidate in candidates {
-                paths.push(continued(&format!("{prefix}{candidate}")));
-                prefixes.push(prefix_tokens.clone());
-                names.push(candidate.clone());
-            }
-            group_sizes.push(candidates.len());
-        }
-        // What every continuation leaves as it is belongs to the trunk. A tail whose last token joins with a candidate's
-        // first is shorter there, for all of them.
-        let shared = paths.iter().map(|path| common(path, &tail_tokens)).min().unwrap_or(n_tail);
-        let mut skip: Vec<usize> =
-            paths.iter().zip(&prefixes).map(|(path, prefix)| common(path, prefix) - shared).collect();
-        let mut at = 0;
-        for &size in &group_sizes {
-            let least = skip[at..at + size].iter().copied().min().unwrap_or(0);
-            skip[at..at + size].fill(least);
-            at += size;
-        }
-        let mut trunk = tokens;
-        trunk.truncate(trunk.len() - n_tail + shared);
-        for path in &mut paths {
-            path.drain(..shared);
-            path.push(end);
-        }
-        same_tokens(&paths, &names)?;
-        let border = border.min(trunk.len());
-        Ok(Question { trunk, border, trie: Trie::new(&paths), group_sizes, skip })
-    }
-}
-
-/// Tokens that two sequences begin with in common.
-fn common(a: &[Token], b: &[Token]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-fn same_tokens(paths: &[Vec<Token>], names: &[String]) -> Result<(), EngineError> {
-    let mut seen = std::collections::HashMap::new();
-    for (path, name) in paths.iter().zip(names) {
-        if let Some(other) = seen.insert(path, name) {
-            return Err(EngineError::SameTokens(other.clone(), name.clone()));
-        }
-    }
-    Ok(())
-}
-
-fn stop_if_cancelled(events: &UnboundedSender<Event>) -> Result<(), EngineError> {
-    if events.is_closed() { Err(EngineError::Cancelled) } else { Ok(()) }
 }
 
 fn failed(reason: &str) -> EngineError {
