@@ -23,6 +23,9 @@ pub const WINDOW: u32 = 32;
 /// Positions that the models claim to be trained for.
 pub const CONTEXT: u32 = 2048;
 
+/// Tokens that are neither control nor of the vocabulary's own making, as Gemma has them.
+pub const USER_DEFINED: [&str; 2] = ["\n\n", "<b>"];
+
 const WIDTH: u64 = 64;
 const HEADS: u64 = 2;
 const HEAD: u64 = WIDTH / HEADS;
@@ -180,6 +183,7 @@ impl Gguf {
         let mut tokens: Vec<(String, i32)> = vec![("<unk>".into(), 2), ("<s>".into(), 3), ("</s>".into(), 3)];
         tokens.extend((0..=255).map(|byte| (format!("<0x{byte:02X}>"), 6)));
         tokens.extend(["▁", "e", "t", "a", "o", "▁a", "▁t", "re"].map(|token| (token.to_owned(), 1)));
+        tokens.extend(USER_DEFINED.map(|token| (token.to_owned(), 4)));
         let texts: Vec<Vec<u8>> = tokens.iter().map(|(text, _)| string(text)).collect();
         let scores: Vec<Vec<u8>> = (0..tokens.len()).map(|at| (-(at as f32)).to_le_bytes().to_vec()).collect();
         let types: Vec<i32> = tokens.iter().map(|(_, kind)| *kind).collect();

@@ -14,6 +14,7 @@ use slm::engine::{Engine, Load, Options, PromptToken, TokenKind, Weights};
 use slm::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole};
 
 use crate::slm::shared;
+use crate::tiny::{Kind, USER_DEFINED};
 
 /// Every tokenizer, with the reference chat template that fits it.
 const VOCABULARIES: [(&str, &[&str]); 5] = [
@@ -42,15 +43,20 @@ struct Family {
 
 fn vocabulary(name: &str) -> Option<(PathBuf, Engine)> {
     let path = shared(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
+    let engine = load(&path);
+    Some((path, engine))
+}
+
+fn load(path: &Path) -> Engine {
     let engine = Engine::load(Options {
-        weights: Weights::File(path.clone()),
+        weights: Weights::File(path.to_owned()),
         weights_id: String::new(),
         load: Load::Vocabulary,
         n_ctx: None,
         n_threads: None,
         n_gpu_layers: None,
     });
-    Some((path, engine.unwrap()))
+    engine.unwrap()
 }
 
 fn beside(path: &Path, extension: &str) -> String {
@@ -80,6 +86,19 @@ fn texts_are_tokenized_as_llama_cpp_says() {
             assert_eq!(ids, expected, "{name}: {input:?}");
         }
     }
+}
+
+/// White space among the USER_DEFINED tokens is what models were trained on, and forges nothing; the rest is nobody's.
+#[test]
+fn white_space_may_be_a_token_of_its_own_and_tags_may_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = load(&Kind::Attention.write(folder.path()));
+    let [space, tag] = USER_DEFINED;
+    let tokens = engine.tokenize(text(&format!("a{space}{tag}{tag}"))).unwrap().tokens;
+    let own: Vec<&str> =
+        tokens.iter().filter(|token| token.kind == TokenKind::UserDefined).map(|token| token.text.as_str()).collect();
+    assert_eq!(own, [space], "{tokens:?}");
+    assert_eq!(engine.info().specials.control, ["</s>", "<b>", "<s>"]);
 }
 
 /// Every family whose files are there; loaded once.

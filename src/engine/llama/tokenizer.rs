@@ -21,6 +21,10 @@ use llama_cpp_2::vocab::LlamaVocab;
 use super::super::{Cut, EngineError, PromptToken, Token, TokenKind, Tokenized};
 use crate::template::{Prompt, Run, SpecialTokens};
 
+/// Bytes from which on a text is searched for USER_DEFINED tokens before llama.cpp does it, whose time grows with the
+/// square of what it finds.
+const LONG: usize = 1 << 14;
+
 /// One model's vocabulary with what tokenizing safely needs to know of it.
 #[derive(Debug)]
 pub struct Tokenizer {
@@ -29,6 +33,8 @@ pub struct Tokenizer {
     specials: HashMap<String, Token>,
     /// The same by number.
     is_special: Vec<bool>,
+    /// Those of them that are USER_DEFINED.
+    user_defined: Vec<Token>,
     /// Plain tokens of one byte each, where the vocabulary has them; made when a text first needs them.
     bytes: OnceLock<Vec<Option<Token>>>,
     /// What WordPiece writes for a word that it does not know: CONTROL in the file, but nobody's to forge.
@@ -71,6 +77,7 @@ impl Tokenizer {
         let mut tokenizer = Tokenizer {
             specials: HashMap::new(),
             is_special: Vec::new(),
+            user_defined: Vec::new(),
             bytes: OnceLock::new(),
             unknown: unknown.and_then(|id| valid(LlamaToken(id))),
             adds_space,
@@ -95,6 +102,9 @@ impl Tokenizer {
             let text = self.text(id);
             if text.is_empty() || !text.chars().all(char::is_whitespace) {
                 self.is_special[index] = true;
+                if self.kind(id) == TokenKind::UserDefined {
+                    self.user_defined.push(id);
+                }
                 if !text.is_empty() {
                     self.specials.entry(text).or_insert(id);
                 }
@@ -141,8 +151,8 @@ impl Tokenizer {
 
     /// Plain text to tokens, none of them special.
     pub fn plain(&self, text: &str) -> Vec<Token> {
-        let mut tokens = self.raw(text);
-        let mut spelled: BTreeSet<Token> = BTreeSet::new();
+        let mut spelled = if text.len() < LONG { BTreeSet::new() } else { self.user_defined_in(text) };
+        let mut tokens = self.cut_inside(text, &spelled);
         loop {
             let n_known = spelled.len();
             spelled.extend(tokens.iter().copied().filter(|&token| self.is_special(token)));
@@ -158,6 +168,10 @@ impl Tokenizer {
         tokens.into_iter().flat_map(|id| if self.is_special(id) { self.taken_apart(id) } else { vec![id] }).collect()
     }
 
+    fn user_defined_in(&self, text: &str) -> BTreeSet<Token> {
+        self.user_defined.iter().copied().filter(|&token| text.contains(&self.text(token))).collect()
+    }
+
     /// llama.cpp's tokens for a text by itself.
     fn raw(&self, text: &str) -> Vec<Token> {
         self.vocab().tokenize(text.as_bytes(), false, false).into_iter().map(|token| token.0).collect()
@@ -165,6 +179,9 @@ impl Tokenizer {
 
     /// The tokens of a text that is cut behind the first character of each place where a token of `spelled` stands.
     fn cut_inside(&self, text: &str, spelled: &BTreeSet<Token>) -> Vec<Token> {
+        if spelled.is_empty() {
+            return self.raw(text);
+        }
         let specials: Vec<String> = spelled.iter().map(|&token| self.text(token)).collect();
         let stands = |at: usize| specials.iter().any(|special| text[at..].starts_with(special.as_str()));
         let mut tokens = Vec::new();
@@ -456,6 +473,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A long text is cut before llama.cpp sees it, a short one after: the tokens are the same.
+    #[test]
+    fn long_texts_are_cut_as_short_ones_are() {
+        let Some(model) = model("qwen2") else { return };
+        let tokenizer = model.tokenizer();
+        let special = tokenizer.text(tokenizer.user_defined[0]);
+        let line = format!("a {special} b\n");
+        let short = tokenizer.plain(&line);
+        let n_lines = LONG / line.len() + 1;
+        assert_eq!(tokenizer.plain(&line.repeat(n_lines)), short.repeat(n_lines));
     }
 
     #[test]
