@@ -1,7 +1,10 @@
 //! The program as people use it: the real binary, the real embedded model, a home folder of its own.
 
 mod canonical;
+mod hostile;
 mod kinds;
+mod lines;
+mod run;
 mod slm;
 mod stories;
 mod tidy;

@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A home folder with an empty store, removed when dropped.
 pub struct Home {
@@ -99,11 +100,38 @@ impl Call {
         said.stdout
     }
 
+    /// Runs and checks the exit code; gives what it said.
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Said {
+        let said = self.run();
+        assert_eq!(said.code, Some(code), "stdout: {}\nstderr: {}", said.stdout, said.stderr);
+        said
+    }
+
     /// Runs and parses standard output as one JSON value.
     #[track_caller]
     pub fn json(self) -> serde_json::Value {
         serde_json::from_str(&self.succeeds()).expect("JSON on standard output")
     }
+}
+
+/// Every file below `folder` with its bytes, the store's lock aside.
+pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with(".slm.lock") {
+                let bytes = std::fs::read(&path).expect("a readable file");
+                found.push((path, bytes));
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The folder of real models and reference data beside the checkout, where it exists; else says that a test is skipped.
@@ -116,4 +144,46 @@ pub fn shared(path: &str) -> Option<PathBuf> {
     }
     eprintln!("skipped: `{}` does not exist", path.display());
     None
+}
+
+/// The embedded model's own file.
+pub fn triage_gguf() -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Modelfiles/triage/triage.gguf");
+    std::fs::read(path).expect("the model is committed")
+}
+
+/// How a child ended; `None` after it was killed for taking too long.
+pub fn end_within(mut child: Child, patience: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if let Some(status) = child.try_wait().expect("a child of ours") {
+            return Some(status);
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child of ours");
+            child.wait().expect("a child of ours");
+            return None;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Random numbers that are the same in every run (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    /// A number from 0 to below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n as u64) as usize
+    }
 }

@@ -1,0 +1,309 @@
+//! `slm run --lines` and `--jsonl`: standard input as records, as shells and terminals use it.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::slm::{Call, Home, end_within};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn lines(home: &Home, more: &[&str]) -> Call {
+    home.slm([&["run", "triage", "--lines", "--choices", "billing,shipping,legal"], more].concat())
+}
+
+#[test]
+fn answers_come_in_order_and_are_those_of_single_calls() {
+    let home = Home::new();
+    let texts = ["I was charged twice", "my parcel never came", "I will sue you", "I was charged twice"];
+    let together = lines(&home, &[]).stdin(texts.join("\n")).succeeds();
+    let alone = |text: &&str| home.slm(["run", "triage", "--choices", "billing,shipping,legal", text]).succeeds();
+    assert_eq!(together, texts.iter().map(alone).collect::<String>());
+    // A line's end is none of the text's, whichever system wrote it, and the last may have none.
+    assert_eq!(lines(&home, &[]).stdin(texts.join("\r\n") + "\r\n").succeeds(), together);
+    assert_eq!(lines(&home, &[]).stdin("").succeeds(), "");
+}
+
+#[test]
+fn a_later_row_takes_over_the_stable_part() {
+    let home = Home::new();
+    let json = lines(&home, &["--json"]).stdin("one\ntwo\n").succeeds();
+    let rows: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((rows[0]["line"].clone(), rows[1]["line"].clone()), (1.into(), 2.into()));
+    assert_eq!(rows[0]["tokens"]["reused"], 0);
+    assert!(rows[1]["tokens"]["reused"].as_u64() > Some(0), "{json}");
+    assert_eq!(rows[0]["prompt_digest"], rows[1]["prompt_digest"]);
+}
+
+/// A reader that waits for an answer before it asks again must get it.
+#[test]
+fn every_answer_is_flushed_before_the_next_line_is_read() {
+    let home = Home::new();
+    let mut child =
+        lines(&home, &[]).command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    for text in ["I was charged twice\n", "my parcel never came\n"] {
+        stdin.write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stdout.read_line(&mut answer).unwrap();
+        assert!(["billing\n", "shipping\n", "legal\n"].contains(&answer.as_str()), "{answer}");
+    }
+    drop(stdin);
+    assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(0));
+}
+
+/// Good, empty, not UTF-8, too long, good.
+fn mixed() -> Vec<u8> {
+    let long = "word ".repeat(2000);
+    [b"charged twice\n\ncaf\xe9\n", long.as_bytes(), b"\nlate parcel"].concat()
+}
+
+#[test]
+fn a_bad_row_is_reported_in_its_place_and_the_rest_goes_on() {
+    let home = Home::new();
+    let said = lines(&home, &[]).stdin(mixed()).ends(1);
+    let answers: Vec<&str> = said.stdout.split('\n').collect();
+    assert!(!answers[0].is_empty() && !answers[4].is_empty(), "{answers:?}");
+    assert_eq!((&answers[1..4], &answers[5..]), (&["", "", ""][..], &[""][..]));
+    let errors: Vec<&str> = said.stderr.lines().collect();
+    assert_eq!(errors[..2], ["slm: line 2: the line is empty", "slm: line 3: the line is not UTF-8 at byte 3"]);
+    assert!(
+        errors[2].starts_with("slm: line 4: the prompt does not fit: ") && errors[2].contains("has 1024"),
+        "{errors:?}"
+    );
+    assert_eq!(errors[3..], ["slm: 3 of 5 rows failed"]);
+
+    let json = lines(&home, &["--json"]).stdin(mixed()).ends(1);
+    assert_eq!(json.stderr, said.stderr);
+    let rows: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(rows[1].to_string(), r#"{"line":2,"error":"the line is empty"}"#);
+    assert_eq!(rows[2].to_string(), r#"{"line":3,"error":"the line is not UTF-8 at byte 3"}"#);
+    assert!(rows[3]["error"].as_str().unwrap().starts_with("the prompt does not fit: "));
+
+    let said = lines(&home, &["--keep-going=false"]).stdin(mixed()).ends(1);
+    assert_eq!(said.stdout.lines().count(), 1);
+    assert_eq!(said.stderr, "slm: line 2: the line is empty\nslm: stopped at line 2; 1 rows were answered\n");
+}
+
+#[test]
+fn truncation_makes_long_rows_fit_and_the_reply_says_so() {
+    let json = lines(&Home::new(), &["--json", "--truncate", "100"]).stdin("word ".repeat(2000)).succeeds();
+    let row: Value = serde_json::from_str(&json).unwrap();
+    assert!(row["tokens"]["truncated"].as_u64() >= Some(1900), "{json}");
+}
+
+#[test]
+fn open_text_stays_on_its_line() {
+    let home = Home::new();
+    home.file("Modelfile", "FROM triage\nTEMPLATE {% for m in messages %}{{ m['content'] }}{% endfor %}");
+    home.slm(["create", "free"]).succeeds();
+    let args =
+        ["run", "free", "--lines", "--format", "none", "--temperature", "2", "--top-k", "0", "--num-predict", "40"];
+    let rows = "one two\n".repeat(6);
+    let said = home.slm(args).stdin(&rows).ends(0);
+    assert_eq!(said.stdout.lines().count(), 6, "{}", said.stdout);
+}
+
+const RECORDS: &str = r#"{"id": 12345678901234567890123, "body": "charged twice", "price": 1.10}
+{"ticket": {"a/b": "late parcel"}}
+[1]
+{"body": 7}
+{"body": ""}
+{"body": "x", "answer": 1}
+{"body": "café", "error": "none"}
+{}
+"#;
+
+#[test]
+fn jsonl_writes_each_record_back_with_its_answer() {
+    let home = Home::new();
+    let jsonl = |field: &str| home.slm(["run", "triage", "--choices", "one", "--jsonl", field]).stdin(RECORDS).ends(1);
+    let said = jsonl("body");
+    assert_eq!(
+        said.stdout,
+        r#"{"id": 12345678901234567890123, "body": "charged twice", "price": 1.10,"answer":"one"}
+{"ticket": {"a/b": "late parcel"},"error":"there is no field `body`; the record has `ticket`"}
+{"line":3,"error":"the line is JSON but no object"}
+{"body": 7,"error":"`body` is no string"}
+{"body": "","error":"`body` is empty"}
+{"body": "x", "answer": 1,"error":"the record has a field `answer` already"}
+{"body": "café", "error": "none","answer":"one"}
+{"error":"there is no field `body`; the record is empty"}
+"#
+    );
+    assert_eq!(
+        said.stderr,
+        "slm: line 2: there is no field `body`; the record has `ticket`
+slm: line 3: the line is JSON but no object
+slm: line 4: `body` is no string
+slm: line 5: `body` is empty
+slm: line 6: the record has a field `answer` already
+slm: line 8: there is no field `body`; the record is empty
+slm: 6 of 8 rows failed
+"
+    );
+    let pointed = jsonl("/ticket/a~1b");
+    assert_eq!(pointed.stdout.lines().nth(1), Some(r#"{"ticket": {"a/b": "late parcel"},"answer":"one"}"#));
+    // A field `error` of the record's own is not overwritten.
+    assert_eq!(
+        pointed.stdout.lines().nth(6),
+        Some(r#"{"line":7,"error":"there is no field `/ticket/a~1b`; the record has `body`, `error`"}"#)
+    );
+}
+
+#[test]
+fn jsonl_with_json_adds_everything_that_is_known() {
+    let input = r#"{"body": "charged twice"}"#;
+    let row = Home::new().slm(["run", "triage", "--jsonl", "body", "--json"]).stdin(input).json();
+    assert_eq!(row["body"], "charged twice");
+    assert_eq!(row["answer"]["fields"].as_object().unwrap().len(), 3);
+    let bare = Home::new().slm(["run", "triage", "--jsonl", "body"]).stdin(input).json();
+    assert_eq!(bare["answer"], row["answer"]["value"]);
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_failure() {
+    let home = Home::new();
+    let script = "yes 'charged twice' | head -5000 | \"$SLM\" run triage --lines --choices one | head -1; \
+                  echo \"${PIPESTATUS[2]}\"";
+    let output = Command::new("bash")
+        .args(["-c", script])
+        .env("HOME", home.path())
+        .env("SLM", env!("CARGO_BIN_EXE_slm"))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "one\n0\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+fn interrupt(child: &std::process::Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}
+
+#[test]
+fn ctrl_c_ends_a_wait_for_input_at_once_with_130() {
+    let home = Home::new();
+    let mut child = lines(&home, &[])
+        .command()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdin.write_all(b"charged twice\n").unwrap();
+    let mut answer = String::new();
+    stdout.read_line(&mut answer).unwrap();
+    interrupt(&child);
+    // Standard input stays open: nothing else could end it.
+    assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
+    drop(stdin);
+}
+
+#[test]
+fn ctrl_c_between_rows_leaves_whole_lines_and_130() {
+    let home = Home::new();
+    home.file("many.txt", "charged twice\n\n".repeat(50_000));
+    let input = std::fs::File::open(home.path().join("many.txt")).unwrap();
+    let mut child =
+        lines(&home, &["--json"]).command().stdin(input).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    interrupt(&child);
+    let rest: Vec<String> = stdout.lines().map(|line| line.unwrap()).collect();
+    assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
+    assert!(rest.len() < 99_000, "{} rows came after Ctrl-C", rest.len());
+    for line in std::iter::once(first).chain(rest) {
+        serde_json::from_str::<Value>(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
+/// The program on a terminal, by Python's pty module: what it wrote, its error output, and its code.
+fn on_a_terminal(home: &Home, args: &[&str], stdin: &str) -> Option<(String, i32)> {
+    const SCRIPT: &str = r#"
+import os, pty, subprocess, sys
+ours, theirs = pty.openpty()
+child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs)
+os.close(theirs)
+child.stdin.write(os.environb[b"TEXT"])
+child.stdin.close()
+while True:
+    try:
+        piece = os.read(ours, 65536)
+    except OSError:
+        break
+    if not piece:
+        break
+    sys.stdout.buffer.write(piece)
+sys.stdout.buffer.flush()
+sys.exit(child.wait())
+"#;
+    let mut command = Command::new("python3");
+    command.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_slm")]).args(args);
+    let output = command.env("HOME", home.path()).env("TEXT", stdin).env("TERM", "xterm").output();
+    let Ok(output) = output else {
+        eprintln!("skipped: there is no python3");
+        return None;
+    };
+    Some((String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n"), output.status.code().unwrap()))
+}
+
+#[test]
+fn a_terminal_gets_one_line_a_field_with_a_bar() {
+    let home = Home::new();
+    let Some((page, code)) = on_a_terminal(&home, &["run", "triage", "I was charged twice, give me my money back"], "")
+    else {
+        return;
+    };
+    assert_eq!(code, 0, "{page}");
+    let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split_whitespace().collect()).collect();
+    let [queue, urgency, refund] = rows.as_slice() else { panic!("{page}") };
+    assert_eq!(
+        (&queue[..2], urgency[0], &refund[..2]),
+        (&["queue", "billing"][..], "urgency", &["refund", "true"][..])
+    );
+    for row in rows {
+        let (percent, bar) = (row[2].parse::<f64>().unwrap(), row[4].chars().count() as f64);
+        assert!((bar - percent / 5.0).abs() <= 1.0, "{page}");
+    }
+    let Some((page, _)) = on_a_terminal(&home, &["run", "triage", "--choices", "one", "x"], "") else { return };
+    assert_eq!(page, "one  100.0 %  ████████████████████\n");
+}
+
+#[test]
+fn no_escape_sequence_reaches_a_terminal() {
+    let home = Home::new();
+    let evil = "\u{1b}]0;title\u{7}\u{1b}[31mred\u{9b}0m";
+    let calls: [(&[&str], &str); 5] = [
+        (&["run", "triage", "--dry-run", evil], ""),
+        (&["run", "triage", "--choices", &format!("a{evil}"), "x"], ""),
+        (&["run", evil, "x"], ""),
+        (&["run", "triage", "--dry-run", "--json", evil], ""),
+        (&["run", "triage", "--dry-run", "--system", evil, "x"], ""),
+    ];
+    for (args, stdin) in calls {
+        let Some((page, _)) = on_a_terminal(&home, args, stdin) else { return };
+        assert!(page.contains("red"), "{page:?}");
+        assert!(!page.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{args:?}: {page:?}");
+    }
+    // Rows: the bar on standard error draws with sequences of its own, so standard error goes elsewhere.
+    let record = format!("{{\"red\u{9b}31m\": 1, \"b\": \"x\u{9b}0m\"}}\n{{\"c\u{9b}\": 2}}\n");
+    let slm = env!("CARGO_BIN_EXE_slm");
+    let script = format!("'{slm}' run triage --jsonl b --choices one 2>errors");
+    let mut command = Command::new("script");
+    command.args(["-qec", &script, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = command.env("HOME", home.path()).current_dir(home.path()).spawn() else {
+        eprintln!("skipped: there is no `script`");
+        return;
+    };
+    // `script` gives its input to the program's terminal, where Ctrl-D is the end.
+    child.stdin.take().unwrap().write_all(format!("{record}\u{4}").as_bytes()).unwrap();
+    let page = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(page.contains("\"answer\":\"one\"") && page.contains("\u{fffd}31m"), "{page:?}");
+}
