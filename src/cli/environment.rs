@@ -1,5 +1,6 @@
 //! What slm takes from its environment: the store's folder and defaults. `SLM_X` wins over `OLLAMA_X`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::embedded::TRIAGE;
@@ -21,7 +22,7 @@ impl Environment {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
-        Environment { models, context_length: variable("CONTEXT_LENGTH"), debug: variable("DEBUG") }
+        Environment { models, context_length: text("CONTEXT_LENGTH"), debug: text("DEBUG") }
     }
 
     /// The store of this user.
@@ -53,9 +54,14 @@ impl Environment {
 }
 
 /// A variable under our name, else under Ollama's; an empty one says nothing.
-fn variable(name: &str) -> Option<String> {
-    let get = |name: String| std::env::var(name).ok().filter(|value| !value.is_empty());
+fn variable(name: &str) -> Option<OsString> {
+    let get = |name: String| std::env::var_os(name).filter(|value| !value.is_empty());
     get(format!("SLM_{name}")).or_else(|| get(format!("OLLAMA_{name}")))
+}
+
+/// A variable that is text; what is not has a sign in the place of what cannot be read, and is refused by its reader.
+fn text(name: &str) -> Option<String> {
+    variable(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Today in UTC, for templates that print the date.

@@ -67,7 +67,8 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     );
     let elapsed = started.elapsed();
     drop(bar);
-    let report = outcome.report(&suite, elapsed, if args.rows { Detail::Rows } else { Detail::Summary });
+    let mut report = outcome.report(&suite, elapsed, if args.rows { Detail::Rows } else { Detail::Summary });
+    report.evaluation_id = Some(session.engine().info().evaluation_id.clone());
     let mut output = Output::default();
     if args.json {
         output.json(&serde_json::to_value(&report).expect("a report is plain data"))?;
