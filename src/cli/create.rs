@@ -11,6 +11,7 @@ use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{Format, Modelfile};
+use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 
@@ -23,6 +24,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let (text, folder) = read(&args.file)?;
     let shown = args.file.display();
     let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
+    let modelfile = with_schema(&modelfile, &folder)?;
     if let Some(Format::Schema(schema)) = &modelfile.format {
         crate::contract::Contract::from_schema(schema.clone())
             .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
@@ -53,9 +55,8 @@ fn read(file: &Path) -> Result<(String, std::path::PathBuf), Failure> {
     if file == Path::new("-") {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map_err(|error| cannot(&error))?;
-        return Ok((text, Path::new(".").to_owned()));
+        return Ok((text, std::path::PathBuf::new()));
     }
     let text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok((text, folder.to_owned()))
+    Ok((text, file.parent().unwrap_or(Path::new("")).to_owned()))
 }

@@ -216,7 +216,11 @@ fn as_go_orders(parameters: Map<String, Value>) -> BTreeMap<String, Value> {
 }
 
 /// The Modelfile with the schema that its `FORMAT @file` names.
-fn with_schema(modelfile: &Modelfile, folder: &Path) -> Result<Modelfile, StoreError> {
+///
+/// # Errors
+///
+/// [`StoreError`] where the file is missing or holds no JSON object; whether that is a schema is not checked.
+pub fn with_schema(modelfile: &Modelfile, folder: &Path) -> Result<Modelfile, StoreError> {
     let mut modelfile = modelfile.clone();
     if let Some(Format::File(path)) = &modelfile.format {
         let path = path_in(folder, path)?;

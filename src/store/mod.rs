@@ -14,6 +14,7 @@ mod model;
 mod remove;
 
 pub use blobs::Imported;
+pub use create::with_schema;
 pub use error::{StoreError, Unknown};
 pub use list::{Broken, Listed, Listing, Origin};
 pub use model::{Model, Weights};
