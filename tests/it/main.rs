@@ -1,9 +1,13 @@
 //! The program as people use it: the real binary, the real embedded model, a home folder of its own.
 
 mod canonical;
+mod create;
+mod eval;
 mod hostile;
 mod kinds;
+mod life;
 mod lines;
+mod list;
 mod run;
 mod slm;
 mod stories;

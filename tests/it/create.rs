@@ -1,0 +1,248 @@
+//! `slm create` and `slm show`: from a Modelfile to a model that does what it says.
+
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use serde_json::{Value, json};
+
+use crate::slm::{Home, files, triage_gguf};
+
+/// A home with the embedded model's file in it.
+fn home_with_gguf() -> Home {
+    let home = Home::new();
+    home.file("triage.gguf", triage_gguf());
+    home
+}
+
+const EVERYTHING: &str = r#"# A comment
+from ./triage.gguf
+PARAMETER temperature 0.5
+PARAMETER num_ctx 512
+PARAMETER stop "<stop>"
+PARAMETER stop two words
+SYSTEM """You sort tickets.
+Be quick."""
+TEMPLATE {% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}
+MESSAGE user my parcel is late
+MESSAGE assistant shipping
+FORMAT {"enum": ["shipping", "billing"]}
+LICENSE MIT
+LICENSE """Another
+licence"""
+"#;
+
+#[test]
+fn every_instruction_reaches_the_model_and_show_writes_it_back() {
+    let home = home_with_gguf();
+    home.file("Modelfile", EVERYTHING);
+    let created = home.slm(["create", "me/sorter:1"]).succeeds();
+    let show = home.slm(["show", "me/sorter:1", "--json"]).json();
+    assert_eq!(created, format!("created me/sorter:1 ({})\n", &show["digest"].as_str().unwrap()[..12]));
+    assert_eq!(show["system"], "You sort tickets.\nBe quick.");
+    assert_eq!(show["template"], "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}");
+    assert_eq!(show["format"], json!({"enum": ["shipping", "billing"]}));
+    assert_eq!(show["parameters"], json!({"temperature": 0.5, "num_ctx": 512, "stop": ["<stop>", "two words"]}));
+    assert_eq!(show["license"], "MIT\n\nAnother\nlicence");
+    assert_eq!(show["messages"][1], json!({"role": "assistant", "content": "shipping"}));
+    assert_eq!(show["details"]["family"], "llama");
+    assert_eq!(show["model_info"]["llama.context_length"], 1024);
+
+    // Back through create, to the same manifest: the same model.
+    let written = home.slm(["show", "me/sorter:1", "--modelfile"]).succeeds();
+    let again = home.slm(["create", "again", "-f", "-", "--json"]).stdin(&written).json();
+    assert_eq!(again["digest"], show["digest"]);
+    assert_eq!(home.slm(["show", "again", "--modelfile"]).succeeds(), written);
+
+    // All of it is in the prompt and in the answer.
+    let dry = home.slm(["run", "me/sorter:1", "--dry-run", "--json", "--format", "none", "charged twice"]).json();
+    assert_eq!(
+        dry["prompt"],
+        "[system] You sort tickets.\nBe quick. [user] my parcel is late [assistant] shipping [user] charged twice "
+    );
+    let answer = home.slm(["run", "me/sorter:1", "charged twice"]).succeeds();
+    assert!(["shipping\n", "billing\n"].contains(&answer.as_str()), "{answer}");
+}
+
+#[test]
+fn a_page_shows_what_a_model_is_made_of() {
+    let home = home_with_gguf();
+    home.file("Modelfile", EVERYTHING);
+    home.slm(["create", "sorter"]).succeeds();
+    let page = home.slm(["show", "sorter"]).succeeds();
+    let (figures, rest) = page.split_once("\nsystem\n").unwrap();
+    let names: Vec<&str> = figures.lines().map(|line| line[..17].trim_end()).collect();
+    assert_eq!(names[..5], ["name", "digest", "weights", "architecture", "parameters"]);
+    assert_eq!(
+        rest,
+        "  You sort tickets.
+  Be quick.
+
+format
+  {\"enum\":[\"shipping\",\"billing\"]}
+
+message user
+  my parcel is late
+
+message assistant
+  shipping
+
+license
+  MIT
+
+license
+  Another
+  licence
+"
+    );
+    assert!(home.slm(["show", "triage"]).succeeds().contains("weights          built into slm\n"));
+}
+
+#[test]
+fn the_embedded_model_and_its_copies_are_one() {
+    let home = Home::new();
+    home.file("Modelfile", "FROM triage");
+    let copy = home.slm(["create", "copy", "--json"]).json();
+    assert_eq!(copy["digest"], home.slm(["show", "triage", "--json"]).json()["digest"]);
+    let ask = |model: &str| home.slm(["run", model, "--json", "I was charged twice"]).json();
+    let (ours, theirs) = (ask("copy"), ask("triage"));
+    for same in ["fields", "evaluation_id", "prompt_digest"] {
+        assert_eq!(ours[same], theirs[same], "{same}");
+    }
+}
+
+#[test]
+fn a_model_from_a_stored_name_keeps_what_it_does_not_replace() {
+    let home = home_with_gguf();
+    home.file("Modelfile", EVERYTHING);
+    home.slm(["create", "base"]).succeeds();
+    let n_files = files(&home.models()).len();
+    home.file("Modelfile", "FROM base\nSYSTEM Other words.\nPARAMETER top_k 3");
+    home.slm(["create", "child"]).succeeds();
+    let child = home.slm(["show", "child", "--json"]).json();
+    assert_eq!(child["system"], "Other words.");
+    assert_eq!(
+        child["parameters"],
+        json!({"temperature": 0.5, "num_ctx": 512, "stop": ["<stop>", "two words"], "top_k": 3})
+    );
+    assert_eq!(child["format"], json!({"enum": ["shipping", "billing"]}));
+    // Its manifest, configuration, system and parameters; the weights are shared.
+    assert_eq!(files(&home.models()).len(), n_files + 4);
+}
+
+#[test]
+fn a_blob_has_the_files_bytes_and_nothing_else_in_common_with_it() {
+    let home = home_with_gguf();
+    home.file("Modelfile", "FROM ./triage.gguf");
+    home.slm(["create", "mine"]).succeeds();
+    let blob = files(&home.models()).into_iter().find(|(_, bytes)| *bytes == triage_gguf()).expect("its own bytes").0;
+    assert_eq!(std::fs::metadata(&blob).unwrap().nlink(), 1);
+    // In place, as quantizers write: the same inode.
+    let path = home.path().join("triage.gguf");
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all(&vec![0; triage_gguf().len()]).unwrap();
+    assert_eq!(std::fs::read(blob).unwrap(), triage_gguf());
+    home.slm(["run", "mine", "--choices", "a,b", "x"]).succeeds();
+}
+
+#[test]
+fn what_is_wrong_is_named_and_changes_nothing() {
+    let home = home_with_gguf();
+    let gguf = triage_gguf();
+    home.file("cut.gguf", &gguf[..gguf.len() / 2]);
+    home.file("header.gguf", &gguf[..1000]);
+    home.file("empty.gguf", "");
+    home.file("photo.gguf", b"\x89PNG\r\n");
+    home.file("open.json", r#"{"type": "string"}"#);
+    home.file("Modelfile", "FROM triage\nSYSTEM kept");
+    home.slm(["create", "kept"]).succeeds();
+    let before = files(&home.models());
+    let refused = |modelfile: &str, code: i32, expected: &str| {
+        home.file("M", modelfile);
+        assert_eq!(home.slm(["create", "kept", "-f", "M"]).fails(code, &format!("slm: {expected}\n")), "");
+        assert!(files(&home.models()) == before, "`{modelfile}` changed the store");
+    };
+    let open = "the schema is open (`type` `string`), and answers are scored from a closed list for now: use `enum`, \
+                `boolean`, an `integer` with `minimum` and `maximum`, or an object of these";
+    refused(
+        "FROM triage\nSYSTEM a\n  FOO b\n",
+        1,
+        "`M`: line 3, column 3: there is no instruction `FOO`; the nearest is `FROM`",
+    );
+    refused(
+        "FROM triage\nPARAMETER temperature hot",
+        1,
+        "`M`: line 2, column 1: parameter `temperature` cannot be `hot`: it must be a number from 0 to 100",
+    );
+    refused(
+        "SYSTEM a",
+        1,
+        "`M`: line 1, column 1: there is no FROM; begin with the model to build on, as in `FROM triage` or \
+         `FROM ./model.gguf`",
+    );
+    refused("FROM triage\nFORMAT {\"type\": \"string\"}", 2, &format!("FORMAT in `M`: {open}"));
+    refused("FROM triage\nFORMAT @open.json", 2, &format!("FORMAT in `M`: {open}"));
+    refused("FROM triage\nFORMAT @none.json", 1, "the schema `none.json` of FORMAT does not exist");
+    refused("FROM ./none.gguf", 1, "cannot read `./none.gguf`: No such file or directory (os error 2)");
+    refused("FROM ./", 1, "`./` is not a regular file; give the path of a GGUF file");
+    refused("FROM /dev/zero", 1, "`/dev/zero` is not a regular file; give the path of a GGUF file");
+    refused(
+        "FROM ./header.gguf",
+        1,
+        "`./header.gguf` is not a model that slm can load: it ends at byte 1000, in the middle of its header; it was \
+         probably not copied or downloaded whole",
+    );
+    refused(
+        "FROM ./empty.gguf",
+        1,
+        "`./empty.gguf` is not a model that slm can load: it ends at byte 0, in the middle of its header; it was \
+         probably not copied or downloaded whole",
+    );
+    refused(
+        "FROM ./photo.gguf",
+        1,
+        "`./photo.gguf` is not a model that slm can load: it begins with `\\x89PNG`, not with `GGUF`, so it is no GGUF \
+         file",
+    );
+    refused(
+        "FROM kep",
+        1,
+        "there is no model `kep:latest`; did you mean `kept:latest`? There are `kept:latest`, `triage:latest`",
+    );
+    home.file("M", "FROM ./cut.gguf");
+    let said = home.slm(["create", "kept", "-f", "M"]).ends(1);
+    assert!(said.stderr.ends_with("it was probably not copied or downloaded whole\n"), "{}", said.stderr);
+    assert!(files(&home.models()) == before);
+
+    home.slm(["create", "x", "-f", "none"]).fails(
+        1,
+        "slm: cannot read the Modelfile `none`: No such file or directory (os error 2); name another with -f\n",
+    );
+    let said = home.slm(["create", "a/../b"]).ends(2);
+    assert!(said.stderr.starts_with("slm: `a/../b` is no model name: "), "{}", said.stderr);
+}
+
+/// Paths in a Modelfile are relative to it, wherever slm is started.
+#[test]
+fn paths_are_relative_to_the_modelfile() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("there")).unwrap();
+    home.file("there/x.gguf", triage_gguf());
+    home.file("there/schema.json", r#"{"enum": ["a", "b"]}"#);
+    home.file("there/Modelfile", "FROM x.gguf\nFORMAT @schema.json");
+    home.slm(["create", "mine", "-f", "there/Modelfile"]).succeeds();
+    assert_eq!(home.slm(["show", "mine", "--json"]).json()["format"], json!({"enum": ["a", "b"]}));
+}
+
+#[test]
+fn a_template_in_gos_language_is_kept_and_said_not_to_be_used() {
+    let home = Home::new();
+    home.file("Modelfile", "FROM triage\nTEMPLATE {{ .Prompt }}");
+    let why = "TEMPLATE is in Go's language, which is kept but not rendered yet";
+    let said = home.slm(["create", "go"]).ends(0);
+    assert_eq!(said.stderr, format!("slm: {why}: the GGUF's own chat template is used\n"));
+    let said = home.slm(["run", "go", "--choices", "a,b", "x"]).ends(0);
+    let own = "`go:latest` runs with the chat template in its GGUF";
+    assert_eq!(said.stderr, format!("slm: {own}: its {why}\n"));
+    let show: Value = home.slm(["show", "go", "--json"]).json();
+    assert_eq!(show["template"], "{{ .Prompt }}");
+}
