@@ -41,7 +41,8 @@ pub struct Options {
     pub load: Load,
     /// Positions of a context, at most those that the model was trained for; `None` takes at most [`DEFAULT_CONTEXT`].
     pub n_ctx: Option<u32>,
-    /// Threads of every decode; `None` takes one for each physical core that this process may use.
+    /// Threads of every decode; `None` takes one for each physical core that this process may use, and one thread alone
+    /// for a model of few parameters.
     pub n_threads: Option<u32>,
     /// Layers that go to a GPU where the build has a backend for one; `None` means as many as fit.
     pub n_gpu_layers: Option<u32>,

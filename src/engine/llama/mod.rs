@@ -31,6 +31,10 @@ use tokenizer::Tokenizer;
 /// Tokens of one decode of either lane, logical and physical: one chunk is one decode.
 pub const N_BATCH: u32 = 512;
 
+/// Parameters below which a second thread costs more than it gives: threads wait for each other hundreds of times a decode,
+/// and on a busy machine for a whole time slice each.
+const ONE_THREAD_BELOW: u64 = 20_000_000;
+
 /// A loaded model with what every lane of it shares.
 #[derive(Debug)]
 pub struct Model {
@@ -209,7 +213,10 @@ fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options) -> ModelIn
     let n_ctx_train = llama.n_ctx_train();
     // Positions beyond the training mean nothing to the model, and their memory could be any amount.
     let n_ctx = options.n_ctx.unwrap_or(DEFAULT_CONTEXT).min(n_ctx_train).max(1);
-    let n_threads = options.n_threads.unwrap_or_else(default_threads).max(1);
+    let n_threads = options
+        .n_threads
+        .unwrap_or_else(|| if llama.n_params() < ONE_THREAD_BELOW { 1 } else { default_threads() })
+        .max(1);
     let devices: Vec<String> =
         llama_cpp_2::list_llama_ggml_backend_devices().into_iter().map(|device| device.description).collect();
     let evaluation_id = build::evaluation_id(&options.weights_id, n_threads, options.n_gpu_layers, &devices);
