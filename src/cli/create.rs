@@ -1,6 +1,5 @@
 //! `slm create`: a model from a Modelfile.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use serde_json::json;
@@ -53,10 +52,9 @@ fn read(file: &Path) -> Result<(String, std::path::PathBuf), Failure> {
         Failure::failed(format!("cannot read the Modelfile `{}`: {error}; name another with -f", file.display()))
     };
     if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|error| cannot(&error))?;
+        let text = load::small_text(std::io::stdin()).map_err(|error| cannot(&error))?;
         return Ok((text, std::path::PathBuf::new()));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| cannot(&error))?;
+    let text = std::fs::File::open(file).and_then(load::small_text).map_err(|error| cannot(&error))?;
     Ok((text, file.parent().unwrap_or(Path::new("")).to_owned()))
 }

@@ -1,5 +1,7 @@
 //! From a model's name to a session: the store's model, its Modelfile's settings, and what the command line adds.
 
+use std::io::Read;
+
 use super::environment::Environment;
 use crate::contract::Contract;
 use crate::engine::{Load, Options, Weights};
@@ -10,6 +12,9 @@ use crate::modelfile::Format;
 use crate::sampling::Parameters;
 use crate::store::{self, Model};
 use crate::ui::output::say;
+
+/// The most bytes of a file that is read whole.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
 
 /// A stored model as a command wants to use it.
 #[derive(Debug)]
@@ -89,4 +94,18 @@ pub fn open(model: Model, said: &Parameters, load: Load, environment: &Environme
 #[must_use]
 pub fn is_jinja(template: &str) -> bool {
     template.contains("{%")
+}
+
+/// The text of a small file, a schema or a Modelfile: a device without end in its place is refused, not read.
+///
+/// # Errors
+/// The file cannot be read, is longer than [`MAX_TEXT_BYTES`], or is not UTF-8.
+pub fn small_text(from: impl Read) -> std::io::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_TEXT_BYTES {
+        let reason = format!("it has more than {MAX_TEXT_BYTES} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(text)
 }

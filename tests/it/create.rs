@@ -217,6 +217,10 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         1,
         "slm: cannot read the Modelfile `none`: No such file or directory (os error 2); name another with -f\n",
     );
+    home.slm(["create", "x", "-f", "/dev/zero"]).fails(
+        1,
+        "slm: cannot read the Modelfile `/dev/zero`: it has more than 16777216 bytes; name another with -f\n",
+    );
     let said = home.slm(["create", "a/../b"]).ends(2);
     assert!(said.stderr.starts_with("slm: `a/../b` is no model name: "), "{}", said.stderr);
 }

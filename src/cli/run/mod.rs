@@ -87,7 +87,8 @@ fn asked_contract(args: &RunArgs) -> Result<Asked, Failure> {
             ));
         }
         format => match format.strip_prefix('@') {
-            Some(path) => std::fs::read_to_string(path)
+            Some(path) => std::fs::File::open(path)
+                .and_then(load::small_text)
                 .map_err(|error| Failure::usage(format!("cannot read the schema `{path}`: {error}")))?,
             None => format.to_owned(),
         },
