@@ -66,8 +66,11 @@ def figures(probabilities, expected, values):
 
 def records_right(weights, shape, writer, tickets):
     """How many records come out right to the last token under greedy decoding after the brace that every record begins
-    with: order_id alone (after the right queue and urgency), and whole."""
-    whole = order_id = 0
+    with: (order numbers copied, order numbers there are, nulls written, nulls there are, whole records).
+
+    An order number counts after the right queue and urgency.
+    """
+    copied = null = whole = 0
     for ticket in tickets:
         trunk = writer.trunk(ticket.text)
         inputs, targets = writer.branch(record_branch(ticket))
@@ -75,9 +78,12 @@ def records_right(weights, shape, writer, tickets):
             weights, shape, pack([trunk], [[(inputs, targets)]], 64 * -(-len(trunk) // 64), 16 * -(-len(inputs) // 16))
         )
         prefix, _ = writer.branch(record_branch(ticket).split('"order_id":')[0])
+        right = likeliest[0, len(prefix) :].all()
+        copied += right and ticket.order_id is not None
+        null += right and ticket.order_id is None
         whole += likeliest[0, 1:].all()
-        order_id += likeliest[0, len(prefix) :].all()
-    return order_id, whole
+    n_orders = sum(ticket.order_id is not None for ticket in tickets)
+    return copied, n_orders, null, len(tickets) - n_orders, whole
 
 
 def evaluate(weights, shape, writer, tickets):
@@ -90,13 +96,13 @@ def evaluate(weights, shape, writer, tickets):
 
 
 def print_report(report):
-    fields, (order_id, whole), n = report
+    fields, (copied, n_orders, null, n_null, whole), n = report
     for field, f in fields.items():
         print(
             f"{field}: accuracy {f.accuracy:.3f} [{f.low:.3f}, {f.high:.3f}], macro-F1 {f.macro_f1:.3f}, "
             f"calibration error {f.calibration_error:.3f}"
         )
-    print(f"record: order_id right {order_id} of {n}, whole record right {whole} of {n}")
+    print(f"record: order number copied {copied} of {n_orders}, null {null} of {n_null}, whole record right {whole} of {n}")
 
 
 def read_weights(path):

@@ -132,7 +132,7 @@ def train(tokenizer, shape, n_steps):
 def calibrated(weights, shape, writer, tickets):
     """The weights with one temperature folded into the last norm: that under which `tickets` are likeliest.
 
-    Generated tickets are easier than real ones, so that the raw probabilities are too sure of themselves.
+    Generated tickets are easier than real ones, so that raw probabilities tend to be too sure of themselves.
     """
     probabilities = score(weights, shape, writer, tickets)
 
@@ -144,7 +144,7 @@ def calibrated(weights, shape, writer, tickets):
             total -= np.log(scaled[np.arange(len(tickets)), expected] / scaled.sum(axis=1)).sum()
         return total
 
-    temperature = min(np.arange(1.0, 4.01, 0.05), key=surprise)
+    temperature = min(np.arange(0.5, 4.01, 0.05), key=surprise)
     print(f"temperature {temperature:.2f}")
     return weights | {"output_norm": weights["output_norm"] / temperature}
 
