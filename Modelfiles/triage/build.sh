@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds triage.gguf from nothing but this folder: a virtual environment, generated tickets, training, conversion and
-# quantization. About a quarter of an hour on two idle cores; everything it needs lands in train/.
+# quantization. Needs Python 3.11; everything it makes on the way lands in train/venv and train/out.
 set -eu
 cd "$(dirname "$0")/train"
 
