@@ -228,7 +228,10 @@ fn ctrl_c_between_rows_leaves_whole_lines_and_130() {
 fn on_a_terminal(home: &Home, args: &[&str], stdin: &str) -> Option<(String, i32)> {
     const SCRIPT: &str = r#"
 import os, pty, subprocess, sys
-ours, theirs = pty.openpty()
+try:
+    ours, theirs = pty.openpty()
+except OSError:
+    sys.exit(77)
 child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=theirs, stderr=theirs)
 os.close(theirs)
 child.stdin.write(os.environb[b"TEXT"])
@@ -247,8 +250,9 @@ sys.exit(child.wait())
     let mut command = Command::new("python3");
     command.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_slm")]).args(args);
     let output = command.env("HOME", home.path()).env("TEXT", stdin).env("TERM", "xterm").output();
-    let Ok(output) = output else {
-        eprintln!("skipped: there is no python3");
+    let output = output.ok().filter(|output| output.status.code() != Some(77));
+    let Some(output) = output else {
+        eprintln!("skipped: there is no python3, or no pseudo-terminal");
         return None;
     };
     Some((String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n"), output.status.code().unwrap()))
