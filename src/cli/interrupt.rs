@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 /// Set while the process waits for input and nothing is half done.
 static WAITING: AtomicBool = AtomicBool::new(false);
@@ -26,19 +28,22 @@ pub fn while_waiting<T>(wait: impl FnOnce() -> T) -> T {
     got
 }
 
-/// Takes Ctrl-C over from the system, which would end the process in the middle of a row.
+/// Takes Ctrl-C over from the system, which would end the process in the middle of a row: from the return on.
 pub fn listen() {
-    let listener = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        let Ok(runtime) = runtime else { return };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let entered = runtime.enter();
+    let registered = signal(SignalKind::interrupt());
+    drop(entered);
+    // Where it could not be taken over, Ctrl-C keeps its ordinary meaning.
+    let Ok(mut interrupts) = registered else { return };
+    let listener = move || {
         runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            while interrupts.recv().await.is_some() {
                 if HAPPENED.swap(true, Ordering::SeqCst) || WAITING.load(Ordering::SeqCst) {
                     std::process::exit(EXIT_CODE);
                 }
             }
         });
     };
-    // Without the thread Ctrl-C keeps its ordinary meaning.
     let _ = std::thread::Builder::new().name("interrupt".to_owned()).spawn(listener);
 }
