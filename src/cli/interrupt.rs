@@ -21,11 +21,17 @@ pub fn while_waiting<T>(wait: impl FnOnce() -> T) -> T {
     WAITING.store(true, Ordering::SeqCst);
     // The signal that came just before saw nobody waiting.
     if happened() {
-        std::process::exit(EXIT_CODE);
+        leave();
     }
     let got = wait();
     WAITING.store(false, Ordering::SeqCst);
     got
+}
+
+/// Ends the process as it stands: leaving in the ordinary way would tear down what the engine's thread is using.
+fn leave() -> ! {
+    // SAFETY: `_exit` touches nothing of this program.
+    unsafe { libc::_exit(EXIT_CODE) }
 }
 
 /// Takes Ctrl-C over from the system, which would end the process in the middle of a row: from the return on.
@@ -40,7 +46,7 @@ pub fn listen() {
         runtime.block_on(async {
             while interrupts.recv().await.is_some() {
                 if HAPPENED.swap(true, Ordering::SeqCst) || WAITING.load(Ordering::SeqCst) {
-                    std::process::exit(EXIT_CODE);
+                    leave();
                 }
             }
         });

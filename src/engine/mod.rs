@@ -254,8 +254,7 @@ pub enum EngineError {
 /// A handle to one engine. Cheap to clone; the engine ends with its last handle.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    commands: mpsc::UnboundedSender<run::Command>,
-    info: std::sync::Arc<ModelInfo>,
+    thread: std::sync::Arc<run::Thread>,
 }
 
 impl Engine {
@@ -264,22 +263,19 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Load`] with llama.cpp's own words where it refuses the file.
     pub fn load(options: Options) -> Result<Engine, EngineError> {
-        let (commands, info) = run::spawn(options)?;
-        Ok(Engine { commands, info: std::sync::Arc::new(info) })
+        Ok(Engine { thread: std::sync::Arc::new(run::spawn(options)?) })
     }
 
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
-        &self.info
+        &self.thread.info
     }
 
     /// Queues a request. Its events come through the receiver; dropping that cancels it.
     #[must_use]
     pub fn send(&self, request: Request) -> mpsc::UnboundedReceiver<Event> {
         let (events, receiver) = mpsc::unbounded_channel();
-        let command = run::Command { request, events, sent: std::time::Instant::now() };
-        // A stopped engine drops the command and with it the sender: the receiver then sees the end.
-        let _ = self.commands.send(command);
+        self.thread.send(run::Command { request, events, sent: std::time::Instant::now() });
         receiver
     }
 

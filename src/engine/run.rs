@@ -1,5 +1,6 @@
 //! The engine's thread: takes one request after the other and answers with events. It knows nothing of llama.cpp's types.
 
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -44,8 +45,34 @@ impl Caller {
     }
 }
 
+/// The engine's thread, seen from outside. Dropping it waits until the thread has ended, at its next decode: a process that
+/// left while native code runs would pull the ground from under it.
+#[derive(Debug)]
+pub struct Thread {
+    commands: Option<mpsc::UnboundedSender<Command>>,
+    handle: Option<JoinHandle<()>>,
+    pub info: ModelInfo,
+}
+
+impl Thread {
+    /// Queues a command. A stopped engine drops it and with it the sender of its events: the receiver sees the end.
+    pub fn send(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(command);
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        // A panic of the engine was seen by whoever waited for its events.
+        let _ = self.handle.take().map(JoinHandle::join);
+    }
+}
+
 /// Loads the model on a new thread; returns when it is loaded or refused.
-pub fn spawn(options: Options) -> Result<(mpsc::UnboundedSender<Command>, ModelInfo), EngineError> {
+pub fn spawn(options: Options) -> Result<Thread, EngineError> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (ready, loaded) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || match Model::load(&options) {
@@ -57,9 +84,15 @@ pub fn spawn(options: Options) -> Result<(mpsc::UnboundedSender<Command>, ModelI
         }
         Err(error) => drop(ready.send(Err(error))),
     });
-    thread.map_err(|error| EngineError::Load { reason: format!("no thread could be started: {error}") })?;
-    let info = loaded.recv().map_err(|_| EngineError::Stopped)??;
-    Ok((commands, info))
+    let handle =
+        thread.map_err(|error| EngineError::Load { reason: format!("no thread could be started: {error}") })?;
+    match loaded.recv() {
+        Ok(Ok(info)) => Ok(Thread { commands: Some(commands), handle: Some(handle), info }),
+        refused => {
+            let _ = handle.join();
+            Err(refused.map_or(EngineError::Stopped, |refused| refused.err().unwrap_or(EngineError::Stopped)))
+        }
+    }
 }
 
 fn serve(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>) {
