@@ -53,6 +53,7 @@ pub struct Session {
     template: ChatTemplate,
     has_template: bool,
     turn_end: Option<String>,
+    system_role: SystemRole,
     defaults: Defaults,
 }
 
@@ -109,7 +110,8 @@ impl Session {
         let has_template = own.is_some();
         let template = ChatTemplate::parse(own.map_or(NO_TEMPLATE, String::as_str), info.specials.clone())?;
         let turn_end = template.turn_end();
-        Ok(Session { engine, template, has_template, turn_end, defaults })
+        let system_role = template.system_role();
+        Ok(Session { engine, template, has_template, turn_end, system_role, defaults })
     }
 
     #[must_use]
@@ -213,7 +215,7 @@ impl Session {
         let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
         messages.extend(self.defaults.messages.iter().cloned());
         messages.push(Message::new(Role::User, text));
-        if self.has_template && self.template.system_role() != SystemRole::Native {
+        if self.has_template && self.system_role != SystemRole::Native {
             messages = fold_system(&messages);
         }
         let row_start = messages.last().map_or(0, |last| last.content.len() - text.len());
