@@ -11,7 +11,7 @@ use llama_cpp_2::token::LlamaToken;
 use super::super::run::Caller;
 use super::super::text::{Pushed, TextStream};
 use super::super::{Counts, EngineError, Finish, GenerateRequest, Generation, Timings, Token};
-use super::{Model, N_BATCH, clear, log};
+use super::{Model, N_BATCH, clear, decode, failed};
 use crate::sampling::Sampling;
 
 pub struct GenerationLane<'m> {
@@ -97,8 +97,7 @@ impl<'m> GenerationLane<'m> {
     }
 
     fn decode(&mut self) -> Result<(), EngineError> {
-        log::clear();
-        self.context.decode(&mut self.batch).map_err(|error| failed(&log::reason(&error.to_string())))
+        decode(&mut self.context, &mut self.batch)
     }
 }
 
@@ -138,8 +137,4 @@ fn random_seed() -> u32 {
     use std::hash::{BuildHasher as _, Hasher as _};
     let bits = std::hash::RandomState::new().build_hasher().finish();
     u32::try_from(bits & 0xffff_ffff).expect("masked to 32 bits")
-}
-
-fn failed(reason: &str) -> EngineError {
-    EngineError::Decode { reason: reason.to_owned() }
 }

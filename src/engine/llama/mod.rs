@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 
@@ -115,6 +116,16 @@ impl Model {
             EngineError::Load { reason: format!("no context of {} tokens could be made: {reason}", self.info.n_ctx) }
         })
     }
+}
+
+/// Evaluates a batch; an error says what llama.cpp said.
+fn decode(context: &mut LlamaContext<'_>, batch: &mut LlamaBatch<'_>) -> Result<(), EngineError> {
+    log::clear();
+    context.decode(batch).map_err(|error| failed(&log::reason(&error.to_string())))
+}
+
+fn failed(reason: &str) -> EngineError {
+    EngineError::Decode { reason: reason.to_owned() }
 }
 
 /// Empties a context without touching the memory behind it. Sequence by sequence: a recurrent memory refuses to forget

@@ -18,7 +18,7 @@ use super::super::run::Caller;
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
 use super::super::{Counts, EngineError, ScoreRequest, Scores, Timings, Token};
 use super::question::Question;
-use super::{Model, N_BATCH, PrefixReuse, clear, log};
+use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
 
 /// Host memory for snapshots of stable prefixes.
 const SNAPSHOT_BYTES: usize = 256 << 20;
@@ -265,8 +265,7 @@ impl<'m> ScoreLane<'m> {
     }
 
     fn decode(&mut self) -> Result<(), EngineError> {
-        log::clear();
-        self.context.decode(&mut self.batch).map_err(|error| failed(&log::reason(&error.to_string())))
+        decode(&mut self.context, &mut self.batch)
     }
 
     /// Lets the trunk so far belong to sequences 1 to `n`.
@@ -316,8 +315,4 @@ impl<'m> ScoreLane<'m> {
 enum Logits {
     Read,
     Unread,
-}
-
-fn failed(reason: &str) -> EngineError {
-    EngineError::Decode { reason: reason.to_owned() }
 }
