@@ -40,6 +40,12 @@ impl Digest {
         })
     }
 
+    /// The first 16 characters of [`Digest::hex`]: an id that tells evaluations and prompts apart.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.hex()[..16].to_owned()
+    }
+
     /// The first 12 hex digits, which Ollama shows as a model's id.
     #[must_use]
     pub fn short(&self) -> String {

@@ -6,11 +6,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use crate::chat::{Message, Role};
 use crate::contract::Contract;
 use crate::decide::{self, Answer, WORDING};
+use crate::digest::Hasher;
 use crate::engine::{
     self, Counts, Cut, Engine, EngineError, Event, GenerateRequest, Generation, Request, ScoreRequest, Timings,
     Tokenized,
@@ -253,8 +253,8 @@ fn skip_in_row(prompt: &mut Prompt, messages: &[Message], n_bytes: usize) {
 
 /// A digest of everything before the row: template, system, examples, contract and its wording.
 fn digest(prompt: &Prompt) -> String {
-    let mut hash = Sha256::new();
-    hash.update(WORDING.to_le_bytes());
+    let mut hash = Hasher::new();
+    hash.update(&WORDING.to_le_bytes());
     let end = prompt.row_start.map_or((prompt.runs.len(), 0), |place| (place.run, place.offset));
     for (number, run) in prompt.runs.iter().enumerate().take(end.0 + 1) {
         let (kind, text) = match run {
@@ -262,9 +262,9 @@ fn digest(prompt: &Prompt) -> String {
             Run::Text { text, .. } if number == end.0 => (1, text.get(..end.1).unwrap_or(text)),
             Run::Text { text, .. } => (1, text.as_str()),
         };
-        hash.update([kind]);
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
+        hash.update(&[kind]);
+        hash.update(&text.len().to_le_bytes());
+        hash.update(text.as_bytes());
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.finish().id()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest as _, Sha256};
+use crate::digest::Hasher;
 
 /// Constants of the score lane that change results: a change here is another evaluation id.
 const LANE: &str = "f16 kv, unified, batch 512, rows 64, branches 63";
@@ -111,12 +111,12 @@ pub fn evaluation_id(weights_id: &str, n_threads: u32, n_gpu_layers: Option<u32>
     let gpu_layers = n_gpu_layers.map_or("all".to_owned(), |n| n.to_string());
     let threads = n_threads.to_string();
     let devices = devices.join(", ");
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     for part in [build.id, &processor(), &threads, &gpu_layers, &devices, weights_id, LANE] {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part);
+        hash.update(&part.len().to_le_bytes());
+        hash.update(part.as_bytes());
     }
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash.finish().id()
 }
 
 #[cfg(test)]
