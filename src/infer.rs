@@ -152,7 +152,7 @@ impl Session {
     ) -> Result<Option<Generated>, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, None, text)?;
-        let request = GenerateRequest { prompt, sampling: self.sampling(task) };
+        let request = GenerateRequest { prompt, sampling: self.sampling(task), grammar: None };
         let mut events = self.engine.send(Request::Generate(request));
         loop {
             match events.blocking_recv() {

@@ -5,6 +5,7 @@
 //! request at its next decode; dropping every handle ends the thread and frees the model.
 
 pub mod chunks;
+pub mod constraint;
 mod llama;
 mod run;
 pub mod scoring;
@@ -98,11 +99,17 @@ pub struct ScoreRequest {
     pub turn_end: Option<String>,
 }
 
+/// What a generated text must follow: a grammar in llguidance's dialect of Lark, beginning at its rule `start`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grammar(pub String);
+
 /// Text after a prompt.
 #[derive(Debug, Clone)]
 pub struct GenerateRequest {
     pub prompt: Prompt,
     pub sampling: Sampling,
+    /// `None` lets the model write what it likes.
+    pub grammar: Option<Grammar>,
 }
 
 /// What an engine is asked to do.
@@ -243,6 +250,8 @@ pub enum EngineError {
     NoTurnEnd,
     #[error("only the vocabulary is loaded")]
     VocabularyOnly,
+    #[error("the grammar cannot be kept: {reason}")]
+    Grammar { reason: String },
     #[error("a decode failed in llama.cpp: {reason}")]
     Decode { reason: String },
     #[error("the request was cancelled")]

@@ -177,7 +177,7 @@ fn a_dropped_request_makes_room_for_the_next() {
         let before = score(engine, "one", vec![group("", &["a", "b"])]);
         let sampling = Sampling { num_predict: None, ..Parameters::default().resolve(AnswerShape::Open) };
         for n_events in [0, 1, 3] {
-            let request = GenerateRequest { prompt: plain(&words(600, 4)), sampling: sampling.clone() };
+            let request = GenerateRequest { prompt: plain(&words(600, 4)), sampling: sampling.clone(), grammar: None };
             let mut events = engine.send(Request::Generate(request));
             for _ in 0..n_events {
                 let event = events.blocking_recv();

@@ -7,7 +7,9 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
+use super::super::constraint::Constraint;
 use super::super::run::Caller;
 use super::super::text::{Pushed, TextStream};
 use super::super::{Counts, EngineError, Finish, GenerateRequest, Generation, Timings, Token};
@@ -35,34 +37,44 @@ impl<'m> GenerationLane<'m> {
         if tokens.len() >= n_ctx {
             return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
         }
+        // Before the prompt costs anything: a grammar that cannot be kept is refused.
+        let compiled = request.grammar.as_ref().map(|grammar| self.model.compiler()?.compile(grammar)).transpose()?;
+        let mut chooser = Chooser { sampler: sampler(self.model, &request.sampling, &tokens), constraint: compiled };
         let started = Instant::now();
         self.prefill(&tokens, caller)?;
         let prompt = started.elapsed();
 
         let started = Instant::now();
-        let mut sampler = sampler(self.model, &request.sampling, &tokens);
         let room = n_ctx - tokens.len();
         let limit = request.sampling.num_predict.map_or(room, |n| room.min(n as usize));
         let mut text = TextStream::new(request.sampling.stop.clone());
         let mut generated = 0;
-        let finish = loop {
+        let finish = 'answer: loop {
+            if chooser.is_finished() {
+                break Finish::Stop;
+            }
             if generated == limit {
                 break Finish::Length;
             }
-            let token = sampler.sample(&self.context, -1).0;
+            let token = chooser.choose(&self.context)?;
             if self.model.tokenizer().is_end(token) {
                 break Finish::Stop;
             }
-            generated += 1;
-            match text.push(&self.model.tokenizer().piece(token)) {
-                Pushed::Text(text) => caller.text(text)?,
-                Pushed::Stopped(text) => {
-                    caller.text(text)?;
-                    break Finish::Stop;
+            let mut next = vec![token];
+            next.extend(chooser.forced()?);
+            next.truncate(limit - generated);
+            for &token in &next {
+                generated += 1;
+                match text.push(&self.model.tokenizer().piece(token)) {
+                    Pushed::Text(text) => caller.text(text)?,
+                    Pushed::Stopped(text) => {
+                        caller.text(text)?;
+                        break 'answer Finish::Stop;
+                    }
                 }
             }
-            if generated < limit {
-                self.decode_one(token, tokens.len() + generated - 1)?;
+            if generated < limit && !chooser.is_finished() {
+                self.decode_next(&next, tokens.len() + generated - next.len())?;
             }
         };
         caller.text(text.finish())?;
@@ -85,10 +97,17 @@ impl<'m> GenerationLane<'m> {
         Ok(())
     }
 
-    fn decode_one(&mut self, token: Token, position: usize) -> Result<(), EngineError> {
-        self.batch.clear();
-        self.add(token, position, true)?;
-        self.decode()
+    /// Evaluates generated tokens, of which the first stands at `position`; the last one's logits are read.
+    fn decode_next(&mut self, tokens: &[Token], position: usize) -> Result<(), EngineError> {
+        for (number, chunk) in tokens.chunks(N_BATCH as usize).enumerate() {
+            self.batch.clear();
+            let from = position + number * N_BATCH as usize;
+            for (at, &token) in (from..).zip(chunk) {
+                self.add(token, at, at + 1 == position + tokens.len())?;
+            }
+            self.decode()?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, token: Token, position: usize, is_read: bool) -> Result<(), EngineError> {
@@ -99,6 +118,56 @@ impl<'m> GenerationLane<'m> {
     fn decode(&mut self) -> Result<(), EngineError> {
         decode(&mut self.context, &mut self.batch)
     }
+}
+
+/// Chooses the next token: what the sampler likes, where the grammar allows it.
+struct Chooser {
+    sampler: LlamaSampler,
+    constraint: Option<Constraint>,
+}
+
+impl Chooser {
+    /// The next token. The mask costs more than a check and is rarely needed: the sampler's first choice is tried, and
+    /// only where it is not allowed is there a second choice among the tokens that are.
+    fn choose(&mut self, context: &LlamaContext<'_>) -> Result<Token, EngineError> {
+        let Some(constraint) = &mut self.constraint else { return Ok(self.sampler.sample(context, -1).0) };
+        let mut candidates = context.token_data_array_ith(-1);
+        let first = pick(&mut self.sampler, &mut candidates)?;
+        if constraint.take(first)? {
+            self.sampler.accept(LlamaToken(first));
+            return Ok(first);
+        }
+        let mask = constraint.mask()?;
+        let allowed = context.candidates_ith(-1).filter(|candidate| mask.allows(candidate.id().0));
+        let second = pick(&mut self.sampler, &mut LlamaTokenDataArray::from_iter(allowed, false))?;
+        if !constraint.take(second)? {
+            return Err(failed("the grammar refused a token that it had allowed"));
+        }
+        self.sampler.accept(LlamaToken(second));
+        Ok(second)
+    }
+
+    /// The tokens that must follow the chosen one, taken.
+    fn forced(&mut self) -> Result<Vec<Token>, EngineError> {
+        let Some(constraint) = &mut self.constraint else { return Ok(Vec::new()) };
+        let forced = constraint.forced()?;
+        for &token in &forced {
+            if !constraint.take(token)? {
+                return Err(failed("the grammar refused a token that it had forced"));
+            }
+            self.sampler.accept(LlamaToken(token));
+        }
+        Ok(forced)
+    }
+
+    fn is_finished(&self) -> bool {
+        self.constraint.as_ref().is_some_and(Constraint::is_finished)
+    }
+}
+
+fn pick(sampler: &mut LlamaSampler, candidates: &mut LlamaTokenDataArray) -> Result<Token, EngineError> {
+    sampler.apply(candidates);
+    candidates.selected_token().map(|token| token.0).ok_or_else(|| failed("no token could be chosen"))
 }
 
 /// llama.cpp's samplers in the order of its own tools and Ollama: penalties, top-k, typical, top-p, min-p, temperature.

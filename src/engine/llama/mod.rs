@@ -7,11 +7,12 @@ mod generation;
 mod log;
 mod question;
 mod score_lane;
+mod token_env;
 mod tokenizer;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use llama_cpp_2::context::LlamaContext;
@@ -21,6 +22,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 
+use super::constraint::Compiler;
 use super::run::Caller;
 use super::{
     DEFAULT_CONTEXT, EngineError, GenerateRequest, Generation, Load, ModelInfo, Options, ScoreRequest, Scores, Weights,
@@ -39,8 +41,10 @@ const ONE_THREAD_BELOW: u64 = 20_000_000;
 /// A loaded model with what every lane of it shares.
 #[derive(Debug)]
 pub struct Model {
-    llama: LlamaModel,
-    tokenizer: Tokenizer,
+    llama: Arc<LlamaModel>,
+    tokenizer: Arc<Tokenizer>,
+    /// Made when the first grammar is compiled.
+    compiler: OnceLock<Result<Compiler, EngineError>>,
     info: ModelInfo,
     load: Load,
     prefix_reuse: PrefixReuse,
@@ -72,11 +76,13 @@ impl Model {
         log::clear();
         let llama = LlamaModel::load_from_file(backend, opened.path(), &params)
             .map_err(|error| EngineError::Load { reason: log::reason(&error.to_string()) })?;
-        let tokenizer = Tokenizer::new(&llama);
+        let llama = Arc::new(llama);
+        let tokenizer = Arc::new(Tokenizer::new(Arc::clone(&llama)));
         let prefix_reuse = prefix_reuse(&llama);
         let mut info = info(&llama, &tokenizer, options);
         info.load_duration = started.elapsed();
-        Ok(Model { llama, tokenizer, info, load: options.load, prefix_reuse })
+        let (load, compiler) = (options.load, OnceLock::new());
+        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse })
     }
 
     pub fn info(&self) -> &ModelInfo {
@@ -85,6 +91,15 @@ impl Model {
 
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// What compiles grammars for this vocabulary; the first call makes it.
+    ///
+    /// # Errors
+    /// [`EngineError::Grammar`] where the vocabulary is nothing that grammars can be built on.
+    pub fn compiler(&self) -> Result<&Compiler, EngineError> {
+        let make = || Compiler::new(token_env::vocabulary(Arc::clone(&self.tokenizer)));
+        self.compiler.get_or_init(make).as_ref().map_err(EngineError::clone)
     }
 
     /// The lanes of this model; their contexts are made on first use.

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
@@ -47,9 +47,12 @@ pub struct Tokenizer {
     turn_end: Option<Token>,
 }
 
-/// The vocabulary of a model that outlives it: a lane's tokenizer is used only beside its model.
+/// The vocabulary of a model, with the model that it points into.
 #[derive(Debug)]
-struct Vocabulary(LlamaVocab<'static>);
+struct Vocabulary {
+    vocab: LlamaVocab<'static>,
+    _model: Arc<LlamaModel>,
+}
 
 /// A prompt's tokens and the borders in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +66,9 @@ pub struct Encoded {
 }
 
 impl Tokenizer {
-    /// The tokenizer of `model`, which must live longer.
-    pub fn new(model: &LlamaModel) -> Self {
-        // SAFETY: `Model` owns both and drops the tokenizer with the model; the vocabulary is only read.
+    /// The tokenizer of `model`.
+    pub fn new(model: Arc<LlamaModel>) -> Self {
+        // SAFETY: `Vocabulary` keeps the model alive beside it; the vocabulary is only read.
         let vocab = unsafe { std::mem::transmute::<LlamaVocab<'_>, LlamaVocab<'static>>(model.vocab()) };
         let valid = |token: LlamaToken| (0..vocab.n_tokens()).contains(&token.0).then_some(token.0);
         let (bos, eos) = (valid(vocab.bos()), valid(vocab.eos()));
@@ -85,7 +88,7 @@ impl Tokenizer {
             adds_bos: vocab.should_add_bos(),
             eos,
             turn_end: valid(vocab.eot()).or(eos),
-            vocabulary: Vocabulary(vocab),
+            vocabulary: Vocabulary { vocab, _model: model },
         };
         tokenizer.find_specials();
         tokenizer
@@ -113,7 +116,7 @@ impl Tokenizer {
     }
 
     fn vocab(&self) -> &LlamaVocab<'static> {
-        &self.vocabulary.0
+        &self.vocabulary.vocab
     }
 
     /// The special tokens' texts, for the chat template.
@@ -168,6 +171,22 @@ impl Tokenizer {
         tokens.into_iter().flat_map(|id| if self.is_special(id) { self.taken_apart(id) } else { vec![id] }).collect()
     }
 
+    /// Plain text to tokens where other text stands in front, so that SentencePiece adds no space.
+    pub fn continuation(&self, text: &str) -> Vec<Token> {
+        if !self.adds_space {
+            return self.plain(text);
+        }
+        // It joins nothing to a line feed in front, which takes the space and is then left out.
+        let guard = self.raw("\n");
+        let guarded = self.plain(&format!("\n{text}"));
+        guarded.strip_prefix(guard.as_slice()).map_or_else(|| self.plain(text), <[Token]>::to_vec)
+    }
+
+    /// Tokens of the vocabulary; their numbers begin at 0.
+    pub fn n_tokens(&self) -> Token {
+        self.vocab().n_tokens()
+    }
+
     fn user_defined_in(&self, text: &str) -> BTreeSet<Token> {
         self.user_defined.iter().copied().filter(|&token| text.contains(&self.text(token))).collect()
     }
@@ -206,7 +225,8 @@ impl Tokenizer {
         guarded.strip_prefix(guard.as_slice()).map_or_else(|| self.raw(&text[range]), <[Token]>::to_vec)
     }
 
-    fn is_special(&self, token: Token) -> bool {
+    /// Whether the token is CONTROL, USER_DEFINED or an end, white space aside.
+    pub fn is_special(&self, token: Token) -> bool {
         usize::try_from(token).ok().and_then(|i| self.is_special.get(i)).copied().unwrap_or(false)
     }
 
@@ -333,7 +353,8 @@ impl Tokenizer {
         Cut { n_bytes, n_tokens_kept: n_tokens, n_tokens_cut: tokens.len() - n_tokens }
     }
 
-    fn kind(&self, token: Token) -> TokenKind {
+    /// What the vocabulary says a token is.
+    pub fn kind(&self, token: Token) -> TokenKind {
         if Some(token) == self.unknown {
             return TokenKind::Unknown;
         }
@@ -361,7 +382,7 @@ fn is_c_space(c: char) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::chat::{Message, Role};
     use crate::engine::llama::Model;
@@ -380,7 +401,8 @@ mod tests {
         path.exists().then_some(path)
     }
 
-    fn model(name: &str) -> Option<Model> {
+    /// The vocabulary of that name beside the checkout.
+    pub fn model(name: &str) -> Option<Model> {
         let path = shared(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
         let options = Options {
             weights: Weights::File(path),
