@@ -300,7 +300,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__run)
-            opts="-v -h --choices --format --system --lines --jsonl --keep-going --json --truncate --dry-run --verbose --temperature --seed --top-k --top-p --num-predict --num-ctx --num-thread --stop --help"
+            opts="-v -h --choices --format --system --lines --jsonl --keep-going --parallel --json --truncate --dry-run --verbose --temperature --seed --top-k --top-p --num-predict --num-ctx --num-thread --stop --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -324,6 +324,10 @@ _slm() {
                     ;;
                 --keep-going)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --parallel)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --truncate)

@@ -42,6 +42,7 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l system -d 'Instructions 
 complete -c slm -n "__fish_slm_using_subcommand run" -l jsonl -d 'Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body), write the object back with `answer` added' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l keep-going -d 'Go on behind a row that fails; `--keep-going=false` ends at the first' -r -f -a "true\t''
 false\t''"
+complete -c slm -n "__fish_slm_using_subcommand run" -l parallel -d 'Rows in flight at once; the default is 32 for generated answers and 2 for closed ones, which are scored one after the other while the next is made ready' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l truncate -d 'Keep the first N tokens of the text, and say how many were cut' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l temperature -d 'Spread of the choice; 0 always takes the likeliest token' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l seed -d 'Start of the random numbers' -r

@@ -3,16 +3,21 @@
 //! A [`Session`] is a loaded model with its Modelfile's settings; a [`Task`] is what somebody wants of it. It knows
 //! neither files nor terminals.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chat::{Message, Role};
 use crate::contract::Contract;
 use crate::decide::{self, Answer, WORDING};
 use crate::digest::Hasher;
 use crate::engine::{
-    self, Counts, Cut, Engine, EngineError, Event, GenerateRequest, Generation, Request, ScoreRequest, Timings,
+    self, Counts, Cut, Engine, EngineError, Event, GenerateRequest, Generation, Request, ScoreRequest, Scores, Timings,
     Tokenized,
 };
 use crate::sampling::{AnswerShape, Parameters, Sampling};
@@ -130,14 +135,25 @@ impl Session {
     /// # Errors
     /// See [`InferError`]; a text that does not fit is [`EngineError::Context`].
     pub fn decide(&self, task: &Task, contract: &Contract, text: &str) -> Result<Decided, InferError> {
+        self.start_deciding(task, contract, text)?.finish(&Cancel::default())
+    }
+
+    /// Sends the question of [`Session::decide`] and returns at once; dropping what it gives cancels it.
+    ///
+    /// # Errors
+    /// The prompt cannot be made.
+    pub fn start_deciding<'c>(
+        &self,
+        task: &Task,
+        contract: &'c Contract,
+        text: &str,
+    ) -> Result<Deciding<'c>, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, Some(contract), text)?;
         let prompt_digest = digest(&prompt);
         let request = ScoreRequest { prompt, groups: decide::groups(contract), turn_end: self.turn_end.clone() };
-        let scores = self.engine.score(request)?;
-        let answer = decide::answer(contract, &scores.groups);
-        let (counts, timings) = (scores.counts, scores.timings);
-        Ok(Decided { answer, counts, timings, elapsed: started.elapsed(), n_tokens_cut, prompt_digest })
+        let events = self.engine.send(Request::Score(request));
+        Ok(Deciding { contract, events, started, n_tokens_cut, prompt_digest })
     }
 
     /// Generates open text; `on_text` gets it in pieces and ends the generation by answering `Break`.
@@ -148,23 +164,21 @@ impl Session {
         &self,
         task: &Task,
         text: &str,
-        mut on_text: impl FnMut(&str) -> std::ops::ControlFlow<()>,
+        on_text: impl FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Option<Generated>, InferError> {
+        self.start_generating(task, text)?.finish(&Cancel::default(), on_text)
+    }
+
+    /// Sends the request of [`Session::generate`] and returns at once; dropping what it gives cancels it.
+    ///
+    /// # Errors
+    /// The prompt cannot be made.
+    pub fn start_generating(&self, task: &Task, text: &str) -> Result<Generating, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, None, text)?;
         let request = GenerateRequest { prompt, sampling: self.sampling(task), grammar: None };
-        let mut events = self.engine.send(Request::Generate(request));
-        loop {
-            match events.blocking_recv() {
-                Some(Event::Text(text)) if on_text(&text).is_continue() => {}
-                Some(Event::Text(_)) => return Ok(None),
-                Some(Event::Generated(generation)) => {
-                    return Ok(Some(Generated { generation, elapsed: started.elapsed(), n_tokens_cut }));
-                }
-                Some(Event::Failed(error)) => return Err(error.into()),
-                Some(_) | None => return Err(EngineError::Stopped.into()),
-            }
-        }
+        let events = self.engine.send(Request::Generate(request));
+        Ok(Generating { events, started, n_tokens_cut })
     }
 
     /// The task's prompt for one text, as [`Session::decide`] and [`Session::generate`] send it.
@@ -224,6 +238,115 @@ impl Session {
 
     fn sampling(&self, task: &Task) -> Sampling {
         task.parameters.clone().over(self.defaults.parameters.clone()).resolve(AnswerShape::Open)
+    }
+}
+
+/// A closed question on its way through the engine.
+#[derive(Debug)]
+pub struct Deciding<'c> {
+    contract: &'c Contract,
+    events: UnboundedReceiver<Event>,
+    started: Instant,
+    n_tokens_cut: usize,
+    prompt_digest: String,
+}
+
+impl Deciding<'_> {
+    /// Waits for the scores and makes the answer of them.
+    ///
+    /// # Errors
+    /// See [`InferError`]; [`EngineError::Cancelled`] where `cancel` came first.
+    pub fn finish(mut self, cancel: &Cancel) -> Result<Decided, InferError> {
+        let Scores { groups, counts, timings } = match cancel.or_next(&mut self.events)? {
+            Event::Scored(scores) => scores,
+            Event::Failed(error) => return Err(error.into()),
+            _ => return Err(EngineError::Stopped.into()),
+        };
+        let answer = decide::answer(self.contract, &groups);
+        let Deciding { started, n_tokens_cut, prompt_digest, .. } = self;
+        Ok(Decided { answer, counts, timings, elapsed: started.elapsed(), n_tokens_cut, prompt_digest })
+    }
+}
+
+/// Open text on its way through the engine.
+#[derive(Debug)]
+pub struct Generating {
+    events: UnboundedReceiver<Event>,
+    started: Instant,
+    n_tokens_cut: usize,
+}
+
+impl Generating {
+    /// Waits for the text, which `on_text` gets in pieces; `None` where it answered `Break`.
+    ///
+    /// # Errors
+    /// See [`InferError`]; [`EngineError::Cancelled`] where `cancel` came first.
+    pub fn finish(
+        mut self,
+        cancel: &Cancel,
+        mut on_text: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Option<Generated>, InferError> {
+        loop {
+            match cancel.or_next(&mut self.events)? {
+                Event::Text(text) if on_text(&text).is_continue() => {}
+                Event::Text(_) => return Ok(None),
+                Event::Generated(generation) => {
+                    let elapsed = self.started.elapsed();
+                    return Ok(Some(Generated { generation, elapsed, n_tokens_cut: self.n_tokens_cut }));
+                }
+                Event::Failed(error) => return Err(error.into()),
+                _ => return Err(EngineError::Stopped.into()),
+            }
+        }
+    }
+
+    /// Waits for all of the text.
+    ///
+    /// # Errors
+    /// As [`Generating::finish`].
+    pub fn whole(self, cancel: &Cancel) -> Result<(String, Generated), InferError> {
+        let mut text = String::new();
+        let generated = self.finish(cancel, |piece| {
+            text += piece;
+            ControlFlow::Continue(())
+        })?;
+        Ok((text, generated.expect("nothing broke the text off")))
+    }
+}
+
+/// Ends other threads' waits for the engine.
+#[derive(Debug, Default)]
+pub struct Cancel(AtomicBool);
+
+impl Cancel {
+    /// Ends the waits of these threads, and every wait that begins later.
+    pub fn cancel<'t>(&self, waiting: impl IntoIterator<Item = &'t std::thread::Thread>) {
+        self.0.store(true, Ordering::SeqCst);
+        waiting.into_iter().for_each(std::thread::Thread::unpark);
+    }
+
+    /// A request's next event.
+    fn or_next(&self, events: &mut UnboundedReceiver<Event>) -> Result<Event, EngineError> {
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            if self.0.load(Ordering::SeqCst) {
+                return Err(EngineError::Cancelled);
+            }
+            match events.poll_recv(&mut context) {
+                Poll::Ready(event) => return event.ok_or(EngineError::Stopped),
+                Poll::Pending => std::thread::park(),
+            }
+        }
+    }
+}
+
+/// Wakes a thread that has parked itself.
+struct Unpark(std::thread::Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

@@ -23,7 +23,8 @@ pub mod store;
 pub mod decide;
 pub mod infer;
 
-// Floor 3: evaluation.
+// Floor 3: evaluation; many records through one model.
+pub mod batch;
 pub mod eval;
 
 // Floor 4: the command line, what it shows, and how failures leave.

@@ -71,6 +71,10 @@ pub struct RunArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
           action = ArgAction::Set, value_name = "true|false")]
     pub keep_going: bool,
+    /// Rows in flight at once; the default is 32 for generated answers and 2 for closed ones, which are scored one after the
+    /// other while the next is made ready
+    #[arg(long, value_name = "N")]
+    pub parallel: Option<String>,
     /// Write JSON: the answer with probabilities, token counts, timings and the evaluation id
     #[arg(long)]
     pub json: bool,

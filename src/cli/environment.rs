@@ -13,6 +13,7 @@ use crate::template::Date;
 pub struct Environment {
     models: Option<PathBuf>,
     context_length: Option<String>,
+    num_parallel: Option<String>,
     debug: Option<String>,
 }
 
@@ -22,7 +23,8 @@ impl Environment {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
-        Environment { models, context_length: text("CONTEXT_LENGTH"), debug: text("DEBUG") }
+        let (context_length, num_parallel) = (text("CONTEXT_LENGTH"), text("NUM_PARALLEL"));
+        Environment { models, context_length, num_parallel, debug: text("DEBUG") }
     }
 
     /// The store of this user.
@@ -50,6 +52,12 @@ impl Environment {
     #[must_use]
     pub fn context_length(&self) -> Option<&str> {
         self.context_length.as_deref()
+    }
+
+    /// `SLM_NUM_PARALLEL`, as text: whoever uses it checks it as `--parallel`.
+    #[must_use]
+    pub fn num_parallel(&self) -> Option<&str> {
+        self.num_parallel.as_deref()
     }
 }
 

@@ -50,7 +50,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
 
     let Loaded { session, .. } = load::open(model, &parameters, Load::Everything, environment)?;
     let task = Task { system: suite.system.clone(), parameters, ..Task::default() };
-    interrupt::listen();
+    interrupt::listen(|| {});
     let bar = Rows::new(Some(data.rows.len() as u64));
     let started = Instant::now();
     let outcome = eval::run(

@@ -98,8 +98,7 @@ fn truncation_makes_long_rows_fit_and_the_reply_says_so() {
 #[test]
 fn open_text_stays_on_its_line() {
     let home = Home::new();
-    home.file("Modelfile", "FROM triage\nTEMPLATE {% for m in messages %}{{ m['content'] }}{% endfor %}");
-    home.slm(["create", "free"]).succeeds();
+    free(&home);
     let args =
         ["run", "free", "--lines", "--format", "none", "--temperature", "2", "--top-k", "0", "--num-predict", "40"];
     let rows = "one two\n".repeat(6);
@@ -201,6 +200,88 @@ fn ctrl_c_ends_a_wait_for_input_at_once_with_130() {
     stdout.read_line(&mut answer).unwrap();
     interrupt(&child);
     // Standard input stays open: nothing else could end it.
+    assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
+    drop(stdin);
+}
+
+/// A model that writes without end, as far as it is let.
+fn free(home: &Home) {
+    home.file("Modelfile", "FROM triage\nTEMPLATE {% for m in messages %}{{ m['content'] }}{% endfor %}");
+    home.slm(["create", "free"]).succeeds();
+}
+
+#[test]
+fn rows_in_flight_are_written_in_order_whichever_ends_first() {
+    let home = Home::new();
+    free(&home);
+    let rows: String = (0..40).map(|n| format!("{{\"id\": {n}, \"b\": \"row {n} wants\"}}\n")).collect();
+    let run = |parallel: &str| {
+        let mut args = vec!["run", "free", "--jsonl", "b", "--format", "none", "--num-predict", "12", "--seed", "7"];
+        args.extend(["--parallel", parallel]);
+        home.slm(args).stdin(&rows).succeeds()
+    };
+    for parallel in ["1", "5", "40"] {
+        let ids: Vec<Value> = run(parallel).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let ids: Vec<u64> = ids.iter().map(|row| row["id"].as_u64().unwrap()).collect();
+        assert_eq!(ids, (0..40).collect::<Vec<_>>(), "--parallel {parallel}");
+    }
+}
+
+#[test]
+fn rows_in_flight_are_a_number_that_can_be() {
+    let home = Home::new();
+    let refusal = |name: &str, value: &str| {
+        format!("slm: {name}: `{value}` is no number of rows in flight; give one from 1 to 1024\n")
+    };
+    for value in ["0", "1025", "many"] {
+        lines(&home, &["--parallel", value]).fails(2, &refusal("--parallel", value));
+    }
+    lines(&home, &[]).env("OLLAMA_NUM_PARALLEL", "-1").fails(2, &refusal("SLM_NUM_PARALLEL", "-1"));
+    lines(&home, &[]).env("OLLAMA_NUM_PARALLEL", "0").succeeds();
+    let said = lines(&home, &["--parallel", "4"]).env("SLM_NUM_PARALLEL", "x").stdin("a\nb\n").succeeds();
+    assert_eq!(said.lines().count(), 2);
+}
+
+#[test]
+fn ctrl_c_lets_the_rows_in_flight_end_and_reads_no_more() {
+    let home = Home::new();
+    free(&home);
+    let args = "run free --lines --json --format none --num-predict 40 --temperature 2 --parallel 4".split(' ');
+    let mut child =
+        home.slm(args).command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More than are in flight at once; the pipe stays open.
+    stdin.write_all("tell me more\n".repeat(500).as_bytes()).unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    stdout.read_line(&mut first).unwrap();
+    interrupt(&child);
+    let rest: Vec<String> = stdout.lines().map(|line| line.unwrap()).collect();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(130), ""));
+    let rows = std::iter::once(&first).chain(&rest).map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let numbers: Vec<u64> = rows.map(|row| row["line"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    // At most the window: 4 in flight and 12 that wait for their turn, some time after the first line was read.
+    assert!((4..100).contains(&numbers.len()), "{} rows", numbers.len());
+    drop(stdin);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let home = Home::new();
+    free(&home);
+    // Rows that take long: nobody wants to wait for them.
+    let args = "run free --lines --format none --num-predict 900 --temperature 2 --parallel 8".split(' ');
+    let mut child =
+        home.slm(args).command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all("tell me more\n".repeat(200).as_bytes()).unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    interrupt(&child);
+    std::thread::sleep(Duration::from_millis(50));
+    interrupt(&child);
     assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
     drop(stdin);
 }

@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["engine", "store"],
     &["decide", "infer"],
-    &["eval"],
+    &["batch", "eval"],
     &["cli", "failure", "ui"],
 ];
 

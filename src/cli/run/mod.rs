@@ -2,7 +2,6 @@
 
 mod answer;
 mod dry;
-mod records;
 mod rows;
 
 use std::io::{IsTerminal as _, Read as _};
@@ -12,7 +11,6 @@ use serde_json::json;
 
 use super::args::{RunArgs, SamplingArgs};
 use super::environment::{Environment, today};
-use super::interrupt;
 use super::load::{self, Loaded};
 use crate::contract::Contract;
 use crate::engine::{Finish, Load};
@@ -47,6 +45,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     if is_rows && args.dry_run {
         return Err(Failure::usage("--dry-run shows one prompt; leave --lines and --jsonl away"));
     }
+    let n_parallel = rows::parallel(args.parallel.as_deref(), environment)?;
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let Loaded { model, session } = load::open(model, &parameters, load, environment)?;
@@ -57,8 +56,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         return dry::show(&run, &text);
     }
     if is_rows {
-        interrupt::listen();
-        return rows::run(&run);
+        return rows::run(&run, n_parallel);
     }
     match &run.contract {
         Some(contract) => run.decide(contract, &text),

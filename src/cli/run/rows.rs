@@ -1,21 +1,45 @@
-//! `--lines` and `--jsonl`: one record after the other through one loaded model, answers in order as they come.
+//! `--lines` and `--jsonl`: standard input as records through one loaded model, answers in order as they come.
 
+use std::io::BufReader;
 use std::ops::ControlFlow;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::records::{Record, Records};
-use super::{Run, answer, interrupt};
+use super::{Run, answer};
+use crate::batch::records::{Record, Records};
+use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
+use crate::batch::{Batch, End, Work};
+use crate::cli::environment::Environment;
+use crate::cli::interrupt;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::infer::{Cancel, Deciding, Generating};
 use crate::ui::output::{Output, Reader, say};
 use crate::ui::progress::Rows;
 
-/// One input row.
-struct Row {
-    line: u64,
-    /// The JSON object that the text came from as it was written, with `--jsonl`.
-    object: Option<String>,
-    text: String,
+/// Generated answers in flight: as many as an engine takes at once.
+const N_GENERATED: usize = 32;
+/// Closed answers in flight: they are scored one after the other, and the next one's prompt is made meanwhile.
+const N_CLOSED: usize = 2;
+/// More in flight only wait in the engine's queue.
+const MAX_PARALLEL: usize = 1024;
+
+/// A row whose answer has begun.
+struct Begun<'r> {
+    row: Row,
+    /// Bytes of input up to and with the row.
+    end: u64,
+    asked: Asked<'r>,
+}
+
+enum Asked<'r> {
+    Closed(Deciding<'r>),
+    Open(Generating),
+}
+
+/// A row that is over: the line to write, or why there is none.
+struct Done {
+    end: u64,
+    written: Result<String, BadRow>,
 }
 
 /// A reply, in each of the forms that it may be written in.
@@ -28,136 +52,138 @@ struct Reply {
     details: Value,
 }
 
+/// Why no more answers are wanted.
+enum Enough {
+    ReaderGone,
+    Failed(Failure),
+}
+
+/// How many rows are to be in flight, where somebody said so.
+///
+/// # Errors
+/// What was said is no number that can be.
+pub fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usize>, Failure> {
+    let (name, value) = match (said, environment.num_parallel()) {
+        (Some(value), _) => ("--parallel", value),
+        // Ollama's 0 leaves the number to the program.
+        (None, Some("0") | None) => return Ok(None),
+        (None, Some(value)) => ("SLM_NUM_PARALLEL", value),
+    };
+    let number = value.trim().parse().ok().filter(|number| (1..=MAX_PARALLEL).contains(number));
+    number.map(Some).ok_or_else(|| {
+        Failure::usage(format!("{name}: `{value}` is no number of rows in flight; give one from 1 to {MAX_PARALLEL}"))
+    })
+}
+
 /// Reads standard input to its end; a bad row is reported in its place.
 ///
 /// # Errors
 /// Input or output cannot be read or written, or a row failed and the rest was not wanted.
-pub fn run(run: &Run<'_>) -> Outcome {
-    let stdin = std::io::stdin().lock();
+pub fn run(run: &Run<'_>, n_parallel: Option<usize>) -> Outcome {
+    let form = match &run.args.jsonl {
+        Some(field) => Form::Objects { field: field.clone() },
+        None => Form::Lines,
+    };
     // A file's length is known: the bar then goes by bytes read.
     let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let bar = Rows::new(length);
     let mut output = Output::default();
     let (mut n_rows, mut n_failed) = (0u64, 0u64);
-    let mut records = Records::new(stdin);
-    while let Some(record) = interrupt::while_waiting(|| records.next()) {
-        let record = record.map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-        let (line, end) = (record.line, record.end);
-        let written = match read(run, record) {
-            Ok(row) => match reply(run, &row.text) {
-                Ok(Some(reply)) => Ok(success(run, row, reply)),
-                Ok(None) => break,
-                Err(failure) => Err((line, row.object, failure.message)),
-            },
-            Err((object, reason)) => Err((line, object, reason)),
-        };
+    let records = Records::new(BufReader::new(std::io::stdin()));
+    let batch = Batch::default();
+    let stop = batch.stop();
+    interrupt::listen(move || stop.stop());
+    let deliver = |Done { end, written }| {
         n_rows += 1;
         let line = match written {
             Ok(line) => line,
-            Err((number, object, reason)) => {
+            Err(bad) => {
                 n_failed += 1;
-                bar.aside(|| say(format_args!("line {number}: {reason}")));
+                bar.aside(|| say(format_args!("line {}: {}", bad.line, bad.reason)));
                 if !run.args.keep_going {
-                    return Err(Failure::failed(format!(
-                        "stopped at line {number}; {} rows were answered",
+                    return ControlFlow::Break(Enough::Failed(Failure::failed(format!(
+                        "stopped at line {}; {} rows were answered",
+                        bad.line,
                         n_rows - 1
-                    )));
+                    ))));
                 }
-                failed(run, number, object, &reason)
+                failed(run, &bad)
             }
         };
-        if bar.aside(|| output.line(&line))? == Reader::Gone {
-            return Ok(Exit::Done);
+        match bar.aside(|| output.line(&line)) {
+            Ok(Reader::Listens) => {}
+            Ok(Reader::Gone) => return ControlFlow::Break(Enough::ReaderGone),
+            Err(failure) => return ControlFlow::Break(Enough::Failed(failure)),
         }
         bar.at(if length.is_some() { end } else { n_rows }, n_rows);
-        if interrupt::happened() {
-            break;
-        }
-    }
+        ControlFlow::Continue(())
+    };
+    let work = Work {
+        start: |record: Record| {
+            let end = record.end;
+            start(run, form.row(record), end)
+        },
+        finish: |begun: Result<Begun<'_>, Done>, cancel: &Cancel| match begun {
+            Ok(begun) => finish(run, begun, cancel),
+            Err(done) => done,
+        },
+        deliver,
+    };
+    let n_default = if run.contract.is_some() { N_CLOSED } else { N_GENERATED };
+    let end = batch.run(records, n_parallel.unwrap_or(n_default), work);
     drop(bar);
+    match end {
+        End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
+        End::Broken(Enough::Failed(failure)) => return Err(failure),
+        End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
+        End::Whole | End::Stopped => {}
+    }
     if n_failed > 0 {
         return Err(Failure::failed(format!("{n_failed} of {n_rows} rows failed")));
     }
     Ok(Exit::Done)
 }
 
-/// The row of a record; or its object, where it has one, and what is wrong.
-fn read(run: &Run<'_>, record: Record) -> Result<Row, (Option<String>, String)> {
-    let text = record.text.map_err(|reason| (None, reason))?;
-    let Some(field) = &run.args.jsonl else {
-        if text.trim().is_empty() {
-            return Err((None, "the line is empty".to_owned()));
+/// Sends a row to the engine.
+fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, end: u64) -> Result<Begun<'r>, Done> {
+    let row = row.map_err(|bad| Done { end, written: Err(bad) })?;
+    let asked = match &run.contract {
+        Some(contract) => run.session.start_deciding(&run.task, contract, &row.text).map(Asked::Closed),
+        None => run.session.start_generating(&run.task, &row.text).map(Asked::Open),
+    };
+    match asked {
+        Ok(asked) => Ok(Begun { row, end, asked }),
+        Err(error) => Err(Done { end, written: Err(bad(row, Failure::from(error))) }),
+    }
+}
+
+/// Waits for a row's reply.
+fn finish(run: &Run<'_>, begun: Begun<'_>, cancel: &Cancel) -> Done {
+    let Begun { row, end, asked } = begun;
+    let written = match reply(run, asked, cancel) {
+        Ok(reply) => Ok(success(run, row, reply)),
+        Err(failure) => Err(bad(row, failure)),
+    };
+    Done { end, written }
+}
+
+fn bad(row: Row, failure: Failure) -> BadRow {
+    BadRow { line: row.line, object: row.object, reason: failure.message }
+}
+
+fn reply(run: &Run<'_>, asked: Asked<'_>, cancel: &Cancel) -> Result<Reply, Failure> {
+    match asked {
+        Asked::Closed(deciding) => {
+            let decided = deciding.finish(cancel)?;
+            let details = answer::json(&decided, run);
+            Ok(Reply { text: one_line(&answer::bare(&decided.answer)), value: decided.answer.json, details })
         }
-        return Ok(Row { line: record.line, object: None, text });
-    };
-    let object: Map<String, Value> = match serde_json::from_str(&text) {
-        Ok(Value::Object(object)) => object,
-        Ok(_) => return Err((None, "the line is JSON but no object".to_owned())),
-        Err(error) => return Err((None, format!("the line is not JSON: {}", in_line(&error)))),
-    };
-    match text_of(&object, field) {
-        Ok(found) => Ok(Row { line: record.line, text: found.to_owned(), object: Some(text) }),
-        Err(reason) => Err((Some(text), reason)),
-    }
-}
-
-/// The text of a record that can be answered.
-fn text_of<'o>(object: &'o Map<String, Value>, field: &str) -> Result<&'o str, String> {
-    let text = match field_of(object, field) {
-        Some(Value::String(text)) if !text.trim().is_empty() => text,
-        Some(Value::String(_)) => return Err(format!("`{field}` is empty")),
-        Some(_) => return Err(format!("`{field}` is no string")),
-        None if object.is_empty() => return Err(format!("there is no field `{field}`; the record is empty")),
-        None => {
-            let names: Vec<String> = object.keys().take(20).map(|name| format!("`{name}`")).collect();
-            return Err(format!("there is no field `{field}`; the record has {}", names.join(", ")));
+        Asked::Open(generating) => {
+            let (text, generated) = generating.whole(cancel)?;
+            let details = run.generated_json(&text, &generated);
+            Ok(Reply { text: one_line(text.trim()), value: text.into(), details })
         }
-    };
-    if object.contains_key("answer") { Err("the record has a field `answer` already".to_owned()) } else { Ok(text) }
-}
-
-/// serde_json places an error in a text of one line, and our line number is another.
-fn in_line(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column", " at column")
-}
-
-/// A field by its name, or by a JSON pointer (RFC 6901).
-fn field_of<'o>(object: &'o Map<String, Value>, field: &str) -> Option<&'o Value> {
-    if let Some(value) = object.get(field) {
-        return Some(value);
     }
-    let path = field.strip_prefix('/')?;
-    let first = path.split('/').next().unwrap_or_default();
-    let value = object.get(&first.replace("~1", "/").replace("~0", "~"))?;
-    value.pointer(&path[first.len()..])
-}
-
-/// A record with one more field at its end. The rest stays as it was written: parsed and printed again, a long number
-/// would lose digits.
-fn extended(record: &str, name: &str, value: &Value) -> String {
-    let record = record.trim();
-    let open = record.strip_suffix('}').unwrap_or(record).trim_end();
-    let comma = if open.ends_with('{') { "" } else { "," };
-    format!("{open}{comma}{}:{value}}}", Value::from(name))
-}
-
-/// The reply to one text; `None` where Ctrl-C ended it in the middle.
-fn reply(run: &Run<'_>, text: &str) -> Result<Option<Reply>, Failure> {
-    if let Some(contract) = &run.contract {
-        let decided = run.session.decide(&run.task, contract, text)?;
-        let details = answer::json(&decided, run);
-        return Ok(Some(Reply { text: answer::bare(&decided.answer), value: decided.answer.json, details }));
-    }
-    let mut whole = String::new();
-    let generated = run.session.generate(&run.task, text, |piece| {
-        whole += piece;
-        if interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    let Some(generated) = generated else { return Ok(None) };
-    let details = run.generated_json(&whole, &generated);
-    // One row is one line: line breaks inside an answer are written as \n; --json has the text as it is.
-    let text = whole.trim().replace('\n', "\\n").replace('\r', "\\r");
-    Ok(Some(Reply { text, value: whole.into(), details }))
 }
 
 /// The line that a reply is written as.
@@ -178,40 +204,10 @@ fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
 }
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.
-fn failed(run: &Run<'_>, line: u64, object: Option<String>, reason: &str) -> String {
-    // A record that has an `error` of its own keeps it elsewhere: in the input, at this line.
-    let has_error =
-        |text: &String| serde_json::from_str(text).is_ok_and(|o: Map<String, Value>| o.contains_key("error"));
-    match (object.filter(|text| !has_error(text)), &run.args.jsonl) {
-        (Some(object), _) => extended(&object, "error", &reason.into()),
-        (None, jsonl) if run.args.json || jsonl.is_some() => json!({"line": line, "error": reason}).to_string(),
-        (None, _) => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_keeps_its_own_writing() {
-        let with = |record: &str| extended(record, "answer", &json!("a"));
-        assert_eq!(
-            with(r#" {"id": 12345678901234567890123, "x": 1.10} "#),
-            r#"{"id": 12345678901234567890123, "x": 1.10,"answer":"a"}"#
-        );
-        assert_eq!([with("{}"), with("{ }")], [r#"{"answer":"a"}"#, r#"{"answer":"a"}"#]);
-        assert_eq!(with(r#"{"a":{}}"#), r#"{"a":{},"answer":"a"}"#);
-        assert_eq!(with(r#"{"a":"{" }"#), r#"{"a":"{","answer":"a"}"#);
-    }
-
-    #[test]
-    fn fields_are_found_by_name_first_and_then_by_pointer() {
-        let record = json!({"a": {"b/c": [7, {"~": 8}], "": 9}, "/a": 1, "": {"x": 2}});
-        let found = |field: &str| field_of(record.as_object().unwrap(), field).cloned();
-        assert_eq!(found("/a"), Some(json!(1)));
-        assert_eq!([found("/a/b~1c/0"), found("/a/b~1c/1/~0")], [Some(json!(7)), Some(json!(8))]);
-        assert_eq!([found("/a/"), found("//x"), found("")], [Some(json!(9)), Some(json!(2)), Some(json!({"x": 2}))]);
-        assert_eq!([found("/b"), found("b"), found("/a/b/c")], [None, None, None]);
+fn failed(run: &Run<'_>, bad: &BadRow) -> String {
+    if run.args.json || run.args.jsonl.is_some() {
+        error_object(bad.line, bad.object.as_deref(), &bad.reason)
+    } else {
+        String::new()
     }
 }

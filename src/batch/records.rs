@@ -1,4 +1,4 @@
-//! Standard input as records: one line each, bounded in length, bad ones named.
+//! An input as records: one line each, bounded in length, bad ones named.
 
 use std::io::BufRead;
 
@@ -14,6 +14,14 @@ pub struct Record {
     pub end: u64,
     /// The line without its end, or why it is none.
     pub text: Result<String, String>,
+}
+
+impl Record {
+    /// What the record holds of memory.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        size_of::<Record>() + self.text.as_ref().map_or(0, String::len)
+    }
 }
 
 /// The lines of a reader.
