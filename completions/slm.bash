@@ -124,7 +124,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__eval)
-            opts="-h --model --limit --json --rows --help"
+            opts="-h --model --limit --json --rows --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -135,6 +135,42 @@ _slm() {
                     return 0
                     ;;
                 --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-ctx)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-thread)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-gpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --main-gpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kv-type)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --flash-attn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-ubatch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -300,7 +336,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__run)
-            opts="-v -h --choices --format --system --lines --jsonl --keep-going --parallel --json --truncate --dry-run --verbose --temperature --seed --top-k --top-p --num-predict --num-ctx --num-thread --stop --help"
+            opts="-v -h --choices --format --system --lines --jsonl --keep-going --parallel --json --truncate --dry-run --verbose --temperature --seed --top-k --top-p --num-predict --stop --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -354,6 +390,10 @@ _slm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --stop)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --num-ctx)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -362,7 +402,31 @@ _slm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --stop)
+                --num-gpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --device)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --main-gpu)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --kv-type)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --flash-attn)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-batch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --num-ubatch)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

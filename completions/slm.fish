@@ -49,13 +49,22 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l seed -d 'Start of the ra
 complete -c slm -n "__fish_slm_using_subcommand run" -l top-k -d 'Keep the K likeliest tokens' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l top-p -d 'Keep the likeliest tokens that together have this probability' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-predict -d 'Most tokens to generate' -r
-complete -c slm -n "__fish_slm_using_subcommand run" -l num-ctx -d 'Tokens of context' -r
-complete -c slm -n "__fish_slm_using_subcommand run" -l num-thread -d 'Threads that compute' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l stop -d 'A text that ends the answer; may be given several times' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-ctx -d 'Tokens of context' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l kv-type -d 'Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l flash-attn -d 'Flash attention; auto is on wherever the model allows it' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-batch -d 'Tokens of a decode of generated text and its prompts [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l lines -d 'Each line of standard input is a text of its own'
 complete -c slm -n "__fish_slm_using_subcommand run" -l json -d 'Write JSON: the answer with probabilities, token counts, timings and the evaluation id'
 complete -c slm -n "__fish_slm_using_subcommand run" -l dry-run -d 'Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary'
 complete -c slm -n "__fish_slm_using_subcommand run" -s v -l verbose -d 'Say on standard error what was loaded, and where tokens and time went'
+complete -c slm -n "__fish_slm_using_subcommand run" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
+complete -c slm -n "__fish_slm_using_subcommand run" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c slm -n "__fish_slm_using_subcommand list" -l json -d 'Write JSON'
 complete -c slm -n "__fish_slm_using_subcommand list" -s h -l help -d 'Print help'
@@ -69,8 +78,19 @@ complete -c slm -n "__fish_slm_using_subcommand create" -l json -d 'Write JSON'
 complete -c slm -n "__fish_slm_using_subcommand create" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l model -d 'Another model than the suite\'s' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l limit -d 'Stop after N rows' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l num-ctx -d 'Tokens of context' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l kv-type -d 'Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l flash-attn -d 'Flash attention; auto is on wherever the model allows it' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l num-batch -d 'Tokens of a decode of generated text and its prompts [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l json -d 'Write JSON'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l rows -d 'With --json: every row\'s answer too'
+complete -c slm -n "__fish_slm_using_subcommand eval" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
+complete -c slm -n "__fish_slm_using_subcommand eval" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand eval" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_using_subcommand man" -s h -l help -d 'Print help'

@@ -61,6 +61,7 @@ macro_rules! exits {
 exits! {
     crate::contract::ContractError => Exit::Usage,
     crate::engine::EngineError => Exit::Failed,
+    crate::engine::compute::ComputeError => Exit::Usage,
     crate::eval::data::DataError => Exit::Failed,
     crate::eval::suite::SuiteError => Exit::Failed,
     crate::infer::InferError => Exit::Failed,

@@ -29,7 +29,7 @@ pub enum Command {
     List(ListArgs),
     Show(ShowArgs),
     Create(CreateArgs),
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
@@ -89,6 +89,8 @@ pub struct RunArgs {
     pub verbose: bool,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 }
 
 /// Ollama's option names.
@@ -110,15 +112,48 @@ pub struct SamplingArgs {
     /// Most tokens to generate
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_predict: Option<String>,
-    /// Tokens of context
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub num_ctx: Option<String>,
-    /// Threads that compute
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub num_thread: Option<String>,
     /// A text that ends the answer; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
+}
+
+/// How a model is loaded and computed; Ollama's names where it has one.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Compute")]
+pub struct ComputeArgs {
+    /// Tokens of context
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_ctx: Option<String>,
+    /// Threads that compute [default: one for each core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_thread: Option<String>,
+    /// Layers on GPUs [default: as many as fit]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_gpu: Option<String>,
+    /// Devices that compute, by name or number, separated by commas; `none` is the processor alone
+    #[arg(long, value_name = "A,B")]
+    pub device: Option<String>,
+    /// Of several GPUs, the one that holds small tensors
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub main_gpu: Option<String>,
+    /// Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16
+    #[arg(long, value_name = "TYPE")]
+    pub kv_type: Option<String>,
+    /// Flash attention; auto is on wherever the model allows it
+    #[arg(long, value_name = "on|off|auto")]
+    pub flash_attn: Option<String>,
+    /// Tokens of a decode of generated text and its prompts [default: 512]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_batch: Option<String>,
+    /// Tokens of a decode that are computed at once [default: 512]
+    #[arg(long, value_name = "N")]
+    pub num_ubatch: Option<u32>,
+    /// Read the weights into memory instead of mapping their file
+    #[arg(long)]
+    pub no_mmap: bool,
+    /// Keep the weights in memory whatever else needs it
+    #[arg(long)]
+    pub mlock: bool,
 }
 
 impl SamplingArgs {
@@ -188,6 +223,8 @@ pub struct EvalArgs {
     /// With --json: every row's answer too
     #[arg(long, requires = "json")]
     pub rows: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 }
 
 /// Print a completion script for a shell

@@ -14,6 +14,8 @@ pub struct Environment {
     models: Option<PathBuf>,
     context_length: Option<String>,
     num_parallel: Option<String>,
+    kv_cache_type: Option<String>,
+    flash_attention: Option<String>,
     debug: Option<String>,
 }
 
@@ -23,8 +25,14 @@ impl Environment {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
-        let (context_length, num_parallel) = (text("CONTEXT_LENGTH"), text("NUM_PARALLEL"));
-        Environment { models, context_length, num_parallel, debug: text("DEBUG") }
+        Environment {
+            models,
+            context_length: text("CONTEXT_LENGTH"),
+            num_parallel: text("NUM_PARALLEL"),
+            kv_cache_type: text("KV_CACHE_TYPE"),
+            flash_attention: text("FLASH_ATTENTION"),
+            debug: text("DEBUG"),
+        }
     }
 
     /// The store of this user.
@@ -58,6 +66,18 @@ impl Environment {
     #[must_use]
     pub fn num_parallel(&self) -> Option<&str> {
         self.num_parallel.as_deref()
+    }
+
+    /// `SLM_KV_CACHE_TYPE`, as text.
+    #[must_use]
+    pub fn kv_cache_type(&self) -> Option<&str> {
+        self.kv_cache_type.as_deref()
+    }
+
+    /// `SLM_FLASH_ATTENTION`, as text.
+    #[must_use]
+    pub fn flash_attention(&self) -> Option<&str> {
+        self.flash_attention.as_deref()
     }
 }
 

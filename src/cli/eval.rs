@@ -5,9 +5,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::args::EvalArgs;
+use super::compute;
 use super::environment::Environment;
 use super::interrupt;
-use super::load::{self, Loaded};
+use super::load::{self, Loaded, Wanted};
 use crate::contract::Contract;
 use crate::engine::Load;
 use crate::eval::data::Data;
@@ -48,7 +49,10 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let names: Vec<Option<String>> = contract.fields().iter().map(crate::contract::Field::name).collect();
     suite.check_fields(&names.iter().map(Option::as_deref).collect::<Vec<_>>())?;
 
-    let Loaded { session, .. } = load::open(model, &parameters, Load::Everything, environment)?;
+    let mut parameters = parameters;
+    compute::say(&args.compute, &mut parameters)?;
+    let wanted = Wanted { parameters: &parameters, compute: &args.compute, load: Load::Everything };
+    let Loaded { session, .. } = load::open(model, &wanted, environment)?;
     let task = Task { system: suite.system.clone(), parameters, ..Task::default() };
     interrupt::listen(|| {});
     let bar = Rows::new(Some(data.rows.len() as u64));

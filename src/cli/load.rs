@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use super::args::ComputeArgs;
+use super::compute;
 use super::environment::Environment;
 use crate::contract::Contract;
 use crate::engine::{Load, Options, Weights};
@@ -21,6 +23,15 @@ const MAX_TEXT_BYTES: u64 = 16 << 20;
 pub struct Loaded {
     pub model: Model,
     pub session: Session,
+}
+
+/// What a command wants of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What the command line says; the Modelfile and the defaults fill the rest.
+    pub parameters: &'a Parameters,
+    pub compute: &'a ComputeArgs,
+    pub load: Load,
 }
 
 /// Finds a model by the name that somebody typed.
@@ -54,25 +65,23 @@ pub fn own_contract(model: &Model) -> Result<Option<Contract>, Failure> {
 ///
 /// # Errors
 /// The engine refuses the weights or the parameters.
-pub fn open(model: Model, said: &Parameters, load: Load, environment: &Environment) -> Result<Loaded, Failure> {
+pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Result<Loaded, Failure> {
+    let Wanted { parameters: said, load, .. } = *wanted;
     let mut fallback = Parameters::default();
     if let Some(length) = environment.context_length() {
         fallback.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
     }
     let own = &model.parameters;
-    let n_threads = said.num_thread.or(own.num_thread).filter(|&n| n > 0);
-    let n_gpu_layers = said.num_gpu.or(own.num_gpu).and_then(|n| u32::try_from(n).ok());
+    let compute = compute::resolve(wanted.compute, said, own, environment)?;
+    // A store may be another program's, or a blob damaged since: nothing unchecked reaches native code.
+    let footprint = model.weights.header()?.footprint();
     let weights = match &model.weights {
-        store::Weights::Blob(path) => {
-            // A store may be another program's, or a blob damaged since: nothing unchecked reaches native code.
-            model.weights.header()?;
-            Weights::File(path.clone())
-        }
+        store::Weights::Blob(path) => Weights::File(path.clone()),
         store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
     };
     let weights_id = model.weights_digest.to_string();
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
-    let options = Options { weights, weights_id, load, n_ctx, n_threads, n_gpu_layers };
+    let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
     let defaults = Defaults {
         system: model.system.clone(),
         messages: model.messages.clone(),

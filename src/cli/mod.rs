@@ -3,6 +3,7 @@
 //! Environment, clock and home folder are read here and passed down.
 
 mod args;
+mod compute;
 mod create;
 mod environment;
 mod eval;

@@ -5,8 +5,10 @@
 //! request at its next decode; dropping every handle ends the thread and frees the model.
 
 pub mod chunks;
+pub mod compute;
 pub mod constraint;
 mod llama;
+pub mod memory;
 mod run;
 pub mod scoring;
 pub mod text;
@@ -16,11 +18,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::gguf::Footprint;
 use crate::sampling::Sampling;
 use crate::template::Prompt;
 
+pub use compute::Compute;
 pub use llama::build::{Build, build, processor};
 pub use llama::default_threads;
+pub use llama::devices::devices;
 
 /// A token's number in its model's vocabulary.
 pub type Token = i32;
@@ -42,11 +47,9 @@ pub struct Options {
     pub load: Load,
     /// Positions of a context, at most those that the model was trained for; `None` takes at most [`DEFAULT_CONTEXT`].
     pub n_ctx: Option<u32>,
-    /// Threads of every decode; `None` takes one for each physical core that this process may use, and one thread alone
-    /// for a model of few parameters.
-    pub n_threads: Option<u32>,
-    /// Layers that go to a GPU where the build has a backend for one; `None` means as many as fit.
-    pub n_gpu_layers: Option<u32>,
+    pub compute: Compute,
+    /// What the file's header says of its memory; all zero where nobody read it, and then nothing is refused beforehand.
+    pub footprint: Footprint,
 }
 
 /// How much of a model is loaded.
@@ -74,8 +77,15 @@ pub struct ModelInfo {
     /// Positions that the model was trained for.
     pub n_ctx_train: u32,
     pub n_threads: u32,
-    /// The devices that compute, as the backend names them.
+    /// The devices that compute, as their makers name them.
     pub devices: Vec<String>,
+    /// Layers on GPUs, the output counted as one.
+    pub n_gpu_layers: u32,
+    pub n_layers: u32,
+    /// What was asked for; the figures above are what came of it.
+    pub compute: Compute,
+    /// Bytes of a generation context's keys and values.
+    pub kv_bytes: u64,
     /// Equal ids promise equal probabilities to the last bit: build, processor, threads, backend and weights.
     pub evaluation_id: String,
     pub load_duration: Duration,
@@ -238,6 +248,10 @@ pub enum Finish {
 pub enum EngineError {
     #[error("cannot load the model: {reason}")]
     Load { reason: String },
+    #[error(transparent)]
+    Compute(#[from] compute::ComputeError),
+    #[error("{0}")]
+    Memory(Box<memory::Shortage>),
     #[error(
         "the prompt does not fit: {needed} tokens are needed, the context has {n_ctx}; raise --num-ctx or cut with --truncate"
     )]

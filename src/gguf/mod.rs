@@ -4,6 +4,7 @@
 //! llama-cpp-sys-2 0.1.161) answers by aborting the process: shapes and vocabularies that its assertions exclude.
 
 mod error;
+mod footprint;
 mod label;
 mod reader;
 mod shape;
@@ -14,6 +15,7 @@ mod value;
 mod vocabulary;
 
 pub use error::GgufError;
+pub use footprint::Footprint;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value};
 

@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use slm::contract::Contract;
-use slm::engine::{Engine, Group, Load, Options, ScoreRequest, Weights};
+use slm::engine::{Compute, Engine, Group, Load, Options, ScoreRequest, Weights};
+use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
 use slm::template::{Prompt, Run};
 
@@ -29,8 +30,14 @@ fn weights() -> (Weights, String) {
 
 fn session() -> Session {
     let (weights, weights_id) = weights();
-    let options =
-        Options { weights, weights_id, load: Load::Everything, n_ctx: Some(1024), n_threads: None, n_gpu_layers: None };
+    let options = Options {
+        weights,
+        weights_id,
+        load: Load::Everything,
+        n_ctx: Some(1024),
+        compute: Compute::default(),
+        footprint: Footprint::default(),
+    };
     Session::open(options, Defaults::default()).unwrap()
 }
 

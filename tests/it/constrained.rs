@@ -15,8 +15,8 @@ fn engine(path: &std::path::Path) -> Engine {
         weights_id: String::new(),
         load: Load::Everything,
         n_ctx: Some(600),
-        n_threads: Some(1),
-        n_gpu_layers: None,
+        compute: slm::engine::Compute { n_threads: Some(1), ..slm::engine::Compute::default() },
+        footprint: slm::gguf::Footprint::default(),
     };
     Engine::load(options).unwrap()
 }

@@ -4,7 +4,10 @@
 use std::ops::ControlFlow;
 
 use slm::contract::Contract;
-use slm::engine::{Engine, Event, Finish, GenerateRequest, Group, Load, Options, Request, ScoreRequest, Weights};
+use slm::engine::{
+    Compute, Engine, Event, Finish, GenerateRequest, Group, Load, Options, Request, ScoreRequest, Weights,
+};
+use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 use slm::template::{Prompt, Run};
@@ -40,8 +43,8 @@ impl Tiny {
             load: Load::Everything,
             n_ctx: Some(N_CTX),
             // One thread is enough, and does not wait for another where the machine is busy.
-            n_threads: Some(1),
-            n_gpu_layers: None,
+            compute: Compute { n_threads: Some(1), ..Compute::default() },
+            footprint: Footprint::default(),
         };
         Session::open(options, Defaults::default()).unwrap()
     }

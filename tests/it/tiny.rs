@@ -39,6 +39,19 @@ impl Kind {
         path
     }
 
+    /// Writes the model with a header that claims a training on `context` positions.
+    pub fn write_claiming(self, folder: &Path, context: u32) -> PathBuf {
+        let mut bytes = self.gguf().bytes();
+        let key = format!("{}.context_length", self.architecture());
+        let at = bytes.windows(key.len()).position(|part| part == key.as_bytes()).expect("every model has the key");
+        // Behind the key stands the value's type, then the value.
+        let value = at + key.len() + 4;
+        bytes[value..value + 4].copy_from_slice(&context.to_le_bytes());
+        let path = folder.join(format!("{self:?}-{context}.gguf"));
+        std::fs::write(&path, bytes).expect("a writable folder");
+        path
+    }
+
     fn architecture(self) -> &'static str {
         match self {
             Kind::Attention => "llama",

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Map, Value, json};
 use slm::chat::{Message, Role};
-use slm::engine::{Engine, Load, Options, PromptToken, TokenKind, Weights};
+use slm::engine::{Compute, Engine, Load, Options, PromptToken, TokenKind, Weights};
+use slm::gguf::Footprint;
 use slm::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole};
 
 use crate::slm::shared;
@@ -53,8 +54,8 @@ fn load(path: &Path) -> Engine {
         weights_id: String::new(),
         load: Load::Vocabulary,
         n_ctx: None,
-        n_threads: None,
-        n_gpu_layers: None,
+        compute: Compute::default(),
+        footprint: Footprint::default(),
     });
     engine.unwrap()
 }

@@ -10,8 +10,9 @@ use std::ops::ControlFlow;
 use serde_json::json;
 
 use super::args::{RunArgs, SamplingArgs};
+use super::compute;
 use super::environment::{Environment, today};
-use super::load::{self, Loaded};
+use super::load::{self, Loaded, Wanted};
 use crate::contract::Contract;
 use crate::engine::{Finish, Load};
 use crate::failure::{Exit, Failure, Outcome};
@@ -33,7 +34,8 @@ struct Run<'a> {
 /// # Errors
 /// Anything that keeps the text, or any of the rows, from its answer.
 pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
-    let parameters = parameters(&args.sampling)?;
+    let mut parameters = parameters(&args.sampling)?;
+    compute::say(&args.compute, &mut parameters)?;
     let asked = asked_contract(args)?;
     let model = load::find(&args.model, environment)?;
     let contract = match asked {
@@ -48,7 +50,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let n_parallel = rows::parallel(args.parallel.as_deref(), environment)?;
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
-    let Loaded { model, session } = load::open(model, &parameters, load, environment)?;
+    let wanted = Wanted { parameters: &parameters, compute: &args.compute, load };
+    let Loaded { model, session } = load::open(model, &wanted, environment)?;
     let task = Task { system: args.system.clone(), parameters, truncate: args.truncate, today: Some(today()) };
     let run = Run { args, model_name: model.name.to_string(), session, contract, task };
     run.say_what_is_loaded(model.template.as_deref());
@@ -103,8 +106,6 @@ fn parameters(args: &SamplingArgs) -> Result<Parameters, Failure> {
         ("top_k", &args.top_k),
         ("top_p", &args.top_p),
         ("num_predict", &args.num_predict),
-        ("num_ctx", &args.num_ctx),
-        ("num_thread", &args.num_thread),
     ];
     for (name, value) in said {
         if let Some(value) = value {
@@ -157,14 +158,13 @@ impl Run<'_> {
         let info = self.session.engine().info();
         tell(&format!(
             "model          {}\nparameters     {:.3} million, {:.1} MB\ncontext        {} tokens (trained for {})\n\
-             computes on    {}, {} threads\nanswers are    {}\nevaluation id  {}\nloaded in      {:.1} ms\n",
+             {}answers are    {}\nevaluation id  {}\nloaded in      {:.1} ms\n",
             self.model_name,
             info.n_params as f64 / 1e6,
             info.size_bytes as f64 / 1e6,
             info.n_ctx,
             info.n_ctx_train,
-            info.devices.join(", "),
-            info.n_threads,
+            compute::describe(info),
             if self.contract.is_some() { "scored" } else { "generated" },
             info.evaluation_id,
             info.load_duration.as_secs_f64() * 1e3,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::super::compute::FlashAttention;
 use crate::digest::Hasher;
 
 /// Constants of the score lane that change results: a change here is another evaluation id.
@@ -105,14 +106,24 @@ pub fn processor() -> String {
     if known.is_empty() { std::env::consts::ARCH.to_owned() } else { known.join(" ") }
 }
 
+/// What of a model's loading changes the bits of its probabilities.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    pub weights_id: &'a str,
+    pub n_threads: u32,
+    pub n_gpu_layers: u32,
+    pub devices: &'a [String],
+    pub flash_attention: FlashAttention,
+}
+
 /// The id under which probabilities are equal to the last bit: build, processor type, threads, backend and weights.
-pub fn evaluation_id(weights_id: &str, n_threads: u32, n_gpu_layers: Option<u32>, devices: &[String]) -> String {
-    let build = build();
-    let gpu_layers = n_gpu_layers.map_or("all".to_owned(), |n| n.to_string());
-    let threads = n_threads.to_string();
-    let devices = devices.join(", ");
+/// Batch sizes and the type of keys and values are the generation lane's own and not in it.
+pub fn evaluation_id(setting: &Setting<'_>) -> String {
+    let Setting { weights_id, n_threads, n_gpu_layers, devices, flash_attention } = setting;
+    let (threads, layers) = (n_threads.to_string(), n_gpu_layers.to_string());
+    let (devices, flash) = (devices.join(", "), format!("flash attention {flash_attention}"));
     let mut hash = Hasher::new();
-    for part in [build.id, &processor(), &threads, &gpu_layers, &devices, weights_id, LANE] {
+    for part in [build().id, &processor(), &threads, &layers, &devices, weights_id, &flash, LANE] {
         hash.update(&part.len().to_le_bytes());
         hash.update(part.as_bytes());
     }
@@ -125,10 +136,24 @@ mod tests {
 
     #[test]
     fn the_id_names_everything_that_changes_bits() {
-        let id = |weights, threads, layers| evaluation_id(weights, threads, layers, &[]);
-        assert_eq!(id("a", 2, None), id("a", 2, None));
-        for other in [id("b", 2, None), id("a", 1, None), id("a", 2, Some(0))] {
-            assert_ne!(other, id("a", 2, None));
+        let devices = ["a GPU".to_owned()];
+        let own = Setting {
+            weights_id: "a",
+            n_threads: 2,
+            n_gpu_layers: 0,
+            devices: &[],
+            flash_attention: FlashAttention::Auto,
+        };
+        assert_eq!(evaluation_id(&own), evaluation_id(&own.clone()));
+        let others = [
+            Setting { weights_id: "b", ..own },
+            Setting { n_threads: 1, ..own },
+            Setting { n_gpu_layers: 3, ..own },
+            Setting { devices: &devices, ..own },
+            Setting { flash_attention: FlashAttention::Off, ..own },
+        ];
+        for other in others {
+            assert_ne!(evaluation_id(&other), evaluation_id(&own), "{other:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::super::constraint::Constraint;
 use super::super::run::Caller;
 use super::super::text::{Pushed, TextStream};
 use super::super::{Counts, EngineError, Finish, GenerateRequest, Generation, Timings, Token};
-use super::{Model, N_BATCH, clear, decode, failed};
+use super::{Model, clear, decode, failed};
 use crate::sampling::Sampling;
 
 pub struct GenerationLane<'m> {
@@ -26,7 +26,8 @@ impl<'m> GenerationLane<'m> {
     /// Makes the lane's context, of one sequence.
     pub fn new(model: &'m Model) -> Result<Self, EngineError> {
         let context = model.context(LlamaContextParams::default().with_n_seq_max(1))?;
-        Ok(GenerationLane { model, context, batch: LlamaBatch::new(N_BATCH as usize, 1) })
+        let batch = LlamaBatch::new(model.info().compute.batches().0 as usize, 1);
+        Ok(GenerationLane { model, context, batch })
     }
 
     /// Streams text to its caller until the model ends its turn, a stop string comes, or a limit is reached.
@@ -86,10 +87,11 @@ impl<'m> GenerationLane<'m> {
     fn prefill(&mut self, tokens: &[Token], caller: &Caller) -> Result<(), EngineError> {
         clear(&mut self.context, 1);
         let last = tokens.len().checked_sub(1).ok_or_else(|| failed("the prompt is empty"))?;
-        for (number, chunk) in tokens.chunks(N_BATCH as usize).enumerate() {
+        let n_batch = self.model.info().compute.batches().0 as usize;
+        for (number, chunk) in tokens.chunks(n_batch).enumerate() {
             caller.check()?;
             self.batch.clear();
-            for (position, &token) in (number * N_BATCH as usize..).zip(chunk) {
+            for (position, &token) in (number * n_batch..).zip(chunk) {
                 self.add(token, position, position == last)?;
             }
             self.decode()?;
@@ -99,9 +101,10 @@ impl<'m> GenerationLane<'m> {
 
     /// Evaluates generated tokens, of which the first stands at `position`; the last one's logits are read.
     fn decode_next(&mut self, tokens: &[Token], position: usize) -> Result<(), EngineError> {
-        for (number, chunk) in tokens.chunks(N_BATCH as usize).enumerate() {
+        let n_batch = self.model.info().compute.batches().0 as usize;
+        for (number, chunk) in tokens.chunks(n_batch).enumerate() {
             self.batch.clear();
-            let from = position + number * N_BATCH as usize;
+            let from = position + number * n_batch;
             for (at, &token) in (from..).zip(chunk) {
                 self.add(token, at, at + 1 == position + tokens.len())?;
             }

@@ -3,6 +3,7 @@
 //! The only folder that imports llama_cpp_2; nothing of it leaves through a signature of `engine`.
 
 pub mod build;
+pub mod devices;
 mod generation;
 mod log;
 mod question;
@@ -22,17 +23,20 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 
+use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention, KvType, Paging, WeightsIn};
 use super::constraint::Compiler;
+use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
 use super::{
     DEFAULT_CONTEXT, EngineError, GenerateRequest, Generation, Load, ModelInfo, Options, ScoreRequest, Scores, Weights,
 };
+use crate::gguf::Footprint;
 use generation::GenerationLane;
 use score_lane::ScoreLane;
 use tokenizer::Tokenizer;
 
-/// Tokens of one decode of either lane, logical and physical: one chunk is one decode.
-pub const N_BATCH: u32 = 512;
+/// Tokens of one decode of the score lane, logical and physical: one chunk is one decode.
+pub const N_BATCH: u32 = DEFAULT_BATCH;
 
 /// Parameters below which a second thread costs more than it gives: threads wait for each other hundreds of times a decode,
 /// and on a busy machine for a whole time slice each.
@@ -48,6 +52,15 @@ pub struct Model {
     info: ModelInfo,
     load: Load,
     prefix_reuse: PrefixReuse,
+    footprint: Footprint,
+    /// Whether keys and values are in this process's memory and not on a device.
+    cells: Cells,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cells {
+    Here,
+    OnDevices,
 }
 
 /// Whether evaluated prefixes may serve again.
@@ -70,19 +83,32 @@ impl Model {
         let started = Instant::now();
         build::check_processor().map_err(|reason| EngineError::Load { reason })?;
         let backend = backend()?;
-        let mut params = LlamaModelParams::default().with_vocab_only(options.load == Load::Vocabulary);
-        params = params.with_n_gpu_layers(options.n_gpu_layers.unwrap_or(i32::MAX as u32));
+        let placed = Placed::new(options)?;
+        let compute = &options.compute;
+        // An empty list is the processor alone.
+        let params = LlamaModelParams::default()
+            .with_vocab_only(options.load == Load::Vocabulary)
+            .with_use_mmap(compute.weights_in == WeightsIn::Mapping)
+            .with_use_mlock(compute.paging == Paging::Locked)
+            .with_n_gpu_layers(placed.n_gpu_layers)
+            .with_main_gpu(compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0))
+            .with_devices(&placed.gpus)
+            .map_err(|error| EngineError::Load { reason: error.to_string() })?;
+        let need = Need::of_model(&options.footprint, placed.n_ctx, compute);
+        if options.load == Load::Everything && placed.cells == Cells::Here {
+            need.check(&rooms()).map_err(EngineError::Memory)?;
+        }
         let opened = Opened::new(&options.weights)?;
         log::clear();
         let llama = LlamaModel::load_from_file(backend, opened.path(), &params)
-            .map_err(|error| EngineError::Load { reason: log::reason(&error.to_string()) })?;
+            .map_err(|error| not_made(need, log::reason(&error.to_string())))?;
         let llama = Arc::new(llama);
         let tokenizer = Arc::new(Tokenizer::new(Arc::clone(&llama)));
         let prefix_reuse = prefix_reuse(&llama);
-        let mut info = info(&llama, &tokenizer, options);
+        let mut info = info(&llama, &tokenizer, options, &placed);
         info.load_duration = started.elapsed();
-        let (load, compiler) = (options.load, OnceLock::new());
-        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse })
+        let (load, compiler, footprint, cells) = (options.load, OnceLock::new(), options.footprint, placed.cells);
+        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse, footprint, cells })
     }
 
     pub fn info(&self) -> &ModelInfo {
@@ -107,29 +133,111 @@ impl Model {
         Lanes { model: self, score: None, generation: None }
     }
 
+    /// A context of the generation lane: keys, values and batches as the caller of the engine chose.
     fn context(&self, shape: LlamaContextParams) -> Result<LlamaContext<'_>, EngineError> {
+        let compute = &self.info.compute;
+        self.new_context(shape, self.info.n_ctx, compute.kv_type, compute.batches())
+    }
+
+    /// A context of the score lane, whose keys, values and batches never change.
+    fn score_context(&self, shape: LlamaContextParams) -> Result<LlamaContext<'_>, EngineError> {
+        self.new_context(shape, self.info.n_ctx, KvType::F16, (N_BATCH, N_BATCH))
+    }
+
+    fn new_context(
+        &self,
+        shape: LlamaContextParams,
+        n_ctx: u32,
+        kv_type: KvType,
+        (n_batch, n_ubatch): (u32, u32),
+    ) -> Result<LlamaContext<'_>, EngineError> {
         if self.load == Load::Vocabulary {
             return Err(EngineError::VocabularyOnly);
         }
+        // llama.cpp clips its batches to the context and then aborts on ours: a smaller limit is only counted.
+        let n_ctx = n_ctx.max(n_batch);
+        let need = Need::of_context(&self.footprint, n_ctx, kv_type, n_ubatch);
+        if self.cells == Cells::Here {
+            need.check(&rooms()).map_err(EngineError::Memory)?;
+        }
         let n_threads = i32::try_from(self.info.n_threads).unwrap_or(1);
         let params = shape
-            // llama.cpp clips its batches to the context and then aborts on ours: a smaller limit is only counted.
-            .with_n_ctx(NonZeroU32::new(self.info.n_ctx.max(N_BATCH)))
-            .with_n_batch(N_BATCH)
-            .with_n_ubatch(N_BATCH)
+            .with_n_ctx(NonZeroU32::new(n_ctx))
+            .with_n_batch(n_batch)
+            .with_n_ubatch(n_ubatch)
             .with_n_threads(n_threads)
             .with_n_threads_batch(n_threads)
+            .with_type_k(devices::kv_cache_type(kv_type))
+            .with_type_v(devices::kv_cache_type(kv_type))
             .with_no_perf(true);
         // Flash attention explicitly on, so that llama.cpp does not choose by itself; the few architectures that refuse
-        // it run without, always.
+        // it run without, always, but not with keys and values that need it.
         log::clear();
-        let on = params.clone().with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED);
-        let off = params.with_flash_attention_policy(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED);
-        let backend = backend()?;
-        self.llama.new_context(backend, on).or_else(|_| self.llama.new_context(backend, off)).map_err(|error| {
-            let reason = log::reason(&error.to_string());
-            EngineError::Load { reason: format!("no context of {} tokens could be made: {reason}", self.info.n_ctx) }
+        let with = |policy| params.clone().with_flash_attention_policy(policy);
+        let on =
+            || self.llama.new_context(backend()?, with(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_ENABLED)).map_err(reason);
+        let off = || {
+            self.llama.new_context(backend()?, with(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED)).map_err(reason)
+        };
+        let made = match self.info.compute.flash_attention {
+            FlashAttention::Off => off(),
+            FlashAttention::Auto if !kv_type.is_quantized() => on().or_else(|_| off()),
+            FlashAttention::Auto | FlashAttention::On => on(),
+        };
+        made.map_err(|error| match error {
+            EngineError::Load { reason } => not_made(need, reason),
+            other => other,
         })
+    }
+}
+
+/// llama.cpp's own explanation of a context that it did not make.
+fn reason(error: llama_cpp_2::LlamaContextLoadError) -> EngineError {
+    EngineError::Load { reason: log::reason(&error.to_string()) }
+}
+
+/// A failed allocation as the shortage that it is; any other failure as it was told.
+fn not_made(need: Need, reason: String) -> EngineError {
+    let is_shortage = ["alloc", "out of memory", "too large for the address space", "mmap failed"];
+    if !is_shortage.iter().any(|words| reason.contains(words)) {
+        return EngineError::Load { reason };
+    }
+    match need.tightest(&rooms()) {
+        Some(room) => EngineError::Memory(Box::new(Shortage { need, room, reason: Some(reason) })),
+        None => EngineError::Load { reason },
+    }
+}
+
+/// Where a model goes, decided before it is loaded.
+struct Placed {
+    gpus: Vec<usize>,
+    n_gpu_layers: u32,
+    n_ctx: u32,
+    cells: Cells,
+    /// The makers' names of the devices that compute.
+    devices: Vec<String>,
+}
+
+impl Placed {
+    fn new(options: &Options) -> Result<Placed, EngineError> {
+        let all = devices::devices()?;
+        let Options { compute, footprint, .. } = options;
+        let gpus = compute.check(&all)?;
+        let n_ctx = options.n_ctx.unwrap_or(DEFAULT_CONTEXT);
+        // A header that nobody read says nothing.
+        let n_ctx_train = u32::try_from(footprint.n_ctx_train).unwrap_or(u32::MAX);
+        let n_ctx = if n_ctx_train > 0 { n_ctx.min(n_ctx_train) } else { n_ctx };
+        let free: Vec<u64> = all.iter().filter(|device| gpus.contains(&device.index)).map(|d| d.memory_free).collect();
+        let fit = match footprint.weights {
+            _ if gpus.is_empty() => 0,
+            0 => u32::MAX,
+            _ => layers_that_fit(footprint, n_ctx, compute.kv_type, &free),
+        };
+        let n_gpu_layers = if gpus.is_empty() { 0 } else { compute.n_gpu_layers.unwrap_or(fit) };
+        let cells = if n_gpu_layers == 0 { Cells::Here } else { Cells::OnDevices };
+        let computes = |device: &&Device| device.kind == DeviceKind::Processor || gpus.contains(&device.index);
+        let devices = all.iter().filter(computes).map(|device| device.description.clone()).collect();
+        Ok(Placed { gpus, n_gpu_layers: n_gpu_layers.min(i32::MAX as u32), n_ctx, cells, devices })
     }
 }
 
@@ -235,17 +343,24 @@ fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
     Ok(Opened::Memory { _file: file, path })
 }
 
-fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options) -> ModelInfo {
+fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &Placed) -> ModelInfo {
+    let compute = &options.compute;
     let n_ctx_train = llama.n_ctx_train();
     // Positions beyond the training mean nothing to the model, and their memory could be any amount.
     let n_ctx = options.n_ctx.unwrap_or(DEFAULT_CONTEXT).min(n_ctx_train).max(1);
-    let n_threads = options
+    let n_threads = compute
         .n_threads
         .unwrap_or_else(|| if llama.n_params() < ONE_THREAD_BELOW { 1 } else { default_threads() })
         .max(1);
-    let devices: Vec<String> =
-        llama_cpp_2::list_llama_ggml_backend_devices().into_iter().map(|device| device.description).collect();
-    let evaluation_id = build::evaluation_id(&options.weights_id, n_threads, options.n_gpu_layers, &devices);
+    let n_layers = llama.n_layer();
+    let n_gpu_layers = placed.n_gpu_layers.min(n_layers.saturating_add(1));
+    let evaluation_id = build::evaluation_id(&build::Setting {
+        weights_id: &options.weights_id,
+        n_threads,
+        n_gpu_layers,
+        devices: &placed.devices,
+        flash_attention: compute.flash_attention,
+    });
     ModelInfo {
         chat_template: llama.meta_val_str("tokenizer.chat_template").ok(),
         specials: tokenizer.specials(),
@@ -254,7 +369,11 @@ fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options) -> ModelIn
         n_ctx,
         n_ctx_train,
         n_threads,
-        devices,
+        devices: placed.devices.clone(),
+        n_gpu_layers,
+        n_layers,
+        kv_bytes: cell_bytes(&options.footprint, compute.kv_type).saturating_mul(u64::from(n_ctx)),
+        compute: Compute { n_threads: Some(n_threads), ..compute.clone() },
         evaluation_id,
         load_duration: Duration::ZERO,
     }

@@ -51,7 +51,7 @@ impl<'m> ScoreLane<'m> {
         let one = model.prefix_reuse == PrefixReuse::Never;
         let n_sequences = if one { 1 } else { u32::try_from(MAX_BRANCHES + 1).expect("a small constant") };
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
-        let context = model.context(shape)?;
+        let context = model.score_context(shape)?;
         let batch = LlamaBatch::new(N_BATCH as usize, i32::try_from(n_sequences).expect("a small constant"));
         Ok(ScoreLane {
             model,

@@ -386,7 +386,8 @@ pub mod tests {
     use super::*;
     use crate::chat::{Message, Role};
     use crate::engine::llama::Model;
-    use crate::engine::{Load, Options, Weights};
+    use crate::engine::{Compute, Load, Options, Weights};
+    use crate::gguf::Footprint;
     use crate::template::{ChatTemplate, Date, Inputs};
     use std::path::PathBuf;
 
@@ -409,8 +410,8 @@ pub mod tests {
             weights_id: String::new(),
             load: Load::Vocabulary,
             n_ctx: None,
-            n_threads: None,
-            n_gpu_layers: None,
+            compute: Compute::default(),
+            footprint: Footprint::default(),
         };
         Some(Model::load(&options).unwrap())
     }

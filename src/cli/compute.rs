@@ -1,0 +1,103 @@
+//! From flags, Modelfile and environment to how a model is computed, and back to words.
+
+use super::args::ComputeArgs;
+use super::environment::Environment;
+use crate::engine::compute::{Compute, Devices, FlashAttention, KvType, Paging, WeightsIn};
+use crate::engine::{self, ModelInfo};
+use crate::failure::Failure;
+use crate::sampling::Parameters;
+use crate::ui::table::size;
+
+/// Takes over the flags that are Ollama's parameters, checked as these.
+///
+/// # Errors
+/// A value of the wrong type or range.
+pub fn say(args: &ComputeArgs, parameters: &mut Parameters) -> Result<(), Failure> {
+    let said = [
+        ("num_ctx", &args.num_ctx),
+        ("num_thread", &args.num_thread),
+        ("num_gpu", &args.num_gpu),
+        ("main_gpu", &args.main_gpu),
+        ("num_batch", &args.num_batch),
+    ];
+    for (name, value) in said {
+        if let Some(value) = value {
+            parameters.set(name, value)?;
+        }
+    }
+    if args.no_mmap {
+        parameters.use_mmap = Some(false);
+    }
+    Ok(())
+}
+
+/// How a model is computed: what was `said`, else its `own` Modelfile's parameters, else the environment's, else defaults.
+///
+/// # Errors
+/// Settings that contradict each other, or name what is not there.
+pub fn resolve(
+    args: &ComputeArgs,
+    said: &Parameters,
+    own: &Parameters,
+    environment: &Environment,
+) -> Result<Compute, Failure> {
+    let parameters = said.clone().over(own.clone());
+    let kv_type = match (&args.kv_type, environment.kv_cache_type()) {
+        (Some(text), _) => named("--kv-type", text)?,
+        (None, Some(text)) => named("SLM_KV_CACHE_TYPE", text)?,
+        (None, None) => KvType::default(),
+    };
+    let flash_attention = match (&args.flash_attn, environment.flash_attention()) {
+        (Some(text), _) => named("--flash-attn", text)?,
+        (None, Some(text)) => named("SLM_FLASH_ATTENTION", text)?,
+        (None, None) => FlashAttention::default(),
+    };
+    if args.num_ubatch == Some(0) {
+        return Err(Failure::usage("--num-ubatch cannot be `0`: it must be 1 or more"));
+    }
+    let compute = Compute {
+        n_threads: parameters.num_thread.filter(|&n| n > 0),
+        n_gpu_layers: parameters.num_gpu.and_then(|n| u32::try_from(n).ok()),
+        devices: args.device.as_deref().map_or(Devices::Every, |text| match text.parse() {
+            Ok(devices) => devices,
+            Err(never) => match never {},
+        }),
+        main_gpu: parameters.main_gpu,
+        kv_type,
+        flash_attention,
+        n_batch: parameters.num_batch,
+        n_ubatch: args.num_ubatch,
+        weights_in: if parameters.use_mmap == Some(false) { WeightsIn::Memory } else { WeightsIn::Mapping },
+        paging: if args.mlock { Paging::Locked } else { Paging::Allowed },
+    };
+    compute.check(&engine::devices()?)?;
+    Ok(compute)
+}
+
+fn named<T: std::str::FromStr<Err = engine::compute::ComputeError>>(from: &str, text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error| Failure::usage(format!("{from}: {error}")))
+}
+
+/// The lines of `--verbose` on what computes and how.
+#[must_use]
+pub fn describe(info: &ModelInfo) -> String {
+    let Compute { kv_type, flash_attention, weights_in, paging, .. } = &info.compute;
+    let (n_batch, n_ubatch) = info.compute.batches();
+    let layers = match info.n_gpu_layers {
+        0 => String::new(),
+        n => format!(", {n} of {} layers on GPUs", info.n_layers + 1),
+    };
+    let weights = match weights_in {
+        WeightsIn::Mapping => "mapped",
+        WeightsIn::Memory => "read into memory",
+    };
+    let locked = if *paging == Paging::Locked { ", locked" } else { "" };
+    format!(
+        "computes on    {}, {} threads{layers}\nweights        {weights}{locked}\n\
+         keys, values   {kv_type}, {} in a full context; flash attention {flash_attention}\n\
+         batches        {n_batch} tokens, {n_ubatch} at once\n",
+        info.devices.join(", "),
+        info.n_threads,
+        size(info.kv_bytes),
+    )
+}

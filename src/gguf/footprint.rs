@@ -1,0 +1,97 @@
+//! What a header says about the memory that a model takes: never more than it really takes, so that nothing that would
+//! run is refused.
+
+use super::{Header, Value};
+
+/// Numbers behind a model's memory; all zero where nothing is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes of all tensors.
+    pub weights: u64,
+    pub n_layers: u64,
+    /// Numbers that one token leaves in the context, over all layers.
+    pub keys: u64,
+    pub values: u64,
+    /// Positions that the model was trained for.
+    pub n_ctx_train: u64,
+    pub n_vocab: u64,
+}
+
+impl Header {
+    /// The memory of this file's model.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        let n_layers = self.block_count().unwrap_or(0);
+        let (keys, values) = self.cell(n_layers);
+        Footprint {
+            weights: self.tensors.iter().map(|tensor| tensor.n_bytes).sum(),
+            n_layers,
+            keys,
+            values,
+            n_ctx_train: self.context_length().unwrap_or(0),
+            n_vocab: self.n_tokens() as u64,
+        }
+    }
+
+    /// Numbers that the keys and the values of one token are.
+    fn cell(&self, n_layers: u64) -> (u64, u64) {
+        let number = |key: &str| self.number(&self.of_architecture(key));
+        let is_causal = self.get(&self.of_architecture("attention.causal")).and_then(Value::as_bool);
+        let heads = self.of_each_layer("attention.head_count", n_layers);
+        let n_heads = heads.iter().copied().max().unwrap_or(0);
+        if is_causal == Some(false) || n_heads == 0 {
+            return (0, 0);
+        }
+        let kv_heads = self.of_each_layer("attention.head_count_kv", n_layers);
+        let kv_heads = if kv_heads.is_empty() { heads } else { kv_heads };
+        // The last layers of some architectures read what earlier ones left.
+        let shared = usize::try_from(number("attention.shared_kv_layers").unwrap_or(0)).unwrap_or(usize::MAX);
+        let own = kv_heads.len().saturating_sub(shared);
+        let n_kv_heads: u64 = kv_heads[..own].iter().sum();
+        let head = self.embedding_length().unwrap_or(0) / n_heads;
+        // Layers with a window may have smaller heads.
+        let size = |name: &str| {
+            let wide = number(&format!("attention.{name}")).unwrap_or(head);
+            number(&format!("attention.{name}_swa")).map_or(wide, |narrow| narrow.min(wide))
+        };
+        let keys = n_kv_heads.saturating_mul(size("key_length"));
+        // Compressed attention keeps both in one.
+        let values = if number("attention.kv_lora_rank").is_some() { 0 } else { size("value_length") };
+        (keys, n_kv_heads.saturating_mul(values))
+    }
+
+    /// A key that is one number for all layers, or a list.
+    fn of_each_layer(&self, key: &str, n_layers: u64) -> Vec<u64> {
+        let n_layers = usize::try_from(n_layers).unwrap_or(0);
+        match self.get(&self.of_architecture(key)) {
+            None => Vec::new(),
+            Some(Value::Array(array)) => array.numbers().filter_map(|n| n.as_u64()).take(n_layers).collect(),
+            Some(value) => vec![value.as_u64().unwrap_or(0); n_layers],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Header;
+    use super::super::testing::tiny_llama;
+
+    fn footprint(bytes: &[u8]) -> super::Footprint {
+        Header::read(bytes, bytes.len() as u64).unwrap().footprint()
+    }
+
+    #[test]
+    fn a_token_leaves_keys_and_values_in_every_layer_that_has_its_own() {
+        let plain = footprint(&tiny_llama().bytes());
+        // One head of 8 numbers in one layer.
+        assert_eq!((plain.keys, plain.values, plain.n_layers, plain.n_ctx_train), (8, 8, 1, 64));
+        assert!(plain.weights > 260 * 16 * 4);
+        let cell = |writer: super::super::testing::Writer| {
+            let footprint = footprint(&writer.bytes());
+            (footprint.keys, footprint.values)
+        };
+        assert_eq!(cell(tiny_llama().number("llama.attention.kv_lora_rank", 4)), (8, 0));
+        assert_eq!(cell(tiny_llama().number("llama.attention.shared_kv_layers", 1)), (0, 0));
+        assert_eq!(cell(tiny_llama().number("llama.attention.key_length_swa", 2)), (2, 8));
+    }
+}
