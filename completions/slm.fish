@@ -42,7 +42,8 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l system -d 'Instructions 
 complete -c slm -n "__fish_slm_using_subcommand run" -l jsonl -d 'Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body), write the object back with `answer` added' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l keep-going -d 'Go on behind a row that fails; `--keep-going=false` ends at the first' -r -f -a "true\t''
 false\t''"
-complete -c slm -n "__fish_slm_using_subcommand run" -l parallel -d 'Rows in flight at once; the default is 32 for generated answers and 2 for closed ones, which are scored one after the other while the next is made ready' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l output -d 'With --lines or --jsonl: write to FILE, which must not have anything in it yet' -r -F
+complete -c slm -n "__fish_slm_using_subcommand run" -l parallel -d 'Rows in flight at once; the default is 32 for generated answers and 4 for closed ones, which are scored one after the other while the next is made ready' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l truncate -d 'Keep the first N tokens of the text, and say how many were cut' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l temperature -d 'Spread of the choice; 0 always takes the likeliest token' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l seed -d 'Start of the random numbers' -r
@@ -60,6 +61,8 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l flash-attn -d 'Flash att
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-batch -d 'Tokens of a decode of generated text and its prompts [default: 512]' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l lines -d 'Each line of standard input is a text of its own'
+complete -c slm -n "__fish_slm_using_subcommand run" -l resume -d 'Go on behind the last whole line of --output, after a kill for example; the input must be the same from its start on, and FILE.slm, which lies beside, must still be there'
+complete -c slm -n "__fish_slm_using_subcommand run" -l overwrite -d 'Begin --output anew, whatever is in it'
 complete -c slm -n "__fish_slm_using_subcommand run" -l json -d 'Write JSON: the answer with probabilities, token counts, timings and the evaluation id'
 complete -c slm -n "__fish_slm_using_subcommand run" -l dry-run -d 'Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary'
 complete -c slm -n "__fish_slm_using_subcommand run" -s v -l verbose -d 'Say on standard error what was loaded, and where tokens and time went'

@@ -59,6 +59,7 @@ macro_rules! exits {
 }
 
 exits! {
+    crate::batch::journal::JournalError => Exit::Failed,
     crate::contract::ContractError => Exit::Usage,
     crate::engine::EngineError => Exit::Failed,
     crate::engine::compute::ComputeError => Exit::Usage,

@@ -1,10 +1,11 @@
-//! Records in, answers out in the records' order, several in flight; it knows neither terminals nor where records come
-//! from.
+//! Records in, answers out in the records' order, several in flight; it knows no terminals, and of files only the one
+//! that answers are appended to.
 //!
 //! A reader's thread reads one record whenever the [`window`] has room, and workers answer them; the caller's thread is the
 //! only one that knows what comes next, so that there is nothing to lock but the workers' queue. An answer is delivered as
 //! soon as its turn has come: nothing waits for a full window.
 
+pub mod journal;
 pub mod records;
 pub mod row;
 pub mod window;

@@ -2,6 +2,8 @@
 
 use std::io::BufRead;
 
+use crate::digest::{Digest, Hasher};
+
 /// A longer line is no record: it is skipped, not held in memory.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
 
@@ -12,6 +14,8 @@ pub struct Record {
     pub line: u64,
     /// Bytes of input up to and with this line.
     pub end: u64,
+    /// The digest of the line's bytes without the line feed.
+    pub digest: Digest,
     /// The line without its end, or why it is none.
     pub text: Result<String, String>,
 }
@@ -23,6 +27,9 @@ impl Record {
         size_of::<Record>() + self.text.as_ref().map_or(0, String::len)
     }
 }
+
+/// A line's bytes, or why it is no record.
+type Line = Result<Vec<u8>, String>;
 
 /// The lines of a reader.
 #[derive(Debug)]
@@ -37,8 +44,9 @@ impl<R: BufRead> Records<R> {
         Records { reader, line: 0, end: 0 }
     }
 
-    /// The next line's bytes, or `None` behind the last.
-    fn next_line(&mut self) -> std::io::Result<Option<Result<Vec<u8>, String>>> {
+    /// The next line's digest and bytes, or `None` behind the last.
+    fn next_line(&mut self) -> std::io::Result<Option<(Digest, Line)>> {
+        let mut hasher = Hasher::new();
         let mut bytes = Vec::new();
         let mut n_bytes = 0;
         loop {
@@ -50,6 +58,7 @@ impl<R: BufRead> Records<R> {
                 Some(at) => (at + 1, true),
                 None => (buffer.len(), false),
             };
+            hasher.update(buffer[..taken].strip_suffix(b"\n").unwrap_or(&buffer[..taken]));
             if n_bytes + taken <= MAX_LINE_BYTES {
                 bytes.extend_from_slice(&buffer[..taken]);
             }
@@ -64,10 +73,12 @@ impl<R: BufRead> Records<R> {
         }
         self.line += 1;
         self.end += n_bytes as u64;
-        if n_bytes > MAX_LINE_BYTES {
-            return Ok(Some(Err(format!("the line has {n_bytes} bytes, more than {MAX_LINE_BYTES}"))));
-        }
-        Ok(Some(Ok(bytes)))
+        let line = if n_bytes > MAX_LINE_BYTES {
+            Err(format!("the line has {n_bytes} bytes, more than {MAX_LINE_BYTES}"))
+        } else {
+            Ok(bytes)
+        };
+        Ok(Some((hasher.finish(), line)))
     }
 }
 
@@ -75,7 +86,7 @@ impl<R: BufRead> Iterator for Records<R> {
     type Item = std::io::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let line = match self.next_line() {
+        let (digest, line) = match self.next_line() {
             Ok(line) => line?,
             Err(error) => return Some(Err(error)),
         };
@@ -87,7 +98,7 @@ impl<R: BufRead> Iterator for Records<R> {
             let text = text.strip_suffix('\n').unwrap_or(text);
             Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
         });
-        Some(Ok(Record { line: number, end: self.end, text }))
+        Some(Ok(Record { line: number, end: self.end, digest, text }))
     }
 }
 
@@ -109,6 +120,15 @@ mod tests {
     #[test]
     fn a_bad_line_is_named_and_the_next_one_is_read() {
         assert_eq!(read(b"ab\xff\nc\n"), [Err("the line is not UTF-8 at byte 2".to_owned()), Ok("c".to_owned())]);
+    }
+
+    #[test]
+    fn a_line_has_one_digest_with_and_without_its_end() {
+        let digests = |bytes: &[u8]| -> Vec<Digest> {
+            Records::new(std::io::BufReader::with_capacity(3, bytes)).map(|record| record.unwrap().digest).collect()
+        };
+        assert_eq!(digests(b"abc\nd\xff"), [Digest::of(b"abc"), Digest::of(b"d\xff")]);
+        assert_eq!(digests(b"abc\nd\xff\n"), digests(b"abc\nd\xff"));
     }
 
     #[test]

@@ -116,6 +116,18 @@ pub fn error_object(line: u64, object: Option<&str>, reason: &str) -> String {
     }
 }
 
+/// Whether a written line can be the one that stands in a record's place; a text's answer does not show whose it is.
+#[must_use]
+pub fn stands_for(written: &str, form: &Form, record: Record) -> bool {
+    if *form == Form::Lines {
+        return true;
+    }
+    let (Ok(Row { line, object, .. }) | Err(BadRow { line, object, .. })) = form.row(record);
+    // Behind the record comes at least one more field; an object without fields has none to tell.
+    object.is_some_and(|object| written.starts_with(open(&object)))
+        || written.starts_with(&format!("{{\"line\":{line},"))
+}
+
 /// A text on one line: one record is one line, whatever its answer holds.
 #[must_use]
 pub fn one_line(text: &str) -> String {

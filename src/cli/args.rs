@@ -39,12 +39,13 @@ pub enum Command {
 ///
 /// The prompt comes from the arguments, from standard input, or both (standard input first). With choices or a closed
 /// format (given here or by the model's Modelfile) every allowed answer is scored exactly and has a probability.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   slm run triage \"I was charged twice for order 1182\"
   slm run llama3.2:3b --choices positive,negative,mixed \"Lovely hotel, awful breakfast\"
   slm run triage --lines < tickets.txt | sort | uniq -c
-  slm run triage --jsonl body < tickets.jsonl > answered.jsonl")]
+  slm run triage --jsonl body < tickets.jsonl > answered.jsonl
+  slm run triage --jsonl body --output answered.jsonl --resume < tickets.jsonl")]
 pub struct RunArgs {
     /// A model's name; `slm list` shows what there is
     pub model: String,
@@ -71,7 +72,17 @@ pub struct RunArgs {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
           action = ArgAction::Set, value_name = "true|false")]
     pub keep_going: bool,
-    /// Rows in flight at once; the default is 32 for generated answers and 2 for closed ones, which are scored one after the
+    /// With --lines or --jsonl: write to FILE, which must not have anything in it yet
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Go on behind the last whole line of --output, after a kill for example; the input must be the same from its start
+    /// on, and FILE.slm, which lies beside, must still be there
+    #[arg(long, requires = "output")]
+    pub resume: bool,
+    /// Begin --output anew, whatever is in it
+    #[arg(long, requires = "output", conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Rows in flight at once; the default is 32 for generated answers and 4 for closed ones, which are scored one after the
     /// other while the next is made ready
     #[arg(long, value_name = "N")]
     pub parallel: Option<String>,
@@ -94,7 +105,7 @@ pub struct RunArgs {
 }
 
 /// Ollama's option names.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Generation")]
 pub struct SamplingArgs {
     /// Spread of the choice; 0 always takes the likeliest token

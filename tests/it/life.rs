@@ -89,10 +89,10 @@ fn writers_of_one_name_at_once_leave_one_whole_model() {
 }
 
 /// A disk of 1 MB, where this process may mount one.
-struct SmallDisk<'h>(&'h Path);
+pub struct SmallDisk<'h>(&'h Path);
 
 impl<'h> SmallDisk<'h> {
-    fn mount(place: &'h Path) -> Option<Self> {
+    pub fn mount(place: &'h Path) -> Option<Self> {
         std::fs::create_dir_all(place).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs"]).arg(place).stderr(Stdio::null());

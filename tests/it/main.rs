@@ -10,6 +10,7 @@ mod kinds;
 mod life;
 mod lines;
 mod list;
+mod resume;
 mod run;
 mod slm;
 mod stories;

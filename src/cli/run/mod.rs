@@ -2,6 +2,7 @@
 
 mod answer;
 mod dry;
+mod output;
 mod rows;
 
 use std::io::{IsTerminal as _, Read as _};
@@ -47,7 +48,12 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     if is_rows && args.dry_run {
         return Err(Failure::usage("--dry-run shows one prompt; leave --lines and --jsonl away"));
     }
-    let n_parallel = rows::parallel(args.parallel.as_deref(), environment)?;
+    if !is_rows && args.output.is_some() {
+        return Err(Failure::usage(
+            "--output takes the answers to rows: give --lines or --jsonl, or redirect standard output",
+        ));
+    }
+    let rows = if is_rows { Some(rows::Input::open(args, (&model, contract.as_ref()), environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let wanted = Wanted { parameters: &parameters, compute: &args.compute, load };
@@ -58,8 +64,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     if args.dry_run {
         return dry::show(&run, &text);
     }
-    if is_rows {
-        return rows::run(&run, n_parallel);
+    if let Some(rows) = rows {
+        return rows::run(&run, rows);
     }
     match &run.contract {
         Some(contract) => run.decide(contract, &text),

@@ -1,33 +1,47 @@
 //! `--lines` and `--jsonl`: standard input as records through one loaded model, answers in order as they come.
 
-use std::io::BufReader;
+use std::io::{BufReader, Stdin};
 use std::ops::ControlFlow;
 
 use serde_json::Value;
 
+use super::output::Sink;
 use super::{Run, answer};
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
+use crate::cli::args::RunArgs;
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
+use crate::contract::Contract;
+use crate::digest::Digest;
+use crate::engine::EngineError;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::{Cancel, Deciding, Generating};
-use crate::ui::output::{Output, Reader, say};
+use crate::infer::{Cancel, Deciding, Generating, InferError};
+use crate::store::Model;
+use crate::ui::output::{Reader, say, tell};
 use crate::ui::progress::Rows;
 
 /// Generated answers in flight: as many as an engine takes at once.
 const N_GENERATED: usize = 32;
-/// Closed answers in flight: they are scored one after the other, and the next one's prompt is made meanwhile.
-const N_CLOSED: usize = 2;
+/// Closed answers in flight: they are scored one after the other, and the next ones' prompts are made meanwhile.
+const N_CLOSED: usize = 4;
 /// More in flight only wait in the engine's queue.
 const MAX_PARALLEL: usize = 1024;
+
+/// Where in the input a row is.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Bytes of input up to and with the row.
+    end: u64,
+    /// The record's.
+    digest: Digest,
+}
 
 /// A row whose answer has begun.
 struct Begun<'r> {
     row: Row,
-    /// Bytes of input up to and with the row.
-    end: u64,
+    place: Place,
     asked: Asked<'r>,
 }
 
@@ -38,8 +52,15 @@ enum Asked<'r> {
 
 /// A row that is over: the line to write, or why there is none.
 struct Done {
-    end: u64,
-    written: Result<String, BadRow>,
+    place: Place,
+    written: Result<String, Unwritten>,
+}
+
+enum Unwritten {
+    /// The row's own fault: it is reported in its place.
+    Bad(BadRow),
+    /// No row can be answered any more, so that none is marked as done.
+    Lost(Failure),
 }
 
 /// A reply, in each of the forms that it may be written in.
@@ -58,11 +79,38 @@ enum Enough {
     Failed(Failure),
 }
 
+/// Standard input, where its answers go, and how it is worked on.
+pub struct Input {
+    records: Records<BufReader<Stdin>>,
+    form: Form,
+    sink: Sink,
+    n_parallel: usize,
+}
+
+impl Input {
+    /// Opens input and output; rows that were answered by an earlier run are read and left behind.
+    ///
+    /// # Errors
+    /// The flags say nothing that can be done, or the output is not this work's.
+    pub fn open(
+        args: &RunArgs,
+        (model, contract): (&Model, Option<&Contract>),
+        environment: &Environment,
+    ) -> Result<Input, Failure> {
+        let form = match &args.jsonl {
+            Some(field) => Form::Objects { field: field.clone() },
+            None => Form::Lines,
+        };
+        let n_parallel = parallel(args.parallel.as_deref(), environment)?;
+        let n_parallel = n_parallel.unwrap_or(if contract.is_some() { N_CLOSED } else { N_GENERATED });
+        let mut records = Records::new(BufReader::new(std::io::stdin()));
+        let sink = Sink::open(args, (model, contract), &mut records, &form)?;
+        Ok(Input { records, form, sink, n_parallel })
+    }
+}
+
 /// How many rows are to be in flight, where somebody said so.
-///
-/// # Errors
-/// What was said is no number that can be.
-pub fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usize>, Failure> {
+fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usize>, Failure> {
     let (name, value) = match (said, environment.num_parallel()) {
         (Some(value), _) => ("--parallel", value),
         // Ollama's 0 leaves the number to the program.
@@ -75,29 +123,29 @@ pub fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<
     })
 }
 
-/// Reads standard input to its end; a bad row is reported in its place.
+/// Answers standard input to its end; a bad row is reported in its place.
 ///
 /// # Errors
 /// Input or output cannot be read or written, or a row failed and the rest was not wanted.
-pub fn run(run: &Run<'_>, n_parallel: Option<usize>) -> Outcome {
-    let form = match &run.args.jsonl {
-        Some(field) => Form::Objects { field: field.clone() },
-        None => Form::Lines,
-    };
+pub fn run(run: &Run<'_>, input: Input) -> Outcome {
+    let Input { records, form, mut sink, n_parallel } = input;
+    sink.begin()?;
+    if run.args.verbose && sink.n_resumed() > 0 {
+        tell(&format!("goes on behind {} rows\n", sink.n_resumed()));
+    }
     // A file's length is known: the bar then goes by bytes read.
     let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let bar = Rows::new(length);
-    let mut output = Output::default();
     let (mut n_rows, mut n_failed) = (0u64, 0u64);
-    let records = Records::new(BufReader::new(std::io::stdin()));
     let batch = Batch::default();
     let stop = batch.stop();
     interrupt::listen(move || stop.stop());
-    let deliver = |Done { end, written }| {
+    let deliver = |Done { place, written }| {
         n_rows += 1;
         let line = match written {
             Ok(line) => line,
-            Err(bad) => {
+            Err(Unwritten::Lost(failure)) => return ControlFlow::Break(Enough::Failed(failure)),
+            Err(Unwritten::Bad(bad)) => {
                 n_failed += 1;
                 bar.aside(|| say(format_args!("line {}: {}", bad.line, bad.reason)));
                 if !run.args.keep_going {
@@ -110,18 +158,18 @@ pub fn run(run: &Run<'_>, n_parallel: Option<usize>) -> Outcome {
                 failed(run, &bad)
             }
         };
-        match bar.aside(|| output.line(&line)) {
+        match bar.aside(|| sink.line(place.digest, &line)) {
             Ok(Reader::Listens) => {}
             Ok(Reader::Gone) => return ControlFlow::Break(Enough::ReaderGone),
             Err(failure) => return ControlFlow::Break(Enough::Failed(failure)),
         }
-        bar.at(if length.is_some() { end } else { n_rows }, n_rows);
+        bar.at(if length.is_some() { place.end } else { n_rows }, n_rows);
         ControlFlow::Continue(())
     };
     let work = Work {
         start: |record: Record| {
-            let end = record.end;
-            start(run, form.row(record), end)
+            let place = Place { end: record.end, digest: record.digest };
+            start(run, form.row(record), place)
         },
         finish: |begun: Result<Begun<'_>, Done>, cancel: &Cancel| match begun {
             Ok(begun) => finish(run, begun, cancel),
@@ -129,14 +177,14 @@ pub fn run(run: &Run<'_>, n_parallel: Option<usize>) -> Outcome {
         },
         deliver,
     };
-    let n_default = if run.contract.is_some() { N_CLOSED } else { N_GENERATED };
-    let end = batch.run(records, n_parallel.unwrap_or(n_default), work);
+    let end = batch.run(records, n_parallel, work);
     drop(bar);
+    let saved = sink.end();
     match end {
         End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
         End::Broken(Enough::Failed(failure)) => return Err(failure),
         End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
-        End::Whole | End::Stopped => {}
+        End::Whole | End::Stopped => saved?,
     }
     if n_failed > 0 {
         return Err(Failure::failed(format!("{n_failed} of {n_rows} rows failed")));
@@ -145,33 +193,38 @@ pub fn run(run: &Run<'_>, n_parallel: Option<usize>) -> Outcome {
 }
 
 /// Sends a row to the engine.
-fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, end: u64) -> Result<Begun<'r>, Done> {
-    let row = row.map_err(|bad| Done { end, written: Err(bad) })?;
+fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result<Begun<'r>, Done> {
+    let row = row.map_err(|bad| Done { place, written: Err(Unwritten::Bad(bad)) })?;
     let asked = match &run.contract {
         Some(contract) => run.session.start_deciding(&run.task, contract, &row.text).map(Asked::Closed),
         None => run.session.start_generating(&run.task, &row.text).map(Asked::Open),
     };
     match asked {
-        Ok(asked) => Ok(Begun { row, end, asked }),
-        Err(error) => Err(Done { end, written: Err(bad(row, Failure::from(error))) }),
+        Ok(asked) => Ok(Begun { row, place, asked }),
+        Err(error) => Err(Done { place, written: Err(unwritten(row, error)) }),
     }
 }
 
 /// Waits for a row's reply.
 fn finish(run: &Run<'_>, begun: Begun<'_>, cancel: &Cancel) -> Done {
-    let Begun { row, end, asked } = begun;
+    let Begun { row, place, asked } = begun;
     let written = match reply(run, asked, cancel) {
         Ok(reply) => Ok(success(run, row, reply)),
-        Err(failure) => Err(bad(row, failure)),
+        Err(error) => Err(unwritten(row, error)),
     };
-    Done { end, written }
+    Done { place, written }
 }
 
-fn bad(row: Row, failure: Failure) -> BadRow {
-    BadRow { line: row.line, object: row.object, reason: failure.message }
+fn unwritten(row: Row, error: InferError) -> Unwritten {
+    let is_lost = matches!(error, InferError::Engine(EngineError::Stopped | EngineError::Cancelled));
+    let failure = Failure::from(error);
+    if is_lost {
+        return Unwritten::Lost(failure);
+    }
+    Unwritten::Bad(BadRow { line: row.line, object: row.object, reason: failure.message })
 }
 
-fn reply(run: &Run<'_>, asked: Asked<'_>, cancel: &Cancel) -> Result<Reply, Failure> {
+fn reply(run: &Run<'_>, asked: Asked<'_>, cancel: &Cancel) -> Result<Reply, InferError> {
     match asked {
         Asked::Closed(deciding) => {
             let decided = deciding.finish(cancel)?;
