@@ -17,8 +17,8 @@ use crate::contract::Contract;
 use crate::decide::{self, Answer, WORDING};
 use crate::digest::Hasher;
 use crate::engine::{
-    self, Counts, Cut, Engine, EngineError, Event, GenerateRequest, Generation, Request, ScoreRequest, Scores, Timings,
-    Tokenized,
+    self, Counts, Cut, Detail, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Request, ScoreRequest,
+    Scores, Timings, Tokenized,
 };
 use crate::sampling::{AnswerShape, Parameters, Sampling};
 use crate::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole, TemplateError, fold_system};
@@ -47,6 +47,8 @@ pub struct Task {
     pub parameters: Parameters,
     /// Tokens of the text that are kept; `None` keeps all, and an error says what does not fit.
     pub truncate: Option<usize>,
+    /// Where closed answers are evaluated.
+    pub lane: Lane,
     /// Today, for templates that print the date in open generations.
     pub today: Option<Date>,
 }
@@ -151,7 +153,8 @@ impl Session {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, Some(contract), text)?;
         let prompt_digest = digest(&prompt);
-        let request = ScoreRequest { prompt, groups: decide::groups(contract), turn_end: self.turn_end.clone() };
+        let request =
+            ScoreRequest { prompt, groups: decide::groups(contract), turn_end: self.turn_end.clone(), lane: task.lane };
         let events = self.engine.send(Request::Score(request));
         Ok(Deciding { contract, events, started, n_tokens_cut, prompt_digest })
     }
@@ -176,7 +179,7 @@ impl Session {
     pub fn start_generating(&self, task: &Task, text: &str) -> Result<Generating, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, None, text)?;
-        let request = GenerateRequest { prompt, sampling: self.sampling(task), grammar: None };
+        let request = GenerateRequest { prompt, sampling: self.sampling(task), grammar: None, detail: Detail::Text };
         let events = self.engine.send(Request::Generate(request));
         Ok(Generating { events, started, n_tokens_cut })
     }

@@ -4,13 +4,16 @@
 //! llama.cpp runs, and `llama/` the only place that imports it. Dropping the receiver of a request's events cancels the
 //! request at its next decode; dropping every handle ends the thread and frees the model.
 
+pub mod cache;
 pub mod chunks;
 pub mod compute;
 pub mod constraint;
 mod llama;
 pub mod memory;
 mod run;
+pub mod scheduler;
 pub mod scoring;
+pub mod speculation;
 pub mod text;
 
 use std::path::PathBuf;
@@ -107,6 +110,37 @@ pub struct ScoreRequest {
     pub groups: Vec<Group>,
     /// The text of the special token that ends an answer; `None` takes the model's own end of turn.
     pub turn_end: Option<String>,
+    pub lane: Lane,
+}
+
+/// Where a closed question is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    /// Alone: equal questions have equal log-probabilities, to the last bit.
+    #[default]
+    Canonical,
+    /// In one batch with others: more rows a second, and the last digits depend on the company.
+    Throughput,
+}
+
+/// Exact log-probabilities of other continuations at places of a generated text.
+#[derive(Debug, Clone)]
+pub struct ProbeRequest {
+    /// The prompt of the generation.
+    pub prompt: Prompt,
+    /// What was generated behind it, from its beginning.
+    pub generated: Vec<GeneratedToken>,
+    /// In the order of their places.
+    pub points: Vec<Point>,
+}
+
+/// A place in a generated text and what might have come there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// Bytes of the generated text before it.
+    pub at: usize,
+    /// Texts of which none begins another, so that their probabilities can be compared.
+    pub candidates: Vec<String>,
 }
 
 /// What a generated text must follow: a grammar in llguidance's dialect of Lark, beginning at its rule `start`.
@@ -120,6 +154,27 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// `None` lets the model write what it likes.
     pub grammar: Option<Grammar>,
+    pub detail: Detail,
+}
+
+/// What is told about a generation beside its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Detail {
+    #[default]
+    Text,
+    /// Every token with its probability.
+    Tokens,
+}
+
+/// A token of an answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GeneratedToken {
+    pub id: Token,
+    /// Bytes of the answer that it wrote.
+    pub n_bytes: usize,
+    /// `log P(token | everything before)` in natural logarithms, before any grammar or sampling; `None` where the grammar left
+    /// no choice and the model was not asked.
+    pub logprob: Option<f64>,
 }
 
 /// What an engine is asked to do.
@@ -133,6 +188,8 @@ pub enum Request {
     },
     Score(ScoreRequest),
     Generate(GenerateRequest),
+    /// Answered by [`Event::Scored`] with a group for every point.
+    Probe(ProbeRequest),
 }
 
 /// What an engine answers. `Text` may come many times; every other event is a request's last.
@@ -215,6 +272,11 @@ pub struct Counts {
     pub branch: usize,
     /// Generated tokens.
     pub generated: usize,
+    /// Of these, written by the grammar without asking the model.
+    pub forced: usize,
+    /// Tokens that were guessed ahead, and how many of them were right.
+    pub drafted: usize,
+    pub accepted: usize,
 }
 
 /// Where a request's time went, in the engine.
@@ -228,11 +290,13 @@ pub struct Timings {
 }
 
 /// How a generation ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Generation {
     pub finish: Finish,
     pub counts: Counts,
     pub timings: Timings,
+    /// With [`Detail::Tokens`].
+    pub tokens: Vec<GeneratedToken>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,6 +326,8 @@ pub enum EngineError {
     NoSuchToken(String),
     #[error("the model has no token that ends an answer, so answers cannot be scored")]
     NoTurnEnd,
+    #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]
+    NoBranches,
     #[error("only the vocabulary is loaded")]
     VocabularyOnly,
     #[error("the grammar cannot be kept: {reason}")]
@@ -325,6 +391,14 @@ impl Engine {
     pub fn cut(&self, text: &str, n_tokens: usize) -> Result<Cut, EngineError> {
         let request = Request::Cut { text: text.to_owned(), n_tokens };
         self.ask(request, |event| if let Event::Cut(cut) = event { Some(cut) } else { None })
+    }
+
+    /// Scores what might have come at places of a generated text.
+    ///
+    /// # Errors
+    /// [`EngineError::NoBranches`] for models whose state cannot be shared; see [`EngineError`].
+    pub fn probe(&self, request: ProbeRequest) -> Result<Scores, EngineError> {
+        self.ask(Request::Probe(request), |event| if let Event::Scored(s) = event { Some(s) } else { None })
     }
 
     /// Scores every candidate; blocks until it is this request's turn and done.

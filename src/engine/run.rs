@@ -1,11 +1,12 @@
-//! The engine's thread: takes one request after the other and answers with events. It knows nothing of llama.cpp's types.
+//! The engine's two threads: one makes tokens and grammars of requests, the other evaluates. They know nothing of
+//! llama.cpp's types.
 
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::llama::Model;
+use super::llama::{Model, Prepared, Work};
 use super::{EngineError, Event, ModelInfo, Options, Request};
 
 /// A request on its way to the engine's thread.
@@ -20,11 +21,21 @@ pub struct Command {
 #[derive(Debug)]
 pub struct Caller {
     events: mpsc::UnboundedSender<Event>,
-    /// From sending the request to its turn.
-    pub queued: Duration,
+    sent: Instant,
 }
 
 impl Caller {
+    /// From sending the request until now.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.sent.elapsed()
+    }
+
+    /// Gives an event. Nobody listens any more where the request was cancelled.
+    pub fn send(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
     /// Asked between decodes: nobody listening is the request's cancellation.
     ///
     /// # Errors
@@ -95,20 +106,62 @@ pub fn spawn(options: Options) -> Result<Thread, EngineError> {
     }
 }
 
-fn serve(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>) {
-    let mut lanes = model.lanes();
+fn serve(model: &Model, inbox: mpsc::UnboundedReceiver<Command>) {
+    std::thread::scope(|scope| {
+        let (prepared, mut work) = mpsc::unbounded_channel();
+        let preparer = std::thread::Builder::new().name("tokenizer".to_owned());
+        if preparer.spawn_scoped(scope, move || prepare(model, inbox, &prepared)).is_err() {
+            return;
+        }
+        evaluate(model, &mut work);
+        // Whoever still prepares something sees that nobody takes it.
+        drop(work);
+    });
+}
+
+/// Makes tokens of texts and answers at once what needs no more than that.
+fn prepare(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>, work: &mpsc::UnboundedSender<(Work, Caller)>) {
     while let Some(Command { request, events, sent }) = inbox.blocking_recv() {
-        let caller = Caller { events, queued: sent.elapsed() };
+        let caller = Caller { events, sent };
         if caller.check().is_err() {
             continue;
         }
-        let done = match request {
-            Request::Tokenize(prompt) => model.tokenizer().describe(&prompt).map(Event::Tokenized),
-            Request::Cut { text, n_tokens } => Ok(Event::Cut(model.tokenizer().cut(&text, n_tokens))),
-            Request::Score(request) => lanes.score(&request, &caller).map(Event::Scored),
-            Request::Generate(request) => lanes.generate(&request, &caller).map(Event::Generated),
-        };
-        // Nobody listens any more where the request was cancelled.
-        let _ = caller.events.send(done.unwrap_or_else(Event::Failed));
+        match model.prepare(request) {
+            Ok(Prepared::Answer(event)) => caller.send(event),
+            Ok(Prepared::Work(ready)) => {
+                if work.send((ready, caller)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => caller.send(Event::Failed(error)),
+        }
+    }
+}
+
+/// Evaluates until nothing is left and nobody can send more. Between two steps of the generation lane at most one question of
+/// the score lane is answered, so neither waits for all of the other.
+fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(Work, Caller)>) {
+    let mut lanes = model.lanes();
+    let mut questions = std::collections::VecDeque::new();
+    loop {
+        let mut next =
+            if lanes.is_idle() && questions.is_empty() { work.blocking_recv() } else { work.try_recv().ok() };
+        if next.is_none() && lanes.is_idle() && questions.is_empty() {
+            return;
+        }
+        while let Some((ready, caller)) = next {
+            match ready {
+                Work::Question(question) => questions.push_back((question, caller)),
+                other => lanes.submit(other, caller),
+            }
+            next = work.try_recv().ok();
+        }
+        if let Some((question, caller)) = questions.pop_front()
+            && caller.check().is_ok()
+        {
+            let scored = lanes.score(&question, &caller).map(Event::Scored);
+            caller.send(scored.unwrap_or_else(Event::Failed));
+        }
+        lanes.step();
     }
 }

@@ -133,6 +133,26 @@ impl Trie {
         waves
     }
 
+    /// The branches in groups that one decode takes whole: at most `max_rows` rows beside the root's own, and `max_branches`
+    /// branches. At least one group, which may have no rows; `None` where one branch alone is too long.
+    #[must_use]
+    pub fn packs(&self, max_rows: usize, max_branches: usize) -> Option<Vec<Wave>> {
+        let tips = self.tips();
+        let mut packs = Vec::new();
+        let mut from = 0;
+        while from < tips.len() {
+            let fits = |&to: &usize| self.wave(&tips[from..to], usize::MAX).n_rows() <= max_rows;
+            let last = tips.len().min(from + max_branches);
+            let to = (from + 1..=last).take_while(fits).last()?;
+            packs.push(self.wave(&tips[from..to], usize::MAX));
+            from = to;
+        }
+        if packs.is_empty() {
+            packs.push(Wave { n_sequences: 0, batches: Vec::new() });
+        }
+        Some(packs)
+    }
+
     /// Every branch by itself: its rows from the trunk's end to its tip. At least one, which may be empty.
     #[must_use]
     pub fn branches(&self) -> Vec<Vec<Row>> {
@@ -235,6 +255,17 @@ mod tests {
     fn a_candidate_that_begins_another_ends_inside_its_branch() {
         let trie = Trie::new(&[vec![5, END], vec![5, 6, END]]);
         assert_eq!(rows(&trie), [(5, vec![1]), (6, vec![1])]);
+    }
+
+    #[test]
+    fn packs_hold_whole_branches() {
+        let trie = Trie::new(&[vec![1, 2, 9], vec![1, 3, 9], vec![4, 9], vec![5, 6, 7, 9]]);
+        let rows = |packs: &[Wave]| packs.iter().map(|p| (p.n_sequences, p.n_rows())).collect::<Vec<_>>();
+        assert_eq!(rows(&trie.packs(64, 63).unwrap()), [(4, 7)]);
+        assert_eq!(rows(&trie.packs(4, 63).unwrap()), [(3, 4), (1, 3)]);
+        assert_eq!(rows(&trie.packs(64, 2).unwrap()), [(2, 3), (2, 4)]);
+        assert_eq!(trie.packs(2, 63), None);
+        assert_eq!(rows(&Trie::new(&[vec![9], vec![8]]).packs(4, 4).unwrap()), [(0, 0)]);
     }
 
     #[test]

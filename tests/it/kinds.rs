@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use slm::contract::Contract;
 use slm::engine::{
-    Compute, Engine, Event, Finish, GenerateRequest, Group, Load, Options, Request, ScoreRequest, Weights,
+    Compute, Detail, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request, ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
@@ -69,7 +69,7 @@ fn group(prefix: &str, candidates: &[&str]) -> Group {
 }
 
 fn score(engine: &Engine, text: &str, groups: Vec<Group>) -> Vec<Vec<f64>> {
-    engine.score(ScoreRequest { prompt: plain(text), groups, turn_end: None }).unwrap().groups
+    engine.score(ScoreRequest { prompt: plain(text), groups, turn_end: None, lane: Lane::Canonical }).unwrap().groups
 }
 
 /// Texts shorter and longer than the window, and than one decode.
@@ -180,7 +180,12 @@ fn a_dropped_request_makes_room_for_the_next() {
         let before = score(engine, "one", vec![group("", &["a", "b"])]);
         let sampling = Sampling { num_predict: None, ..Parameters::default().resolve(AnswerShape::Open) };
         for n_events in [0, 1, 3] {
-            let request = GenerateRequest { prompt: plain(&words(600, 4)), sampling: sampling.clone(), grammar: None };
+            let request = GenerateRequest {
+                prompt: plain(&words(600, 4)),
+                sampling: sampling.clone(),
+                grammar: None,
+                detail: Detail::Text,
+            };
             let mut events = engine.send(Request::Generate(request));
             for _ in 0..n_events {
                 let event = events.blocking_recv();
@@ -191,6 +196,7 @@ fn a_dropped_request_makes_room_for_the_next() {
                 prompt: plain(&words(900, n_events)),
                 groups: vec![group("", &["a", "b"])],
                 turn_end: None,
+                lane: Lane::Canonical,
             })));
             assert_eq!(score(engine, "one", vec![group("", &["a", "b"])]), before, "{:?}", tiny.kind);
         }
@@ -205,7 +211,12 @@ fn a_prompt_beyond_the_context_names_both_numbers() {
         let before = score(engine, "one", vec![group("", &["a", "b"])]);
         let long = words(4000, 1);
         let n_tokens = engine.tokenize(plain(&long)).unwrap().tokens.len();
-        let request = ScoreRequest { prompt: plain(&long), groups: vec![group("", &["a", "b"])], turn_end: None };
+        let request = ScoreRequest {
+            prompt: plain(&long),
+            groups: vec![group("", &["a", "b"])],
+            turn_end: None,
+            lane: Lane::Canonical,
+        };
         let error = engine.score(request).unwrap_err().to_string();
         assert!(error.contains(&format!("the context has {N_CTX}; ")), "{:?}: {error}", tiny.kind);
         let error = session.generate(&Task::default(), &long, |_| ControlFlow::Continue(())).unwrap_err().to_string();

@@ -58,7 +58,13 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let wanted = Wanted { parameters: &parameters, compute: &args.compute, load };
     let Loaded { model, session } = load::open(model, &wanted, environment)?;
-    let task = Task { system: args.system.clone(), parameters, truncate: args.truncate, today: Some(today()) };
+    let task = Task {
+        system: args.system.clone(),
+        parameters,
+        truncate: args.truncate,
+        today: Some(today()),
+        ..Task::default()
+    };
     let run = Run { args, model_name: model.name.to_string(), session, contract, task };
     run.say_what_is_loaded(model.template.as_deref());
     if args.dry_run {

@@ -1,212 +1,322 @@
-//! The generation lane: text after a prompt, one sequence at a time, streamed as whole characters.
+//! The generation lane: one context with a unified KV cache, in which many requests run at once.
+//!
+//! Each step is `plan -> decode -> read -> commit`: the scheduler says what is evaluated, the requests' own state says what
+//! the rows mean. Generations and, where a caller trades canonical evaluation for rows per second, closed questions share
+//! the batches.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
-use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
-use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
-use super::super::constraint::Constraint;
+use super::super::EngineError;
+use super::super::cache::{Effect, Reuse};
 use super::super::run::Caller;
-use super::super::text::{Pushed, TextStream};
-use super::super::{Counts, EngineError, Finish, GenerateRequest, Generation, Timings, Token};
-use super::{Model, clear, decode, failed};
-use crate::sampling::Sampling;
+use super::super::scheduler::{Ended, Job, JobId, Limits, Outcome, Part, Phase, Scheduler, Step, Work};
+use super::super::scoring::{MAX_BRANCHES, MAX_ROWS};
+use super::super::speculation::{Costs, Drafter};
+use super::branching::{self, Branching};
+use super::generating::{self, Generating, Read};
+use super::{Model, PrefixReuse, decode, failed};
+
+/// Requests that run at once.
+const N_RUNNING: usize = 32;
+/// Requests that run at once where each reserves a whole recurrent state.
+const N_RUNNING_RECURRENT: usize = 4;
+/// Finished requests whose evaluated text is kept for others that begin in the same way, as long as there are cells.
+const N_CACHED: usize = 32;
+/// Cancelling works between decodes, so none is planned to take longer than about this.
+const STEP: Duration = Duration::from_millis(800);
+/// A smaller prefill chunk than this wastes the machine.
+const MIN_CHUNK: usize = 64;
+/// What a processor is assumed to do before it was measured, in floating-point operations a second.
+const ASSUMED_FLOPS: f64 = 1e11;
 
 pub struct GenerationLane<'m> {
     model: &'m Model,
     context: LlamaContext<'m>,
     batch: LlamaBatch<'m>,
+    scheduler: Scheduler,
+    active: HashMap<JobId, Active>,
+    next_id: JobId,
+    /// Seconds of a row in large decodes, as measured.
+    row_seconds: f64,
+    costs: Costs,
+}
+
+enum Active {
+    Generation(Box<Generating>),
+    Branches(Box<Branching>),
+}
+
+impl Active {
+    fn caller(&self) -> &Caller {
+        match self {
+            Active::Generation(generating) => generating.caller(),
+            Active::Branches(branching) => branching.caller(),
+        }
+    }
+
+    fn start(&mut self, n_reused: usize) {
+        match self {
+            Active::Generation(generating) => generating.start(n_reused),
+            Active::Branches(branching) => branching.start(n_reused),
+        }
+    }
+
+    fn fail(self, error: EngineError) {
+        match self {
+            Active::Generation(generating) => generating.fail(error),
+            Active::Branches(branching) => branching.fail(error),
+        }
+    }
 }
 
 impl<'m> GenerationLane<'m> {
-    /// Makes the lane's context, of one sequence.
+    /// Makes the lane's context.
+    ///
+    /// # Errors
+    /// llama.cpp refuses it.
     pub fn new(model: &'m Model) -> Result<Self, EngineError> {
-        let context = model.context(LlamaContextParams::default().with_n_seq_max(1))?;
-        let batch = LlamaBatch::new(model.info().compute.batches().0 as usize, 1);
-        Ok(GenerationLane { model, context, batch })
+        let limits = limits(model);
+        let n_sequences = u32::try_from(limits.n_slots + limits.n_branches).expect("small constants");
+        let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
+        let context = model.context(shape, u32::try_from(limits.n_cells).unwrap_or(u32::MAX))?;
+        let batch = LlamaBatch::new(
+            model.info().compute.batches().0 as usize,
+            i32::try_from(n_sequences).expect("small constants"),
+        );
+        Ok(GenerationLane {
+            model,
+            context,
+            batch,
+            scheduler: Scheduler::new(limits),
+            active: HashMap::new(),
+            next_id: 0,
+            row_seconds: 2.0 * model.info.n_params as f64 / ASSUMED_FLOPS,
+            costs: Costs::default(),
+        })
     }
 
-    /// Streams text to its caller until the model ends its turn, a stop string comes, or a limit is reached.
-    pub fn generate(&mut self, request: &GenerateRequest, caller: &Caller) -> Result<Generation, EngineError> {
-        let tokens = self.model.tokenizer().encode(&request.prompt)?.tokens;
-        let n_ctx = self.model.info().n_ctx as usize;
-        // At least one token must fit behind the prompt.
-        if tokens.len() >= n_ctx {
-            return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
-        }
-        // Before the prompt costs anything: a grammar that cannot be kept is refused.
-        let compiled = request.grammar.as_ref().map(|grammar| self.model.compiler()?.compile(grammar)).transpose()?;
-        let mut chooser = Chooser { sampler: sampler(self.model, &request.sampling, &tokens), constraint: compiled };
-        let started = Instant::now();
-        self.prefill(&tokens, caller)?;
-        let prompt = started.elapsed();
+    /// Whether nothing is left to do.
+    pub fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
 
-        let started = Instant::now();
-        let room = n_ctx - tokens.len();
-        let limit = request.sampling.num_predict.map_or(room, |n| room.min(n as usize));
-        let mut text = TextStream::new(request.sampling.stop.clone());
-        let mut generated = 0;
-        let finish = 'answer: loop {
-            if chooser.is_finished() {
-                break Finish::Stop;
+    /// Takes a generation in.
+    pub fn generate(&mut self, prepared: generating::Prepared, caller: Caller) {
+        let (tokens, limit) = (prepared.tokens.clone(), prepared.limit);
+        // A recurrent state cannot be rolled back behind a wrong draft.
+        let drafter = (self.model.prefix_reuse != PrefixReuse::Never).then(Drafter::new);
+        let generating = Generating::new(self.model, prepared, drafter, caller);
+        self.submit(Active::Generation(Box::new(generating)), tokens, Work::Generate { limit });
+    }
+
+    /// Takes closed questions in.
+    pub fn branch(&mut self, prepared: branching::Prepared, caller: Caller) {
+        let (tokens, packs) = (prepared.tokens.clone(), prepared.packs());
+        let branching = Branching::new(prepared, caller);
+        self.submit(Active::Branches(Box::new(branching)), tokens, Work::Branch { packs });
+    }
+
+    fn submit(&mut self, active: Active, tokens: Vec<i32>, work: Work) {
+        self.next_id += 1;
+        self.active.insert(self.next_id, active);
+        self.scheduler.submit(Job { id: self.next_id, group: 0, tokens, work });
+    }
+
+    /// One decode for whoever is in it; requests that nobody listens to any more are dropped first.
+    pub fn step(&mut self) {
+        self.drop_cancelled();
+        if self.is_idle() {
+            return;
+        }
+        let is_whole = |slot: usize| {
+            self.model.prefix_reuse != PrefixReuse::WhileWhole
+                || self.context.kv_cache_seq_pos_min(i32::try_from(slot).expect("a small constant")) == 0
+        };
+        let step = self.scheduler.plan(self.n_batch(), &is_whole);
+        for part in &step.parts {
+            let n_reused = self.scheduler.n_reused(part.id);
+            if let Some(active) = self.active.get_mut(&part.id) {
+                active.start(n_reused);
             }
-            if generated == limit {
-                break Finish::Length;
-            }
-            let token = chooser.choose(&self.context)?;
-            if self.model.tokenizer().is_end(token) {
-                break Finish::Stop;
-            }
-            let mut next = vec![token];
-            next.extend(chooser.forced()?);
-            next.truncate(limit - generated);
-            for &token in &next {
-                generated += 1;
-                match text.push(&self.model.tokenizer().piece(token)) {
-                    Pushed::Text(text) => caller.text(text)?,
-                    Pushed::Stopped(text) => {
-                        caller.text(text)?;
-                        break 'answer Finish::Stop;
-                    }
+        }
+        match self.execute(&step) {
+            Ok(()) => self.read(&step),
+            Err(error) => {
+                for Ended { id } in self.scheduler.fail(&step) {
+                    self.end(id, |active| active.fail(error.clone()));
                 }
             }
-            if generated < limit && !chooser.is_finished() {
-                self.decode_next(&next, tokens.len() + generated - next.len())?;
-            }
-        };
-        caller.text(text.finish())?;
-        let counts = Counts { prompt: tokens.len(), generated, ..Counts::default() };
-        let timings = Timings { queued: caller.queued, prompt, generation: started.elapsed() };
-        Ok(Generation { finish, counts, timings })
+        }
+        for branch in step.branches.clone() {
+            self.truncate(branch, 0);
+        }
     }
 
-    fn prefill(&mut self, tokens: &[Token], caller: &Caller) -> Result<(), EngineError> {
-        clear(&mut self.context, 1);
-        let last = tokens.len().checked_sub(1).ok_or_else(|| failed("the prompt is empty"))?;
-        let n_batch = self.model.info().compute.batches().0 as usize;
-        for (number, chunk) in tokens.chunks(n_batch).enumerate() {
-            caller.check()?;
-            self.batch.clear();
-            for (position, &token) in (number * n_batch..).zip(chunk) {
-                self.add(token, position, position == last)?;
-            }
-            self.decode()?;
+    fn drop_cancelled(&mut self) {
+        let gone: Vec<JobId> =
+            self.active.iter().filter(|(_, active)| active.caller().check().is_err()).map(|(&id, _)| id).collect();
+        for id in gone {
+            self.scheduler.cancel(id);
+            self.end(id, |active| active.fail(EngineError::Cancelled));
         }
+    }
+
+    fn end(&mut self, id: JobId, how: impl FnOnce(Active)) {
+        if let Some(active) = self.active.remove(&id) {
+            how(active);
+        }
+    }
+
+    /// Rows that a step may have to take about [`STEP`].
+    fn n_batch(&self) -> usize {
+        let rows = STEP.as_secs_f64() / self.row_seconds.max(1e-9);
+        let most = self.model.info().compute.batches().0 as usize;
+        (rows as usize).max(MIN_CHUNK).min(most)
+    }
+
+    fn execute(&mut self, step: &Step) -> Result<(), EngineError> {
+        for &effect in &step.effects {
+            match effect {
+                Effect::Truncate { slot, from } => self.truncate(slot, from),
+                Effect::Copy { from, to, n } => self.copy(from, to, n)?,
+            }
+        }
+        if step.rows.is_empty() {
+            return Ok(());
+        }
+        self.batch.clear();
+        for row in &step.rows {
+            let position = i32::try_from(row.position).map_err(|_| failed("a position beyond the context"))?;
+            let sequences: Vec<i32> = row.sequences.iter().filter_map(|&s| i32::try_from(s).ok()).collect();
+            self.batch
+                .add(LlamaToken(row.token), position, &sequences, row.is_read)
+                .map_err(|error| failed(&error.to_string()))?;
+        }
+        let started = Instant::now();
+        decode(&mut self.context, &mut self.batch)?;
+        if step.rows.iter().any(|row| row.is_read) {
+            self.context.synchronize();
+        }
+        self.learn(step, started.elapsed());
         Ok(())
     }
 
-    /// Evaluates generated tokens, of which the first stands at `position`; the last one's logits are read.
-    fn decode_next(&mut self, tokens: &[Token], position: usize) -> Result<(), EngineError> {
-        let n_batch = self.model.info().compute.batches().0 as usize;
-        for (number, chunk) in tokens.chunks(n_batch).enumerate() {
-            self.batch.clear();
-            let from = position + number * n_batch;
-            for (at, &token) in (from..).zip(chunk) {
-                self.add(token, at, at + 1 == position + tokens.len())?;
+    /// Notes what the decode took, for the size of chunks and the price of drafts.
+    fn learn(&mut self, step: &Step, took: Duration) {
+        let n_rows = step.rows.len();
+        if n_rows >= MIN_CHUNK {
+            self.row_seconds = (self.row_seconds + took.as_secs_f64() / n_rows as f64) / 2.0;
+        }
+        if step.parts.iter().all(|part| matches!(part.phase, Phase::Decode { .. })) {
+            self.costs.learn(n_rows, took);
+        }
+    }
+
+    /// Gives every request its rows, and the scheduler what came of them.
+    fn read(&mut self, step: &Step) {
+        let mut outcomes = Vec::new();
+        let mut finished = Vec::new();
+        let mut broken = Vec::new();
+        let n_decoding = step.parts.iter().filter(|part| matches!(part.phase, Phase::Decode { .. })).count();
+        for part in &step.parts {
+            match self.read_part(step, part, n_decoding) {
+                Ok(Some(Read { outcome, finish })) => {
+                    outcomes.push((part.id, outcome));
+                    finished.extend(finish.map(|finish| (part.id, finish)));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    outcomes.push((part.id, Outcome::Finished { n_accepted: 0 }));
+                    broken.push((part.id, error));
+                }
             }
-            self.decode()?;
         }
-        Ok(())
-    }
-
-    fn add(&mut self, token: Token, position: usize, is_read: bool) -> Result<(), EngineError> {
-        let position = i32::try_from(position).map_err(|_| failed("a position beyond the context"))?;
-        self.batch.add(LlamaToken(token), position, &[0], is_read).map_err(|error| failed(&error.to_string()))
-    }
-
-    fn decode(&mut self) -> Result<(), EngineError> {
-        decode(&mut self.context, &mut self.batch)
-    }
-}
-
-/// Chooses the next token: what the sampler likes, where the grammar allows it.
-struct Chooser {
-    sampler: LlamaSampler,
-    constraint: Option<Constraint>,
-}
-
-impl Chooser {
-    /// The next token. The mask costs more than a check and is rarely needed: the sampler's first choice is tried, and
-    /// only where it is not allowed is there a second choice among the tokens that are.
-    fn choose(&mut self, context: &LlamaContext<'_>) -> Result<Token, EngineError> {
-        let Some(constraint) = &mut self.constraint else { return Ok(self.sampler.sample(context, -1).0) };
-        let mut candidates = context.token_data_array_ith(-1);
-        let first = pick(&mut self.sampler, &mut candidates)?;
-        if constraint.take(first)? {
-            self.sampler.accept(LlamaToken(first));
-            return Ok(first);
+        let ended = self.scheduler.commit(step, outcomes);
+        for (id, error) in broken {
+            self.scheduler.cancel(id);
+            self.end(id, |active| active.fail(error));
         }
-        let mask = constraint.mask()?;
-        let allowed = context.candidates_ith(-1).filter(|candidate| mask.allows(candidate.id().0));
-        let second = pick(&mut self.sampler, &mut LlamaTokenDataArray::from_iter(allowed, false))?;
-        if !constraint.take(second)? {
-            return Err(failed("the grammar refused a token that it had allowed"));
+        for (id, finish) in finished {
+            self.end(id, |active| {
+                if let Active::Generation(generating) = active {
+                    generating.end(finish);
+                }
+            });
         }
-        self.sampler.accept(LlamaToken(second));
-        Ok(second)
+        for Ended { id } in ended {
+            self.end(id, |active| {
+                if let Active::Branches(branching) = active {
+                    branching.end();
+                }
+            });
+        }
     }
 
-    /// The tokens that must follow the chosen one, taken.
-    fn forced(&mut self) -> Result<Vec<Token>, EngineError> {
-        let Some(constraint) = &mut self.constraint else { return Ok(Vec::new()) };
-        let forced = constraint.forced()?;
-        for &token in &forced {
-            if !constraint.take(token)? {
-                return Err(failed("the grammar refused a token that it had forced"));
+    fn read_part(&mut self, step: &Step, part: &Part, n_decoding: usize) -> Result<Option<Read>, EngineError> {
+        let context = &self.context;
+        let read = part.rows.clone().filter(|&row| step.rows[row].is_read).map(|row| logits(context, row));
+        match (self.active.get_mut(&part.id), part.phase) {
+            (Some(Active::Generation(generating)), phase) => {
+                let n_draft = if let Phase::Decode { n_draft } = phase { n_draft } else { 0 };
+                let rows = &step.rows[part.rows.clone()];
+                if !rows.iter().any(|row| row.is_read) {
+                    return Ok(None);
+                }
+                let draft: Vec<i32> = rows[rows.len() - n_draft..].iter().map(|row| row.token).collect();
+                generating.read(self.model, read, &draft, &self.costs, n_decoding).map(Some)
             }
-            self.sampler.accept(LlamaToken(token));
+            (Some(Active::Branches(branching)), Phase::Branch { pack }) => branching.read(pack, read).map(|()| None),
+            _ => Ok(None),
         }
-        Ok(forced)
     }
 
-    fn is_finished(&self) -> bool {
-        self.constraint.as_ref().is_some_and(Constraint::is_finished)
+    fn truncate(&mut self, slot: usize, from: usize) {
+        let (slot, from) = (u32::try_from(slot).ok(), u32::try_from(from).ok());
+        let removed = self.context.clear_kv_cache_seq(slot, from, None);
+        // A recurrent state cannot lose its end: all of it goes, and only with its request.
+        if removed.is_ok_and(|removed| !removed) {
+            let _ = self.context.clear_kv_cache_seq(slot, None, None);
+        }
+    }
+
+    fn copy(&mut self, from: usize, to: usize, n: usize) -> Result<(), EngineError> {
+        let (from, to) = (i32::try_from(from).unwrap_or(0), i32::try_from(to).unwrap_or(0));
+        let n = u32::try_from(n).ok();
+        self.context.copy_kv_cache_seq(from, to, None, n).map_err(|error| failed(&error.to_string()))
     }
 }
 
-fn pick(sampler: &mut LlamaSampler, candidates: &mut LlamaTokenDataArray) -> Result<Token, EngineError> {
-    sampler.apply(candidates);
-    candidates.selected_token().map(|token| token.0).ok_or_else(|| failed("no token could be chosen"))
+fn logits<'l>(context: &'l LlamaContext<'_>, row: usize) -> &'l [f32] {
+    context.get_logits_ith(i32::try_from(row).expect("rows of one batch"))
 }
 
-/// llama.cpp's samplers in the order of its own tools and Ollama: penalties, top-k, typical, top-p, min-p, temperature.
-fn sampler(model: &Model, sampling: &Sampling, prompt: &[Token]) -> LlamaSampler {
-    let n_vocab = model.llama.n_vocab();
-    let window = if sampling.repeat_last_n < 0 {
-        i32::try_from(model.info.n_ctx).unwrap_or(i32::MAX)
-    } else {
-        sampling.repeat_last_n
-    };
-    let mut chain = vec![LlamaSampler::penalties(
-        n_vocab,
-        window,
-        sampling.repeat_penalty,
-        sampling.frequency_penalty,
-        sampling.presence_penalty,
-    )];
-    if sampling.temperature <= 0.0 {
-        chain.push(LlamaSampler::greedy());
-    } else {
-        chain.push(LlamaSampler::top_k(i32::try_from(sampling.top_k).unwrap_or(i32::MAX)));
-        chain.push(LlamaSampler::typical(sampling.typical_p, 1));
-        chain.push(LlamaSampler::top_p(sampling.top_p, 1));
-        chain.push(LlamaSampler::min_p(sampling.min_p, 1));
-        chain.push(LlamaSampler::temp(sampling.temperature));
-        chain.push(LlamaSampler::dist(sampling.seed.unwrap_or_else(random_seed)));
+/// What the lane's context is made for.
+pub fn limits(model: &Model) -> Limits {
+    let n_ctx = model.info.n_ctx as usize;
+    let is_recurrent = model.prefix_reuse == PrefixReuse::Never;
+    let n_running = if is_recurrent { N_RUNNING_RECURRENT } else { N_RUNNING };
+    Limits {
+        n_running,
+        n_slots: if is_recurrent { n_running } else { n_running + N_CACHED },
+        n_branches: if is_recurrent { 0 } else { MAX_BRANCHES },
+        n_cells: n_cells(n_ctx, n_running),
+        n_ctx,
+        n_read: MAX_ROWS,
+        reuse: match model.prefix_reuse {
+            PrefixReuse::Exact => Reuse::Prefix,
+            PrefixReuse::WhileWhole => Reuse::WhileWhole,
+            PrefixReuse::Never => Reuse::Never,
+        },
     }
-    let mut sampler = LlamaSampler::chain(chain, true);
-    let from = prompt.len().saturating_sub(usize::try_from(window).unwrap_or(0));
-    sampler.accept_many(prompt[from..].iter().map(|&token| LlamaToken(token)));
-    sampler
 }
 
-/// A seed from the operating system's randomness, by the keys of a fresh hasher.
-fn random_seed() -> u32 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let bits = std::hash::RandomState::new().build_hasher().finish();
-    u32::try_from(bits & 0xffff_ffff).expect("masked to 32 bits")
+/// Cells that all requests share: a small context of one is no reason to run few at once.
+fn n_cells(n_ctx: usize, n_running: usize) -> usize {
+    n_ctx.max((n_ctx * n_running).min(super::DEFAULT_CONTEXT as usize))
 }

@@ -2,11 +2,15 @@
 //!
 //! The only folder that imports llama_cpp_2; nothing of it leaves through a signature of `engine`.
 
+mod branching;
 pub mod build;
 pub mod devices;
+mod generating;
 mod generation;
 mod log;
+mod prepare;
 mod question;
+mod sampler;
 mod score_lane;
 mod token_env;
 mod tokenizer;
@@ -27,11 +31,12 @@ use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention,
 use super::constraint::Compiler;
 use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
-use super::{
-    DEFAULT_CONTEXT, EngineError, GenerateRequest, Generation, Load, ModelInfo, Options, ScoreRequest, Scores, Weights,
-};
+use super::scoring::MAX_ROWS;
+use super::{DEFAULT_CONTEXT, EngineError, Event, Load, ModelInfo, Options, Scores, Weights};
 use crate::gguf::Footprint;
 use generation::GenerationLane;
+pub use prepare::{Prepared, Work};
+use question::Question;
 use score_lane::ScoreLane;
 use tokenizer::Tokenizer;
 
@@ -133,10 +138,13 @@ impl Model {
         Lanes { model: self, score: None, generation: None }
     }
 
-    /// A context of the generation lane: keys, values and batches as the caller of the engine chose.
-    fn context(&self, shape: LlamaContextParams) -> Result<LlamaContext<'_>, EngineError> {
+    /// A context of the generation lane, of `n_cells` positions that all its sequences share: keys, values and batches as
+    /// the caller of the engine chose.
+    fn context(&self, shape: LlamaContextParams, n_cells: u32) -> Result<LlamaContext<'_>, EngineError> {
         let compute = &self.info.compute;
-        self.new_context(shape, self.info.n_ctx, compute.kv_type, compute.batches())
+        // A decode must hold a whole pack of branches, however small the chunks of prompts are.
+        let (n_batch, n_ubatch) = compute.batches();
+        self.new_context(shape, n_cells, compute.kv_type, (n_batch.max(MAX_ROWS as u32), n_ubatch))
     }
 
     /// A context of the score lane, whose keys, values and batches never change.
@@ -268,21 +276,43 @@ pub struct Lanes<'m> {
 
 impl Lanes<'_> {
     /// Scores a question in the score lane.
-    pub fn score(&mut self, request: &ScoreRequest, caller: &Caller) -> Result<Scores, EngineError> {
+    ///
+    /// # Errors
+    /// As [`ScoreLane::score`].
+    pub fn score(&mut self, question: &Question, caller: &Caller) -> Result<Scores, EngineError> {
         if self.score.is_none() {
             self.score = Some(ScoreLane::new(self.model)?);
         }
         let lane = self.score.as_mut().expect("made above");
-        lane.score(request, caller)
+        lane.score(question, caller)
     }
 
-    /// Generates text in the generation lane.
-    pub fn generate(&mut self, request: &GenerateRequest, caller: &Caller) -> Result<Generation, EngineError> {
+    /// Takes work into the generation lane; an error is the caller's.
+    pub fn submit(&mut self, work: Work, caller: Caller) {
         if self.generation.is_none() {
-            self.generation = Some(GenerationLane::new(self.model)?);
+            match GenerationLane::new(self.model) {
+                Ok(lane) => self.generation = Some(lane),
+                Err(error) => return caller.send(Event::Failed(error)),
+            }
         }
         let lane = self.generation.as_mut().expect("made above");
-        lane.generate(request, caller)
+        match work {
+            Work::Generation(prepared) => lane.generate(*prepared, caller),
+            Work::Branches(prepared) => lane.branch(*prepared, caller),
+            Work::Question(_) => unreachable!("questions go to the score lane"),
+        }
+    }
+
+    /// Whether the generation lane has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        self.generation.as_ref().is_none_or(GenerationLane::is_idle)
+    }
+
+    /// One decode of the generation lane.
+    pub fn step(&mut self) {
+        if let Some(lane) = &mut self.generation {
+            lane.step();
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use llama_cpp_2::token::LlamaToken;
 use super::super::chunks::{chunks, common_chunks};
 use super::super::run::Caller;
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
-use super::super::{Counts, EngineError, ScoreRequest, Scores, Timings, Token};
+use super::super::{Counts, EngineError, Scores, Timings, Token};
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
 
@@ -65,18 +65,18 @@ impl<'m> ScoreLane<'m> {
     }
 
     /// The log-probability of every candidate; an error leaves the lane empty but usable.
-    pub fn score(&mut self, request: &ScoreRequest, caller: &Caller) -> Result<Scores, EngineError> {
-        let question = Question::new(self.model, request)?;
+    pub fn score(&mut self, question: &Question, caller: &Caller) -> Result<Scores, EngineError> {
+        let queued = caller.waited();
         let started = Instant::now();
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match self.model.prefix_reuse {
-            PrefixReuse::Never => self.evaluate_each(&question, &mut counts, caller),
-            _ => self.evaluate(&question, &mut counts, caller),
+            PrefixReuse::Never => self.evaluate_each(question, &mut counts, caller),
+            _ => self.evaluate(question, &mut counts, caller),
         };
         let node_logprobs = evaluated.inspect_err(|_| self.clear())?;
         let mut rest = question.trie.path_logprobs(&node_logprobs, &question.skip).into_iter();
         let groups = question.group_sizes.iter().map(|&n| rest.by_ref().take(n).collect()).collect();
-        let timings = Timings { queued: caller.queued, prompt: started.elapsed(), generation: Duration::ZERO };
+        let timings = Timings { queued, prompt: started.elapsed(), generation: Duration::ZERO };
         Ok(Scores { groups, counts, timings })
     }
 

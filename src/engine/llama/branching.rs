@@ -1,0 +1,133 @@
+//! Closed questions in the generation lane: candidates as branches behind places of one text, several questions in one
+//! decode. What is read is collected here; what it means is the caller's.
+
+use std::time::Instant;
+
+use super::super::run::Caller;
+use super::super::scheduler::{Pack, PackRow};
+use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Trie, Wave, logprobs};
+use super::super::{Counts, EngineError, Event, Scores, Timings, Token};
+use super::failed;
+
+/// Candidates behind one place.
+pub struct Point {
+    /// Tokens before the candidates: at least one.
+    pub n_tokens: usize,
+    pub trie: Trie,
+    /// For every candidate the tokens at its beginning that are taken as given.
+    pub skip: Vec<usize>,
+    /// How the candidates are grouped in the answer.
+    pub group_sizes: Vec<usize>,
+}
+
+/// Questions about one text, ready to run.
+pub struct Prepared {
+    pub tokens: Vec<Token>,
+    pub points: Vec<Point>,
+    packs: Vec<(usize, Wave)>,
+}
+
+impl Prepared {
+    /// Plans the branches of all points, which come in the order of their places.
+    ///
+    /// # Errors
+    /// A candidate is longer than a decode.
+    pub fn new(tokens: Vec<Token>, points: Vec<Point>) -> Result<Self, EngineError> {
+        let mut packs = Vec::new();
+        for (index, point) in points.iter().enumerate() {
+            let of_point = point.trie.packs(MAX_ROWS - 1, MAX_BRANCHES);
+            let of_point = of_point.ok_or_else(|| failed("an answer is too long to be evaluated in one piece"))?;
+            packs.extend(of_point.into_iter().map(|wave| (index, wave)));
+        }
+        Ok(Prepared { tokens, points, packs })
+    }
+
+    /// Cells that the widest decode needs behind the text.
+    pub fn n_branch_cells(&self) -> usize {
+        self.packs.iter().map(|(_, wave)| wave.n_rows() + 1).max().unwrap_or(0)
+    }
+
+    pub fn packs(&self) -> Vec<Pack> {
+        self.packs.iter().map(|(point, wave)| self.pack(*point, wave)).collect()
+    }
+
+    fn pack(&self, point: usize, wave: &Wave) -> Pack {
+        let at = self.points[point].n_tokens - 1;
+        let n_sequences = wave.n_sequences.max(1);
+        let root = PackRow { token: self.tokens[at], depth: 0, sequences: (0..n_sequences).collect() };
+        let rows = wave.batches.iter().flatten().map(|row| PackRow {
+            token: row.token,
+            depth: row.depth,
+            sequences: row.sequences.iter().filter_map(|s| usize::try_from(s - 1).ok()).collect(),
+        });
+        Pack { at, n_sequences, rows: std::iter::once(root).chain(rows).collect() }
+    }
+}
+
+/// Questions in the lane.
+pub struct Branching {
+    caller: Caller,
+    prepared: Prepared,
+    /// For every point the log-probability of every node of its trie.
+    values: Vec<Vec<f64>>,
+    counts: Counts,
+    queued: Option<std::time::Duration>,
+    started: Instant,
+}
+
+impl Branching {
+    pub fn new(prepared: Prepared, caller: Caller) -> Self {
+        let values = prepared.points.iter().map(|point| vec![0.0; point.trie.len()]).collect();
+        let counts = Counts { prompt: prepared.tokens.len(), ..Counts::default() };
+        Branching { caller, prepared, values, counts, queued: None, started: Instant::now() }
+    }
+
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub fn start(&mut self, n_reused: usize) {
+        if self.queued.is_none() {
+            self.queued = Some(self.caller.waited());
+            self.counts.reused = n_reused;
+            self.started = Instant::now();
+        }
+    }
+
+    /// Reads the rows of a pack.
+    ///
+    /// # Errors
+    /// The logits are not numbers.
+    pub fn read<'l>(&mut self, pack: usize, rows: impl Iterator<Item = &'l [f32]>) -> Result<(), EngineError> {
+        let (point, wave) = &self.prepared.packs[pack];
+        let trie = &self.prepared.points[*point].trie;
+        let nodes = std::iter::once(0).chain(wave.batches.iter().flatten().map(|row| row.node));
+        for (node, logits) in nodes.zip(rows) {
+            let (children, tokens): (Vec<usize>, Vec<Token>) = trie.children(node).unzip();
+            for (child, logprob) in children.into_iter().zip(logprobs(logits, tokens.into_iter())) {
+                if logprob.is_nan() {
+                    return Err(failed("the model's output is not a number; its file may be damaged"));
+                }
+                self.values[*point][child] = logprob;
+            }
+        }
+        self.counts.branch += wave.n_rows();
+        Ok(())
+    }
+
+    /// Gives the caller every candidate's log-probability.
+    pub fn end(self) {
+        let mut groups = Vec::new();
+        for (point, values) in self.prepared.points.iter().zip(&self.values) {
+            let mut rest = point.trie.path_logprobs(values, &point.skip).into_iter();
+            groups.extend(point.group_sizes.iter().map(|&n| rest.by_ref().take(n).collect::<Vec<f64>>()));
+        }
+        let queued = self.queued.unwrap_or_default();
+        let timings = Timings { queued, prompt: self.started.elapsed(), ..Timings::default() };
+        self.caller.send(Event::Scored(Scores { groups, counts: self.counts, timings }));
+    }
+
+    pub fn fail(self, error: EngineError) {
+        self.caller.send(Event::Failed(error));
+    }
+}

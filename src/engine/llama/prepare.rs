@@ -1,0 +1,123 @@
+//! Requests to what the lanes evaluate: tokens, tries and compiled grammars, everything checked that can be before the first
+//! decode. Runs beside the decoding thread and evaluates nothing.
+
+use super::super::scoring::Trie;
+use super::super::{
+    EngineError, Event, GenerateRequest, GeneratedToken, Lane, ProbeRequest, Request, ScoreRequest, Token,
+};
+use super::question::Question;
+use super::{Model, PrefixReuse, branching, failed, generating};
+
+/// A request that was prepared.
+pub enum Prepared {
+    /// Nothing is to be evaluated.
+    Answer(Event),
+    Work(Work),
+}
+
+/// What a lane can start with.
+pub enum Work {
+    Question(Box<Question>),
+    Generation(Box<generating::Prepared>),
+    Branches(Box<branching::Prepared>),
+}
+
+impl Model {
+    /// Prepares a request.
+    ///
+    /// # Errors
+    /// What can be known to be wrong before anything is evaluated.
+    pub fn prepare(&self, request: Request) -> Result<Prepared, EngineError> {
+        match request {
+            Request::Tokenize(prompt) => Ok(Prepared::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
+            Request::Cut { text, n_tokens } => Ok(Prepared::Answer(Event::Cut(self.tokenizer().cut(&text, n_tokens)))),
+            Request::Score(request) => self.question(&request).map(Prepared::Work),
+            Request::Generate(request) => {
+                self.generation(request).map(|ready| Prepared::Work(Work::Generation(Box::new(ready))))
+            }
+            Request::Probe(request) => {
+                self.probes(request).map(|ready| Prepared::Work(Work::Branches(Box::new(ready))))
+            }
+        }
+    }
+
+    fn question(&self, request: &ScoreRequest) -> Result<Work, EngineError> {
+        let question = Question::new(self, request)?;
+        // Recurrent state cannot be shared between branches: such models have the score lane only.
+        if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
+            return Ok(Work::Question(Box::new(question)));
+        }
+        let Question { trunk, trie, group_sizes, skip, .. } = question;
+        let point = branching::Point { n_tokens: trunk.len(), trie, skip, group_sizes };
+        self.branches(trunk, vec![point]).map(|ready| Work::Branches(Box::new(ready)))
+    }
+
+    fn branches(&self, tokens: Vec<Token>, points: Vec<branching::Point>) -> Result<branching::Prepared, EngineError> {
+        if tokens.is_empty() {
+            return Err(failed("the prompt is empty"));
+        }
+        let prepared = branching::Prepared::new(tokens, points)?;
+        let (needed, n_ctx) = (prepared.tokens.len() + prepared.n_branch_cells(), self.info.n_ctx as usize);
+        if needed > n_ctx { Err(EngineError::Context { needed, n_ctx }) } else { Ok(prepared) }
+    }
+
+    fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
+        let GenerateRequest { prompt, sampling, grammar, detail } = request;
+        let tokens = self.tokenizer().encode(&prompt)?.tokens;
+        let n_ctx = self.info.n_ctx as usize;
+        if tokens.is_empty() {
+            return Err(failed("the prompt is empty"));
+        }
+        // At least one token must fit behind the prompt.
+        if tokens.len() >= n_ctx {
+            return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
+        }
+        let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
+        let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
+        Ok(generating::Prepared { tokens, sampling, constraint, detail, limit })
+    }
+
+    fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {
+        if self.prefix_reuse == PrefixReuse::Never {
+            return Err(EngineError::NoBranches);
+        }
+        let ProbeRequest { prompt, generated, points } = request;
+        let mut tokens = self.tokenizer().encode(&prompt)?.tokens;
+        let n_prompt = tokens.len();
+        tokens.extend(generated.iter().map(|token| token.id));
+        if !points.is_sorted_by_key(|point| point.at) {
+            return Err(failed("places of a text that are not in its order"));
+        }
+        let mut ready = Vec::new();
+        for point in &points {
+            let (n_before, rest) = tokens_before(&generated, point.at);
+            let bytes = generated[n_before..].iter().flat_map(|token| self.tokenizer().piece(token.id)).take(rest);
+            let begun = String::from_utf8(bytes.collect()).map_err(|_| failed("a place inside a character"))?;
+            let path = |candidate: &String| self.tokenizer().continuation(&format!("{begun}{candidate}"));
+            let paths: Vec<Vec<Token>> = point.candidates.iter().map(path).collect();
+            ready.push(branching::Point {
+                n_tokens: n_prompt + n_before,
+                trie: Trie::new(&paths),
+                skip: vec![0; paths.len()],
+                group_sizes: vec![paths.len()],
+            });
+        }
+        let n_needed = ready.last().map_or(0, |point| point.n_tokens);
+        tokens.truncate(n_needed);
+        self.branches(tokens, ready)
+    }
+}
+
+/// The generated tokens that end at or before byte `at`, and the bytes from there to it.
+fn tokens_before(generated: &[GeneratedToken], at: usize) -> (usize, usize) {
+    let mut end = 0;
+    let mut n = 0;
+    for token in generated {
+        if end + token.n_bytes > at {
+            break;
+        }
+        end += token.n_bytes;
+        n += 1;
+    }
+    (n, at - end)
+}
