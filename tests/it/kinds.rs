@@ -19,13 +19,13 @@ use crate::tiny::{KINDS, Kind, WINDOW};
 const N_CTX: u32 = 1200;
 
 /// A model in a folder that is removed with it.
-struct Tiny {
-    kind: Kind,
+pub struct Tiny {
+    pub kind: Kind,
     folder: tempfile::TempDir,
 }
 
 impl Tiny {
-    fn all() -> Vec<Tiny> {
+    pub fn all() -> Vec<Tiny> {
         let tiny = |kind: Kind| {
             let folder = tempfile::tempdir().unwrap();
             kind.write(folder.path());
@@ -34,7 +34,7 @@ impl Tiny {
         KINDS.into_iter().map(tiny).collect()
     }
 
-    fn session(&self) -> Session {
+    pub fn session(&self) -> Session {
         let weights = Weights::File(self.folder.path().join(format!("{:?}.gguf", self.kind)));
         let weights_id = format!("{:?}", self.kind);
         let options = Options {
@@ -50,7 +50,7 @@ impl Tiny {
     }
 }
 
-fn words(n_bytes: usize, seed: usize) -> String {
+pub fn words(n_bytes: usize, seed: usize) -> String {
     let words = ["refund", "parcel", "login", "order", "late", "please", "invoice", "broken"];
     let mut text = String::new();
     while text.len() < n_bytes {
@@ -60,15 +60,15 @@ fn words(n_bytes: usize, seed: usize) -> String {
     text
 }
 
-fn plain(text: &str) -> Prompt {
+pub fn plain(text: &str) -> Prompt {
     Prompt { runs: vec![Run::Text { text: text.to_owned(), persons: vec![] }], row_start: None, row: None }
 }
 
-fn group(prefix: &str, candidates: &[&str]) -> Group {
+pub fn group(prefix: &str, candidates: &[&str]) -> Group {
     Group { prefix: prefix.to_owned(), candidates: candidates.iter().map(ToString::to_string).collect() }
 }
 
-fn score(engine: &Engine, text: &str, groups: Vec<Group>) -> Vec<Vec<f64>> {
+pub fn score(engine: &Engine, text: &str, groups: Vec<Group>) -> Vec<Vec<f64>> {
     engine.score(ScoreRequest { prompt: plain(text), groups, turn_end: None, lane: Lane::Canonical }).unwrap().groups
 }
 

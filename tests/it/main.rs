@@ -5,6 +5,7 @@ mod compute;
 mod constrained;
 mod create;
 mod eval;
+mod generation;
 mod hostile;
 mod kinds;
 mod life;

@@ -20,7 +20,7 @@ use super::super::scoring::{MAX_BRANCHES, MAX_ROWS};
 use super::super::speculation::{Costs, Drafter};
 use super::branching::{self, Branching};
 use super::generating::{self, Generating, Read};
-use super::{Model, PrefixReuse, decode, failed};
+use super::{LEAST_BATCH, Model, PrefixReuse, decode, failed};
 
 /// Requests that run at once.
 const N_RUNNING: usize = 32;
@@ -85,10 +85,8 @@ impl<'m> GenerationLane<'m> {
         let n_sequences = u32::try_from(limits.n_slots + limits.n_branches).expect("small constants");
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
         let context = model.context(shape, u32::try_from(limits.n_cells).unwrap_or(u32::MAX))?;
-        let batch = LlamaBatch::new(
-            model.info().compute.batches().0 as usize,
-            i32::try_from(n_sequences).expect("small constants"),
-        );
+        let n_rows = model.info().compute.batches().0.max(LEAST_BATCH) as usize;
+        let batch = LlamaBatch::new(n_rows, i32::try_from(n_sequences).expect("small constants"));
         Ok(GenerationLane {
             model,
             context,

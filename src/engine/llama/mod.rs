@@ -31,7 +31,6 @@ use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention,
 use super::constraint::Compiler;
 use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
-use super::scoring::MAX_ROWS;
 use super::{DEFAULT_CONTEXT, EngineError, Event, Load, ModelInfo, Options, Scores, Weights};
 use crate::gguf::Footprint;
 use generation::GenerationLane;
@@ -42,6 +41,10 @@ use tokenizer::Tokenizer;
 
 /// Tokens of one decode of the score lane, logical and physical: one chunk is one decode.
 pub const N_BATCH: u32 = DEFAULT_BATCH;
+
+/// The smallest batch of the generation lane's context, however small the chunks of prompts are: llama.cpp keeps room for
+/// a row of logits of every sequence in it.
+pub const LEAST_BATCH: u32 = 128;
 
 /// Parameters below which a second thread costs more than it gives: threads wait for each other hundreds of times a decode,
 /// and on a busy machine for a whole time slice each.
@@ -142,9 +145,8 @@ impl Model {
     /// the caller of the engine chose.
     fn context(&self, shape: LlamaContextParams, n_cells: u32) -> Result<LlamaContext<'_>, EngineError> {
         let compute = &self.info.compute;
-        // A decode must hold a whole pack of branches, however small the chunks of prompts are.
         let (n_batch, n_ubatch) = compute.batches();
-        self.new_context(shape, n_cells, compute.kv_type, (n_batch.max(MAX_ROWS as u32), n_ubatch))
+        self.new_context(shape, n_cells, compute.kv_type, (n_batch.max(LEAST_BATCH), n_ubatch))
     }
 
     /// A context of the score lane, whose keys, values and batches never change.
