@@ -15,8 +15,8 @@
 //! | one mask | 200,000 steps of regexes, 50,000 items of rules, 2,000 alternatives at one place |
 //! | states of all regexes together | 100,000 |
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::earley::CGrammar;
@@ -31,6 +31,10 @@ const MAX_GRAMMAR_BYTES: usize = 16 << 20;
 const MAX_NESTING: usize = 256;
 /// Stack of the thread that compiles: llguidance descends into schemas and regexes by recursion, a few KiB a level.
 const STACK_BYTES: usize = 256 << 20;
+
+/// Compiled grammars that are kept, and the longest text of one.
+const MAX_KEPT: usize = 8;
+const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// A model's vocabulary, as constraints need it.
 pub struct Vocabulary {
@@ -48,6 +52,9 @@ pub struct Compiler {
     ends: Arc<SimpleVob>,
     /// Text tokens and ends: no mask allows anything else.
     usable: Arc<SimpleVob>,
+    /// Constraints that nothing was taken from, the least recently used first: most requests have the grammar of the one
+    /// before.
+    compiled: Mutex<VecDeque<(Grammar, Constraint)>>,
 }
 
 /// How far one answer has come in its grammar. Its methods fail closed: after an error each of them fails.
@@ -97,7 +104,8 @@ impl Compiler {
             usable.allow_token(end);
             end_set.allow_token(end);
         }
-        Ok(Compiler { factory, ends: Arc::new(end_set), usable: Arc::new(usable) })
+        let compiled = Mutex::new(VecDeque::new());
+        Ok(Compiler { factory, ends: Arc::new(end_set), usable: Arc::new(usable), compiled })
     }
 
     /// Compiles a grammar, to its first mask.
@@ -105,6 +113,25 @@ impl Compiler {
     /// # Errors
     /// [`EngineError::Grammar`]: it is no grammar, a limit is exceeded, or no answer can satisfy it.
     pub fn compile(&self, grammar: &Grammar) -> Result<Constraint, EngineError> {
+        // A panic beside the lock leaves a list that is whole.
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = compiled.iter().position(|(known, _)| known == grammar) {
+            let found = compiled.remove(at).expect("found above");
+            let fresh = found.1.fresh();
+            compiled.push_back(found);
+            return Ok(fresh);
+        }
+        let constraint = self.compile_apart(grammar)?;
+        if grammar.0.len() <= MAX_KEPT_BYTES {
+            compiled.push_back((grammar.clone(), constraint.fresh()));
+            while compiled.len() > MAX_KEPT {
+                compiled.pop_front();
+            }
+        }
+        Ok(constraint)
+    }
+
+    fn compile_apart(&self, grammar: &Grammar) -> Result<Constraint, EngineError> {
         check_text(&grammar.0)?;
         // On a thread of its own for its stack: hostile schemas and regexes nest deeply.
         std::thread::scope(|scope| {
@@ -128,6 +155,12 @@ impl Compiler {
 }
 
 impl Constraint {
+    /// The same state with nothing shared, so that one answer's automata do not grow into the next one's limits.
+    fn fresh(&self) -> Self {
+        let (usable, ends) = (Arc::clone(&self.usable), Arc::clone(&self.ends));
+        Constraint { matcher: self.matcher.deep_clone(), usable, ends }
+    }
+
     /// Goes on by a token where that is allowed; `false` leaves everything as it was. An end token is allowed where the
     /// answer may end, and changes nothing: it is the caller that ends the answer.
     ///

@@ -78,6 +78,9 @@ pub fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
         "evaluated": counts.prompt - counts.reused,
         "branch": counts.branch,
         "generated": counts.generated,
+        "forced": counts.forced,
+        "drafted": counts.drafted,
+        "accepted": counts.accepted,
         "truncated": n_tokens_cut,
     })
 }
@@ -109,6 +112,12 @@ pub fn figures(counts: &Counts, timings: &Timings) -> String {
     if timings.generation > Duration::ZERO {
         let (ms, rate) = (timings.generation.as_secs_f64() * 1e3, rate(counts.generated, timings.generation));
         text += &format!("generated      {} tokens in {ms:.1} ms, {rate:.1} tokens/s\n", counts.generated);
+        if counts.forced + counts.drafted > 0 {
+            text += &format!(
+                "of these       {} written by the grammar; {} of {} drafted ones were right\n",
+                counts.forced, counts.accepted, counts.drafted
+            );
+        }
     }
     text
 }
