@@ -17,8 +17,8 @@ use crate::contract::Contract;
 use crate::decide::{self, Answer, WORDING};
 use crate::digest::Hasher;
 use crate::engine::{
-    self, Counts, Cut, Detail, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Request, ScoreRequest,
-    Scores, Timings, Tokenized,
+    self, AdapterSet, Counts, Cut, Detail, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Load,
+    Request, ScoreRequest, Scores, Timings, Tokenized,
 };
 use crate::sampling::{AnswerShape, Parameters, Sampling};
 use crate::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole, TemplateError, fold_system};
@@ -36,6 +36,7 @@ pub struct Defaults {
     pub parameters: Parameters,
     /// A chat template in Jinja that takes the place of the model's own.
     pub template: Option<String>,
+    pub adapters: AdapterSet,
 }
 
 /// What is asked of a model, the same for every text.
@@ -51,6 +52,8 @@ pub struct Task {
     pub lane: Lane,
     /// Today, for templates that print the date in open generations.
     pub today: Option<Date>,
+    /// Takes the place of the Modelfile's adapters.
+    pub adapters: Option<AdapterSet>,
 }
 
 /// A loaded model, ready to answer.
@@ -75,6 +78,8 @@ pub struct Decided {
     pub n_tokens_cut: usize,
     /// Identifies the prompt without the text: template, system, examples, contract and the wording of all of it.
     pub prompt_digest: String,
+    /// Under which equal questions have equal probabilities: the model's own, with the adapters of this answer.
+    pub evaluation_id: String,
 }
 
 /// A finished generation, with what it took.
@@ -111,7 +116,11 @@ impl Session {
     /// # Errors
     /// The engine refuses the model, or the template is no Jinja.
     pub fn open(options: engine::Options, defaults: Defaults) -> Result<Self, InferError> {
+        let load = options.load;
         let engine = Engine::load(options)?;
+        if load == Load::Everything {
+            engine.prepare(&defaults.adapters)?;
+        }
         let info = engine.info();
         let own = defaults.template.as_ref().or(info.chat_template.as_ref());
         let has_template = own.is_some();
@@ -153,10 +162,11 @@ impl Session {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, Some(contract), text)?;
         let prompt_digest = digest(&prompt);
-        let request =
-            ScoreRequest { prompt, groups: decide::groups(contract), turn_end: self.turn_end.clone(), lane: task.lane };
+        let (adapters, evaluation_id) = (self.adapters(task).clone(), self.evaluation_id(task));
+        let (groups, turn_end) = (decide::groups(contract), self.turn_end.clone());
+        let request = ScoreRequest { prompt, groups, adapters, turn_end, lane: task.lane };
         let events = self.engine.send(Request::Score(request));
-        Ok(Deciding { contract, events, started, n_tokens_cut, prompt_digest })
+        Ok(Deciding { contract, events, started, n_tokens_cut, prompt_digest, evaluation_id })
     }
 
     /// Generates open text; `on_text` gets it in pieces and ends the generation by answering `Break`.
@@ -179,7 +189,8 @@ impl Session {
     pub fn start_generating(&self, task: &Task, text: &str) -> Result<Generating, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare(task, None, text)?;
-        let request = GenerateRequest { prompt, sampling: self.sampling(task), grammar: None, detail: Detail::Text };
+        let (sampling, adapters) = (self.sampling(task), self.adapters(task).clone());
+        let request = GenerateRequest { prompt, sampling, adapters, grammar: None, detail: Detail::Text };
         let events = self.engine.send(Request::Generate(request));
         Ok(Generating { events, started, n_tokens_cut })
     }
@@ -239,6 +250,18 @@ impl Session {
         (messages, row_start)
     }
 
+    /// The adapters that a task's answers have part in.
+    #[must_use]
+    pub fn adapters<'s>(&'s self, task: &'s Task) -> &'s AdapterSet {
+        task.adapters.as_ref().unwrap_or(&self.defaults.adapters)
+    }
+
+    /// The id under which equal questions of a task have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self, task: &Task) -> String {
+        self.adapters(task).evaluation_id(&self.engine.info().evaluation_id)
+    }
+
     fn sampling(&self, task: &Task) -> Sampling {
         task.parameters.clone().over(self.defaults.parameters.clone()).resolve(AnswerShape::Open)
     }
@@ -252,6 +275,7 @@ pub struct Deciding<'c> {
     started: Instant,
     n_tokens_cut: usize,
     prompt_digest: String,
+    evaluation_id: String,
 }
 
 impl Deciding<'_> {
@@ -266,8 +290,8 @@ impl Deciding<'_> {
             _ => return Err(EngineError::Stopped.into()),
         };
         let answer = decide::answer(self.contract, &groups);
-        let Deciding { started, n_tokens_cut, prompt_digest, .. } = self;
-        Ok(Decided { answer, counts, timings, elapsed: started.elapsed(), n_tokens_cut, prompt_digest })
+        let Deciding { started, n_tokens_cut, prompt_digest, evaluation_id, .. } = self;
+        Ok(Decided { answer, counts, timings, elapsed: started.elapsed(), n_tokens_cut, prompt_digest, evaluation_id })
     }
 }
 

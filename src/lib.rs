@@ -11,6 +11,7 @@ pub mod gguf;
 pub mod manifest;
 pub mod model_ref;
 pub mod modelfile;
+pub mod peft;
 pub mod progress;
 pub mod sampling;
 pub mod template;

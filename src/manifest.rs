@@ -32,6 +32,9 @@ pub mod media_type {
     pub const FORMAT: &str = "application/vnd.slm.image.format";
 }
 
+/// The annotation of an adapter's layer that says how strongly it applies; readers that do not know it take 1.
+const ADAPTER_SCALE: &str = "vnd.slm.adapter.scale";
+
 /// A model's manifest. Layers of unknown media types, and unknown fields, are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -61,6 +64,26 @@ impl Layer {
     #[must_use]
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Layer {
         Layer { media_type: media_type.to_owned(), digest, size, other: Map::new() }
+    }
+
+    /// The layer of an adapter, with how strongly it applies.
+    #[must_use]
+    pub fn adapter(digest: Digest, size: u64, scale: f32) -> Layer {
+        let mut layer = Layer::new(media_type::ADAPTER, digest, size);
+        if scale != 1.0 {
+            let annotations = Map::from_iter([(ADAPTER_SCALE.to_owned(), Value::from(scale.to_string()))]);
+            layer.other.insert("annotations".to_owned(), Value::Object(annotations));
+        }
+        layer
+    }
+
+    /// The scale of an adapter's layer: 1 where it says nothing, `None` where it says nonsense.
+    #[must_use]
+    pub fn adapter_scale(&self) -> Option<f32> {
+        match self.other.get("annotations").and_then(|annotations| annotations.get(ADAPTER_SCALE)) {
+            None => Some(1.0),
+            Some(scale) => scale.as_str()?.parse().ok().filter(|scale: &f32| scale.is_finite()),
+        }
     }
 }
 

@@ -61,6 +61,10 @@ pub struct RunArgs {
     /// Instructions that come before the text, in place of the Modelfile's
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,
+    /// A LoRA adapter in place of the model's own: a GGUF file, a model with adapters on the same base, or `none`; with
+    /// `=SCALE` to apply it more or less. May be given several times
+    #[arg(long, value_name = "FILE|NAME[=SCALE]")]
+    pub adapter: Vec<String>,
     /// Each line of standard input is a text of its own
     #[arg(long, conflicts_with_all = ["jsonl", "prompt"])]
     pub lines: bool,

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
+use super::adapters;
 use super::args::EvalArgs;
 use super::compute;
 use super::environment::Environment;
@@ -51,7 +52,9 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
 
     let mut parameters = parameters;
     compute::say(&args.compute, &mut parameters)?;
-    let wanted = Wanted { parameters: &parameters, compute: &args.compute, load: Load::Everything };
+    let adapters = adapters::chosen(&[], &model, environment)?;
+    let wanted =
+        Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load: Load::Everything };
     let Loaded { session, .. } = load::open(model, &wanted, environment)?;
     let task = Task { system: suite.system.clone(), parameters, ..Task::default() };
     interrupt::listen(|| {});
@@ -72,7 +75,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let elapsed = started.elapsed();
     drop(bar);
     let mut report = outcome.report(&suite, elapsed, if args.rows { Detail::Rows } else { Detail::Summary });
-    report.evaluation_id = Some(session.engine().info().evaluation_id.clone());
+    report.evaluation_id = Some(session.evaluation_id(&task));
     let mut output = Output::default();
     if args.json {
         output.json(&serde_json::to_value(&report).expect("a report is plain data"))?;

@@ -6,7 +6,7 @@ use super::args::ComputeArgs;
 use super::compute;
 use super::environment::Environment;
 use crate::contract::Contract;
-use crate::engine::{Load, Options, Weights};
+use crate::engine::{AdapterSet, Load, Options, Weights};
 use crate::failure::Failure;
 use crate::infer::{Defaults, Session};
 use crate::model_ref::ModelRef;
@@ -30,6 +30,7 @@ pub struct Loaded {
 pub struct Wanted<'a> {
     /// What the command line says; the Modelfile and the defaults fill the rest.
     pub parameters: &'a Parameters,
+    pub adapters: &'a AdapterSet,
     pub compute: &'a ComputeArgs,
     pub load: Load,
 }
@@ -61,7 +62,7 @@ pub fn own_contract(model: &Model) -> Result<Option<Contract>, Failure> {
     }
 }
 
-/// Loads a found model.
+/// Loads a found model with adapters.
 ///
 /// # Errors
 /// The engine refuses the weights or the parameters.
@@ -87,6 +88,7 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
         messages: model.messages.clone(),
         parameters: own.clone(),
         template: model.template.clone().filter(|template| is_jinja(template)),
+        adapters: wanted.adapters.clone(),
     };
     let session = Session::open(options, defaults)?;
     let info = session.engine().info();

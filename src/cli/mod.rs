@@ -2,6 +2,7 @@
 //!
 //! Environment, clock and home folder are read here and passed down.
 
+mod adapters;
 mod args;
 mod compute;
 mod create;

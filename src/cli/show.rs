@@ -6,11 +6,12 @@ use super::args::ShowArgs;
 use super::environment::{Environment, timestamp};
 use super::list::details;
 use super::load::{self, is_jinja};
-use crate::failure::{Exit, Outcome};
-use crate::gguf::Header;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::gguf::{Header, LoraPair};
 use crate::modelfile::Format;
-use crate::store::{Model, Weights};
+use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
+use crate::ui::table::size;
 
 /// Shows one model.
 ///
@@ -25,9 +26,9 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
     }
     let header = model.weights.header()?;
     if args.json {
-        output.json(&as_json(&model, &header))?;
+        output.json(&as_json(&model, &header)?)?;
     } else {
-        let page = page(&model, &header);
+        let page = page(&model, &header)?;
         output.text(&page)?;
     }
     Ok(Exit::Done)
@@ -43,7 +44,7 @@ fn template_source(model: &Model, header: &Header) -> &'static str {
     }
 }
 
-fn page(model: &Model, header: &Header) -> String {
+fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     let weights = match model.weights {
         Weights::Embedded(_) => "built into slm".to_owned(),
@@ -62,6 +63,9 @@ fn page(model: &Model, header: &Header) -> String {
         ("vocabulary", format!("{} tokens", header.n_tokens())),
         ("chat template", template_source(model, header).to_owned()),
     ];
+    for adapter in &model.adapters {
+        lines.push(("adapter", adapter_line(adapter)?));
+    }
     let parameters = model.parameters.to_json();
     for (name, value) in parameters.as_object().into_iter().flatten() {
         lines.push(("parameter", format!("{name} {value}")));
@@ -82,7 +86,15 @@ fn page(model: &Model, header: &Header) -> String {
         let first: Vec<&str> = license.trim().lines().take(2).collect();
         page += &section("license", &first.join("\n"));
     }
-    page
+    Ok(page)
+}
+
+/// An adapter's digest with what it changes and how strongly.
+fn adapter_line(adapter: &StoredAdapter) -> Result<String, Failure> {
+    let header = adapter.header()?;
+    let rank = header.pairs.iter().map(LoraPair::rank).max().unwrap_or(0);
+    let (n_tensors, bytes) = (header.pairs.len(), size(adapter.n_bytes));
+    Ok(format!("{} at {} (rank {rank}, {n_tensors} tensors, {bytes})", adapter.digest, adapter.scale))
 }
 
 fn format_json(format: &Format) -> serde_json::Value {
@@ -98,8 +110,20 @@ fn indented(text: &str) -> String {
 }
 
 /// A model in the words of Ollama's `/api/show`, with our format.
-fn as_json(model: &Model, header: &Header) -> serde_json::Value {
-    json!({
+fn as_json(model: &Model, header: &Header) -> Result<serde_json::Value, Failure> {
+    let mut adapters = Vec::new();
+    for adapter in &model.adapters {
+        let header = adapter.header()?;
+        adapters.push(json!({
+            "digest": adapter.digest.hex(),
+            "size": adapter.n_bytes,
+            "scale": adapter.scale,
+            "alpha": header.alpha,
+            "rank": header.pairs.iter().map(LoraPair::rank).max(),
+            "tensors": header.pairs.iter().map(|pair| pair.name.as_str()).collect::<Vec<_>>(),
+        }));
+    }
+    Ok(json!({
         "name": model.name.to_string(),
         "digest": model.digest.hex(),
         "modelfile": model.modelfile().to_string(),
@@ -109,10 +133,11 @@ fn as_json(model: &Model, header: &Header) -> serde_json::Value {
         "system": model.system,
         "messages": model.messages,
         "format": model.format.as_ref().map(format_json),
+        "adapters": adapters,
         "license": model.licenses.join("\n\n"),
         "details": details(&model.config),
         "model_info": header.model_info(),
         "modified_at": model.modified.map(timestamp),
         "size": model.manifest.total_bytes(),
-    })
+    }))
 }

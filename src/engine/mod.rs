@@ -4,12 +4,14 @@
 //! llama.cpp runs, and `llama/` the only place that imports it. Dropping the receiver of a request's events cancels the
 //! request at its next decode; dropping every handle ends the thread and frees the model.
 
+pub mod adapters;
 pub mod cache;
 pub mod chunks;
 pub mod compute;
 pub mod constraint;
 mod llama;
 pub mod memory;
+mod merge;
 mod run;
 pub mod scheduler;
 pub mod scoring;
@@ -25,6 +27,7 @@ use crate::gguf::Footprint;
 use crate::sampling::Sampling;
 use crate::template::Prompt;
 
+pub use adapters::{Adapter, AdapterSet};
 pub use compute::Compute;
 pub use llama::build::{Build, build, processor};
 pub use llama::default_threads;
@@ -108,6 +111,7 @@ pub struct Group {
 pub struct ScoreRequest {
     pub prompt: Prompt,
     pub groups: Vec<Group>,
+    pub adapters: AdapterSet,
     /// The text of the special token that ends an answer; `None` takes the model's own end of turn.
     pub turn_end: Option<String>,
     pub lane: Lane,
@@ -128,6 +132,8 @@ pub enum Lane {
 pub struct ProbeRequest {
     /// The prompt of the generation.
     pub prompt: Prompt,
+    /// The adapters of the generation.
+    pub adapters: AdapterSet,
     /// What was generated behind it, from its beginning.
     pub generated: Vec<GeneratedToken>,
     /// In the order of their places.
@@ -152,6 +158,7 @@ pub struct Grammar(pub String);
 pub struct GenerateRequest {
     pub prompt: Prompt,
     pub sampling: Sampling,
+    pub adapters: AdapterSet,
     /// `None` lets the model write what it likes.
     pub grammar: Option<Grammar>,
     pub detail: Detail,
@@ -186,6 +193,8 @@ pub enum Request {
         text: String,
         n_tokens: usize,
     },
+    /// Load these adapters, so that a wrong one is found before the first prompt.
+    Prepare(AdapterSet),
     Score(ScoreRequest),
     Generate(GenerateRequest),
     /// Answered by [`Event::Scored`] with a group for every point.
@@ -197,6 +206,7 @@ pub enum Request {
 pub enum Event {
     Tokenized(Tokenized),
     Cut(Cut),
+    Prepared,
     Scored(Scores),
     Text(String),
     Generated(Generation),
@@ -328,6 +338,8 @@ pub enum EngineError {
     NoTurnEnd,
     #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]
     NoBranches,
+    #[error("the adapter `{}` cannot be applied: {reason}", .path.display())]
+    Adapter { path: PathBuf, reason: String },
     #[error("only the vocabulary is loaded")]
     VocabularyOnly,
     #[error("the grammar cannot be kept: {reason}")]
@@ -399,6 +411,15 @@ impl Engine {
     /// [`EngineError::NoBranches`] for models whose state cannot be shared; see [`EngineError`].
     pub fn probe(&self, request: ProbeRequest) -> Result<Scores, EngineError> {
         self.ask(Request::Probe(request), |event| if let Event::Scored(s) = event { Some(s) } else { None })
+    }
+
+    /// Loads adapters ahead of the requests that name them.
+    ///
+    /// # Errors
+    /// [`EngineError::Adapter`] where one cannot be read or does not fit the model.
+    pub fn prepare(&self, adapters: &AdapterSet) -> Result<(), EngineError> {
+        let request = Request::Prepare(adapters.clone());
+        self.ask(request, |event| if let Event::Prepared = event { Some(()) } else { None })
     }
 
     /// Scores every candidate; blocks until it is this request's turn and done.

@@ -47,4 +47,12 @@ pub enum GgufError {
     Split(u64),
     #[error("it is of the kind `{0}`, not a language model")]
     NotAModel(String),
+    #[error("it is no LoRA adapter: its key `{key}` is `{value}`, not `{expected}`")]
+    NotAnAdapter { key: &'static str, value: String, expected: &'static str },
+    #[error("it was made for models of the architecture `{adapter}`, and this one is `{base}`")]
+    AdapterArchitecture { adapter: String, base: String },
+    #[error("it is an activated LoRA, which begins at certain tokens of a prompt; slm applies plain LoRA only")]
+    ActivatedAdapter,
+    #[error("it changes nothing: it has no tensors")]
+    EmptyAdapter,
 }

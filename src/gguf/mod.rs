@@ -3,6 +3,7 @@
 //! The format is that of `docs/gguf.md` in ggml's repository. What is refused beyond it is what llama.cpp (as of
 //! llama-cpp-sys-2 0.1.161) answers by aborting the process: shapes and vocabularies that its assertions exclude.
 
+mod adapter;
 mod error;
 mod footprint;
 mod label;
@@ -13,11 +14,14 @@ mod tensor;
 pub mod testing;
 mod value;
 mod vocabulary;
+mod writer;
 
+pub use adapter::{AdapterHeader, LoraPair};
 pub use error::GgufError;
 pub use footprint::Footprint;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value};
+pub use writer::Writer;
 
 use reader::HeaderReader;
 use serde_json::Map;
@@ -44,13 +48,23 @@ pub struct Header {
 }
 
 impl Header {
-    /// Reads and checks a header from the start of a file of `file_len` bytes. Memory stays within a small multiple of
-    /// the bytes that `reader` really gives, whatever they say.
+    /// Reads and checks a model's header from the start of a file of `file_len` bytes. Memory stays within a small
+    /// multiple of the bytes that `reader` really gives, whatever they say.
     ///
     /// # Errors
     ///
     /// [`GgufError`] where the file cannot be read, is no GGUF, or is one that llama.cpp could not load safely.
     pub fn read(reader: impl Read, file_len: u64) -> Result<Header, GgufError> {
+        let header = Header::read_parts(reader, file_len)?;
+        vocabulary::check(&header)?;
+        if !header.tensors.is_empty() {
+            shape::check(&header)?;
+        }
+        Ok(header)
+    }
+
+    /// The keys and tensors of any GGUF file, which fit together as the format says; what they mean is not checked.
+    fn read_parts(reader: impl Read, file_len: u64) -> Result<Header, GgufError> {
         let mut reader = HeaderReader::new(reader, file_len);
         let version = read_version(&mut reader)?;
         let n_tensors = reader.count("tensors", MAX_TENSORS)?;
@@ -62,11 +76,13 @@ impl Header {
         }
         let alignment = header.alignment()?;
         header.read_tensors(&mut reader, n_tensors, alignment)?;
-        vocabulary::check(&header)?;
-        if !header.tensors.is_empty() {
-            shape::check(&header)?;
-        }
         Ok(header)
+    }
+
+    /// The tensor of that name.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
     /// The value of a key.

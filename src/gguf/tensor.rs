@@ -36,7 +36,10 @@ pub struct TensorType {
 }
 
 impl TensorType {
-    pub const F32: TensorType = TensorType { id: 0, name: "F32", block_len: 1, block_bytes: 4 };
+    pub const F32: TensorType = kind(0, "F32", 1, 4);
+    pub const F16: TensorType = kind(1, "F16", 1, 2);
+    pub const BF16: TensorType = kind(30, "BF16", 1, 2);
+    pub const Q8_0: TensorType = kind(8, "Q8_0", 32, 34);
 }
 
 const fn kind(id: u32, name: &'static str, block_len: u64, block_bytes: u64) -> TensorType {
@@ -47,12 +50,12 @@ const fn kind(id: u32, name: &'static str, block_len: u64, block_bytes: u64) -> 
 /// among them: ggml cannot multiply by such weights.
 const TYPES: [TensorType; 28] = [
     TensorType::F32,
-    kind(1, "F16", 1, 2),
+    TensorType::F16,
     kind(2, "Q4_0", 32, 18),
     kind(3, "Q4_1", 32, 20),
     kind(6, "Q5_0", 32, 22),
     kind(7, "Q5_1", 32, 24),
-    kind(8, "Q8_0", 32, 34),
+    TensorType::Q8_0,
     kind(10, "Q2_K", 256, 84),
     kind(11, "Q3_K", 256, 110),
     kind(12, "Q4_K", 256, 144),
@@ -67,7 +70,7 @@ const TYPES: [TensorType; 28] = [
     kind(22, "IQ2_S", 256, 82),
     kind(23, "IQ4_XS", 256, 136),
     kind(29, "IQ1_M", 256, 56),
-    kind(30, "BF16", 1, 2),
+    TensorType::BF16,
     kind(34, "TQ1_0", 256, 54),
     kind(35, "TQ2_0", 256, 66),
     kind(39, "MXFP4", 32, 17),
@@ -148,9 +151,14 @@ fn tensor_type(id: u32) -> Result<TensorType, String> {
     known.ok_or_else(|| format!("is of the unknown type {id}; it may need a newer slm"))
 }
 
+/// A shape as people write it: `64 x 8`.
+pub(super) fn shape_text(dimensions: &[u64]) -> String {
+    dimensions.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ")
+}
+
 /// The elements and bytes of a tensor.
 fn size(dimensions: &[u64], kind: TensorType) -> Result<(u64, u64), String> {
-    let shape = || dimensions.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ");
+    let shape = || shape_text(dimensions);
     if dimensions.contains(&0) {
         return Err(format!("has the shape {}, which holds nothing", shape()));
     }

@@ -2,7 +2,10 @@
 //!
 //! The syntax is that of Ollama's `parser` package, described in `docs/modelfile.mdx` of its repository.
 
+mod adapter;
 mod lexer;
+
+pub use adapter::{AdapterSource, scale};
 
 use crate::chat::{Message, Role};
 use crate::model_ref::{ModelRef, ModelRefError};
@@ -24,8 +27,8 @@ pub struct Modelfile {
     pub messages: Vec<Message>,
     pub licenses: Vec<String>,
     pub format: Option<Format>,
-    /// Paths of LoRA adapters.
-    pub adapters: Vec<String>,
+    /// LoRA adapters, GGUF files or PEFT's folders, relative to the Modelfile.
+    pub adapters: Vec<AdapterSource>,
     /// The version that the model asks for.
     pub requires: Option<String>,
 }
@@ -106,7 +109,7 @@ impl Modelfile {
                 Ok(())
             }
             Keyword::Adapter => {
-                self.adapters.push(value);
+                self.adapters.push(value.parse()?);
                 Ok(())
             }
         }
@@ -119,7 +122,7 @@ impl fmt::Display for Modelfile {
         let mut line = |keyword: &str, value: &str| writeln!(f, "{keyword} {}", lexer::quoted(value));
         line("FROM", &self.from.to_string())?;
         for adapter in &self.adapters {
-            line("ADAPTER", adapter)?;
+            line("ADAPTER", &adapter.to_string())?;
         }
         let optional = [("REQUIRES", &self.requires), ("SYSTEM", &self.system), ("TEMPLATE", &self.template)];
         for (keyword, value) in optional {
@@ -235,6 +238,8 @@ pub enum Reason {
     FormatJson(String),
     #[error("FORMAT is `{0}`, but takes a JSON Schema (an object), `json` or `@file`")]
     FormatKind(String),
+    #[error("the scale `{0}` is none that an adapter can have; give a number from -1000 to 1000")]
+    AdapterScale(String),
     #[error("FORMAT has no file after the `@`")]
     FormatPath,
 }

@@ -23,6 +23,7 @@ LICENSE """
 second
 """
 ADAPTER ./lora.gguf
+ADAPTER ./other 0.5
 REQUIRES 0.1.0
 "#;
     let modelfile = Modelfile::parse(text).unwrap();
@@ -40,7 +41,10 @@ REQUIRES 0.1.0
             messages: vec![Message::new(Role::User, "My parcel is late."), Message::new(Role::Assistant, "shipping")],
             licenses: vec!["MIT".to_owned(), "\nsecond\n".to_owned()],
             format: Some(Format::Schema(json!({"enum": ["b", "a"]}))),
-            adapters: vec!["./lora.gguf".to_owned()],
+            adapters: vec![
+                AdapterSource { path: "./lora.gguf".to_owned(), scale: 1.0 },
+                AdapterSource { path: "./other".to_owned(), scale: 0.5 },
+            ],
             requires: Some("0.1.0".to_owned()),
         }
     );

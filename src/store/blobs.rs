@@ -3,7 +3,7 @@
 use super::disk::{self, Partial, Writing, io_error};
 use super::{Store, StoreError};
 use crate::digest::{Digest, Hasher};
-use crate::gguf::Header;
+use crate::gguf::{AdapterHeader, GgufError, Header};
 use crate::progress::Progress;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
@@ -13,11 +13,14 @@ const CHUNK_BYTES: usize = 1 << 20;
 
 /// A GGUF file that has become a blob.
 #[derive(Debug, Clone)]
-pub struct Imported {
+pub struct Imported<H = Header> {
     pub digest: Digest,
     pub n_bytes: u64,
-    pub header: Header,
+    pub header: H,
 }
+
+/// Reads and checks the header of a file that is to be a blob.
+type HeaderOf<'h, H> = &'h dyn Fn(&mut File, &Path) -> Result<H, StoreError>;
 
 impl Store {
     /// Copies a GGUF file into the store. Its header is checked before, and the blob's own bytes are what is hashed. The
@@ -29,22 +32,19 @@ impl Store {
     /// [`StoreError`] where the file is no model, or cannot be copied; then the store is as it was.
     pub fn import_gguf(&self, path: &Path, progress: &dyn Progress) -> Result<Imported, StoreError> {
         let writing = self.begin_writing()?;
-        self.import(path, progress, &writing)
+        self.import(path, &model_header, progress, &writing)
     }
 
-    pub(super) fn import(
+    pub(super) fn import<H>(
         &self,
         path: &Path,
+        header_of: HeaderOf<'_, H>,
         progress: &dyn Progress,
         writing: &Writing,
-    ) -> Result<Imported, StoreError> {
-        // Before the file is opened: to open a pipe would wait for its writer.
-        if !std::fs::metadata(path).map_err(io_error("read", path))?.is_file() {
-            return Err(StoreError::NotAFile(path.to_owned()));
-        }
-        let mut source = File::open(path).map_err(io_error("read", path))?;
+    ) -> Result<Imported<H>, StoreError> {
+        let mut source = open_regular(path)?;
         let n_bytes = source.metadata().map_err(io_error("read", path))?.len();
-        let header = model_header(&mut source, path)?;
+        let header = header_of(&mut source, path)?;
         if self.has_blob_of(n_bytes) {
             let digest = hash(&mut source, path, progress)?;
             if self.verified(&digest, progress) {
@@ -58,7 +58,7 @@ impl Store {
         if copy_len != n_bytes {
             return Err(StoreError::Changed(path.to_owned()));
         }
-        let header = model_header(&mut partial.file, path)?;
+        let header = header_of(&mut partial.file, path)?;
         let copy_path = partial.path().to_owned();
         let digest = hash(&mut partial.file, &copy_path, progress)?;
         partial.keep(&self.blob_path(&digest))?;
@@ -90,16 +90,39 @@ impl Store {
     }
 }
 
+/// Opens a file that somebody named.
+pub(super) fn open_regular(path: &Path) -> Result<File, StoreError> {
+    // Before the file is opened: to open a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(io_error("read", path))?.is_file() {
+        return Err(StoreError::NotAFile(path.to_owned()));
+    }
+    File::open(path).map_err(io_error("read", path))
+}
+
 /// The header of a file that is to be a model, read from its start.
 pub(super) fn model_header(file: &mut File, path: &Path) -> Result<Header, StoreError> {
-    file.rewind().map_err(io_error("read", path))?;
-    let file_len = file.metadata().map_err(io_error("read", path))?.len();
-    let header = Header::read(BufReader::with_capacity(1 << 16, file), file_len)
-        .map_err(|source| StoreError::Gguf { path: path.to_owned(), source })?;
+    let header = from_start(file, path, Header::read)?;
+    let header = header.map_err(|source| StoreError::Gguf { path: path.to_owned(), source })?;
     if header.tensors.is_empty() {
         return Err(StoreError::VocabularyOnly(path.to_owned()));
     }
     Ok(header)
+}
+
+/// The header of a file that is to be an adapter, read from its start.
+pub(super) fn adapter_header(file: &mut File, path: &Path) -> Result<AdapterHeader, StoreError> {
+    let header = from_start(file, path, AdapterHeader::read)?;
+    header.map_err(|source| StoreError::Adapter { path: path.to_owned(), source })
+}
+
+fn from_start<'f, H>(
+    file: &'f mut File,
+    path: &Path,
+    read: impl Fn(BufReader<&'f mut File>, u64) -> Result<H, GgufError>,
+) -> Result<Result<H, GgufError>, StoreError> {
+    file.rewind().map_err(io_error("read", path))?;
+    let file_len = file.metadata().map_err(io_error("read", path))?.len();
+    Ok(read(BufReader::with_capacity(1 << 16, file), file_len))
 }
 
 /// Fills `partial` with the file's bytes: by sharing blocks where the disk can, else by copying.

@@ -1,7 +1,7 @@
 //! Makes a model from a Modelfile: the weights and layers it builds on, and its own layers over them.
 
 use super::disk::{self, Writing};
-use super::{Model, Store, StoreError, Weights};
+use super::{Model, Store, StoreError, Weights, adapter, blobs};
 use crate::digest::Digest;
 use crate::embedded::Embedded;
 use crate::gguf::Header;
@@ -44,18 +44,25 @@ impl Store {
         folder: &Path,
         progress: &dyn Progress,
     ) -> Result<Model, StoreError> {
-        if let Some(adapter) = modelfile.adapters.first() {
-            return Err(StoreError::Adapter(adapter.clone()));
-        }
         // Before the weights are copied, so that a wrong schema costs nothing.
         let modelfile = with_schema(modelfile, folder)?;
+        let adapters = match modelfile.adapters.as_slice() {
+            [] => Vec::new(),
+            adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
+        };
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             Source::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
             Source::Name(from) => self.base_of_model(from, &writing)?,
         };
         let new = layers_over(&base.parameters, &modelfile);
+        let adapters = self.adapter_layers(&adapters, progress, &writing)?;
         let mut layers = base.layers;
+        // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
+        layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
+        let is_weights = |layer: &Layer| [media_type::MODEL, media_type::ADAPTER].contains(&layer.media_type.as_str());
+        let behind = layers.iter().rposition(is_weights).map_or(0, |at| at + 1);
+        layers.splice(behind..behind, adapters);
         // A layer takes the place of the base's of its kind; licences add up.
         layers.retain(|old| {
             old.media_type == media_type::LICENSE || new.iter().all(|layer| layer.media_type != old.media_type)
@@ -74,8 +81,18 @@ impl Store {
         self.resolve(name)
     }
 
+    fn base_header(&self, from: &Source, folder: &Path) -> Result<Header, StoreError> {
+        match from {
+            Source::Path(path) => {
+                let path = path_in(folder, path)?;
+                blobs::model_header(&mut blobs::open_regular(&path)?, &path)
+            }
+            Source::Name(name) => self.resolve(name)?.weights.header(),
+        }
+    }
+
     fn base_of_file(&self, path: &Path, progress: &dyn Progress, writing: &Writing) -> Result<Base, StoreError> {
-        let imported = self.import(path, progress, writing)?;
+        let imported = self.import(path, &blobs::model_header, progress, writing)?;
         Ok(Base {
             config: config_of(&imported.header),
             layers: vec![Layer::new(media_type::MODEL, imported.digest, imported.n_bytes)],
@@ -122,6 +139,7 @@ pub(super) fn embedded_model(embedded: &Embedded) -> Result<Model, StoreError> {
         messages: modelfile.messages,
         licenses: modelfile.licenses,
         format: modelfile.format,
+        adapters: Vec::new(),
         manifest,
     })
 }
@@ -235,7 +253,7 @@ pub fn with_schema(modelfile: &Modelfile, folder: &Path) -> Result<Modelfile, St
     Ok(modelfile)
 }
 
-fn path_in(folder: &Path, path: &str) -> Result<PathBuf, StoreError> {
+pub(super) fn path_in(folder: &Path, path: &str) -> Result<PathBuf, StoreError> {
     if path.starts_with('~') {
         return Err(StoreError::HomePath(path.to_owned()));
     }

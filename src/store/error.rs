@@ -4,6 +4,7 @@ use crate::gguf::GgufError;
 use crate::manifest::ManifestError;
 use crate::model_ref::ModelRef;
 use crate::modelfile::ModelfileError;
+use crate::peft::PeftError;
 use std::io;
 use std::path::PathBuf;
 
@@ -37,8 +38,16 @@ pub enum StoreError {
     Layers { path: PathBuf, reason: String },
     #[error("the blob `{path}` {reason}; create or pull the model again")]
     Blob { path: PathBuf, reason: String },
-    #[error("the model `{0}` has an adapter, which slm cannot apply yet; adapters come in a later version")]
-    Adapter(String),
+    #[error("`{path}` is not an adapter that slm can apply: {source}")]
+    Adapter { path: PathBuf, source: GgufError },
+    #[error("`{path}` cannot be made an adapter: {source}")]
+    Peft { path: PathBuf, source: PeftError },
+    #[error(
+        "`{0}` has neither `adapter_model.safetensors` nor is it a GGUF file; save the adapter with PEFT's `save_pretrained`"
+    )]
+    NoAdapter(PathBuf),
+    #[error("the adapter `{0}` is given twice; keep one of them, with the scale that it should have")]
+    AdapterTwice(PathBuf),
     #[error("the schema `{path}` of FORMAT {reason}")]
     Schema { path: PathBuf, reason: String },
     #[error("the embedded model's Modelfile is wrong: {0}")]

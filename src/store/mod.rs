@@ -5,6 +5,7 @@
 //! a name always points at complete bytes. Who writes holds the store's lock together with other writers; who removes
 //! blobs or leftovers holds it alone, so that nothing is swept away between a blob and its manifest.
 
+mod adapter;
 mod blobs;
 mod create;
 mod disk;
@@ -17,7 +18,7 @@ pub use blobs::Imported;
 pub use create::with_schema;
 pub use error::{StoreError, Unknown};
 pub use list::{Broken, Listed, Listing, Origin};
-pub use model::{Model, Weights};
+pub use model::{Model, StoredAdapter, Weights};
 
 use crate::digest::Digest;
 use crate::embedded::Embedded;

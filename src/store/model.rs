@@ -5,10 +5,10 @@ use super::error::Unknown;
 use super::{Store, StoreError, blobs, create};
 use crate::chat::Message;
 use crate::digest::Digest;
-use crate::gguf::Header;
+use crate::gguf::{AdapterHeader, Header};
 use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type};
 use crate::model_ref::ModelRef;
-use crate::modelfile::{Format, Modelfile, Source};
+use crate::modelfile::{AdapterSource, Format, Modelfile, Source};
 use crate::sampling::Parameters;
 use serde_json::Value;
 use std::fs::File;
@@ -39,6 +39,28 @@ pub struct Model {
     pub messages: Vec<Message>,
     pub licenses: Vec<String>,
     pub format: Option<Format>,
+    pub adapters: Vec<StoredAdapter>,
+}
+
+/// An adapter of a model.
+#[derive(Debug, Clone)]
+pub struct StoredAdapter {
+    pub path: PathBuf,
+    pub digest: Digest,
+    pub n_bytes: u64,
+    pub scale: f32,
+}
+
+impl StoredAdapter {
+    /// Reads and checks the header.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the blob cannot be read or is no adapter.
+    pub fn header(&self) -> Result<AdapterHeader, StoreError> {
+        let mut file = File::open(&self.path).map_err(io_error("read", &self.path))?;
+        blobs::adapter_header(&mut file, &self.path)
+    }
 }
 
 /// Where a model's GGUF is.
@@ -80,6 +102,7 @@ impl Model {
             messages: self.messages.clone(),
             licenses: self.licenses.clone(),
             format: self.format.clone(),
+            adapters: self.adapters.iter().map(as_source).collect(),
             ..Modelfile::new(from)
         }
     }
@@ -124,9 +147,6 @@ impl Store {
     fn stored(&self, name: &ModelRef, path: &Path, json: &[u8]) -> Result<Model, StoreError> {
         let manifest = parse_manifest(path, json)?;
         let weights = weights_of(&manifest, path)?.clone();
-        if manifest.layer(media_type::ADAPTER).is_some() {
-            return Err(StoreError::Adapter(name.to_string()));
-        }
         let text = |kind: &'static str| self.text_of(&manifest, kind);
         let value = |kind: &'static str| self.json_of(&manifest, kind);
         let parameters = match value(media_type::PARAMS)? {
@@ -149,6 +169,8 @@ impl Store {
         };
         let licenses =
             manifest.layers_of(media_type::LICENSE).map(|layer| self.text(layer)).collect::<Result<_, _>>()?;
+        let adapters =
+            manifest.layers_of(media_type::ADAPTER).map(|layer| self.adapter(layer)).collect::<Result<_, _>>()?;
         Ok(Model {
             name: name.clone(),
             digest: Digest::of(json),
@@ -162,8 +184,15 @@ impl Store {
             messages,
             licenses,
             format,
+            adapters,
             manifest,
         })
+    }
+
+    fn adapter(&self, layer: &Layer) -> Result<StoredAdapter, StoreError> {
+        let path = self.present(layer)?;
+        let scale = layer.adapter_scale().ok_or_else(|| broken(&path, "is an adapter whose scale is no number"))?;
+        Ok(StoredAdapter { path, digest: layer.digest, n_bytes: layer.size, scale })
     }
 
     pub(super) fn config_of(&self, manifest: &Manifest) -> Result<ModelConfig, StoreError> {
@@ -212,6 +241,10 @@ impl Store {
         }
         Ok(bytes)
     }
+}
+
+fn as_source(adapter: &StoredAdapter) -> AdapterSource {
+    AdapterSource { path: adapter.path.display().to_string(), scale: adapter.scale }
 }
 
 pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, StoreError> {

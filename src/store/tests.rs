@@ -213,7 +213,7 @@ fn what_fails_leaves_the_store_as_it_was() {
     refused("FROM zzzzzz", "there is no model `zzzzzz:latest`; there are `kept:latest`");
     refused(
         "FROM ./tiny.gguf\nADAPTER ./lora.gguf",
-        "the model `./lora.gguf` has an adapter, which slm cannot apply yet; adapters come in a later version",
+        "cannot read `DIR/./lora.gguf`: No such file or directory (os error 2)",
     );
     refused("FROM ./tiny.gguf\nFORMAT @none.json", "the schema `DIR/none.json` of FORMAT does not exist");
     refused("FROM ./tiny.gguf\nFORMAT @wrong.json", "the schema `DIR/wrong.json` of FORMAT is no JSON object");

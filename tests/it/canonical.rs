@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use slm::contract::Contract;
-use slm::engine::{Compute, Engine, Group, Lane, Load, Options, ScoreRequest, Weights};
+use slm::engine::{AdapterSet, Compute, Engine, Group, Lane, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
 use slm::template::{Prompt, Run};
@@ -174,6 +174,7 @@ fn one_pass_scoring_equals_separate_evaluations() {
             let request = ScoreRequest {
                 prompt: prepared.prompt.clone(),
                 groups: vec![group(candidates)],
+                adapters: AdapterSet::NONE,
                 turn_end: None,
                 lane: Lane::Canonical,
             };
@@ -194,8 +195,13 @@ fn more_candidates_than_sequences_go_in_waves() {
     let session = session();
     let prepared = session.prepare(&Task::default(), None, "which number is it").unwrap();
     let candidates: Vec<String> = (0..200).map(|n| format!("number {n}")).collect();
-    let request =
-        |groups| ScoreRequest { prompt: prepared.prompt.clone(), groups, turn_end: None, lane: Lane::Canonical };
+    let request = |groups| ScoreRequest {
+        prompt: prepared.prompt.clone(),
+        groups,
+        adapters: AdapterSet::NONE,
+        turn_end: None,
+        lane: Lane::Canonical,
+    };
     let all = session
         .engine()
         .score(request(vec![Group {
@@ -233,8 +239,10 @@ fn labels_that_are_one_to_the_tokenizer_are_refused() {
     let runs = vec![Run::Text { text: "x".to_owned(), persons: vec![] }];
     let prompt = Prompt { runs, row_start: None, row: None };
     let groups = vec![Group { prefix: String::new(), candidates: vec!["a".to_owned(), "a".to_owned()] }];
-    let error =
-        session.engine().score(ScoreRequest { prompt, groups, turn_end: None, lane: Lane::Canonical }).unwrap_err();
+    let error = session
+        .engine()
+        .score(ScoreRequest { prompt, groups, adapters: AdapterSet::NONE, turn_end: None, lane: Lane::Canonical })
+        .unwrap_err();
     assert_eq!(
         error.to_string(),
         "the answers `a` and `a` are the same tokens for this model, so they cannot be told apart; rename one"

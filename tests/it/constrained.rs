@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use slm::engine::{
-    Detail, Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request, Weights,
+    AdapterSet, Detail, Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request, Weights,
 };
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 use slm::template::{Prompt, Run};
@@ -43,8 +43,13 @@ fn generate(engine: &Engine, grammar: &str, said: Parameters) -> Result<(String,
     let sampling: Sampling = said.resolve(AnswerShape::Formatted);
     let runs = vec![Run::Text { text: "Once upon a time".to_owned(), persons: vec![] }];
     let prompt = Prompt { runs, row_start: None, row: None };
-    let request =
-        GenerateRequest { prompt, sampling, grammar: Some(Grammar(grammar.to_owned())), detail: Detail::Text };
+    let request = GenerateRequest {
+        prompt,
+        sampling,
+        adapters: AdapterSet::NONE,
+        grammar: Some(Grammar(grammar.to_owned())),
+        detail: Detail::Text,
+    };
     let mut events = engine.send(Request::Generate(request));
     let mut text = String::new();
     loop {

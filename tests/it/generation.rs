@@ -1,8 +1,8 @@
 //! Many requests in one engine: each answers as it does alone, whatever company, cache and cancels there are.
 
 use slm::engine::{
-    Detail, Engine, Event, Finish, GenerateRequest, Generation, Grammar, Lane, Point, ProbeRequest, Request,
-    ScoreRequest, Token,
+    AdapterSet, Detail, Engine, Event, Finish, GenerateRequest, Generation, Grammar, Lane, Point, ProbeRequest,
+    Request, ScoreRequest, Token,
 };
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -14,7 +14,7 @@ fn request(text: &str, n_predict: i32, grammar: Option<&str>) -> GenerateRequest
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(n_predict), ..Parameters::default() };
     let sampling: Sampling = parameters.resolve(AnswerShape::Open);
     let grammar = grammar.map(|grammar| Grammar(grammar.to_owned()));
-    GenerateRequest { prompt: plain(text), sampling, grammar, detail: Detail::Tokens }
+    GenerateRequest { prompt: plain(text), sampling, adapters: AdapterSet::NONE, grammar, detail: Detail::Tokens }
 }
 
 fn ids(engine: &Engine, text: &str) -> Vec<Token> {
@@ -90,6 +90,7 @@ fn questions_in_one_batch_score_as_they_do_alone() {
             engine.send(Request::Score(ScoreRequest {
                 prompt: plain(text),
                 groups: groups(),
+                adapters: AdapterSet::NONE,
                 turn_end: None,
                 lane: Lane::Throughput,
             }))
@@ -122,7 +123,12 @@ fn places_of_an_answer_can_be_asked_for_what_else_might_have_come() {
         ];
         let generated = generation.tokens;
         let mut n_compared = 0;
-        let probe = ProbeRequest { prompt: plain(&text), generated: generated.clone(), points: points.clone() };
+        let probe = ProbeRequest {
+            prompt: plain(&text),
+            adapters: AdapterSet::NONE,
+            generated: generated.clone(),
+            points: points.clone(),
+        };
         let scores = match engine.probe(probe) {
             Ok(scores) => scores.groups,
             Err(error) => {

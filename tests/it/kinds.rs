@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use slm::contract::Contract;
 use slm::engine::{
-    Compute, Detail, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request, ScoreRequest, Weights,
+    AdapterSet, Compute, Detail, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request,
+    ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
@@ -69,7 +70,16 @@ pub fn group(prefix: &str, candidates: &[&str]) -> Group {
 }
 
 pub fn score(engine: &Engine, text: &str, groups: Vec<Group>) -> Vec<Vec<f64>> {
-    engine.score(ScoreRequest { prompt: plain(text), groups, turn_end: None, lane: Lane::Canonical }).unwrap().groups
+    engine
+        .score(ScoreRequest {
+            prompt: plain(text),
+            groups,
+            adapters: AdapterSet::NONE,
+            turn_end: None,
+            lane: Lane::Canonical,
+        })
+        .unwrap()
+        .groups
 }
 
 /// Texts shorter and longer than the window, and than one decode.
@@ -183,6 +193,7 @@ fn a_dropped_request_makes_room_for_the_next() {
             let request = GenerateRequest {
                 prompt: plain(&words(600, 4)),
                 sampling: sampling.clone(),
+                adapters: AdapterSet::NONE,
                 grammar: None,
                 detail: Detail::Text,
             };
@@ -195,6 +206,7 @@ fn a_dropped_request_makes_room_for_the_next() {
             drop(engine.send(Request::Score(ScoreRequest {
                 prompt: plain(&words(900, n_events)),
                 groups: vec![group("", &["a", "b"])],
+                adapters: AdapterSet::NONE,
                 turn_end: None,
                 lane: Lane::Canonical,
             })));
@@ -214,6 +226,7 @@ fn a_prompt_beyond_the_context_names_both_numbers() {
         let request = ScoreRequest {
             prompt: plain(&long),
             groups: vec![group("", &["a", "b"])],
+            adapters: AdapterSet::NONE,
             turn_end: None,
             lane: Lane::Canonical,
         };

@@ -1,5 +1,6 @@
 //! The program as people use it: the real binary, the real embedded model, a home folder of its own.
 
+mod adapters;
 mod canonical;
 mod compute;
 mod constrained;

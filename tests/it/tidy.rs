@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 5] = [
         "manifest",
         "model_ref",
         "modelfile",
+        "peft",
         "progress",
         "sampling",
         "template",

@@ -54,7 +54,7 @@ pub fn json(decided: &Decided, run: &Run<'_>) -> Value {
     }
     object.insert("tokens".to_owned(), tokens(&decided.counts, decided.n_tokens_cut));
     object.insert("timings".to_owned(), timings(&decided.timings, decided.elapsed, run));
-    object.insert("evaluation_id".to_owned(), run.session.engine().info().evaluation_id.clone().into());
+    object.insert("evaluation_id".to_owned(), decided.evaluation_id.clone().into());
     object.insert("prompt_digest".to_owned(), decided.prompt_digest.clone().into());
     Value::Object(object)
 }

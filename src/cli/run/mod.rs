@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 
 use serde_json::json;
 
+use super::adapters;
 use super::args::{RunArgs, SamplingArgs};
 use super::compute;
 use super::environment::{Environment, today};
@@ -55,8 +56,9 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     }
     let rows = if is_rows { Some(rows::Input::open(args, (&model, contract.as_ref()), environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
+    let adapters = adapters::chosen(&args.adapter, &model, environment)?;
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
-    let wanted = Wanted { parameters: &parameters, compute: &args.compute, load };
+    let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load };
     let Loaded { model, session } = load::open(model, &wanted, environment)?;
     let task = Task {
         system: args.system.clone(),
@@ -178,9 +180,12 @@ impl Run<'_> {
             info.n_ctx_train,
             compute::describe(info),
             if self.contract.is_some() { "scored" } else { "generated" },
-            info.evaluation_id,
+            self.session.evaluation_id(&self.task),
             info.load_duration.as_secs_f64() * 1e3,
         ));
+        for adapter in self.session.adapters(&self.task).as_slice() {
+            tell(&format!("adapter        {} at {}\n", adapter.id, adapter.scale));
+        }
     }
 
     fn decide(&self, contract: &Contract, text: &str) -> Outcome {

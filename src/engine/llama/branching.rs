@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::super::run::Caller;
 use super::super::scheduler::{Pack, PackRow};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Trie, Wave, logprobs};
-use super::super::{Counts, EngineError, Event, Scores, Timings, Token};
+use super::super::{AdapterSet, Counts, EngineError, Event, Scores, Timings, Token};
 use super::failed;
 
 /// Candidates behind one place.
@@ -24,6 +24,7 @@ pub struct Point {
 pub struct Prepared {
     pub tokens: Vec<Token>,
     pub points: Vec<Point>,
+    pub adapters: AdapterSet,
     packs: Vec<(usize, Wave)>,
 }
 
@@ -32,14 +33,14 @@ impl Prepared {
     ///
     /// # Errors
     /// A candidate is longer than a decode.
-    pub fn new(tokens: Vec<Token>, points: Vec<Point>) -> Result<Self, EngineError> {
+    pub fn new(tokens: Vec<Token>, points: Vec<Point>, adapters: AdapterSet) -> Result<Self, EngineError> {
         let mut packs = Vec::new();
         for (index, point) in points.iter().enumerate() {
             let of_point = point.trie.packs(MAX_ROWS - 1, MAX_BRANCHES);
             let of_point = of_point.ok_or_else(|| failed("an answer is too long to be evaluated in one piece"))?;
             packs.extend(of_point.into_iter().map(|wave| (index, wave)));
         }
-        Ok(Prepared { tokens, points, packs })
+        Ok(Prepared { tokens, points, adapters, packs })
     }
 
     /// Cells that the widest decode needs behind the text.

@@ -8,7 +8,9 @@ use super::super::scheduler::Outcome;
 use super::super::scoring::logprobs;
 use super::super::speculation::{Costs, Drafter};
 use super::super::text::{Pushed, TextStream};
-use super::super::{Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Timings, Token};
+use super::super::{
+    AdapterSet, Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Timings, Token,
+};
 use super::Model;
 use super::sampler::Sampler;
 use crate::sampling::Sampling;
@@ -17,6 +19,7 @@ use crate::sampling::Sampling;
 pub struct Prepared {
     pub tokens: Vec<Token>,
     pub sampling: Sampling,
+    pub adapters: AdapterSet,
     pub constraint: Option<Constraint>,
     pub detail: Detail,
     /// Tokens in all, prompt included, at most.
@@ -50,7 +53,7 @@ pub struct Read {
 
 impl Generating {
     pub fn new(model: &Model, prepared: Prepared, drafter: Option<Drafter>, caller: Caller) -> Self {
-        let Prepared { tokens, sampling, constraint, detail, limit } = prepared;
+        let Prepared { tokens, sampling, constraint, detail, limit, .. } = prepared;
         let n_prompt = tokens.len();
         Generating {
             sampler: Sampler::new(model, &sampling, &tokens),

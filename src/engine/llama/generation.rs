@@ -12,12 +12,13 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
-use super::super::EngineError;
 use super::super::cache::{Effect, Reuse};
 use super::super::run::Caller;
 use super::super::scheduler::{Ended, Job, JobId, Limits, Outcome, Part, Phase, Scheduler, Step, Work};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS};
 use super::super::speculation::{Costs, Drafter};
+use super::super::{AdapterSet, EngineError};
+use super::adapters::{Adapters, Applied};
 use super::branching::{self, Branching};
 use super::generating::{self, Generating, Read};
 use super::{LEAST_BATCH, Model, PrefixReuse, decode, failed};
@@ -42,6 +43,9 @@ pub struct GenerationLane<'m> {
     scheduler: Scheduler,
     active: HashMap<JobId, Active>,
     next_id: JobId,
+    /// The sets of adapters that requests came with; the scheduler knows them by their places.
+    groups: Vec<AdapterSet>,
+    applied: Applied<'m>,
     /// Seconds of a row in large decodes, as measured.
     row_seconds: f64,
     costs: Costs,
@@ -94,6 +98,8 @@ impl<'m> GenerationLane<'m> {
             scheduler: Scheduler::new(limits),
             active: HashMap::new(),
             next_id: 0,
+            groups: Vec::new(),
+            applied: Applied::default(),
             row_seconds: 2.0 * model.info.n_params as f64 / ASSUMED_FLOPS,
             costs: Costs::default(),
         })
@@ -107,27 +113,39 @@ impl<'m> GenerationLane<'m> {
     /// Takes a generation in.
     pub fn generate(&mut self, prepared: generating::Prepared, caller: Caller) {
         let (tokens, limit) = (prepared.tokens.clone(), prepared.limit);
+        let group = self.group(&prepared.adapters);
         // A recurrent state cannot be rolled back behind a wrong draft.
         let drafter = (self.model.prefix_reuse != PrefixReuse::Never).then(Drafter::new);
         let generating = Generating::new(self.model, prepared, drafter, caller);
-        self.submit(Active::Generation(Box::new(generating)), tokens, Work::Generate { limit });
+        self.submit(Active::Generation(Box::new(generating)), group, tokens, Work::Generate { limit });
     }
 
     /// Takes closed questions in.
     pub fn branch(&mut self, prepared: branching::Prepared, caller: Caller) {
         let (tokens, packs) = (prepared.tokens.clone(), prepared.packs());
+        let group = self.group(&prepared.adapters);
         let branching = Branching::new(prepared, caller);
-        self.submit(Active::Branches(Box::new(branching)), tokens, Work::Branch { packs });
+        self.submit(Active::Branches(Box::new(branching)), group, tokens, Work::Branch { packs });
     }
 
-    fn submit(&mut self, active: Active, tokens: Vec<i32>, work: Work) {
+    /// The number of a set, which it keeps: cached text is known by it.
+    fn group(&mut self, adapters: &AdapterSet) -> u32 {
+        let known = self.groups.iter().position(|known| known == adapters);
+        let at = known.unwrap_or_else(|| {
+            self.groups.push(adapters.clone());
+            self.groups.len() - 1
+        });
+        u32::try_from(at).expect("fewer sets of adapters than any memory holds")
+    }
+
+    fn submit(&mut self, active: Active, group: u32, tokens: Vec<i32>, work: Work) {
         self.next_id += 1;
         self.active.insert(self.next_id, active);
-        self.scheduler.submit(Job { id: self.next_id, group: 0, tokens, work });
+        self.scheduler.submit(Job { id: self.next_id, group, tokens, work });
     }
 
     /// One decode for whoever is in it; requests that nobody listens to any more are dropped first.
-    pub fn step(&mut self) {
+    pub fn step(&mut self, adapters: &mut Adapters<'m>) {
         self.drop_cancelled();
         if self.is_idle() {
             return;
@@ -143,7 +161,7 @@ impl<'m> GenerationLane<'m> {
                 active.start(n_reused);
             }
         }
-        match self.execute(&step) {
+        match self.execute(&step, adapters) {
             Ok(()) => self.read(&step),
             Err(error) => {
                 for Ended { id } in self.scheduler.fail(&step) {
@@ -178,7 +196,7 @@ impl<'m> GenerationLane<'m> {
         (rows as usize).max(MIN_CHUNK).min(most)
     }
 
-    fn execute(&mut self, step: &Step) -> Result<(), EngineError> {
+    fn execute(&mut self, step: &Step, adapters: &mut Adapters<'m>) -> Result<(), EngineError> {
         for &effect in &step.effects {
             match effect {
                 Effect::Truncate { slot, from } => self.truncate(slot, from),
@@ -188,6 +206,7 @@ impl<'m> GenerationLane<'m> {
         if step.rows.is_empty() {
             return Ok(());
         }
+        adapters.apply(&mut self.context, &mut self.applied, &self.groups[step.group as usize])?;
         self.batch.clear();
         for row in &step.rows {
             let position = i32::try_from(row.position).map_err(|_| failed("a position beyond the context"))?;

@@ -2,6 +2,7 @@
 //!
 //! The only folder that imports llama_cpp_2; nothing of it leaves through a signature of `engine`.
 
+mod adapters;
 mod branching;
 pub mod build;
 pub mod devices;
@@ -33,6 +34,7 @@ use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
 use super::{DEFAULT_CONTEXT, EngineError, Event, Load, ModelInfo, Options, Scores, Weights};
 use crate::gguf::Footprint;
+use adapters::Adapters;
 use generation::GenerationLane;
 pub use prepare::{Prepared, Work};
 use question::Question;
@@ -60,6 +62,7 @@ pub struct Model {
     info: ModelInfo,
     load: Load,
     prefix_reuse: PrefixReuse,
+    weights: Weights,
     footprint: Footprint,
     /// Whether keys and values are in this process's memory and not on a device.
     cells: Cells,
@@ -115,8 +118,9 @@ impl Model {
         let prefix_reuse = prefix_reuse(&llama);
         let mut info = info(&llama, &tokenizer, options, &placed);
         info.load_duration = started.elapsed();
+        let weights = options.weights.clone();
         let (load, compiler, footprint, cells) = (options.load, OnceLock::new(), options.footprint, placed.cells);
-        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse, footprint, cells })
+        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse, weights, footprint, cells })
     }
 
     pub fn info(&self) -> &ModelInfo {
@@ -138,7 +142,7 @@ impl Model {
 
     /// The lanes of this model; their contexts are made on first use.
     pub fn lanes(&self) -> Lanes<'_> {
-        Lanes { model: self, score: None, generation: None }
+        Lanes { model: self, adapters: Adapters::new(self), score: None, generation: None }
     }
 
     /// A context of the generation lane, of `n_cells` positions that all its sequences share: keys, values and batches as
@@ -272,6 +276,7 @@ fn clear(context: &mut LlamaContext<'_>, n_sequences: u32) {
 /// The contexts of one model, each made when the first request needs it.
 pub struct Lanes<'m> {
     model: &'m Model,
+    adapters: Adapters<'m>,
     score: Option<ScoreLane<'m>>,
     generation: Option<GenerationLane<'m>>,
 }
@@ -286,11 +291,18 @@ impl Lanes<'_> {
             self.score = Some(ScoreLane::new(self.model)?);
         }
         let lane = self.score.as_mut().expect("made above");
-        lane.score(question, caller)
+        lane.score(question, &mut self.adapters, caller)
     }
 
     /// Takes work into the generation lane; an error is the caller's.
     pub fn submit(&mut self, work: Work, caller: Caller) {
+        // Whoever names a wrong adapter hears it alone.
+        if let Err(error) = self.adapters.load(work.adapters()) {
+            return caller.send(Event::Failed(error));
+        }
+        if let Work::Adapters(_) = work {
+            return caller.send(Event::Prepared);
+        }
         if self.generation.is_none() {
             match GenerationLane::new(self.model) {
                 Ok(lane) => self.generation = Some(lane),
@@ -301,7 +313,7 @@ impl Lanes<'_> {
         match work {
             Work::Generation(prepared) => lane.generate(*prepared, caller),
             Work::Branches(prepared) => lane.branch(*prepared, caller),
-            Work::Question(_) => unreachable!("questions go to the score lane"),
+            Work::Question(_) | Work::Adapters(_) => unreachable!("questions go to the score lane, adapters to none"),
         }
     }
 
@@ -313,7 +325,7 @@ impl Lanes<'_> {
     /// One decode of the generation lane.
     pub fn step(&mut self) {
         if let Some(lane) = &mut self.generation {
-            lane.step();
+            lane.step(&mut self.adapters);
         }
     }
 }

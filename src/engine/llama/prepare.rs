@@ -3,7 +3,8 @@
 
 use super::super::scoring::Trie;
 use super::super::{
-    EngineError, Event, GenerateRequest, GeneratedToken, Lane, ProbeRequest, Request, ScoreRequest, Token,
+    AdapterSet, EngineError, Event, GenerateRequest, GeneratedToken, Lane, Load, ProbeRequest, Request, ScoreRequest,
+    Token,
 };
 use super::question::Question;
 use super::{Model, PrefixReuse, branching, failed, generating};
@@ -20,6 +21,20 @@ pub enum Work {
     Question(Box<Question>),
     Generation(Box<generating::Prepared>),
     Branches(Box<branching::Prepared>),
+    /// Nothing to evaluate yet: adapters to load.
+    Adapters(AdapterSet),
+}
+
+impl Work {
+    /// The adapters that it is evaluated with.
+    pub fn adapters(&self) -> &AdapterSet {
+        match self {
+            Work::Question(question) => &question.adapters,
+            Work::Generation(prepared) => &prepared.adapters,
+            Work::Branches(prepared) => &prepared.adapters,
+            Work::Adapters(adapters) => adapters,
+        }
+    }
 }
 
 impl Model {
@@ -31,6 +46,8 @@ impl Model {
         match request {
             Request::Tokenize(prompt) => Ok(Prepared::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
             Request::Cut { text, n_tokens } => Ok(Prepared::Answer(Event::Cut(self.tokenizer().cut(&text, n_tokens)))),
+            Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
+            Request::Prepare(adapters) => Ok(Prepared::Work(Work::Adapters(adapters))),
             Request::Score(request) => self.question(&request).map(Prepared::Work),
             Request::Generate(request) => {
                 self.generation(request).map(|ready| Prepared::Work(Work::Generation(Box::new(ready))))
@@ -47,22 +64,27 @@ impl Model {
         if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
             return Ok(Work::Question(Box::new(question)));
         }
-        let Question { trunk, trie, group_sizes, skip, .. } = question;
+        let Question { trunk, trie, group_sizes, skip, adapters, .. } = question;
         let point = branching::Point { n_tokens: trunk.len(), trie, skip, group_sizes };
-        self.branches(trunk, vec![point]).map(|ready| Work::Branches(Box::new(ready)))
+        self.branches(trunk, vec![point], adapters).map(|ready| Work::Branches(Box::new(ready)))
     }
 
-    fn branches(&self, tokens: Vec<Token>, points: Vec<branching::Point>) -> Result<branching::Prepared, EngineError> {
+    fn branches(
+        &self,
+        tokens: Vec<Token>,
+        points: Vec<branching::Point>,
+        adapters: AdapterSet,
+    ) -> Result<branching::Prepared, EngineError> {
         if tokens.is_empty() {
             return Err(failed("the prompt is empty"));
         }
-        let prepared = branching::Prepared::new(tokens, points)?;
+        let prepared = branching::Prepared::new(tokens, points, adapters)?;
         let (needed, n_ctx) = (prepared.tokens.len() + prepared.n_branch_cells(), self.info.n_ctx as usize);
         if needed > n_ctx { Err(EngineError::Context { needed, n_ctx }) } else { Ok(prepared) }
     }
 
     fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
-        let GenerateRequest { prompt, sampling, grammar, detail } = request;
+        let GenerateRequest { prompt, sampling, adapters, grammar, detail } = request;
         let tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_ctx = self.info.n_ctx as usize;
         if tokens.is_empty() {
@@ -74,14 +96,14 @@ impl Model {
         }
         let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
         let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
-        Ok(generating::Prepared { tokens, sampling, constraint, detail, limit })
+        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, limit })
     }
 
     fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {
         if self.prefix_reuse == PrefixReuse::Never {
             return Err(EngineError::NoBranches);
         }
-        let ProbeRequest { prompt, generated, points } = request;
+        let ProbeRequest { prompt, adapters, generated, points } = request;
         let mut tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_prompt = tokens.len();
         tokens.extend(generated.iter().map(|token| token.id));
@@ -104,7 +126,7 @@ impl Model {
         }
         let n_needed = ready.last().map_or(0, |point| point.n_tokens);
         tokens.truncate(n_needed);
-        self.branches(tokens, ready)
+        self.branches(tokens, ready, adapters)
     }
 }
 

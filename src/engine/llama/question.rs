@@ -1,7 +1,7 @@
 //! A score request as tokens: the trunk that all candidates share, and their trie below it. It evaluates nothing.
 
 use super::super::scoring::Trie;
-use super::super::{EngineError, Group, ScoreRequest, Token};
+use super::super::{AdapterSet, EngineError, Group, ScoreRequest, Token};
 use super::Model;
 use super::tokenizer::Encoded;
 
@@ -14,6 +14,7 @@ pub struct Question {
     pub group_sizes: Vec<usize>,
     /// Tokens of each candidate that belong to its group's prefix.
     pub skip: Vec<usize>,
+    pub adapters: AdapterSet,
 }
 
 impl Question {
@@ -60,7 +61,8 @@ impl Question {
         }
         same_tokens(&paths, &names)?;
         let border = border.min(trunk.len());
-        Ok(Question { trunk, border, trie: Trie::new(&paths), group_sizes, skip })
+        let adapters = request.adapters.clone();
+        Ok(Question { trunk, border, trie: Trie::new(&paths), group_sizes, skip, adapters })
     }
 }
 

@@ -16,7 +16,8 @@ use llama_cpp_2::token::LlamaToken;
 use super::super::chunks::{chunks, common_chunks};
 use super::super::run::Caller;
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
-use super::super::{Counts, EngineError, Scores, Timings, Token};
+use super::super::{AdapterSet, Counts, EngineError, Scores, Timings, Token};
+use super::adapters::{Adapters, Applied};
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
 
@@ -36,10 +37,13 @@ pub struct ScoreLane<'m> {
     n_stable: usize,
     /// Stable prefixes of earlier questions, least recently used first.
     snapshots: VecDeque<Snapshot>,
+    /// The adapters on the context, with which all that it holds was evaluated.
+    applied: Applied<'m>,
 }
 
-/// The state of sequence 0 after some whole chunks.
+/// The state of sequence 0 after some whole chunks, evaluated with these adapters.
 struct Snapshot {
+    adapters: AdapterSet,
     chunks: Vec<Vec<Token>>,
     state: SeqState,
 }
@@ -61,13 +65,25 @@ impl<'m> ScoreLane<'m> {
             resident: Vec::new(),
             n_stable: 0,
             snapshots: VecDeque::new(),
+            applied: Applied::default(),
         })
     }
 
     /// The log-probability of every candidate; an error leaves the lane empty but usable.
-    pub fn score(&mut self, question: &Question, caller: &Caller) -> Result<Scores, EngineError> {
+    pub fn score(
+        &mut self,
+        question: &Question,
+        adapters: &mut Adapters<'m>,
+        caller: &Caller,
+    ) -> Result<Scores, EngineError> {
         let queued = caller.waited();
         let started = Instant::now();
+        if *self.applied.set() != question.adapters {
+            // Another model, to all that was evaluated.
+            self.take_snapshot();
+            self.clear();
+            adapters.apply(&mut self.context, &mut self.applied, &question.adapters)?;
+        }
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match self.model.prefix_reuse {
             PrefixReuse::Never => self.evaluate_each(question, &mut counts, caller),
@@ -180,11 +196,12 @@ impl<'m> ScoreLane<'m> {
     fn take_snapshot(&mut self) {
         let chunks = &self.resident[..self.n_stable];
         let n_tokens: usize = chunks.iter().map(Vec::len).sum();
-        let known = self.snapshots.iter().any(|snapshot| snapshot.chunks == chunks);
+        let adapters = self.applied.set();
+        let known = self.snapshots.iter().any(|known| known.chunks == chunks && known.adapters == *adapters);
         if self.model.prefix_reuse != PrefixReuse::Exact || n_tokens < SNAPSHOT_MIN_TOKENS || known {
             return;
         }
-        let chunks = chunks.to_vec();
+        let (chunks, adapters) = (chunks.to_vec(), adapters.clone());
         // The lane may hold more than the stable part: that goes first. A snapshot that fails is only slower.
         if self.remove_from(n_tokens).is_err() {
             return;
@@ -193,7 +210,7 @@ impl<'m> ScoreLane<'m> {
         if state.byte_len() > SNAPSHOT_BYTES {
             return;
         }
-        self.snapshots.push_back(Snapshot { chunks, state });
+        self.snapshots.push_back(Snapshot { adapters, chunks, state });
         while self.snapshots.iter().map(|snapshot| snapshot.state.byte_len()).sum::<usize>() > SNAPSHOT_BYTES {
             self.snapshots.pop_front();
         }
@@ -202,7 +219,9 @@ impl<'m> ScoreLane<'m> {
     fn longer_snapshot(&self, question: &Question, plan: &[std::ops::Range<usize>], kept: usize) -> Option<usize> {
         let serves = |snapshot: &Snapshot| {
             let n = snapshot.chunks.len();
-            n > kept && common_chunks(&snapshot.chunks, &question.trunk, plan) == n
+            n > kept
+                && snapshot.adapters == *self.applied.set()
+                && common_chunks(&snapshot.chunks, &question.trunk, plan) == n
         };
         let found = self.snapshots.iter().enumerate().filter(|(_, snapshot)| serves(snapshot));
         found.max_by_key(|(_, snapshot)| snapshot.chunks.len()).map(|(at, _)| at)

@@ -1,0 +1,365 @@
+//! LoRA adapters: PEFT's and GGUF's, alone and together, against numpy's numbers, and to the last bit against themselves.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use slm::engine::{
+    Adapter, AdapterSet, Compute, Detail, Engine, EngineError, Event, GenerateRequest, Group, Lane, Load, Options,
+    Request, ScoreRequest, Weights,
+};
+use slm::gguf::Footprint;
+use slm::sampling::{AnswerShape, Parameters};
+use slm::template::{Prompt, Run};
+
+use crate::slm::{Home, files};
+
+/// Texts as they are, and a contract that the prompt does not describe.
+const TEMPLATE: &str = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if contract %}{% endif %}";
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lora").join(name)
+}
+
+fn expected() -> Value {
+    serde_json::from_slice(&std::fs::read(golden("expected.json")).unwrap()).unwrap()
+}
+
+fn choices(expected: &Value) -> Vec<&str> {
+    expected["candidates"].as_array().unwrap().iter().map(|choice| choice.as_str().unwrap()).collect()
+}
+
+/// Makes a model of the golden base with these lines in its Modelfile.
+fn create(home: &Home, name: &str, lines: &str) {
+    let modelfile = format!("FROM {}\nTEMPLATE {TEMPLATE}\n{lines}", golden("base.gguf").display());
+    home.file("Modelfile", modelfile);
+    home.slm(["create", name]).succeeds();
+}
+
+/// The natural logarithms of the raw probabilities that a model gives to the choices.
+fn logprobs(home: &Home, args: &[&str], choices: &[&str], text: &str) -> Vec<f64> {
+    let list = choices.join(",");
+    let args = [&["run"], args, &["--choices", &list, "--json", text]].concat();
+    let answer = home.slm(args).json();
+    let mass = answer["label_mass"].as_f64().unwrap();
+    choices.iter().map(|choice| (answer["probabilities"][choice].as_f64().unwrap() * mass).ln()).collect()
+}
+
+/// PEFT's files through `slm create`, one and two at a time, at several scales.
+#[test]
+fn peft_adapters_give_numpys_probabilities() {
+    let expected = expected();
+    let choices = choices(&expected);
+    let home = Home::new();
+    // Against exact arithmetic, and against the half precision in which keys and values are kept; the lane's attention
+    // has half precision in its sums, too.
+    let (mut exact, mut kept) = (0.0_f64, 0.0_f64);
+    for (number, case) in expected["cases"].as_array().unwrap().iter().enumerate() {
+        let name = format!("case{number}");
+        let adapter = |pair: &Value| format!("ADAPTER {} {}\n", golden(pair[0].as_str().unwrap()).display(), pair[1]);
+        let lines: String = case["adapters"].as_array().unwrap().iter().map(adapter).collect();
+        create(&home, &name, &lines);
+        let ours = logprobs(&home, &[&name], &choices, case["text"].as_str().unwrap());
+        for (key, worst) in [("logprobs", &mut exact), ("logprobs_f16_cache", &mut kept)] {
+            for (ours, theirs) in ours.iter().zip(case[key].as_array().unwrap()) {
+                let theirs = theirs.as_f64().unwrap();
+                *worst = worst.max((ours - theirs).abs() / theirs.abs());
+            }
+        }
+    }
+    println!("largest relative difference of a log-probability: {exact:.2e}, with half-precision keys {kept:.2e}");
+    assert!(exact < 1e-3 && kept < 1e-3, "{exact:e} {kept:e}");
+    // The adapters matter: without them the numbers are others by far.
+    let [base, one] = [0, 2].map(|at| expected["cases"][at]["logprobs"][0].as_f64().unwrap());
+    assert!((base - one).abs() > 0.1, "{base} {one}");
+}
+
+/// The adapters of a stored model as files, with their digests.
+fn adapters_of(home: &Home, model: &str) -> Vec<(PathBuf, String)> {
+    let show = home.slm(["show", model, "--json"]).json();
+    let digests = show["adapters"].as_array().unwrap().iter().map(|adapter| adapter["digest"].as_str().unwrap());
+    digests.map(|hex| (home.models().join("blobs").join(format!("sha256-{hex}")), format!("sha256:{hex}"))).collect()
+}
+
+fn engine() -> Engine {
+    Engine::load(Options {
+        weights: Weights::File(golden("base.gguf")),
+        weights_id: "base".to_owned(),
+        load: Load::Everything,
+        n_ctx: None,
+        compute: Compute { n_threads: Some(1), ..Compute::default() },
+        footprint: Footprint::default(),
+    })
+    .unwrap()
+}
+
+fn plain(text: &str) -> Prompt {
+    Prompt { runs: vec![Run::Text { text: text.to_owned(), persons: vec![] }], row_start: None, row: None }
+}
+
+fn request(text: &str, adapters: &AdapterSet) -> ScoreRequest {
+    let candidates = ["yes", "no", "not yet"].map(str::to_owned).to_vec();
+    let groups = vec![Group { prefix: String::new(), candidates }];
+    ScoreRequest { prompt: plain(text), groups, adapters: adapters.clone(), turn_end: None, lane: Lane::Canonical }
+}
+
+fn bits(engine: &Engine, text: &str, adapters: &AdapterSet) -> Vec<u64> {
+    engine.score(request(text, adapters)).unwrap().groups[0].iter().map(|value| value.to_bits()).collect()
+}
+
+fn generated(engine: &Engine, text: &str, adapters: &AdapterSet) -> String {
+    let parameters = Parameters { temperature: Some(0.0), num_predict: Some(12), ..Parameters::default() };
+    let sampling = parameters.resolve(AnswerShape::Open);
+    let request = GenerateRequest {
+        prompt: plain(text),
+        sampling,
+        adapters: adapters.clone(),
+        grammar: None,
+        detail: Detail::Text,
+    };
+    let mut events = engine.send(Request::Generate(request));
+    let mut text = String::new();
+    loop {
+        match events.blocking_recv() {
+            Some(Event::Text(piece)) => text += &piece,
+            Some(Event::Generated(_)) => return text,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn adapters_in_turn_give_the_same_bits_as_each_alone() {
+    let home = Home::new();
+    create(&home, "both", &format!("ADAPTER {}\nADAPTER {}\n", golden("one").display(), golden("two").display()));
+    let files = adapters_of(&home, "both");
+    let adapter = |at: usize, scale: f32| Adapter { path: files[at].0.clone(), id: files[at].1.clone(), scale };
+    let sets = [
+        AdapterSet::NONE,
+        AdapterSet::new([adapter(0, 1.0)]),
+        AdapterSet::new([adapter(1, 1.0)]),
+        AdapterSet::new([adapter(0, 0.5)]),
+        AdapterSet::new([adapter(0, 1.0), adapter(1, 0.5)]),
+    ];
+    // Longer than a decode's part that could serve again, and with a beginning in common.
+    let texts = ["the customer says: my parcel never came", "the customer says: I was charged twice"];
+    let alone: Vec<Vec<Vec<u64>>> =
+        sets.iter().map(|set| texts.iter().map(|text| bits(&engine(), text, set)).collect()).collect();
+    for (number, one) in alone.iter().enumerate() {
+        assert!(alone[..number].iter().all(|other| other != one), "set {number} changes nothing");
+    }
+    let shared = engine();
+    for round in 0..3 {
+        for (set, alone) in sets.iter().zip(&alone) {
+            for (text, alone) in texts.iter().zip(alone) {
+                assert_eq!(&bits(&shared, text, set), alone, "round {round}, {set:?}");
+            }
+        }
+        // In the other order, and with another lane in between.
+        for (set, alone) in sets.iter().zip(&alone).rev() {
+            assert_eq!(generated(&shared, texts[0], set), generated(&engine(), texts[0], set), "{set:?}");
+            assert_eq!(bits(&shared, texts[1], set), alone[1], "round {round}, {set:?}");
+        }
+    }
+    // The order in which somebody names them does not matter.
+    let turned = AdapterSet::new([adapter(1, 0.5), adapter(0, 1.0)]);
+    assert_eq!(bits(&shared, texts[0], &turned), alone[4][0]);
+}
+
+/// More sets than stay loaded, each used again after it was dropped.
+#[test]
+fn sets_that_were_dropped_are_loaded_again() {
+    let home = Home::new();
+    create(&home, "both", &format!("ADAPTER {}\nADAPTER {}\n", golden("one").display(), golden("two").display()));
+    let files = adapters_of(&home, "both");
+    let engine = engine();
+    let set = |n: u8| {
+        let scale = |at: usize| f32::from(n) / 20.0 + at as f32;
+        let adapter = |at: usize| Adapter { path: files[at].0.clone(), id: files[at].1.clone(), scale: scale(at) };
+        AdapterSet::new([adapter(0), adapter(1)])
+    };
+    let first: Vec<_> = (1..=20).map(|n| bits(&engine, "a text", &set(n))).collect();
+    let again: Vec<_> = (1..=20).map(|n| bits(&engine, "a text", &set(n))).collect();
+    assert_eq!(first, again);
+    assert_ne!(first[0], first[19]);
+}
+
+#[test]
+fn an_adapter_that_does_not_fit_is_refused_and_the_engine_goes_on() {
+    let engine = engine();
+    let folder = tempfile::tempdir().unwrap();
+    let before = bits(&engine, "a text", &AdapterSet::NONE);
+    let base = std::fs::read(golden("base.gguf")).unwrap();
+    for (name, bytes, reason) in [
+        ("none.gguf", None, "No such file or directory (os error 2)"),
+        ("base.gguf", Some(base.as_slice()), "it is no LoRA adapter: its key `general.type` is `model`, not `adapter`"),
+        ("text.gguf", Some(b"hello".as_slice()), "it begins with `hell`, not with `GGUF`, so it is no GGUF file"),
+    ] {
+        let path = folder.path().join(name);
+        bytes.iter().for_each(|bytes| std::fs::write(&path, bytes).unwrap());
+        let set = AdapterSet::new([Adapter { path: path.clone(), id: name.to_owned(), scale: 1.0 }]);
+        let message = format!("the adapter `{}` cannot be applied: {reason}", path.display());
+        assert_eq!(engine.prepare(&set).unwrap_err().to_string(), message);
+        let error = engine.score(request("a text", &set)).unwrap_err();
+        assert!(matches!(error, EngineError::Adapter { .. }), "{error}");
+        assert_eq!(bits(&engine, "a text", &AdapterSet::NONE), before);
+    }
+}
+
+#[test]
+fn the_command_line_takes_the_place_of_the_modelfiles_adapters() {
+    let expected = expected();
+    let choices = choices(&expected);
+    let home = Home::new();
+    create(&home, "base", "");
+    create(&home, "one", &format!("ADAPTER {}\n", golden("one").display()));
+    create(&home, "half", &format!("ADAPTER {} 0.5\n", golden("one").display()));
+    let text = expected["cases"][0]["text"].as_str().unwrap();
+    let ask = |args: &[&str]| logprobs(&home, args, &choices, text);
+    let file = home.path().join("one.gguf");
+    std::fs::copy(&adapters_of(&home, "one")[0].0, &file).unwrap();
+    let with = ask(&["one"]);
+    assert_ne!(with, ask(&["base"]));
+    assert_eq!(ask(&["one", "--adapter", "none"]), ask(&["base"]));
+    assert_eq!(ask(&["base", "--adapter", "one"]), with);
+    assert_eq!(ask(&["base", "--adapter", "./one.gguf"]), with);
+    assert_eq!(ask(&["base", "--adapter", "half=2"]), with);
+    assert_eq!(ask(&["base", "--adapter", "one.gguf=0.5"]), ask(&["half"]));
+    assert_eq!(ask(&["base", "--adapter", "one=0.5", "--adapter", "one.gguf=0.5"]), with);
+
+    let id = |args: &[&str]| {
+        let args = [&["run"], args, &["--choices", "a,b", "--json", "x"]].concat();
+        home.slm(args).json()["evaluation_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(id(&["one"]), id(&["base", "--adapter", "./one.gguf"]));
+    assert_eq!(id(&["one", "--adapter", "none"]), id(&["base"]));
+    assert!(id(&["one"]) != id(&["base"]) && id(&["one"]) != id(&["half"]));
+    let said = home.slm(["run", "half", "--verbose", "--choices", "a,b", "x"]).ends(0);
+    let digest = &adapters_of(&home, "half")[0].1;
+    assert!(said.stderr.contains(&format!("adapter        {digest} at 0.5\n")), "{}", said.stderr);
+
+    let refused = |adapter: &str, code: i32, message: &str| {
+        home.slm(["run", "base", "--adapter", adapter, "x"]).fails(code, &format!("slm: {message}\n"));
+    };
+    refused("./none.gguf", 1, "there is no adapter `./none.gguf`; give a GGUF file or a model with adapters");
+    refused("one=much", 2, "--adapter: the scale `much` is no number");
+    refused(
+        "one=1e9",
+        2,
+        "--adapter: the scale `1e9` is none that an adapter can have; give a number from -1000 to 1000",
+    );
+    refused("base", 2, "`base:latest` has no adapters; `slm show` says which models have");
+    home.slm(["run", "triage", "--adapter", "one", "x"]).fails(
+        2,
+        "slm: the adapters of `one:latest` belong to other weights than those of `triage:latest`; give the GGUF file to \
+         try them all the same\n",
+    );
+    let said = home.slm(["run", "triage", "--adapter", "one.gguf", "x"]).ends(1);
+    assert!(said.stderr.contains("the adapter `one.gguf` cannot be applied: its tensor `"), "{}", said.stderr);
+}
+
+#[test]
+fn a_model_keeps_its_adapters_and_shows_them() {
+    let home = Home::new();
+    create(&home, "base", "");
+    create(&home, "one", &format!("ADAPTER {} 0.5\n", golden("one").display()));
+    home.file(
+        "Modelfile",
+        format!("FROM one\nADAPTER {}\nSYSTEM Be brief.", golden("two/adapter_model.safetensors").display()),
+    );
+    home.slm(["create", "both"]).succeeds();
+    let show = |model: &str| home.slm(["show", model, "--json"]).json();
+    let (one, both) = (show("one"), show("both"));
+    let adapters = both["adapters"].as_array().unwrap();
+    assert_eq!(adapters[0], one["adapters"][0]);
+    let of = |key: &str| adapters.iter().map(|adapter| adapter[key].clone()).collect::<Vec<_>>();
+    assert_eq!((of("scale"), of("rank")), (vec![json!(0.5), json!(1.0)], vec![json!(4), json!(3)]));
+    assert_eq!(adapters[0]["tensors"].as_array().unwrap().len(), 15);
+    let bytes: u64 = of("size").iter().map(|size| size.as_u64().unwrap()).sum();
+    assert!(both["size"].as_u64().unwrap() > show("base")["size"].as_u64().unwrap() + bytes);
+    let page = home.slm(["show", "both"]).succeeds();
+    let line = |at: usize, scale: &str, rest: &str| {
+        format!("adapter          sha256:{} at {scale} ({rest})\n", adapters[at]["digest"].as_str().unwrap())
+    };
+    assert!(page.contains(&line(0, "0.5", "rank 4, 15 tensors, 14 KB")), "{page}");
+    assert!(page.contains("at 1 (rank 3, 13 tensors, "), "{page}");
+
+    // Written as a Modelfile it makes the same model again.
+    let written = home.slm(["show", "both", "--modelfile"]).succeeds();
+    home.slm(["create", "again", "-f", "-"]).stdin(&written).succeeds();
+    assert_eq!(show("again")["digest"], both["digest"]);
+    // Another scale for an adapter of the base takes its place.
+    home.file("Modelfile", format!("FROM both\nADAPTER {} 0.25", golden("one").display()));
+    home.slm(["create", "weaker"]).succeeds();
+    let scales = |model: &Value| -> Vec<Value> {
+        model["adapters"].as_array().unwrap().iter().map(|adapter| adapter["scale"].clone()).collect()
+    };
+    assert_eq!(scales(&show("weaker")), [json!(1.0), json!(0.25)]);
+}
+
+#[test]
+fn adapters_that_cannot_be_taken_change_nothing() {
+    let home = Home::new();
+    create(&home, "kept", "");
+    let before = files(&home.models());
+    let peft = |name: &str, config: &Value| {
+        std::fs::create_dir_all(home.path().join(name)).unwrap();
+        home.file(&format!("{name}/adapter_config.json"), config.to_string());
+        std::fs::copy(
+            golden("one/adapter_model.safetensors"),
+            home.path().join(name).join("adapter_model.safetensors"),
+        )
+        .unwrap();
+    };
+    let config = json!({"peft_type": "LORA", "r": 4, "lora_alpha": 8});
+    let with = |key: &str, value: Value| {
+        let mut config = config.clone();
+        config[key] = value;
+        config
+    };
+    peft("dora", &with("use_dora", json!(true)));
+    peft("rank", &with("r", json!(8)));
+    peft("bad", &json!("x"));
+    std::fs::create_dir(home.path().join("empty")).unwrap();
+    peft("damaged", &config);
+    home.file("damaged/adapter_model.safetensors", [255; 64]);
+    let refused = |from: &str, adapter: &str, message: &str| {
+        home.file("M", format!("FROM {from}\nADAPTER {adapter}"));
+        home.slm(["create", "kept", "-f", "M"]).fails(1, &format!("slm: {message}\n"));
+        assert!(files(&home.models()) == before, "`{adapter}` changed the store");
+    };
+    refused("kept", "./none.gguf", "cannot read `./none.gguf`: No such file or directory (os error 2)");
+    refused(
+        "kept",
+        "./empty",
+        "`./empty` has neither `adapter_model.safetensors` nor is it a GGUF file; save the adapter with PEFT's \
+         `save_pretrained`",
+    );
+    refused(
+        "kept",
+        "./dora",
+        "`./dora/adapter_model.safetensors` cannot be made an adapter: it is trained with DoRA, which a GGUF adapter \
+         cannot hold; merge it into the base model and convert that",
+    );
+    refused(
+        "kept",
+        "./rank",
+        "`./rank/adapter_model.safetensors` cannot be made an adapter: its tensor \
+         `base_model.model.model.layers.0.self_attn.k_proj.lora_A.weight` has the rank 4, but the configuration says 8",
+    );
+    refused("triage", "./one", "cannot read `./one`: No such file or directory (os error 2)");
+    home.file("M", format!("FROM triage\nADAPTER {}", golden("one").display()));
+    let said = home.slm(["create", "kept", "-f", "M"]).ends(1);
+    assert!(
+        said.stderr.contains("cannot be made an adapter: it does not fit the base model: its tensor `"),
+        "{}",
+        said.stderr
+    );
+    for name in ["./bad", "./damaged"] {
+        home.file("M", format!("FROM kept\nADAPTER {name}"));
+        let said = home.slm(["create", "kept", "-f", "M"]).ends(1);
+        assert!(said.stderr.contains("cannot be made an adapter: its "), "{}", said.stderr);
+    }
+    assert!(files(&home.models()) == before);
+    let said = home.slm(["run", "kept", "--adapter", "./dora", "x"]).ends(2);
+    assert!(said.stderr.contains("is PEFT's, which is converted once: write a Modelfile"), "{}", said.stderr);
+}
