@@ -44,8 +44,11 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l jsonl -d 'Each line of s
 complete -c slm -n "__fish_slm_using_subcommand run" -l keep-going -d 'Go on behind a row that fails; `--keep-going=false` ends at the first' -r -f -a "true\t''
 false\t''"
 complete -c slm -n "__fish_slm_using_subcommand run" -l output -d 'With --lines or --jsonl: write to FILE, which must not have anything in it yet' -r -F
-complete -c slm -n "__fish_slm_using_subcommand run" -l parallel -d 'Rows in flight at once; the default is 32 for generated answers and 4 for closed ones, which are scored one after the other while the next is made ready' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l parallel -d 'Rows in flight at once; the default is 32 for answers that share batches and 4 for closed ones, scored one after the other while the next are made ready' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l truncate -d 'Keep the first N tokens of the text, and say how many were cut' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l max-words -d 'Most words, as Unicode tells words' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l max-sentences -d 'Most sentences, as Unicode tells sentences, `Dr.` and the like aside; a line break ends one' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l matches -d 'A regular expression (Rust\'s syntax) that the whole answer must match, without the white space at its ends' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l temperature -d 'Spread of the choice; 0 always takes the likeliest token' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l seed -d 'Start of the random numbers' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l top-k -d 'Keep the K likeliest tokens' -r
@@ -65,8 +68,10 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l lines -d 'Each line of s
 complete -c slm -n "__fish_slm_using_subcommand run" -l resume -d 'Go on behind the last whole line of --output, after a kill for example; the input must be the same from its start on, and FILE.slm, which lies beside, must still be there'
 complete -c slm -n "__fish_slm_using_subcommand run" -l overwrite -d 'Begin --output anew, whatever is in it'
 complete -c slm -n "__fish_slm_using_subcommand run" -l json -d 'Write JSON: the answer with probabilities, token counts, timings and the evaluation id'
+complete -c slm -n "__fish_slm_using_subcommand run" -l throughput -d 'Evaluate closed answers of several rows in one batch: more rows a second, but the last digits of a probability then depend on the rows beside it'
 complete -c slm -n "__fish_slm_using_subcommand run" -l dry-run -d 'Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary'
 complete -c slm -n "__fish_slm_using_subcommand run" -s v -l verbose -d 'Say on standard error what was loaded, and where tokens and time went'
+complete -c slm -n "__fish_slm_using_subcommand run" -l retry -d 'Where a limit is broken, tell the model which and let it answer once more'
 complete -c slm -n "__fish_slm_using_subcommand run" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
 complete -c slm -n "__fish_slm_using_subcommand run" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -3,6 +3,8 @@
 //! A [`Session`] is a loaded model with its Modelfile's settings; a [`Task`] is what somebody wants of it. It knows
 //! neither files nor terminals.
 
+mod limited;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +22,11 @@ use crate::engine::{
     self, AdapterSet, Counts, Cut, Detail, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Load,
     Request, ScoreRequest, Scores, Timings, Tokenized,
 };
+use crate::limits::Limits;
 use crate::sampling::{AnswerShape, Parameters, Sampling};
 use crate::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole, TemplateError, fold_system};
+
+pub use limited::{Limited, Retry};
 
 /// The template of a model that has none: the texts as they are.
 const NO_TEMPLATE: &str =
@@ -50,6 +55,10 @@ pub struct Task {
     pub truncate: Option<usize>,
     /// Where closed answers are evaluated.
     pub lane: Lane,
+    /// What open text must keep.
+    pub limits: Limits,
+    /// What becomes of open text that does not.
+    pub retry: Retry,
     /// Today, for templates that print the date in open generations.
     pub today: Option<Date>,
     /// Takes the place of the Modelfile's adapters.
@@ -187,8 +196,13 @@ impl Session {
     /// # Errors
     /// The prompt cannot be made.
     pub fn start_generating(&self, task: &Task, text: &str) -> Result<Generating, InferError> {
+        self.start_following(task, text, &[])
+    }
+
+    /// As [`Session::start_generating`], with more turns of the chat behind the text, the user's last.
+    fn start_following(&self, task: &Task, text: &str, turns: &[Message]) -> Result<Generating, InferError> {
         let started = Instant::now();
-        let Prepared { prompt, n_tokens_cut } = self.prepare(task, None, text)?;
+        let Prepared { prompt, n_tokens_cut } = self.prepare_following(task, None, text, turns)?;
         let (sampling, adapters) = (self.sampling(task), self.adapters(task).clone());
         let request = GenerateRequest { prompt, sampling, adapters, grammar: None, detail: Detail::Text };
         let events = self.engine.send(Request::Generate(request));
@@ -200,6 +214,16 @@ impl Session {
     /// # Errors
     /// The template refuses the messages.
     pub fn prepare(&self, task: &Task, contract: Option<&Contract>, text: &str) -> Result<Prepared, InferError> {
+        self.prepare_following(task, contract, text, &[])
+    }
+
+    fn prepare_following(
+        &self,
+        task: &Task,
+        contract: Option<&Contract>,
+        text: &str,
+        turns: &[Message],
+    ) -> Result<Prepared, InferError> {
         let (text, n_tokens_cut) = match task.truncate {
             Some(n_tokens) => {
                 let Cut { n_bytes, n_tokens_cut, .. } = self.engine.cut(text, n_tokens)?;
@@ -207,7 +231,7 @@ impl Session {
             }
             None => (text, 0),
         };
-        let (messages, row_start) = self.messages(task, contract, text);
+        let (messages, row_start) = self.messages(task, contract, text, turns);
         let mut prompt = self.template.render(&Inputs {
             messages: &messages,
             add_generation_prompt: true,
@@ -230,8 +254,14 @@ impl Session {
         Ok(self.engine.tokenize(prompt)?)
     }
 
-    /// The messages of one request and the byte of the last one at which the text begins.
-    fn messages(&self, task: &Task, contract: Option<&Contract>, text: &str) -> (Vec<Message>, usize) {
+    /// The messages of one request and the byte of the last one at which the text, or the last turn, begins.
+    fn messages(
+        &self,
+        task: &Task,
+        contract: Option<&Contract>,
+        text: &str,
+        turns: &[Message],
+    ) -> (Vec<Message>, usize) {
         let system = task.system.as_ref().or(self.defaults.system.as_ref()).filter(|system| !system.is_empty());
         // A template that reads `contract` describes it itself, or speaks for a model that has learned it.
         let described = contract.filter(|_| !self.template.reads("contract")).map(decide::describe);
@@ -243,10 +273,12 @@ impl Session {
         let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
         messages.extend(self.defaults.messages.iter().cloned());
         messages.push(Message::new(Role::User, text));
+        messages.extend_from_slice(turns);
         if self.has_template && self.system_role != SystemRole::Native {
             messages = fold_system(&messages);
         }
-        let row_start = messages.last().map_or(0, |last| last.content.len() - text.len());
+        let last = turns.last().map_or(text.len(), |turn| turn.content.len());
+        let row_start = messages.last().map_or(0, |message| message.content.len() - last);
         (messages, row_start)
     }
 

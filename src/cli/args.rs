@@ -86,13 +86,17 @@ pub struct RunArgs {
     /// Begin --output anew, whatever is in it
     #[arg(long, requires = "output", conflicts_with = "resume")]
     pub overwrite: bool,
-    /// Rows in flight at once; the default is 32 for generated answers and 4 for closed ones, which are scored one after the
-    /// other while the next is made ready
+    /// Rows in flight at once; the default is 32 for answers that share batches and 4 for closed ones, scored one after the
+    /// other while the next are made ready
     #[arg(long, value_name = "N")]
     pub parallel: Option<String>,
     /// Write JSON: the answer with probabilities, token counts, timings and the evaluation id
     #[arg(long)]
     pub json: bool,
+    /// Evaluate closed answers of several rows in one batch: more rows a second, but the last digits of a probability then
+    /// depend on the rows beside it
+    #[arg(long)]
+    pub throughput: bool,
     /// Keep the first N tokens of the text, and say how many were cut
     #[arg(long, value_name = "N")]
     pub truncate: Option<usize>,
@@ -103,9 +107,29 @@ pub struct RunArgs {
     #[arg(long, short)]
     pub verbose: bool,
     #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+/// What generated text must keep; an answer that does not is withheld, and the exit code is 3.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Limits of generated text")]
+pub struct LimitArgs {
+    /// Most words, as Unicode tells words
+    #[arg(long, value_name = "N")]
+    pub max_words: Option<usize>,
+    /// Most sentences, as Unicode tells sentences, `Dr.` and the like aside; a line break ends one
+    #[arg(long, value_name = "N")]
+    pub max_sentences: Option<usize>,
+    /// A regular expression (Rust's syntax) that the whole answer must match, without the white space at its ends
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true)]
+    pub matches: Option<String>,
+    /// Where a limit is broken, tell the model which and let it answer once more
+    #[arg(long)]
+    pub retry: bool,
 }
 
 /// Ollama's option names.

@@ -37,6 +37,23 @@ fn a_later_row_takes_over_the_stable_part() {
     assert_eq!(rows[0]["prompt_digest"], rows[1]["prompt_digest"]);
 }
 
+#[test]
+fn throughput_gives_the_same_answers_and_nearly_the_same_probabilities() {
+    let home = Home::new();
+    let texts: String = (0..40).map(|n| ["charged twice", "late parcel", "sue you"][n % 3].to_owned() + "\n").collect();
+    let rows = |more: &[&str]| -> Vec<Value> {
+        let said = lines(&home, &[&["--json"], more].concat()).stdin(&texts).succeeds();
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    for (canonical, batched) in rows(&[]).iter().zip(rows(&["--throughput"])) {
+        assert_eq!((&canonical["line"], &canonical["value"]), (&batched["line"], &batched["value"]));
+        for (label, p) in canonical["probabilities"].as_object().unwrap() {
+            let difference = (p.as_f64().unwrap() - batched["probabilities"][label].as_f64().unwrap()).abs();
+            assert!(difference < 0.02, "{canonical} {batched}");
+        }
+    }
+}
+
 /// A reader that waits for an answer before it asks again must get it.
 #[test]
 fn every_answer_is_flushed_before_the_next_line_is_read() {

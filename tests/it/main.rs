@@ -10,6 +10,7 @@ mod generation;
 mod hostile;
 mod kinds;
 mod life;
+mod limits;
 mod lines;
 mod list;
 mod resume;

@@ -12,6 +12,7 @@ const FLOORS: [&[&str]; 5] = [
         "digest",
         "embedded",
         "gguf",
+        "limits",
         "manifest",
         "model_ref",
         "modelfile",

@@ -2,6 +2,7 @@
 
 mod answer;
 mod dry;
+mod limited;
 mod output;
 mod rows;
 
@@ -10,13 +11,14 @@ use std::ops::ControlFlow;
 
 use serde_json::json;
 
+use self::output::Origin;
 use super::adapters;
 use super::args::{RunArgs, SamplingArgs};
 use super::compute;
 use super::environment::{Environment, today};
 use super::load::{self, Loaded, Wanted};
 use crate::contract::Contract;
-use crate::engine::{Finish, Load};
+use crate::engine::{Finish, Lane, Load};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Generated, Session, Task};
 use crate::sampling::Parameters;
@@ -45,6 +47,12 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         Asked::Open => None,
         Asked::Nothing => load::own_contract(&model)?,
     };
+    let (limits, retry) = limited::limits(&args.limits)?;
+    if contract.is_some() && !limits.is_empty() {
+        return Err(Failure::usage(
+            "limits are for generated text, and these answers are scored from a closed list; add --format none for open text",
+        ));
+    }
     let is_rows = args.lines || args.jsonl.is_some();
     if is_rows && args.dry_run {
         return Err(Failure::usage("--dry-run shows one prompt; leave --lines and --jsonl away"));
@@ -54,9 +62,10 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
             "--output takes the answers to rows: give --lines or --jsonl, or redirect standard output",
         ));
     }
-    let rows = if is_rows { Some(rows::Input::open(args, (&model, contract.as_ref()), environment)?) } else { None };
-    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
+    let origin = Origin { model: &model, contract: contract.as_ref(), adapters: &adapters };
+    let rows = if is_rows { Some(rows::Input::open(args, origin, environment)?) } else { None };
+    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load };
     let Loaded { model, session } = load::open(model, &wanted, environment)?;
@@ -64,6 +73,9 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         system: args.system.clone(),
         parameters,
         truncate: args.truncate,
+        lane: if args.throughput { Lane::Throughput } else { Lane::Canonical },
+        limits,
+        retry,
         today: Some(today()),
         ..Task::default()
     };
@@ -77,7 +89,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     }
     match &run.contract {
         Some(contract) => run.decide(contract, &text),
-        None => run.generate(&text),
+        None if run.task.limits.is_empty() => run.generate(&text),
+        None => run.generate_limited(&text),
     }
 }
 
@@ -163,6 +176,9 @@ impl Run<'_> {
             say(format_args!("`{}` runs with the chat template in its GGUF: {why}", self.model_name));
         }
         let given = self.args.sampling.of_generation();
+        if self.contract.is_none() && self.args.throughput {
+            say("generated answers always share their batches: --throughput has no effect");
+        }
         if self.contract.is_some() && !given.is_empty() {
             say(format_args!("closed answers are scored, not sampled: {} has no effect", given.join(", ")));
         }

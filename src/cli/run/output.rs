@@ -10,9 +10,18 @@ use crate::batch::row::Form;
 use crate::cli::args::{ComputeArgs, RunArgs};
 use crate::contract::Contract;
 use crate::digest::{Digest, Hasher};
+use crate::engine::AdapterSet;
 use crate::failure::Failure;
 use crate::store::Model;
 use crate::ui::output::{Output, Reader};
+
+/// What answers come of, beside flags and texts.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    pub model: &'a Model,
+    pub contract: Option<&'a Contract>,
+    pub adapters: &'a AdapterSet,
+}
 
 /// What takes the lines.
 pub enum Sink {
@@ -27,7 +36,7 @@ impl Sink {
     /// The file cannot be written, or is not this work's.
     pub fn open<R: BufRead>(
         args: &RunArgs,
-        (model, contract): (&Model, Option<&Contract>),
+        origin: Origin<'_>,
         records: &mut Records<R>,
         form: &Form,
     ) -> Result<Sink, Failure> {
@@ -38,8 +47,8 @@ impl Sink {
             (_, true) => Existing::Overwrite,
             (false, false) => Existing::Refuse,
         };
-        let settings = settings(args, contract);
-        let task = TaskId { model: model.name.to_string(), model_digest: model.digest, settings };
+        let settings = settings(args, origin);
+        let task = TaskId { model: origin.model.name.to_string(), model_digest: origin.model.digest, settings };
         Ok(Sink::File(Box::new(Journal::open(path, existing, task, records, form)?)))
     }
 
@@ -97,7 +106,7 @@ fn refuse_input(path: &Path) -> Result<(), Failure> {
 }
 
 /// Everything but the model that an answer depends on. A flag that is new here counts until it is named below.
-fn settings(args: &RunArgs, contract: Option<&Contract>) -> Digest {
+fn settings(args: &RunArgs, origin: Origin<'_>) -> Digest {
     let mut args = args.clone();
     // The model has a digest of its own; the others change no answer, or (devices, threads) nothing that people mean.
     args.model.clear();
@@ -107,7 +116,8 @@ fn settings(args: &RunArgs, contract: Option<&Contract>) -> Digest {
     args.compute = ComputeArgs { num_ctx, kv_type, ..ComputeArgs::default() };
     let mut hasher = Hasher::new();
     hasher.update(format!("{args:?}").as_bytes());
-    // `@FILE` is the same flag when the file has changed.
-    hasher.update(contract.map(|contract| contract.schema().to_string()).unwrap_or_default().as_bytes());
+    // A file's name is the same flag when the file has changed.
+    hasher.update(origin.contract.map(|contract| contract.schema().to_string()).unwrap_or_default().as_bytes());
+    hasher.update(origin.adapters.evaluation_id("adapters").as_bytes());
     hasher.finish()
 }

@@ -5,26 +5,24 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use super::output::Sink;
-use super::{Run, answer};
+use super::output::{Origin, Sink};
+use super::{Run, answer, limited};
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
 use crate::cli::args::RunArgs;
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
-use crate::contract::Contract;
 use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Cancel, Deciding, Generating, InferError};
-use crate::store::Model;
 use crate::ui::output::{Reader, say, tell};
 use crate::ui::progress::Rows;
 
-/// Generated answers in flight: as many as an engine takes at once.
-const N_GENERATED: usize = 32;
-/// Closed answers in flight: they are scored one after the other, and the next ones' prompts are made meanwhile.
+/// Answers in flight that share their batches: as many as an engine takes at once.
+const N_BATCHED: usize = 32;
+/// Closed answers in flight otherwise: they are scored one after the other, and the next ones' prompts are made meanwhile.
 const N_CLOSED: usize = 4;
 /// More in flight only wait in the engine's queue.
 const MAX_PARALLEL: usize = 1024;
@@ -57,10 +55,19 @@ struct Done {
 }
 
 enum Unwritten {
-    /// The row's own fault: it is reported in its place.
-    Bad(BadRow),
+    /// It is reported in its place.
+    Bad(Box<Refused>),
     /// No row can be answered any more, so that none is marked as done.
     Lost(Failure),
+}
+
+/// A row without an answer that may be written.
+struct Refused {
+    row: BadRow,
+    /// How a run ends that has such rows alone.
+    exit: Exit,
+    /// The answer that did not meet its contract, with everything known.
+    details: Option<Value>,
 }
 
 /// A reply, in each of the forms that it may be written in.
@@ -71,6 +78,8 @@ struct Reply {
     value: Value,
     /// With everything known, for `--json`.
     details: Value,
+    /// Why it must not be written as an answer.
+    refusal: Option<String>,
 }
 
 /// Why no more answers are wanted.
@@ -92,19 +101,16 @@ impl Input {
     ///
     /// # Errors
     /// The flags say nothing that can be done, or the output is not this work's.
-    pub fn open(
-        args: &RunArgs,
-        (model, contract): (&Model, Option<&Contract>),
-        environment: &Environment,
-    ) -> Result<Input, Failure> {
+    pub fn open(args: &RunArgs, origin: Origin<'_>, environment: &Environment) -> Result<Input, Failure> {
         let form = match &args.jsonl {
             Some(field) => Form::Objects { field: field.clone() },
             None => Form::Lines,
         };
         let n_parallel = parallel(args.parallel.as_deref(), environment)?;
-        let n_parallel = n_parallel.unwrap_or(if contract.is_some() { N_CLOSED } else { N_GENERATED });
+        let is_alone = origin.contract.is_some() && !args.throughput;
+        let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
         let mut records = Records::new(BufReader::new(std::io::stdin()));
-        let sink = Sink::open(args, (model, contract), &mut records, &form)?;
+        let sink = Sink::open(args, origin, &mut records, &form)?;
         Ok(Input { records, form, sink, n_parallel })
     }
 }
@@ -136,26 +142,27 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     // A file's length is known: the bar then goes by bytes read.
     let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let bar = Rows::new(length);
-    let (mut n_rows, mut n_failed) = (0u64, 0u64);
+    let mut counts = Counts::default();
     let batch = Batch::default();
     let stop = batch.stop();
     interrupt::listen(move || stop.stop());
     let deliver = |Done { place, written }| {
-        n_rows += 1;
+        counts.rows += 1;
         let line = match written {
             Ok(line) => line,
             Err(Unwritten::Lost(failure)) => return ControlFlow::Break(Enough::Failed(failure)),
-            Err(Unwritten::Bad(bad)) => {
-                n_failed += 1;
-                bar.aside(|| say(format_args!("line {}: {}", bad.line, bad.reason)));
+            Err(Unwritten::Bad(refused)) => {
+                let BadRow { line, reason, .. } = &refused.row;
+                bar.aside(|| say(format_args!("line {line}: {reason}")));
                 if !run.args.keep_going {
-                    return ControlFlow::Break(Enough::Failed(Failure::failed(format!(
-                        "stopped at line {}; {} rows were answered",
-                        bad.line,
-                        n_rows - 1
-                    ))));
+                    let message = format!("stopped at line {line}; {} rows were answered", counts.rows - 1);
+                    return ControlFlow::Break(Enough::Failed(Failure { message, exit: refused.exit }));
                 }
-                failed(run, &bad)
+                match refused.exit {
+                    Exit::NotMet => counts.not_met += 1,
+                    _ => counts.failed += 1,
+                }
+                failed(run, &refused)
             }
         };
         match bar.aside(|| sink.line(place.digest, &line)) {
@@ -163,7 +170,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
             Ok(Reader::Gone) => return ControlFlow::Break(Enough::ReaderGone),
             Err(failure) => return ControlFlow::Break(Enough::Failed(failure)),
         }
-        bar.at(if length.is_some() { place.end } else { n_rows }, n_rows);
+        bar.at(if length.is_some() { place.end } else { counts.rows }, counts.rows);
         ControlFlow::Continue(())
     };
     let work = Work {
@@ -186,15 +193,38 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
         End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
         End::Whole | End::Stopped => saved?,
     }
-    if n_failed > 0 {
-        return Err(Failure::failed(format!("{n_failed} of {n_rows} rows failed")));
+    counts.outcome()
+}
+
+/// Rows of a run.
+#[derive(Default)]
+struct Counts {
+    rows: u64,
+    failed: u64,
+    /// Answers that did not meet their contract.
+    not_met: u64,
+}
+
+impl Counts {
+    fn outcome(&self) -> Outcome {
+        let Counts { rows, failed, not_met } = self;
+        match (failed, not_met) {
+            (0, 0) => Ok(Exit::Done),
+            (0, _) => {
+                let message = format!("{not_met} of {rows} answers did not meet their contract");
+                Err(Failure { message, exit: Exit::NotMet })
+            }
+            (_, 0) => Err(Failure::failed(format!("{failed} of {rows} rows failed"))),
+            (_, _) => Err(Failure::failed(format!(
+                "{failed} of {rows} rows failed, and {not_met} answers did not meet their contract"
+            ))),
+        }
     }
-    Ok(Exit::Done)
 }
 
 /// Sends a row to the engine.
 fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result<Begun<'r>, Done> {
-    let row = row.map_err(|bad| Done { place, written: Err(Unwritten::Bad(bad)) })?;
+    let row = row.map_err(|bad| Done { place, written: Err(refused(bad)) })?;
     let asked = match &run.contract {
         Some(contract) => run.session.start_deciding(&run.task, contract, &row.text).map(Asked::Closed),
         None => run.session.start_generating(&run.task, &row.text).map(Asked::Open),
@@ -208,7 +238,11 @@ fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result
 /// Waits for a row's reply.
 fn finish(run: &Run<'_>, begun: Begun<'_>, cancel: &Cancel) -> Done {
     let Begun { row, place, asked } = begun;
-    let written = match reply(run, asked, cancel) {
+    let written = match reply(run, &row.text, asked, cancel) {
+        Ok(Reply { refusal: Some(reason), details, .. }) => {
+            let row = BadRow { line: row.line, object: row.object, reason };
+            Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) })))
+        }
         Ok(reply) => Ok(success(run, row, reply)),
         Err(error) => Err(unwritten(row, error)),
     };
@@ -221,20 +255,25 @@ fn unwritten(row: Row, error: InferError) -> Unwritten {
     if is_lost {
         return Unwritten::Lost(failure);
     }
-    Unwritten::Bad(BadRow { line: row.line, object: row.object, reason: failure.message })
+    refused(BadRow { line: row.line, object: row.object, reason: failure.message })
 }
 
-fn reply(run: &Run<'_>, asked: Asked<'_>, cancel: &Cancel) -> Result<Reply, InferError> {
+fn refused(row: BadRow) -> Unwritten {
+    Unwritten::Bad(Box::new(Refused { row, exit: Exit::Failed, details: None }))
+}
+
+fn reply(run: &Run<'_>, text: &str, asked: Asked<'_>, cancel: &Cancel) -> Result<Reply, InferError> {
     match asked {
         Asked::Closed(deciding) => {
             let decided = deciding.finish(cancel)?;
             let details = answer::json(&decided, run);
-            Ok(Reply { text: one_line(&answer::bare(&decided.answer)), value: decided.answer.json, details })
+            let text = one_line(&answer::bare(&decided.answer));
+            Ok(Reply { text, value: decided.answer.json, details, refusal: None })
         }
         Asked::Open(generating) => {
-            let (text, generated) = generating.whole(cancel)?;
-            let details = run.generated_json(&text, &generated);
-            Ok(Reply { text: one_line(text.trim()), value: text.into(), details })
+            let limited = run.session.finish_limited(generating, &run.task, text, cancel)?;
+            let (details, refusal) = (run.limited_json(&limited), limited::refusal(&limited));
+            Ok(Reply { text: one_line(limited.text.trim()), value: limited.text.into(), details, refusal })
         }
     }
 }
@@ -257,10 +296,14 @@ fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
 }
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.
-fn failed(run: &Run<'_>, bad: &BadRow) -> String {
-    if run.args.json || run.args.jsonl.is_some() {
-        error_object(bad.line, bad.object.as_deref(), &bad.reason)
-    } else {
-        String::new()
+fn failed(run: &Run<'_>, refused: &Refused) -> String {
+    let BadRow { line, object, reason } = &refused.row;
+    if !run.args.json && run.args.jsonl.is_none() {
+        return String::new();
+    }
+    let error = error_object(*line, object.as_deref(), reason);
+    match &refused.details {
+        Some(details) if run.args.json => extended(&error, "refused", details),
+        _ => error,
     }
 }
