@@ -33,6 +33,7 @@ complete -c slm -n "__fish_slm_needs_command" -f -a "ls" -d 'List the models'
 complete -c slm -n "__fish_slm_needs_command" -f -a "show" -d 'Show what a model is made of'
 complete -c slm -n "__fish_slm_needs_command" -f -a "create" -d 'Make a model from a Modelfile'
 complete -c slm -n "__fish_slm_needs_command" -f -a "eval" -d 'Measure a model on labelled data'
+complete -c slm -n "__fish_slm_needs_command" -f -a "bench" -d 'Measure a model\'s speed on this machine'
 complete -c slm -n "__fish_slm_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c slm -n "__fish_slm_needs_command" -f -a "man" -d 'Write the man pages into a folder'
 complete -c slm -n "__fish_slm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -101,13 +102,37 @@ complete -c slm -n "__fish_slm_using_subcommand eval" -l rows -d 'With --json: e
 complete -c slm -n "__fish_slm_using_subcommand eval" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand eval" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand bench" -l compare -d 'Show the ratios to an earlier run, a file that --json wrote' -r -F
+complete -c slm -n "__fish_slm_using_subcommand bench" -l repetitions -d 'Runs of each measurement [default: 5]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l prefill -d 'Lengths of the prompts [default: 32,128,512]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l decode -d 'Tokens to decode [default: 128; a fourth of it where several sequences are decoded at once]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l sequences -d 'Sequences to decode at once [default: 1,2,4,8,16]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l rows -d 'Rows to score and records to extract in each run; 0 leaves them out [default: 8]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l parallel -d 'Records in flight [default: all rows of a run, at most 16]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l num-ctx -d 'Tokens of context' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l kv-type -d 'Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l flash-attn -d 'Flash attention; auto is on wherever the model allows it' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l num-batch -d 'Tokens of a decode of generated text and its prompts [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l quick -d 'Measure for seconds instead of minutes: shorter, fewer, less sure'
+complete -c slm -n "__fish_slm_using_subcommand bench" -l json -d 'Write JSON'
+complete -c slm -n "__fish_slm_using_subcommand bench" -l no-ceiling -d 'Leave out what the machine could do at best'
+complete -c slm -n "__fish_slm_using_subcommand bench" -s v -l verbose -d 'Say on standard error what computes and how'
+complete -c slm -n "__fish_slm_using_subcommand bench" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
+complete -c slm -n "__fish_slm_using_subcommand bench" -l mlock -d 'Keep the weights in memory whatever else needs it'
+complete -c slm -n "__fish_slm_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c slm -n "__fish_slm_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_using_subcommand man" -s h -l help -d 'Print help'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "run" -d 'Ask a model: classify, score, or generate text'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "list" -d 'List the models'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "show" -d 'Show what a model is made of'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "create" -d 'Make a model from a Modelfile'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "eval" -d 'Measure a model on labelled data'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "man" -d 'Write the man pages into a folder'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "run" -d 'Ask a model: classify, score, or generate text'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "list" -d 'List the models'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "show" -d 'Show what a model is made of'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "create" -d 'Make a model from a Modelfile'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "eval" -d 'Measure a model on labelled data'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "bench" -d 'Measure a model\'s speed on this machine'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "man" -d 'Write the man pages into a folder'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run list show create eval bench completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

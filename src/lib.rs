@@ -25,8 +25,9 @@ pub mod store;
 pub mod decide;
 pub mod infer;
 
-// Floor 3: evaluation; many records through one model.
+// Floor 3: evaluation; speed; many records through one model.
 pub mod batch;
+pub mod bench;
 pub mod eval;
 
 // Floor 4: the command line, what it shows, and how failures leave.

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod args;
+mod bench;
 mod compute;
 mod create;
 mod environment;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Show(args) => show::run(&args, &environment),
         Command::Create(args) => create::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
+        Command::Bench(args) => bench::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),
         Command::Man(args) => generated::man(&args),
     };

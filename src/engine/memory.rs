@@ -175,6 +175,12 @@ pub fn rooms() -> Vec<Room> {
     Vec::new()
 }
 
+/// The most memory that this process has had at once, in bytes; `None` where the system does not say.
+#[must_use]
+pub fn peak() -> Option<u64> {
+    kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
 /// A line `Name:  123 kB`, in bytes.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -221,8 +227,17 @@ fn group_room(groups: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<u64
 mod tests {
     use super::*;
 
-    const FOOTPRINT: Footprint =
-        Footprint { weights: 800_000_000, n_layers: 16, keys: 8192, values: 8192, n_ctx_train: 0, n_vocab: 128_256 };
+    const FOOTPRINT: Footprint = Footprint {
+        weights: 800_000_000,
+        n_layers: 16,
+        keys: 8192,
+        values: 8192,
+        n_ctx_train: 0,
+        n_vocab: 128_256,
+        read: 0,
+        multiplied: 0,
+        matrix: None,
+    };
 
     fn shortage(need: Need, bytes: u64, limit: Limit) -> String {
         need.check(&[Room { bytes: u64::MAX, limit: Limit::Machine }, Room { bytes, limit }]).unwrap_err().to_string()

@@ -90,6 +90,7 @@ pub struct ModelInfo {
     pub n_layers: u32,
     /// What was asked for; the figures above are what came of it.
     pub compute: Compute,
+    pub footprint: Footprint,
     /// Bytes of a generation context's keys and values.
     pub kv_bytes: u64,
     /// Equal ids promise equal probabilities to the last bit: build, processor, threads, backend and weights.
@@ -184,6 +185,31 @@ pub struct GeneratedToken {
     pub logprob: Option<f64>,
 }
 
+/// Raw speed over an empty context, with the generation lane's settings and without sampling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// One sequence's prompt of random tokens.
+    Prefill { n_tokens: u32 },
+    /// `n_tokens` steps of `n_sequences` sequences at once.
+    Decode { n_tokens: u32, n_sequences: u32, pass: Pass },
+    /// The product of the model's most common matrix ([`Footprint::matrix`]) with `n_tokens` rows, alone: the fastest.
+    Product { n_tokens: u32 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// One step in the context of the whole measurement.
+    WarmUp,
+    Whole,
+}
+
+/// How long some tokens took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    pub n_tokens: u32,
+    pub elapsed: Duration,
+}
+
 /// What an engine is asked to do.
 #[derive(Debug, Clone)]
 pub enum Request {
@@ -199,6 +225,7 @@ pub enum Request {
     Generate(GenerateRequest),
     /// Answered by [`Event::Scored`] with a group for every point.
     Probe(ProbeRequest),
+    Measure(Measure),
 }
 
 /// What an engine answers. `Text` may come many times; every other event is a request's last.
@@ -210,6 +237,7 @@ pub enum Event {
     Scored(Scores),
     Text(String),
     Generated(Generation),
+    Measured(Measured),
     Failed(EngineError),
 }
 
@@ -428,5 +456,13 @@ impl Engine {
     /// See [`EngineError`].
     pub fn score(&self, request: ScoreRequest) -> Result<Scores, EngineError> {
         self.ask(Request::Score(request), |event| if let Event::Scored(s) = event { Some(s) } else { None })
+    }
+
+    /// Times one pass; meant for an engine that nobody else uses meanwhile.
+    ///
+    /// # Errors
+    /// There is no memory for the context, or a decode failed.
+    pub fn measure(&self, measure: Measure) -> Result<Measured, EngineError> {
+        self.ask(Request::Measure(measure), |event| if let Event::Measured(m) = event { Some(m) } else { None })
     }
 }

@@ -1,7 +1,8 @@
 //! What a header says about the memory that a model takes: never more than it really takes, so that nothing that would
 //! run is refused.
 
-use super::{Header, Value};
+use super::{Header, TensorInfo, TensorType, Value};
+use std::collections::HashMap;
 
 /// Numbers behind a model's memory; all zero where nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,6 +16,21 @@ pub struct Footprint {
     /// Positions that the model was trained for.
     pub n_ctx_train: u64,
     pub n_vocab: u64,
+    /// Bytes of weights that one token reads: of experts only those that are chosen, of the embeddings one row.
+    pub read: u64,
+    /// Weights of the blocks that one token is multiplied by.
+    pub multiplied: u64,
+    /// The matrix that is most like the blocks' work.
+    pub matrix: Option<Matrix>,
+}
+
+/// A matrix of weights: its shape and ggml's number for its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrix {
+    pub kind: u32,
+    pub kind_name: &'static str,
+    pub n_in: u64,
+    pub n_out: u64,
 }
 
 impl Header {
@@ -30,7 +46,36 @@ impl Header {
             values,
             n_ctx_train: self.context_length().unwrap_or(0),
             n_vocab: self.n_tokens() as u64,
+            read: self.tensors.iter().map(|tensor| self.used(tensor, tensor.n_bytes)).sum(),
+            multiplied: self.products().map(|tensor| self.used(tensor, tensor.n_elements)).sum(),
+            matrix: self.matrix(),
         }
+    }
+
+    /// Of a tensor's `amount`, what one token uses.
+    fn used(&self, tensor: &TensorInfo, amount: u64) -> u64 {
+        let number = |key: &str| self.number(&self.of_architecture(key));
+        let has_output = || self.tensors.iter().any(|tensor| tensor.name == "output.weight");
+        match (number("expert_count"), number("expert_used_count")) {
+            (Some(all @ 1..), Some(used)) if tensor.name.contains("_exps.") => amount / all * used,
+            // Tied embeddings are the output as well, and then all of them are read.
+            _ if tensor.name == "token_embd.weight" && has_output() => amount / self.n_tokens().max(1) as u64,
+            _ => amount,
+        }
+    }
+
+    fn products(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.tensors.iter().filter(|tensor| tensor.name.starts_with("blk.") && tensor.dimensions.len() >= 2)
+    }
+
+    /// The largest matrix of the type that most of the blocks' weights have.
+    fn matrix(&self) -> Option<Matrix> {
+        let mut weights: HashMap<TensorType, u64> = HashMap::new();
+        self.products().for_each(|tensor| *weights.entry(tensor.kind).or_default() += tensor.n_elements);
+        let (&kind, _) = weights.iter().max_by_key(|(kind, n)| (**n, kind.id))?;
+        let largest = self.products().filter(|tensor| tensor.kind == kind).max_by_key(|tensor| tensor.n_elements)?;
+        let [n_in, n_out] = [largest.dimensions[0], largest.dimensions[1]];
+        Some(Matrix { kind: kind.id, kind_name: kind.name, n_in, n_out })
     }
 
     /// Numbers that the keys and the values of one token are.
@@ -86,6 +131,11 @@ mod tests {
         // One head of 8 numbers in one layer.
         assert_eq!((plain.keys, plain.values, plain.n_layers, plain.n_ctx_train), (8, 8, 1, 64));
         assert!(plain.weights > 260 * 16 * 4);
+        // The embeddings are the output too; 16x16 twice, 16x8 twice, 16x32 three times.
+        assert_eq!((plain.read, plain.multiplied), (plain.weights, 2304));
+        assert_eq!(plain.matrix, Some(super::Matrix { kind: 0, kind_name: "F32", n_in: 16, n_out: 32 }));
+        let untied = footprint(&tiny_llama().tensor("output.weight", &[16, 260]).bytes());
+        assert_eq!(untied.read, untied.weights - 259 * 16 * 4);
         let cell = |writer: super::super::testing::Writer| {
             let footprint = footprint(&writer.bytes());
             (footprint.keys, footprint.values)

@@ -18,7 +18,7 @@ mod writer;
 
 pub use adapter::{AdapterHeader, LoraPair};
 pub use error::GgufError;
-pub use footprint::Footprint;
+pub use footprint::{Footprint, Matrix};
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value};
 pub use writer::Writer;

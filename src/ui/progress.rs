@@ -54,6 +54,41 @@ impl Drop for Rows {
     }
 }
 
+/// Steps of different kinds, each with its name.
+#[derive(Debug)]
+pub struct Steps(Option<ProgressBar>);
+
+impl Steps {
+    #[must_use]
+    pub fn new(n_steps: u32) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Steps(None);
+        }
+        let bar = ProgressBar::new(u64::from(n_steps));
+        bar.set_style(
+            ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {elapsed}").expect("a fixed template"),
+        );
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Steps(Some(bar))
+    }
+
+    /// The next step begins.
+    pub fn next(&self, step: &str) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+            bar.set_message(step.to_owned());
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// Bytes copied or hashed, one bar for each piece of work.
 #[derive(Debug, Default)]
 pub struct Bytes(RefCell<Option<ProgressBar>>);

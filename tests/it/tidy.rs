@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["engine", "store"],
     &["decide", "infer"],
-    &["batch", "eval"],
+    &["batch", "bench", "eval"],
     &["cli", "failure", "ui"],
 ];
 

@@ -9,7 +9,9 @@ pub mod devices;
 mod generating;
 mod generation;
 mod log;
+mod measure;
 mod prepare;
+mod product;
 mod question;
 mod sampler;
 mod score_lane;
@@ -32,10 +34,10 @@ use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention,
 use super::constraint::Compiler;
 use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
-use super::{DEFAULT_CONTEXT, EngineError, Event, Load, ModelInfo, Options, Scores, Weights};
-use crate::gguf::Footprint;
+use super::{DEFAULT_CONTEXT, EngineError, Event, Load, Measure, Measured, ModelInfo, Options, Scores, Weights};
 use adapters::Adapters;
 use generation::GenerationLane;
+use measure::MeasureLane;
 pub use prepare::{Prepared, Work};
 use question::Question;
 use score_lane::ScoreLane;
@@ -63,9 +65,10 @@ pub struct Model {
     load: Load,
     prefix_reuse: PrefixReuse,
     weights: Weights,
-    footprint: Footprint,
     /// Whether keys and values are in this process's memory and not on a device.
     cells: Cells,
+    /// The numbers of the GPUs that compute.
+    gpus: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,9 +121,9 @@ impl Model {
         let prefix_reuse = prefix_reuse(&llama);
         let mut info = info(&llama, &tokenizer, options, &placed);
         info.load_duration = started.elapsed();
-        let weights = options.weights.clone();
-        let (load, compiler, footprint, cells) = (options.load, OnceLock::new(), options.footprint, placed.cells);
-        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse, weights, footprint, cells })
+        let (load, compiler, weights) = (options.load, OnceLock::new(), options.weights.clone());
+        let Placed { cells, gpus, .. } = placed;
+        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse, weights, cells, gpus })
     }
 
     pub fn info(&self) -> &ModelInfo {
@@ -142,7 +145,7 @@ impl Model {
 
     /// The lanes of this model; their contexts are made on first use.
     pub fn lanes(&self) -> Lanes<'_> {
-        Lanes { model: self, adapters: Adapters::new(self), score: None, generation: None }
+        Lanes { model: self, adapters: Adapters::new(self), score: None, generation: None, measure: None }
     }
 
     /// A context of the generation lane, of `n_cells` positions that all its sequences share: keys, values and batches as
@@ -170,7 +173,7 @@ impl Model {
         }
         // llama.cpp clips its batches to the context and then aborts on ours: a smaller limit is only counted.
         let n_ctx = n_ctx.max(n_batch);
-        let need = Need::of_context(&self.footprint, n_ctx, kv_type, n_ubatch);
+        let need = Need::of_context(&self.info.footprint, n_ctx, kv_type, n_ubatch);
         if self.cells == Cells::Here {
             need.check(&rooms()).map_err(EngineError::Memory)?;
         }
@@ -279,6 +282,7 @@ pub struct Lanes<'m> {
     adapters: Adapters<'m>,
     score: Option<ScoreLane<'m>>,
     generation: Option<GenerationLane<'m>>,
+    measure: Option<MeasureLane<'m>>,
 }
 
 impl Lanes<'_> {
@@ -294,10 +298,40 @@ impl Lanes<'_> {
         lane.score(question, &mut self.adapters, caller)
     }
 
+    /// Times decodes in a context that is kept while measurements of one kind come.
+    pub fn measure(&mut self, measure: &Measure, caller: &Caller) -> Result<Measured, EngineError> {
+        if let Measure::Product { n_tokens } = *measure {
+            return self.product(n_tokens);
+        }
+        let lane = match self.measure.take() {
+            Some(lane) if lane.serves(measure) => lane,
+            // The old context goes before there is a new one.
+            old => {
+                drop(old);
+                MeasureLane::new(self.model, measure)?
+            }
+        };
+        self.measure.insert(lane).run(measure, caller)
+    }
+
+    fn product(&self, n_tokens: u32) -> Result<Measured, EngineError> {
+        let info = self.model.info();
+        let matrix = info.footprint.matrix.ok_or_else(|| failed("the model has no matrices"))?;
+        let elapsed = product::time(&matrix, n_tokens, info.n_threads, self.model.gpus.first().copied())?;
+        Ok(Measured { n_tokens, elapsed })
+    }
+
     /// Takes work into the generation lane; an error is the caller's.
     pub fn submit(&mut self, work: Work, caller: Caller) {
+        let work = match work {
+            Work::Measure(measure) => {
+                let measured = self.measure(&measure, &caller).map(Event::Measured);
+                return caller.send(measured.unwrap_or_else(Event::Failed));
+            }
+            other => other,
+        };
         // Whoever names a wrong adapter hears it alone.
-        if let Err(error) = self.adapters.load(work.adapters()) {
+        if let Some(Err(error)) = work.adapters().map(|adapters| self.adapters.load(adapters)) {
             return caller.send(Event::Failed(error));
         }
         if let Work::Adapters(_) = work {
@@ -313,7 +347,9 @@ impl Lanes<'_> {
         match work {
             Work::Generation(prepared) => lane.generate(*prepared, caller),
             Work::Branches(prepared) => lane.branch(*prepared, caller),
-            Work::Question(_) | Work::Adapters(_) => unreachable!("questions go to the score lane, adapters to none"),
+            Work::Question(_) | Work::Adapters(_) | Work::Measure(_) => {
+                unreachable!("questions go to the score lane, the others to none")
+            }
         }
     }
 
@@ -417,6 +453,7 @@ fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &P
         n_gpu_layers,
         n_layers,
         kv_bytes: cell_bytes(&options.footprint, compute.kv_type).saturating_mul(u64::from(n_ctx)),
+        footprint: options.footprint,
         compute: Compute { n_threads: Some(n_threads), ..compute.clone() },
         evaluation_id,
         load_duration: Duration::ZERO,

@@ -3,8 +3,8 @@
 
 use super::super::scoring::Trie;
 use super::super::{
-    AdapterSet, EngineError, Event, GenerateRequest, GeneratedToken, Lane, Load, ProbeRequest, Request, ScoreRequest,
-    Token,
+    AdapterSet, EngineError, Event, GenerateRequest, GeneratedToken, Lane, Load, Measure, ProbeRequest, Request,
+    ScoreRequest, Token,
 };
 use super::question::Question;
 use super::{Model, PrefixReuse, branching, failed, generating};
@@ -23,16 +23,18 @@ pub enum Work {
     Branches(Box<branching::Prepared>),
     /// Nothing to evaluate yet: adapters to load.
     Adapters(AdapterSet),
+    Measure(Measure),
 }
 
 impl Work {
     /// The adapters that it is evaluated with.
-    pub fn adapters(&self) -> &AdapterSet {
+    pub fn adapters(&self) -> Option<&AdapterSet> {
         match self {
-            Work::Question(question) => &question.adapters,
-            Work::Generation(prepared) => &prepared.adapters,
-            Work::Branches(prepared) => &prepared.adapters,
-            Work::Adapters(adapters) => adapters,
+            Work::Question(question) => Some(&question.adapters),
+            Work::Generation(prepared) => Some(&prepared.adapters),
+            Work::Branches(prepared) => Some(&prepared.adapters),
+            Work::Adapters(adapters) => Some(adapters),
+            Work::Measure(_) => None,
         }
     }
 }
@@ -49,6 +51,7 @@ impl Model {
             Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
             Request::Prepare(adapters) => Ok(Prepared::Work(Work::Adapters(adapters))),
             Request::Score(request) => self.question(&request).map(Prepared::Work),
+            Request::Measure(measure) => Ok(Prepared::Work(Work::Measure(measure))),
             Request::Generate(request) => {
                 self.generation(request).map(|ready| Prepared::Work(Work::Generation(Box::new(ready))))
             }

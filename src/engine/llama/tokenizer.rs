@@ -119,6 +119,11 @@ impl Tokenizer {
         &self.vocabulary.vocab
     }
 
+    /// The token that begins a text, where the vocabulary has one.
+    pub fn bos(&self) -> Option<Token> {
+        self.bos
+    }
+
     /// The special tokens' texts, for the chat template.
     pub fn specials(&self) -> SpecialTokens {
         let text = |token: Option<Token>| token.map(|token| self.text(token)).unwrap_or_default();

@@ -1,0 +1,131 @@
+//! `slm bench`: a model's speed on this machine, and against an earlier run.
+
+use super::adapters;
+use super::args::BenchArgs;
+use super::compute;
+use super::environment::Environment;
+use super::load::{self, Loaded, Wanted};
+use crate::bench::report::Report;
+use crate::bench::{self, CeilingPlan, Plan, Subject, compare, text};
+use crate::engine::Load;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::sampling::Parameters;
+use crate::ui::output::{Output, tell};
+use crate::ui::progress::Steps;
+use crate::ui::table::table;
+
+/// Measures and prints. Ctrl-C ends the process at once: nothing is half written.
+///
+/// # Errors
+/// The model cannot be loaded or measured, or the earlier report cannot be compared.
+pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
+    let mut parameters = Parameters::default();
+    compute::say(&args.compute, &mut parameters)?;
+    let plan = plan(args);
+    // A file that cannot be compared is told before minutes of measuring.
+    let earlier = args.compare.as_deref().map(earlier).transpose()?;
+    let model = load::find(&args.model, environment)?;
+    let contract = load::own_contract(&model).ok().flatten();
+    let digest = model.weights_digest.to_string();
+    if let Some((path, report)) = &earlier
+        && report.model.digest != digest
+    {
+        let error =
+            compare::CompareError::OtherModel { name: report.model.name.clone(), digest: report.model.digest.clone() };
+        return Err(Failure::usage(format!("`{path}` cannot be compared: {error}")));
+    }
+    let adapters = adapters::chosen(&[], &model, environment)?;
+    let wanted =
+        Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load: Load::Everything };
+    let Loaded { model, session } = load::open(model, &wanted, environment)?;
+    let name = model.name.to_string();
+    if args.verbose {
+        tell(&compute::describe(session.engine().info()));
+    }
+    let subject =
+        Subject { session: &session, name: &name, digest: &digest, contract: contract.as_ref(), adapters: &adapters };
+    let steps = Steps::new(plan.n_steps_of_progress());
+    let report = bench::run(&subject, &plan, |step| steps.next(step))?;
+    drop(steps);
+    let compared = match &earlier {
+        Some((path, earlier)) => Some(
+            compare::compare(earlier, &report)
+                .map_err(|error| Failure::usage(format!("`{path}` cannot be compared: {error}")))?,
+        ),
+        None => None,
+    };
+    let mut output = Output::default();
+    if args.json {
+        let mut value = serde_json::to_value(&report).expect("a report is plain data");
+        if let Some(compared) = &compared {
+            value["compared"] = json(compared);
+        }
+        output.json(&value)?;
+    } else {
+        output.text(&for_people(&report))?;
+        if let Some(compared) = &compared {
+            output.text(&format!("\n{}", comparison(compared)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn plan(args: &BenchArgs) -> Plan {
+    let base = if args.quick { Plan::quick() } else { Plan::default() };
+    let or = |said: &[u32], base: Vec<u32>| if said.is_empty() { base } else { said.to_vec() };
+    let n_rows = args.rows.unwrap_or(base.n_rows);
+    Plan {
+        n_repetitions: args.repetitions.unwrap_or(base.n_repetitions),
+        prefill: or(&args.prefill, base.prefill),
+        n_steps: args.decode.unwrap_or(base.n_steps),
+        sequences: or(&args.sequences, base.sequences),
+        n_rows,
+        n_parallel: args.parallel.unwrap_or(base.n_parallel.min(n_rows.max(1))),
+        ceiling: if args.no_ceiling { CeilingPlan::LeaveOut } else { CeilingPlan::Measure },
+    }
+}
+
+fn earlier(path: &std::path::Path) -> Result<(String, Report), Failure> {
+    let shown = path.display().to_string();
+    let text = std::fs::File::open(path)
+        .and_then(load::small_text)
+        .map_err(|error| Failure::usage(format!("cannot read `{shown}`: {error}")))?;
+    let report =
+        compare::parse(&text).map_err(|error| Failure::usage(format!("`{shown}` cannot be compared: {error}")))?;
+    Ok((shown, report))
+}
+
+fn for_people(report: &Report) -> String {
+    let rows: Vec<Vec<String>> = text::lines(report)
+        .into_iter()
+        .map(|line| vec![line.figure, line.value, line.unit.to_owned(), line.ceiling])
+        .collect();
+    let setting = &report.setting;
+    format!(
+        "{} on {}, {} threads, llama-cpp-sys-2 {}\n\n{}\n{}{}",
+        report.model.name,
+        setting.devices.join(", "),
+        setting.n_threads,
+        setting.llama_cpp,
+        table(&["FIGURE", "VALUE", "UNIT", "CEILING"], &rows),
+        text::ceilings(report),
+        text::memory(report),
+    )
+}
+
+fn comparison(compared: &compare::Comparison) -> String {
+    let table = table(&["FIGURE", "BEFORE", "NOW", "UNIT", "RATIO"], &text::changes(&compared.changes));
+    let differences: Vec<String> = compared.differences.iter().map(|line| format!("differs: {line}\n")).collect();
+    format!("{table}{}", differences.concat())
+}
+
+fn json(compared: &compare::Comparison) -> serde_json::Value {
+    let change = |change: &compare::Change| {
+        serde_json::json!({
+            "figure": change.figure, "unit": change.unit, "before": change.before, "now": change.now,
+            "ratio": change.now / change.before,
+        })
+    };
+    let changes: Vec<serde_json::Value> = compared.changes.iter().map(change).collect();
+    serde_json::json!({ "changes": changes, "differences": compared.differences })
+}
