@@ -73,6 +73,7 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l throughput -d 'Evaluate 
 complete -c slm -n "__fish_slm_using_subcommand run" -l dry-run -d 'Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary'
 complete -c slm -n "__fish_slm_using_subcommand run" -s v -l verbose -d 'Say on standard error what was loaded, and where tokens and time went'
 complete -c slm -n "__fish_slm_using_subcommand run" -l retry -d 'Where a limit is broken, tell the model which and let it answer once more'
+complete -c slm -n "__fish_slm_using_subcommand run" -l no-drafts -d 'Never guess ahead from what stands in the text already; shows what guessing gains'
 complete -c slm -n "__fish_slm_using_subcommand run" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
 complete -c slm -n "__fish_slm_using_subcommand run" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'

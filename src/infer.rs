@@ -19,7 +19,7 @@ use crate::contract::Contract;
 use crate::decide::{self, Answer, WORDING};
 use crate::digest::Hasher;
 use crate::engine::{
-    self, AdapterSet, Counts, Cut, Detail, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Load,
+    self, AdapterSet, Counts, Cut, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Load,
     Request, ScoreRequest, Scores, Timings, Tokenized,
 };
 use crate::limits::Limits;
@@ -59,6 +59,7 @@ pub struct Task {
     pub limits: Limits,
     /// What becomes of open text that does not.
     pub retry: Retry,
+    pub drafts: Drafts,
     /// Today, for templates that print the date in open generations.
     pub today: Option<Date>,
     /// Takes the place of the Modelfile's adapters.
@@ -204,7 +205,8 @@ impl Session {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare_following(task, None, text, turns)?;
         let (sampling, adapters) = (self.sampling(task), self.adapters(task).clone());
-        let request = GenerateRequest { prompt, sampling, adapters, grammar: None, detail: Detail::Text };
+        let (detail, drafts) = (Detail::Text, task.drafts);
+        let request = GenerateRequest { prompt, sampling, adapters, grammar: None, detail, drafts };
         let events = self.engine.send(Request::Generate(request));
         Ok(Generating { events, started, n_tokens_cut })
     }

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use crate::contract::Contract;
 use crate::engine::{
-    self, AdapterSet, Counts, Detail, EngineError, Event, GenerateRequest, Grammar, Measure, Measured, Pass, Request,
-    memory,
+    self, AdapterSet, Counts, Detail, Drafts, EngineError, Event, GenerateRequest, Grammar, Measure, Measured, Pass,
+    Request, memory,
 };
 use crate::infer::{InferError, Session, Task};
 use crate::sampling::{AnswerShape, Parameters};
@@ -192,6 +192,7 @@ fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
             sampling: sampling.clone(),
             grammar: Some(grammar.clone()),
             detail: Detail::Text,
+            drafts: Drafts::Auto,
             adapters: subject.adapters.clone(),
         };
         Ok(session.engine().send(Request::Generate(request)))

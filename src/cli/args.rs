@@ -152,6 +152,9 @@ pub struct SamplingArgs {
     /// Most tokens to generate
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_predict: Option<String>,
+    /// Never guess ahead from what stands in the text already; shows what guessing gains
+    #[arg(long)]
+    pub no_drafts: bool,
     /// A text that ends the answer; may be given several times
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub stop: Vec<String>,
@@ -207,6 +210,7 @@ impl SamplingArgs {
             ("--top-p", self.top_p.is_some()),
             ("--num-predict", self.num_predict.is_some()),
             ("--stop", !self.stop.is_empty()),
+            ("--no-drafts", self.no_drafts),
         ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
     }

@@ -163,6 +163,16 @@ pub struct GenerateRequest {
     /// `None` lets the model write what it likes.
     pub grammar: Option<Grammar>,
     pub detail: Detail,
+    pub drafts: Drafts,
+}
+
+/// Whether an answer's next tokens are guessed from what stands in the text already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drafts {
+    /// Where the measured costs say that it pays. The answer is the same where the likeliest token is always taken.
+    #[default]
+    Auto,
+    Off,
 }
 
 /// What is told about a generation beside its text.

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use slm::engine::{
-    Adapter, AdapterSet, Compute, Detail, Engine, EngineError, Event, GenerateRequest, Group, Lane, Load, Options,
-    Request, ScoreRequest, Weights,
+    Adapter, AdapterSet, Compute, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Group, Lane, Load,
+    Options, Request, ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
 use slm::sampling::{AnswerShape, Parameters};
@@ -115,6 +115,7 @@ fn generated(engine: &Engine, text: &str, adapters: &AdapterSet) -> String {
         adapters: adapters.clone(),
         grammar: None,
         detail: Detail::Text,
+        drafts: Drafts::Auto,
     };
     let mut events = engine.send(Request::Generate(request));
     let mut text = String::new();

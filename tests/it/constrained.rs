@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use slm::engine::{
-    AdapterSet, Detail, Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request, Weights,
+    AdapterSet, Detail, Drafts, Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request,
+    Weights,
 };
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 use slm::template::{Prompt, Run};
@@ -49,6 +50,7 @@ fn generate(engine: &Engine, grammar: &str, said: Parameters) -> Result<(String,
         adapters: AdapterSet::NONE,
         grammar: Some(Grammar(grammar.to_owned())),
         detail: Detail::Text,
+        drafts: Drafts::Auto,
     };
     let mut events = engine.send(Request::Generate(request));
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! Many requests in one engine: each answers as it does alone, whatever company, cache and cancels there are.
 
 use slm::engine::{
-    AdapterSet, Detail, Engine, Event, Finish, GenerateRequest, Generation, Grammar, Lane, Point, ProbeRequest,
+    AdapterSet, Detail, Drafts, Engine, Event, Finish, GenerateRequest, Generation, Grammar, Lane, Point, ProbeRequest,
     Request, ScoreRequest, Token,
 };
 use slm::sampling::{AnswerShape, Parameters, Sampling};
@@ -14,7 +14,14 @@ fn request(text: &str, n_predict: i32, grammar: Option<&str>) -> GenerateRequest
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(n_predict), ..Parameters::default() };
     let sampling: Sampling = parameters.resolve(AnswerShape::Open);
     let grammar = grammar.map(|grammar| Grammar(grammar.to_owned()));
-    GenerateRequest { prompt: plain(text), sampling, adapters: AdapterSet::NONE, grammar, detail: Detail::Tokens }
+    GenerateRequest {
+        prompt: plain(text),
+        sampling,
+        adapters: AdapterSet::NONE,
+        grammar,
+        detail: Detail::Tokens,
+        drafts: Drafts::Auto,
+    }
 }
 
 fn ids(engine: &Engine, text: &str) -> Vec<Token> {
@@ -74,6 +81,14 @@ fn everybody_gets_in_company_what_they_get_alone() {
         let again = alone(engine, requests().swap_remove(10)).1.counts;
         let may_reuse = matches!(tiny.kind, Kind::Attention);
         assert!(again.reused > 0 || !may_reuse, "{:?}: {again:?}", tiny.kind);
+    }
+}
+
+#[test]
+fn no_token_is_an_answer_too() {
+    for tiny in Tiny::all() {
+        let (text, generation) = alone(tiny.session().engine(), request("a text", 0, None));
+        assert_eq!((text.as_str(), generation.finish, generation.counts.generated), ("", Finish::Length, 0));
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use slm::contract::Contract;
 use slm::engine::{
-    AdapterSet, Compute, Detail, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request,
+    AdapterSet, Compute, Detail, Drafts, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request,
     ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
@@ -196,6 +196,7 @@ fn a_dropped_request_makes_room_for_the_next() {
                 adapters: AdapterSet::NONE,
                 grammar: None,
                 detail: Detail::Text,
+                drafts: Drafts::Auto,
             };
             let mut events = engine.send(Request::Generate(request));
             for _ in 0..n_events {

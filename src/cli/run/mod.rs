@@ -18,7 +18,7 @@ use super::compute;
 use super::environment::{Environment, today};
 use super::load::{self, Loaded, Wanted};
 use crate::contract::Contract;
-use crate::engine::{Finish, Lane, Load};
+use crate::engine::{Drafts, Finish, Lane, Load};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Generated, Session, Task};
 use crate::sampling::Parameters;
@@ -77,6 +77,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         limits,
         retry,
         today: Some(today()),
+        drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
         ..Task::default()
     };
     let run = Run { args, model_name: model.name.to_string(), session, contract, task };

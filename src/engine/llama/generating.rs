@@ -9,10 +9,10 @@ use super::super::scoring::logprobs;
 use super::super::speculation::{Costs, Drafter};
 use super::super::text::{Pushed, TextStream};
 use super::super::{
-    AdapterSet, Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Timings, Token,
+    AdapterSet, Counts, Detail, Drafts, EngineError, Event, Finish, GeneratedToken, Generation, Timings, Token,
 };
-use super::Model;
 use super::sampler::Sampler;
+use super::{Model, PrefixReuse};
 use crate::sampling::Sampling;
 
 /// A generation that is ready to run: tokenized, its grammar compiled, known to fit.
@@ -22,6 +22,7 @@ pub struct Prepared {
     pub adapters: AdapterSet,
     pub constraint: Option<Constraint>,
     pub detail: Detail,
+    pub drafts: Drafts,
     /// Tokens in all, prompt included, at most.
     pub limit: usize,
 }
@@ -31,7 +32,7 @@ pub struct Generating {
     caller: Caller,
     sampler: Sampler,
     constraint: Option<Constraint>,
-    /// `None` where the model's state cannot be rolled back.
+    /// `None` where nothing is drafted.
     drafter: Option<Drafter>,
     text: TextStream,
     /// Prompt and answer.
@@ -52,13 +53,15 @@ pub struct Read {
 }
 
 impl Generating {
-    pub fn new(model: &Model, prepared: Prepared, drafter: Option<Drafter>, caller: Caller) -> Self {
-        let Prepared { tokens, sampling, constraint, detail, limit, .. } = prepared;
+    pub fn new(model: &Model, prepared: Prepared, caller: Caller) -> Self {
+        let Prepared { tokens, sampling, constraint, detail, drafts, limit, .. } = prepared;
+        // A recurrent state cannot be rolled back behind a wrong draft.
+        let may_draft = drafts == Drafts::Auto && model.prefix_reuse != PrefixReuse::Never;
         let n_prompt = tokens.len();
         Generating {
             sampler: Sampler::new(model, &sampling, &tokens),
             constraint,
-            drafter,
+            drafter: may_draft.then(Drafter::new),
             text: TextStream::new(sampling.stop),
             tokens,
             limit,

@@ -16,7 +16,7 @@ use super::super::cache::{Effect, Reuse};
 use super::super::run::Caller;
 use super::super::scheduler::{Ended, Job, JobId, Limits, Outcome, Part, Phase, Scheduler, Step, Work};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS};
-use super::super::speculation::{Costs, Drafter};
+use super::super::speculation::Costs;
 use super::super::{AdapterSet, EngineError};
 use super::adapters::{Adapters, Applied};
 use super::branching::{self, Branching};
@@ -114,9 +114,7 @@ impl<'m> GenerationLane<'m> {
     pub fn generate(&mut self, prepared: generating::Prepared, caller: Caller) {
         let (tokens, limit) = (prepared.tokens.clone(), prepared.limit);
         let group = self.group(&prepared.adapters);
-        // A recurrent state cannot be rolled back behind a wrong draft.
-        let drafter = (self.model.prefix_reuse != PrefixReuse::Never).then(Drafter::new);
-        let generating = Generating::new(self.model, prepared, drafter, caller);
+        let generating = Generating::new(self.model, prepared, caller);
         self.submit(Active::Generation(Box::new(generating)), group, tokens, Work::Generate { limit });
     }
 

@@ -3,8 +3,8 @@
 
 use super::super::scoring::Trie;
 use super::super::{
-    AdapterSet, EngineError, Event, GenerateRequest, GeneratedToken, Lane, Load, Measure, ProbeRequest, Request,
-    ScoreRequest, Token,
+    AdapterSet, Counts, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation, Lane, Load, Measure,
+    ProbeRequest, Request, ScoreRequest, Timings, Token,
 };
 use super::question::Question;
 use super::{Model, PrefixReuse, branching, failed, generating};
@@ -52,9 +52,15 @@ impl Model {
             Request::Prepare(adapters) => Ok(Prepared::Work(Work::Adapters(adapters))),
             Request::Score(request) => self.question(&request).map(Prepared::Work),
             Request::Measure(measure) => Ok(Prepared::Work(Work::Measure(measure))),
-            Request::Generate(request) => {
-                self.generation(request).map(|ready| Prepared::Work(Work::Generation(Box::new(ready))))
-            }
+            Request::Generate(request) => self.generation(request).map(|ready| {
+                if ready.limit > ready.tokens.len() {
+                    return Prepared::Work(Work::Generation(Box::new(ready)));
+                }
+                // No token is wanted.
+                let counts = Counts { prompt: ready.tokens.len(), ..Counts::default() };
+                let (finish, timings) = (Finish::Length, Timings::default());
+                Prepared::Answer(Event::Generated(Generation { finish, counts, timings, tokens: Vec::new() }))
+            }),
             Request::Probe(request) => {
                 self.probes(request).map(|ready| Prepared::Work(Work::Branches(Box::new(ready))))
             }
@@ -87,7 +93,7 @@ impl Model {
     }
 
     fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
-        let GenerateRequest { prompt, sampling, adapters, grammar, detail } = request;
+        let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts } = request;
         let tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_ctx = self.info.n_ctx as usize;
         if tokens.is_empty() {
@@ -99,7 +105,7 @@ impl Model {
         }
         let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
         let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
-        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, limit })
+        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, limit })
     }
 
     fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {
