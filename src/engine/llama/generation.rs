@@ -14,7 +14,7 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::super::cache::{Effect, Reuse};
 use super::super::run::Caller;
-use super::super::scheduler::{Ended, Job, JobId, Limits, Outcome, Part, Phase, Scheduler, Step, Work};
+use super::super::scheduler::{Job, JobId, Limits, Outcome, Part, Phase, Scheduler, Step, Work};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS};
 use super::super::speculation::Costs;
 use super::super::{AdapterSet, EngineError};
@@ -162,7 +162,7 @@ impl<'m> GenerationLane<'m> {
         match self.execute(&step, adapters) {
             Ok(()) => self.read(&step),
             Err(error) => {
-                for Ended { id } in self.scheduler.fail(&step) {
+                for id in self.scheduler.fail(&step) {
                     self.end(id, |active| active.fail(error.clone()));
                 }
             }
@@ -264,7 +264,7 @@ impl<'m> GenerationLane<'m> {
                 }
             });
         }
-        for Ended { id } in ended {
+        for id in ended {
             self.end(id, |active| {
                 if let Active::Branches(branching) = active {
                     branching.end();
