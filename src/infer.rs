@@ -19,8 +19,8 @@ use crate::contract::Contract;
 use crate::decide::{self, Answer, WORDING};
 use crate::digest::Hasher;
 use crate::engine::{
-    self, AdapterSet, Counts, Cut, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Generation, Lane, Load,
-    Request, ScoreRequest, Scores, Timings, Tokenized,
+    self, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, Engine, EngineError, Event,
+    GenerateRequest, Generation, Lane, Load, Request, ScoreRequest, Scores, Timings, Tokenized,
 };
 use crate::limits::Limits;
 use crate::sampling::{AnswerShape, Parameters, Sampling};
@@ -226,13 +226,7 @@ impl Session {
         text: &str,
         turns: &[Message],
     ) -> Result<Prepared, InferError> {
-        let (text, n_tokens_cut) = match task.truncate {
-            Some(n_tokens) => {
-                let Cut { n_bytes, n_tokens_cut, .. } = self.engine.cut(text, n_tokens)?;
-                (&text[..n_bytes], n_tokens_cut)
-            }
-            None => (text, 0),
-        };
+        let (text, n_tokens_cut) = self.truncated(task, text)?;
         let (messages, row_start) = self.messages(task, contract, text, turns);
         let mut prompt = self.template.render(&Inputs {
             messages: &messages,
@@ -246,6 +240,24 @@ impl Session {
             return Err(InferError::Thinking);
         }
         Ok(Prepared { prompt, n_tokens_cut })
+    }
+
+    /// Sends one text to be embedded.
+    ///
+    /// # Errors
+    /// The engine has stopped.
+    pub fn start_embedding(&self, task: &Task, text: &str) -> Result<Embedding, InferError> {
+        let started = Instant::now();
+        let (text, n_tokens_cut) = self.truncated(task, text)?;
+        let request = EmbedRequest { texts: vec![text.to_owned()], adapters: self.adapters(task).clone() };
+        let events = self.engine.send(Request::Embed(request));
+        Ok(Embedding { events, started, n_tokens_cut })
+    }
+
+    fn truncated<'t>(&self, task: &Task, text: &'t str) -> Result<(&'t str, usize), InferError> {
+        let Some(n_tokens) = task.truncate else { return Ok((text, 0)) };
+        let Cut { n_bytes, n_tokens_cut, .. } = self.engine.cut(text, n_tokens)?;
+        Ok((&text[..n_bytes], n_tokens_cut))
     }
 
     /// A prompt's tokens.
@@ -326,6 +338,42 @@ impl Deciding<'_> {
         let answer = decide::answer(self.contract, &groups);
         let Deciding { started, n_tokens_cut, prompt_digest, evaluation_id, .. } = self;
         Ok(Decided { answer, counts, timings, elapsed: started.elapsed(), n_tokens_cut, prompt_digest, evaluation_id })
+    }
+}
+
+/// A text's vector, or its scores, with what they took.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    pub kind: EmbeddingKind,
+    pub row: Vec<f32>,
+    pub counts: Counts,
+    pub timings: Timings,
+    pub elapsed: Duration,
+    pub n_tokens_cut: usize,
+}
+
+/// A text on its way to its vector.
+#[derive(Debug)]
+pub struct Embedding {
+    events: UnboundedReceiver<Event>,
+    started: Instant,
+    n_tokens_cut: usize,
+}
+
+impl Embedding {
+    /// Waits for the vector.
+    ///
+    /// # Errors
+    /// See [`InferError`]; [`EngineError::Cancelled`] where `cancel` came first.
+    pub fn finish(mut self, cancel: &Cancel) -> Result<Embedded, InferError> {
+        let Embeddings { kind, rows, counts, timings } = match cancel.or_next(&mut self.events)? {
+            Event::Embedded(embeddings) => embeddings,
+            Event::Failed(error) => return Err(error.into()),
+            _ => return Err(EngineError::Stopped.into()),
+        };
+        let row = rows.into_iter().next().ok_or(EngineError::Stopped)?;
+        let Embedding { started, n_tokens_cut, .. } = self;
+        Ok(Embedded { kind, row, counts, timings, elapsed: started.elapsed(), n_tokens_cut })
     }
 }
 

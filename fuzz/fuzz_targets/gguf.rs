@@ -2,11 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::gguf::Header;
+use slm_fuzz::gguf::{AdapterHeader, Header};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(header) = Header::read(bytes, bytes.len() as u64) {
         let _ = (header.size_label(), header.quantization(), header.model_info());
     }
     let _ = Header::read(bytes, u64::MAX);
+    let _ = AdapterHeader::read(bytes, bytes.len() as u64);
 });

@@ -7,7 +7,7 @@ use super::environment::{Environment, timestamp};
 use super::list::details;
 use super::load::{self, is_jinja};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::gguf::{Header, LoraPair};
+use crate::gguf::{Header, LoraPair, Pooling};
 use crate::modelfile::Format;
 use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
@@ -61,7 +61,10 @@ fn page(model: &Model, header: &Header) -> Result<String, Failure> {
         ("embedding length", number(header.embedding_length())),
         ("layers", number(header.block_count())),
         ("vocabulary", format!("{} tokens", header.n_tokens())),
-        ("chat template", template_source(model, header).to_owned()),
+        match header.embeds() {
+            Some(pooling) => ("embeds", format!("pooling `{}`; it gives vectors, not text", pooling.as_str())),
+            None => ("chat template", template_source(model, header).to_owned()),
+        },
     ];
     for adapter in &model.adapters {
         lines.push(("adapter", adapter_line(adapter)?));
@@ -134,6 +137,7 @@ fn as_json(model: &Model, header: &Header) -> Result<serde_json::Value, Failure>
         "messages": model.messages,
         "format": model.format.as_ref().map(format_json),
         "adapters": adapters,
+        "embeds": header.embeds().map(Pooling::as_str),
         "license": model.licenses.join("\n\n"),
         "details": details(&model.config),
         "model_info": header.model_info(),

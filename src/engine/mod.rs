@@ -118,6 +118,31 @@ pub struct ScoreRequest {
     pub lane: Lane,
 }
 
+/// Vectors of texts.
+#[derive(Debug, Clone)]
+pub struct EmbedRequest {
+    pub texts: Vec<String>,
+    pub adapters: AdapterSet,
+}
+
+/// What a model makes of texts, one row for each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    pub kind: EmbeddingKind,
+    pub rows: Vec<Vec<f32>>,
+    /// Of all texts together.
+    pub counts: Counts,
+    pub timings: Timings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmbeddingKind {
+    /// Vectors of length 1: their product is the cosine of their angle.
+    UnitVectors,
+    /// A classifier's raw outputs, as a reranker gives them.
+    Scores,
+}
+
 /// Where a closed question is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lane {
@@ -232,6 +257,7 @@ pub enum Request {
     /// Load these adapters, so that a wrong one is found before the first prompt.
     Prepare(AdapterSet),
     Score(ScoreRequest),
+    Embed(EmbedRequest),
     Generate(GenerateRequest),
     /// Answered by [`Event::Scored`] with a group for every point.
     Probe(ProbeRequest),
@@ -245,6 +271,7 @@ pub enum Event {
     Cut(Cut),
     Prepared,
     Scored(Scores),
+    Embedded(Embeddings),
     Text(String),
     Generated(Generation),
     Measured(Measured),
@@ -376,6 +403,15 @@ pub enum EngineError {
     NoTurnEnd,
     #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]
     NoBranches,
+    #[error(
+        "the text has {n_tokens} tokens, with the model's own around it, and {limit} fit; {}cut it with --truncate",
+        if limit < n_ctx_train { "raise --num-ctx or " } else { "" }
+    )]
+    TextTooLong { n_tokens: usize, limit: usize, n_ctx_train: usize },
+    #[error("the model's architecture `{0}` gives vectors and no text, so it cannot answer; take a model that writes")]
+    NoText(String),
+    #[error("the text is empty, and the model has no tokens of its own to put around it")]
+    EmptyText,
     #[error("the adapter `{}` cannot be applied: {reason}", .path.display())]
     Adapter { path: PathBuf, reason: String },
     #[error("only the vocabulary is loaded")]
@@ -458,6 +494,14 @@ impl Engine {
     pub fn prepare(&self, adapters: &AdapterSet) -> Result<(), EngineError> {
         let request = Request::Prepare(adapters.clone());
         self.ask(request, |event| if let Event::Prepared = event { Some(()) } else { None })
+    }
+
+    /// Embeds texts; blocks until it is this request's turn and done.
+    ///
+    /// # Errors
+    /// [`EngineError::TextTooLong`]; see [`EngineError`].
+    pub fn embed(&self, request: EmbedRequest) -> Result<Embeddings, EngineError> {
+        self.ask(Request::Embed(request), |event| if let Event::Embedded(e) = event { Some(e) } else { None })
     }
 
     /// Scores every candidate; blocks until it is this request's turn and done.

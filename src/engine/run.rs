@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::llama::{Model, Prepared, Work};
+use super::llama::{Alone, Model, Prepared, Work};
 use super::{EngineError, Event, ModelInfo, Options, Request};
 
 /// A request on its way to the engine's thread.
@@ -139,10 +139,10 @@ fn prepare(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>, work: &mp
 }
 
 /// Evaluates until nothing is left and nobody can send more. Between two steps of the generation lane at most one question of
-/// the score lane is answered, so neither waits for all of the other.
+/// the score lane or one request for embeddings is answered, so neither waits for all of the other.
 fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(Work, Caller)>) {
     let mut lanes = model.lanes();
-    let mut questions = std::collections::VecDeque::new();
+    let mut questions: std::collections::VecDeque<(Alone, Caller)> = std::collections::VecDeque::new();
     loop {
         let mut next =
             if lanes.is_idle() && questions.is_empty() { work.blocking_recv() } else { work.try_recv().ok() };
@@ -151,7 +151,7 @@ fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(Work, Caller)>) {
         }
         while let Some((ready, caller)) = next {
             match ready {
-                Work::Question(question) => questions.push_back((question, caller)),
+                Work::Alone(question) => questions.push_back((question, caller)),
                 other => lanes.submit(other, caller),
             }
             next = work.try_recv().ok();
@@ -159,8 +159,7 @@ fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(Work, Caller)>) {
         if let Some((question, caller)) = questions.pop_front()
             && caller.check().is_ok()
         {
-            let scored = lanes.score(&question, &caller).map(Event::Scored);
-            caller.send(scored.unwrap_or_else(Event::Failed));
+            caller.send(lanes.answer(&question, &caller).unwrap_or_else(Event::Failed));
         }
         lanes.step();
     }

@@ -9,7 +9,7 @@ import numpy as np
 from gguf_file import Gguf, byte_vocabulary
 
 WIDTH, HEADS, KV_HEADS, HEAD, FEED_FORWARD, LAYERS, VOCABULARY = 16, 2, 1, 8, 24, 2, 260
-EPSILON, BASE, CONTEXT = 1e-5, 10000.0, 256
+EPSILON, BASE, CONTEXT = 1e-5, 10000.0, 1024
 
 MODULES = {
     "self_attn.q_proj": (HEADS * HEAD, WIDTH),

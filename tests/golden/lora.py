@@ -14,6 +14,7 @@ from gguf_file import byte_tokens, write_safetensors
 
 FOLDER = Path(__file__).parent / "lora"
 TEXTS = ["my parcel never came", "I was charged twice for one order, and nobody answers"]
+SEED = 7
 CANDIDATES = ["yes", "no", "not yet"]
 SETS = [
     [],
@@ -35,8 +36,8 @@ def f32(values):
     return values.astype("<f4"), values.astype("<f4").astype("f8")
 
 
-def adapter(name, seed, config, modules, dtype, keep):
-    """Writes an adapter and gives what it adds at scale 1, by module."""
+def adapter(name, seed, config, modules, dtype, keep, write):
+    """Writes an adapter, if wanted, and gives what it adds at scale 1, by module."""
     random = np.random.default_rng(seed)
     tensors, added = {}, {}
     for module, (rows, columns) in modules.items():
@@ -54,6 +55,8 @@ def adapter(name, seed, config, modules, dtype, keep):
             added[module] = scale * (b @ a)
         for end, bits in zip(names, [a_bits, b_bits]):
             tensors[f"base_model.model.{module}.{end}"] = (dtype, bits)
+    if not write:
+        return added
     folder = FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(folder / "adapter_model.safetensors", tensors)
@@ -62,42 +65,45 @@ def adapter(name, seed, config, modules, dtype, keep):
     return added
 
 
-def main():
-    FOLDER.mkdir(exist_ok=True)
-    base = llama.weights(7)
-    llama.write_gguf(FOLDER / "base.gguf", base)
+def adapters(write):
     layers = [f"model.layers.{layer}.{module}" for layer in range(llama.LAYERS) for module in llama.MODULES]
     shapes = {name: llama.MODULES[name.split(".", 3)[3]] for name in layers}
-    adapters = {
-        "one": adapter(
-            "one", 11, {"r": 4, "lora_alpha": 8}, {**shapes, "lm_head": (llama.VOCABULARY, llama.WIDTH)}, "F32", f32
-        ),
-        "two": adapter(
-            "two",
-            12,
-            {
-                "r": 2,
-                "lora_alpha": 1.5,
-                "use_rslora": True,
-                "rank_pattern": {"mlp.down_proj": 3},
-                "alpha_pattern": {"1.self_attn.k_proj": 2.5},
-            },
-            # Embeddings have rows for tokens and columns for width; their factors are made the other way round.
-            {
-                **{name: shape for name, shape in shapes.items() if "v_proj" not in name},
-                "model.embed_tokens": (llama.WIDTH, llama.VOCABULARY),
-            },
-            "BF16",
-            bf16,
-        ),
+    head = {"lm_head": (llama.VOCABULARY, llama.WIDTH)}
+    one = {"r": 4, "lora_alpha": 8}
+    two = {
+        "r": 2,
+        "lora_alpha": 1.5,
+        "use_rslora": True,
+        "rank_pattern": {"mlp.down_proj": 3},
+        "alpha_pattern": {"1.self_attn.k_proj": 2.5},
     }
+    # Embeddings have rows for tokens and columns for width; their factors are made the other way round.
+    embedding = {"model.embed_tokens": (llama.WIDTH, llama.VOCABULARY)}
+    without_v = {name: shape for name, shape in shapes.items() if "v_proj" not in name}
+    return {
+        "one": adapter("one", 11, one, {**shapes, **head}, "F32", f32, write),
+        "two": adapter("two", 12, two, {**without_v, **embedding}, "BF16", bf16, write),
+    }
+
+
+def applied(base, adapters, chosen):
+    """The base's weights with the chosen adapters in them."""
+    found = dict(base)
+    for name, scale in chosen:
+        for module, more in adapters[name].items():
+            found[module] = found[module] + scale * more
+    return found
+
+
+def main():
+    FOLDER.mkdir(exist_ok=True)
+    base = llama.weights(SEED)
+    llama.write_gguf(FOLDER / "base.gguf", base)
+    trained = adapters(write=True)
     half = lambda values: values.astype("f2").astype("f8")
     cases = []
     for chosen in SETS:
-        found = dict(base)
-        for name, scale in chosen:
-            for module, more in adapters[name].items():
-                found[module] = found[module] + scale * more
+        found = applied(base, trained, chosen)
         for text in TEXTS:
             case = {"adapters": chosen, "text": text, "logprobs": [], "logprobs_f16_cache": []}
             for candidate in CANDIDATES:
@@ -112,4 +118,5 @@ def main():
     (FOLDER / "expected.json").write_text(json.dumps({"candidates": CANDIDATES, "cases": cases}, indent=1) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -11,6 +11,8 @@ use slm::gguf::Footprint;
 use slm::sampling::{AnswerShape, Parameters};
 use slm::template::{Prompt, Run};
 
+use tokio::sync::mpsc::UnboundedReceiver;
+
 use crate::slm::{Home, files};
 
 /// Texts as they are, and a contract that the prompt does not describe.
@@ -106,18 +108,15 @@ fn bits(engine: &Engine, text: &str, adapters: &AdapterSet) -> Vec<u64> {
     engine.score(request(text, adapters)).unwrap().groups[0].iter().map(|value| value.to_bits()).collect()
 }
 
-fn generated(engine: &Engine, text: &str, adapters: &AdapterSet) -> String {
+fn generate(engine: &Engine, text: &str, adapters: &AdapterSet) -> UnboundedReceiver<Event> {
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(12), ..Parameters::default() };
-    let sampling = parameters.resolve(AnswerShape::Open);
-    let request = GenerateRequest {
-        prompt: plain(text),
-        sampling,
-        adapters: adapters.clone(),
-        grammar: None,
-        detail: Detail::Text,
-        drafts: Drafts::Auto,
-    };
-    let mut events = engine.send(Request::Generate(request));
+    let (prompt, sampling, adapters) = (plain(text), parameters.resolve(AnswerShape::Open), adapters.clone());
+    let request =
+        GenerateRequest { prompt, sampling, adapters, grammar: None, detail: Detail::Text, drafts: Drafts::Auto };
+    engine.send(Request::Generate(request))
+}
+
+fn whole(mut events: UnboundedReceiver<Event>) -> String {
     let mut text = String::new();
     loop {
         match events.blocking_recv() {
@@ -126,6 +125,10 @@ fn generated(engine: &Engine, text: &str, adapters: &AdapterSet) -> String {
             other => panic!("{other:?}"),
         }
     }
+}
+
+fn generated(engine: &Engine, text: &str, adapters: &AdapterSet) -> String {
+    whole(generate(engine, text, adapters))
 }
 
 #[test]
@@ -160,6 +163,14 @@ fn adapters_in_turn_give_the_same_bits_as_each_alone() {
             assert_eq!(generated(&shared, texts[0], set), generated(&engine(), texts[0], set), "{set:?}");
             assert_eq!(bits(&shared, texts[1], set), alone[1], "round {round}, {set:?}");
         }
+    }
+    // All at once: no decode has two sets in it, and no set takes over another's text.
+    let asked: Vec<_> = (0..3)
+        .flat_map(|_| sets.iter().flat_map(|set| texts.map(|text| (set, text))))
+        .map(|(set, text)| (set, text, generate(&shared, text, set)))
+        .collect();
+    for (set, text, events) in asked {
+        assert_eq!(whole(events), generated(&engine(), text, set), "{set:?}");
     }
     // The order in which somebody names them does not matter.
     let turned = AdapterSet::new([adapter(1, 0.5), adapter(0, 1.0)]);

@@ -6,6 +6,7 @@ mod canonical;
 mod compute;
 mod constrained;
 mod create;
+mod embeddings;
 mod eval;
 mod generation;
 mod hostile;

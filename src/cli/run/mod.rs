@@ -2,6 +2,7 @@
 
 mod answer;
 mod dry;
+mod embedding;
 mod limited;
 mod output;
 mod rows;
@@ -20,6 +21,7 @@ use super::load::{self, Loaded, Wanted};
 use crate::contract::Contract;
 use crate::engine::{Drafts, Finish, Lane, Load};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::gguf::Pooling;
 use crate::infer::{Generated, Session, Task};
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, Reader, say, tell};
@@ -31,6 +33,8 @@ struct Run<'a> {
     session: Session,
     contract: Option<Contract>,
     task: Task,
+    /// How the model makes a vector of a text, where it is one for embeddings.
+    embeds: Option<Pooling>,
 }
 
 /// Runs the command.
@@ -42,6 +46,10 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     compute::say(&args.compute, &mut parameters)?;
     let asked = asked_contract(args)?;
     let model = load::find(&args.model, environment)?;
+    let embeds = model.weights.header()?.embeds();
+    if embeds.is_some() {
+        embedding::refuse_answers(args, &model)?;
+    }
     let contract = match asked {
         Asked::Contract(contract) => Some(contract),
         Asked::Open => None,
@@ -80,13 +88,16 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
         ..Task::default()
     };
-    let run = Run { args, model_name: model.name.to_string(), session, contract, task };
+    let run = Run { args, model_name: model.name.to_string(), session, contract, task, embeds };
     run.say_what_is_loaded(model.template.as_deref());
     if args.dry_run {
         return dry::show(&run, &text);
     }
     if let Some(rows) = rows {
         return rows::run(&run, rows);
+    }
+    if run.embeds.is_some() {
+        return run.embed(&text);
     }
     match &run.contract {
         Some(contract) => run.decide(contract, &text),
@@ -170,7 +181,7 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
 
 impl Run<'_> {
     fn say_what_is_loaded(&self, template: Option<&str>) {
-        if !self.session.has_template() {
+        if self.embeds.is_none() && !self.session.has_template() {
             say(format_args!("`{}` has no chat template; texts are given to it as they are", self.model_name));
         } else if template.is_some_and(|template| !load::is_jinja(template)) {
             let why = "its TEMPLATE is in Go's language, which is kept but not rendered yet";
@@ -196,7 +207,11 @@ impl Run<'_> {
             info.n_ctx,
             info.n_ctx_train,
             compute::describe(info),
-            if self.contract.is_some() { "scored" } else { "generated" },
+            match (&self.contract, self.embeds) {
+                (Some(_), _) => "scored".to_owned(),
+                (None, Some(pooling)) => format!("embeddings, pooling `{}`", pooling.as_str()),
+                (None, None) => "generated".to_owned(),
+            },
             self.session.evaluation_id(&self.task),
             info.load_duration.as_secs_f64() * 1e3,
         ));

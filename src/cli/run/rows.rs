@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::output::{Origin, Sink};
-use super::{Run, answer, limited};
+use super::{Run, answer, embedding, limited};
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
@@ -16,7 +16,7 @@ use crate::cli::interrupt;
 use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::{Cancel, Deciding, Generating, InferError};
+use crate::infer::{Cancel, Deciding, Embedding, Generating, InferError};
 use crate::ui::output::{Reader, say, tell};
 use crate::ui::progress::Rows;
 
@@ -46,6 +46,7 @@ struct Begun<'r> {
 enum Asked<'r> {
     Closed(Deciding<'r>),
     Open(Generating),
+    Vector(Embedding),
 }
 
 /// A row that is over: the line to write, or why there is none.
@@ -227,6 +228,7 @@ fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result
     let row = row.map_err(|bad| Done { place, written: Err(refused(bad)) })?;
     let asked = match &run.contract {
         Some(contract) => run.session.start_deciding(&run.task, contract, &row.text).map(Asked::Closed),
+        None if run.embeds.is_some() => run.session.start_embedding(&run.task, &row.text).map(Asked::Vector),
         None => run.session.start_generating(&run.task, &row.text).map(Asked::Open),
     };
     match asked {
@@ -269,6 +271,12 @@ fn reply(run: &Run<'_>, text: &str, asked: Asked<'_>, cancel: &Cancel) -> Result
             let details = answer::json(&decided, run);
             let text = one_line(&answer::bare(&decided.answer));
             Ok(Reply { text, value: decided.answer.json, details, refusal: None })
+        }
+        Asked::Vector(embedding) => {
+            let embedded = embedding.finish(cancel)?;
+            let value = embedding::value(&embedded);
+            let details = embedding::json(&embedded, run);
+            Ok(Reply { text: value.to_string(), value, details, refusal: None })
         }
         Asked::Open(generating) => {
             let limited = run.session.finish_limited(generating, &run.task, text, cancel)?;

@@ -6,6 +6,7 @@ mod adapters;
 mod branching;
 pub mod build;
 pub mod devices;
+mod embedding_lane;
 mod generating;
 mod generation;
 mod log;
@@ -34,11 +35,14 @@ use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention,
 use super::constraint::Compiler;
 use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
-use super::{DEFAULT_CONTEXT, EngineError, Event, Load, Measure, Measured, ModelInfo, Options, Scores, Weights};
+use super::{
+    DEFAULT_CONTEXT, Embeddings, EngineError, Event, Load, Measure, Measured, ModelInfo, Options, Scores, Weights,
+};
 use adapters::Adapters;
+use embedding_lane::EmbeddingLane;
 use generation::GenerationLane;
 use measure::MeasureLane;
-pub use prepare::{Prepared, Work};
+pub use prepare::{Alone, Prepared, Work};
 use question::Question;
 use score_lane::ScoreLane;
 use tokenizer::Tokenizer;
@@ -145,7 +149,14 @@ impl Model {
 
     /// The lanes of this model; their contexts are made on first use.
     pub fn lanes(&self) -> Lanes<'_> {
-        Lanes { model: self, adapters: Adapters::new(self), score: None, generation: None, measure: None }
+        Lanes {
+            model: self,
+            adapters: Adapters::new(self),
+            score: None,
+            generation: None,
+            embedding: None,
+            measure: None,
+        }
     }
 
     /// A context of the generation lane, of `n_cells` positions that all its sequences share: keys, values and batches as
@@ -166,7 +177,18 @@ impl Model {
         shape: LlamaContextParams,
         n_ctx: u32,
         kv_type: KvType,
+        batches: (u32, u32),
+    ) -> Result<LlamaContext<'_>, EngineError> {
+        self.new_context_with(shape, n_ctx, kv_type, batches, self.info.compute.flash_attention)
+    }
+
+    fn new_context_with(
+        &self,
+        shape: LlamaContextParams,
+        n_ctx: u32,
+        kv_type: KvType,
         (n_batch, n_ubatch): (u32, u32),
+        flash_attention: FlashAttention,
     ) -> Result<LlamaContext<'_>, EngineError> {
         if self.load == Load::Vocabulary {
             return Err(EngineError::VocabularyOnly);
@@ -196,7 +218,7 @@ impl Model {
         let off = || {
             self.llama.new_context(backend()?, with(llama_cpp_sys_2::LLAMA_FLASH_ATTN_TYPE_DISABLED)).map_err(reason)
         };
-        let made = match self.info.compute.flash_attention {
+        let made = match flash_attention {
             FlashAttention::Off => off(),
             FlashAttention::Auto if !kv_type.is_quantized() => on().or_else(|_| off()),
             FlashAttention::Auto | FlashAttention::On => on(),
@@ -282,6 +304,7 @@ pub struct Lanes<'m> {
     adapters: Adapters<'m>,
     score: Option<ScoreLane<'m>>,
     generation: Option<GenerationLane<'m>>,
+    embedding: Option<EmbeddingLane<'m>>,
     measure: Option<MeasureLane<'m>>,
 }
 
@@ -290,7 +313,7 @@ impl Lanes<'_> {
     ///
     /// # Errors
     /// As [`ScoreLane::score`].
-    pub fn score(&mut self, question: &Question, caller: &Caller) -> Result<Scores, EngineError> {
+    fn score(&mut self, question: &Question, caller: &Caller) -> Result<Scores, EngineError> {
         if self.score.is_none() {
             self.score = Some(ScoreLane::new(self.model)?);
         }
@@ -321,6 +344,25 @@ impl Lanes<'_> {
         Ok(Measured { n_tokens, elapsed })
     }
 
+    /// Answers what is evaluated alone.
+    ///
+    /// # Errors
+    /// As the lanes.
+    pub fn answer(&mut self, work: &Alone, caller: &Caller) -> Result<Event, EngineError> {
+        match work {
+            Alone::Question(question) => self.score(question, caller).map(Event::Scored),
+            Alone::Embedding(texts) => self.embed(texts, caller).map(Event::Embedded),
+        }
+    }
+
+    fn embed(&mut self, texts: &embedding_lane::Prepared, caller: &Caller) -> Result<Embeddings, EngineError> {
+        if self.model.load == Load::Vocabulary {
+            return Err(EngineError::VocabularyOnly);
+        }
+        let lane = self.embedding.get_or_insert_with(|| EmbeddingLane::new(self.model));
+        lane.embed(texts, &mut self.adapters, caller)
+    }
+
     /// Takes work into the generation lane; an error is the caller's.
     pub fn submit(&mut self, work: Work, caller: Caller) {
         let work = match work {
@@ -347,8 +389,8 @@ impl Lanes<'_> {
         match work {
             Work::Generation(prepared) => lane.generate(*prepared, caller),
             Work::Branches(prepared) => lane.branch(*prepared, caller),
-            Work::Question(_) | Work::Adapters(_) | Work::Measure(_) => {
-                unreachable!("questions go to the score lane, the others to none")
+            Work::Alone(_) | Work::Adapters(_) | Work::Measure(_) => {
+                unreachable!("these go to other lanes, or to none")
             }
         }
     }

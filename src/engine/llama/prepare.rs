@@ -7,7 +7,8 @@ use super::super::{
     ProbeRequest, Request, ScoreRequest, Timings, Token,
 };
 use super::question::Question;
-use super::{Model, PrefixReuse, branching, failed, generating};
+use super::{Model, PrefixReuse, branching, embedding_lane, failed, generating};
+use crate::gguf::Pooling;
 
 /// A request that was prepared.
 pub enum Prepared {
@@ -18,7 +19,7 @@ pub enum Prepared {
 
 /// What a lane can start with.
 pub enum Work {
-    Question(Box<Question>),
+    Alone(Alone),
     Generation(Box<generating::Prepared>),
     Branches(Box<branching::Prepared>),
     /// Nothing to evaluate yet: adapters to load.
@@ -26,11 +27,18 @@ pub enum Work {
     Measure(Measure),
 }
 
+/// What is evaluated by itself, one after the other, between the steps of the generation lane.
+pub enum Alone {
+    Question(Box<Question>),
+    Embedding(Box<embedding_lane::Prepared>),
+}
+
 impl Work {
     /// The adapters that it is evaluated with.
     pub fn adapters(&self) -> Option<&AdapterSet> {
         match self {
-            Work::Question(question) => Some(&question.adapters),
+            Work::Alone(Alone::Question(question)) => Some(&question.adapters),
+            Work::Alone(Alone::Embedding(texts)) => Some(&texts.adapters),
             Work::Generation(prepared) => Some(&prepared.adapters),
             Work::Branches(prepared) => Some(&prepared.adapters),
             Work::Adapters(adapters) => Some(adapters),
@@ -45,12 +53,21 @@ impl Model {
     /// # Errors
     /// What can be known to be wrong before anything is evaluated.
     pub fn prepare(&self, request: Request) -> Result<Prepared, EngineError> {
+        // llama.cpp gives no logits for these, and whoever reads them reads nothing.
+        let architecture = self.llama.meta_val_str("general.architecture").unwrap_or_default();
+        let writes = matches!(request, Request::Score(_) | Request::Generate(_) | Request::Probe(_));
+        if writes && Pooling::is_encoder(&architecture) {
+            return Err(EngineError::NoText(architecture));
+        }
         match request {
             Request::Tokenize(prompt) => Ok(Prepared::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
             Request::Cut { text, n_tokens } => Ok(Prepared::Answer(Event::Cut(self.tokenizer().cut(&text, n_tokens)))),
             Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
             Request::Prepare(adapters) => Ok(Prepared::Work(Work::Adapters(adapters))),
             Request::Score(request) => self.question(&request).map(Prepared::Work),
+            Request::Embed(request) => {
+                self.embedding(request).map(|ready| Prepared::Work(Work::Alone(Alone::Embedding(Box::new(ready)))))
+            }
             Request::Measure(measure) => Ok(Prepared::Work(Work::Measure(measure))),
             Request::Generate(request) => self.generation(request).map(|ready| {
                 if ready.limit > ready.tokens.len() {
@@ -71,7 +88,7 @@ impl Model {
         let question = Question::new(self, request)?;
         // Recurrent state cannot be shared between branches: such models have the score lane only.
         if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
-            return Ok(Work::Question(Box::new(question)));
+            return Ok(Work::Alone(Alone::Question(Box::new(question))));
         }
         let Question { trunk, trie, group_sizes, skip, adapters, .. } = question;
         let point = branching::Point { n_tokens: trunk.len(), trie, skip, group_sizes };

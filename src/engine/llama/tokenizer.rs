@@ -196,6 +196,17 @@ impl Tokenizer {
         self.user_defined.iter().copied().filter(|&token| text.contains(&self.text(token))).collect()
     }
 
+    /// A text by itself, with the tokens that the model wants before and behind one (BERT: `[CLS]` and `[SEP]`). None of the
+    /// text's own become special.
+    pub fn whole_text(&self, text: &str) -> Vec<Token> {
+        // What llama.cpp adds around a text, seen on one that it leaves as it is.
+        let with = |special| self.vocab().tokenize(b"a", special, false).into_iter().map(|token| token.0);
+        let (bare, whole): (Vec<Token>, Vec<Token>) = (with(false).collect(), with(true).collect());
+        let at = whole.windows(bare.len().max(1)).position(|window| window == bare.as_slice()).unwrap_or(0);
+        let behind = whole.get(at + bare.len()..).unwrap_or(&[]);
+        [&whole[..at], &self.plain(text), behind].concat()
+    }
+
     /// llama.cpp's tokens for a text by itself.
     fn raw(&self, text: &str) -> Vec<Token> {
         self.vocab().tokenize(text.as_bytes(), false, false).into_iter().map(|token| token.0).collect()
