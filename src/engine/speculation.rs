@@ -13,6 +13,8 @@ use super::Token;
 pub const MAX_DRAFT: usize = 8;
 /// Tokens that must stand before a draft: with fewer the guess is a lottery.
 const LENGTHS: [usize; 2] = [3, 2];
+/// Rows of a decode for which halves are tried.
+const ODD_ROWS: std::ops::Range<usize> = 8..16;
 /// How much of an estimate the newest observation is.
 const NEWEST: f64 = 0.15;
 /// A draft must promise this much more than it costs, since both are estimates.
@@ -140,6 +142,20 @@ impl Costs {
         }
     }
 
+    /// How many of `n` rows that wait a decode should take: all of them, or half where halves have proved to be cheaper.
+    ///
+    /// ggml multiplies 8 to 15 rows in another way than fewer or more, for some kinds of weights at a loss.
+    #[must_use]
+    pub fn best_step(&self, n: usize) -> usize {
+        let half = n.div_ceil(2);
+        let per_row = |rows: usize| self.seconds.get(rows).filter(|&&seconds| seconds > 0.0).map(|s| s / rows as f64);
+        match (ODD_ROWS.contains(&n), per_row(n), per_row(half)) {
+            (true, Some(_), None) => half,
+            (true, Some(whole), Some(halved)) if halved < whole => half,
+            _ => n,
+        }
+    }
+
     /// How many draft tokens win most in a decode that has `n_rows` rows without them, each right with probability `p`.
     fn best_draft(&self, p: f64, available: usize, n_rows: usize) -> usize {
         let n_rows = n_rows.max(1);
@@ -190,6 +206,15 @@ mod tests {
         let dear = costs(&[(1, 100), (2, 200), (9, 900)]);
         assert_eq!(Drafter::new().draft(&text, &dear, 1).len(), 0);
         assert_eq!(Drafter::new().draft(&text, &Costs::default(), 1).len(), 0);
+    }
+
+    #[test]
+    fn rows_that_are_cheaper_in_halves_go_in_halves() {
+        assert_eq!(costs(&[(4, 90)]).best_step(8), 8, "both must be known");
+        assert_eq!(costs(&[(8, 210)]).best_step(8), 4);
+        assert_eq!(costs(&[(4, 90), (8, 210)]).best_step(8), 4);
+        assert_eq!(costs(&[(4, 90), (8, 120)]).best_step(8), 8);
+        assert_eq!(costs(&[(2, 1), (4, 90), (16, 900)]).best_step(16), 16);
     }
 
     #[test]

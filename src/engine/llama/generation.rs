@@ -189,8 +189,11 @@ impl<'m> GenerationLane<'m> {
 
     /// Rows that a step may have to take about [`STEP`].
     fn n_batch(&self) -> usize {
-        let rows = STEP.as_secs_f64() / self.row_seconds.max(1e-9);
         let most = self.model.info().compute.batches().0 as usize;
+        if let Some(n_rows) = self.scheduler.n_decode_rows() {
+            return self.costs.best_step(n_rows).min(most);
+        }
+        let rows = STEP.as_secs_f64() / self.row_seconds.max(1e-9);
         (rows as usize).max(MIN_CHUNK).min(most)
     }
 

@@ -54,6 +54,18 @@ impl Scheduler {
         self.waiting.push_back(Sequence::new(job));
     }
 
+    /// Rows that wait where every request is in the middle of its answer; `None` where one has a prompt to read.
+    #[must_use]
+    pub fn n_decode_rows(&self) -> Option<usize> {
+        let rows = |sequence: &Sequence| match sequence.work {
+            Work::Generate { .. } if !sequence.is_prefilling() => {
+                Some(sequence.tokens.len() - sequence.n_evaluated + sequence.draft.len())
+            }
+            _ => None,
+        };
+        if self.waiting.is_empty() { self.running.iter().map(rows).sum() } else { None }
+    }
+
     /// Drops a request wherever it is; not one that is in a step between `plan` and `commit`.
     pub fn cancel(&mut self, id: JobId) {
         self.waiting.retain(|sequence| sequence.id != id);
