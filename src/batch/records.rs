@@ -44,6 +44,11 @@ impl<R: BufRead> Records<R> {
         Records { reader, line: 0, end: 0 }
     }
 
+    /// Bytes of input that were read as records.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
     /// The next line's digest and bytes, or `None` behind the last.
     fn next_line(&mut self) -> std::io::Result<Option<(Digest, Line)>> {
         let mut hasher = Hasher::new();

@@ -68,7 +68,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
             Ok(Answered { latency: decided.elapsed, answer: decided.answer })
         },
         |progress| {
-            bar.at(progress.done as u64, progress.done as u64);
+            bar.at(progress.done as u64, progress.done as u64, String::new);
             if interrupt::happened() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         },
     );

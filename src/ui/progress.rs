@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::output::harmless;
 use crate::progress::Progress;
 
 /// Rows answered, with rate and, where the total is known, the time left.
@@ -20,20 +21,28 @@ impl Rows {
             return Rows(None);
         }
         let (bar, style) = match total {
-            Some(total) => (ProgressBar::new(total), "{bar:30} {percent:>3} %  {msg}  {eta} left"),
-            None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+            Some(total) => (ProgressBar::new(total), "{bar:30} {percent:>3} %  {eta} left  {wide_msg}"),
+            None => (ProgressBar::new_spinner(), "{spinner} {wide_msg}"),
         };
         bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
         bar.enable_steady_tick(Duration::from_millis(200));
         Rows(Some(bar))
     }
 
-    /// `position` units are done, `n_rows` rows of them.
-    pub fn at(&self, position: u64, n_rows: u64) {
+    /// What an earlier run has done already tells nothing about the time that is left.
+    pub fn begin_at(&self, position: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(position);
+            bar.reset_eta();
+        }
+    }
+
+    /// `position` units are done, and `n_rows` rows of them by this run; `more` is said behind that.
+    pub fn at(&self, position: u64, n_rows: u64, more: impl FnOnce() -> String) {
         if let Some(bar) = &self.0 {
             bar.set_position(position);
             let rate = n_rows as f64 / bar.elapsed().as_secs_f64().max(1e-3);
-            bar.set_message(format!("{n_rows} rows  {rate:.1}/s"));
+            bar.set_message(harmless(&format!("{n_rows} rows  {rate:.1}/s{}", more())));
         }
     }
 

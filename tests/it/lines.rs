@@ -347,7 +347,8 @@ sys.exit(child.wait())
 "#;
     let mut command = Command::new("python3");
     command.args(["-c", SCRIPT, env!("CARGO_BIN_EXE_slm")]).args(args);
-    let output = command.env("HOME", home.path()).env("TEXT", stdin).env("TERM", "xterm").output();
+    command.env("HOME", home.path()).env("TEXT", stdin).env("TERM", "xterm").current_dir(home.path());
+    let output = command.output();
     let output = output.ok().filter(|output| output.status.code() != Some(77));
     let Some(output) = output else {
         eprintln!("skipped: there is no python3, or no pseudo-terminal");
@@ -376,6 +377,40 @@ fn a_terminal_gets_one_line_a_field_with_a_bar() {
     }
     let Some((page, _)) = on_a_terminal(&home, &["run", "triage", "--choices", "one", "x"], "") else { return };
     assert_eq!(page, "one  100.0 %  ████████████████████\n");
+}
+
+#[test]
+fn a_terminal_sees_how_rows_get_on() {
+    let home = Home::new();
+    let rows = "charged twice\n".repeat(1500) + "\n";
+    let args = ["run", "triage", "--lines", "--choices", "one", "--output", "out"];
+    let Some((page, code)) = on_a_terminal(&home, &args, &rows) else { return };
+    assert_eq!(code, 1, "{page}");
+    // The bar is drawn now and then; some picture of it has a rate and the running totals.
+    let picture = page.split(['\r', '\n']).find(|line| line.contains("/s") && line.contains("one "));
+    let picture = picture.unwrap_or_else(|| panic!("{page:?}"));
+    assert!(picture.contains(" rows  ") && picture.contains(" tokens  one "), "{picture:?}");
+    assert!(page.ends_with("slm: 1 of 1501 rows failed\n"), "{page:?}");
+}
+
+#[test]
+fn verbose_ends_with_the_totals() {
+    let home = Home::new();
+    let said = home.slm(["run", "triage", "--lines", "--verbose"]).stdin("I was charged twice\n\nhello\n").ends(1);
+    let totals: Vec<&str> = said.stderr.lines().skip_while(|line| !line.starts_with("answered ")).collect();
+    assert!(totals[0].contains(" 3 rows in ") && totals[0].contains(" rows/s, 1 failed; "), "{}", said.stderr);
+    assert!(
+        totals[0].contains(" tokens evaluated, ") && totals[0].ends_with(" reused, 0 generated"),
+        "{}",
+        said.stderr
+    );
+    for field in ["queue ", "urgency ", "refund "] {
+        let line = totals.iter().find(|line| line.starts_with(field)).unwrap_or_else(|| panic!("{}", said.stderr));
+        // A label may be a number too: its count is the last word of its part.
+        let counts = line.split(", ").map(|part| part.rsplit(' ').next().unwrap().parse::<u64>().unwrap());
+        assert_eq!(counts.sum::<u64>(), 2, "{line}");
+    }
+    assert_eq!(totals.last(), Some(&"slm: 1 of 3 rows failed"));
 }
 
 #[test]

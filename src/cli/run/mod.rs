@@ -6,6 +6,7 @@ mod embedding;
 mod limited;
 mod output;
 mod rows;
+mod tally;
 
 use std::io::{IsTerminal as _, Read as _};
 use std::ops::ControlFlow;

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use serde_json::Value;
 
 use super::output::{Origin, Sink};
+use super::tally::{Share, Tally};
 use super::{Run, answer, embedding, limited};
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
@@ -52,6 +53,8 @@ enum Asked<'r> {
 /// A row that is over: the line to write, or why there is none.
 struct Done {
     place: Place,
+    /// What it adds to the totals.
+    share: Share,
     written: Result<String, Unwritten>,
 }
 
@@ -81,6 +84,7 @@ struct Reply {
     details: Value,
     /// Why it must not be written as an answer.
     refusal: Option<String>,
+    share: Share,
 }
 
 /// Why no more answers are wanted.
@@ -143,26 +147,28 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     // A file's length is known: the bar then goes by bytes read.
     let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let bar = Rows::new(length);
-    let mut counts = Counts::default();
+    if length.is_some() {
+        bar.begin_at(records.end());
+    }
+    let mut tally = Tally::start();
     let batch = Batch::default();
     let stop = batch.stop();
     interrupt::listen(move || stop.stop());
-    let deliver = |Done { place, written }| {
-        counts.rows += 1;
+    let deliver = |Done { place, share, written }| {
         let line = match written {
-            Ok(line) => line,
+            Ok(line) => {
+                tally.add(share, Exit::Done);
+                line
+            }
             Err(Unwritten::Lost(failure)) => return ControlFlow::Break(Enough::Failed(failure)),
             Err(Unwritten::Bad(refused)) => {
                 let BadRow { line, reason, .. } = &refused.row;
                 bar.aside(|| say(format_args!("line {line}: {reason}")));
                 if !run.args.keep_going {
-                    let message = format!("stopped at line {line}; {} rows were answered", counts.rows - 1);
+                    let message = format!("stopped at line {line}; {} rows were answered", tally.rows());
                     return ControlFlow::Break(Enough::Failed(Failure { message, exit: refused.exit }));
                 }
-                match refused.exit {
-                    Exit::NotMet => counts.not_met += 1,
-                    _ => counts.failed += 1,
-                }
+                tally.add(share, refused.exit);
                 failed(run, &refused)
             }
         };
@@ -171,7 +177,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
             Ok(Reader::Gone) => return ControlFlow::Break(Enough::ReaderGone),
             Err(failure) => return ControlFlow::Break(Enough::Failed(failure)),
         }
-        bar.at(if length.is_some() { place.end } else { counts.rows }, counts.rows);
+        bar.at(if length.is_some() { place.end } else { tally.rows() }, tally.rows(), || tally.compact());
         ControlFlow::Continue(())
     };
     let work = Work {
@@ -179,53 +185,30 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
             let place = Place { end: record.end, digest: record.digest };
             start(run, form.row(record), place)
         },
-        finish: |begun: Result<Begun<'_>, Done>, cancel: &Cancel| match begun {
+        finish: |begun: Result<Begun<'_>, Box<Done>>, cancel: &Cancel| match begun {
             Ok(begun) => finish(run, begun, cancel),
-            Err(done) => done,
+            Err(done) => *done,
         },
         deliver,
     };
     let end = batch.run(records, n_parallel, work);
     drop(bar);
     let saved = sink.end();
+    if run.args.verbose {
+        tell(&tally.summary());
+    }
     match end {
         End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
         End::Broken(Enough::Failed(failure)) => return Err(failure),
         End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
         End::Whole | End::Stopped => saved?,
     }
-    counts.outcome()
-}
-
-/// Rows of a run.
-#[derive(Default)]
-struct Counts {
-    rows: u64,
-    failed: u64,
-    /// Answers that did not meet their contract.
-    not_met: u64,
-}
-
-impl Counts {
-    fn outcome(&self) -> Outcome {
-        let Counts { rows, failed, not_met } = self;
-        match (failed, not_met) {
-            (0, 0) => Ok(Exit::Done),
-            (0, _) => {
-                let message = format!("{not_met} of {rows} answers did not meet their contract");
-                Err(Failure { message, exit: Exit::NotMet })
-            }
-            (_, 0) => Err(Failure::failed(format!("{failed} of {rows} rows failed"))),
-            (_, _) => Err(Failure::failed(format!(
-                "{failed} of {rows} rows failed, and {not_met} answers did not meet their contract"
-            ))),
-        }
-    }
+    tally.outcome()
 }
 
 /// Sends a row to the engine.
-fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result<Begun<'r>, Done> {
-    let row = row.map_err(|bad| Done { place, written: Err(refused(bad)) })?;
+fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result<Begun<'r>, Box<Done>> {
+    let row = row.map_err(|bad| over(place, refused(bad)))?;
     let asked = match &run.contract {
         Some(contract) => run.session.start_deciding(&run.task, contract, &row.text).map(Asked::Closed),
         None if run.embeds.is_some() => run.session.start_embedding(&run.task, &row.text).map(Asked::Vector),
@@ -233,22 +216,27 @@ fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result
     };
     match asked {
         Ok(asked) => Ok(Begun { row, place, asked }),
-        Err(error) => Err(Done { place, written: Err(unwritten(row, error)) }),
+        Err(error) => Err(over(place, unwritten(row, error))),
     }
+}
+
+/// A row that never reached the engine.
+fn over(place: Place, why: Unwritten) -> Box<Done> {
+    Box::new(Done { place, share: Share::default(), written: Err(why) })
 }
 
 /// Waits for a row's reply.
 fn finish(run: &Run<'_>, begun: Begun<'_>, cancel: &Cancel) -> Done {
     let Begun { row, place, asked } = begun;
-    let written = match reply(run, &row.text, asked, cancel) {
-        Ok(Reply { refusal: Some(reason), details, .. }) => {
+    let (share, written) = match reply(run, &row.text, asked, cancel) {
+        Ok(Reply { refusal: Some(reason), details, share, .. }) => {
             let row = BadRow { line: row.line, object: row.object, reason };
-            Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) })))
+            (share, Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) }))))
         }
-        Ok(reply) => Ok(success(run, row, reply)),
-        Err(error) => Err(unwritten(row, error)),
+        Ok(reply) => success(run, row, reply),
+        Err(error) => (Share::default(), Err(unwritten(row, error))),
     };
-    Done { place, written }
+    Done { place, share, written }
 }
 
 fn unwritten(row: Row, error: InferError) -> Unwritten {
@@ -270,25 +258,28 @@ fn reply(run: &Run<'_>, text: &str, asked: Asked<'_>, cancel: &Cancel) -> Result
             let decided = deciding.finish(cancel)?;
             let details = answer::json(&decided, run);
             let text = one_line(&answer::bare(&decided.answer));
-            Ok(Reply { text, value: decided.answer.json, details, refusal: None })
+            let share = Share::closed(&decided.answer, decided.counts);
+            Ok(Reply { text, value: decided.answer.json, details, refusal: None, share })
         }
         Asked::Vector(embedding) => {
             let embedded = embedding.finish(cancel)?;
             let value = embedding::value(&embedded);
             let details = embedding::json(&embedded, run);
-            Ok(Reply { text: value.to_string(), value, details, refusal: None })
+            let share = Share::open(embedded.counts);
+            Ok(Reply { text: value.to_string(), value, details, refusal: None, share })
         }
         Asked::Open(generating) => {
             let limited = run.session.finish_limited(generating, &run.task, text, cancel)?;
             let (details, refusal) = (run.limited_json(&limited), limited::refusal(&limited));
-            Ok(Reply { text: one_line(limited.text.trim()), value: limited.text.into(), details, refusal })
+            let share = Share::open(limited.generated.generation.counts);
+            Ok(Reply { text: one_line(limited.text.trim()), value: limited.text.into(), details, refusal, share })
         }
     }
 }
 
 /// The line that a reply is written as.
-fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
-    match (row.object, run.args.json) {
+fn success(run: &Run<'_>, row: Row, reply: Reply) -> (Share, Result<String, Unwritten>) {
+    let line = match (row.object, run.args.json) {
         (Some(object), with_details) => {
             extended(&object, "answer", if with_details { &reply.details } else { &reply.value })
         }
@@ -300,7 +291,8 @@ fn success(run: &Run<'_>, row: Row, reply: Reply) -> String {
             details.to_string()
         }
         (None, false) => reply.text,
-    }
+    };
+    (reply.share, Ok(line))
 }
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.
