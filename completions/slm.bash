@@ -434,7 +434,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__run)
-            opts="-v -h --choices --format --system --adapter --lines --jsonl --keep-going --output --resume --overwrite --parallel --json --throughput --truncate --dry-run --verbose --max-words --max-sentences --matches --retry --temperature --seed --top-k --top-p --num-predict --no-drafts --stop --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
+            opts="-v -h --choices --format --grammar --regex --system --adapter --lines --jsonl --keep-going --output --resume --overwrite --parallel --json --throughput --truncate --dry-run --verbose --max-words --max-sentences --matches --retry --temperature --seed --top-k --top-p --num-predict --no-drafts --stop --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -445,6 +445,14 @@ _slm() {
                     return 0
                     ;;
                 --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --grammar)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --regex)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -38,7 +38,9 @@ complete -c slm -n "__fish_slm_needs_command" -f -a "completions" -d 'Print a co
 complete -c slm -n "__fish_slm_needs_command" -f -a "man" -d 'Write the man pages into a folder'
 complete -c slm -n "__fish_slm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c slm -n "__fish_slm_using_subcommand run" -l choices -d 'Choose one of these labels, separated by commas' -r
-complete -c slm -n "__fish_slm_using_subcommand run" -l format -d 'A JSON schema, `@FILE` with one, or `none` for open text from a model that has a format of its own' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l format -d 'A JSON schema, `@FILE` with one, `json` for any object, or `none` for open text from a model that has a format' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l grammar -d 'A grammar that the answer follows, in llguidance\'s Lark, or `@FILE` with one' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l regex -d 'A regular expression that the whole answer matches' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l system -d 'Instructions that come before the text, in place of the Modelfile\'s' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l adapter -d 'A LoRA adapter in place of the model\'s own: a GGUF file, a model with adapters on the same base, or `none`; with `=SCALE` to apply it more or less. May be given several times' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l jsonl -d 'Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body), write the object back with `answer` added' -r

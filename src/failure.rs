@@ -61,14 +61,28 @@ macro_rules! exits {
 exits! {
     crate::batch::journal::JournalError => Exit::Failed,
     crate::contract::ContractError => Exit::Usage,
-    crate::engine::EngineError => Exit::Failed,
     crate::engine::compute::ComputeError => Exit::Usage,
     crate::eval::data::DataError => Exit::Failed,
     crate::eval::suite::SuiteError => Exit::Failed,
-    crate::infer::InferError => Exit::Failed,
     crate::model_ref::ModelRefError => Exit::Usage,
     crate::sampling::ParameterError => Exit::Usage,
     crate::store::StoreError => Exit::Failed,
+}
+
+impl From<crate::engine::EngineError> for Failure {
+    fn from(error: crate::engine::EngineError) -> Failure {
+        let is_grammar = matches!(error, crate::engine::EngineError::Grammar { .. });
+        Failure { message: with_causes(&error), exit: if is_grammar { Exit::Usage } else { Exit::Failed } }
+    }
+}
+
+impl From<crate::infer::InferError> for Failure {
+    fn from(error: crate::infer::InferError) -> Failure {
+        match error {
+            crate::infer::InferError::Engine(error) => error.into(),
+            error => Failure { message: with_causes(&error), exit: Exit::Failed },
+        }
+    }
 }
 
 /// An error's message with those of its causes that it does not repeat.

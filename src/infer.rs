@@ -15,13 +15,15 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::chat::{Message, Role};
-use crate::contract::Contract;
+use crate::contract::{Contract, Open, Violation};
 use crate::decide::{self, Answer, WORDING};
 use crate::digest::Hasher;
 use crate::engine::{
     self, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, Engine, EngineError, Event,
-    GenerateRequest, Generation, Lane, Load, Request, ScoreRequest, Scores, Timings, Tokenized,
+    Finish, GenerateRequest, Generation, Grammar, Lane, Load, ProbeRequest, Request, ScoreRequest, Scores, Timings,
+    Tokenized,
 };
+use crate::extract;
 use crate::limits::Limits;
 use crate::sampling::{AnswerShape, Parameters, Sampling};
 use crate::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole, TemplateError, fold_system};
@@ -60,6 +62,10 @@ pub struct Task {
     /// What becomes of open text that does not.
     pub retry: Retry,
     pub drafts: Drafts,
+    /// What generated text must meet; closed contracts go to [`Session::decide`].
+    pub open: Option<Open>,
+    /// What is told of generated text; [`Session::extract`] needs its tokens.
+    pub detail: Detail,
     /// Today, for templates that print the date in open generations.
     pub today: Option<Date>,
     /// Takes the place of the Modelfile's adapters.
@@ -98,6 +104,22 @@ pub struct Generated {
     pub generation: Generation,
     pub elapsed: Duration,
     pub n_tokens_cut: usize,
+    /// The answer as the task's open contract reads it, or how it breaks it; nothing where there is no contract.
+    pub answer: Option<Result<Value, Violation>>,
+}
+
+impl Generated {
+    /// The answer as its contract reads it: JSON parsed, other text as it is.
+    #[must_use]
+    pub fn value(&self, text: &str) -> Value {
+        self.answer.as_ref().and_then(|answer| answer.clone().ok()).unwrap_or_else(|| text.into())
+    }
+
+    /// How the answer breaks the task's contract, where it does.
+    #[must_use]
+    pub fn violation(&self) -> Option<&Violation> {
+        self.answer.as_ref()?.as_ref().err()
+    }
 }
 
 /// A rendered prompt and how much of the text was cut for it.
@@ -115,7 +137,8 @@ pub enum InferError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
-        "this model thinks before it answers and its template cannot turn that off, so its answers cannot be scored"
+        "this model thinks before it answers and its template cannot turn that off, so its answers can be neither scored nor \
+         held to a format"
     )]
     Thinking,
 }
@@ -204,11 +227,44 @@ impl Session {
     fn start_following(&self, task: &Task, text: &str, turns: &[Message]) -> Result<Generating, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare_following(task, None, text, turns)?;
+        let grammar = task.open.as_ref().map(|open| Grammar(open.grammar().to_owned()));
         let (sampling, adapters) = (self.sampling(task), self.adapters(task).clone());
-        let (detail, drafts) = (Detail::Text, task.drafts);
-        let request = GenerateRequest { prompt, sampling, adapters, grammar: None, detail, drafts };
+        let (detail, drafts) = (task.detail, task.drafts);
+        let request = GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts };
         let events = self.engine.send(Request::Generate(request));
-        Ok(Generating { events, started, n_tokens_cut })
+        Ok(Generating { events, started, n_tokens_cut, open: task.open.clone(), written: String::new() })
+    }
+
+    /// What is known of each field of an answer that met the task's schema; nothing where the task has none, or the answer
+    /// was generated without [`Detail::Tokens`]. `input` is the text that it answers.
+    ///
+    /// # Errors
+    /// As [`Session::generate`].
+    pub fn extract(
+        &self,
+        task: &Task,
+        input: &str,
+        answer: &str,
+        generated: &Generated,
+    ) -> Result<Option<Vec<extract::Field>>, InferError> {
+        let tokens = &generated.generation.tokens;
+        let is_met = matches!(&generated.answer, Some(Ok(_))) && !tokens.is_empty();
+        let Some(schema) = task.open.as_ref().and_then(Open::schema).filter(|_| is_met) else { return Ok(None) };
+        // What was cut away was not read: nothing can stand there.
+        let (kept, _) = self.truncated(task, input)?;
+        let Some(reading) = extract::read(schema, answer, tokens, kept) else { return Ok(None) };
+        if reading.points.is_empty() {
+            return Ok(Some(reading.alone()));
+        }
+        let prompt = self.prepare(task, None, input)?.prompt;
+        let points = reading.points.clone();
+        let adapters = self.adapters(task).clone();
+        match self.engine.probe(ProbeRequest { prompt, adapters, generated: tokens.clone(), points }) {
+            Ok(scores) => Ok(Some(reading.with(&scores.groups))),
+            // Recurrent models cannot go back into a text.
+            Err(EngineError::NoBranches) => Ok(Some(reading.alone())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The task's prompt for one text, as [`Session::decide`] and [`Session::generate`] send it.
@@ -227,16 +283,19 @@ impl Session {
         turns: &[Message],
     ) -> Result<Prepared, InferError> {
         let (text, n_tokens_cut) = self.truncated(task, text)?;
+        let open = task.open.as_ref().filter(|_| contract.is_none());
+        let schema = contract.map(Contract::schema).or_else(|| open?.schema());
+        let is_formatted = contract.is_some() || open.is_some();
         let (messages, row_start) = self.messages(task, contract, text, turns);
         let mut prompt = self.template.render(&Inputs {
             messages: &messages,
             add_generation_prompt: true,
             date: task.today.filter(|_| contract.is_none()).unwrap_or(Date::PINNED),
-            variables: &variables(contract),
-            contract: contract.map(Contract::schema),
+            variables: &variables(is_formatted),
+            contract: schema,
         })?;
         skip_in_row(&mut prompt, &messages, row_start);
-        if contract.is_some() && thinks(&prompt) {
+        if is_formatted && thinks(&prompt) {
             return Err(InferError::Thinking);
         }
         Ok(Prepared { prompt, n_tokens_cut })
@@ -278,7 +337,11 @@ impl Session {
     ) -> (Vec<Message>, usize) {
         let system = task.system.as_ref().or(self.defaults.system.as_ref()).filter(|system| !system.is_empty());
         // A template that reads `contract` describes it itself, or speaks for a model that has learned it.
-        let described = contract.filter(|_| !self.template.reads("contract")).map(decide::describe);
+        let described = match (contract, &task.open) {
+            _ if self.template.reads("contract") => None,
+            (Some(contract), _) => Some(decide::describe(contract)),
+            (None, open) => open.as_ref().and_then(decide::describe_open),
+        };
         let system = match (system, described) {
             (Some(system), Some(described)) => Some(format!("{system}\n\n{described}")),
             (Some(system), None) => Some(system.clone()),
@@ -309,7 +372,8 @@ impl Session {
     }
 
     fn sampling(&self, task: &Task) -> Sampling {
-        task.parameters.clone().over(self.defaults.parameters.clone()).resolve(AnswerShape::Open)
+        let shape = if task.open.is_some() { AnswerShape::Formatted } else { AnswerShape::Open };
+        task.parameters.clone().over(self.defaults.parameters.clone()).resolve(shape)
     }
 }
 
@@ -383,6 +447,9 @@ pub struct Generating {
     events: UnboundedReceiver<Event>,
     started: Instant,
     n_tokens_cut: usize,
+    open: Option<Open>,
+    /// The text so far, where it will be checked.
+    written: String,
 }
 
 impl Generating {
@@ -397,11 +464,21 @@ impl Generating {
     ) -> Result<Option<Generated>, InferError> {
         loop {
             match cancel.or_next(&mut self.events)? {
-                Event::Text(text) if on_text(&text).is_continue() => {}
-                Event::Text(_) => return Ok(None),
+                Event::Text(text) => {
+                    if self.open.is_some() {
+                        self.written += &text;
+                    }
+                    if on_text(&text).is_break() {
+                        return Ok(None);
+                    }
+                }
                 Event::Generated(generation) => {
                     let elapsed = self.started.elapsed();
-                    return Ok(Some(Generated { generation, elapsed, n_tokens_cut: self.n_tokens_cut }));
+                    let answer = self.open.as_ref().map(|open| match generation.finish {
+                        Finish::Length => Err(Violation::Length),
+                        Finish::Stop => open.check(&self.written),
+                    });
+                    return Ok(Some(Generated { generation, elapsed, n_tokens_cut: self.n_tokens_cut, answer }));
                 }
                 Event::Failed(error) => return Err(error.into()),
                 _ => return Err(EngineError::Stopped.into()),
@@ -466,10 +543,10 @@ fn thinks(prompt: &Prompt) -> bool {
     end.ends_with("<think>") || end.ends_with("<thinking>")
 }
 
-/// Closed answers are scored right behind the header: a model that thinks first is told not to.
-fn variables(contract: Option<&Contract>) -> Map<String, Value> {
+/// Answers of a given form begin right behind the header: a model that thinks first is told not to.
+fn variables(is_formatted: bool) -> Map<String, Value> {
     let off = ["enable_thinking", "thinking"].map(|name| (name.to_owned(), Value::Bool(false)));
-    if contract.is_some() { off.into_iter().collect() } else { Map::new() }
+    if is_formatted { off.into_iter().collect() } else { Map::new() }
 }
 
 /// Moves the row's beginning behind what was folded into its message: instructions are stable, the row is not.

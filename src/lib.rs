@@ -21,8 +21,9 @@ pub mod template;
 pub mod engine;
 pub mod store;
 
-// Floor 2: a chat to a reply, typed questions to probabilities.
+// Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields.
 pub mod decide;
+pub mod extract;
 pub mod infer;
 
 // Floor 3: evaluation; speed; many records through one model.

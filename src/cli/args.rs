@@ -56,9 +56,15 @@ pub struct RunArgs {
     /// Choose one of these labels, separated by commas
     #[arg(long, value_name = "A,B,C", conflicts_with = "format", allow_hyphen_values = true)]
     pub choices: Option<String>,
-    /// A JSON schema, `@FILE` with one, or `none` for open text from a model that has a format of its own
+    /// A JSON schema, `@FILE` with one, `json` for any object, or `none` for open text from a model that has a format
     #[arg(long, value_name = "SCHEMA|@FILE", allow_hyphen_values = true)]
     pub format: Option<String>,
+    /// A grammar that the answer follows, in llguidance's Lark, or `@FILE` with one
+    #[arg(long, value_name = "LARK|@FILE", allow_hyphen_values = true, conflicts_with_all = ["format", "choices", "regex"])]
+    pub grammar: Option<String>,
+    /// A regular expression that the whole answer matches
+    #[arg(long, value_name = "REGEX", allow_hyphen_values = true, conflicts_with_all = ["format", "choices"])]
+    pub regex: Option<String>,
     /// Instructions that come before the text, in place of the Modelfile's
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,

@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::load::{self, Loaded, Wanted};
 use crate::bench::report::Report;
 use crate::bench::{self, CeilingPlan, Plan, Subject, compare, text};
+use crate::contract::Form;
 use crate::engine::Load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::sampling::Parameters;
@@ -25,7 +26,10 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     // A file that cannot be compared is told before minutes of measuring.
     let earlier = args.compare.as_deref().map(earlier).transpose()?;
     let model = load::find(&args.model, environment)?;
-    let contract = load::own_contract(&model).ok().flatten();
+    let contract = match load::own_form(&model) {
+        Ok(Some(Form::Closed(contract))) => Some(contract),
+        _ => None,
+    };
     let digest = model.weights_digest.to_string();
     if let Some((path, report)) = &earlier
         && report.model.digest != digest

@@ -25,7 +25,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
     let modelfile = with_schema(&modelfile, &folder)?;
     if let Some(Format::Schema(schema)) = &modelfile.format {
-        crate::contract::Contract::from_schema(schema.clone())
+        crate::contract::Form::from_schema(schema.clone())
             .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
     }
     let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;

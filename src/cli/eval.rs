@@ -10,7 +10,7 @@ use super::compute;
 use super::environment::Environment;
 use super::interrupt;
 use super::load::{self, Loaded, Wanted};
-use crate::contract::Contract;
+use crate::contract::{Contract, Form};
 use crate::engine::Load;
 use crate::eval::data::Data;
 use crate::eval::suite::Suite;
@@ -39,7 +39,16 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
             Contract::from_schema(schema)
                 .map_err(|error| Failure::usage(format!("the format of `{}`: {error}", args.suite.display())))?,
         ),
-        None => load::own_contract(&model)?,
+        None => match load::own_form(&model)? {
+            Some(Form::Closed(contract)) => Some(contract),
+            Some(Form::Open(_)) => {
+                return Err(Failure::usage(format!(
+                    "the FORMAT of `{}` is open, and a suite measures closed answers; add `format:` with a closed schema",
+                    suite.model
+                )));
+            }
+            None => None,
+        },
     };
     let contract = contract.ok_or_else(|| {
         let (suite, model) = (args.suite.display(), &suite.model);

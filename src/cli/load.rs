@@ -5,7 +5,7 @@ use std::io::Read;
 use super::args::ComputeArgs;
 use super::compute;
 use super::environment::Environment;
-use crate::contract::Contract;
+use crate::contract::{Form, Open};
 use crate::engine::{AdapterSet, Load, Options, Weights};
 use crate::failure::Failure;
 use crate::infer::{Defaults, Session};
@@ -44,21 +44,21 @@ pub fn find(name: &str, environment: &Environment) -> Result<Model, Failure> {
     Ok(environment.store()?.resolve(&name)?)
 }
 
-/// The Modelfile's own contract.
+/// The form that the Modelfile gives every answer.
 ///
 /// # Errors
 /// The stored FORMAT is none that can be kept.
-pub fn own_contract(model: &Model) -> Result<Option<Contract>, Failure> {
+pub fn own_form(model: &Model) -> Result<Option<Form>, Failure> {
     match &model.format {
         None => Ok(None),
         Some(Format::Schema(schema)) => {
             let named = |error| Failure::usage(format!("the FORMAT of `{}`: {error}", model.name));
-            Contract::from_schema(schema.clone()).map(Some).map_err(named)
+            Form::from_schema(schema.clone()).map(Some).map_err(named)
         }
-        Some(Format::Json | Format::File(_)) => Err(Failure::usage(format!(
-            "the FORMAT of `{}` is open JSON, which cannot be answered yet; give --format",
-            model.name
-        ))),
+        Some(Format::Json) => Ok(Some(Form::Open(Open::json()))),
+        Some(Format::File(path)) => {
+            Err(Failure::usage(format!("the FORMAT of `{}` is in the file `{path}`, which is not stored", model.name)))
+        }
     }
 }
 

@@ -152,7 +152,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     home.file("header.gguf", &gguf[..1000]);
     home.file("empty.gguf", "");
     home.file("photo.gguf", b"\x89PNG\r\n");
-    home.file("open.json", r#"{"type": "string"}"#);
+    home.file("unkept.json", r#"{"not": {"type": "string"}}"#);
     home.file("Modelfile", "FROM triage\nSYSTEM kept");
     home.slm(["create", "kept"]).succeeds();
     let before = files(&home.models());
@@ -161,8 +161,8 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         assert_eq!(home.slm(["create", "kept", "-f", "M"]).fails(code, &format!("slm: {expected}\n")), "");
         assert!(files(&home.models()) == before, "`{modelfile}` changed the store");
     };
-    let open = "the schema is open (`type` `string`), and answers are scored from a closed list for now: use `enum`, \
-                `boolean`, an `integer` with `minimum` and `maximum`, or an object of these";
+    let unkept = "the schema at `/not` cannot be kept: `not` cannot be held while text is written; say what is allowed with \
+                  `anyOf`";
     refused(
         "FROM triage\nSYSTEM a\n  FOO b\n",
         1,
@@ -179,8 +179,8 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         "`M`: line 1, column 1: there is no FROM; begin with the model to build on, as in `FROM triage` or \
          `FROM ./model.gguf`",
     );
-    refused("FROM triage\nFORMAT {\"type\": \"string\"}", 2, &format!("FORMAT in `M`: {open}"));
-    refused("FROM triage\nFORMAT @open.json", 2, &format!("FORMAT in `M`: {open}"));
+    refused("FROM triage\nFORMAT {\"not\": {\"type\": \"string\"}}", 2, &format!("FORMAT in `M`: {unkept}"));
+    refused("FROM triage\nFORMAT @unkept.json", 2, &format!("FORMAT in `M`: {unkept}"));
     refused("FROM triage\nFORMAT @none.json", 1, "the schema `none.json` of FORMAT does not exist");
     refused("FROM ./none.gguf", 1, "cannot read `./none.gguf`: No such file or directory (os error 2)");
     refused("FROM ./", 1, "`./` is not a regular file; give the path of a GGUF file");

@@ -161,8 +161,8 @@ fn what_is_wrong_with_a_suite_or_its_data_is_a_sentence() {
         "{enum: [only]}",
         "{type: string}",
         2,
-        "the format of `wrong.yaml`: the schema is open (`type` `string`), and answers are scored from a closed list \
-         for now: use `enum`, `boolean`, an `integer` with `minimum` and `maximum`, or an object of these",
+        "the format of `wrong.yaml`: the schema is open (`type` `string`), and here answers are scored from a closed \
+         list: use `enum`, `boolean`, an `integer` with `minimum` and `maximum`, or an object of these",
     );
     home.slm(["eval", "none.yaml"]).fails(1, "slm: cannot read `none.yaml`: No such file or directory (os error 2)\n");
 }

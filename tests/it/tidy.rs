@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 5] = [
         "template",
     ],
     &["engine", "store"],
-    &["decide", "infer"],
+    &["decide", "extract", "infer"],
     &["batch", "bench", "eval"],
     &["cli", "failure", "ui"],
 ];

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Run;
 use crate::decide::{Answer, FieldAnswer};
 use crate::engine::{Counts, Timings};
+use crate::extract::{Certainty, Field};
 use crate::infer::Decided;
 use crate::ui::table::bar;
 
@@ -68,6 +69,37 @@ fn field_json(field: &FieldAnswer) -> Map<String, Value> {
         ("probabilities".to_owned(), Value::Object(probabilities)),
         ("label_mass".to_owned(), json!(field.label_mass)),
     ])
+}
+
+/// What is known of the fields of a written answer.
+pub fn extracted(fields: &[Field]) -> Value {
+    let fields = fields.iter().map(|field| (field.name.clone().unwrap_or_default(), extracted_field(field)));
+    Value::Object(fields.collect())
+}
+
+fn extracted_field(field: &Field) -> Value {
+    let mut object = Map::from_iter([("value".to_owned(), field.value.clone())]);
+    match &field.certainty {
+        Certainty::Written { tokens, found } => {
+            let tokens =
+                tokens.map(|tokens| json!({"mean": tokens.mean, "min": tokens.min, "tokens": tokens.n_tokens}));
+            object.insert("probability".to_owned(), tokens.into());
+            let found = found.as_ref().map(|found| {
+                json!({
+                    "bytes": [found.bytes.start, found.bytes.end],
+                    "chars": [found.chars.start, found.chars.end],
+                    "match": found.likeness.as_str(),
+                })
+            });
+            object.insert("span".to_owned(), found.into());
+        }
+        Certainty::Chosen { answer: Some(answer), .. } => {
+            let known = field_json(answer).into_iter().filter(|(name, _)| name != "value");
+            object.extend(known);
+        }
+        Certainty::Chosen { answer: None, .. } | Certainty::Plain => {}
+    }
+    Value::Object(object)
 }
 
 /// Token counts: `evaluated` is what this request cost, `reused` what an earlier one had left.

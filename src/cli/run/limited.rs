@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Run, answer};
 use crate::cli::args::LimitArgs;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::{Cancel, Limited, Retry};
+use crate::infer::{Cancel, InferError, Limited, Retry};
 use crate::limits::{Breach, Limits, sentence};
 use crate::ui::output::{Output, tell};
 
@@ -33,8 +33,8 @@ impl Run<'_> {
         let limited = self.session.finish_limited(generating, &self.task, text, &Cancel::default())?;
         let mut output = Output::default();
         if self.args.json {
-            output.json(&self.limited_json(&limited))?;
-        } else if limited.breaches.is_empty() {
+            output.json(&self.limited_json(text, &limited)?)?;
+        } else if refusal(&limited).is_none() {
             output.line(limited.text.trim_end_matches('\n'))?;
         } else if self.args.verbose {
             tell(&format!("refused        {}\n", limited.text.trim()));
@@ -50,8 +50,13 @@ impl Run<'_> {
     }
 
     /// An answer as [`Run::generated_json`] has it, with its contract where it has one.
-    pub(super) fn limited_json(&self, limited: &Limited) -> Value {
-        let mut object = self.generated_json(&limited.text, &limited.generated);
+    ///
+    /// # Errors
+    /// The engine cannot say more of the answer's fields.
+    pub(super) fn limited_json(&self, input: &str, limited: &Limited) -> Result<Value, InferError> {
+        // A second answer stands behind more turns than the text alone, and is not looked into.
+        let input = (!limited.retried).then_some(input);
+        let mut object = self.generated_json(input, &limited.text, &limited.generated)?;
         if !self.task.limits.is_empty() {
             object["contract"] = json!({
                 "met": limited.breaches.is_empty(),
@@ -59,12 +64,15 @@ impl Run<'_> {
                 "retried": limited.retried,
             });
         }
-        object
+        Ok(object)
     }
 }
 
 /// Why an answer is not given; `None` where it is.
 pub fn refusal(limited: &Limited) -> Option<String> {
+    if let Some(violation) = limited.generated.violation() {
+        return Some(violation.to_string());
+    }
     let again = if limited.retried { "asked again, " } else { "" };
     (!limited.breaches.is_empty()).then(|| format!("{again}{}", sentence(&limited.breaches)))
 }

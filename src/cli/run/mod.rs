@@ -19,11 +19,11 @@ use super::args::{RunArgs, SamplingArgs};
 use super::compute;
 use super::environment::{Environment, today};
 use super::load::{self, Loaded, Wanted};
-use crate::contract::Contract;
-use crate::engine::{Drafts, Finish, Lane, Load};
+use crate::contract::{Contract, ContractError, Form, Open};
+use crate::engine::{Detail, Drafts, Finish, Lane, Load};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::Pooling;
-use crate::infer::{Generated, Session, Task};
+use crate::infer::{Generated, InferError, Session, Task};
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, Reader, say, tell};
 
@@ -45,16 +45,21 @@ struct Run<'a> {
 pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let mut parameters = parameters(&args.sampling)?;
     compute::say(&args.compute, &mut parameters)?;
-    let asked = asked_contract(args)?;
+    let asked = asked_form(args)?;
     let model = load::find(&args.model, environment)?;
     let embeds = model.weights.header()?.embeds();
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
-    let contract = match asked {
-        Asked::Contract(contract) => Some(contract),
-        Asked::Open => None,
-        Asked::Nothing => load::own_contract(&model)?,
+    let form = match asked {
+        Asked::Form(form) => Some(form),
+        Asked::Anything => None,
+        Asked::Nothing => load::own_form(&model)?,
+    };
+    let (contract, open) = match form {
+        Some(Form::Closed(contract)) => (Some(contract), None),
+        Some(Form::Open(open)) => (None, Some(open)),
+        None => (None, None),
     };
     let (limits, retry) = limited::limits(&args.limits)?;
     if contract.is_some() && !limits.is_empty() {
@@ -72,7 +77,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         ));
     }
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
-    let origin = Origin { model: &model, contract: contract.as_ref(), adapters: &adapters };
+    let origin = Origin { model: &model, contract: contract.as_ref(), open: open.as_ref(), adapters: &adapters };
     let rows = if is_rows { Some(rows::Input::open(args, origin, environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
@@ -85,6 +90,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         lane: if args.throughput { Lane::Throughput } else { Lane::Canonical },
         limits,
         retry,
+        open,
+        detail: if args.json { Detail::Tokens } else { Detail::Text },
         today: Some(today()),
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
         ..Task::default()
@@ -108,34 +115,43 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
 }
 
 enum Asked {
-    Contract(Contract),
+    Form(Form),
     /// Open text, whatever the model's own format is.
-    Open,
+    Anything,
     Nothing,
 }
 
-fn asked_contract(args: &RunArgs) -> Result<Asked, Failure> {
+fn asked_form(args: &RunArgs) -> Result<Asked, Failure> {
     if let Some(list) = &args.choices {
-        return Ok(Asked::Contract(Contract::choices(list)?));
+        return Ok(Asked::Form(Form::Closed(Contract::choices(list)?)));
+    }
+    if let Some(grammar) = &args.grammar {
+        return Ok(Asked::Form(Form::Open(Open::lark(&text_or_file(grammar, "grammar")?)?)));
+    }
+    if let Some(regex) = &args.regex {
+        return Ok(Asked::Form(Form::Open(Open::regex(regex)?)));
     }
     let Some(format) = &args.format else { return Ok(Asked::Nothing) };
     let schema = match format.trim() {
-        "none" => return Ok(Asked::Open),
-        "json" => {
-            return Err(Failure::usage(
-                "`--format json` asks for open text, and answers are scored from a closed list for now: give a schema \
-                 of `enum`, `boolean` and bounded `integer` fields",
-            ));
-        }
-        format => match format.strip_prefix('@') {
-            Some(path) => std::fs::File::open(path)
-                .and_then(load::small_text)
-                .map_err(|error| Failure::usage(format!("cannot read the schema `{path}`: {error}")))?,
-            None => format.to_owned(),
-        },
+        "none" => return Ok(Asked::Anything),
+        "json" => return Ok(Asked::Form(Form::Open(Open::json()))),
+        format => text_or_file(format, "schema")?,
     };
-    let hint = if format.starts_with(['{', '@']) { "" } else { "; a file with a schema is given as `@FILE`" };
-    Contract::parse(&schema).map(Asked::Contract).map_err(|error| Failure::usage(format!("--format: {error}{hint}")))
+    Form::parse(&schema).map(Asked::Form).map_err(|error| {
+        let is_name = matches!(error, ContractError::NotJson(_)) && !format.starts_with(['{', '@']);
+        let hint = if is_name { "; a file with a schema is given as `@FILE`" } else { "" };
+        Failure::usage(format!("--format: {error}{hint}"))
+    })
+}
+
+/// A text, or with `@` in front the file that holds it.
+fn text_or_file(given: &str, what: &str) -> Result<String, Failure> {
+    match given.strip_prefix('@') {
+        Some(path) => std::fs::File::open(path)
+            .and_then(load::small_text)
+            .map_err(|error| Failure::usage(format!("cannot read the {what} `{path}`: {error}"))),
+        None => Ok(given.to_owned()),
+    }
 }
 
 fn parameters(args: &SamplingArgs) -> Result<Parameters, Failure> {
@@ -261,7 +277,7 @@ impl Run<'_> {
         }
         let Some(generated) = generated else { return Ok(Exit::Done) };
         if self.args.json {
-            output.json(&self.generated_json(&whole, &generated))?;
+            output.json(&self.generated_json(Some(text), &whole, &generated)?)?;
         } else if !whole.ends_with('\n') {
             output.text("\n")?;
         }
@@ -269,18 +285,42 @@ impl Run<'_> {
         if self.args.verbose {
             tell(&answer::figures(&generated.generation.counts, &generated.generation.timings));
         }
-        Ok(Exit::Done)
+        match generated.violation() {
+            Some(violation) => {
+                say(violation);
+                Ok(Exit::NotMet)
+            }
+            None => Ok(Exit::Done),
+        }
     }
 
-    fn generated_json(&self, text: &str, generated: &Generated) -> serde_json::Value {
-        let Generated { generation, elapsed, n_tokens_cut } = generated;
-        json!({
-            "model": self.model_name,
-            "response": text,
-            "done_reason": match generation.finish { Finish::Stop => "stop", Finish::Length => "length" },
-            "tokens": answer::tokens(&generation.counts, *n_tokens_cut),
-            "timings": answer::timings(&generation.timings, *elapsed, self),
-        })
+    /// Everything that is known of a generated answer, of its fields too where the input is at hand.
+    fn generated_json(
+        &self,
+        input: Option<&str>,
+        text: &str,
+        generated: &Generated,
+    ) -> Result<serde_json::Value, InferError> {
+        let Generated { generation, elapsed, n_tokens_cut, answer } = generated;
+        let mut object = json!({ "model": self.model_name, "response": text });
+        match answer {
+            Some(Ok(value)) => {
+                object["value"] = value.clone();
+                let fields = input.map(|input| self.session.extract(&self.task, input, text, generated)).transpose()?;
+                if let Some(fields) = fields.flatten() {
+                    object["fields"] = answer::extracted(&fields);
+                }
+            }
+            Some(Err(violation)) => object["violation"] = violation.to_string().into(),
+            None => {}
+        }
+        object["done_reason"] = match generation.finish {
+            Finish::Stop => "stop".into(),
+            Finish::Length => "length".into(),
+        };
+        object["tokens"] = answer::tokens(&generation.counts, *n_tokens_cut);
+        object["timings"] = answer::timings(&generation.timings, *elapsed, self);
+        Ok(object)
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {

@@ -8,7 +8,7 @@ use crate::batch::journal::{Existing, Journal, TaskId};
 use crate::batch::records::Records;
 use crate::batch::row::Form;
 use crate::cli::args::{ComputeArgs, RunArgs};
-use crate::contract::Contract;
+use crate::contract::{Contract, Open};
 use crate::digest::{Digest, Hasher};
 use crate::engine::AdapterSet;
 use crate::failure::Failure;
@@ -20,6 +20,7 @@ use crate::ui::output::{Output, Reader};
 pub struct Origin<'a> {
     pub model: &'a Model,
     pub contract: Option<&'a Contract>,
+    pub open: Option<&'a Open>,
     pub adapters: &'a AdapterSet,
 }
 
@@ -118,6 +119,7 @@ fn settings(args: &RunArgs, origin: Origin<'_>) -> Digest {
     hasher.update(format!("{args:?}").as_bytes());
     // A file's name is the same flag when the file has changed.
     hasher.update(origin.contract.map(|contract| contract.schema().to_string()).unwrap_or_default().as_bytes());
+    hasher.update(origin.open.map(Open::grammar).unwrap_or_default().as_bytes());
     hasher.update(origin.adapters.evaluation_id("adapters").as_bytes());
     hasher.finish()
 }

@@ -270,9 +270,11 @@ fn reply(run: &Run<'_>, text: &str, asked: Asked<'_>, cancel: &Cancel) -> Result
         }
         Asked::Open(generating) => {
             let limited = run.session.finish_limited(generating, &run.task, text, cancel)?;
-            let (details, refusal) = (run.limited_json(&limited), limited::refusal(&limited));
+            let details = if run.args.json { run.limited_json(text, &limited)? } else { Value::Null };
+            let refusal = limited::refusal(&limited);
+            let value = limited.generated.value(&limited.text);
             let share = Share::open(limited.generated.generation.counts);
-            Ok(Reply { text: one_line(limited.text.trim()), value: limited.text.into(), details, refusal, share })
+            Ok(Reply { text: one_line(limited.text.trim()), value, details, refusal, share })
         }
     }
 }

@@ -1,12 +1,13 @@
-//! What an answer may be: a JSON Schema, parsed into closed fields whose every allowed answer is known.
+//! A JSON Schema as closed fields whose every allowed answer is known.
 //!
 //! Closed are `enum`, `const`, `boolean`, `null`, a bounded `integer`, a union of these, and objects of closed fields.
-//! Everything else is open: it is refused here with the place and the keyword, until text can be generated under a
-//! schema. It knows neither prompts nor tokens. JSON Schema: draft 2020-12, and the older spellings of the same things.
+//! Everything else is open, which is said here with the place and the keyword.
 
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
+
+use super::{ContractError, Place, parse};
 
 /// Options of one field: what a person can tell apart, and a bound on the work of one question.
 pub const MAX_OPTIONS: usize = 1024;
@@ -50,40 +51,13 @@ pub struct Choice {
     pub description: Option<String>,
 }
 
-/// Why a schema is not a contract that can be kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ContractError {
-    #[error("the schema is not JSON: {0}")]
-    NotJson(String),
-    #[error("the schema{at} cannot be kept: {reason}")]
-    Schema { at: Place, reason: String },
-    #[error(
-        "the schema{at} is open ({what}), and answers are scored from a closed list for now: use `enum`, `boolean`, \
-         an `integer` with `minimum` and `maximum`, or an object of these"
-    )]
-    Open { at: Place, what: String },
-    #[error("{0}")]
-    Choices(String),
-}
-
-/// A place in a schema, as a JSON pointer (RFC 6901).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place(String);
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " at `{}`", self.0) }
-    }
-}
-
 impl Contract {
     /// Parses a schema's text.
     ///
     /// # Errors
     /// [`ContractError`], naming the place in the schema.
     pub fn parse(text: &str) -> Result<Self, ContractError> {
-        let schema = serde_json::from_str(text).map_err(|error| ContractError::NotJson(error.to_string()))?;
-        Self::from_schema(schema)
+        Self::from_schema(parse(text)?)
     }
 
     /// Reads a schema.
@@ -92,7 +66,7 @@ impl Contract {
     /// [`ContractError`], naming the place in the schema.
     pub fn from_schema(schema: Value) -> Result<Self, ContractError> {
         let mut reader = Reader { root: &schema, fields: Vec::new() };
-        reader.read(&schema, &mut Vec::new(), &Place(String::new()))?;
+        reader.read(&schema, &mut Vec::new(), &Place::root())?;
         let fields = reader.fields;
         Ok(Contract { schema, fields })
     }
@@ -198,11 +172,11 @@ impl<'s> Reader<'s> {
         }
         let (kind, options) = self.options(schema, at, 0)?;
         if options.len() > MAX_OPTIONS {
-            return Err(at.refused(format!("{} options are too many: at most {MAX_OPTIONS}", options.len())));
+            return Err(at.open(&format!("{} options are too many to score: at most {MAX_OPTIONS}", options.len())));
         }
         distinct(&options, at)?;
         if self.fields.len() == MAX_FIELDS {
-            return Err(at.refused(format!("there are more than {MAX_FIELDS} fields")));
+            return Err(at.open(&format!("there are more than {MAX_FIELDS} fields")));
         }
         self.fields.push(Field { path: path.clone(), description, kind, options });
         Ok(())
@@ -219,16 +193,17 @@ impl<'s> Reader<'s> {
             &["type", "properties", "required", "additionalProperties", "propertyOrdering", "unevaluatedProperties"],
             at,
         )?;
-        let none = || at.refused("an object without `properties` has no field to answer".to_owned());
+        let none = || at.open("an object without `properties`");
         let properties =
             schema.get("properties").and_then(Value::as_object).filter(|p| !p.is_empty()).ok_or_else(none)?;
         for name in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
             if !name.as_str().is_some_and(|name| properties.contains_key(name)) {
-                return Err(at.below("required").refused(format!("{name} is required but not one of the properties")));
+                let what = format!("{name} is required but not one of the properties");
+                return Err(if is_shut(schema) { at.below("required").refused(what) } else { at.open(&what) });
             }
         }
         if path.len() >= MAX_DEPTH {
-            return Err(at.refused("objects are nested too deep".to_owned()));
+            return Err(at.open("objects are nested too deep"));
         }
         for (name, property) in properties {
             if name.trim().is_empty() || name.contains(['\n', '\r']) {
@@ -263,7 +238,7 @@ impl<'s> Reader<'s> {
                 _ => return Ok((map, description)),
             };
         }
-        Err(at.refused("its references go round in a circle".to_owned()))
+        Err(at.open("its references go round in a circle"))
     }
 
     fn referenced(&self, reference: &Value, at: &Place) -> Result<&'s Value, ContractError> {
@@ -321,7 +296,7 @@ impl<'s> Reader<'s> {
         let parts = parts.as_array().filter(|parts| !parts.is_empty());
         let parts = parts.ok_or_else(|| at.refused("it is not a list of schemas".to_owned()))?;
         if depth >= MAX_DEPTH {
-            return Err(at.refused("unions are nested too deep".to_owned()));
+            return Err(at.open("unions are nested too deep"));
         }
         let mut options = Vec::new();
         for (number, part) in parts.iter().enumerate() {
@@ -333,7 +308,7 @@ impl<'s> Reader<'s> {
             options.extend(self.options(part, &at, depth + 1)?.1);
             // Checked here too: references can make a small schema grow beyond any size.
             if options.len() > MAX_OPTIONS {
-                return Err(at.refused(format!("there are more than {MAX_OPTIONS} options")));
+                return Err(at.open(&format!("there are more than {MAX_OPTIONS} options")));
             }
         }
         Ok((Kind::Choice, options))
@@ -380,7 +355,7 @@ fn integers(schema: &Map<String, Value>, at: &Place) -> Result<(Kind, Vec<Choice
     }
     let span = most.abs_diff(least) / step.unsigned_abs();
     if span >= MAX_OPTIONS as u64 {
-        return Err(at.refused(format!("{least} to {most} are too many integers: at most {MAX_OPTIONS}")));
+        return Err(at.open(&format!("{least} to {most} are too many integers to score: at most {MAX_OPTIONS}")));
     }
     let values: Vec<Choice> = (least..=most)
         .filter(|n| n % step == 0)
@@ -426,26 +401,17 @@ fn has_type(value: &Value, of: Option<&Value>) -> bool {
     }
 }
 
-/// Refuses keywords that would narrow the answers in a way that is not honoured here: nothing is ignored in silence.
+/// Whether the object allows no property beyond those that it names.
+fn is_shut(schema: &Map<String, Value>) -> bool {
+    schema.get("additionalProperties") == Some(&Value::Bool(false))
+}
+
+/// Keywords that narrow the answers in a way that cannot be listed here make them open: nothing is ignored in silence.
 fn known(schema: &Map<String, Value>, keywords: &[&str], at: &Place) -> Result<(), ContractError> {
     let unknown = schema.keys().find(|key| !keywords.contains(&key.as_str()) && !ANNOTATIONS.contains(&key.as_str()));
     match unknown {
-        Some(keyword) => Err(at.refused(format!("`{keyword}` is not supported beside a closed answer"))),
+        Some(keyword) => Err(at.open(&format!("`{keyword}`"))),
         None => Ok(()),
-    }
-}
-
-impl Place {
-    fn below(&self, name: &str) -> Place {
-        Place(format!("{}/{}", self.0, name.replace('~', "~0").replace('/', "~1")))
-    }
-
-    fn refused(&self, reason: String) -> ContractError {
-        ContractError::Schema { at: self.clone(), reason }
-    }
-
-    fn open(&self, what: &str) -> ContractError {
-        ContractError::Open { at: self.clone(), what: what.to_owned() }
     }
 }
 
@@ -523,22 +489,26 @@ mod tests {
 
     #[test]
     fn what_cannot_be_kept_is_refused_with_its_place() {
+        let closed = "and here answers are scored from a closed list: use `enum`, `boolean`, an `integer` with `minimum` \
+                      and `maximum`, or an object of these";
         assert_eq!(
             refused(json!({"type": "object", "properties": {"name": {"type": "string"}}})),
-            "the schema at `/properties/name` is open (`type` `string`), and answers are scored from a closed list for \
-             now: use `enum`, `boolean`, an `integer` with `minimum` and `maximum`, or an object of these"
+            format!("the schema at `/properties/name` is open (`type` `string`), {closed}")
         );
         assert_eq!(refused(json!({"enum": []})), "the schema cannot be kept: `enum` is empty: give at least one value");
         assert_eq!(refused(json!({"enum": ["1", 1]})), "the schema cannot be kept: `1` is given twice");
         assert_eq!(
             refused(json!({"type": "boolean", "not": {"const": true}})),
-            "the schema cannot be kept: `not` is not supported beside a closed answer"
+            format!("the schema is open (`not`), {closed}")
         );
         assert_eq!(
             refused(json!({"type": "integer", "minimum": 0, "maximum": 9e9})),
-            "the schema cannot be kept: 0 to 9000000000 are too many integers: at most 1024"
+            format!("the schema is open (0 to 9000000000 are too many integers to score: at most 1024), {closed}")
         );
-        assert_eq!(refused(json!({"$ref": "#"})), "the schema cannot be kept: its references go round in a circle");
+        assert_eq!(
+            refused(json!({"$ref": "#"})),
+            format!("the schema is open (its references go round in a circle), {closed}")
+        );
         assert_eq!(
             refused(json!({"type": "object", "properties": {"a/b": {"enum": ["x"], "type": "integer"}}})),
             "the schema at `/properties/a~1b` cannot be kept: \"x\" in `enum` is not of the schema's `type`"

@@ -2,12 +2,16 @@
 //!
 //! It knows contracts and log-probabilities; it does not know how either came to be.
 
+mod wording;
+
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use crate::contract::{Contract, Field, Kind};
 use crate::engine::Group;
+
+pub use wording::describe_open;
 
 /// The version of the wording below. A change of the words is another version, and other probabilities.
 pub const WORDING: u32 = 1;
@@ -100,8 +104,15 @@ pub fn answer(contract: &Contract, logprobs: &[Vec<f64>]) -> Answer {
 }
 
 fn field_answer(field: &Field, logprobs: &[f64]) -> FieldAnswer {
+    let values: Vec<Value> = field.options.iter().map(|option| option.value.clone()).collect();
+    chosen(field.name(), &values, logprobs)
+}
+
+/// The answer to a field of these options, given the log-probability of each.
+#[must_use]
+pub fn chosen(name: Option<String>, options: &[Value], logprobs: &[f64]) -> FieldAnswer {
     let max = logprobs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let k = field.options.len() as f64;
+    let k = options.len() as f64;
     // Where the model gives no candidate any probability at all, nothing is known: every one is as likely.
     let weight = |logprob: f64| if max == f64::NEG_INFINITY { 1.0 } else { (logprob - max).exp() };
     let total: f64 = logprobs.iter().map(|&logprob| weight(logprob)).sum();
@@ -110,9 +121,9 @@ fn field_answer(field: &Field, logprobs: &[f64]) -> FieldAnswer {
     let best = (0..p.len()).fold(0, |best, i| if p[i] > p[best] { i } else { best });
     let confidence = if p.len() < 2 { 1.0 } else { ((p[best] - 1.0 / k) / (1.0 - 1.0 / k)).clamp(0.0, 1.0) };
     FieldAnswer {
-        name: field.name(),
-        value: field.options[best].value.clone(),
-        probabilities: field.options.iter().map(|option| option.value.clone()).zip(p).collect(),
+        name,
+        value: options[best].clone(),
+        probabilities: options.iter().cloned().zip(p).collect(),
         confidence,
         label_mass: logprobs.iter().map(|logprob| logprob.exp()).sum(),
     }
