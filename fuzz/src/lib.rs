@@ -2,8 +2,11 @@
 
 #[path = "../../src/chat.rs"]
 pub mod chat;
+#[path = "../../src/contract/mod.rs"]
+pub mod contract;
 #[path = "../../src/digest.rs"]
 pub mod digest;
+pub mod engine;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
 #[path = "../../src/manifest.rs"]

@@ -402,6 +402,11 @@ mod tests {
                 "`minProperties` is kept only where every property has its name under `properties`, and `additionalProperties` is false",
             ),
             (
+                json!({"const": "\u{1b}["}),
+                "const",
+                "a text in `const` holds the control character '\\u{1b}', which is never written",
+            ),
+            (
                 json!({"type": "number", "multipleOf": 0}),
                 "multipleOf",
                 "`multipleOf` 0 is kept from 0.0001 to 9999, with four decimals at most",

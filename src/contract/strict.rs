@@ -178,7 +178,7 @@ impl<'s> Reader<'s> {
             strict.insert("enum".to_owned(), values_of(values, &types, at)?);
         }
         if let Some(value) = map.get("const") {
-            check_value(value, at, "const")?;
+            check_value(value, &at.below("const"), "const")?;
             strict.insert("const".to_owned(), value.clone());
         }
         let is_listed = !strict.is_empty();
@@ -233,7 +233,11 @@ impl<'s> Reader<'s> {
         let mut named = self.read_named(map.get("properties"), &at.below("properties"), depth)?;
         let patterns = self.read_named(map.get("patternProperties"), &at.below("patternProperties"), depth)?;
         for pattern in patterns.keys() {
-            check_pattern(pattern, &at.below("patternProperties").below(pattern))?;
+            let at = at.below("patternProperties").below(pattern);
+            check_pattern(pattern, &at)?;
+            if names_controls(pattern) {
+                return Err(at.refused("a pattern of names may not spell characters by their codes; write them"));
+            }
         }
         let more = match map.get("additionalProperties") {
             Some(schema) => Some(self.read(schema, &at.below("additionalProperties"), depth + 1)?),
@@ -438,7 +442,12 @@ fn is_of(value: &Value, name: &str) -> bool {
     }
 }
 
-/// Numbers must be ones that a grammar can spell exactly.
+/// Characters that no text of an answer holds: JSON spells them as `\u001b`, which the grammar leaves out.
+fn is_unspelled(c: char) -> bool {
+    c == '\u{7f}' || (c < ' ' && !matches!(c, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}'))
+}
+
+/// Values must be ones that a grammar can spell exactly.
 fn check_value(value: &Value, at: &Place, keyword: &str) -> Result<(), ContractError> {
     match value {
         Value::Number(number) => {
@@ -449,6 +458,12 @@ fn check_value(value: &Value, at: &Place, keyword: &str) -> Result<(), ContractE
             }
             Ok(())
         }
+        Value::String(text) => match text.chars().find(|&c| is_unspelled(c)) {
+            Some(c) => Err(
+                at.refused(format!("a text in `{keyword}` holds the control character {c:?}, which is never written"))
+            ),
+            None => Ok(()),
+        },
         Value::Array(list) => list.iter().try_for_each(|value| check_value(value, at, keyword)),
         Value::Object(map) => map.values().try_for_each(|value| check_value(value, at, keyword)),
         _ => Ok(()),
@@ -461,24 +476,36 @@ fn read_string(map: &Map<String, Value>, at: &Place, strict: &mut Map<String, Va
     for (name, n) in [("minLength", least), ("maxLength", most)] {
         strict.extend(n.map(|n| (name.to_owned(), Value::from(n))));
     }
+    let mut patterns = Vec::new();
     if let Some(pattern) = map.get("pattern") {
         let at = at.below("pattern");
         let pattern = pattern.as_str().ok_or_else(|| at.refused("`pattern` is not a text"))?;
         check_pattern(pattern, &at)?;
-        strict.insert("pattern".to_owned(), Value::from(pattern));
+        patterns.push(pattern.to_owned());
+        if names_controls(pattern) {
+            // llguidance leaves a character that it cannot spell out of the text, where it must leave out the text.
+            patterns.push("^[^\\x00-\\x07\\x0b\\x0e-\\x1f\\x7f]*$".to_owned());
+        }
     }
     if let Some(format) = map.get("format") {
         let at = at.below("format");
-        let pattern = format.as_str().and_then(formats::pattern).ok_or_else(|| {
+        patterns.push(format.as_str().and_then(formats::pattern).ok_or_else(|| {
             at.refused(format!("`format` {format} cannot be kept; these can: {}", formats::NAMES.join(", ")))
-        })?;
-        if strict.contains_key("pattern") {
-            strict.insert("allOf".to_owned(), json!([{"type": "string", "pattern": pattern}]));
-        } else {
-            strict.insert("pattern".to_owned(), Value::from(pattern));
-        }
+        })?);
+    }
+    let mut patterns = patterns.into_iter();
+    strict.extend(patterns.next().map(|pattern| ("pattern".to_owned(), Value::from(pattern))));
+    let more: Vec<Value> = patterns.map(|pattern| json!({"type": "string", "pattern": pattern})).collect();
+    if !more.is_empty() {
+        strict.insert("allOf".to_owned(), Value::Array(more));
     }
     Ok(())
+}
+
+/// Whether a pattern may speak of a character that no text of an answer holds.
+fn names_controls(pattern: &str) -> bool {
+    let escapes = ["\\x", "\\u", "\\0", "\\c", "\\a", "\\v", "\\e"];
+    pattern.chars().any(is_unspelled) || escapes.iter().any(|escape| pattern.contains(escape))
 }
 
 /// A pattern must be one for the validator too.

@@ -14,6 +14,8 @@ pub mod memory;
 mod merge;
 mod run;
 pub mod scheduler;
+#[cfg(test)]
+mod schemas;
 pub mod scoring;
 pub mod speculation;
 pub mod text;

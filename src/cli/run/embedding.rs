@@ -19,6 +19,8 @@ pub fn refuse_answers(args: &RunArgs, model: &Model) -> Result<(), Failure> {
     let asked = [
         ("--choices", args.choices.is_some()),
         ("--format", args.format.is_some()),
+        ("--grammar", args.grammar.is_some()),
+        ("--regex", args.regex.is_some()),
         ("--dry-run", args.dry_run),
         ("--system", args.system.is_some()),
         ("--max-words", args.limits.max_words.is_some()),

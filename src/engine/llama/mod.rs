@@ -16,6 +16,8 @@ mod product;
 mod question;
 mod sampler;
 mod score_lane;
+#[cfg(test)]
+pub mod testing;
 mod token_env;
 mod tokenizer;
 

@@ -408,7 +408,7 @@ pub mod tests {
     use std::path::PathBuf;
 
     /// A file beside the checkout, or a word on standard error where it is not.
-    fn shared(path: &str) -> Option<PathBuf> {
+    pub fn shared(path: &str) -> Option<PathBuf> {
         let folder = std::env::var_os("SLM_SHARED")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
         let path = folder.join(path);
