@@ -116,6 +116,7 @@ def parse_arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=32, help="records a round")
     parser.add_argument("--slots", default="1,2,4,8,16", type=lambda text: [int(n) for n in text.split(",")])
+    parser.add_argument("--ways", default=",".join(WAYS), type=lambda text: text.split(","), help="ways to ask the server")
     options = parser.parse_args()
     # What the server of the other benchmark sizes its context by.
     options.shared_tokens, options.row_tokens = 256, 128
@@ -140,7 +141,7 @@ def best_of_server(options):
     rates = {}
     for n_slots in options.slots:
         with ExtractionServer(options, n_slots) as server:
-            for way in WAYS:
+            for way in options.ways:
                 server.extract(way, [text(-1)])
                 trial = [text(10_000 + number) for number in range(max(8, 2 * n_slots))]
                 side = server.extract(way, trial)
