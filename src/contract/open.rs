@@ -423,6 +423,18 @@ mod tests {
         assert!(refused(json!(false)).contains("no answer can satisfy it"), "{}", refused(json!(false)));
     }
 
+    /// What one part of `oneOf` leaves open must stay open: the other part may not be what it allows.
+    #[test]
+    fn the_parts_of_one_of_are_kept_apart_as_they_were_given() {
+        let named =
+            |name: &str| json!({"type": "object", "properties": {name: {"type": "integer"}}, "required": [name]});
+        assert!(refused(json!({"oneOf": [named("a"), named("b")]})).contains("may overlap"));
+        let untyped = json!({"properties": {"a": {"type": "integer"}}});
+        assert!(refused(json!({"oneOf": [untyped, {"type": "string"}]})).contains("may overlap"));
+        let kind = |value: &str| json!({"type": "object", "properties": {"kind": {"const": value}, "n": {"type": "integer"}}, "required": ["kind"]});
+        assert!(Open::from_schema(json!({"oneOf": [kind("a"), kind("b")]})).is_ok());
+    }
+
     #[test]
     fn recursion_needs_an_end() {
         let tree = |inner: Value| json!({"$defs": {"tree": {"type": "object", "properties": {"v": {"type": "string"}, "next": inner}, "required": ["v", "next"]}}, "$ref": "#/$defs/tree"});

@@ -1,8 +1,9 @@
 //! A schema to a stricter one that is kept exactly: what it says, without what cannot be held while text is written.
 //!
 //! Every answer to the stricter schema is an answer to the given one. What is stricter: properties that nobody named are
-//! not written unless `additionalProperties` says so, items behind `prefixItems` neither; numbers stay below 10^15 and
-//! have no exponent; values of which nothing is said nest at most [`FREE_DEPTH`] deep; formats are those of `formats`.
+//! not written unless `additionalProperties` says so, items behind `prefixItems` neither; numbers stay below 10^15 (10^9
+//! where `multipleOf` has decimals) and have no exponent; values of which nothing is said nest at most [`FREE_DEPTH`] deep;
+//! formats are those of `formats`. Where parts of a schema speak of one value (`allOf`, `oneOf`) nothing is closed.
 //! What can be neither kept nor tightened is refused by place and keyword.
 
 use std::collections::HashSet;
@@ -19,6 +20,8 @@ const MAX_NODES: usize = 20_000;
 const FREE_DEPTH: usize = 8;
 /// Whole numbers up to here are exact in JSON's usual arithmetic.
 const LARGEST: f64 = 1e15;
+/// Numbers with a few decimals are exact enough up to here to be told from their neighbours.
+const LARGEST_IN_STEPS: f64 = 1e9;
 
 const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
 const OBJECT: [&str; 6] =
@@ -88,8 +91,8 @@ fn def(number: usize) -> String {
     format!("r{number}")
 }
 
-/// Whether anything in a text says two things of one value (by `allOf`, or by a reference or a choice with keywords beside
-/// it). Properties that one of them names are then unnamed to the other, and nothing may be closed.
+/// Whether anything in a text says two things of one value (by `allOf` or `oneOf`, or by a reference or a choice with keywords
+/// beside it). Properties that one of them names are then unnamed to the other, and nothing may be closed.
 fn is_combined(value: &Value, depth: usize) -> bool {
     match value {
         Value::Object(map) => {
@@ -97,7 +100,9 @@ fn is_combined(value: &Value, depth: usize) -> bool {
             let n_choices = map.keys().filter(said).count();
             let n_beside =
                 [&OBJECT[..], &ARRAY, &STRING, &NUMBER].concat().iter().filter(|k| map.contains_key(**k)).count();
-            let is_both = map.get("allOf").and_then(Value::as_array).is_some_and(|parts| parts.len() > 1);
+            let has_parts = |key: &str| map.get(key).and_then(Value::as_array).is_some_and(|parts| parts.len() > 1);
+            // Of `oneOf` the other parts must fail as they were given, not as they were tightened.
+            let is_both = has_parts("allOf") || has_parts("oneOf");
             is_both
                 || n_choices > 1
                 || (n_choices == 1 && n_beside > 0)
@@ -172,7 +177,11 @@ impl<'s> Reader<'s> {
         depth: usize,
     ) -> Result<Map<String, Value>, ContractError> {
         let mut strict = Map::new();
-        let types = types(map, at)?;
+        let mut types = types(map, at)?;
+        if self.is_combined && !types.is_empty() && !map.contains_key("type") {
+            // Keywords of one type say nothing of the others, which another part may speak of.
+            types = TYPES.iter().filter(|name| **name != "integer").map(|name| (*name).to_owned()).collect();
+        }
         let is = |name: &str| types.iter().any(|of| of == name);
         if let Some(values) = map.get("enum") {
             strict.insert("enum".to_owned(), values_of(values, &types, at)?);
@@ -540,20 +549,22 @@ fn read_number(
     {
         return Err(at.refused(format!("no number is between {least} and {most} as its bounds ask")));
     }
-    if least.is_some_and(|n| n > LARGEST) || most.is_some_and(|n| n < -LARGEST) {
-        return Err(at.refused("numbers are kept below 10^15, and its bounds ask for larger ones"));
+    let has_decimals = map.get("multipleOf").is_some_and(|step| step.as_f64().is_some_and(|step| step.fract() != 0.0));
+    let (largest, shown) = if has_decimals { (LARGEST_IN_STEPS, "10^9") } else { (LARGEST, "10^15") };
+    if least.is_some_and(|n| n > largest) || most.is_some_and(|n| n < -largest) {
+        return Err(at.refused(format!("numbers are kept below {shown}, and its bounds ask for larger ones")));
     }
     for (name, value) in [("exclusiveMinimum", over), ("exclusiveMaximum", under)] {
-        if value.is_some_and(|n| n.abs() <= LARGEST) {
+        if value.is_some_and(|n| n.abs() <= largest) {
             strict.insert(name.to_owned(), map[name].clone());
         }
     }
-    if is_typed || low.is_some() {
-        let exact = low.filter(|n| n.abs() <= LARGEST).map_or(json!(-LARGEST), |_| map["minimum"].clone());
+    if is_typed || has_decimals || low.is_some() {
+        let exact = low.filter(|n| n.abs() <= largest).map_or(json!(-largest), |_| map["minimum"].clone());
         strict.insert("minimum".to_owned(), exact);
     }
-    if is_typed || high.is_some() {
-        let exact = high.filter(|n| n.abs() <= LARGEST).map_or(json!(LARGEST), |_| map["maximum"].clone());
+    if is_typed || has_decimals || high.is_some() {
+        let exact = high.filter(|n| n.abs() <= largest).map_or(json!(largest), |_| map["maximum"].clone());
         strict.insert("maximum".to_owned(), exact);
     }
     if let Some(step) = bound("multipleOf")? {

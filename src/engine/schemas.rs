@@ -248,8 +248,8 @@ impl Dice {
 /// A writer that likes any allowed token, and after a while those that bring an end nearer.
 fn write(
     constraint: &mut Constraint,
-    piece: impl Fn(Token) -> Vec<u8>,
-    is_end: impl Fn(Token) -> bool,
+    tokenizer: &testing::Tokens,
+    closers: &[bool],
     dice: &mut Dice,
     masks: &mut Vec<Duration>,
 ) -> Result<Option<String>, super::EngineError> {
@@ -259,8 +259,7 @@ fn write(
         let mask = constraint.mask()?;
         masks.push(started.elapsed());
         let allowed: Vec<Token> = mask.iter().collect();
-        let closes =
-            |token: &&Token| is_end(**token) || piece(**token).first().is_some_and(|byte| b"\"}],".contains(byte));
+        let closes = |token: &&Token| closers[**token as usize];
         let closing: Vec<Token> = if n_written > LONG || dice.below(4) == 0 {
             allowed.iter().filter(closes).copied().collect()
         } else {
@@ -269,13 +268,13 @@ fn write(
         let choices = if closing.is_empty() { &allowed } else { &closing };
         let token = choices[dice.below(choices.len())];
         assert!(constraint.take(token)?, "a mask allowed what is refused");
-        if is_end(token) {
+        if tokenizer.is_end(token) {
             return Ok(Some(String::from_utf8(bytes).expect("grammars are of UTF-8")));
         }
-        bytes.extend(piece(token));
+        bytes.extend(tokenizer.piece(token));
         for token in constraint.forced()? {
             assert!(constraint.take(token)?, "a forced token is refused");
-            bytes.extend(piece(token));
+            bytes.extend(tokenizer.piece(token));
         }
     }
     Ok(None)
@@ -285,6 +284,9 @@ fn write(
 fn by_dice(compiler: &Compiler, tokenizer: &testing::Tokens, schemas: &[Value], n_answers: usize) -> Tally {
     let mut tally = Tally::default();
     let mut dice = Dice(7);
+    let closes =
+        |token| tokenizer.is_end(token) || tokenizer.piece(token).first().is_some_and(|byte| b"\"}],".contains(byte));
+    let closers: Vec<bool> = (0..tokenizer.n_tokens()).map(closes).collect();
     for schema in schemas {
         let Some(open) = tally.open(schema) else { continue };
         let grammar = Grammar(open.grammar().to_owned());
@@ -299,8 +301,7 @@ fn by_dice(compiler: &Compiler, tokenizer: &testing::Tokens, schemas: &[Value], 
         for _ in 0..n_answers {
             let mut constraint = compiler.compile(&grammar).expect("compiled above");
             tally.n_answers += 1;
-            let piece = |token| tokenizer.piece(token);
-            match write(&mut constraint, piece, |token| tokenizer.is_end(token), &mut dice, &mut tally.masks) {
+            match write(&mut constraint, tokenizer, &closers, &mut dice, &mut tally.masks) {
                 Ok(Some(text)) => tally.check(schema, &open, &text),
                 Ok(None) => {}
                 Err(error) => {
