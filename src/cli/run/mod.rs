@@ -199,7 +199,10 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
 impl Run<'_> {
     fn say_what_is_loaded(&self, template: Option<&str>) {
         if self.embeds.is_none() && !self.session.has_template() {
-            say(format_args!("`{}` has no chat template; texts are given to it as they are", self.model_name));
+            say(format_args!(
+                "`{}` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE, in Jinja, gives it one)",
+                self.model_name
+            ));
         } else if template.is_some_and(|template| !load::is_jinja(template)) {
             let why = "its TEMPLATE is in Go's language, which is kept but not rendered yet";
             say(format_args!("`{}` runs with the chat template in its GGUF: {why}", self.model_name));
