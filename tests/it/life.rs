@@ -157,7 +157,9 @@ fn a_read_only_store_can_be_read_and_refuses_to_be_written() {
     home.slm(["create", "mine"]).succeeds();
     // Permissions do not bind root, so another user asks; it needs a copy of the binary that it can reach.
     let binary = home.path().join("slm");
-    std::fs::copy(env!("CARGO_BIN_EXE_slm"), &binary).unwrap();
+    // Not copied by this process: a test beside it that starts a program would hand the open file on, and a file that is
+    // open for writing cannot be run.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_slm")).arg(&binary).status().unwrap().success());
     let open = |mode| std::fs::Permissions::from_mode(mode);
     for (path, _) in files(&home.models()) {
         std::fs::set_permissions(&path, open(0o444)).unwrap();
