@@ -1,5 +1,6 @@
 //! A score request as tokens: the trunk that all candidates share, and their trie below it. It evaluates nothing.
 
+use super::super::cache::common;
 use super::super::scoring::Trie;
 use super::super::{AdapterSet, EngineError, Group, ScoreRequest, Token};
 use super::Model;
@@ -64,11 +65,6 @@ impl Question {
         let adapters = request.adapters.clone();
         Ok(Question { trunk, border, trie: Trie::new(&paths), group_sizes, skip, adapters })
     }
-}
-
-/// Tokens that two sequences begin with in common.
-fn common(a: &[Token], b: &[Token]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 fn same_tokens(paths: &[Vec<Token>], names: &[String]) -> Result<(), EngineError> {

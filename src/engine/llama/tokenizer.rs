@@ -178,13 +178,18 @@ impl Tokenizer {
 
     /// Plain text to tokens where other text stands in front, so that SentencePiece adds no space.
     pub fn continuation(&self, text: &str) -> Vec<Token> {
+        self.without_space(text, |text| self.plain(text))
+    }
+
+    /// What `tokenize` makes of a text, without the space that SentencePiece adds in front.
+    fn without_space(&self, text: &str, tokenize: impl Fn(&str) -> Vec<Token>) -> Vec<Token> {
         if !self.adds_space {
-            return self.plain(text);
+            return tokenize(text);
         }
         // It joins nothing to a line feed in front, which takes the space and is then left out.
         let guard = self.raw("\n");
-        let guarded = self.plain(&format!("\n{text}"));
-        guarded.strip_prefix(guard.as_slice()).map_or_else(|| self.plain(text), <[Token]>::to_vec)
+        let guarded = tokenize(&format!("\n{text}"));
+        guarded.strip_prefix(guard.as_slice()).map_or_else(|| tokenize(text), <[Token]>::to_vec)
     }
 
     /// Tokens of the vocabulary; their numbers begin at 0.
@@ -232,13 +237,7 @@ impl Tokenizer {
 
     /// The tokens of a part of a text; only the first part gets the space that goes before a text.
     fn part(&self, text: &str, range: Range<usize>) -> Vec<Token> {
-        if range.start == 0 || !self.adds_space {
-            return self.raw(&text[range]);
-        }
-        // SentencePiece joins nothing to a line feed in front, which takes the space and is then left out.
-        let guard = self.raw("\n");
-        let guarded = self.raw(&format!("\n{}", &text[range.clone()]));
-        guarded.strip_prefix(guard.as_slice()).map_or_else(|| self.raw(&text[range]), <[Token]>::to_vec)
+        if range.start == 0 { self.raw(&text[range]) } else { self.without_space(&text[range], |part| self.raw(part)) }
     }
 
     /// Whether the token is CONTROL, USER_DEFINED or an end, white space aside.
