@@ -81,12 +81,9 @@ impl Model {
     }
 
     fn manner(&self) -> Manner {
-        let said = |key: &str| {
-            let architecture = self.llama.meta_val_str("general.architecture").unwrap_or_default();
-            self.llama.meta_val_str(&format!("{architecture}.{key}")).ok()
-        };
-        let is_causal = said("attention.causal").is_none_or(|value| value != "false")
-            && !Pooling::is_encoder(&self.llama.meta_val_str("general.architecture").unwrap_or_default());
+        let said = |key: &str| self.llama.meta_val_str(&format!("{}.{key}", self.architecture)).ok();
+        let is_causal =
+            said("attention.causal").is_none_or(|value| value != "false") && !Pooling::is_encoder(&self.architecture);
         let pooling = said("pooling_type").and_then(|value| value.parse().ok()).and_then(Pooling::of);
         let pooling = match pooling {
             // As Ollama does for models that say nothing: the last token has read all others. In a model that looks ahead

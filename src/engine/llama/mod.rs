@@ -64,6 +64,8 @@ const ONE_THREAD_BELOW: u64 = 20_000_000;
 #[derive(Debug)]
 pub struct Model {
     llama: Arc<LlamaModel>,
+    /// The header's name for the shape of the network.
+    architecture: String,
     tokenizer: Arc<Tokenizer>,
     /// Made when the first grammar is compiled.
     compiler: OnceLock<Result<Compiler, EngineError>>,
@@ -124,12 +126,13 @@ impl Model {
             .map_err(|error| not_made(need, log::reason(&error.to_string())))?;
         let llama = Arc::new(llama);
         let tokenizer = Arc::new(Tokenizer::new(Arc::clone(&llama)));
-        let prefix_reuse = prefix_reuse(&llama);
+        let architecture = llama.meta_val_str("general.architecture").unwrap_or_default();
+        let prefix_reuse = prefix_reuse(&llama, &architecture);
         let mut info = info(&llama, &tokenizer, options, &placed);
         info.load_duration = started.elapsed();
         let (load, compiler, weights) = (options.load, OnceLock::new(), options.weights.clone());
         let Placed { cells, gpus, .. } = placed;
-        Ok(Model { llama, tokenizer, compiler, info, load, prefix_reuse, weights, cells, gpus })
+        Ok(Model { llama, architecture, tokenizer, compiler, info, load, prefix_reuse, weights, cells, gpus })
     }
 
     pub fn info(&self) -> &ModelInfo {
@@ -504,11 +507,10 @@ fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &P
     }
 }
 
-fn prefix_reuse(llama: &LlamaModel) -> PrefixReuse {
+fn prefix_reuse(llama: &LlamaModel, architecture: &str) -> PrefixReuse {
     if llama.is_recurrent() || llama.is_hybrid() {
         return PrefixReuse::Never;
     }
-    let architecture = llama.meta_val_str("general.architecture").unwrap_or_default();
     let window = llama.meta_val_str(&format!("{architecture}.attention.sliding_window"));
     let slides = window.is_ok_and(|n| n.parse::<u64>().map_or(true, |n| n > 0));
     if slides { PrefixReuse::WhileWhole } else { PrefixReuse::Exact }

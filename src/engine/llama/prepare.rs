@@ -54,10 +54,9 @@ impl Model {
     /// What can be known to be wrong before anything is evaluated.
     pub fn prepare(&self, request: Request) -> Result<Prepared, EngineError> {
         // llama.cpp gives no logits for these, and whoever reads them reads nothing.
-        let architecture = self.llama.meta_val_str("general.architecture").unwrap_or_default();
         let writes = matches!(request, Request::Score(_) | Request::Generate(_) | Request::Probe(_));
-        if writes && Pooling::is_encoder(&architecture) {
-            return Err(EngineError::NoText(architecture));
+        if writes && Pooling::is_encoder(&self.architecture) {
+            return Err(EngineError::NoText(self.architecture.clone()));
         }
         match request {
             Request::Tokenize(prompt) => Ok(Prepared::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
