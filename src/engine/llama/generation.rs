@@ -324,7 +324,6 @@ pub fn limits(model: &Model) -> Limits {
         n_slots: if is_recurrent { n_running } else { n_running + N_CACHED },
         n_branches: if is_recurrent { 0 } else { MAX_BRANCHES },
         n_cells: n_cells(n_ctx, n_running),
-        n_ctx,
         n_read: MAX_ROWS,
         reuse: match model.prefix_reuse {
             PrefixReuse::Exact => Reuse::Prefix,

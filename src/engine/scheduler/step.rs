@@ -16,8 +16,6 @@ pub struct Limits {
     pub n_branches: usize,
     /// Cells of the whole context.
     pub n_cells: usize,
-    /// Tokens of one request.
-    pub n_ctx: usize,
     /// Rows of one decode that are read.
     pub n_read: usize,
     pub reuse: Reuse,

@@ -55,6 +55,9 @@ fn model(tokens: &[Token], group: u32) -> Token {
     Token::try_from(hash % 11).unwrap()
 }
 
+/// Tokens of one request at most: what the smallest context here holds.
+const N_CTX: usize = 40;
+
 const END: Token = 10;
 
 /// The whole answer of a request that runs alone.
@@ -216,7 +219,6 @@ fn any_limits() -> impl Strategy<Value = Limits> {
             n_slots: n_running + n_cached,
             n_branches: 6,
             n_cells,
-            n_ctx: 40,
             n_read: n_read.max(3),
             reuse: [Reuse::Prefix, Reuse::WhileWhole, Reuse::Never][usize::from(reuse)],
         },
@@ -248,7 +250,7 @@ fn job(id: JobId, (group, tokens, more, is_branch): (u32, Vec<Token>, usize, boo
         };
         Work::Branch { packs: if n > 3 && more % 2 == 0 { vec![pack(n / 2), pack(n - 1)] } else { vec![pack(n - 1)] } }
     } else {
-        Work::Generate { limit: (n + more).min(limits.n_ctx) }
+        Work::Generate { limit: (n + more).min(N_CTX) }
     };
     Job { id, group, tokens, work }
 }
@@ -296,8 +298,7 @@ proptest! {
 
 #[test]
 fn a_common_beginning_is_evaluated_once() {
-    let limits =
-        Limits { n_running: 4, n_slots: 8, n_branches: 0, n_cells: 1000, n_ctx: 200, n_read: 64, reuse: Reuse::Prefix };
+    let limits = Limits { n_running: 4, n_slots: 8, n_branches: 0, n_cells: 1000, n_read: 64, reuse: Reuse::Prefix };
     let mut world = World::new(limits);
     for id in 1..5 {
         let tokens = (0..100).map(|i| i % 5).chain([Token::try_from(id).unwrap() + 20]).collect();
