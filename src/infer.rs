@@ -227,7 +227,7 @@ impl Session {
     fn start_following(&self, task: &Task, text: &str, turns: &[Message]) -> Result<Generating, InferError> {
         let started = Instant::now();
         let Prepared { prompt, n_tokens_cut } = self.prepare_following(task, None, text, turns)?;
-        let grammar = task.open.as_ref().map(|open| Grammar(open.grammar().to_owned()));
+        let grammar = task.open.as_ref().map(|open| Grammar(open.shared_grammar()));
         let (sampling, adapters) = (self.sampling(task), self.adapters(task).clone());
         let (detail, drafts) = (task.detail, task.drafts);
         let request = GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts };

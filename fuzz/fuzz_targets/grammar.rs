@@ -17,7 +17,7 @@ static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
 
 fuzz_target!(|input: (&str, &[u8])| {
     let (grammar, dice) = input;
-    let Ok(mut constraint) = COMPILER.compile(&Grammar(grammar.to_owned())) else { return };
+    let Ok(mut constraint) = COMPILER.compile(&Grammar(grammar.into())) else { return };
     for &number in dice.iter().take(64) {
         let Ok(mask) = constraint.mask() else { return };
         let allowed: Vec<_> = mask.iter().collect();

@@ -6,7 +6,7 @@ pub mod constraint;
 pub type Token = i32;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grammar(pub String);
+pub struct Grammar(pub std::sync::Arc<str>);
 
 #[derive(Debug, Clone)]
 pub enum EngineError {

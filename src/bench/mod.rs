@@ -184,7 +184,7 @@ fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
     let task = Task { system: Some(rows::INSTRUCTION.to_owned()), ..Task::default() };
     let parameters = Parameters { num_predict: Some(RECORD_TOKENS), ..Parameters::default() };
     let sampling = parameters.resolve(AnswerShape::Formatted);
-    let grammar = Grammar(format!("start: %json {}", rows::RECORD));
+    let grammar = Grammar(format!("start: %json {}", rows::RECORD).into());
     let start = |number: usize| -> Result<_, InferError> {
         let prompt = session.prepare(&task, None, &rows::text(number))?.prompt;
         let request = GenerateRequest {

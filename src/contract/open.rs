@@ -25,12 +25,12 @@ const STACK_BYTES: usize = 256 << 20;
 /// The most bytes of a schema's text.
 const MAX_SCHEMA_BYTES: usize = 8 << 20;
 
-/// A contract for text.
+/// A contract for text. Its large parts are shared: every row of a run has a clone.
 #[derive(Debug, Clone)]
 pub struct Open {
-    schema: Option<Value>,
+    schema: Option<Arc<Value>>,
     regex: Option<String>,
-    grammar: String,
+    grammar: Arc<str>,
     check: Check,
 }
 
@@ -65,7 +65,8 @@ impl Open {
     /// [`ContractError`], naming the place in the schema and the keyword that cannot be kept.
     pub fn from_schema(schema: Value) -> Result<Self, ContractError> {
         let (grammar, validator) = on_stack(|| read(&schema)).map_err(|reason| Place::root().refused(reason))??;
-        Ok(Open { schema: Some(schema), regex: None, grammar, check: Check::Json(Arc::new(validator)) })
+        let (schema, grammar) = (Some(Arc::new(schema)), grammar.into());
+        Ok(Open { schema, regex: None, grammar, check: Check::Json(Arc::new(validator)) })
     }
 
     /// Any JSON object.
@@ -90,7 +91,12 @@ impl Open {
         on_stack(|| compile(TopLevelGrammar::from_lark(grammar.clone())))
             .and_then(|compiled| compiled)
             .map_err(refused)?;
-        Ok(Open { schema: None, regex: Some(body.to_owned()), grammar, check: Check::Text(Arc::new(validator)) })
+        Ok(Open {
+            schema: None,
+            regex: Some(body.to_owned()),
+            grammar: grammar.into(),
+            check: Check::Text(Arc::new(validator)),
+        })
     }
 
     /// Text that follows a grammar in llguidance's dialect of Lark. What a vocabulary decides of it, the engine says.
@@ -101,13 +107,13 @@ impl Open {
         on_stack(|| compile(TopLevelGrammar::from_lark(grammar.to_owned())))
             .and_then(|compiled| compiled)
             .map_err(ContractError::Grammar)?;
-        Ok(Open { schema: None, regex: None, grammar: grammar.to_owned(), check: Check::Grammar })
+        Ok(Open { schema: None, regex: None, grammar: grammar.into(), check: Check::Grammar })
     }
 
     /// The schema as it was given, where it was one.
     #[must_use]
     pub fn schema(&self) -> Option<&Value> {
-        self.schema.as_ref()
+        self.schema.as_deref()
     }
 
     /// The regular expression, where it was one.
@@ -120,6 +126,12 @@ impl Open {
     #[must_use]
     pub fn grammar(&self) -> &str {
         &self.grammar
+    }
+
+    /// The same text without copying it.
+    #[must_use]
+    pub fn shared_grammar(&self) -> Arc<str> {
+        Arc::clone(&self.grammar)
     }
 
     /// Checks a finished text; JSON comes back parsed, other text as a string.

@@ -142,7 +142,7 @@ impl Compiler {
     }
 
     fn compile_here(&self, grammar: &Grammar) -> Result<Constraint, EngineError> {
-        let grammar = TopLevelGrammar::from_lark(grammar.0.clone());
+        let grammar = TopLevelGrammar::from_lark(grammar.0.to_string());
         let parser = self.factory.create_parser(grammar).map_err(|error| refused(&error))?;
         check_end(&parser)?;
         let matcher = Matcher::new(Ok(parser));
@@ -380,7 +380,7 @@ mod tests {
     const END: Token = 261;
 
     fn compile(grammar: &str) -> Result<Constraint, EngineError> {
-        COMPILER.compile(&Grammar(grammar.to_owned()))
+        COMPILER.compile(&Grammar(grammar.into()))
     }
 
     fn tokens(text: &str) -> Vec<Token> {

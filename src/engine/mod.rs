@@ -179,7 +179,7 @@ pub struct Point {
 
 /// What a generated text must follow: a grammar in llguidance's dialect of Lark, beginning at its rule `start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Grammar(pub String);
+pub struct Grammar(pub std::sync::Arc<str>);
 
 /// Text after a prompt.
 #[derive(Debug, Clone)]

@@ -289,7 +289,7 @@ fn by_dice(compiler: &Compiler, tokenizer: &testing::Tokens, schemas: &[Value], 
     let closers: Vec<bool> = (0..tokenizer.n_tokens()).map(closes).collect();
     for schema in schemas {
         let Some(open) = tally.open(schema) else { continue };
-        let grammar = Grammar(open.grammar().to_owned());
+        let grammar = Grammar(open.shared_grammar());
         let started = Instant::now();
         let compiled = compiler.compile(&grammar);
         tally.compiles.push(started.elapsed());
@@ -323,7 +323,7 @@ fn by_model(engine: &Engine, schemas: &[Value], n_predict: i32) -> Tally {
         let request = GenerateRequest {
             prompt: testing::prompt("Once upon a time"),
             sampling: said.resolve(AnswerShape::Formatted),
-            grammar: Some(Grammar(open.grammar().to_owned())),
+            grammar: Some(Grammar(open.shared_grammar())),
             adapters: super::AdapterSet::default(),
             detail: Detail::Text,
             drafts: super::Drafts::Off,

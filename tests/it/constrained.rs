@@ -48,7 +48,7 @@ fn generate(engine: &Engine, grammar: &str, said: Parameters) -> Result<(String,
         prompt,
         sampling,
         adapters: AdapterSet::NONE,
-        grammar: Some(Grammar(grammar.to_owned())),
+        grammar: Some(Grammar(grammar.into())),
         detail: Detail::Text,
         drafts: Drafts::Auto,
     };

@@ -13,7 +13,7 @@ use crate::tiny::Kind;
 fn request(text: &str, n_predict: i32, grammar: Option<&str>) -> GenerateRequest {
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(n_predict), ..Parameters::default() };
     let sampling: Sampling = parameters.resolve(AnswerShape::Open);
-    let grammar = grammar.map(|grammar| Grammar(grammar.to_owned()));
+    let grammar = grammar.map(|grammar| Grammar(grammar.into()));
     GenerateRequest {
         prompt: plain(text),
         sampling,
