@@ -15,6 +15,7 @@ mod life;
 mod limits;
 mod lines;
 mod list;
+mod modelfiles;
 mod open;
 mod resume;
 mod run;
