@@ -3,13 +3,15 @@
 //!
 //! Blobs are written first and a manifest last, each to a temporary file beside its place that is synced and renamed, so
 //! a name always points at complete bytes. Who writes holds the store's lock together with other writers; who removes
-//! blobs or leftovers holds it alone, so that nothing is swept away between a blob and its manifest.
+//! blobs or leftovers holds it alone, so that nothing is swept away between a blob and its manifest. A pull, which takes
+//! long, holds no lock but a lease on what it needs.
 
 mod adapter;
 mod blobs;
 mod create;
 mod disk;
 mod error;
+mod lease;
 mod list;
 mod model;
 mod remove;
@@ -17,6 +19,7 @@ mod remove;
 pub use blobs::Imported;
 pub use create::with_schema;
 pub use error::{StoreError, Unknown};
+pub use lease::Lease;
 pub use list::{Broken, Listed, Listing, Origin};
 pub use model::{Model, StoredAdapter, Weights};
 

@@ -1,6 +1,6 @@
 //! Takes a model away, and the blobs that no other model needs.
 
-use super::disk::{self, io_error};
+use super::disk::{self, Removing, io_error};
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -12,7 +12,7 @@ use std::path::Path;
 
 impl Store {
     /// Removes a model's name, then those of its blobs that no other manifest names. A broken manifest is removed too;
-    /// a broken manifest beside it keeps every blob whose digest it still holds.
+    /// a broken manifest beside it keeps every blob whose digest it still holds, and a pull those that it needs.
     ///
     /// # Errors
     ///
@@ -23,7 +23,7 @@ impl Store {
             let is_embedded = self.embedded.is_some_and(|embedded| embedded.name() == *name);
             return Err(if is_embedded { StoreError::RemoveEmbedded(name.clone()) } else { self.not_found(name) });
         }
-        let _removing = self.begin_removing()?;
+        let removing = self.begin_removing()?;
         let candidates = digests_in(&path).unwrap_or_default();
         match fs::remove_file(&path) {
             // Another process was faster; the blobs are its to sweep.
@@ -36,10 +36,13 @@ impl Store {
                 break;
             }
         }
-        self.sweep(candidates)
+        self.sweep(candidates, &removing)
     }
 
-    fn sweep(&self, mut candidates: HashSet<Digest>) -> Result<(), StoreError> {
+    fn sweep(&self, mut candidates: HashSet<Digest>, removing: &Removing) -> Result<(), StoreError> {
+        // What cannot be read may keep anything.
+        let Ok(leased) = self.leased(removing) else { return Ok(()) };
+        candidates.retain(|digest| !leased.contains(digest));
         for (_, manifest) in self.manifest_files() {
             match digests_in(&manifest) {
                 Some(needed) => candidates.retain(|digest| !needed.contains(digest)),
