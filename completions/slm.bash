@@ -40,6 +40,9 @@ _slm() {
             slm,man)
                 cmd="slm__subcmd__man"
                 ;;
+            slm,pull)
+                cmd="slm__subcmd__pull"
+                ;;
             slm,run)
                 cmd="slm__subcmd__run"
                 ;;
@@ -67,6 +70,9 @@ _slm() {
             slm__subcmd__help,man)
                 cmd="slm__subcmd__help__subcmd__man"
                 ;;
+            slm__subcmd__help,pull)
+                cmd="slm__subcmd__help__subcmd__pull"
+                ;;
             slm__subcmd__help,run)
                 cmd="slm__subcmd__help__subcmd__run"
                 ;;
@@ -80,7 +86,7 @@ _slm() {
 
     case "${cmd}" in
         slm)
-            opts="-V -h --version --verbose --help run list ls show create eval bench completions man help"
+            opts="-V -h --version --verbose --help run pull list ls show create eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -266,7 +272,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help)
-            opts="run list show create eval bench completions man help"
+            opts="run pull list show create eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -377,6 +383,20 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__help__subcmd__pull)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -426,6 +446,36 @@ _slm() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__pull)
+            opts="-h --as --dry-run --json --streams --insecure --allow-host --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --as)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --streams)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --insecure)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

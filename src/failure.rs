@@ -65,8 +65,11 @@ exits! {
     crate::eval::data::DataError => Exit::Failed,
     crate::eval::suite::SuiteError => Exit::Failed,
     crate::model_ref::ModelRefError => Exit::Usage,
+    crate::registry::RegistryError => Exit::Failed,
     crate::sampling::ParameterError => Exit::Usage,
+    crate::source::SourceError => Exit::Usage,
     crate::store::StoreError => Exit::Failed,
+    crate::transfer::TransferError => Exit::Failed,
 }
 
 impl From<crate::engine::EngineError> for Failure {

@@ -15,16 +15,20 @@ pub mod modelfile;
 pub mod peft;
 pub mod progress;
 pub mod sampling;
+pub mod source;
 pub mod template;
 
-// Floor 1: the store (disk) and the engine (llama.cpp), which do not know each other.
+// Floor 1: the store (disk), registries (network) and the engine (llama.cpp), which do not know each other.
 pub mod engine;
+pub mod registry;
 pub mod store;
 
-// Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields.
+// Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields; models
+// between registries and the store.
 pub mod decide;
 pub mod extract;
 pub mod infer;
+pub mod transfer;
 
 // Floor 3: evaluation; speed; many records through one model.
 pub mod batch;

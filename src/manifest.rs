@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The most bytes that a manifest may have; real ones have about a thousand.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -108,6 +108,7 @@ impl Manifest {
             return Err(ManifestError::SchemaVersion(manifest.schema_version));
         }
         let mut seen = HashSet::new();
+        let mut sizes = HashMap::from([(manifest.config.digest, manifest.config.size)]);
         let mut total = manifest.config.size;
         for layer in &manifest.layers {
             if !seen.insert((&layer.media_type, layer.digest)) {
@@ -115,6 +116,9 @@ impl Manifest {
                     media_type: layer.media_type.clone(),
                     digest: layer.digest,
                 });
+            }
+            if *sizes.entry(layer.digest).or_insert(layer.size) != layer.size {
+                return Err(ManifestError::TwoSizes(layer.digest));
             }
             total = total.checked_add(layer.size).filter(|&size| size <= i64::MAX as u64).ok_or_else(|| {
                 ManifestError::LayerSize { media_type: layer.media_type.clone(), n_bytes: layer.size }
@@ -144,6 +148,13 @@ impl Manifest {
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.layers.iter().fold(self.config.size, |total, layer| total.saturating_add(layer.size))
+    }
+
+    /// The configuration and the layers, each blob once.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<&Layer> {
+        let mut seen = HashSet::new();
+        std::iter::once(&self.config).chain(&self.layers).filter(|layer| seen.insert(layer.digest)).collect()
     }
 
     /// Every blob that the manifest needs.
@@ -218,6 +229,8 @@ pub enum ManifestError {
     SchemaVersion(u32),
     #[error("it names the layer `{digest}` of type `{media_type}` twice")]
     DuplicateLayer { media_type: String, digest: Digest },
+    #[error("it gives the blob `{0}` two sizes")]
+    TwoSizes(Digest),
     #[error("its layer of type `{media_type}` has an impossible size of {n_bytes} bytes")]
     LayerSize { media_type: String, n_bytes: u64 },
 }
@@ -278,6 +291,7 @@ mod tests {
         refused(|m| m["layers"][0]["size"] = (-1).into(), "its JSON is wrong: invalid value: integer `-1`");
         refused(|m| m["layers"][0]["size"] = u64::MAX.into(), "its layer of type `application/vnd.ollama.image.model`");
         refused(|m| m["layers"][1] = m["layers"][0].clone(), "it names the layer `sha256:");
+        refused(|m| m["layers"][1]["digest"] = m["config"]["digest"].clone(), "it gives the blob `sha256:");
         refused(
             |m| m["config"]["digest"] = "sha256:../../x".into(),
             "its JSON is wrong: `sha256:../../x` is no digest",
@@ -304,7 +318,7 @@ mod tests {
 
         #[test]
         fn manifests_round_trip(blobs in proptest::collection::hash_map(".{0,20}", 0u64..1 << 40, 0..6)) {
-            let layers = blobs.iter().map(|(text, &size)| Layer::new(text, Digest::of(text.as_bytes()), size));
+            let layers = blobs.iter().map(|(text, &size)| Layer::new(text, Digest::of(format!("layer {text}").as_bytes()), size));
             let manifest = Manifest::new(layer(media_type::CONFIG, b"c"), layers.collect());
             prop_assert_eq!(Manifest::parse(&manifest.to_json()).unwrap(), manifest);
         }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Small language models for classification, extraction and scoring: answers in their contract, with probabilities.
@@ -26,6 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Pull(PullArgs),
     List(ListArgs),
     Show(ShowArgs),
     Create(CreateArgs),
@@ -343,4 +345,46 @@ pub enum Shell {
 #[derive(Debug, Args)]
 pub struct ManArgs {
     pub folder: PathBuf,
+}
+
+/// Bring a model from a registry, an address or a file
+///
+/// What is here already is not downloaded again, and what an earlier try has brought is gone on with.
+#[derive(Debug, Args)]
+#[command(after_help = "Sources:
+  llama3.2:1b                        Ollama's registry, or the one in SLM_REGISTRY
+  hf.co/USER/REPOSITORY:Q4_K_M       Hugging Face; HF_TOKEN for private ones
+  registry.example.com/team/model    any OCI registry; credentials as `docker login` leaves them
+  model@sha256:DIGEST                pinned to a manifest
+  https://example.com/model.gguf     a file, or the first of several shards
+  ./model.gguf                       a file of this machine")]
+pub struct PullArgs {
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Keep it under another name
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Say what would come and how large it is
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write an event a line, in Ollama's words
+    #[arg(long)]
+    pub json: bool,
+    /// Ranges to download at once [default: as many as make it faster]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64).map(usize::from))]
+    pub streams: Option<usize>,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
+
+/// Whom to trust on the network.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// A host that may be spoken to without TLS; this machine may always
+    #[arg(long, value_name = "HOST")]
+    pub insecure: Vec<String>,
+    /// A host that a registry may lead to although its address is private, or ask for tokens
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
 }

@@ -25,7 +25,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     let plan = plan(args);
     // A file that cannot be compared is told before minutes of measuring.
     let earlier = args.compare.as_deref().map(earlier).transpose()?;
-    let model = load::find(&args.model, environment)?;
+    let model = load::find_or_pull(&args.model, environment)?;
     let contract = match load::own_form(&model) {
         Ok(Some(Form::Closed(contract))) => Some(contract),
         _ => None,

@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
-use crate::modelfile::{Format, Modelfile};
+use crate::modelfile::{self, Format, Modelfile};
 use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
@@ -27,6 +27,9 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     if let Some(Format::Schema(schema)) = &modelfile.format {
         crate::contract::Form::from_schema(schema.clone())
             .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
+    }
+    if let modelfile::Source::Name(from) = &modelfile.from {
+        load::find_or_pull(&from.to_string(), environment)?;
     }
     let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;
     let is_go = |template: &String| !load::is_jinja(template);

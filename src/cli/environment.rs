@@ -17,6 +17,28 @@ pub struct Environment {
     kv_cache_type: Option<String>,
     flash_attention: Option<String>,
     debug: Option<String>,
+    network: Network,
+}
+
+/// Where the network's settings are, as the field's tools keep them.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// `SLM_REGISTRY`: the registry of names that give no host.
+    pub registry: Option<String>,
+    /// `HF_ENDPOINT`.
+    pub hugging_face: Option<String>,
+    /// `HF_TOKEN`, or what the token file holds.
+    pub hugging_face_token: Option<String>,
+    /// Docker's `config.json`.
+    pub docker_config: Option<PathBuf>,
+    /// Ollama's keys.
+    pub ollama_keys: Vec<PathBuf>,
+    /// The stores of Ollama on this machine.
+    pub neighbours: Vec<PathBuf>,
+    /// The hosts of proxies.
+    pub proxies: Vec<String>,
+    /// `SLM_STALL_SECONDS`.
+    pub stall_seconds: Option<String>,
 }
 
 impl Environment {
@@ -32,7 +54,13 @@ impl Environment {
             kv_cache_type: text("KV_CACHE_TYPE"),
             flash_attention: text("FLASH_ATTENTION"),
             debug: text("DEBUG"),
+            network: Network::read(),
         }
+    }
+
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// The store of this user.
@@ -81,10 +109,58 @@ impl Environment {
     }
 }
 
+impl Network {
+    fn read() -> Network {
+        let home = directories::BaseDirs::new().map(|folders| folders.home_dir().to_owned());
+        let under_home = |path: &str| home.as_ref().map(|home| home.join(path));
+        let folder = |name: &str| own("", name).map(PathBuf::from);
+        let token_file = folder("HF_TOKEN_PATH")
+            .or_else(|| folder("HF_HOME").map(|home| home.join("token")))
+            .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/token")))
+            .or_else(|| under_home(".cache/huggingface/token"));
+        let token = || std::fs::read_to_string(token_file?).ok();
+        let token = own("", "HF_TOKEN").map(|token| token.to_string_lossy().into_owned()).or_else(token);
+        let docker = folder("DOCKER_CONFIG").or_else(|| under_home(".docker"));
+        let of_service = PathBuf::from("/usr/share/ollama/.ollama");
+        let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+        let proxies = proxies.into_iter().flat_map(|name| [own("", name), own("", &name.to_ascii_lowercase())]);
+        Network {
+            registry: text("REGISTRY"),
+            hugging_face: own("", "HF_ENDPOINT").map(|url| url.to_string_lossy().into_owned()),
+            hugging_face_token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            docker_config: docker.map(|folder| folder.join("config.json")),
+            ollama_keys: [under_home(".ollama/id_ed25519"), Some(of_service.join("id_ed25519"))]
+                .into_iter()
+                .flatten()
+                .collect(),
+            neighbours: [
+                own("OLLAMA_", "MODELS").map(PathBuf::from),
+                under_home(".ollama/models"),
+                Some(of_service.join("models")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            proxies: proxies.flatten().filter_map(|proxy| host_of(&proxy.to_string_lossy())).collect(),
+            stall_seconds: text("STALL_SECONDS"),
+        }
+    }
+}
+
+/// The host of a proxy as its variable gives it, with a scheme or without.
+fn host_of(proxy: &str) -> Option<String> {
+    let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    url::Url::parse(&with_scheme).ok()?.host_str().map(str::to_owned)
+}
+
+/// A variable of exactly that name; an empty one says nothing.
+fn own(prefix: &str, name: &str) -> Option<OsString> {
+    std::env::var_os(format!("{prefix}{name}")).filter(|value| !value.is_empty())
+}
+
 /// A variable under our name, else under Ollama's; an empty one says nothing.
 fn variable(name: &str) -> Option<OsString> {
-    let get = |name: String| std::env::var_os(name).filter(|value| !value.is_empty());
-    get(format!("SLM_{name}")).or_else(|| get(format!("OLLAMA_{name}")))
+    own("SLM_", name).or_else(|| own("OLLAMA_", name))
 }
 
 /// A variable that is text; what is not has a sign in the place of what cannot be read, and is refused by its reader.

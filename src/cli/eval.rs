@@ -33,7 +33,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let parameters = Parameters::from_json(&suite.parameters.clone().into())
         .map_err(|error| Failure::usage(format!("`{}`: {error}", args.suite.display())))?;
     let data = Data::load(&suite.data_in(folder), &suite)?;
-    let model = load::find(&suite.model, environment)?;
+    let model = load::find_or_pull(&suite.model, environment)?;
     let contract = match suite.schema_in(folder)? {
         Some(schema) => Some(
             Contract::from_schema(schema)

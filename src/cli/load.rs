@@ -5,14 +5,15 @@ use std::io::Read;
 use super::args::ComputeArgs;
 use super::compute;
 use super::environment::Environment;
+use super::pull;
 use crate::contract::{Form, Open};
 use crate::engine::{AdapterSet, Load, Options, Weights};
 use crate::failure::Failure;
 use crate::infer::{Defaults, Session};
-use crate::model_ref::ModelRef;
 use crate::modelfile::Format;
 use crate::sampling::Parameters;
-use crate::store::{self, Model};
+use crate::source::Reference;
+use crate::store::{self, Model, StoreError};
 use crate::ui::output::say;
 
 /// The most bytes of a file that is read whole.
@@ -35,13 +36,37 @@ pub struct Wanted<'a> {
     pub load: Load,
 }
 
-/// Finds a model by the name that somebody typed.
+/// Finds a model by the name that somebody typed, which may pin it to a digest.
 ///
 /// # Errors
 /// The name is none, or no model has it: the message says what exists and what is near.
 pub fn find(name: &str, environment: &Environment) -> Result<Model, Failure> {
-    let name: ModelRef = name.parse()?;
-    Ok(environment.store()?.resolve(&name)?)
+    resolve(&name.parse()?, environment)?.map_err(Failure::from)
+}
+
+/// Finds a model, and pulls it where the store has it not.
+///
+/// # Errors
+/// As [`find`]; then the message also says why it cannot be pulled.
+pub fn find_or_pull(name: &str, environment: &Environment) -> Result<Model, Failure> {
+    let reference: Reference = name.parse()?;
+    match resolve(&reference, environment)? {
+        Err(StoreError::NotFound(unknown)) => pull::missing(&reference, &unknown, environment),
+        found => Ok(found?),
+    }
+}
+
+fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Model, StoreError>, Failure> {
+    let found = environment.store()?.resolve(&reference.name);
+    match (found, reference.digest) {
+        (Ok(model), Some(digest)) if model.digest != digest => {
+            let (name, found) = (&model.name, model.digest);
+            Err(Failure::failed(format!(
+                "`{name}` is `{found}` here, not `{digest}`; `slm pull {reference}` brings that one"
+            )))
+        }
+        (found, _) => Ok(found),
+    }
 }
 
 /// The form that the Modelfile gives every answer.

@@ -13,6 +13,8 @@ mod generated;
 mod interrupt;
 mod list;
 mod load;
+mod network;
+mod pull;
 mod run;
 mod show;
 mod version;
@@ -55,6 +57,7 @@ fn run(cli: Cli) -> Outcome {
     };
     let outcome = match command {
         Command::Run(args) => run::run(&args, &environment),
+        Command::Pull(args) => pull::run(&args, &environment),
         Command::List(args) => list::run(&args, &environment),
         Command::Show(args) => show::run(&args, &environment),
         Command::Create(args) => create::run(&args, &environment),

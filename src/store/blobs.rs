@@ -1,6 +1,6 @@
 //! Blobs: files named for their bytes. It imports and writes them, and does not know which model needs them.
 
-use super::disk::{self, Partial, Writing, io_error};
+use super::disk::{self, Partial, Writing, free_bytes, io_error};
 use super::{Store, StoreError};
 use crate::digest::{Digest, Hasher};
 use crate::gguf::{AdapterHeader, GgufError, Header};
@@ -81,13 +81,6 @@ impl Store {
         let entries = std::fs::read_dir(self.blobs()).into_iter().flatten().flatten();
         entries.filter_map(|entry| entry.metadata().ok()).any(|blob| blob.is_file() && blob.len() == n_bytes)
     }
-
-    /// Whether the blob is there and has the bytes of its name.
-    fn verified(&self, digest: &Digest, progress: &dyn Progress) -> bool {
-        let path = self.blob_path(digest);
-        let blob = File::open(&path).map_err(io_error("read", &path));
-        blob.and_then(|mut blob| hash(&mut blob, &path, progress)).is_ok_and(|found| found == *digest)
-    }
 }
 
 /// Opens a file that somebody named.
@@ -164,7 +157,7 @@ fn copy(
     copied
 }
 
-fn hash(file: &mut File, path: &Path, progress: &dyn Progress) -> Result<Digest, StoreError> {
+pub(super) fn hash(file: &mut File, path: &Path, progress: &dyn Progress) -> Result<Digest, StoreError> {
     file.rewind().map_err(io_error("read", path))?;
     progress.start("hashing", file.metadata().map_err(io_error("read", path))?.len());
     let mut hasher = Hasher::new();
@@ -178,7 +171,7 @@ fn hash(file: &mut File, path: &Path, progress: &dyn Progress) -> Result<Digest,
 }
 
 /// Gives the rest of a file to `take`, piece by piece.
-fn each_chunk(
+pub(super) fn each_chunk(
     file: &mut File,
     path: &Path,
     mut take: impl FnMut(&[u8]) -> Result<(), StoreError>,
@@ -192,16 +185,4 @@ fn each_chunk(
             Err(error) => return Err(io_error("read", path)(error)),
         }
     }
-}
-
-/// The bytes that the disk of a file has left for us; `None` where it does not say.
-#[cfg(unix)]
-fn free_bytes(path: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(path).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_path: &Path) -> Option<u64> {
-    None
 }

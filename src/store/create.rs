@@ -183,7 +183,7 @@ fn layers_over(base: &Parameters, modelfile: &Modelfile) -> Vec<NewLayer> {
 }
 
 /// What the configuration tells of weights.
-fn config_of(header: &Header) -> ModelConfig {
+pub(super) fn config_of(header: &Header) -> ModelConfig {
     let family = header.architecture().to_owned();
     ModelConfig {
         model_format: "gguf".to_owned(),
@@ -200,7 +200,7 @@ fn config_of(header: &Header) -> ModelConfig {
 }
 
 /// The configuration of a model of these layers, as a layer and as bytes.
-fn config_with(mut config: ModelConfig, layers: &[Layer]) -> (Layer, Vec<u8>) {
+pub(super) fn config_with(mut config: ModelConfig, layers: &[Layer]) -> (Layer, Vec<u8>) {
     let diff_ids = Some(layers.iter().map(|layer| layer.digest).collect());
     config.rootfs = Some(RootFs { kind: "layers".to_owned(), diff_ids });
     let bytes = go_json(&config);

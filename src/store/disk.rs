@@ -169,13 +169,13 @@ pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::
 
 /// A rename is safe once its folder is.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", folder))
 }
 
 /// Windows cannot open folders for this, and its renames need no such step.
 #[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> Result<(), StoreError> {
+pub(super) fn sync_folder(_folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
@@ -186,3 +186,27 @@ fn unlockable(lock: File, error: io::Error, path: &Path) -> Result<File, StoreEr
         _ => Err(io_error("lock", path)(error)),
     }
 }
+
+/// The bytes that the disk of a file has left for us; `None` where it does not say.
+#[cfg(unix)]
+pub(super) fn free_bytes(path: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    disk.f_bavail.checked_mul(disk.f_frsize)
+}
+
+#[cfg(not(unix))]
+pub(super) fn free_bytes(_path: &Path) -> Option<u64> {
+    None
+}
+
+/// Lets the disk begin to write a range of a file, so that the sync at the end has little left to do.
+#[cfg(target_os = "linux")]
+pub(super) fn start_writeback(file: &File, range: std::ops::Range<u64>) {
+    use std::os::fd::AsRawFd as _;
+    let (Ok(at), Ok(n_bytes)) = (i64::try_from(range.start), i64::try_from(range.end - range.start)) else { return };
+    // SAFETY: takes a descriptor that is open and two numbers. A hint: a disk that cannot do it says so, and nothing is lost.
+    let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), at, n_bytes, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn start_writeback(_file: &File, _range: std::ops::Range<u64>) {}

@@ -1,5 +1,6 @@
 //! Why the store could not do what was asked, and what to do next.
 
+use crate::digest::Digest;
 use crate::gguf::GgufError;
 use crate::manifest::ManifestError;
 use crate::model_ref::ModelRef;
@@ -38,6 +39,10 @@ pub enum StoreError {
     Layers { path: PathBuf, reason: String },
     #[error("the blob `{path}` {reason}; create or pull the model again")]
     Blob { path: PathBuf, reason: String },
+    #[error(
+        "the bytes that came are those of `{found}`, not of `{expected}`: they were damaged on the way, or the source is wrong"
+    )]
+    OtherBytes { expected: Digest, found: Digest },
     #[error("`{path}` is not an adapter that slm can apply: {source}")]
     Adapter { path: PathBuf, source: GgufError },
     #[error("`{path}` cannot be made an adapter: {source}")]

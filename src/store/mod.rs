@@ -10,18 +10,22 @@ mod adapter;
 mod blobs;
 mod create;
 mod disk;
+mod download;
 mod error;
 mod lease;
 mod list;
 mod model;
+mod pulled;
 mod remove;
 
 pub use blobs::Imported;
 pub use create::with_schema;
+pub use download::{Begun, Download, PART_BYTES, Reader, Wanted};
 pub use error::{StoreError, Unknown};
 pub use lease::Lease;
 pub use list::{Broken, Listed, Listing, Origin};
 pub use model::{Model, StoredAdapter, Weights};
+pub use pulled::Committed;
 
 use crate::digest::Digest;
 use crate::embedded::Embedded;

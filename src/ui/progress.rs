@@ -1,13 +1,16 @@
 //! Progress bars on standard error, only when a person is looking at it.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::output::harmless;
+use crate::digest::Digest;
 use crate::progress::Progress;
+use crate::transfer::{Event, Listener};
 
 /// Rows answered, with rate and, where the total is known, the time left.
 #[derive(Debug)]
@@ -123,6 +126,99 @@ impl Progress for Bytes {
     fn finish(&self) {
         if let Some(bar) = self.0.borrow_mut().take() {
             bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar for each blob that comes, what was there before shown as there.
+#[derive(Debug, Default)]
+pub struct Layers {
+    all: MultiProgress,
+    bars: RefCell<HashMap<Digest, ProgressBar>>,
+    /// What is going on beside the bars.
+    note: RefCell<Option<ProgressBar>>,
+}
+
+/// Smaller blobs come too fast for a bar.
+const MIN_BAR_BYTES: u64 = 1 << 20;
+
+impl Layers {
+    fn say(&self, text: &str) {
+        let mut note = self.note.borrow_mut();
+        let note = note.get_or_insert_with(|| {
+            let bar = self.all.add(ProgressBar::new_spinner());
+            bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").expect("a fixed template"));
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        note.set_message(harmless(text));
+    }
+
+    fn hush(&self) {
+        if let Some(note) = self.note.borrow_mut().take() {
+            note.finish_and_clear();
+        }
+    }
+
+    fn begin(&self, id: Digest, media_type: &str, total: u64, done: u64) {
+        if total < MIN_BAR_BYTES {
+            return;
+        }
+        let bar = self.all.add(ProgressBar::new(total));
+        let style = "{msg:25} {bar:30} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {eta} left";
+        bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
+        let kind = media_type.rsplit('.').next().unwrap_or(media_type);
+        bar.set_message(harmless(&format!("{} {kind}", id.short())));
+        bar.set_position(done);
+        bar.reset_eta();
+        if let Some(old) = self.bars.borrow_mut().insert(id, bar) {
+            old.finish_and_clear();
+        }
+    }
+}
+
+impl Listener for Layers {
+    fn event(&self, event: Event<'_>) {
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let with_bar = |id: &Digest, act: &dyn Fn(&ProgressBar)| {
+            if let Some(bar) = self.bars.borrow().get(id) {
+                act(bar);
+            }
+        };
+        match event {
+            Event::Manifest => self.say("asking for the manifest"),
+            Event::Blob { id, media_type, total, done } => {
+                self.hush();
+                self.begin(*id, media_type, total, done);
+            }
+            Event::Bytes { id, n_bytes } => {
+                self.hush();
+                with_bar(id, &|bar| bar.inc(n_bytes));
+            }
+            Event::Discarded { id } => {
+                with_bar(id, &|bar| bar.set_position(0));
+                self.say("damaged bytes came; downloading them again");
+            }
+            Event::Elsewhere { id } => {
+                self.say(&format!("another slm is downloading {}; waiting for it", id.short()));
+            }
+            Event::Retrying { reason, wait } => {
+                self.say(&format!("{reason}; trying again in {} seconds", wait.as_secs().max(1)));
+            }
+            Event::Ready { id } => with_bar(id, &ProgressBar::finish),
+            Event::Verified => self.say("writing the manifest"),
+            Event::Manifested | Event::Success => self.hush(),
+        }
+    }
+}
+
+impl Drop for Layers {
+    fn drop(&mut self) {
+        self.hush();
+        for bar in self.bars.borrow().values().filter(|bar| !bar.is_finished()) {
+            bar.abandon();
         }
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::{Value, json};
 
-use crate::slm::{Home, files, triage_gguf};
+use crate::slm::{Home, files, triage_gguf, unpullable};
 
 /// A home with the embedded model's file in it.
 fn home_with_gguf() -> Home {
@@ -203,11 +203,9 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         "`./photo.gguf` is not a model that slm can load: it begins with `\\x89PNG`, not with `GGUF`, so it is no GGUF \
          file",
     );
-    refused(
-        "FROM kep",
-        1,
-        "there is no model `kep:latest`; did you mean `kept:latest`? There are `kept:latest`, `triage:latest`",
-    );
+    home.file("M", "FROM kep");
+    let known = "did you mean `kept:latest`? There are `kept:latest`, `triage:latest`";
+    home.slm(["create", "new", "-f", "M"]).fails(1, &unpullable("kep:latest", known));
     home.file("M", "FROM ./cut.gguf");
     let said = home.slm(["create", "kept", "-f", "M"]).ends(1);
     assert!(said.stderr.ends_with("it was probably not copied or downloaded whole\n"), "{}", said.stderr);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::slm::Home;
+use crate::slm::{Home, unpullable};
 
 /// A contract of one possible answer: every figure of its report is known.
 const SUITE: &str = "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: queue\nformat: {enum: [only]}\n";
@@ -115,7 +115,7 @@ fn another_model_can_be_asked() {
     home.slm(["create", "mine"]).succeeds();
     assert_eq!(home.slm(["eval", "suite.yaml", "--json", "--model", "mine"]).json()["model"], "mine");
     home.slm(["eval", "suite.yaml", "--model", "nope"])
-        .fails(1, "slm: there is no model `nope:latest`; there are `mine:latest`, `triage:latest`\n");
+        .fails(1, &unpullable("nope:latest", "there are `mine:latest`, `triage:latest`"));
 }
 
 #[test]

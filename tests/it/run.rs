@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::slm::{Home, Said};
+use crate::slm::{Home, Said, unpullable};
 
 const TICKET: &str = "I was charged twice for order 1182, please refund me";
 
@@ -232,9 +232,8 @@ fn truncation_keeps_the_beginning_and_reports_what_it_cut() {
 fn an_unknown_model_is_answered_with_what_exists_and_what_is_near() {
     let home = Home::new();
     home.slm(["run", "triag", "x"])
-        .fails(1, "slm: there is no model `triag:latest`; did you mean `triage:latest`? There are `triage:latest`\n");
-    home.slm(["run", "something", "x"])
-        .fails(1, "slm: there is no model `something:latest`; there are `triage:latest`\n");
+        .fails(1, &unpullable("triag:latest", "did you mean `triage:latest`? There are `triage:latest`"));
+    home.slm(["run", "something", "x"]).fails(1, &unpullable("something:latest", "there are `triage:latest`"));
     let said = home.slm(["run", "../../etc/passwd", "x"]).ends(2);
     assert!(said.stderr.starts_with("slm: `../../etc/passwd` is no model name: "), "{}", said.stderr);
 }

@@ -47,9 +47,23 @@ impl Home {
     pub fn slm<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slm"));
         command.args(args).env_clear().env("HOME", self.path()).env("PATH", "/usr/bin:/bin").current_dir(self.path());
+        // No test leaves this machine.
+        command.env("SLM_REGISTRY", NO_REGISTRY);
         Call { command, stdin: Vec::new() }
     }
 }
+
+/// What is said before there is a model of a name that is neither here nor in a registry.
+pub fn unpullable(name: &str, known: &str) -> String {
+    format!(
+        "slm: `{name}` is not here yet: pulling it\nslm: cannot pull `{name}`: cannot reach `{NO_REGISTRY}`: Connection refused \
+         (os error 111); check the name, the line and the proxy (HTTPS_PROXY), and try again; there is no model `{name}`; \
+         {known}\n"
+    )
+}
+
+/// A port where nobody listens.
+const NO_REGISTRY: &str = "127.0.0.1:1";
 
 impl Call {
     pub fn stdin(mut self, input: impl AsRef<[u8]>) -> Self {

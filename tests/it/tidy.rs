@@ -19,10 +19,11 @@ const FLOORS: [&[&str]; 5] = [
         "peft",
         "progress",
         "sampling",
+        "source",
         "template",
     ],
-    &["engine", "store"],
-    &["decide", "extract", "infer"],
+    &["engine", "registry", "store"],
+    &["decide", "extract", "infer", "transfer"],
     &["batch", "bench", "eval"],
     &["cli", "failure", "ui"],
 ];

@@ -46,7 +46,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let mut parameters = parameters(&args.sampling)?;
     compute::say(&args.compute, &mut parameters)?;
     let asked = asked_form(args)?;
-    let model = load::find(&args.model, environment)?;
+    let model = load::find_or_pull(&args.model, environment)?;
     let embeds = model.weights.header()?.embeds();
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;

@@ -1,0 +1,292 @@
+//! `slm pull`: a model from a registry, an address or a file into the store.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::args::{NetworkArgs, PullArgs};
+use super::environment::Environment;
+use super::network;
+use crate::digest::Digest;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::model_ref::ModelRef;
+use crate::modelfile::{self, Modelfile};
+use crate::registry::Registry;
+use crate::source::{Reference, Source, name_of_file};
+use crate::store::{Model, Store, StoreError, Unknown};
+use crate::transfer::{self, Event, Listener, Plan, Pull, PullFile, Pulled, Sources, Streams};
+use crate::ui::output::{Output, say};
+use crate::ui::progress::{Bytes, Layers};
+use crate::ui::table::{size, table};
+
+/// Brings every source, one after the other.
+///
+/// # Errors
+/// A source cannot be had; those before it are complete.
+pub fn run(args: &PullArgs, environment: &Environment) -> Outcome {
+    if args.name.is_some() && args.sources.len() > 1 {
+        return Err(Failure::usage("--as names one model, but there are several sources; pull them one by one"));
+    }
+    let sources: Vec<Source> = args.sources.iter().map(|source| source.parse()).collect::<Result<_, _>>()?;
+    let name: Option<ModelRef> = args.name.as_deref().map(str::parse).transpose()?;
+    let outcome = sources.iter().try_for_each(|source| one(source, name.clone(), args, environment));
+    match outcome {
+        Ok(()) => Ok(Exit::Done),
+        Err(failure) => {
+            if args.json {
+                Output::default().json(&json!({ "error": failure.message }))?;
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Pulls what a name means and the store has not, with a line that says so.
+///
+/// # Errors
+/// It can be had neither here nor there.
+pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environment) -> Result<Model, Failure> {
+    let store = environment.store()?;
+    let network = NetworkArgs::default();
+    say(format_args!("`{reference}` is not here yet: pulling it"));
+    let registry = network::registry(&network, environment)?;
+    let pull = of_name(reference.clone(), None, &network, environment)?;
+    let sources = of(&registry, &store, Streams::Adaptive, environment);
+    let how = format!("`slm pull {reference}` goes on where this stopped");
+    let bars = Layers::default();
+    let pulled = network::block_on(async { Ok(transfer::pull(sources, &pull, Plan::Do, &bars).await) }, &how)?;
+    drop(bars);
+    if let Err(error) = pulled {
+        let failure = Failure::from(error);
+        // Somebody may have misspelt one that is here.
+        let hint = StoreError::NotFound(Box::new(unknown.clone()));
+        return Err(Failure { message: format!("{}; {hint}", failure.message), ..failure });
+    }
+    Ok(store.resolve(&reference.name)?)
+}
+
+fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &Environment) -> Result<(), Failure> {
+    let store = environment.store()?;
+    if let Source::Path(path) = source {
+        return file(path, name, &store, args);
+    }
+    let registry = network::registry(&args.network, environment)?;
+    let streams = args.streams.map_or(Streams::Adaptive, Streams::Fixed);
+    let sources = of(&registry, &store, streams, environment);
+    let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
+    let shown = Shown::of(args);
+    let how = format!("`slm pull {source}` goes on where this stopped");
+    let pulled = match source {
+        Source::File(url) => {
+            let pull = PullFile { url: url.clone(), name };
+            network::block_on(async { Ok(transfer::pull_file(sources, &pull, plan, &shown).await?) }, &how)?
+        }
+        Source::Registry(reference) => {
+            let pull = of_name(reference.clone(), name, &args.network, environment)?;
+            network::block_on(async { Ok(transfer::pull(sources, &pull, plan, &shown).await?) }, &how)?
+        }
+        Source::Path(_) => unreachable!("a path was imported above"),
+    };
+    drop(shown);
+    match (plan, args.json) {
+        (Plan::Tell, _) => tell(&pulled, args),
+        (Plan::Do, true) => Ok(()),
+        (Plan::Do, false) => done(&pulled),
+    }
+}
+
+fn of<'a>(registry: &'a Registry, store: &'a Store, streams: Streams, environment: &'a Environment) -> Sources<'a> {
+    Sources { registry, store, neighbours: &environment.network().neighbours, streams }
+}
+
+fn of_name(
+    reference: Reference,
+    name: Option<ModelRef>,
+    args: &NetworkArgs,
+    environment: &Environment,
+) -> Result<Pull, Failure> {
+    let repository = network::repository(&reference, args, environment)?;
+    let name = name.unwrap_or_else(|| reference.name.clone());
+    Ok(Pull { reference, repository, name })
+}
+
+/// A GGUF file of this machine becomes a model as `slm create` makes one of `FROM`.
+fn file(path: &str, name: Option<ModelRef>, store: &Store, args: &PullArgs) -> Result<(), Failure> {
+    let file_name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = match name.or_else(|| name_of_file(file_name)) {
+        Some(name) => name,
+        None => {
+            return Err(Failure::usage(format!(
+                "`{path}` gives no name that a model could have; choose one with --as NAME"
+            )));
+        }
+    };
+    if args.dry_run {
+        let n_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+        return Output::default().line(&format!("{name}: {} to copy", size(n_bytes))).map(|_| ());
+    }
+    let modelfile = Modelfile::new(modelfile::Source::Path(path.to_owned()));
+    let model = store.create(&name, &modelfile, Path::new(""), &Bytes::default())?;
+    if args.json {
+        return Output::default().json(&json!({ "status": "success" })).map(|_| ());
+    }
+    let (id, n_bytes) = (model.digest.short(), size(model.manifest.total_bytes()));
+    Output::default().line(&format!("pulled {name} ({id}, {n_bytes})")).map(|_| ())
+}
+
+fn done(pulled: &Pulled) -> Result<(), Failure> {
+    let (name, id, n_bytes) = (&pulled.name, pulled.digest.short(), size(pulled.total_bytes()));
+    let line = match pulled.was_complete {
+        true => format!("{name} is complete ({id}, {n_bytes})"),
+        false => format!("pulled {name} ({id}, {n_bytes})"),
+    };
+    Output::default().line(&line).map(|_| ())
+}
+
+/// What a pull would bring.
+fn tell(pulled: &Pulled, args: &PullArgs) -> Result<(), Failure> {
+    let mut output = Output::default();
+    if args.json {
+        let blob = |blob: &transfer::Planned| {
+            json!({
+                "digest": blob.digest,
+                "media_type": blob.media_type,
+                "total": blob.n_bytes,
+                "completed": blob.present,
+            })
+        };
+        let blobs: Vec<_> = pulled.blobs.iter().map(blob).collect();
+        output.json(&json!({
+            "name": pulled.name.to_string(),
+            "layers": blobs,
+            "total": pulled.total_bytes(),
+            "download": pulled.missing_bytes(),
+            "complete": pulled.was_complete,
+        }))?;
+        return Ok(());
+    }
+    let row = |blob: &transfer::Planned| {
+        let kind = kind(&blob.media_type).to_owned();
+        let state = match blob.present {
+            0 if blob.n_bytes > 0 => "to download".to_owned(),
+            present if present == blob.n_bytes => "here".to_owned(),
+            present => format!("{} here", size(present)),
+        };
+        vec![blob.digest.short(), kind, size(blob.n_bytes), state]
+    };
+    let rows: Vec<Vec<String>> = pulled.blobs.iter().map(row).collect();
+    output.text(&table(&["DIGEST", "KIND", "SIZE", ""], &rows))?;
+    let (missing, total) = (size(pulled.missing_bytes()), size(pulled.total_bytes()));
+    output.line(&format!("{}: {missing} of {total} to download", pulled.name))?;
+    Ok(())
+}
+
+/// The last word of a media type, which says what a layer is.
+fn kind(media_type: &str) -> &str {
+    match media_type.rsplit('.').next() {
+        Some("v1+json") => "config",
+        Some(word) => word,
+        None => media_type,
+    }
+}
+
+/// Who shows how a pull goes on.
+enum Shown {
+    Nobody,
+    Bars(Layers),
+    Lines(Lines),
+}
+
+impl Shown {
+    fn of(args: &PullArgs) -> Shown {
+        match (args.dry_run, args.json) {
+            (true, _) => Shown::Nobody,
+            (false, true) => Shown::Lines(Lines::default()),
+            (false, false) => Shown::Bars(Layers::default()),
+        }
+    }
+}
+
+impl Listener for Shown {
+    fn event(&self, event: Event<'_>) {
+        match self {
+            Shown::Nobody => {}
+            Shown::Bars(bars) => bars.event(event),
+            Shown::Lines(lines) => lines.event(event),
+        }
+    }
+}
+
+/// Events as lines of JSON in Ollama's words, for scripts; a blob's progress ten times a second at most.
+#[derive(Default)]
+struct Lines {
+    blobs: RefCell<HashMap<Digest, Line>>,
+}
+
+struct Line {
+    total: u64,
+    completed: u64,
+    told: Instant,
+}
+
+const LINE_EVERY: Duration = Duration::from_millis(100);
+
+impl Lines {
+    /// A reader that has gone is told nothing more; what is pulled is pulled all the same.
+    fn tell(line: &serde_json::Value) {
+        let _ = Output::default().json(line);
+    }
+
+    fn status(status: &str) {
+        Lines::tell(&json!({ "status": status }));
+    }
+
+    fn blob(id: &Digest, line: &mut Line) {
+        line.told = Instant::now();
+        let status = format!("pulling {}", id.short());
+        Lines::tell(&json!({ "status": status, "digest": id, "total": line.total, "completed": line.completed }));
+    }
+}
+
+impl Listener for Lines {
+    fn event(&self, event: Event<'_>) {
+        let mut blobs = self.blobs.borrow_mut();
+        match event {
+            Event::Manifest => Lines::status("pulling manifest"),
+            Event::Blob { id, total, done, .. } => {
+                let line = blobs.entry(*id).or_insert(Line { total, completed: done, told: Instant::now() });
+                (line.total, line.completed) = (total, done);
+                Lines::blob(id, line);
+            }
+            Event::Bytes { id, n_bytes } => {
+                if let Some(line) = blobs.get_mut(id) {
+                    line.completed += n_bytes;
+                    if line.told.elapsed() >= LINE_EVERY {
+                        Lines::blob(id, line);
+                    }
+                }
+            }
+            Event::Discarded { id } => {
+                if let Some(line) = blobs.get_mut(id) {
+                    line.completed = 0;
+                }
+            }
+            Event::Ready { id } => {
+                if let Some(line) = blobs.get_mut(id) {
+                    line.completed = line.total;
+                    Lines::blob(id, line);
+                }
+            }
+            Event::Elsewhere { .. } => {}
+            Event::Retrying { reason, wait } => {
+                Lines::status(&format!("retrying in {:.1} s: {reason}", wait.as_secs_f64()));
+            }
+            Event::Verified => Lines::status("verifying sha256 digest"),
+            Event::Manifested => Lines::status("writing manifest"),
+            Event::Success => Lines::status("success"),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Why a registry could not give what was asked, and what to do next.
+
+use crate::manifest::{MAX_MANIFEST_BYTES, ManifestError};
+use std::time::Duration;
+
+/// What went wrong between here and a registry.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    #[error("cannot reach `{host}`: {reason}; check the name, the line and the proxy (HTTPS_PROXY), and try again")]
+    Unreachable { host: String, reason: String },
+    #[error("the line to `{host}` broke: {reason}")]
+    Dropped { host: String, reason: String },
+    #[error("`{host}` sent nothing, or next to nothing, for {seconds} seconds")]
+    Stalled { host: String, seconds: u64 },
+    #[error("`{host}` has no {what}; check the name and the tag")]
+    NotFound { host: String, what: String },
+    #[error("`{host}` wants to know who asks: {hint}")]
+    Unauthorized { host: String, hint: String },
+    #[error("`{host}` refuses this with status {status}{}", detail(.text))]
+    Refused { host: String, status: u16, text: String },
+    #[error("`{host}` asks to wait {} before the next try", wait(*.after))]
+    Busy { host: String, status: u16, after: Option<Duration> },
+    #[error("`{host}` failed with status {status}{}", detail(.text))]
+    Failed { host: String, status: u16, text: String },
+    #[error("`{host}` would be spoken to without TLS; if you trust the way to it, say `--insecure {host}`")]
+    Plain { host: String },
+    #[error("`{from}` leads to `{to}`, {why}; if you trust that host, say `--allow-host {to}`")]
+    Forbidden { from: String, to: String, why: &'static str },
+    #[error("`{host}` leads on and on: more than {limit} redirects")]
+    Redirects { host: String, limit: usize },
+    #[error("the address that `{host}` led to no longer holds: {source}")]
+    Expired { host: String, source: Box<RegistryError> },
+    #[error("`{host}` sent the bytes {got} where {asked} were asked for")]
+    WrongRange { host: String, asked: String, got: String },
+    #[error("`{host}` does not say how large `{what}` is, so it cannot be downloaded safely")]
+    NoSize { host: String, what: String },
+    #[error("`{host}` sent more than {MAX_MANIFEST_BYTES} bytes for {what}")]
+    TooLarge { host: String, what: String },
+    #[error("`{host}` answered with {what}, which this program does not understand")]
+    Protocol { host: String, what: String },
+    #[error("the manifest from `{host}` is broken: {source}")]
+    Manifest { host: String, source: ManifestError },
+    #[error(
+        "the manifest from `{host}` has the digest `{found}`, not `{expected}`: it was damaged on the way, or the registry is wrong"
+    )]
+    OtherManifest { host: String, expected: String, found: String },
+    #[error("the credentials for `{host}` cannot be read: {reason}")]
+    Credentials { host: String, reason: String },
+    #[error("the address `{0}` cannot be used")]
+    Address(String),
+    #[error("the network cannot be used: {0}")]
+    Setup(String),
+}
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The same again, later; at the earliest after this time where the server said so.
+    Retry { after: Option<Duration> },
+    /// Nothing.
+    None,
+}
+
+impl RegistryError {
+    /// What may help.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            RegistryError::Busy { after, .. } => Remedy::Retry { after: *after },
+            RegistryError::Expired { .. } => Remedy::Retry { after: Some(Duration::ZERO) },
+            RegistryError::Unreachable { .. }
+            | RegistryError::Dropped { .. }
+            | RegistryError::Stalled { .. }
+            | RegistryError::Failed { .. }
+            | RegistryError::WrongRange { .. }
+            | RegistryError::OtherManifest { .. } => Remedy::Retry { after: None },
+            _ => Remedy::None,
+        }
+    }
+}
+
+fn detail(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+fn wait(after: Option<Duration>) -> String {
+    after.map_or_else(|| "a while".to_owned(), |after| format!("{} seconds", after.as_secs()))
+}

@@ -1,0 +1,329 @@
+//! Requests, one hop at a time: each redirect is judged before it is followed, and credentials stay with the server that
+//! they were meant for.
+
+use super::address::{self, Named, is_loopback, is_same_origin};
+use super::error::RegistryError;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, Response, StatusCode};
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use url::Url;
+
+const MAX_REDIRECTS: usize = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_ERROR_BYTES: usize = 4096;
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Small talk, over HTTP/2 where the server has it.
+    Talk,
+    /// A blob's bytes, over connections of their own: ranges that share one line gain nothing by being several.
+    Data,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(super) struct Ask<'a> {
+    pub method: Method,
+    pub url: Url,
+    /// The server that a person named: it may be anywhere, what it leads to may not.
+    pub home: &'a Url,
+    pub lane: Lane,
+    pub headers: HeaderMap,
+    /// For the server of `url` alone.
+    pub authorization: Option<HeaderValue>,
+    pub body: Vec<u8>,
+}
+
+/// An answer, and where it came from in the end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub response: Response,
+    pub url: Url,
+}
+
+/// The clients: for hosts that a person named, and for those that only a registry named.
+#[derive(Debug)]
+pub(super) struct Http {
+    named: Named,
+    stall: Duration,
+    talk: Clients,
+    data: Clients,
+}
+
+#[derive(Debug)]
+struct Clients {
+    open: Client,
+    guarded: Client,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(url: Url, home: &'a Url, lane: Lane) -> Ask<'a> {
+        Ask { method: Method::GET, url, home, lane, headers: HeaderMap::new(), authorization: None, body: Vec::new() }
+    }
+}
+
+impl Http {
+    /// `stall` is how long a server may be silent.
+    pub(super) fn new(named: Named, user_agent: &str, stall: Duration) -> Result<Http, RegistryError> {
+        // A second call finds it installed.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = || {
+            Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(user_agent)
+                .referer(false)
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(stall)
+                .tcp_nodelay(true)
+        };
+        let resolver = Arc::new(PublicOnly { proxies: named.proxies.clone() });
+        let build =
+            |builder: reqwest::ClientBuilder| builder.build().map_err(|error| RegistryError::Setup(innermost(&error)));
+        let talk = Clients { open: build(builder())?, guarded: build(builder().dns_resolver(resolver.clone()))? };
+        let data = || builder().http1_only();
+        let data = Clients { open: build(data())?, guarded: build(data().dns_resolver(resolver))? };
+        Ok(Http { named, stall, talk, data })
+    }
+
+    pub(super) fn named(&self) -> &Named {
+        &self.named
+    }
+
+    /// Sends a request; a GET or HEAD follows redirects. Every status but a redirect is an answer.
+    pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Answer, RegistryError> {
+        let origin = ask.url.clone();
+        let follows = matches!(ask.method, Method::GET | Method::HEAD);
+        let mut url = ask.url;
+        for _ in 0..=MAX_REDIRECTS {
+            let client = self.client_for(&url, ask.home, ask.lane)?;
+            let mut request = client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            if let Some(authorization) = ask.authorization.clone().filter(|_| is_same_origin(&origin, &url)) {
+                request = request.header(AUTHORIZATION, authorization);
+            }
+            if !follows {
+                request = request.body(ask.body.clone());
+            }
+            let response = request.send().await.map_err(|error| self.error(&error, &url, ask.home))?;
+            if !follows || !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
+                return Ok(Answer { response, url });
+            }
+            url = target(&response, &url)?;
+        }
+        Err(RegistryError::Redirects { host: host(&origin), limit: MAX_REDIRECTS })
+    }
+
+    /// The client for an address, if that may be contacted at all.
+    fn client_for(&self, url: &Url, home: &Url, lane: Lane) -> Result<&Client, RegistryError> {
+        let is_home = url.host_str() == home.host_str();
+        let forbidden = |why| RegistryError::Forbidden { from: host(home), to: address::authority(url), why };
+        match url.scheme() {
+            "https" => {}
+            "http" if self.named.may_be_plain(url) => {}
+            "http" if is_home => return Err(RegistryError::Plain { host: host(url) }),
+            "http" => return Err(forbidden("without TLS")),
+            _ => return Err(forbidden("which is no web address")),
+        }
+        // A server on this machine may lead to another one on it.
+        let is_known = is_home || self.named.names(url) || is_loopback(home) && is_loopback(url);
+        let is_private = address::ip(url).map_or_else(|| is_loopback(url), |ip| !address::is_public(ip));
+        if !is_known && is_private {
+            return Err(forbidden(NOT_PUBLIC));
+        }
+        let clients = match lane {
+            Lane::Talk => &self.talk,
+            Lane::Data => &self.data,
+        };
+        Ok(if is_known { &clients.open } else { &clients.guarded })
+    }
+
+    /// What a failed request means.
+    pub(super) fn error(&self, error: &reqwest::Error, url: &Url, home: &Url) -> RegistryError {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(one) = cause {
+            if one.is::<NotPublic>() {
+                return RegistryError::Forbidden { from: host(home), to: address::authority(url), why: NOT_PUBLIC };
+            }
+            cause = one.source();
+        }
+        let (host, reason) = (host(url), innermost(error));
+        if error.is_connect() {
+            let is_timeout = error.is_timeout();
+            let reason =
+                if is_timeout { format!("no answer in {} seconds", CONNECT_TIMEOUT.as_secs()) } else { reason };
+            RegistryError::Unreachable { host, reason }
+        } else if error.is_timeout() {
+            RegistryError::Stalled { host, seconds: self.stall.as_secs() }
+        } else {
+            RegistryError::Dropped { host, reason }
+        }
+    }
+
+    /// The error of an answer that is none, with what the server says about it.
+    pub(super) async fn refusal(&self, answer: Answer, what: &str) -> RegistryError {
+        let Answer { response, url } = answer;
+        let (host, status) = (host(&url), response.status());
+        let after = retry_after(response.headers());
+        let text = read_some(response, MAX_ERROR_BYTES).await;
+        let text = message_of(&text);
+        let code = status.as_u16();
+        match code {
+            401 => RegistryError::Unauthorized { host, hint: text },
+            404 => RegistryError::NotFound { host, what: what.to_owned() },
+            429 => RegistryError::Busy { host, status: code, after },
+            503 if after.is_some() => RegistryError::Busy { host, status: code, after },
+            408 | 500..=599 => RegistryError::Failed { host, status: code, text },
+            _ => RegistryError::Refused { host, status: code, text },
+        }
+    }
+}
+
+const NOT_PUBLIC: &str = "which is no public address";
+
+/// Where a redirect leads.
+fn target(response: &Response, from: &Url) -> Result<Url, RegistryError> {
+    let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let Some(location) = location else {
+        return Err(RegistryError::Protocol { host: host(from), what: "a redirect that leads nowhere".to_owned() });
+    };
+    from.join(location).map_err(|_| RegistryError::Address(clip(location)))
+}
+
+/// The whole body of an answer, which may have at most `limit` bytes.
+pub(super) async fn read_whole(
+    http: &Http,
+    mut answer: Answer,
+    home: &Url,
+    limit: u64,
+    what: &str,
+) -> Result<Vec<u8>, RegistryError> {
+    let too_large = || RegistryError::TooLarge { host: host(&answer.url), what: what.to_owned() };
+    if answer.response.content_length().is_some_and(|n_bytes| n_bytes > limit) {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.response.chunk().await.map_err(|error| http.error(&error, &answer.url, home))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > limit {
+            return Err(too_large());
+        }
+    }
+    Ok(bytes)
+}
+
+/// As much of a body as comes without trouble.
+async fn read_some(mut response: Response, limit: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < limit {
+        match response.chunk().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            _ => break,
+        }
+    }
+    bytes.truncate(limit);
+    bytes
+}
+
+/// What a server says about an error: the distribution specification's `errors`, Ollama's and Hugging Face's `error`, or
+/// text that is no page.
+fn message_of(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();
+    let said = match &json {
+        Some(json) => {
+            let errors = &json["errors"][0];
+            let found = [&errors["message"], &errors["code"], &json["error"], &json["message"], &json["details"]];
+            found
+                .into_iter()
+                .find_map(|value| value.as_str().filter(|text| !text.is_empty()))
+                .unwrap_or_default()
+                .to_owned()
+        }
+        None if text.contains('<') => String::new(),
+        None => text.into_owned(),
+    };
+    clip(said.split_whitespace().collect::<Vec<_>>().join(" ").as_str())
+}
+
+/// How long a server wants to be left alone: seconds or a date (RFC 9110, section 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// The host of an address, with its port where it is not the usual one, as people write it.
+pub(super) fn host(url: &Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(300).collect()
+}
+
+/// The last cause, which is the one that says what happened.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
+/// Looks names up, and gives only numbers of the public network.
+#[derive(Debug)]
+struct PublicOnly {
+    /// Proxies are resolved by the same client, and were named by a person.
+    proxies: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it is no public address")]
+struct NotPublic;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        let is_proxy = self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(name.as_str()));
+        Box::pin(async move {
+            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let public: Vec<_> =
+                found.into_iter().filter(|address| is_proxy || address::is_public(address.ip())).collect();
+            if public.is_empty() {
+                return Err(NotPublic.into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_the_server_said() {
+        assert_eq!(message_of(br#"{"errors":[{"code":"DENIED","message":"not  yours"}]}"#), "not yours");
+        assert_eq!(message_of(br#"{"error":"bad tag"}"#), "bad tag");
+        assert_eq!(message_of(b"<html>no</html>"), "");
+        assert_eq!(message_of(b"slow down\n"), "slow down");
+    }
+
+    #[test]
+    fn waits_are_seconds_or_dates() {
+        let after = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(after("soon"), None);
+    }
+}

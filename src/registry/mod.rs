@@ -1,0 +1,263 @@
+//! Registries over the network, by the OCI distribution protocol as Docker's, Ollama's and Hugging Face's speak it, and
+//! files on web servers. It knows no disk of ours and no model.
+//!
+//! Everything that comes is hostile: sizes are bounded before bytes are kept, ranges are those that were asked for,
+//! redirects are judged hop by hop ([`address`]), and credentials stay with the server that they are for.
+//!
+//! Protocol: the distribution specification of the Open Container Initiative, version 1.1.
+
+pub mod address;
+mod auth;
+mod challenge;
+mod credentials;
+mod error;
+mod http;
+mod range;
+
+pub use address::Named;
+pub use credentials::{Keeping, Secret};
+pub use error::{RegistryError, Remedy};
+pub use range::Body;
+
+use crate::digest::Digest;
+use crate::manifest::{MAX_MANIFEST_BYTES, media_type};
+use auth::Authorizer;
+use http::{Answer, Ask, Http, Lane, host, read_whole};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use url::Url;
+
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// The header in which a registry names the digest of a manifest.
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// How registries are spoken to.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub named: Named,
+    pub keeping: Keeping,
+    pub user_agent: String,
+    /// How long a server may send nothing.
+    pub stall: Duration,
+    /// Hugging Face, or what stands for it: where its token may go.
+    pub hugging_face: Url,
+}
+
+/// A speaker with registries.
+#[derive(Debug)]
+pub struct Registry {
+    http: Http,
+    authorizer: Authorizer,
+    hugging_face: Url,
+}
+
+/// A repository on a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repository {
+    /// Scheme, host and port; no path.
+    base: Url,
+    /// `namespace/model`.
+    path: String,
+    is_hugging_face: bool,
+}
+
+/// What a request to a repository does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Pull,
+    Push,
+}
+
+/// Something with bytes on a server.
+#[derive(Debug)]
+pub struct Remote {
+    kind: Kind,
+    n_bytes: u64,
+    /// Where the server led to last; asked anew once that no longer holds.
+    resolved: Mutex<Option<Url>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Blob { repository: Repository, digest: Digest },
+    File(Url),
+}
+
+/// What a web server says of a file before it is downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    pub n_bytes: u64,
+    /// The SHA-256 where the server tells it (Hugging Face's `X-Linked-Etag`).
+    pub digest: Option<Digest>,
+    /// What tells this version of the file from others: its entity tag.
+    pub version: Option<String>,
+}
+
+impl Access {
+    fn actions(self) -> &'static str {
+        match self {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        }
+    }
+}
+
+impl Repository {
+    /// The repository of `namespace/model` under a base address, `https://host[:port]`.
+    #[must_use]
+    pub fn new(base: Url, path: String) -> Repository {
+        Repository { base, path, is_hugging_face: false }
+    }
+
+    /// A repository of Hugging Face's, whose token counts there.
+    #[must_use]
+    pub fn of_hugging_face(base: Url, path: String) -> Repository {
+        Repository { base, path, is_hugging_face: true }
+    }
+
+    /// The host, with its port where it is not the usual one.
+    #[must_use]
+    pub fn host(&self) -> String {
+        host(&self.base)
+    }
+
+    fn is_ollama(&self) -> bool {
+        self.base.host_str().is_some_and(|host| host == "registry.ollama.ai" || host == "ollama.com")
+    }
+
+    fn scope(&self, access: Access) -> String {
+        format!("repository:{}:{}", self.path, access.actions())
+    }
+
+    /// `/v2/<path>/<what>/<which>`.
+    fn url(&self, what: &str, which: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/v2/{}/{what}/{which}", self.path));
+        url
+    }
+}
+
+impl Remote {
+    #[must_use]
+    pub fn blob(repository: Repository, digest: Digest, n_bytes: u64) -> Remote {
+        Remote { kind: Kind::Blob { repository, digest }, n_bytes, resolved: Mutex::default() }
+    }
+
+    #[must_use]
+    pub fn file(url: Url, n_bytes: u64) -> Remote {
+        Remote { kind: Kind::File(url), n_bytes, resolved: Mutex::default() }
+    }
+
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// The address that a person named.
+    fn home(&self) -> Url {
+        match &self.kind {
+            Kind::Blob { repository, digest } => repository.url("blobs", &digest.to_string()),
+            Kind::File(url) => url.clone(),
+        }
+    }
+
+    fn resolved(&self) -> Option<Url> {
+        self.resolved.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn resolve_to(&self, url: Option<Url>) {
+        *self.resolved.lock().unwrap_or_else(PoisonError::into_inner) = url;
+    }
+}
+
+impl Registry {
+    /// # Errors
+    /// The network library cannot be set up, for lack of certificates for example.
+    pub fn new(settings: Settings) -> Result<Registry, RegistryError> {
+        let http = Http::new(settings.named, &settings.user_agent, settings.stall)?;
+        let authorizer = Authorizer::new(settings.keeping);
+        Ok(Registry { http, authorizer, hugging_face: settings.hugging_face })
+    }
+
+    /// The bytes of a manifest by its tag or digest, which they have where one is given.
+    ///
+    /// # Errors
+    /// [`RegistryError`], where the registry has none, refuses, or sends other bytes.
+    pub async fn manifest(
+        &self,
+        repository: &Repository,
+        tag_or_digest: &str,
+        pinned: Option<Digest>,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let mut ask = Ask::get(repository.url("manifests", tag_or_digest), &repository.base, Lane::Talk);
+        let accept = format!("{}, {OCI_MANIFEST}", media_type::MANIFEST);
+        ask.headers.insert(ACCEPT, HeaderValue::from_str(&accept).expect("media types are plain text"));
+        let answer = self.authorizer.send(&self.http, repository, Access::Pull, ask).await?;
+        let what = format!("{}:{tag_or_digest}", repository.path);
+        let what = what.replace(":sha256:", "@sha256:");
+        if answer.response.status() != StatusCode::OK {
+            return Err(self.refused(repository, answer, &what).await);
+        }
+        let told = header(answer.response.headers(), CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
+        let bytes = read_whole(&self.http, answer, &repository.base, MAX_MANIFEST_BYTES, "the manifest").await?;
+        let found = Digest::of(&bytes);
+        match pinned.or(told) {
+            Some(expected) if expected != found => Err(RegistryError::OtherManifest {
+                host: repository.host(),
+                expected: expected.to_string(),
+                found: found.to_string(),
+            }),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// What a web server says of a file.
+    ///
+    /// # Errors
+    /// [`RegistryError`], where there is no such file or its size is not told.
+    pub async fn file_info(&self, url: &Url) -> Result<FileInfo, RegistryError> {
+        let repository =
+            Repository { base: url.clone(), path: String::new(), is_hugging_face: self.is_hugging_face(url) };
+        let mut ask = Ask::get(url.clone(), &repository.base, Lane::Talk);
+        ask.method = Method::HEAD;
+        let answer = self.authorizer.send(&self.http, &repository, Access::Pull, ask).await?;
+        if answer.response.status() != StatusCode::OK {
+            return Err(self.refused(&repository, answer, url.path()).await);
+        }
+        let headers = answer.response.headers();
+        let linked = header(headers, "x-linked-etag").map(|etag| etag.trim_matches('"').to_owned());
+        let digest = linked.and_then(|hex| format!("sha256:{hex}").parse().ok());
+        // Of a HEAD the library knows no body's length, only the header.
+        let size = header(headers, "x-linked-size").or_else(|| header(headers, CONTENT_LENGTH.as_str()));
+        let n_bytes = size.and_then(|size| size.parse().ok()).filter(|&size: &u64| size > 0 && size <= i64::MAX as u64);
+        let no_size = || RegistryError::NoSize { host: host(url), what: url.path().to_owned() };
+        Ok(FileInfo {
+            n_bytes: n_bytes.ok_or_else(no_size)?,
+            digest,
+            version: header(headers, ETAG.as_str()).map(str::to_owned),
+        })
+    }
+
+    /// Whether the server of an address is the one that Hugging Face's token is for.
+    fn is_hugging_face(&self, url: &Url) -> bool {
+        address::is_same_origin(&self.hugging_face, url)
+    }
+
+    /// An answer that is an error. A 401 that nothing could help against says what a person can do.
+    async fn refused(&self, repository: &Repository, answer: Answer, what: &str) -> RegistryError {
+        let error = self.http.refusal(answer, what).await;
+        match error {
+            RegistryError::NotFound { host, what } if repository.is_hugging_face => RegistryError::Unauthorized {
+                host,
+                hint: format!("there is no `{what}` for everybody; check the name, or set HF_TOKEN if it is private"),
+            },
+            error => error,
+        }
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

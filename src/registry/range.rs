@@ -1,0 +1,206 @@
+//! Ranges of something's bytes: what is asked for is what is given, or an error.
+
+use super::error::RegistryError;
+use super::http::{Answer, Ask, Lane, host};
+use super::{Access, Kind, Registry, Remote, header};
+use bytes::Bytes;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_RANGE, HeaderValue, IF_MATCH, RANGE};
+use std::ops::Range;
+use std::time::{Duration, Instant};
+use url::Url;
+
+/// A server that brings less than this in [`SLOW_WINDOW`] stands still for us.
+const SLOW_BYTES: u64 = 16 << 10;
+const SLOW_WINDOW: Duration = Duration::from_secs(30);
+
+/// The bytes of a range as they come.
+#[derive(Debug)]
+pub struct Body<'r> {
+    registry: &'r Registry,
+    answer: Answer,
+    home: Url,
+    /// Bytes before the range that the server sends although nobody asked.
+    skip: u64,
+    /// Bytes of the range that are still to come.
+    left: u64,
+    window: (Instant, u64),
+}
+
+impl Registry {
+    /// Begins to download a range of bytes. A server that knows no ranges sends everything, of which the rest is skipped.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; where an address that a registry led to no longer holds, the next call asks the registry again.
+    pub async fn open<'r>(
+        &'r self,
+        remote: &Remote,
+        range: Range<u64>,
+        version: Option<&str>,
+    ) -> Result<Body<'r>, RegistryError> {
+        let home = remote.home();
+        let resolved = remote.resolved();
+        let url = resolved.clone().unwrap_or_else(|| home.clone());
+        let mut ask = Ask::get(url, &home, Lane::Data);
+        let asked = format!("bytes={}-{}", range.start, range.end - 1);
+        ask.headers.insert(RANGE, HeaderValue::from_str(&asked).expect("numbers are plain text"));
+        if let Some(version) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
+            ask.headers.insert(IF_MATCH, version);
+        }
+        let answer = match (&resolved, &remote.kind) {
+            (None, Kind::Blob { repository, .. }) => {
+                self.authorizer.send(&self.http, repository, Access::Pull, ask).await
+            }
+            (None, Kind::File(url)) => {
+                let is_hugging_face = self.is_hugging_face(url);
+                let repository = super::Repository { base: url.clone(), path: String::new(), is_hugging_face };
+                self.authorizer.send(&self.http, &repository, Access::Pull, ask).await
+            }
+            (Some(_), _) => self.http.send(ask).await,
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                remote.resolve_to(None);
+                return Err(error);
+            }
+        };
+        match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT | StatusCode::OK => {}
+            status => {
+                // Signed addresses hold for minutes; what they say when they end differs from house to house.
+                let expired = resolved.is_some() && status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+                if resolved.is_some() {
+                    remote.resolve_to(None);
+                }
+                if status == StatusCode::RANGE_NOT_SATISFIABLE {
+                    return Err(wrong_range(&answer.url, &range, "none"));
+                }
+                let what = home.path().to_owned();
+                let refusal = self.http.refusal(answer, &what).await;
+                return Err(if expired {
+                    RegistryError::Expired { host: host(&home), source: Box::new(refusal) }
+                } else {
+                    refusal
+                });
+            }
+        }
+        if answer.url.host_str() != home.host_str() || answer.url.path() != home.path() {
+            remote.resolve_to(Some(answer.url.clone()));
+        }
+        let (skip, end) = match answer.response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let given = header(answer.response.headers(), CONTENT_RANGE.as_str()).unwrap_or_default();
+                let end =
+                    end_of(given, &range, remote.n_bytes()).ok_or_else(|| wrong_range(&answer.url, &range, given))?;
+                (0, end)
+            }
+            _ => {
+                let given = answer.response.content_length();
+                if given.is_some_and(|n_bytes| n_bytes != remote.n_bytes()) {
+                    return Err(wrong_range(
+                        &answer.url,
+                        &range,
+                        &format!("0-{}", given.unwrap_or(0).saturating_sub(1)),
+                    ));
+                }
+                (range.start, range.end)
+            }
+        };
+        Ok(Body { registry: self, answer, home, skip, left: end - range.start, window: (Instant::now(), 0) })
+    }
+}
+
+impl Body<'_> {
+    /// Whether the server knows ranges: one that does not cannot be asked for several at once.
+    #[must_use]
+    pub fn is_range(&self) -> bool {
+        self.answer.response.status() == StatusCode::PARTIAL_CONTENT
+    }
+
+    /// Reads on to the end of a longer range, where the server sends everything.
+    pub fn extend_to(&mut self, range: Range<u64>) {
+        self.left = range.end - range.start;
+    }
+
+    /// More bytes of the range; `None` at its end.
+    ///
+    /// # Errors
+    /// [`RegistryError`], where the line broke or the server stands still before the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        while self.left > 0 {
+            let chunk = self.answer.response.chunk().await;
+            let chunk = chunk.map_err(|error| self.registry.http.error(&error, &self.answer.url, &self.home))?;
+            let Some(mut chunk) = chunk else {
+                let reason = format!("it ended {} bytes too early", self.left);
+                return Err(RegistryError::Dropped { host: host(&self.answer.url), reason });
+            };
+            self.watch(chunk.len() as u64)?;
+            let skipped = usize::try_from(self.skip).map_or(chunk.len(), |skip| skip.min(chunk.len()));
+            self.skip -= skipped as u64;
+            let _ = chunk.split_to(skipped);
+            chunk.truncate(usize::try_from(self.left).map_or(chunk.len(), |left| left.min(chunk.len())));
+            if !chunk.is_empty() {
+                self.left -= chunk.len() as u64;
+                return Ok(Some(chunk));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Ends with a server that sends a byte now and then.
+    fn watch(&mut self, n_bytes: u64) -> Result<(), RegistryError> {
+        let (began, brought) = &mut self.window;
+        *brought += n_bytes;
+        if began.elapsed() < SLOW_WINDOW {
+            return Ok(());
+        }
+        let is_slow = *brought < SLOW_BYTES;
+        self.window = (Instant::now(), 0);
+        if is_slow {
+            return Err(RegistryError::Stalled { host: host(&self.answer.url), seconds: SLOW_WINDOW.as_secs() });
+        }
+        Ok(())
+    }
+}
+
+/// The end of `Content-Range: bytes first-last/total` where that is the range that was asked for, or its beginning: a
+/// server may give less (RFC 9110, section 15.3.7).
+fn end_of(given: &str, asked: &Range<u64>, n_bytes: u64) -> Option<u64> {
+    let (range, total) = given.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let is_total = total.trim() == "*" || total.trim().parse() == Ok(n_bytes);
+    (first == asked.start && (first..asked.end).contains(&last) && is_total).then_some(last + 1)
+}
+
+fn wrong_range(url: &Url, asked: &Range<u64>, got: &str) -> RegistryError {
+    let got: String = got.chars().take(100).collect();
+    RegistryError::WrongRange { host: host(url), asked: format!("{}-{}", asked.start, asked.end - 1), got }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of;
+
+    #[test]
+    fn a_range_is_the_one_that_was_asked_for() {
+        let end = |given| end_of(given, &(10..20), 100);
+        assert_eq!(
+            [end("bytes 10-19/100"), end("bytes 10-19/*"), end("bytes 10-12/100")],
+            [Some(20), Some(20), Some(13)]
+        );
+        for given in [
+            "",
+            "bytes 0-9/100",
+            "bytes 10-20/100",
+            "bytes 11-19/100",
+            "bytes 10-19/99",
+            "10-19/100",
+            "bytes 19-10/100",
+            "bytes */100",
+        ] {
+            assert_eq!(end(given), None, "{given}");
+        }
+    }
+}

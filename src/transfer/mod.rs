@@ -1,0 +1,90 @@
+//! Models between registries and the store: what is missing is downloaded, in parts that outlast everything, and a name
+//! points at a model once all of it is there.
+
+mod claims;
+mod fetch;
+mod file;
+mod hashing;
+mod pace;
+mod pull;
+mod retry;
+
+pub use file::{PullFile, pull_file};
+pub use pull::{Plan, Planned, Pull, Pulled, Sources, pull};
+
+use crate::digest::Digest;
+use crate::manifest::ManifestError;
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+use std::time::Duration;
+
+/// How many ranges are asked for at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// As many as make it faster.
+    Adaptive,
+    Fixed(usize),
+}
+
+/// What happens while models come and go; `id` tells one blob from another.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// The manifest is asked for.
+    Manifest,
+    /// A blob begins, of which `done` bytes are there already.
+    Blob {
+        id: &'a Digest,
+        media_type: &'a str,
+        total: u64,
+        done: u64,
+    },
+    /// More bytes of a blob.
+    Bytes {
+        id: &'a Digest,
+        n_bytes: u64,
+    },
+    /// The bytes of a blob were wrong and are thrown away.
+    Discarded {
+        id: &'a Digest,
+    },
+    /// Another process downloads this blob; we wait for it.
+    Elsewhere {
+        id: &'a Digest,
+    },
+    /// Something failed and is tried again.
+    Retrying {
+        reason: &'a RegistryError,
+        wait: Duration,
+    },
+    /// A blob is there.
+    Ready {
+        id: &'a Digest,
+    },
+    /// All blobs have the bytes of their digests.
+    Verified,
+    /// The manifest is written.
+    Manifested,
+    Success,
+}
+
+/// Is told what happens.
+pub trait Listener {
+    fn event(&self, event: Event<'_>);
+}
+
+/// Why a model could not be brought.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    #[error("cannot pull `{name}`: {source}")]
+    Registry { name: String, source: RegistryError },
+    #[error("cannot pull `{name}`: {source}; what came so far is kept, and the same command goes on from there")]
+    Broken { name: String, source: RegistryError },
+    #[error("cannot pull `{name}`: the manifest is broken: {source}; whoever pushed it must mend it")]
+    Manifest { name: String, source: ManifestError },
+    #[error("cannot pull `{name}`: {reason}")]
+    NoModel { name: String, reason: String },
+    #[error("cannot pull `{name}`: {source}")]
+    Store { name: String, source: Box<StoreError> },
+    #[error("`{url}` gives no name that a model could have; choose one with `--as NAME`")]
+    NoName { url: String },
+}
