@@ -26,7 +26,9 @@ use crate::engine::{
 use crate::extract;
 use crate::limits::Limits;
 use crate::sampling::{AnswerShape, Parameters, Sampling};
-use crate::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole, TemplateError, fold_system};
+use crate::template::{
+    ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole, TemplateError, TemplateSource, fold_system,
+};
 
 pub use limited::{Limited, Retry};
 
@@ -41,8 +43,8 @@ pub struct Defaults {
     /// Examples that come before the user's message.
     pub messages: Vec<Message>,
     pub parameters: Parameters,
-    /// A chat template in Jinja that takes the place of the model's own.
-    pub template: Option<String>,
+    /// A chat template that takes the place of the model's own.
+    pub template: Option<TemplateSource>,
     pub adapters: AdapterSet,
 }
 
@@ -132,7 +134,7 @@ pub struct Prepared {
 /// Why a text got no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
-    #[error("the model's chat template cannot be used: {0}")]
+    #[error("the model's chat template cannot be used: {0}; a Modelfile's TEMPLATE gives the model another")]
     Template(#[from] TemplateError),
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -147,7 +149,7 @@ impl Session {
     /// Starts an engine and parses its chat template.
     ///
     /// # Errors
-    /// The engine refuses the model, or the template is no Jinja.
+    /// The engine refuses the model, or the template is none.
     pub fn open(options: engine::Options, defaults: Defaults) -> Result<Self, InferError> {
         let load = options.load;
         let engine = Engine::load(options)?;
@@ -155,9 +157,13 @@ impl Session {
             engine.prepare(&defaults.adapters)?;
         }
         let info = engine.info();
-        let own = defaults.template.as_ref().or(info.chat_template.as_ref());
-        let has_template = own.is_some();
-        let template = ChatTemplate::parse(own.map_or(NO_TEMPLATE, String::as_str), info.specials.clone())?;
+        let (language, source) = match (&defaults.template, &info.chat_template) {
+            (Some(given), _) => (given.language, given.text.as_str()),
+            (None, Some(own)) => (Language::Jinja, own.as_str()),
+            (None, None) => (Language::Jinja, NO_TEMPLATE),
+        };
+        let has_template = defaults.template.is_some() || info.chat_template.is_some();
+        let template = ChatTemplate::parse(language, source, info.specials.clone())?;
         let turn_end = template.turn_end();
         let system_role = template.system_role();
         Ok(Session { engine, template, has_template, turn_end, system_role, defaults })

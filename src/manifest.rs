@@ -18,7 +18,7 @@ pub mod media_type {
     pub const ADAPTER: &str = "application/vnd.ollama.image.adapter";
     /// A vision encoder, a GGUF file.
     pub const PROJECTOR: &str = "application/vnd.ollama.image.projector";
-    /// A chat template in Go's language, UTF-8.
+    /// A chat template in Go's language or in Jinja, UTF-8.
     pub const TEMPLATE: &str = "application/vnd.ollama.image.template";
     /// A system prompt, UTF-8.
     pub const SYSTEM: &str = "application/vnd.ollama.image.system";

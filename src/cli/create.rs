@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::args::CreateArgs;
 use super::environment::Environment;
-use super::load;
+use super::{load, template};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Format, Modelfile};
 use crate::store::with_schema;
-use crate::ui::output::{Output, say};
+use crate::ui::output::Output;
 use crate::ui::progress::Bytes;
 
 /// Makes the model; its name points at the old one until everything is there.
@@ -28,14 +28,15 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         crate::contract::Form::from_schema(schema.clone())
             .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
     }
+    if let Some(text) = &modelfile.template {
+        template::checked(text).map_err(|error| {
+            Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
+        })?;
+    }
     if let modelfile::Source::Name(from) = &modelfile.from {
         load::find_or_pull(&from.to_string(), environment)?;
     }
     let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;
-    let is_go = |template: &String| !load::is_jinja(template);
-    if modelfile.template.as_ref().is_some_and(is_go) {
-        say("TEMPLATE is in Go's language, which is kept but not rendered yet: the GGUF's own chat template is used");
-    }
     let mut output = Output::default();
     if args.json {
         output.json(&json!({

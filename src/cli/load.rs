@@ -6,6 +6,7 @@ use super::args::ComputeArgs;
 use super::compute;
 use super::environment::Environment;
 use super::pull;
+use super::template::Choice;
 use crate::contract::{Form, Open};
 use crate::engine::{AdapterSet, Load, Options, Weights};
 use crate::failure::Failure;
@@ -100,7 +101,15 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     let own = &model.parameters;
     let compute = compute::resolve(wanted.compute, said, own, environment)?;
     // A store may be another program's, or a blob damaged since: nothing unchecked reaches native code.
-    let footprint = model.weights.header()?.footprint();
+    let header = model.weights.header()?;
+    let footprint = header.footprint();
+    let template = Choice::of(&model, &header);
+    if let Choice::OwnInstead(error) = &template {
+        say(format_args!(
+            "the TEMPLATE of `{}` cannot be used, so the chat template in its GGUF is: {error}",
+            model.name
+        ));
+    }
     let weights = match &model.weights {
         store::Weights::Blob(path) => Weights::File(path.clone()),
         store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
@@ -112,7 +121,7 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
         system: model.system.clone(),
         messages: model.messages.clone(),
         parameters: own.clone(),
-        template: model.template.clone().filter(|template| is_jinja(template)),
+        template: template.given(&model)?,
         adapters: wanted.adapters.clone(),
     };
     let session = Session::open(options, defaults)?;
@@ -124,12 +133,6 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
         say(format_args!("`{name}` was trained for {n_ctx} tokens of context, so it gets these and not {asked}"));
     }
     Ok(Loaded { model, session })
-}
-
-/// Whether a TEMPLATE is a Jinja chat template: Go's language has no `{%`.
-#[must_use]
-pub fn is_jinja(template: &str) -> bool {
-    template.contains("{%")
 }
 
 /// The text of a small file, a schema or a Modelfile: a device without end in its place is refused, not read.

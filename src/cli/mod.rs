@@ -17,6 +17,7 @@ mod network;
 mod pull;
 mod run;
 mod show;
+mod template;
 mod version;
 
 use std::process::ExitCode;

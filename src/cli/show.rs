@@ -5,7 +5,8 @@ use serde_json::json;
 use super::args::ShowArgs;
 use super::environment::{Environment, timestamp};
 use super::list::details;
-use super::load::{self, is_jinja};
+use super::load;
+use super::template::Choice;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::{Header, LoraPair, Pooling};
 use crate::modelfile::Format;
@@ -34,16 +35,6 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// Which template renders the prompt, and who brought it.
-fn template_source(model: &Model, header: &Header) -> &'static str {
-    match (&model.template, header.chat_template()) {
-        (Some(template), _) if is_jinja(template) => "TEMPLATE of the Modelfile (Jinja)",
-        (Some(_), Some(_)) => "the GGUF's own (Jinja); the Modelfile's TEMPLATE is in Go's language and kept",
-        (None, Some(_)) => "the GGUF's own (Jinja)",
-        (_, None) => "none: texts are given as they are",
-    }
-}
-
 fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     let weights = match model.weights {
@@ -63,7 +54,7 @@ fn page(model: &Model, header: &Header) -> Result<String, Failure> {
         ("vocabulary", format!("{} tokens", header.n_tokens())),
         match header.embeds() {
             Some(pooling) => ("embeds", format!("pooling `{}`; it gives vectors, not text", pooling.as_str())),
-            None => ("chat template", template_source(model, header).to_owned()),
+            None => ("chat template", Choice::of(model, header).describe()),
         },
     ];
     for adapter in &model.adapters {
@@ -132,7 +123,7 @@ fn as_json(model: &Model, header: &Header) -> Result<serde_json::Value, Failure>
         "modelfile": model.modelfile().to_string(),
         "parameters": model.parameters.to_json(),
         "template": model.template.as_deref().or(header.chat_template()),
-        "template_source": template_source(model, header),
+        "template_source": Choice::of(model, header).describe(),
         "system": model.system,
         "messages": model.messages,
         "format": model.format.as_ref().map(format_json),

@@ -20,7 +20,7 @@ use std::str::FromStr;
 pub struct Modelfile {
     pub from: Source,
     pub parameters: Parameters,
-    /// A chat template in Go's language.
+    /// A chat template in Go's language, or in Jinja where it has a `{%`.
     pub template: Option<String>,
     pub system: Option<String>,
     /// Example turns before the user's, in order.

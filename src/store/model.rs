@@ -34,7 +34,7 @@ pub struct Model {
     pub weights_digest: Digest,
     pub parameters: Parameters,
     pub system: Option<String>,
-    /// A chat template in Go's language, in place of the GGUF's own.
+    /// A chat template in Go's language or in Jinja, in place of the GGUF's own.
     pub template: Option<String>,
     pub messages: Vec<Message>,
     pub licenses: Vec<String>,

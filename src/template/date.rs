@@ -55,6 +55,20 @@ impl Date {
         Date { year: narrow(era * 400 + year + next), month: byte(month), day: byte(day) }
     }
 
+    /// The day before; the calendar's first day has none and stays.
+    #[must_use]
+    pub fn previous(self) -> Date {
+        match (self.day, self.month, self.year) {
+            (2.., _, _) => Date { day: self.day - 1, ..self },
+            (_, 2.., _) => {
+                let last = Date { month: self.month - 1, ..self };
+                Date { day: last.days_in_month(), ..last }
+            }
+            (_, _, 2..) => Date { year: self.year - 1, month: 12, day: 31 },
+            _ => self,
+        }
+    }
+
     /// The day at midnight as Python's `strftime` writes it in the C locale; an unknown directive stays as it is.
     #[must_use]
     pub fn strftime(&self, format: &str) -> String {
@@ -178,6 +192,7 @@ mod tests {
         for days in -1000..40_000 {
             let (date, next) = (Date::from_unix_days(days), Date::from_unix_days(days + 1));
             assert!(Date::new(date.year, date.month, date.day).is_some() && date < next, "{days}");
+            assert_eq!(next.previous(), date);
         }
     }
 }

@@ -1,20 +1,20 @@
-//! Jinja as the transformers library sets it up: Python's spelling, lenient values, limits. It knows no messages.
+//! Jinja as the transformers library sets it up: Python's spelling, lenient values, limits. It knows no authors.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io;
 
-use super::Date;
+use super::{Conversation, Date, Inputs, Language, MAX_OUTPUT, PROBE, PROBE_USER, Renderer, TemplateError};
+use crate::chat::{Message, Role};
 
 /// Instructions that one rendering may execute: a conversation of a thousand turns takes a tenth of it.
 const FUEL: u64 = 5_000_000;
 /// Nested calls of macros and blocks.
 const RECURSION: usize = 64;
-/// Bytes that one rendering may write.
-const MAX_OUTPUT: usize = 64 << 20;
 /// Nested lists and objects that are written as Python writes them.
 const MAX_DEPTH: usize = 64;
 
@@ -24,15 +24,22 @@ const NAME: &str = "chat";
 #[derive(Debug)]
 pub(super) struct Jinja {
     env: Environment<'static>,
+    /// The variables that the template reads and does not set.
+    undeclared: HashSet<String>,
 }
 
 /// What a template said by `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Raised(pub(super) String);
+struct Raised(String);
 
 impl Jinja {
-    pub(super) fn parse(source: &str) -> Result<Self, Error> {
+    pub(super) fn parse(source: &str) -> Result<Self, TemplateError> {
+        let language = Language::Jinja.as_str();
+        Self::new(source).map_err(|error| TemplateError::Syntax { language, reason: describe(&error) })
+    }
+
+    fn new(source: &str) -> Result<Self, Error> {
         let mut env = Environment::new();
         env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
         env.set_fuel(Some(FUEL));
@@ -56,31 +63,82 @@ impl Jinja {
             Err(Error::new(ErrorKind::InvalidOperation, "raised").with_source(Raised(message)))
         });
         env.add_template_owned(NAME, without_generation_tags(source))?;
-        Ok(Jinja { env })
-    }
-
-    /// The variables that the template reads and does not set.
-    pub(super) fn undeclared(&self) -> Vec<String> {
-        match self.env.get_template(NAME) {
-            Ok(template) => template.undeclared_variables(false).into_iter().collect(),
-            Err(_) => Vec::new(),
-        }
-    }
-
-    pub(super) fn render(&self, context: Value) -> Result<String, Error> {
-        let mut out = Limited(Vec::new());
-        self.env.get_template(NAME)?.render_captured_to(context, &mut out)?;
-        String::from_utf8(out.0).map_err(|e| Error::new(ErrorKind::WriteFailure, "not UTF-8").with_source(e))
+        let undeclared = env.get_template(NAME)?.undeclared_variables(false);
+        Ok(Jinja { env, undeclared })
     }
 }
 
+impl Renderer for Jinja {
+    fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
+        let mut out = Limited(Vec::new());
+        let written = self.env.get_template(NAME).and_then(|template| {
+            template.render_captured_to(context(conversation), &mut out)?;
+            Ok(())
+        });
+        written.map_err(|error| failure(&error))?;
+        String::from_utf8(out.0).map_err(|_| TemplateError::Failed { reason: "it writes no UTF-8".to_owned() })
+    }
+
+    fn reads(&self, variable: &str) -> bool {
+        self.undeclared.contains(variable)
+    }
+
+    fn finished(&self) -> Vec<Message> {
+        vec![Message::new(Role::User, PROBE_USER), Message::new(Role::Assistant, PROBE)]
+    }
+}
+
+fn context(conversation: &Conversation) -> Value {
+    let Conversation { messages, inputs: Inputs { variables, add_generation_prompt, date, .. }, contract, specials } =
+        *conversation;
+    let message = |(role, content): &(Role, String)| {
+        Value::from_pairs([("role", role.as_str().to_owned()), ("content", content.clone())])
+    };
+    let given = variables.iter().map(|(name, json)| (name.clone(), value(json)));
+    let own = [
+        ("messages", messages.iter().map(message).collect()),
+        ("add_generation_prompt", Value::from(*add_generation_prompt)),
+        ("bos_token", Value::from(specials.bos.as_str())),
+        ("eos_token", Value::from(specials.eos.as_str())),
+        ("strftime_now", strftime_now(*date)),
+    ];
+    // The reference passes these two as none unless they are given.
+    let none = ["tools", "documents"].map(|name| (name.to_owned(), Value::from(())));
+    let contract = contract.map(|json| ("contract".to_owned(), value(json)));
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    Value::from_pairs(none.into_iter().chain(given).chain(own).chain(contract))
+}
+
+fn failure(error: &minijinja::Error) -> TemplateError {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(current) = cause {
+        if let Some(Raised(message)) = current.downcast_ref() {
+            return TemplateError::Refused { message: message.clone() };
+        }
+        cause = current.source();
+    }
+    TemplateError::Failed { reason: describe(error) }
+}
+
+/// The error and its causes in one line.
+fn describe(error: &minijinja::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(current) = cause {
+        text.push_str(": ");
+        text.push_str(&current.to_string());
+        cause = current.source();
+    }
+    text
+}
+
 /// The function `strftime_now` that always says `date`, at midnight.
-pub(super) fn strftime_now(date: Date) -> Value {
+fn strftime_now(date: Date) -> Value {
     Value::from_function(move |format: String| date.strftime(&format))
 }
 
 /// A JSON value as the template sees it.
-pub(super) fn value(json: &Json) -> Value {
+fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::from(()),
         Json::Bool(flag) => Value::from(*flag),

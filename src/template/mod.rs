@@ -1,4 +1,5 @@
-//! A conversation becomes a prompt by the model's own chat template; it knows special tokens as texts, no numbers.
+//! A conversation becomes a prompt by the model's chat template, in Jinja or in Go's language; it knows special tokens as
+//! texts, no numbers.
 //!
 //! # Who wrote what
 //!
@@ -21,31 +22,87 @@
 
 mod author;
 mod date;
+mod go;
 mod jinja;
 
 pub use date::Date;
 
-use minijinja::value::Value;
 use serde_json::{Map, Value as Json};
+use std::fmt::Debug;
 use std::ops::Range;
 use thiserror::Error;
 
 use crate::chat::{Message, Role};
 use author::{ContractExchange, Exchange, Owner, Twins};
-use jinja::{Jinja, Raised};
+use go::Go;
+use jinja::Jinja;
 
 /// Bytes of a template's source that are accepted; real ones stay below 20,000.
 const MAX_SOURCE: usize = 1 << 20;
 
-/// A model's chat template (`tokenizer.chat_template` of a GGUF), parsed once.
+/// The most bytes that one rendering may write.
+const MAX_OUTPUT: usize = 64 << 20;
+
+/// A model's chat template, parsed once.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    jinja: Jinja,
+    renderer: Box<dyn Renderer>,
     specials: SpecialTokens,
     /// Specials by first character, the longest first, as llama.cpp looks for them.
     table: author::Specials,
     literals: Vec<String>,
-    undeclared: Vec<String>,
+}
+
+/// What a chat template is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// The `tokenizer.chat_template` of a GGUF, as the transformers library renders it.
+    Jinja,
+    /// Go's text/template, as Ollama renders it.
+    Go,
+}
+
+impl Language {
+    /// The language of a Modelfile's TEMPLATE: Go's has no `{%`.
+    #[must_use]
+    pub fn of(template: &str) -> Language {
+        if template.contains("{%") { Language::Jinja } else { Language::Go }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Language::Jinja => "Jinja",
+            Language::Go => "Go",
+        }
+    }
+}
+
+/// A template that is not parsed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateSource {
+    pub language: Language,
+    pub text: String,
+}
+
+/// One language's template, which renders whatever texts it is given.
+trait Renderer: Debug + Send + Sync {
+    /// Renders the conversation with its contents as they are given here.
+    fn render(&self, conversation: &Conversation) -> Result<String, TemplateError>;
+
+    /// Whether the template reads the variable and does not set it itself.
+    fn reads(&self, variable: &str) -> bool;
+
+    /// The conversation after which it can be seen what ends an answer: the second message is the answer.
+    fn finished(&self) -> Vec<Message>;
+}
+
+/// A conversation as a renderer sees it.
+struct Conversation<'a> {
+    messages: &'a [(Role, String)],
+    inputs: &'a Inputs<'a>,
+    contract: Option<&'a Json>,
+    specials: &'a SpecialTokens,
 }
 
 /// The texts of a vocabulary's special tokens.
@@ -129,16 +186,16 @@ pub enum SystemRole {
 #[derive(Debug, Error)]
 pub enum TemplateError {
     /// The source is not a template.
-    #[error("the chat template cannot be read: {reason}; the model's file needs another `tokenizer.chat_template`")]
-    Syntax { reason: String },
+    #[error("it is no template in {language}: {reason}")]
+    Syntax { language: &'static str, reason: String },
     /// The source is too long to be a template.
-    #[error("the chat template has {bytes} bytes, more than the {limit} that are accepted")]
+    #[error("it has {bytes} bytes, more than the {limit} that are accepted")]
     TooLong { bytes: usize, limit: usize },
     /// The template refused this conversation (`raise_exception`).
-    #[error("the chat template refuses this conversation: {message}")]
+    #[error("it refuses this conversation: {message}")]
     Refused { message: String },
     /// The template ran into an error or a limit.
-    #[error("the chat template failed: {reason}")]
+    #[error("it failed: {reason}")]
     Failed { reason: String },
 }
 
@@ -147,20 +204,26 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// A source that is too long or that is no template.
-    pub fn parse(source: &str, specials: SpecialTokens) -> Result<Self, TemplateError> {
+    pub fn parse(language: Language, source: &str, specials: SpecialTokens) -> Result<Self, TemplateError> {
         if source.len() > MAX_SOURCE {
             return Err(TemplateError::TooLong { bytes: source.len(), limit: MAX_SOURCE });
         }
-        let jinja = Jinja::parse(source).map_err(|e| TemplateError::Syntax { reason: describe(&e) })?;
-        let undeclared = jinja.undeclared();
+        let (renderer, literals): (Box<dyn Renderer>, _) = match language {
+            Language::Jinja => (Box::new(Jinja::parse(source)?), jinja::literals(source)),
+            Language::Go => {
+                let go = Go::parse(source)?;
+                let literals = go.literals();
+                (Box::new(go), literals)
+            }
+        };
         let table = author::Specials::new(&specials.control);
-        Ok(ChatTemplate { jinja, specials, table, literals: jinja::literals(source), undeclared })
+        Ok(ChatTemplate { renderer, specials, table, literals })
     }
 
     /// True if the template reads the variable and does not set it itself.
     #[must_use]
     pub fn reads(&self, variable: &str) -> bool {
-        self.undeclared.iter().any(|name| name == variable)
+        self.renderer.reads(variable)
     }
 
     /// Renders a conversation.
@@ -176,67 +239,65 @@ impl ChatTemplate {
             .enumerate()
             .map(|(i, message)| (&*message.content, if Some(i) == row { Owner::Row } else { Owner::Other }))
             .collect();
-        let render = |exchange: Option<(&Twins, Exchange, ContractExchange)>| {
-            let messages: Vec<Value> = (inputs.messages.iter().zip(&contents))
-                .map(|(message, &(content, owner))| {
-                    let content = match exchange {
-                        Some((twins, how, _)) => twins.content(content, owner, message.role, how),
-                        None => content.to_owned(),
-                    };
-                    Value::from_pairs([("role", message.role.as_str().to_owned()), ("content", content)])
-                })
-                .collect();
-            let contract = contract.map(|json| match exchange {
-                Some((twins, _, how)) => jinja::value(&twins.contract(json, how)),
-                None => jinja::value(json),
-            });
-            self.jinja.render(self.context(inputs, messages, contract)).map_err(|e| failure(&e))
-        };
-        let plain = render(None)?;
+        let plain = self.plain(inputs)?;
         let twins = Twins::new(&self.table, &self.literals, &plain, &contents, contract);
+        let traced = |how: Exchange, of_contract: ContractExchange| {
+            let exchanged = |(message, &(content, owner)): (&Message, &(&str, Owner))| {
+                (message.role, twins.content(content, owner, message.role, how))
+            };
+            let messages: Vec<(Role, String)> = inputs.messages.iter().zip(&contents).map(exchanged).collect();
+            let contract = contract.map(|json| twins.contract(json, of_contract));
+            self.rendered(inputs, &messages, contract.as_ref())
+        };
         let contract_attempts: &[ContractExchange] = match contract {
             Some(_) => &[ContractExchange::Texts, ContractExchange::Signs],
             None => &[ContractExchange::Texts],
         };
         for how in twins.attempts() {
             for &of_contract in contract_attempts {
-                if let Ok(traced) = render(Some((&twins, how, of_contract)))
-                    && twins.back(&traced) == plain
+                if let Ok(text) = traced(how, of_contract)
+                    && twins.back(&text) == plain
                 {
-                    let fenced = how.fenced().and_then(|how| render(Some((&twins, how, of_contract))).ok());
-                    return Ok(twins.prompt(&traced, (how, of_contract), fenced.as_deref()));
+                    let fenced = how.fenced().and_then(|how| traced(how, of_contract).ok());
+                    return Ok(twins.prompt(&text, (how, of_contract), fenced.as_deref()));
                 }
             }
         }
         let (how, of_contract) = (Exchange::Core, contract_attempts[contract_attempts.len() - 1]);
-        render(Some((&twins, how, of_contract))).map(|traced| twins.prompt(&traced, (how, of_contract), None))
+        traced(how, of_contract).map(|text| twins.prompt(&text, (how, of_contract), None))
     }
 
-    fn context(&self, inputs: &Inputs, messages: Vec<Value>, contract: Option<Value>) -> Value {
-        let given = inputs.variables.iter().map(|(name, value)| (name.clone(), jinja::value(value)));
-        let own = [
-            ("messages", Value::from(messages)),
-            ("add_generation_prompt", Value::from(inputs.add_generation_prompt)),
-            ("bos_token", Value::from(self.specials.bos.as_str())),
-            ("eos_token", Value::from(self.specials.eos.as_str())),
-            ("strftime_now", jinja::strftime_now(inputs.date)),
-        ];
-        // The reference passes these two as none unless they are given.
-        let none = ["tools", "documents"].map(|name| (name.to_owned(), Value::from(())));
-        let contract = contract.map(|value| ("contract".to_owned(), value));
-        let own = own.map(|(name, value)| (name.to_owned(), value));
-        Value::from_pairs(none.into_iter().chain(given).chain(own).chain(contract))
+    /// The rendering as the template gives it, without a trace of who wrote what.
+    fn plain(&self, inputs: &Inputs) -> Result<String, TemplateError> {
+        let messages: Vec<(Role, String)> =
+            inputs.messages.iter().map(|message| (message.role, message.content.clone())).collect();
+        self.rendered(inputs, &messages, inputs.contract.filter(|_| self.reads("contract")))
+    }
+
+    fn rendered(
+        &self,
+        inputs: &Inputs,
+        messages: &[(Role, String)],
+        contract: Option<&Json>,
+    ) -> Result<String, TemplateError> {
+        self.renderer.render(&Conversation { messages, inputs, contract, specials: &self.specials })
     }
 
     /// The special token that the template writes right after an assistant's content: what ends an answer.
     #[must_use]
     pub fn turn_end(&self) -> Option<String> {
-        let messages = [Message::new(Role::User, PROBE_USER), Message::new(Role::Assistant, PROBE)];
-        let prompt = self.probe(&messages).ok()?;
-        let at = prompt.runs.iter().rposition(|run| matches!(run, Run::Text { text, .. } if text.contains(PROBE)))?;
-        match (&prompt.runs[at], prompt.runs.get(at + 1)) {
-            (Run::Text { text, .. }, Some(Run::Control(token))) if text.trim_end().ends_with(PROBE) => {
-                Some(token.clone())
+        let runs = self.probe(&self.renderer.finished()).ok()?.runs;
+        let holds = |run: &Run, word: &str| matches!(run, Run::Text { text, .. } if text.contains(word));
+        let at = runs.iter().rposition(|run| holds(run, PROBE))?;
+        match (&runs[at], runs.get(at + 1)) {
+            (Run::Text { text, .. }, Some(end @ Run::Control(token))) if text.trim_end().ends_with(PROBE) => {
+                let asked = runs.iter().position(|run| holds(run, PROBE_USER))?;
+                // With a question behind the answer: what opened the first one opens this one and ends nothing, unless
+                // it also stands right behind the first question.
+                let next = runs[at + 1..].iter().position(|run| holds(run, PROBE_USER)).unwrap_or(0);
+                let opens = next > 0 && runs[..asked].ends_with(&runs[at + 1..at + 1 + next]);
+                let ends_questions = runs[asked + 1..].iter().find(|run| matches!(run, Run::Control(_))) == Some(end);
+                (ends_questions || !opens).then(|| token.clone())
             }
             _ => None,
         }
@@ -325,29 +386,6 @@ fn join(text: &mut String, next: &str) {
         text.push_str("\n\n");
     }
     text.push_str(next);
-}
-
-fn failure(error: &minijinja::Error) -> TemplateError {
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(current) = cause {
-        if let Some(Raised(message)) = current.downcast_ref() {
-            return TemplateError::Refused { message: message.clone() };
-        }
-        cause = current.source();
-    }
-    TemplateError::Failed { reason: describe(error) }
-}
-
-/// The error and its causes in one line.
-fn describe(error: &minijinja::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(current) = cause {
-        text.push_str(": ");
-        text.push_str(&current.to_string());
-        cause = current.source();
-    }
-    text
 }
 
 #[cfg(test)]

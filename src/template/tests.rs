@@ -102,7 +102,7 @@ fn render(template: &ChatTemplate, messages: &[Message]) -> Result<Prompt, Templ
 }
 
 fn parse(source: &str) -> ChatTemplate {
-    ChatTemplate::parse(source, specials()).unwrap()
+    ChatTemplate::parse(Language::Jinja, source, specials()).unwrap()
 }
 
 fn user(content: &str) -> Vec<Message> {
@@ -121,7 +121,7 @@ fn controls(prompt: &Prompt) -> Vec<String> {
 fn renderings_equal_the_reference_byte_for_byte() {
     for (name, vectors) in vectors() {
         let tokens = SpecialTokens { bos: vectors.bos_token, eos: vectors.eos_token, ..specials() };
-        let template = ChatTemplate::parse(&vectors.template, tokens).unwrap();
+        let template = ChatTemplate::parse(Language::Jinja, &vectors.template, tokens).unwrap();
         for case in vectors.cases {
             let inputs = Inputs {
                 messages: &case.messages,
@@ -146,7 +146,7 @@ fn the_ends_of_turns_and_the_place_of_system_are_found() {
         .into_iter()
         .map(|(name, vectors)| {
             let tokens = SpecialTokens { bos: vectors.bos_token, eos: vectors.eos_token, ..specials() };
-            let template = ChatTemplate::parse(&vectors.template, tokens).unwrap();
+            let template = ChatTemplate::parse(Language::Jinja, &vectors.template, tokens).unwrap();
             (name, template.turn_end(), template.system_role())
         })
         .collect();
@@ -266,7 +266,7 @@ fn a_contract_does_not_spell_special_tokens_of_letters() {
         "<|end|>{% for value in contract.properties.queue.enum %}{{ value }}{% endfor %}{{ contract | tojson }}",
     ];
     for (source, expected) in sources.into_iter().zip([&["USER", "<|end|>"][..], &["<|end|>"][..]]) {
-        let template = ChatTemplate::parse(source, specials.clone()).unwrap();
+        let template = ChatTemplate::parse(Language::Jinja, source, specials.clone()).unwrap();
         let inputs = Inputs {
             messages: &user("x"),
             add_generation_prompt: true,
@@ -339,11 +339,11 @@ fn hostile_templates_end_with_an_error() {
         assert!(matches!(error, TemplateError::Failed { .. }), "{error}");
     }
     for source in ["{% if %}", "{{", "{% endfor %}"] {
-        let error = ChatTemplate::parse(source, specials()).unwrap_err();
+        let error = ChatTemplate::parse(Language::Jinja, source, specials()).unwrap_err();
         assert!(matches!(error, TemplateError::Syntax { .. }), "{error}");
     }
     let long = "x".repeat(MAX_SOURCE + 1);
-    assert!(matches!(ChatTemplate::parse(&long, specials()), Err(TemplateError::TooLong { .. })));
+    assert!(matches!(ChatTemplate::parse(Language::Jinja, &long, specials()), Err(TemplateError::TooLong { .. })));
 }
 
 #[test]
@@ -383,7 +383,7 @@ proptest! {
     fn contents_never_forge_control_and_rendering_stays_exact(first in hostile(), second in hostile(), third in hostile()) {
         for (name, vectors) in vectors() {
             let tokens = SpecialTokens { bos: vectors.bos_token, eos: vectors.eos_token, ..specials() };
-            let template = ChatTemplate::parse(&vectors.template, tokens).unwrap();
+            let template = ChatTemplate::parse(Language::Jinja, &vectors.template, tokens).unwrap();
             let native = template.system_role() == SystemRole::Native;
             // A letter around each, so that the template sees the same shape as in the harmless conversation.
             let shape = |system: &str, user: &str, last: &str| {
@@ -399,11 +399,13 @@ proptest! {
             let prompt = render(&template, &messages).unwrap();
             let harmless = render(&template, &shape("Label.", "a", "b")).unwrap();
             prop_assert_eq!(controls(&prompt), controls(&harmless), "{}", &name);
-            let plain = template.jinja.render(template.context(
-                &Inputs { messages: &messages, add_generation_prompt: true, date: Date::PINNED, variables: &Map::new(), contract: None },
-                messages.iter().map(|m| Value::from_pairs([("role", m.role.as_str()), ("content", &*m.content)])).collect(),
-                None,
-            )).unwrap();
+            let plain = template.plain(&Inputs {
+                messages: &messages,
+                add_generation_prompt: true,
+                date: Date::PINNED,
+                variables: &Map::new(),
+                contract: None,
+            }).unwrap();
             prop_assert_eq!(prompt.text(), plain, "{}", &name);
             let row = prompt.row.clone().unwrap();
             let written = &prompt.runs[row.run].text()[row.range];
@@ -418,7 +420,7 @@ proptest! {
 
     #[test]
     fn nothing_panics(source in "([{][{%]-?|-?[%}][}]|[a-z.|()'\\[\\]:+~*0-9 -]|for |in |if |end|messages|set ){0,30}", content in ".{0,20}") {
-        if let Ok(template) = ChatTemplate::parse(&source, specials()) {
+        if let Ok(template) = ChatTemplate::parse(Language::Jinja, &source, specials()) {
             drop(render(&template, &user(&content)));
         }
     }

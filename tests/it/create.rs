@@ -235,16 +235,41 @@ fn paths_are_relative_to_the_modelfile() {
     assert_eq!(home.slm(["show", "mine", "--json"]).json()["format"], json!({"enum": ["a", "b"]}));
 }
 
+const CHATML: &str = "TEMPLATE \"\"\"{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}\
+    {{ if .Prompt }}<|im_start|>user\n{{ .Prompt }}<|im_end|>\n{{ end }}<|im_start|>assistant\n{{ .Response }}<|im_end|>\n\"\"\"";
+
 #[test]
-fn a_template_in_gos_language_is_kept_and_said_not_to_be_used() {
+fn a_template_in_gos_language_is_rendered_turn_by_turn() {
     let home = Home::new();
-    home.file("Modelfile", "FROM triage\nTEMPLATE {{ .Prompt }}");
-    let why = "TEMPLATE is in Go's language, which is kept but not rendered yet";
-    let said = home.slm(["create", "go"]).ends(0);
-    assert_eq!(said.stderr, format!("slm: {why}: the GGUF's own chat template is used\n"));
-    let said = home.slm(["run", "go", "--choices", "a,b", "x"]).ends(0);
-    let own = "`go:latest` runs with the chat template in its GGUF";
-    assert_eq!(said.stderr, format!("slm: {own}: its {why}\n"));
+    let rest = "SYSTEM Sort it.\nMESSAGE user late\nMESSAGE assistant shipping\nFORMAT {\"enum\": [\"shipping\", \"billing\"]}";
+    home.file("Modelfile", format!("FROM triage\n{CHATML}\n{rest}"));
+    assert_eq!(home.slm(["create", "go"]).ends(0).stderr, "");
     let show: Value = home.slm(["show", "go", "--json"]).json();
-    assert_eq!(show["template"], "{{ .Prompt }}");
+    assert_eq!(show["template_source"], "TEMPLATE of the Modelfile (Go)");
+    assert!(home.slm(["show", "go"]).succeeds().contains("\nchat template    TEMPLATE of the Modelfile (Go)\n"));
+    let dry = home.slm(["run", "go", "--dry-run", "--json", "--format", "none", "charged <|im_end|> twice"]).json();
+    assert_eq!(
+        dry["prompt"],
+        "<|im_start|>system\nSort it.<|im_end|>\n<|im_start|>user\nlate<|im_end|>\n<|im_start|>assistant\nshipping<|im_end|>\n\
+         <|im_start|>user\ncharged <|im_end|> twice<|im_end|>\n<|im_start|>assistant\n"
+    );
+    // A closed answer is described and scored as with any other template.
+    let dry = home.slm(["run", "go", "--dry-run", "--json", "charged twice"]).json();
+    let described = dry["prompt"].as_str().unwrap();
+    assert!(described.starts_with("<|im_start|>system\nSort it.\n\n") && described.contains("billing"), "{described}");
+    let answer = home.slm(["run", "go", "charged twice"]).succeeds();
+    assert!(["shipping\n", "billing\n"].contains(&answer.as_str()), "{answer}");
+}
+
+#[test]
+fn a_template_that_is_none_is_refused_when_a_model_is_made_of_it() {
+    let home = Home::new();
+    home.file("Modelfile", "FROM triage\nTEMPLATE \"\"\"a\n{{ if .Prompt }}b\"\"\"");
+    let refused = home.slm(["create", "go"]).ends(1);
+    assert_eq!(
+        refused.stderr,
+        "slm: TEMPLATE in `Modelfile` cannot be used: it is no template in Go: line 2: the block that begins here is not \
+         closed with `{{ end }}`; correct it or leave it out\n"
+    );
+    home.slm(["show", "go"]).ends(1);
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::slm::{Home, shared};
 
 /// What slm says on standard error of a model without a chat template.
-const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE, in Jinja, gives it one)\n";
+const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE gives it one)\n";
 
 /// A home with the model in its store, or nothing where the file is not there.
 fn stories() -> Option<Home> {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use slm::chat::{Message, Role};
 use slm::engine::{Compute, Engine, Load, Options, PromptToken, TokenKind, Weights};
 use slm::gguf::Footprint;
-use slm::template::{ChatTemplate, Date, Inputs, Prompt, Run, SystemRole};
+use slm::template::{ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole};
 
 use crate::slm::shared;
 use crate::tiny::{Kind, USER_DEFINED};
@@ -113,7 +113,9 @@ fn families() -> &'static [(&'static str, Family)] {
             let path = shared(&format!("vectors/chat/{template}.jinja"))?;
             sources.push(((*template).to_owned(), std::fs::read_to_string(path).unwrap()));
         }
-        let parse = |(name, source): (String, String)| (name, ChatTemplate::parse(&source, specials.clone()).unwrap());
+        let parse = |(name, source): (String, String)| {
+            (name, ChatTemplate::parse(Language::Jinja, &source, specials.clone()).unwrap())
+        };
         Some((name, Family { templates: sources.into_iter().map(parse).collect(), engine }))
     };
     FAMILIES.get_or_init(|| VOCABULARIES.iter().filter_map(load).collect())
@@ -230,7 +232,7 @@ fn a_contracts_words_become_no_special_tokens_where_the_template_reads_it() {
     let mut runner = TestRunner::new(ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() });
     for (name, family) in families() {
         let own = &family.engine.info().specials;
-        let template = ChatTemplate::parse(READS_CONTRACT, own.clone()).unwrap();
+        let template = ChatTemplate::parse(Language::Jinja, READS_CONTRACT, own.clone()).unwrap();
         let contract = |name: &str, description: &str, value: &str| {
             json!({"type": "object", "properties": {
                 name: {"type": "string", "description": description, "enum": [value, "b"]},

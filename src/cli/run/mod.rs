@@ -97,7 +97,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         ..Task::default()
     };
     let run = Run { args, model_name: model.name.to_string(), session, contract, task, embeds };
-    run.say_what_is_loaded(model.template.as_deref());
+    run.say_what_is_loaded();
     if args.dry_run {
         return dry::show(&run, &text);
     }
@@ -197,15 +197,12 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
 }
 
 impl Run<'_> {
-    fn say_what_is_loaded(&self, template: Option<&str>) {
+    fn say_what_is_loaded(&self) {
         if self.embeds.is_none() && !self.session.has_template() {
             say(format_args!(
-                "`{}` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE, in Jinja, gives it one)",
+                "`{}` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE gives it one)",
                 self.model_name
             ));
-        } else if template.is_some_and(|template| !load::is_jinja(template)) {
-            let why = "its TEMPLATE is in Go's language, which is kept but not rendered yet";
-            say(format_args!("`{}` runs with the chat template in its GGUF: {why}", self.model_name));
         }
         let given = self.args.sampling.of_generation();
         if self.contract.is_none() && self.args.throughput {

@@ -403,7 +403,7 @@ pub mod tests {
     use crate::engine::llama::Model;
     use crate::engine::{Compute, Load, Options, Weights};
     use crate::gguf::Footprint;
-    use crate::template::{ChatTemplate, Date, Inputs};
+    use crate::template::{ChatTemplate, Date, Inputs, Language};
     use std::path::PathBuf;
 
     /// A file beside the checkout, or a word on standard error where it is not.
@@ -463,7 +463,7 @@ pub mod tests {
             let Some(template) = shared(&format!("vectors/chat/{template}.jinja")) else { return };
             let tokenizer = model.tokenizer();
             let source = std::fs::read_to_string(&template).unwrap();
-            let template = ChatTemplate::parse(&source, tokenizer.specials()).unwrap();
+            let template = ChatTemplate::parse(Language::Jinja, &source, tokenizer.specials()).unwrap();
             for messages in conversations() {
                 let prompt = template
                     .render(&Inputs {

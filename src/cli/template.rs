@@ -1,0 +1,74 @@
+//! Which chat template renders a model's prompts: its TEMPLATE, else the one in its GGUF, else none.
+
+use crate::failure::Failure;
+use crate::gguf::Header;
+use crate::store::Model;
+use crate::template::{ChatTemplate, Language, SpecialTokens, TemplateError, TemplateSource};
+
+/// Where a model's prompts come from.
+#[derive(Debug)]
+pub enum Choice {
+    /// The TEMPLATE of the Modelfile or the manifest.
+    Template(TemplateSource),
+    /// The Jinja template in the GGUF; there is no TEMPLATE.
+    Own,
+    /// The Jinja template in the GGUF, because the TEMPLATE is none.
+    OwnInstead(TemplateError),
+    /// The TEMPLATE is none, and the GGUF has no template either.
+    Broken(TemplateError),
+    /// There is no template at all: texts are given as they are.
+    Plain,
+}
+
+impl Choice {
+    /// The choice for a model of that header.
+    #[must_use]
+    pub fn of(model: &Model, header: &Header) -> Choice {
+        let has_own = header.chat_template().is_some();
+        match model.template.as_deref().map(checked) {
+            Some(Ok(source)) => Choice::Template(source),
+            Some(Err(error)) if has_own => Choice::OwnInstead(error),
+            Some(Err(error)) => Choice::Broken(error),
+            None if has_own => Choice::Own,
+            None => Choice::Plain,
+        }
+    }
+
+    /// The choice in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Choice::Template(source) => format!("TEMPLATE of the Modelfile ({})", source.language.as_str()),
+            Choice::Own => "the GGUF's own (Jinja)".to_owned(),
+            Choice::OwnInstead(error) => format!("the GGUF's own (Jinja); the TEMPLATE cannot be used: {error}"),
+            Choice::Broken(error) => format!("none that can be used: of the TEMPLATE, {error}"),
+            Choice::Plain => "none: texts are given as they are".to_owned(),
+        }
+    }
+
+    /// The template that takes the place of the GGUF's own, where one does.
+    ///
+    /// # Errors
+    /// The model has a TEMPLATE that is none, and nothing else.
+    pub fn given(self, model: &Model) -> Result<Option<TemplateSource>, Failure> {
+        match self {
+            Choice::Template(source) => Ok(Some(source)),
+            Choice::Own | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
+            Choice::Broken(error) => Err(Failure::failed(format!(
+                "the TEMPLATE of `{0}` cannot be used: {error}; make a model with another: `FROM {0}` and TEMPLATE in a \
+                 Modelfile",
+                model.name
+            ))),
+        }
+    }
+}
+
+/// A TEMPLATE's text as a template that can be parsed.
+///
+/// # Errors
+/// It is none.
+pub fn checked(text: &str) -> Result<TemplateSource, TemplateError> {
+    let language = Language::of(text);
+    ChatTemplate::parse(language, text, SpecialTokens::default())?;
+    Ok(TemplateSource { language, text: text.to_owned() })
+}

@@ -1,0 +1,228 @@
+//! Go's text/template with Ollama's variables, functions and turns; it knows no authors.
+//!
+//! The semantics are those of `template/template.go` of Ollama's repository: a template that reads `.Messages` is
+//! executed once; another one turn by turn with `.System`, `.Prompt` and `.Response`, and the last turn ends at the first
+//! `.Response`. gotmpl parses and executes; what it leaves unchecked is checked in [`tree`], and [`meter`] bounds what a
+//! template may cost.
+
+mod functions;
+mod meter;
+mod tree;
+
+use gotmpl::parse::ListNode;
+use gotmpl::{Template, Value};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::Arc;
+
+use super::{Conversation, Language, MAX_OUTPUT, PROBE, PROBE_USER, Renderer, TemplateError};
+use crate::chat::{Message, Role};
+use meter::Meter;
+
+/// The names under which the whole template and the one of the last turn are executed; no source can write them.
+const WHOLE: &str = "#whole";
+const LAST: &str = "#last";
+
+/// One parsed template.
+#[derive(Debug)]
+pub(super) struct Go {
+    /// What may be executed, by its name, with the meter's calls written in.
+    bodies: Vec<(String, ListNode)>,
+    style: Style,
+    /// The texts in quotes, which the template may look for in a content.
+    literals: Vec<String>,
+}
+
+/// What a template is executed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// All messages at once.
+    Messages,
+    /// One system text, prompt and response after the other.
+    Turns,
+}
+
+/// A message after those of one role in a row were joined.
+struct Joined {
+    role: Role,
+    content: String,
+}
+
+impl Go {
+    pub(super) fn parse(source: &str) -> Result<Self, TemplateError> {
+        let language = Language::Go.as_str();
+        let syntax = |reason| TemplateError::Syntax { language, reason };
+        let tree::Parsed { mut whole, named } = tree::parse(source).map_err(syntax)?;
+        let mut names = Vec::new();
+        let bodies = || std::iter::once(&whole).chain(named.values());
+        bodies().for_each(|body| tree::identifiers(body, &mut names));
+        let reads = |variable: &str| names.iter().any(|name| name.eq_ignore_ascii_case(variable));
+        let style = if reads("Messages") { Style::Messages } else { Style::Turns };
+        let mut literals = Vec::new();
+        bodies().for_each(|body| tree::literals(body, &mut literals));
+        literals.sort_unstable();
+        literals.dedup();
+        if style == Style::Turns && !reads("Response") {
+            whole.nodes.push(tree::response());
+        }
+        let mut bodies: Vec<(String, ListNode)> = named.into_iter().collect();
+        if style == Style::Turns {
+            bodies.push((LAST.to_owned(), tree::cut_at_response(&whole)));
+        }
+        bodies.push((WHOLE.to_owned(), whole));
+        bodies.iter_mut().for_each(|(_, body)| meter::write_into(body));
+        Ok(Go { bodies, style, literals })
+    }
+
+    pub(super) fn literals(&self) -> Vec<String> {
+        self.literals.clone()
+    }
+
+    /// The template ready to be executed once or more, for one rendering.
+    fn executable(&self, conversation: &Conversation, meter: &Arc<Meter>) -> Template {
+        let functions = functions::all(conversation.inputs.date, meter);
+        let template = Template::new("").max_range_iters(meter::STEPS).funcs(functions);
+        self.bodies.iter().fold(template, |template, (name, body)| template.add_parse_tree(name, body.clone()))
+    }
+}
+
+impl Renderer for Go {
+    fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
+        let meter = Arc::new(Meter::default());
+        let template = self.executable(conversation, &meter);
+        let mut out = Limited(String::new());
+        let mut execute = |name: &str, values: BTreeMap<Arc<str>, Value>| {
+            template
+                .execute_template_fmt(&mut out, name, &Value::Map(Arc::new(values)))
+                .map_err(|error| TemplateError::Failed { reason: meter.describe(&error) })
+        };
+        let (system, messages) = joined(conversation.messages);
+        match self.style {
+            Style::Messages => {
+                let mut values = common(conversation);
+                values.insert("System".into(), text(&system));
+                values.insert("Messages".into(), list(messages.iter().map(message).collect()));
+                values.insert("Tools".into(), list(Vec::new()));
+                values.insert("Response".into(), text(""));
+                execute(WHOLE, values)?;
+            }
+            Style::Turns => {
+                let mut turn = Turn::default();
+                for Joined { role, content } in &messages {
+                    match role {
+                        Role::System if turn.prompt.is_some() || turn.response.is_some() => {
+                            execute(WHOLE, std::mem::take(&mut turn).values(conversation))?;
+                            turn.system = Some(content);
+                        }
+                        Role::User if turn.response.is_some() => {
+                            execute(WHOLE, std::mem::take(&mut turn).values(conversation))?;
+                            turn.prompt = said(content);
+                        }
+                        Role::System => turn.system = Some(content),
+                        Role::User => turn.prompt = said(content),
+                        Role::Assistant => turn.response = said(content),
+                        // Such a template has no place for what a tool says.
+                        Role::Tool => {}
+                    }
+                }
+                execute(LAST, turn.values(conversation))?;
+            }
+        }
+        Ok(out.0)
+    }
+
+    /// Go's templates know no `contract`: it is described to them in the system message.
+    fn reads(&self, _: &str) -> bool {
+        false
+    }
+
+    /// An answer is only ended where another message follows.
+    fn finished(&self) -> Vec<Message> {
+        let message = Message::new;
+        vec![message(Role::User, PROBE_USER), message(Role::Assistant, PROBE), message(Role::User, PROBE_USER)]
+    }
+}
+
+/// The texts of a turn that were said so far; an empty one counts as none.
+#[derive(Default)]
+struct Turn<'a> {
+    system: Option<&'a str>,
+    prompt: Option<&'a str>,
+    response: Option<&'a str>,
+}
+
+impl Turn<'_> {
+    fn values(self, conversation: &Conversation) -> BTreeMap<Arc<str>, Value> {
+        let mut values = common(conversation);
+        values.insert("System".into(), text(self.system.unwrap_or_default()));
+        values.insert("Prompt".into(), text(self.prompt.unwrap_or_default()));
+        values.insert("Response".into(), text(self.response.unwrap_or_default()));
+        values
+    }
+}
+
+fn said(content: &str) -> Option<&str> {
+    Some(content).filter(|content| !content.is_empty())
+}
+
+/// What every execution is given. Whether a model thinks is what the caller said, where it said something.
+fn common(conversation: &Conversation) -> BTreeMap<Arc<str>, Value> {
+    let thinks = conversation.inputs.variables.get("enable_thinking");
+    let level = conversation.inputs.variables.get("reasoning_effort").and_then(Json::as_str).unwrap_or_default();
+    BTreeMap::from([
+        ("Think".into(), Value::Bool(thinks.and_then(Json::as_bool).unwrap_or(false))),
+        ("ThinkLevel".into(), text(level)),
+        ("IsThinkSet".into(), Value::Bool(thinks.is_some())),
+    ])
+}
+
+/// The system texts together, and the messages with those of one role in a row joined; what tools say stays apart.
+fn joined(messages: &[(Role, String)]) -> (String, Vec<Joined>) {
+    let mut system: Vec<&str> = Vec::new();
+    let mut found: Vec<Joined> = Vec::with_capacity(messages.len());
+    for (role, content) in messages {
+        if *role == Role::System {
+            system.push(content);
+        }
+        match found.last_mut() {
+            Some(last) if last.role == *role && *role != Role::Tool => {
+                last.content.push_str("\n\n");
+                last.content.push_str(content);
+            }
+            _ => found.push(Joined { role: *role, content: content.clone() }),
+        }
+    }
+    (system.join("\n\n"), found)
+}
+
+fn message(Joined { role, content }: &Joined) -> Value {
+    let empty = ["Thinking", "ToolName", "ToolCallID"].map(|name| (Arc::from(name), text("")));
+    let none = ["Images", "ToolCalls"].map(|name| (Arc::from(name), list(Vec::new())));
+    let own = [("Role".into(), text(role.as_str())), ("Content".into(), text(content))];
+    Value::Map(Arc::new(empty.into_iter().chain(none).chain(own).collect()))
+}
+
+fn text(text: &str) -> Value {
+    Value::String(Arc::from(text))
+}
+
+fn list(values: Vec<Value>) -> Value {
+    Value::List(Arc::from(values))
+}
+
+/// A text that does not grow without end.
+struct Limited(String);
+
+impl Write for Limited {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > MAX_OUTPUT {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
