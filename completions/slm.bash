@@ -22,6 +22,12 @@ _slm() {
             slm,completions)
                 cmd="slm__subcmd__completions"
                 ;;
+            slm,copy)
+                cmd="slm__subcmd__cp"
+                ;;
+            slm,cp)
+                cmd="slm__subcmd__cp"
+                ;;
             slm,create)
                 cmd="slm__subcmd__create"
                 ;;
@@ -40,8 +46,17 @@ _slm() {
             slm,man)
                 cmd="slm__subcmd__man"
                 ;;
+            slm,prune)
+                cmd="slm__subcmd__prune"
+                ;;
             slm,pull)
                 cmd="slm__subcmd__pull"
+                ;;
+            slm,remove)
+                cmd="slm__subcmd__rm"
+                ;;
+            slm,rm)
+                cmd="slm__subcmd__rm"
                 ;;
             slm,run)
                 cmd="slm__subcmd__run"
@@ -49,11 +64,17 @@ _slm() {
             slm,show)
                 cmd="slm__subcmd__show"
                 ;;
+            slm,verify)
+                cmd="slm__subcmd__verify"
+                ;;
             slm__subcmd__help,bench)
                 cmd="slm__subcmd__help__subcmd__bench"
                 ;;
             slm__subcmd__help,completions)
                 cmd="slm__subcmd__help__subcmd__completions"
+                ;;
+            slm__subcmd__help,cp)
+                cmd="slm__subcmd__help__subcmd__cp"
                 ;;
             slm__subcmd__help,create)
                 cmd="slm__subcmd__help__subcmd__create"
@@ -70,14 +91,23 @@ _slm() {
             slm__subcmd__help,man)
                 cmd="slm__subcmd__help__subcmd__man"
                 ;;
+            slm__subcmd__help,prune)
+                cmd="slm__subcmd__help__subcmd__prune"
+                ;;
             slm__subcmd__help,pull)
                 cmd="slm__subcmd__help__subcmd__pull"
+                ;;
+            slm__subcmd__help,rm)
+                cmd="slm__subcmd__help__subcmd__rm"
                 ;;
             slm__subcmd__help,run)
                 cmd="slm__subcmd__help__subcmd__run"
                 ;;
             slm__subcmd__help,show)
                 cmd="slm__subcmd__help__subcmd__show"
+                ;;
+            slm__subcmd__help,verify)
+                cmd="slm__subcmd__help__subcmd__verify"
                 ;;
             *)
                 ;;
@@ -86,7 +116,7 @@ _slm() {
 
     case "${cmd}" in
         slm)
-            opts="-V -h --version --verbose --help run pull list ls show create eval bench completions man help"
+            opts="-V -h --version --verbose --help run pull list ls show create rm remove cp copy verify prune eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -191,6 +221,20 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__cp)
+            opts="-y -h --yes --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__create)
             opts="-f -h --file --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -272,7 +316,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help)
-            opts="run pull list show create eval bench completions man help"
+            opts="run pull list show create rm cp verify prune eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -300,6 +344,20 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__help__subcmd__cp)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -383,7 +441,35 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__help__subcmd__prune)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__help__subcmd__pull)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__help__subcmd__rm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -425,6 +511,20 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__help__subcmd__verify)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__list)
             opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -441,6 +541,20 @@ _slm() {
             ;;
         slm__subcmd__man)
             opts="-h --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__prune)
+            opts="-h --all --partial --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -476,6 +590,20 @@ _slm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__rm)
+            opts="-y -h --yes --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 *)
                     COMPREPLY=()
                     ;;
@@ -615,6 +743,20 @@ _slm() {
             ;;
         slm__subcmd__show)
             opts="-h --modelfile --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__verify)
+            opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

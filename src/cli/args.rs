@@ -31,6 +31,10 @@ pub enum Command {
     List(ListArgs),
     Show(ShowArgs),
     Create(CreateArgs),
+    Rm(RmArgs),
+    Cp(CpArgs),
+    Verify(VerifyArgs),
+    Prune(PruneArgs),
     Eval(Box<EvalArgs>),
     Bench(Box<BenchArgs>),
     Completions(CompletionsArgs),
@@ -326,6 +330,68 @@ pub struct BenchArgs {
     pub verbose: bool,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+/// Remove models, and their blobs that no other model needs
+///
+/// What slm did not pull itself may be lost for ever, and is removed only where somebody at a terminal says so, or with
+/// --yes.
+#[derive(Debug, Args)]
+#[command(visible_alias = "remove")]
+pub struct RmArgs {
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Remove what may be lost for ever without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Give a model a second name; its blobs are shared
+#[derive(Debug, Args)]
+#[command(visible_alias = "copy")]
+pub struct CpArgs {
+    pub source: String,
+    pub destination: String,
+    /// Replace a model that may be lost for ever without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Hash what is stored and say what is damaged
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The models [default: all]
+    #[arg(value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Remove what no model needs: blobs without a model, old downloads, traces of processes that died
+///
+/// What is in use stays, and so do blobs younger than an hour (another program may be about to name them) and downloads
+/// that were gone on with within a day.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Young blobs too, and weights that a manifest without any readable digest may have had
+    #[arg(long)]
+    pub all: bool,
+    /// Every download that nobody is at, and Ollama's that are older than a day
+    #[arg(long)]
+    pub partial: bool,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print a completion script for a shell

@@ -6,6 +6,8 @@ mod adapters;
 mod args;
 mod bench;
 mod compute;
+mod confirm;
+mod cp;
 mod create;
 mod environment;
 mod eval;
@@ -14,10 +16,13 @@ mod interrupt;
 mod list;
 mod load;
 mod network;
+mod prune;
 mod pull;
+mod rm;
 mod run;
 mod show;
 mod template;
+mod verify;
 mod version;
 
 use std::process::ExitCode;
@@ -62,6 +67,10 @@ fn run(cli: Cli) -> Outcome {
         Command::List(args) => list::run(&args, &environment),
         Command::Show(args) => show::run(&args, &environment),
         Command::Create(args) => create::run(&args, &environment),
+        Command::Rm(args) => rm::run(&args, &environment),
+        Command::Cp(args) => cp::run(&args, &environment),
+        Command::Verify(args) => verify::run(&args, &environment),
+        Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),

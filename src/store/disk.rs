@@ -55,23 +55,44 @@ impl Store {
         Ok((file.map_err(io_error("open", &path))?, path))
     }
 
-    /// Best effort: a leftover takes space and does no other harm.
     fn remove_leftovers(&self) {
-        let mut folders = vec![(self.blobs(), 0), (self.manifests(), 3)];
+        self.leftovers().iter().for_each(|path| remove_leftover(path));
+    }
+
+    /// What is half written; while somebody writes, some of it is theirs.
+    pub(super) fn leftovers(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![(self.blobs(), 0), (self.manifests(), 3), (self.notes(), 0)];
         while let Some((folder, depth)) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let name = entry.file_name();
                 let name = name.to_string_lossy();
                 if name.starts_with(PARTIAL_PREFIX) && name.ends_with(PARTIAL_SUFFIX) {
-                    if let Err(error) = fs::remove_file(entry.path()) {
-                        tracing::warn!("a leftover cannot be removed: `{}`: {error}", entry.path().display());
-                    }
+                    found.push(entry.path());
                 } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push((entry.path(), depth - 1));
                 }
             }
         }
+        found
     }
+}
+
+/// Removes what nobody needs, as well as it goes: it takes space and does no other harm.
+pub(super) fn remove_leftover(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("a leftover cannot be removed: `{}`: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+/// The names and paths of a folder's files; links and what else is no file of its own is left out.
+pub(super) fn regular_files(folder: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    files.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
 }
 
 /// A file in the making, beside its place; dropped before it is kept, it is gone.

@@ -4,16 +4,15 @@
 //! lease that is not locked belongs to nobody. Leases are taken by those who hold the store's lock as writers, and read
 //! by those who hold it alone: a blob that its owner finds after it has taken the lease stays until the lease is gone.
 
-use super::disk::{self, Removing, io_error};
+use super::disk::{self, io_error};
 use super::{Store, StoreError};
 use crate::digest::Digest;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const FOLDER: &str = ".slm-downloads";
 const PREFIX: &str = "lease-";
 /// A lease of every blob that a manifest could name.
 const MAX_LEASE_BYTES: u64 = 4 << 20;
@@ -25,6 +24,14 @@ pub struct Lease {
     _lock: File,
 }
 
+/// The leases of a store, as one who holds its lock alone finds them.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    pub kept: HashSet<Digest>,
+    /// The files of leases whose owners are dead.
+    pub stale: Vec<PathBuf>,
+}
+
 impl Store {
     /// Keeps these blobs, those that are there and those that will be. Take it before you look which of them are there:
     /// what was there before may be gone.
@@ -33,27 +40,26 @@ impl Store {
     /// [`StoreError`] where the disk refuses.
     pub fn lease(&self, digests: impl IntoIterator<Item = Digest>) -> Result<Lease, StoreError> {
         let _writing = self.begin_writing()?;
-        let folder = self.root.join(FOLDER);
+        let folder = self.downloads();
         disk::create_folder(&folder, &self.root)?;
         let (path, file) = create_in(&folder)?;
         let mut lease = Lease { path, _lock: file };
-        match lease._lock.try_lock() {
-            Ok(()) => {}
+        // Somebody who only looks may have it locked for an instant.
+        match lease._lock.lock() {
             // A disk without locks is used without.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(io_error("lock", &lease.path)(error)),
-            Err(TryLockError::WouldBlock) => {
-                unreachable!("nobody but us looks at leases while we hold the store's lock")
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(io_error("lock", &lease.path)(error));
             }
+            _ => {}
         }
         let lines: String = digests.into_iter().map(|digest| format!("{digest}\n")).collect();
         lease._lock.write_all(lines.as_bytes()).map_err(io_error("write", &lease.path))?;
         Ok(lease)
     }
 
-    /// The digests that somebody's lease keeps. Leases of the dead are removed.
-    pub(super) fn leased(&self, _removing: &Removing) -> Result<HashSet<Digest>, StoreError> {
-        let mut kept = HashSet::new();
+    /// What leases keep, and those that nobody holds any more.
+    pub(super) fn leases(&self) -> Result<Leases, StoreError> {
+        let mut leases = Leases::default();
         for path in self.lease_files() {
             let lease = match File::open(&path) {
                 Ok(lease) => lease,
@@ -61,30 +67,21 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(io_error("read", &path)(error)),
             };
-            match lease.try_lock() {
-                Ok(()) => match fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        tracing::warn!("a leftover cannot be removed: `{}`: {error}", path.display());
-                    }
-                    _ => {}
-                },
-                // In use, or on a disk without locks, where nobody can say.
-                Err(_) => {
-                    let bytes = disk::read(&path, MAX_LEASE_BYTES)?.unwrap_or_default();
-                    kept.extend(String::from_utf8_lossy(&bytes).lines().filter_map(|line| line.parse::<Digest>().ok()));
-                }
+            if lease.try_lock_shared().is_ok() {
+                leases.stale.push(path);
+                continue;
             }
+            // In use, or on a disk without locks, where nobody can say.
+            let bytes = disk::read(&path, MAX_LEASE_BYTES)?.unwrap_or_default();
+            let digests = String::from_utf8_lossy(&bytes);
+            leases.kept.extend(digests.lines().filter_map(|line| line.parse::<Digest>().ok()));
         }
-        Ok(kept)
+        Ok(leases)
     }
 
     fn lease_files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.root.join(FOLDER)).into_iter().flatten().flatten();
-        let is_lease = |path: &PathBuf| {
-            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
-                && fs::symlink_metadata(path).is_ok_and(|file| file.is_file())
-        };
-        entries.map(|entry| entry.path()).filter(is_lease).collect()
+        let files = disk::regular_files(&self.downloads());
+        files.filter(|(name, _)| name.starts_with(PREFIX)).map(|(_, path)| path).collect()
     }
 }
 

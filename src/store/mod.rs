@@ -8,15 +8,20 @@
 
 mod adapter;
 mod blobs;
+mod copy;
 mod create;
+mod damage;
 mod disk;
 mod download;
 mod error;
 mod lease;
 mod list;
 mod model;
+mod prune;
 mod pulled;
 mod remove;
+mod sources;
+mod verify;
 
 pub use blobs::Imported;
 pub use create::with_schema;
@@ -25,7 +30,10 @@ pub use error::{StoreError, Unknown};
 pub use lease::Lease;
 pub use list::{Broken, Listed, Listing, Origin};
 pub use model::{Model, StoredAdapter, Weights};
+pub use prune::{Action, Item, Kind, Pruned, Pruning, Why, Young};
 pub use pulled::Committed;
+pub use remove::{Recovery, Removed};
+pub use verify::{BlobState, Inspected, InspectedBlob, Inspection};
 
 use crate::digest::Digest;
 use crate::embedded::Embedded;

@@ -20,6 +20,7 @@ mod open;
 mod resume;
 mod run;
 mod slm;
+mod store;
 mod stories;
 mod tidy;
 mod tiny;

@@ -1,0 +1,49 @@
+//! `slm cp`: a second name for a model, which shares its blobs.
+
+use serde_json::json;
+
+use super::args::CpArgs;
+use super::confirm;
+use super::environment::Environment;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::model_ref::ModelRef;
+use crate::store::{Store, StoreError};
+use crate::ui::output::Output;
+
+/// Copies the model; a model that has the destination's name is replaced.
+///
+/// # Errors
+/// There is no such model, it is broken, or what it would replace is not to be lost.
+pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
+    let store = environment.store()?;
+    let [source, destination]: [ModelRef; 2] = [args.source.parse()?, args.destination.parse()?];
+    if source == destination {
+        return Err(Failure::usage(format!("`{source}` has this name already; give another destination")));
+    }
+    let model = store.resolve(&source)?;
+    if !args.yes && replaces_another(&store, &destination, model.digest)? {
+        confirm::loss(&store, std::slice::from_ref(&destination), "replace")?;
+    }
+    let copy = store.copy(&source, &destination)?;
+    let mut output = Output::default();
+    if args.json {
+        output.json(&json!({
+            "source": source.to_string(),
+            "destination": destination.to_string(),
+            "digest": copy.digest.hex(),
+        }))?;
+    } else {
+        output.line(&format!("copied {source} to {destination} ({})", copy.digest.short()))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Whether the destination is a stored model with another manifest.
+fn replaces_another(store: &Store, destination: &ModelRef, digest: crate::digest::Digest) -> Result<bool, StoreError> {
+    match store.recovery(destination, &[]) {
+        Ok(_) => Ok(store.resolve(destination).map_or(true, |model| model.digest != digest)),
+        // A name that nothing has, or only the binary: nothing is replaced.
+        Err(StoreError::NotFound(_) | StoreError::RemoveEmbedded(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,125 @@
+//! `slm prune`: the disk without what nothing needs.
+
+use std::time::SystemTime;
+
+use serde_json::json;
+
+use super::args::PruneArgs;
+use super::environment::Environment;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::store::{Action, Item, Kind, Pruned, Pruning, Why, Young};
+use crate::ui::output::{Output, say};
+use crate::ui::table::{size, table};
+
+/// Removes what nothing needs, or tells what that would be.
+///
+/// # Errors
+/// The store cannot be locked, or something could not be removed.
+pub fn run(args: &PruneArgs, environment: &Environment) -> Outcome {
+    let young = |removed| if removed { Young::Removed } else { Young::Kept };
+    let pruning = Pruning {
+        now: SystemTime::now(),
+        young_blobs: young(args.all),
+        young_downloads: young(args.partial),
+        action: if args.dry_run { Action::Tell } else { Action::Remove },
+    };
+    let pruned = environment.store()?.prune(&pruning)?;
+    let mut output = Output::default();
+    if args.json {
+        output.json(&as_json(&pruned, pruning.action))?;
+    } else {
+        let name = |item: &Item| item.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        let row = |item: &Item| vec![word(item.kind).to_owned(), size(item.n_bytes), name(item)];
+        let rows: Vec<Vec<String>> = pruned.removed.iter().map(row).collect();
+        if !rows.is_empty() {
+            output.text(&table(&["KIND", "SIZE", "FILE"], &rows))?;
+        }
+        let freed = size(pruned.freed_bytes());
+        output.line(&match (rows.is_empty(), pruning.action) {
+            (true, _) => "nothing to prune".to_owned(),
+            (false, Action::Remove) => format!("{freed} freed"),
+            (false, Action::Tell) => format!("{freed} would be freed"),
+        })?;
+    }
+    report(&pruned)
+}
+
+/// Says what stays and why, and what went wrong.
+fn report(pruned: &Pruned) -> Outcome {
+    for broken in &pruned.broken {
+        say(&broken.error);
+    }
+    let kept = |kinds: &[Kind], why: Why| -> Vec<&Item> {
+        let fits = |(item, reason): &&(Item, Why)| kinds.contains(&item.kind) && *reason == why;
+        pruned.kept.iter().filter(fits).map(|(item, _)| item).collect()
+    };
+    let told = |items: &[&Item], what: &str, more: &str| {
+        if let n @ 1.. = items.len() {
+            let n_bytes = items.iter().map(|item| item.n_bytes).sum();
+            let [s, are] = if n == 1 { ["", "stays"] } else { ["s", "stay"] };
+            say(format_args!("{n} {what}{s} ({}) {are}: {more}", size(n_bytes)));
+        }
+    };
+    told(
+        &kept(&[Kind::Blob], Why::Young),
+        "blob",
+        "what is this young may be of a model in the making; --all removes it",
+    );
+    told(
+        &kept(&[Kind::Download, Kind::OllamaDownload], Why::Young),
+        "download",
+        "to be resumed; --partial removes what nobody is at, Ollama's after a day",
+    );
+    told(&kept(&[Kind::Blob, Kind::Download], Why::InUse), "file", "a pull needs it");
+    for broken in &pruned.broken {
+        let path = broken.path.display();
+        told(
+            &kept(&[Kind::Blob], Why::Broken(broken.path.clone())),
+            "blob",
+            &format!("`{path}` may need it; remove that model, or prune with --all where the file can be read"),
+        );
+    }
+    for error in &pruned.failed {
+        say(error);
+    }
+    match pruned.failed.len() {
+        0 => Ok(Exit::Done),
+        1 => Err(Failure::failed("1 file could not be removed")),
+        n => Err(Failure::failed(format!("{n} files could not be removed"))),
+    }
+}
+
+fn as_json(pruned: &Pruned, action: Action) -> serde_json::Value {
+    let item =
+        |item: &Item| json!({ "path": item.path.display().to_string(), "kind": word(item.kind), "size": item.n_bytes });
+    let kept = |(kept, why): &(Item, Why)| {
+        let mut kept = item(kept);
+        kept["why"] = match why {
+            Why::Young => "young".into(),
+            Why::InUse => "in use".into(),
+            Why::Broken(_) => "broken manifest".into(),
+        };
+        kept
+    };
+    let broken = pruned
+        .broken
+        .iter()
+        .map(|broken| json!({ "path": broken.path.display().to_string(), "error": broken.error.to_string() }));
+    json!({
+        "dry_run": action == Action::Tell,
+        "freed": pruned.freed_bytes(),
+        "removed": pruned.removed.iter().map(item).collect::<Vec<_>>(),
+        "kept": pruned.kept.iter().map(kept).collect::<Vec<_>>(),
+        "broken": broken.collect::<Vec<_>>(),
+        "failed": pruned.failed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Blob => "blob",
+        Kind::Download => "download",
+        Kind::OllamaDownload => "ollama download",
+        Kind::Leftover => "leftover",
+    }
+}

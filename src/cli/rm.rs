@@ -1,0 +1,57 @@
+//! `slm rm`: models go, with the blobs that no other model needs.
+
+use serde_json::json;
+
+use super::args::RmArgs;
+use super::confirm;
+use super::environment::Environment;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::model_ref::ModelRef;
+use crate::ui::output::Output;
+use crate::ui::table::size;
+
+/// Removes all of the models, or none where one of them does not exist or a person says no.
+///
+/// # Errors
+/// A name is none, or no stored model's; or the disk refuses.
+pub fn run(args: &RmArgs, environment: &Environment) -> Outcome {
+    let store = environment.store()?;
+    let mut names: Vec<ModelRef> = Vec::new();
+    for name in &args.models {
+        let name: ModelRef = name.parse()?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    for name in &names {
+        store.recovery(name, &names)?;
+    }
+    if !args.yes {
+        confirm::loss(&store, &names, "remove")?;
+    }
+    let mut output = Output::default();
+    let mut removed = Vec::new();
+    let mut failure = None;
+    for name in names {
+        match store.remove(&name) {
+            Ok(gone) => removed.push((name, gone)),
+            Err(error) => {
+                failure = Some(Failure::from(error));
+                break;
+            }
+        }
+    }
+    if args.json {
+        let freed: u64 = removed.iter().map(|(_, gone)| gone.freed_bytes).sum();
+        let models = removed.iter().map(|(name, gone)| {
+            let digest = gone.digest.map(|digest| digest.hex());
+            json!({ "name": name.to_string(), "digest": digest, "freed": gone.freed_bytes })
+        });
+        output.json(&json!({ "removed": models.collect::<Vec<_>>(), "freed": freed }))?;
+    } else {
+        for (name, gone) in &removed {
+            output.line(&format!("removed {name} ({} freed)", size(gone.freed_bytes)))?;
+        }
+    }
+    failure.map_or(Ok(Exit::Done), Err)
+}
