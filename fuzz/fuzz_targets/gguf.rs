@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::gguf::{AdapterHeader, Header};
+use slm_fuzz::gguf::{AdapterHeader, Header, Shard};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(header) = Header::read(bytes, bytes.len() as u64) {
@@ -10,4 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = Header::read(bytes, u64::MAX);
     let _ = AdapterHeader::read(bytes, bytes.len() as u64);
+    // A model of this file and itself again: wrong, and an error.
+    if let Ok(shard) = Shard::read(bytes, bytes.len() as u64) {
+        let _ = Header::of_shards(vec![shard.clone(), shard]);
+    }
 });

@@ -111,7 +111,10 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
         ));
     }
     let weights = match &model.weights {
-        store::Weights::Blob(path) => Weights::File(path.clone()),
+        store::Weights::Blobs(paths) => match paths.as_slice() {
+            [path] => Weights::File(path.clone()),
+            shards => Weights::Shards(shards.to_vec()),
+        },
         store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
     };
     let weights_id = model.weights_digest.to_string();

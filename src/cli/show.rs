@@ -37,9 +37,10 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
 
 fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
-    let weights = match model.weights {
+    let weights = match &model.weights {
         Weights::Embedded(_) => "built into slm".to_owned(),
-        Weights::Blob(_) => model.weights_digest.to_string(),
+        Weights::Blobs(files) if files.len() > 1 => format!("{} (of {} files)", model.weights_digest, files.len()),
+        Weights::Blobs(_) => model.weights_digest.to_string(),
     };
     let mut lines = vec![
         ("name", model.name.to_string()),

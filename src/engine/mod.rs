@@ -42,6 +42,8 @@ pub type Token = i32;
 #[derive(Debug, Clone)]
 pub enum Weights {
     File(PathBuf),
+    /// The files of a split model, in their order.
+    Shards(Vec<PathBuf>),
     /// A whole GGUF in memory.
     Bytes(&'static [u8]),
 }
@@ -50,7 +52,7 @@ pub enum Weights {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub weights: Weights,
-    /// Identifies the weights in the evaluation id: the file's digest.
+    /// Identifies the weights in the evaluation id: the file's digest, or one of all shards' digests.
     pub weights_id: String,
     pub load: Load,
     /// Positions of a context, at most those that the model was trained for; `None` takes at most [`DEFAULT_CONTEXT`].

@@ -43,8 +43,12 @@ pub enum GgufError {
     Vocabulary(String),
     #[error("its tokenizer is `{0}`; those that can be read are `llama`, `gpt2`, `bert` and `gemma4`")]
     Tokenizer(String),
-    #[error("it is part of a model split into {0} files; merge them with `llama-gguf-split --merge` first")]
+    #[error("it is one of {0} files that a model is split into, and no model without the others")]
     Split(u64),
+    #[error("it is a whole model, not one of the files of a split one")]
+    Whole,
+    #[error("it is split wrongly: {0}")]
+    Shards(String),
     #[error("it is of the kind `{0}`, not a language model")]
     NotAModel(String),
     #[error("it is no LoRA adapter: its key `{key}` is `{value}`, not `{expected}`")]

@@ -10,6 +10,7 @@ mod label;
 mod pooling;
 mod reader;
 mod shape;
+mod shards;
 mod tensor;
 #[cfg(test)]
 pub mod testing;
@@ -21,6 +22,7 @@ pub use adapter::{AdapterHeader, LoraPair};
 pub use error::GgufError;
 pub use footprint::{Footprint, Matrix};
 pub use pooling::Pooling;
+pub use shards::Shard;
 pub use tensor::{TensorInfo, TensorType};
 pub use value::{Array, Strings, Value};
 pub use writer::Writer;
@@ -58,11 +60,10 @@ impl Header {
     /// [`GgufError`] where the file cannot be read, is no GGUF, or is one that llama.cpp could not load safely.
     pub fn read(reader: impl Read, file_len: u64) -> Result<Header, GgufError> {
         let header = Header::read_parts(reader, file_len)?;
-        vocabulary::check(&header)?;
-        if !header.tensors.is_empty() {
-            shape::check(&header)?;
+        match header.get("split.count").map(Value::as_u64) {
+            None | Some(Some(0 | 1)) => checked(header),
+            Some(n_files) => Err(GgufError::Split(n_files.unwrap_or_default())),
         }
-        Ok(header)
     }
 
     /// The keys and tensors of any GGUF file, which fit together as the format says; what they mean is not checked.
@@ -226,6 +227,15 @@ impl Header {
         let data_len = reader.file_len().saturating_sub(self.data_offset);
         tensor::check_layout(&self.tensors, data_len, alignment)
     }
+}
+
+/// A header whose parts are those of one model.
+fn checked(header: Header) -> Result<Header, GgufError> {
+    vocabulary::check(&header)?;
+    if !header.tensors.is_empty() {
+        shape::check(&header)?;
+    }
+    Ok(header)
 }
 
 /// `n_bytes` rounded up to the alignment.

@@ -117,10 +117,6 @@ fn check_kind(header: &Header) -> Result<(), GgufError> {
         let kind = if kind == "model" { "clip" } else { kind };
         return Err(GgufError::NotAModel(kind.escape_default().take(100).collect()));
     }
-    match header.get("split.count").map(Value::as_u64) {
-        None | Some(Some(0 | 1)) => {}
-        Some(n_files) => return Err(GgufError::Split(n_files.unwrap_or_default())),
-    }
     match header.get("tokenizer.ggml.model") {
         Some(_) => Ok(()),
         None => Err(GgufError::MissingKey("tokenizer.ggml.model".to_owned())),

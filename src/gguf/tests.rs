@@ -262,6 +262,7 @@ proptest! {
         file.extend(bytes);
         let _ = read(&file);
         let _ = Header::read(file.as_slice(), u64::MAX);
+        let _ = Shard::read(file.as_slice(), file.len() as u64).map(|shard| Header::of_shards(vec![shard]));
     }
 
     #[test]

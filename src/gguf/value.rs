@@ -47,17 +47,17 @@ pub struct Strings {
 /// The type of a number or flag in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberType {
-    U8,
-    I8,
-    U16,
-    I16,
-    U32,
-    I32,
-    F32,
-    Bool,
-    U64,
-    I64,
-    F64,
+    U8 = 0,
+    I8 = 1,
+    U16 = 2,
+    I16 = 3,
+    U32 = 4,
+    I32 = 5,
+    F32 = 6,
+    Bool = 7,
+    U64 = 10,
+    I64 = 11,
+    F64 = 12,
 }
 
 const TYPE_STRING: u32 = 8;
@@ -137,6 +137,32 @@ impl Value {
             Value::F64(number) => (*number).into(),
             Value::I64(number) => (*number).into(),
             whole => whole.as_u64().map(Into::into).unwrap_or_else(|| whole.as_i128().map(|n| n as i64).into()),
+        }
+    }
+
+    /// The number of its type and its bytes, as in a file.
+    pub(super) fn encoded(&self) -> (u32, Vec<u8>) {
+        let kind = |kind: NumberType| kind as u32;
+        match self {
+            Value::U8(n) => (kind(NumberType::U8), n.to_le_bytes().to_vec()),
+            Value::I8(n) => (kind(NumberType::I8), n.to_le_bytes().to_vec()),
+            Value::U16(n) => (kind(NumberType::U16), n.to_le_bytes().to_vec()),
+            Value::I16(n) => (kind(NumberType::I16), n.to_le_bytes().to_vec()),
+            Value::U32(n) => (kind(NumberType::U32), n.to_le_bytes().to_vec()),
+            Value::I32(n) => (kind(NumberType::I32), n.to_le_bytes().to_vec()),
+            Value::F32(n) => (kind(NumberType::F32), n.to_le_bytes().to_vec()),
+            Value::Bool(flag) => (kind(NumberType::Bool), vec![u8::from(*flag)]),
+            Value::U64(n) => (kind(NumberType::U64), n.to_le_bytes().to_vec()),
+            Value::I64(n) => (kind(NumberType::I64), n.to_le_bytes().to_vec()),
+            Value::F64(n) => (kind(NumberType::F64), n.to_le_bytes().to_vec()),
+            Value::String(text) => (TYPE_STRING, string(text)),
+            Value::Array(array) => {
+                let (kind, elements) = match array {
+                    Array::Numbers { kind: number, bytes } => (kind(*number), bytes.clone()),
+                    Array::Strings(strings) => (TYPE_STRING, strings.iter().flat_map(string).collect()),
+                };
+                (TYPE_ARRAY, [&kind.to_le_bytes()[..], &(array.len() as u64).to_le_bytes(), &elements].concat())
+            }
         }
     }
 
@@ -265,6 +291,11 @@ impl NumberType {
             NumberType::F64 => Value::F64(f64::from_bits(bits)),
         }
     }
+}
+
+/// Text as in a file: its length and its bytes.
+pub(super) fn string(text: &str) -> Vec<u8> {
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }
 
 fn number_type(kind: u32, key: &str) -> Result<NumberType, GgufError> {

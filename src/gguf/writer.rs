@@ -1,10 +1,7 @@
 //! Writes GGUF files of version 3 (ggml's `docs/gguf.md`); it does not know what their keys and tensors mean.
 
+use super::value::{Value, string};
 use super::{DEFAULT_ALIGNMENT, TensorType};
-
-const TYPE_U32: u32 = 4;
-const TYPE_F32: u32 = 6;
-const TYPE_TEXT: u32 = 8;
 
 /// A file in the making.
 #[derive(Debug, Default)]
@@ -23,22 +20,24 @@ impl Writer {
     }
 
     pub fn text(&mut self, key: &str, text: &str) {
-        self.entry(key, TYPE_TEXT, &string(text));
+        self.value(key, &Value::String(text.to_owned()));
     }
 
     pub fn number(&mut self, key: &str, number: u32) {
-        self.entry(key, TYPE_U32, &number.to_le_bytes());
+        self.value(key, &Value::U32(number));
     }
 
     pub fn float(&mut self, key: &str, number: f32) {
-        self.entry(key, TYPE_F32, &number.to_le_bytes());
+        self.value(key, &Value::F32(number));
     }
 
-    fn entry(&mut self, key: &str, kind: u32, value: &[u8]) {
+    /// A key with any value.
+    pub fn value(&mut self, key: &str, value: &Value) {
+        let (kind, bytes) = value.encoded();
         self.n_entries += 1;
         self.entries.extend(string(key));
         self.entries.extend(kind.to_le_bytes());
-        self.entries.extend(value);
+        self.entries.extend(bytes);
     }
 
     /// A tensor with its data in the bytes of its type; the length of a row comes first in `dimensions`.
@@ -74,10 +73,6 @@ fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(DEFAULT_ALIGNMENT as usize), 0);
 }
 
-fn string(text: &str) -> Vec<u8> {
-    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,5 +95,23 @@ mod tests {
         assert_eq!(shapes, [("x", vec![3, 2], "F32"), ("y", vec![2], "F16")]);
         let y = (header.data_offset + header.tensors[1].offset) as usize;
         assert_eq!(bytes[y..y + 4], [2; 4]);
+    }
+
+    #[test]
+    fn keys_of_every_type_are_written_as_they_were_read() {
+        let known =
+            crate::gguf::testing::tiny_llama().raw("a", 0, vec![7]).raw("b", 1, vec![0xff]).raw("c", 2, vec![7, 1]);
+        let known = known.raw("d", 3, vec![7, 0xff]).raw("e", 5, vec![7, 0, 0, 0xff]).raw("f", 7, vec![1]);
+        let wide = 7_u64.to_le_bytes().to_vec();
+        let known = known.raw("g", 10, wide.clone()).raw("h", 11, wide).raw("i", 12, 0.5_f64.to_le_bytes().to_vec());
+        let bytes = known.bytes();
+        let header = Header::read(bytes.as_slice(), bytes.len() as u64).unwrap();
+        let mut writer = Writer::new();
+        header.entries().for_each(|(key, value)| writer.value(key, value));
+        let written = writer.into_bytes();
+        let again = Header::read(written.as_slice(), written.len() as u64).unwrap();
+        assert!(header.entries().eq(again.entries()));
+        // To the byte, behind the counts.
+        assert_eq!(bytes[24..written.len()], written[24..]);
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn adapter_header(file: &mut File, path: &Path) -> Result<AdapterHead
     header.map_err(|source| StoreError::Adapter { path: path.to_owned(), source })
 }
 
-fn from_start<'f, H>(
+pub(super) fn from_start<'f, H>(
     file: &'f mut File,
     path: &Path,
     read: impl Fn(BufReader<&'f mut File>, u64) -> Result<H, GgufError>,

@@ -1,7 +1,7 @@
 //! Makes a model from a Modelfile: the weights and layers it builds on, and its own layers over them.
 
 use super::disk::{self, Writing};
-use super::{Model, Store, StoreError, Weights, adapter, blobs};
+use super::{Model, Store, StoreError, Weights, adapter, shards};
 use crate::digest::Digest;
 use crate::embedded::Embedded;
 use crate::gguf::Header;
@@ -83,21 +83,14 @@ impl Store {
 
     fn base_header(&self, from: &Source, folder: &Path) -> Result<Header, StoreError> {
         match from {
-            Source::Path(path) => {
-                let path = path_in(folder, path)?;
-                blobs::model_header(&mut blobs::open_regular(&path)?, &path)
-            }
+            Source::Path(path) => Ok(shards::files_at(&path_in(folder, path)?)?.header),
             Source::Name(name) => self.resolve(name)?.weights.header(),
         }
     }
 
     fn base_of_file(&self, path: &Path, progress: &dyn Progress, writing: &Writing) -> Result<Base, StoreError> {
-        let imported = self.import(path, &blobs::model_header, progress, writing)?;
-        Ok(Base {
-            config: config_of(&imported.header),
-            layers: vec![Layer::new(media_type::MODEL, imported.digest, imported.n_bytes)],
-            parameters: Parameters::default(),
-        })
+        let imported = self.import_found(path, progress, writing)?;
+        Ok(Base { config: config_of(&imported.header), layers: imported.layers, parameters: Parameters::default() })
     }
 
     fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {

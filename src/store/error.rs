@@ -31,6 +31,10 @@ pub enum StoreError {
     Gguf { path: PathBuf, source: GgufError },
     #[error("`{0}` holds a vocabulary without weights, so it cannot answer; give the GGUF file of a whole model")]
     VocabularyOnly(PathBuf),
+    #[error("`{path}` is missing: `{of}` is one of {n_files} files of a model; put all of them into one folder")]
+    MissingShard { path: PathBuf, of: PathBuf, n_files: u16 },
+    #[error("`{path}` is one of several files of a model, whose names end alike; let its name end with `{ending}`")]
+    ShardName { path: PathBuf, ending: String },
     #[error("`{0}` changed while it was copied; try again when nothing writes to it")]
     Changed(PathBuf),
     #[error("the manifest `{path}` is broken: {source}; create or pull the model again")]

@@ -87,7 +87,9 @@ impl Store {
     fn listed(&self, name: ModelRef, path: &Path) -> Result<Listed, StoreError> {
         let json = disk::read(path, MAX_MANIFEST_BYTES)?.unwrap_or_default();
         let manifest = parse_manifest(path, &json)?;
-        self.present(weights_of(&manifest, path)?)?;
+        for layer in weights_of(&manifest, path)? {
+            self.present(layer)?;
+        }
         Ok(Listed {
             name,
             digest: Digest::of(&json),

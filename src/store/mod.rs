@@ -20,6 +20,7 @@ mod model;
 mod prune;
 mod pulled;
 mod remove;
+mod shards;
 mod sources;
 mod verify;
 
@@ -33,6 +34,7 @@ pub use model::{Model, StoredAdapter, Weights};
 pub use prune::{Action, Item, Kind, Pruned, Pruning, Why, Young};
 pub use pulled::Committed;
 pub use remove::{Recovery, Removed};
+pub use shards::ImportedWeights;
 pub use verify::{BlobState, Inspected, InspectedBlob, Inspection};
 
 use crate::digest::Digest;

@@ -2,7 +2,7 @@
 
 use super::disk::{self, io_error};
 use super::error::Unknown;
-use super::{Store, StoreError, blobs, create};
+use super::{Store, StoreError, blobs, create, shards};
 use crate::chat::Message;
 use crate::digest::Digest;
 use crate::gguf::{AdapterHeader, Header};
@@ -30,7 +30,7 @@ pub struct Model {
     pub modified: Option<SystemTime>,
     pub config: ModelConfig,
     pub weights: Weights,
-    /// The digest of the weights' bytes, as the manifest gives it.
+    /// The digest of the weights' bytes, as the manifest gives it; of shards, that of their digests.
     pub weights_digest: Digest,
     pub parameters: Parameters,
     pub system: Option<String>,
@@ -66,7 +66,8 @@ impl StoredAdapter {
 /// Where a model's GGUF is.
 #[derive(Debug, Clone)]
 pub enum Weights {
-    Blob(PathBuf),
+    /// A file, or the shards of a split one in their order.
+    Blobs(Vec<PathBuf>),
     Embedded(&'static [u8]),
 }
 
@@ -78,10 +79,7 @@ impl Weights {
     /// [`StoreError`] where the blob cannot be read or is no model.
     pub fn header(&self) -> Result<Header, StoreError> {
         match self {
-            Weights::Blob(path) => {
-                let mut file = File::open(path).map_err(io_error("read", path))?;
-                blobs::model_header(&mut file, path)
-            }
+            Weights::Blobs(paths) => shards::header_of(paths),
             Weights::Embedded(bytes) => create::embedded_header(bytes),
         }
     }
@@ -92,7 +90,11 @@ impl Model {
     #[must_use]
     pub fn modelfile(&self) -> Modelfile {
         let from = match &self.weights {
-            Weights::Blob(path) => Source::Path(path.display().to_string()),
+            Weights::Blobs(paths) => match paths.as_slice() {
+                [path] => Source::Path(path.display().to_string()),
+                // A blob's name does not lead to the other shards.
+                _ => Source::Name(self.name.clone()),
+            },
             Weights::Embedded(_) => Source::Name(self.name.clone()),
         };
         Modelfile {
@@ -146,7 +148,9 @@ impl Store {
 
     fn stored(&self, name: &ModelRef, path: &Path, json: &[u8]) -> Result<Model, StoreError> {
         let manifest = parse_manifest(path, json)?;
-        let weights = weights_of(&manifest, path)?.clone();
+        let weights = weights_of(&manifest, path)?;
+        let weights_digest = shards::identity(weights.iter().copied());
+        let weights = weights.into_iter().map(|layer| self.present(layer)).collect::<Result<_, _>>()?;
         let text = |kind: &'static str| self.text_of(&manifest, kind);
         let value = |kind: &'static str| self.json_of(&manifest, kind);
         let parameters = match value(media_type::PARAMS)? {
@@ -176,8 +180,8 @@ impl Store {
             digest: Digest::of(json),
             modified: std::fs::metadata(path).and_then(|manifest| manifest.modified()).ok(),
             config: self.config_of(&manifest)?,
-            weights: Weights::Blob(self.present(&weights)?),
-            weights_digest: weights.digest,
+            weights: Weights::Blobs(weights),
+            weights_digest,
             parameters,
             system: text(media_type::SYSTEM)?,
             template: text(media_type::TEMPLATE)?,
@@ -251,16 +255,13 @@ pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, Store
     Manifest::parse(json).map_err(|source| StoreError::Manifest { path: path.to_owned(), source })
 }
 
-/// The one layer of weights.
-pub(super) fn weights_of<'a>(manifest: &'a Manifest, path: &Path) -> Result<&'a Layer, StoreError> {
+/// The layers of weights, at least one; several are shards of one model, as their headers must show.
+pub(super) fn weights_of<'a>(manifest: &'a Manifest, path: &Path) -> Result<Vec<&'a Layer>, StoreError> {
     let layers: Vec<&Layer> = manifest.layers_of(media_type::MODEL).collect();
-    match layers.as_slice() {
-        [weights] => Ok(weights),
-        layers => {
-            let reason = format!("names {} files of weights; slm runs models of one", layers.len());
-            Err(StoreError::Layers { path: path.to_owned(), reason })
-        }
+    if layers.is_empty() {
+        return Err(StoreError::Layers { path: path.to_owned(), reason: "names no file of weights".to_owned() });
     }
+    Ok(layers)
 }
 
 fn broken(path: &Path, reason: &str) -> StoreError {

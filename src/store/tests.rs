@@ -88,8 +88,8 @@ LICENSE two
     assert_eq!(model.licenses, ["one", "two"]);
     assert_eq!(model.parameters.stop.as_deref(), Some(&["<end>".to_owned()][..]));
     assert_eq!((model.config.model_family.as_str(), model.config.model_type.as_str()), ("llama", "7K"));
-    let Weights::Blob(weights) = &model.weights else { panic!("{:?}", model.weights) };
-    assert_eq!(fs::read(weights).unwrap(), tiny_llama().bytes());
+    let Weights::Blobs(weights) = &model.weights else { panic!("{:?}", model.weights) };
+    assert_eq!(fs::read(&weights[0]).unwrap(), tiny_llama().bytes());
     assert_eq!(model.weights_digest, Digest::of(&tiny_llama().bytes()));
     let manifest = fs::read(sandbox.store.root().join("manifests/registry.ollama.ai/me/sorter/1")).unwrap();
     assert_eq!(model.digest, Digest::of(&manifest));
@@ -139,7 +139,7 @@ fn the_embedded_model_is_there_without_a_store() {
     assert_eq!((built.parameters.num_ctx, built.format), (Some(32), Some(Format::Json)));
     assert_eq!(built.weights_digest, model.weights_digest);
     let own = sandbox.create("triage", "FROM triage").unwrap();
-    assert!(matches!(own.weights, Weights::Blob(_)));
+    assert!(matches!(own.weights, Weights::Blobs(_)));
     assert_eq!(own.digest, model.digest);
     assert_eq!(sandbox.store.list().unwrap().models.len(), 2);
     sandbox.store.remove(&"triage".parse().unwrap()).unwrap();

@@ -19,6 +19,7 @@ mod modelfiles;
 mod open;
 mod resume;
 mod run;
+mod shards;
 mod slm;
 mod store;
 mod stories;

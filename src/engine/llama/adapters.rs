@@ -15,10 +15,11 @@ use std::rc::Rc;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 
+use super::super::EngineError;
 use super::super::adapters::{Adapter, AdapterSet};
 use super::super::merge::{Part, merge};
-use super::super::{EngineError, Weights};
-use super::{Model, failed, log, memory_file};
+use super::weights::{base_header, memory_file};
+use super::{Model, failed, log};
 use crate::gguf::{AdapterHeader, Header};
 
 /// Sets and single adapters that stay loaded; the ones used least recently go first.
@@ -154,18 +155,6 @@ impl<'m> Adapters<'m> {
         header.check_base(base).map_err(|error| error.to_string())?;
         Ok(header)
     }
-}
-
-fn base_header(weights: &Weights) -> Result<Header, String> {
-    let read = match weights {
-        Weights::Bytes(bytes) => Header::read(*bytes, bytes.len() as u64),
-        Weights::File(path) => {
-            let file = File::open(path).map_err(|error| error.to_string())?;
-            let n_bytes = file.metadata().map_err(|error| error.to_string())?.len();
-            Header::read(BufReader::new(file), n_bytes)
-        }
-    };
-    read.map_err(|error| error.to_string())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -20,9 +20,9 @@ mod score_lane;
 pub mod testing;
 mod token_env;
 mod tokenizer;
+mod weights;
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -31,9 +31,8 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 
-use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention, KvType, Paging, WeightsIn};
+use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention, KvType};
 use super::constraint::Compiler;
 use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
@@ -48,6 +47,7 @@ pub use prepare::{Alone, Prepared, Work};
 use question::Question;
 use score_lane::ScoreLane;
 use tokenizer::Tokenizer;
+use weights::{How, Opened};
 
 /// Tokens of one decode of the score lane, logical and physical: one chunk is one decode.
 pub const N_BATCH: u32 = DEFAULT_BATCH;
@@ -107,23 +107,17 @@ impl Model {
         let backend = backend()?;
         let placed = Placed::new(options)?;
         let compute = &options.compute;
-        // An empty list is the processor alone.
-        let params = LlamaModelParams::default()
-            .with_vocab_only(options.load == Load::Vocabulary)
-            .with_use_mmap(compute.weights_in == WeightsIn::Mapping)
-            .with_use_mlock(compute.paging == Paging::Locked)
-            .with_n_gpu_layers(placed.n_gpu_layers)
-            .with_main_gpu(compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0))
-            .with_devices(&placed.gpus)
-            .map_err(|error| EngineError::Load { reason: error.to_string() })?;
         let need = Need::of_model(&options.footprint, placed.n_ctx, compute);
         if options.load == Load::Everything && placed.cells == Cells::Here {
             need.check(&rooms()).map_err(EngineError::Memory)?;
         }
         let opened = Opened::new(&options.weights)?;
         log::clear();
-        let llama = LlamaModel::load_from_file(backend, opened.path(), &params)
-            .map_err(|error| not_made(need, log::reason(&error.to_string())))?;
+        let how = How { load: options.load, compute, n_gpu_layers: placed.n_gpu_layers, gpus: &placed.gpus };
+        let llama = opened.load(backend, &how).map_err(|error| match error {
+            EngineError::Load { reason } => not_made(need, reason),
+            error => error,
+        })?;
         let llama = Arc::new(llama);
         let tokenizer = Arc::new(Tokenizer::new(Arc::clone(&llama)));
         let architecture = llama.meta_val_str("general.architecture").unwrap_or_default();
@@ -421,53 +415,6 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
         LlamaBackend::init().map_err(|error| error.to_string())
     });
     made.as_ref().map_err(|reason| EngineError::Load { reason: reason.clone() })
-}
-
-/// Weights that llama.cpp can open by a path, for as long as this value lives.
-enum Opened {
-    File(PathBuf),
-    /// An anonymous file in memory (`memfd_create`), so that a model inside the binary needs no disk.
-    Memory {
-        _file: std::fs::File,
-        path: PathBuf,
-    },
-}
-
-impl Opened {
-    fn new(weights: &Weights) -> Result<Self, EngineError> {
-        match weights {
-            Weights::File(path) if path.exists() => Ok(Opened::File(path.clone())),
-            Weights::File(path) => Err(EngineError::Load { reason: format!("`{}` does not exist", path.display()) }),
-            Weights::Bytes(bytes) => memory_file(bytes)
-                .map_err(|error| EngineError::Load { reason: format!("no file in memory could be made: {error}") }),
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Opened::File(path) | Opened::Memory { path, .. } => path,
-        }
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
-    use std::io::Write as _;
-    use std::os::fd::AsRawFd as _;
-    let descriptor = rustix::fs::memfd_create("slm-model", rustix::fs::MemfdFlags::CLOEXEC)?;
-    let mut file = std::fs::File::from(descriptor);
-    file.write_all(bytes)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(Opened::Memory { _file: file, path })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
-    use std::io::Write as _;
-    let mut file = tempfile::NamedTempFile::new()?;
-    file.write_all(bytes)?;
-    let (file, path) = file.keep()?;
-    Ok(Opened::Memory { _file: file, path })
 }
 
 fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &Placed) -> ModelInfo {
