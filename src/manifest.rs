@@ -32,6 +32,10 @@ pub mod media_type {
     pub const FORMAT: &str = "application/vnd.slm.image.format";
 }
 
+/// What Docker calls a GGUF file and a licence in its own models (the `ai` namespace of its registry).
+const DOCKER_GGUF: &str = "application/vnd.docker.ai.gguf.v3";
+const DOCKER_LICENSE: &str = "application/vnd.docker.ai.license";
+
 /// The annotation of an adapter's layer that says how strongly it applies; readers that do not know it take 1.
 const ADAPTER_SCALE: &str = "vnd.slm.adapter.scale";
 
@@ -64,6 +68,17 @@ impl Layer {
     #[must_use]
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Layer {
         Layer { media_type: media_type.to_owned(), digest, size, other: Map::new() }
+    }
+
+    /// Whether the layer is of a media type, by Ollama's word or by Docker's for the same.
+    #[must_use]
+    pub fn is(&self, media_type: &str) -> bool {
+        let word = match self.media_type.as_str() {
+            DOCKER_GGUF => media_type::MODEL,
+            DOCKER_LICENSE => media_type::LICENSE,
+            word => word,
+        };
+        word == media_type
     }
 
     /// The layer of an adapter, with how strongly it applies.
@@ -136,12 +151,12 @@ impl Manifest {
     /// The first layer of a media type.
     #[must_use]
     pub fn layer(&self, media_type: &str) -> Option<&Layer> {
-        self.layers.iter().find(|layer| layer.media_type == media_type)
+        self.layers.iter().find(|layer| layer.is(media_type))
     }
 
     /// Every layer of a media type, in order.
     pub fn layers_of<'a>(&'a self, media_type: &'a str) -> impl Iterator<Item = &'a Layer> {
-        self.layers.iter().filter(move |layer| layer.media_type == media_type)
+        self.layers.iter().filter(move |layer| layer.is(media_type))
     }
 
     /// The bytes of the configuration and of all layers together.
@@ -263,6 +278,15 @@ mod tests {
             media_type::MODEL,
         );
         assert_eq!(String::from_utf8(manifest.to_json()).unwrap(), expected);
+    }
+
+    #[test]
+    fn dockers_models_are_models() {
+        let layers = vec![layer(DOCKER_GGUF, b"m"), layer(DOCKER_LICENSE, b"l")];
+        let manifest = Manifest::new(layer("application/vnd.docker.ai.model.config.v0.1+json", b"c"), layers);
+        assert_eq!(manifest.layer(media_type::MODEL), Some(&manifest.layers[0]));
+        assert_eq!(manifest.layers_of(media_type::LICENSE).collect::<Vec<_>>(), [&manifest.layers[1]]);
+        assert_eq!(manifest.layer(media_type::ADAPTER), None);
     }
 
     #[test]

@@ -111,6 +111,14 @@ impl fmt::Display for Reference {
 }
 
 impl FileUrl {
+    /// An address of our own making.
+    ///
+    /// # Errors
+    /// [`SourceError`] where it does not lead to a GGUF file.
+    pub fn new(url: &Url) -> Result<FileUrl, SourceError> {
+        url.as_str().parse()
+    }
+
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.0

@@ -16,6 +16,8 @@ use crate::registry::{Keeping, Named, Registry, Repository, Secret, Settings};
 use crate::source::Reference;
 
 const HUGGING_FACE: &str = "https://huggingface.co";
+/// Docker Hub's registry has another name than its images.
+const DOCKER_HUB: &str = "https://registry-1.docker.io";
 const STALL: Duration = Duration::from_secs(15);
 
 /// The speaker with registries that this environment and these flags want.
@@ -43,7 +45,7 @@ pub fn registry(args: &NetworkArgs, environment: &Environment) -> Result<Registr
     let user_agent =
         format!("slm/{} ({}; {})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
     let hugging_face = hugging_face(environment)?;
-    Ok(Registry::new(Settings { named, keeping, user_agent, stall, hugging_face })?)
+    Ok(Registry::new(Settings { named, keeping, user_agent, stall, hugging_face }))
 }
 
 /// Where a name's manifests and blobs are.
@@ -58,6 +60,9 @@ pub fn repository(reference: &Reference, args: &NetworkArgs, environment: &Envir
     }
     if let Some(registry) = environment.network().registry.as_deref().filter(|_| name.host() == DEFAULT_HOST) {
         return Ok(Repository::new(server("SLM_REGISTRY", registry, args)?, path));
+    }
+    if name.host() == "docker.io" {
+        return Ok(Repository::new(server("the name", DOCKER_HUB, args)?, path));
     }
     let scheme = if reference.is_plain_http { "http://" } else { "" };
     Ok(Repository::new(server("the name", &format!("{scheme}{}", name.host()), args)?, path))

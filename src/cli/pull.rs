@@ -17,7 +17,7 @@ use crate::modelfile::{self, Modelfile};
 use crate::registry::Registry;
 use crate::source::{Reference, Source, name_of_file};
 use crate::store::{Model, Store, StoreError, Unknown};
-use crate::transfer::{self, Event, Listener, Plan, Pull, PullFile, Pulled, Sources, Streams};
+use crate::transfer::{self, Event, Listener, Plan, Pull, PullFile, Pulled, Sources, Streams, TransferError};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::{Bytes, Layers};
 use crate::ui::table::{size, table};
@@ -57,7 +57,7 @@ pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environme
     let sources = of(&registry, &store, Streams::Adaptive, environment);
     let how = format!("`slm pull {reference}` goes on where this stopped");
     let bars = Layers::default();
-    let pulled = network::block_on(async { Ok(transfer::pull(sources, &pull, Plan::Do, &bars).await) }, &how)?;
+    let pulled = network::block_on(async { Ok(by_name(sources, &pull, Plan::Do, &bars).await) }, &how)?;
     drop(bars);
     if let Err(error) = pulled {
         let failure = Failure::from(error);
@@ -86,7 +86,7 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
         }
         Source::Registry(reference) => {
             let pull = of_name(reference.clone(), name, &args.network, environment)?;
-            network::block_on(async { Ok(transfer::pull(sources, &pull, plan, &shown).await?) }, &how)?
+            network::block_on(async { Ok(by_name(sources, &pull, plan, &shown).await?) }, &how)?
         }
         Source::Path(_) => unreachable!("a path was imported above"),
     };
@@ -95,6 +95,18 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
         (Plan::Tell, _) => tell(&pulled, args),
         (Plan::Do, true) => Ok(()),
         (Plan::Do, false) => done(&pulled),
+    }
+}
+
+async fn by_name(
+    sources: Sources<'_>,
+    pull: &Pull,
+    plan: Plan,
+    listener: &dyn Listener,
+) -> Result<Pulled, TransferError> {
+    match pull.repository.is_hugging_face() {
+        true => transfer::pull_hugging_face(sources, pull, plan, listener).await,
+        false => transfer::pull(sources, pull, plan, listener).await,
     }
 }
 

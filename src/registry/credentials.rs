@@ -79,6 +79,7 @@ pub(super) fn docker_login(config: &Path, host: &str) -> Result<Option<Login>, R
     std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_CONFIG_BYTES), &mut bytes)
         .map_err(|error| failed(format!("`{}`: {error}", config.display())))?;
     // As Docker's own tools spell a server.
+    let host = if host == "registry-1.docker.io" { "index.docker.io" } else { host };
     for server in [host.to_owned(), format!("https://{host}"), format!("http://{host}"), format!("https://{host}/v1/")]
     {
         match docker_credential::get_credential_from_reader(bytes.as_slice(), &server) {

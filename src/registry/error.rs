@@ -34,7 +34,7 @@ pub enum RegistryError {
     WrongRange { host: String, asked: String, got: String },
     #[error("`{host}` does not say how large `{what}` is, so it cannot be downloaded safely")]
     NoSize { host: String, what: String },
-    #[error("`{host}` sent more than {MAX_MANIFEST_BYTES} bytes for {what}")]
+    #[error("`{host}` sent more for {what} than one has; real manifests stay below {MAX_MANIFEST_BYTES} bytes")]
     TooLarge { host: String, what: String },
     #[error("`{host}` answered with {what}, which this program does not understand")]
     Protocol { host: String, what: String },

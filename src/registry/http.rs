@@ -7,7 +7,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
@@ -49,15 +49,25 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Http {
     named: Named,
+    user_agent: String,
     stall: Duration,
     talk: Clients,
     data: Clients,
 }
 
-#[derive(Debug)]
+/// Made when they are needed: each reads the system's certificates.
+#[derive(Debug, Default)]
 struct Clients {
-    open: Client,
-    guarded: Client,
+    open: OnceLock<Client>,
+    guarded: OnceLock<Client>,
+}
+
+/// Whether a person named a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Yes,
+    /// Then it must be a public one.
+    No,
 }
 
 impl<'a> Ask<'a> {
@@ -68,25 +78,39 @@ impl<'a> Ask<'a> {
 
 impl Http {
     /// `stall` is how long a server may be silent.
-    pub(super) fn new(named: Named, user_agent: &str, stall: Duration) -> Result<Http, RegistryError> {
+    pub(super) fn new(named: Named, user_agent: String, stall: Duration) -> Http {
         // A second call finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .user_agent(user_agent)
-                .referer(false)
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(stall)
-                .tcp_nodelay(true)
+        Http { named, user_agent, stall, talk: Clients::default(), data: Clients::default() }
+    }
+
+    fn client(&self, lane: Lane, known: Known) -> Result<&Client, RegistryError> {
+        let clients = match lane {
+            Lane::Talk => &self.talk,
+            Lane::Data => &self.data,
         };
-        let resolver = Arc::new(PublicOnly { proxies: named.proxies.clone() });
-        let build =
-            |builder: reqwest::ClientBuilder| builder.build().map_err(|error| RegistryError::Setup(innermost(&error)));
-        let talk = Clients { open: build(builder())?, guarded: build(builder().dns_resolver(resolver.clone()))? };
-        let data = || builder().http1_only();
-        let data = Clients { open: build(data())?, guarded: build(data().dns_resolver(resolver))? };
-        Ok(Http { named, stall, talk, data })
+        let client = match known {
+            Known::Yes => &clients.open,
+            Known::No => &clients.guarded,
+        };
+        if let Some(made) = client.get() {
+            return Ok(made);
+        }
+        let mut builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(&self.user_agent)
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(self.stall)
+            .tcp_nodelay(true);
+        if lane == Lane::Data {
+            builder = builder.http1_only();
+        }
+        if known == Known::No {
+            builder = builder.dns_resolver(PublicOnly { proxies: self.named.proxies.clone() });
+        }
+        let made = builder.build().map_err(|error| RegistryError::Setup(innermost(&error)))?;
+        Ok(client.get_or_init(|| made))
     }
 
     pub(super) fn named(&self) -> &Named {
@@ -133,11 +157,7 @@ impl Http {
         if !is_known && is_private {
             return Err(forbidden(NOT_PUBLIC));
         }
-        let clients = match lane {
-            Lane::Talk => &self.talk,
-            Lane::Data => &self.data,
-        };
-        Ok(if is_known { &clients.open } else { &clients.guarded })
+        self.client(lane, if is_known { Known::Yes } else { Known::No })
     }
 
     /// What a failed request means.

@@ -29,6 +29,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use url::Url;
 
+/// The most bytes of a list of a repository's files.
+const MAX_LISTING_BYTES: u64 = 8 << 20;
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The header in which a registry names the digest of a manifest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -123,6 +125,19 @@ impl Repository {
         host(&self.base)
     }
 
+    #[must_use]
+    pub fn is_hugging_face(&self) -> bool {
+        self.is_hugging_face
+    }
+
+    /// The address of a file on the main branch of a repository of Hugging Face's.
+    #[must_use]
+    pub fn hugging_face_file(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("/{}/resolve/main/{path}", self.path));
+        url
+    }
+
     fn is_ollama(&self) -> bool {
         self.base.host_str().is_some_and(|host| host == "registry.ollama.ai" || host == "ollama.com")
     }
@@ -173,12 +188,11 @@ impl Remote {
 }
 
 impl Registry {
-    /// # Errors
-    /// The network library cannot be set up, for lack of certificates for example.
-    pub fn new(settings: Settings) -> Result<Registry, RegistryError> {
-        let http = Http::new(settings.named, &settings.user_agent, settings.stall)?;
-        let authorizer = Authorizer::new(settings.keeping);
-        Ok(Registry { http, authorizer, hugging_face: settings.hugging_face })
+    /// Contacts nobody yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Registry {
+        let http = Http::new(settings.named, settings.user_agent, settings.stall);
+        Registry { http, authorizer: Authorizer::new(settings.keeping), hugging_face: settings.hugging_face }
     }
 
     /// The bytes of a manifest by its tag or digest, which they have where one is given.
@@ -192,7 +206,11 @@ impl Registry {
         pinned: Option<Digest>,
     ) -> Result<Vec<u8>, RegistryError> {
         let mut ask = Ask::get(repository.url("manifests", tag_or_digest), &repository.base, Lane::Talk);
-        let accept = format!("{}, {OCI_MANIFEST}", media_type::MANIFEST);
+        // Hugging Face gives who asks for OCI's a manifest of another kind, Docker's for models.
+        let accept = match repository.is_hugging_face {
+            true => media_type::MANIFEST.to_owned(),
+            false => format!("{}, {OCI_MANIFEST}", media_type::MANIFEST),
+        };
         ask.headers.insert(ACCEPT, HeaderValue::from_str(&accept).expect("media types are plain text"));
         let answer = self.authorizer.send(&self.http, repository, Access::Pull, ask).await?;
         let what = format!("{}:{tag_or_digest}", repository.path);
@@ -211,6 +229,31 @@ impl Registry {
             }),
             _ => Ok(bytes),
         }
+    }
+
+    /// The files of a repository of Hugging Face's, by their paths (its API, `GET /api/models/…/tree/main`).
+    ///
+    /// # Errors
+    /// [`RegistryError`], where there is no such repository for us.
+    pub async fn hugging_face_files(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
+        #[derive(serde::Deserialize)]
+        struct Entry {
+            #[serde(rename = "type")]
+            kind: String,
+            path: String,
+        }
+        let mut url = repository.base.clone();
+        url.set_path(&format!("/api/models/{}/tree/main", repository.path));
+        url.set_query(Some("recursive=true"));
+        let ask = Ask::get(url, &repository.base, Lane::Talk);
+        let answer = self.authorizer.send(&self.http, repository, Access::Pull, ask).await?;
+        if answer.response.status() != StatusCode::OK {
+            return Err(self.refused(repository, answer, &repository.path).await);
+        }
+        let body = read_whole(&self.http, answer, &repository.base, MAX_LISTING_BYTES, "its list of files").await?;
+        let entries: Vec<Entry> = serde_json::from_slice(&body)
+            .map_err(|_| RegistryError::Protocol { host: repository.host(), what: "a list of files".to_owned() })?;
+        Ok(entries.into_iter().filter(|entry| entry.kind == "file").map(|entry| entry.path).collect())
     }
 
     /// What a web server says of a file.

@@ -90,11 +90,12 @@ impl Store {
     pub fn check_layer(&self, layer: &Layer) -> Result<(), StoreError> {
         let path = self.blob_path(&layer.digest);
         let open = || File::open(&path).map_err(io_error("read", &path));
-        match layer.media_type.as_str() {
-            media_type::MODEL => model_header(&mut open()?, &path).map(|_| ()),
-            media_type::ADAPTER => adapter_header(&mut open()?, &path).map(|_| ()),
-            _ => Ok(()),
+        if layer.is(media_type::MODEL) {
+            model_header(&mut open()?, &path)?;
+        } else if layer.is(media_type::ADAPTER) {
+            adapter_header(&mut open()?, &path)?;
         }
+        Ok(())
     }
 
     /// Gives a name the manifest of these bytes, once every blob that it names is there.

@@ -5,11 +5,13 @@ mod claims;
 mod fetch;
 mod file;
 mod hashing;
+mod hugging_face;
 mod pace;
 mod pull;
 mod retry;
 
 pub use file::{PullFile, pull_file};
+pub use hugging_face::pull_hugging_face;
 pub use pull::{Plan, Planned, Pull, Pulled, Sources, pull};
 
 use crate::digest::Digest;

@@ -111,7 +111,7 @@ impl Progress for Bytes {
             return;
         }
         let bar = ProgressBar::new(total_bytes);
-        let style = "{msg} {bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        let style = "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
         bar.set_message(what.to_owned());
         *self.0.borrow_mut() = Some(bar);
@@ -164,12 +164,15 @@ impl Layers {
         if total < MIN_BAR_BYTES {
             return;
         }
-        let bar = self.all.add(ProgressBar::new(total));
-        let style = "{msg:25} {bar:30} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {eta} left";
-        bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
+        let style =
+            "{msg:25} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11}  {eta} left";
         let kind = media_type.rsplit('.').next().unwrap_or(media_type);
-        bar.set_message(harmless(&format!("{} {kind}", id.short())));
-        bar.set_position(done);
+        // Whole before it is shown, so that what is there already is never shown as missing.
+        let bar = ProgressBar::new(total)
+            .with_style(ProgressStyle::with_template(style).expect("a fixed template"))
+            .with_message(harmless(&format!("{} {kind}", id.short())))
+            .with_position(done);
+        let bar = self.all.add(bar);
         bar.reset_eta();
         if let Some(old) = self.bars.borrow_mut().insert(id, bar) {
             old.finish_and_clear();
@@ -216,9 +219,9 @@ impl Listener for Layers {
 
 impl Drop for Layers {
     fn drop(&mut self) {
+        // What comes next is written where the bars were.
         self.hush();
-        for bar in self.bars.borrow().values().filter(|bar| !bar.is_finished()) {
-            bar.abandon();
-        }
+        self.bars.borrow().values().for_each(ProgressBar::finish_and_clear);
+        let _ = self.all.clear();
     }
 }
