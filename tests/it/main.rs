@@ -17,6 +17,7 @@ mod lines;
 mod list;
 mod modelfiles;
 mod open;
+mod registry;
 mod resume;
 mod run;
 mod shards;

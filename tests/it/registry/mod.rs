@@ -1,0 +1,17 @@
+//! Pulling models: from registries that are right, that are faulty and that mean harm, over lines that break.
+
+mod body;
+mod checks;
+mod docker;
+mod faults;
+mod faulty;
+mod files;
+mod hostile;
+mod judge;
+mod kills;
+mod package;
+mod proxy;
+mod pull;
+mod servers;
+mod stores;
+mod tls;
