@@ -1,14 +1,14 @@
 //! What a pull needs of the store: which blobs are there, those of other stores, and a manifest at the end of it.
 
-use super::blobs::{self, adapter_header, model_header};
+use super::blobs::{self, adapter_header};
 use super::disk::{self, Partial, free_bytes, io_error};
-use super::{Store, StoreError, create};
+use super::{Store, StoreError, create, shards};
 use crate::digest::{Digest, Hasher};
 use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, media_type};
 use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How a manifest was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,17 +83,17 @@ impl Store {
         Ok(true)
     }
 
-    /// Whether a layer of a pulled model is what its media type says, as far as can be told from its beginning.
+    /// Whether the weights and adapters of a pulled model are such, as far as can be told from their headers.
     ///
     /// # Errors
-    /// [`StoreError`] where it is no GGUF file that slm could load.
-    pub fn check_layer(&self, layer: &Layer) -> Result<(), StoreError> {
-        let path = self.blob_path(&layer.digest);
-        let open = || File::open(&path).map_err(io_error("read", &path));
-        if layer.is(media_type::MODEL) {
-            model_header(&mut open()?, &path)?;
-        } else if layer.is(media_type::ADAPTER) {
-            adapter_header(&mut open()?, &path)?;
+    /// [`StoreError`] where one is no GGUF file that slm could load, or several are no shards of one model.
+    pub fn check(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let path_of = |layer: &Layer| self.blob_path(&layer.digest);
+        let weights: Vec<PathBuf> = manifest.layers_of(media_type::MODEL).map(path_of).collect();
+        shards::header_of(&weights)?;
+        for adapter in manifest.layers_of(media_type::ADAPTER).map(path_of) {
+            let mut file = File::open(&adapter).map_err(io_error("read", &adapter))?;
+            adapter_header(&mut file, &adapter)?;
         }
         Ok(())
     }
@@ -121,9 +121,8 @@ impl Store {
     /// # Errors
     /// The weights are no model, or the disk refuses.
     pub fn manifest_of(&self, weights: Vec<Layer>) -> Result<Manifest, StoreError> {
-        let first = weights.first().expect("a model has weights");
-        let path = self.blob_path(&first.digest);
-        let header = model_header(&mut File::open(&path).map_err(io_error("read", &path))?, &path)?;
+        let paths: Vec<PathBuf> = weights.iter().map(|layer| self.blob_path(&layer.digest)).collect();
+        let header = shards::header_of(&paths)?;
         let (config, bytes) = create::config_with(create::config_of(&header), &weights);
         let writing = self.begin_writing()?;
         self.put(&bytes, &writing)?;

@@ -113,6 +113,7 @@ pub async fn pull_file(
         }
     }
     pulled.digest = Digest::of(&json);
+    sources.store.record_origin(&pulled.digest, &shown).map_err(in_store)?;
     listener.event(Event::Manifested);
     listener.event(Event::Success);
     Ok(pulled)

@@ -115,11 +115,10 @@ pub async fn pull(
     for _ in 0..MAX_ROUNDS {
         let remote = |layer: &Layer| Remote::blob(pull.repository.clone(), layer.digest, layer.size);
         bring(sources, &shown, &blobs, &remote, listener).await?;
-        for layer in &manifest.layers {
-            sources.store.check_layer(layer).map_err(in_store)?;
-        }
+        sources.store.check(&manifest).map_err(in_store)?;
         listener.event(Event::Verified);
         if sources.store.commit(&pull.name, &json).map_err(in_store)? == Committed::Done {
+            sources.store.record_origin(&pulled.digest, &shown).map_err(in_store)?;
             listener.event(Event::Manifested);
             listener.event(Event::Success);
             return Ok(pulled);
