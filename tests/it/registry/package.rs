@@ -112,6 +112,8 @@ pub fn leftovers(store: &Path) -> Vec<String> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         // The lease of a process that was killed is nobody's, and goes when blobs are removed.
         name.starts_with("lease-")
+            // Where a model came from is noted beside its manifest.
+            || path.starts_with(".slm-origins")
             || path.starts_with("manifests") && !name.contains("partial")
             || path.starts_with("blobs") && name.len() == 71 && name.starts_with("sha256-")
     };
