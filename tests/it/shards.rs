@@ -9,7 +9,7 @@ use slm::gguf::{self, Header, Writer};
 use crate::slm::{Home, files, shared, triage_gguf};
 
 /// Splits a GGUF as `llama-gguf-split` does: all keys in the first file, the tensors over all.
-fn split(gguf: &[u8], n_files: usize) -> Vec<Vec<u8>> {
+pub fn split(gguf: &[u8], n_files: usize) -> Vec<Vec<u8>> {
     let header = Header::read(gguf, gguf.len() as u64).unwrap();
     let per_file = header.tensors.len().div_ceil(n_files);
     let file = |(number, tensors): (usize, &[gguf::TensorInfo])| {

@@ -7,6 +7,7 @@ mod faults;
 mod faulty;
 mod files;
 mod hostile;
+mod houses;
 mod judge;
 mod kills;
 mod package;
