@@ -26,8 +26,33 @@ pub enum Source {
 pub struct Reference {
     pub name: ModelRef,
     pub digest: Option<Digest>,
-    /// The name was written with `http://`: somebody expects that no TLS is used.
-    pub is_plain_http: bool,
+    /// What the name was written with, where it was: somebody expects TLS, or none.
+    pub scheme: Option<Scheme>,
+}
+
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn of(text: &str) -> Option<Scheme> {
+        match text.split_once("://")?.0 {
+            "http" => Some(Scheme::Http),
+            "https" => Some(Scheme::Https),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
 }
 
 /// The address of a GGUF file: `http` or `https`, without a user's name, its path ending in `.gguf`.
@@ -77,7 +102,7 @@ impl Reference {
 
 impl From<ModelRef> for Reference {
     fn from(name: ModelRef) -> Reference {
-        Reference { name, digest: None, is_plain_http: false }
+        Reference { name, digest: None, scheme: None }
     }
 }
 
@@ -85,14 +110,14 @@ impl FromStr for Reference {
     type Err = SourceError;
 
     fn from_str(text: &str) -> Result<Reference, SourceError> {
-        let is_plain_http = text.starts_with("http://");
+        let scheme = Scheme::of(text);
         let Some((name, digest)) = text.split_once('@') else {
-            return Ok(Reference { name: text.parse()?, digest: None, is_plain_http });
+            return Ok(Reference { name: text.parse()?, digest: None, scheme });
         };
         let digest: Digest = digest.parse()?;
         let has_tag = name.rsplit('/').next().is_some_and(|model| model.contains(':'));
         let name = if has_tag { name.parse()? } else { format!("{name}:{}", digest.file_name()).parse()? };
-        Ok(Reference { name, digest: Some(digest), is_plain_http })
+        Ok(Reference { name, digest: Some(digest), scheme })
     }
 }
 
@@ -254,7 +279,8 @@ mod tests {
     fn names_addresses_and_paths_are_told_apart() {
         assert!(matches!(source("llama3.2:1b"), Source::Registry(_)));
         assert!(matches!(source("hf.co/user/Repo-GGUF:Q4_K_M"), Source::Registry(_)));
-        assert!(matches!(source("http://localhost:5000/a/b"), Source::Registry(r) if r.is_plain_http));
+        assert!(matches!(source("http://localhost:5000/a/b"), Source::Registry(r) if r.scheme == Some(Scheme::Http)));
+        assert!(matches!(source("https://localhost/a/b"), Source::Registry(r) if r.scheme == Some(Scheme::Https)));
         assert!(matches!(source("https://example.com/a/b.GGUF?x=1#y"), Source::File(_)));
         assert!(matches!(source("./model.gguf"), Source::Path(_)));
         assert!(matches!(source("model.gguf"), Source::Path(_)));

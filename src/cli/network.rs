@@ -64,8 +64,11 @@ pub fn repository(reference: &Reference, args: &NetworkArgs, environment: &Envir
     if name.host() == "docker.io" {
         return Ok(Repository::new(server("the name", DOCKER_HUB, args)?, path));
     }
-    let scheme = if reference.is_plain_http { "http://" } else { "" };
-    Ok(Repository::new(server("the name", &format!("{scheme}{}", name.host()), args)?, path))
+    let address = match reference.scheme {
+        Some(scheme) => format!("{}://{}", scheme.as_str(), name.host()),
+        None => name.host().to_owned(),
+    };
+    Ok(Repository::new(server("the name", &address, args)?, path))
 }
 
 fn hugging_face(environment: &Environment) -> Result<Url, Failure> {

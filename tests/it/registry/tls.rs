@@ -10,8 +10,9 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::registry::faulty::Faulty;
+use crate::registry::faulty::{Access, Fault, Faulty, Seen, What};
 use crate::registry::package::Package;
+use crate::registry::pull::docker_config;
 use crate::slm::{Home, triage_gguf};
 
 /// An address that speaks TLS for another that does not. Its threads end with the test process.
@@ -92,4 +93,25 @@ fn a_certificate_has_to_be_trusted() {
     home.slm(["pull", &url]).env("SSL_CERT_FILE", &tls.certificate).succeeds();
     assert_eq!(server.n_sent(), triage_gguf().len() as u64);
     assert_eq!(home.slm(["run", "m", "--choices", "one,two", "x"]).succeeds().lines().count(), 1);
+}
+
+/// What was said behind TLS is not said again without it.
+#[test]
+fn no_password_leaves_tls() {
+    let (home, package) = (Home::new(), Package::random(1, 100_000, &[]));
+    let server = Faulty::serve(&package);
+    let Some(tls) = Tls::before(&server, &home) else { return };
+    docker_config(&home, &tls.address.to_string(), "me:secret");
+    server.access(Access::Basic("me:secret".to_owned()));
+    let there = server.host();
+    server.faults(move |seen| match (&seen.digest, &seen.authorization, seen.what) {
+        (Some(digest), Some(_), What::Blob) => Fault::Redirect(format!("http://{there}/cdn/x/{digest}")),
+        _ => Fault::None,
+    });
+    let source = format!("https://{}/library/m", tls.address);
+    home.slm(["pull", &source]).env("SSL_CERT_FILE", &tls.certificate).succeeds();
+    package.is_in(&home.models(), &format!("{}/library/m/latest", tls.address));
+    assert!(server.n_seen(What::Cdn) > 0);
+    let is_told = |seen: &&Seen| seen.what == What::Cdn && seen.authorization.is_some();
+    assert_eq!(server.seen().iter().filter(is_told).count(), 0);
 }
