@@ -3,7 +3,7 @@
 use super::address::{authority, is_realm_of};
 use super::challenge::{self, Challenge};
 use super::credentials::{self, Keeping, Login, sensitive};
-use super::error::RegistryError;
+use super::error::{Forbidden, RegistryError};
 use super::http::{Answer, Ask, Http, Lane, host, read_whole};
 use super::{Access, Repository};
 use base64::Engine as _;
@@ -98,11 +98,13 @@ impl Authorizer {
         let mut url =
             repository.base.join(realm).map_err(|_| RegistryError::Address(realm.chars().take(200).collect()))?;
         if !is_realm_of(&repository.base, &url) && !http.named().allows(&url) {
-            return Err(RegistryError::Forbidden {
-                from: host(&repository.base),
-                to: authority(&url),
-                why: "which is to be asked for a token and is no part of that registry",
-            });
+            let is_web = matches!(url.scheme(), "http" | "https");
+            let (to, why) = if is_web {
+                (authority(&url), Forbidden::ForeignRealm)
+            } else {
+                (url.as_str().chars().take(200).collect(), Forbidden::NotWeb)
+            };
+            return Err(RegistryError::Forbidden { from: host(&repository.base), to, why });
         }
         let login = self.login(repository)?;
         if let Some(Login::Refresh(token)) = &login {

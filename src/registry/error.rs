@@ -24,8 +24,8 @@ pub enum RegistryError {
     Failed { host: String, status: u16, text: String },
     #[error("`{host}` would be spoken to without TLS; if you trust the way to it, say `--insecure {host}`")]
     Plain { host: String },
-    #[error("`{from}` leads to `{to}`, {why}; if you trust that host, say `--allow-host {to}`")]
-    Forbidden { from: String, to: String, why: &'static str },
+    #[error("`{from}` leads to `{to}`, {}", why.of(.to))]
+    Forbidden { from: String, to: String, why: Forbidden },
     #[error("`{host}` leads on and on: more than {limit} redirects")]
     Redirects { host: String, limit: usize },
     #[error("the address that `{host}` led to no longer holds: {source}")]
@@ -50,6 +50,35 @@ pub enum RegistryError {
     Address(String),
     #[error("the network cannot be used: {0}")]
     Setup(String),
+}
+
+/// Why an address is not contacted that only a registry named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// A private, link-local or loopback address.
+    NotPublic,
+    NoTls,
+    /// Its scheme is neither `http` nor `https`.
+    NotWeb,
+    /// It wants to issue the tokens of another host.
+    ForeignRealm,
+}
+
+impl Forbidden {
+    /// The reason, and what a person can do who trusts the host.
+    fn of(self, host: &str) -> String {
+        match self {
+            Forbidden::NotPublic => {
+                format!("which is no public address; if you trust that host, say `--allow-host {host}`")
+            }
+            Forbidden::NoTls => format!("without TLS; if you trust the way to it, say `--insecure {host}`"),
+            Forbidden::NotWeb => "which is no web address".to_owned(),
+            Forbidden::ForeignRealm => format!(
+                "which is to be asked for a token and is no part of that registry; if you trust that host, say \
+                 `--allow-host {host}`"
+            ),
+        }
+    }
 }
 
 /// What a caller can do about an error.

@@ -2,7 +2,7 @@
 //! they were meant for.
 
 use super::address::{self, Named, is_loopback, is_same_origin};
-use super::error::RegistryError;
+use super::error::{Forbidden, RegistryError};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -143,19 +143,20 @@ impl Http {
     /// The client for an address, if that may be contacted at all.
     fn client_for(&self, url: &Url, home: &Url, lane: Lane) -> Result<&Client, RegistryError> {
         let is_home = url.host_str() == home.host_str();
-        let forbidden = |why| RegistryError::Forbidden { from: host(home), to: address::authority(url), why };
+        let to = if url.has_host() { address::authority(url) } else { clip(url.as_str()) };
+        let forbidden = |why| RegistryError::Forbidden { from: host(home), to, why };
         match url.scheme() {
             "https" => {}
             "http" if self.named.may_be_plain(url) => {}
             "http" if is_home => return Err(RegistryError::Plain { host: host(url) }),
-            "http" => return Err(forbidden("without TLS")),
-            _ => return Err(forbidden("which is no web address")),
+            "http" => return Err(forbidden(Forbidden::NoTls)),
+            _ => return Err(forbidden(Forbidden::NotWeb)),
         }
         // A server on this machine may lead to another one on it.
         let is_known = is_home || self.named.names(url) || is_loopback(home) && is_loopback(url);
         let is_private = address::ip(url).map_or_else(|| is_loopback(url), |ip| !address::is_public(ip));
         if !is_known && is_private {
-            return Err(forbidden(NOT_PUBLIC));
+            return Err(forbidden(Forbidden::NotPublic));
         }
         self.client(lane, if is_known { Known::Yes } else { Known::No })
     }
@@ -165,7 +166,11 @@ impl Http {
         let mut cause: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(one) = cause {
             if one.is::<NotPublic>() {
-                return RegistryError::Forbidden { from: host(home), to: address::authority(url), why: NOT_PUBLIC };
+                return RegistryError::Forbidden {
+                    from: host(home),
+                    to: address::authority(url),
+                    why: Forbidden::NotPublic,
+                };
             }
             cause = one.source();
         }
@@ -200,8 +205,6 @@ impl Http {
         }
     }
 }
-
-const NOT_PUBLIC: &str = "which is no public address";
 
 /// Where a redirect leads.
 fn target(response: &Response, from: &Url) -> Result<Url, RegistryError> {

@@ -135,7 +135,7 @@ fn passwords_go_to_their_registry_alone() {
             locked("a realm behind a user's name", "", bearer(&format!("http://HOST@{there}/token"))),
             locked("a realm behind a backslash", "", bearer(&format!("http://{there}\\@HOST/token"))),
             locked("a realm without a scheme", "", bearer(&format!("//{there}/token"))),
-            locked("a realm that is a file", "", bearer("file:///etc/passwd")),
+            locked("a realm that is a file", "which is no web address", bearer("file:///etc/passwd")),
             locked("a realm that is nothing", "", bearer("")),
             locked("a scheme that nobody knows", "basic and bearer", "Negotiate abc".to_owned()),
             locked("a broken challenge", "", "Bearer realm=\"".to_owned()),
@@ -205,25 +205,29 @@ fn redirects_lead_to_no_private_place() {
     judge(
         "Hostile redirects",
         &[
-            to("to the cloud's metadata", private, "http://169.254.169.254/latest/meta-data/"),
+            to("to the cloud's metadata", "--insecure", "http://169.254.169.254/latest/meta-data/"),
             to("to the cloud's metadata over TLS", private, "https://169.254.169.254/latest/meta-data/"),
             to("to 10.0.0.1", private, "https://10.0.0.1/x"),
-            to("to 192.168.0.1", private, "http://192.168.0.1/x"),
+            to("to 192.168.0.1", "--insecure", "http://192.168.0.1/x"),
             to("to 0.0.0.0", private, "https://0.0.0.0/x"),
             to("to [fe80::1]", private, "https://[fe80::1]/x"),
             to("to [::ffff:10.0.0.1]", private, "https://[::ffff:10.0.0.1]/x"),
             to("to 10.0.0.1 as one number", private, "https://167772161/x"),
             to("to 10.0.0.1 in octal", private, "https://012.1/x"),
             to("to a name that may be this machine", "", "https://localhost./x").exhausts_patience(),
-            to("to a public host without TLS", "without TLS", "http://example.com/x"),
-            to("to a file", "", "file:///etc/passwd"),
-            to("to FTP", "", "ftp://127.0.0.1/x"),
-            to("to data", "", "data:text/plain,x"),
+            to(
+                "to a public host without TLS",
+                "without TLS; if you trust the way to it, say `--insecure example.com:80`",
+                "http://example.com/x",
+            ),
+            to("to a file", "which is no web address", "file:///etc/passwd"),
+            to("to FTP", "which is no web address", "ftp://127.0.0.1/x"),
+            to("to data", "which is no web address", "data:text/plain,x"),
             to("to no address", "", "http://[::bad"),
             to("to itself, for ever", "redirects", "?again"),
-            manifest("the manifest, to the cloud's metadata", private, "http://169.254.169.254/latest/meta-data/"),
+            manifest("the manifest, to the cloud's metadata", "--insecure", "http://169.254.169.254/latest/meta-data/"),
             manifest("the manifest, to itself, for ever", "redirects", "?again"),
-            manifest("the manifest, to a file", "", "file:///etc/passwd"),
+            manifest("the manifest, to a file", "which is no web address", "file:///etc/passwd"),
         ],
     );
 }
@@ -255,7 +259,8 @@ fn a_registry_elsewhere_cannot_lead_to_this_machine() {
             None => Fault::None,
         });
         let said = pull(&[]).ends(1);
-        assert!(said.stderr.contains("--allow-host"), "{name}: {}", said.stderr);
+        let is_told = ["--allow-host", "--insecure"].iter().any(|flag| said.stderr.contains(flag));
+        assert!(is_told, "{name}: {}", said.stderr);
         assert_eq!(here.seen().len(), 0, "{name}");
         assert!(proxy.asked().iter().all(|host| host == "registry.test"), "{:?}", proxy.asked());
     }
