@@ -88,7 +88,13 @@ pub(super) async fn fetch(
             ranges: Cell::new(Ranges::Unknown),
         });
     }
-    drive(registry, &running, streams, listener).await?;
+    if let Err(error) = drive(registry, &running, streams, listener).await {
+        drop(running);
+        // What has not one byte is nothing to go on with.
+        let downloads = jobs.into_iter().map(|job| job.download.into_inner());
+        downloads.filter(|download| download.done_bytes() == 0).for_each(Download::discard);
+        return Err(error);
+    }
     let mut hashes = Vec::new();
     for one in running {
         hashes.push(one.hashing.into_inner().finish().await.map_err(FetchError::Store)?);

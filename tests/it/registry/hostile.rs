@@ -75,6 +75,9 @@ fn manifests_that_lie_are_refused() {
             edited("a size that is too large", "", |m| m["layers"][0]["size"] = 300_000.into()).exhausts_patience(),
             edited("a size of zero", "", |m| m["layers"][0]["size"] = 0.into()),
             edited("schema version 1", "manifest", |m| m["schemaVersion"] = 1.into()),
+            edited("a blob that the registry has not", "has no", |m| {
+                m["layers"][0]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
+            }),
             edited("6,000 layers that it has not", "", |m| m["layers"] = many.into()),
             edited("no layer at all", "no GGUF file", |m| m["layers"] = json!([])),
             edited("weights that are none", "not one of the files of a split one", |m| {
