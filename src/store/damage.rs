@@ -26,6 +26,11 @@ impl Store {
         disk::write(&self.mark(digest), file.as_bytes(), &writing)
     }
 
+    /// Forgets the mark of a file whose place another one has taken.
+    pub(super) fn clear_mark(&self, digest: &Digest) {
+        disk::remove_leftover(&self.mark(digest));
+    }
+
     /// Marks of files that are not there any more.
     pub(super) fn stale_marks(&self) -> Vec<PathBuf> {
         let is_stale = |name: &str| match Digest::from_file_name(name) {

@@ -19,10 +19,11 @@ pub enum Committed {
 }
 
 impl Store {
-    /// Whether a blob is there in its full length; its bytes are not looked at.
+    /// Whether a blob is there in its full length, and nobody has found other bytes in it; they are not looked at now.
     #[must_use]
     pub fn holds(&self, digest: &Digest, n_bytes: u64) -> bool {
-        fs::metadata(self.blob_path(digest)).is_ok_and(|blob| blob.is_file() && blob.len() == n_bytes)
+        let is_there = fs::metadata(self.blob_path(digest)).is_ok_and(|blob| blob.is_file() && blob.len() == n_bytes);
+        is_there && !self.is_damaged(digest)
     }
 
     /// Whether a blob is there and has the bytes of its name.
@@ -112,6 +113,8 @@ impl Store {
         }
         disk::create_folder(place.parent().expect("a manifest lies in four folders"), self.root())?;
         disk::write(&place, json, &writing)?;
+        // All of them are held, so their marks are of files that are gone.
+        manifest.blobs().iter().for_each(|layer| self.clear_mark(&layer.digest));
         Ok(Committed::Done)
     }
 

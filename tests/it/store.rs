@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use crate::registry::faulty::{Fault, Faulty, What};
+use crate::registry::package::{Package, blob_path};
 use crate::slm::{Home, end_within, files};
 
 const HOUR: u64 = 3600;
@@ -520,5 +522,70 @@ fn killed_removals_leave_no_broken_model() {
         home.slm(["verify"]).succeeds();
     }
     home.slm(["prune", "--all"]).succeeds();
+    home.slm(["verify"]).succeeds();
+}
+
+#[test]
+fn what_was_pulled_goes_without_a_question_and_comes_again() {
+    let (home, package) = (Home::new(), Package::random(1, 10_000, &[]));
+    let server = Faulty::serve(&package);
+    home.slm(["pull", &server.model()]).succeeds();
+    home.slm(["rm", &server.model()]).succeeds();
+    assert_eq!(files(&home.models()), []);
+    home.slm(["pull", &server.model()]).succeeds();
+    package.is_in(&home.models(), &server.place());
+    // Something of one's own on top of it is another model.
+    home.file("Modelfile", format!("FROM {}\nSYSTEM mine", server.model()));
+    home.slm(["create", "mine"]).succeeds();
+    home.slm(["rm", "mine"])
+        .fails(1, "slm: slm did not pull `mine:latest`, so it may be lost for ever; remove it with --yes\n");
+}
+
+#[test]
+fn what_verify_says_heals_a_damaged_model() {
+    let (home, package) = (Home::new(), Package::random(1, 100_000, &[5000, 700]));
+    let server = Faulty::serve(&package);
+    home.slm(["pull", &server.model()]).succeeds();
+    let weights = blob_path(&home.models(), &package.weights());
+    let mut bytes = fs::read(&weights).unwrap();
+    bytes[90_000] ^= 0x10;
+    fs::write(&weights, bytes).unwrap();
+    let heals = format!("slm pull {}:latest", server.model());
+    let said = home.slm(["verify"]).ends(1);
+    assert!(said.stderr.contains(&format!("is damaged: `{heals}` heals it\n")), "{}", said.stderr);
+
+    server.forget();
+    home.slm(heals.split(' ').skip(1)).succeeds();
+    package.is_in(&home.models(), &server.place());
+    // What is whole does not come again.
+    assert_eq!(server.n_sent(), package.n_weights());
+    home.slm(["verify"]).succeeds();
+}
+
+#[test]
+fn nothing_is_taken_away_from_under_a_pull() {
+    let (home, first) = (Home::new(), Package::random(1, 100_000, &[5000]));
+    let server = Faulty::serve(&first);
+    home.slm(["pull", &server.model()]).succeeds();
+    let second = Package::random(1, 100_000, &[5000, 400_000]);
+    server.offer(&second);
+    server.forget();
+    server.faults(|seen| match seen.what {
+        What::Blob => Fault::Slow { bytes_per_second: 200_000 },
+        _ => Fault::None,
+    });
+    let mut pull = home.slm(["pull", &server.model(), "--as", "other"]).command();
+    let pull = pull.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    while server.n_sent() == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // The weights are in no other manifest than the one that goes.
+    home.slm(["rm", &server.model()]).succeeds();
+    home.slm(["prune", "--all", "--partial"]).ends(0);
+    assert!(blob_path(&home.models(), &first.weights()).exists());
+    assert!(end_within(pull, Duration::from_secs(60)).is_some_and(|status| status.success()));
+    second.is_in(&home.models(), "registry.ollama.ai/library/other/latest");
+    let again = |seen: &crate::registry::faulty::Seen| seen.digest.as_ref() == Some(&first.weights());
+    assert!(!server.seen().iter().any(again));
     home.slm(["verify"]).succeeds();
 }
