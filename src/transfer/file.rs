@@ -1,23 +1,25 @@
 //! A model by the address of its GGUF file, or of its shards, on a web server.
 
 use super::fetch::{Job, fetch};
-use super::pull::{Plan, Planned, Pulled, Sources, fetch_error, wait_or_fail};
+use super::pull::{MAX_AT_ONCE, POLL, Plan, Planned, Pulled, Sources, fetch_error, wait_or_fail};
 use super::retry::Patience;
 use super::{Event, Listener, TransferError};
 use crate::digest::Digest;
 use crate::manifest::{Layer, Manifest, media_type};
 use crate::model_ref::ModelRef;
+use crate::progress::Silent;
 use crate::registry::{FileInfo, Registry, Remote};
 use crate::source::{FileUrl, shard_names};
-use crate::store::{Begun, Committed, StoreError, Wanted};
+use crate::store::{Begun, Committed, Store, StoreError, Wanted};
 use serde_json::{Map, Value};
 use std::cell::RefCell;
-use std::time::Duration;
 
 /// The annotations of a layer that say where its file was, and which version of it.
 const SOURCE: &str = "vnd.slm.source";
 const VERSION: &str = "vnd.slm.source.version";
-const POLL: Duration = Duration::from_millis(200);
+
+/// How often to look whether another process has written down what it brought.
+const MAX_POLLS: u32 = 15;
 
 /// A file to bring.
 #[derive(Debug, Clone)]
@@ -31,8 +33,18 @@ pub struct PullFile {
 struct Part {
     url: FileUrl,
     info: FileInfo,
-    /// The same file of the same version, from an earlier pull.
-    had: Option<Layer>,
+    /// The digest of its bytes, where the server or an earlier pull of this version tells it.
+    digest: Option<Digest>,
+    /// Whether the blob of that digest is there, and with what bytes.
+    here: Here,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Here {
+    No,
+    /// Other bytes than its name says.
+    Damaged,
+    Whole,
 }
 
 impl Part {
@@ -81,26 +93,28 @@ pub async fn pull_file(
         let url = pull.url.sibling(&file_name).ok_or_else(|| TransferError::NoName { url: shown.clone() })?;
         let info = file_info(sources.registry, &url, &shown, listener).await?;
         let had = known.as_ref().and_then(|manifest| same_file(manifest, &url, &info));
-        parts.push(Part { url, info, had: had.filter(|layer| sources.store.holds(&layer.digest, layer.size)) });
+        let digest = info.digest.or(had);
+        let here = digest.map_or(Here::No, |digest| here(sources.store, &digest, info.n_bytes, plan));
+        parts.push(Part { url, info, digest, here });
     }
     let planned = parts.iter().map(|part| {
         let n_bytes = part.info.n_bytes;
-        let is_here =
-            part.had.is_some() || part.info.digest.is_some_and(|digest| sources.store.holds(&digest, n_bytes));
+        let is_here = part.here == Here::Whole;
         let present = if is_here { n_bytes } else { sources.store.downloaded_bytes(part.wanted(), n_bytes) };
         Planned { digest: part.id(), media_type: media_type::MODEL.to_owned(), n_bytes, present }
     });
     let mut pulled =
         Pulled { name: name.clone(), digest: Digest::of(b""), blobs: planned.collect(), was_complete: false };
-    pulled.was_complete = parts.iter().all(|part| part.had.is_some());
-    if let Some(known) = known.filter(|_| pulled.was_complete) {
+    if let Some(known) = known.filter(|known| is_model_of(known, &parts)) {
+        pulled.was_complete = true;
         pulled.digest = Digest::of(&known.to_json());
+        listener.event(Event::Success);
         return Ok(pulled);
     }
     if plan == Plan::Tell {
         return Ok(pulled);
     }
-    let layers = bring_files(sources, &shown, &parts, listener).await?;
+    let layers = bring_files(sources, &name, &shown, &parts, listener).await?;
     let manifest = sources.store.manifest_of(layers).map_err(in_store)?;
     let json = manifest.to_json();
     let _lease = sources.store.lease(manifest.digests()).map_err(in_store)?;
@@ -134,32 +148,61 @@ async fn file_info(
     }
 }
 
-/// The layer of an earlier pull of the same version of a file.
-fn same_file(manifest: &Manifest, url: &FileUrl, info: &FileInfo) -> Option<Layer> {
+/// Whether a manifest is what a pull of these parts would give, all of them being there.
+fn is_model_of(known: &Manifest, parts: &[Part]) -> bool {
+    let weights: Vec<Digest> = known.layers_of(media_type::MODEL).map(|layer| layer.digest).collect();
+    let wanted: Vec<Digest> =
+        parts.iter().filter(|part| part.here == Here::Whole).filter_map(|part| part.digest).collect();
+    weights == wanted && wanted.len() == parts.len()
+}
+
+/// What is there of a blob; a plan goes by its length.
+fn here(store: &Store, digest: &Digest, n_bytes: u64, plan: Plan) -> Here {
+    match store.holds(digest, n_bytes) {
+        false => Here::No,
+        true if plan == Plan::Tell || store.verified(digest, &Silent) => Here::Whole,
+        true => Here::Damaged,
+    }
+}
+
+/// The digest of the same version of a file, from an earlier pull.
+fn same_file(manifest: &Manifest, url: &FileUrl, info: &FileInfo) -> Option<Digest> {
     let is_same = |layer: &&Layer| {
         let note = |name| layer.other.get("annotations").and_then(|notes| notes.get(name)).and_then(Value::as_str);
         let is_version = info.version.is_some() && note(VERSION) == info.version.as_deref();
         note(SOURCE) == Some(url.to_string().as_str()) && is_version && layer.size == info.n_bytes
     };
-    manifest.layers.iter().find(is_same).cloned()
+    manifest.layers.iter().find(is_same).map(|layer| layer.digest)
 }
 
 /// Makes every file a blob; gives their layers in order.
 async fn bring_files(
     sources: Sources<'_>,
+    name: &ModelRef,
     shown: &str,
     parts: &[Part],
     listener: &dyn Listener,
 ) -> Result<Vec<Layer>, TransferError> {
     let store = sources.store;
     let in_store = |source| TransferError::Store { name: shown.to_owned(), source: Box::new(source) };
-    let mut layers: Vec<Option<Layer>> = parts.iter().map(|part| known_blob(sources, part)).collect();
+    let whole = |part: &Part| part.digest.filter(|_| part.here == Here::Whole).map(|digest| part.layer(digest));
+    let mut layers: Vec<Option<Layer>> = parts.iter().map(whole).collect();
+    let (mut has_waited, mut n_polls) = (false, 0);
     while layers.iter().any(Option::is_none) {
         let mut jobs = Vec::new();
-        for part in parts.iter().zip(&layers).filter(|(_, layer)| layer.is_none()).map(|(part, _)| part) {
+        let missing = parts.iter().zip(&layers).filter(|(_, layer)| layer.is_none()).map(|(part, _)| part);
+        for part in missing.take(MAX_AT_ONCE) {
             let (id, n_bytes) = (part.id(), part.info.n_bytes);
             match store.download(part.wanted(), n_bytes).map_err(in_store)? {
-                Begun::Busy => listener.event(Event::Elsewhere { id: &id }),
+                Begun::Busy => {
+                    listener.event(Event::Elsewhere { id: &id });
+                    has_waited = true;
+                }
+                // Who had it has finished it, and is about to write where it is.
+                Begun::Ours(download) if has_waited && download.done_bytes() == 0 && n_polls < MAX_POLLS => {
+                    download.discard();
+                    n_polls += 1;
+                }
                 Begun::Ours(download) => {
                     let done = download.done_bytes();
                     listener.event(Event::Blob { id: &id, media_type: media_type::MODEL, total: n_bytes, done });
@@ -185,16 +228,16 @@ async fn bring_files(
             }
             listener.event(Event::Ready { id: &parts[at].id() });
         }
-        for (layer, part) in layers.iter_mut().zip(parts).filter(|(layer, _)| layer.is_none()) {
-            *layer = known_blob(sources, part);
+        if has_waited {
+            let known = store.manifest_bytes(name).ok().flatten().and_then(|json| Manifest::parse(&json).ok());
+            for (layer, part) in
+                layers.iter_mut().zip(parts).filter(|(layer, part)| layer.is_none() && part.here == Here::No)
+            {
+                let noted = || known.as_ref().and_then(|manifest| same_file(manifest, &part.url, &part.info));
+                let brought = part.info.digest.or_else(noted).filter(|digest| store.holds(digest, part.info.n_bytes));
+                *layer = brought.map(|digest| part.layer(digest));
+            }
         }
     }
     Ok(layers.into_iter().flatten().collect())
-}
-
-/// The layer of a file whose blob is there.
-fn known_blob(sources: Sources<'_>, part: &Part) -> Option<Layer> {
-    let here = part.info.digest.filter(|digest| sources.store.holds(digest, part.info.n_bytes));
-    let digest = here.or_else(|| part.had.as_ref().map(|layer| layer.digest))?;
-    Some(part.layer(digest))
 }

@@ -19,6 +19,7 @@ use crate::slm::{Home, triage_gguf};
 /// A request: method, path with query, `Authorization`, body.
 type Seen = (String, String, Option<String>, String);
 type Answer = Box<dyn Fn(&Seen) -> Response + Send + Sync>;
+type Shared = (Arc<Mutex<Vec<Seen>>>, Arc<Answer>);
 
 /// A server that answers by a function and remembers what it was asked.
 struct Server {
@@ -45,7 +46,7 @@ impl Server {
     }
 }
 
-async fn handle(State((seen, answer)): State<(Arc<Mutex<Vec<Seen>>>, Arc<Answer>)>, request: Request) -> Response {
+async fn handle(State((seen, answer)): State<Shared>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
