@@ -382,6 +382,24 @@ fn prune_frees_what_nothing_needs_and_nothing_else() {
     home.slm(["verify"]).succeeds();
 }
 
+/// Another program's pull writes its small blobs first and its manifest last, hours later perhaps.
+#[test]
+fn blobs_stay_while_an_ollama_downloads_into_the_same_store() {
+    let home = home_with(&["a"]);
+    let blob = home.models().join("blobs").join(format!("sha256-{:0>64}", "1"));
+    let download = home.models().join("blobs").join(format!("sha256-{:0>64}-partial", "2"));
+    fs::write(&blob, "12345").unwrap();
+    make_older(&blob, 2 * HOUR);
+    fs::write(&download, "1").unwrap();
+    let said = home.slm(["prune"]).ends(0);
+    assert_eq!(said.stdout, "nothing to prune\n");
+    assert!(blob.exists() && download.exists());
+    // Nobody has written to it for two hours: then it is no pull that goes on.
+    make_older(&download, 2 * HOUR);
+    home.slm(["prune"]).ends(0);
+    assert!(!blob.exists() && download.exists());
+}
+
 #[test]
 fn prune_of_nothing_makes_nothing() {
     let home = Home::new();
