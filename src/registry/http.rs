@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 use url::Url;
 
+/// Hugging Face's headers of a file that it keeps elsewhere.
+pub(super) const LINKED_SIZE: &str = "x-linked-size";
+pub(super) const LINKED_ETAG: &str = "x-linked-etag";
 const MAX_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ERROR_BYTES: usize = 4096;
@@ -43,6 +46,8 @@ pub(super) struct Ask<'a> {
 pub(super) struct Answer {
     pub response: Response,
     pub url: Url,
+    /// What the server said on the way of the file that it led to: Hugging Face's size and digest.
+    pub linked: HeaderMap,
 }
 
 /// The clients: for hosts that a person named, and for those that only a registry named.
@@ -122,6 +127,7 @@ impl Http {
         let origin = ask.url.clone();
         let follows = matches!(ask.method, Method::GET | Method::HEAD);
         let mut url = ask.url;
+        let mut linked = HeaderMap::new();
         for _ in 0..=MAX_REDIRECTS {
             let client = self.client_for(&url, ask.home, ask.lane)?;
             let mut request = client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
@@ -133,7 +139,13 @@ impl Http {
             }
             let response = request.send().await.map_err(|error| self.error(&error, &url, ask.home))?;
             if !follows || !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
-                return Ok(Answer { response, url });
+                return Ok(Answer { response, url, linked });
+            }
+            for name in [LINKED_SIZE, LINKED_ETAG] {
+                // The first word is that of the server which a person named.
+                if let Some(value) = response.headers().get(name).filter(|_| !linked.contains_key(name)) {
+                    linked.insert(name, value.clone());
+                }
             }
             url = target(&response, &url)?;
         }
@@ -189,7 +201,7 @@ impl Http {
 
     /// The error of an answer that is none, with what the server says about it.
     pub(super) async fn refusal(&self, answer: Answer, what: &str) -> RegistryError {
-        let Answer { response, url } = answer;
+        let Answer { response, url, .. } = answer;
         let (host, status) = (host(&url), response.status());
         let after = retry_after(response.headers());
         let text = read_some(response, MAX_ERROR_BYTES).await;

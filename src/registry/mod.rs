@@ -22,8 +22,8 @@ pub use range::Body;
 use crate::digest::Digest;
 use crate::manifest::{MAX_MANIFEST_BYTES, media_type};
 use auth::Authorizer;
-use http::{Answer, Ask, Http, Lane, host, read_whole};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue};
+use http::{Answer, Ask, Http, LINKED_ETAG, LINKED_SIZE, Lane, host, read_whole};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -264,23 +264,27 @@ impl Registry {
         let repository =
             Repository { base: url.clone(), path: String::new(), is_hugging_face: self.is_hugging_face(url) };
         let mut ask = Ask::get(url.clone(), &repository.base, Lane::Talk);
-        ask.method = Method::HEAD;
-        let answer = self.authorizer.send(&self.http, &repository, Access::Pull, ask).await?;
-        if answer.response.status() != StatusCode::OK {
+        let head = Ask { method: Method::HEAD, ..ask.clone() };
+        let mut answer = self.authorizer.send(&self.http, &repository, Access::Pull, head).await?;
+        if matches!(answer.response.status().as_u16(), 400 | 403 | 405 | 501) {
+            // Signed addresses are good for one method only, and some servers know no other.
+            ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+            answer = self.authorizer.send(&self.http, &repository, Access::Pull, ask).await?;
+        }
+        if !matches!(answer.response.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
             return Err(self.refused(&repository, answer, url.path()).await);
         }
-        let headers = answer.response.headers();
-        let linked = header(headers, "x-linked-etag").map(|etag| etag.trim_matches('"').to_owned());
-        let digest = linked.and_then(|hex| format!("sha256:{hex}").parse().ok());
+        let (headers, linked) = (answer.response.headers(), &answer.linked);
+        let told = |name| header(linked, name).or_else(|| header(headers, name));
+        let digest = told(LINKED_ETAG).and_then(|etag| format!("sha256:{}", etag.trim_matches('"')).parse().ok());
+        let of_range = header(headers, CONTENT_RANGE.as_str()).and_then(|range| range.rsplit('/').next());
         // Of a HEAD the library knows no body's length, only the header.
-        let size = header(headers, "x-linked-size").or_else(|| header(headers, CONTENT_LENGTH.as_str()));
+        let size = told(LINKED_SIZE).or(of_range).or_else(|| header(headers, CONTENT_LENGTH.as_str()));
         let n_bytes = size.and_then(|size| size.parse().ok()).filter(|&size: &u64| size > 0 && size <= i64::MAX as u64);
         let no_size = || RegistryError::NoSize { host: host(url), what: url.path().to_owned() };
-        Ok(FileInfo {
-            n_bytes: n_bytes.ok_or_else(no_size)?,
-            digest,
-            version: header(headers, ETAG.as_str()).map(str::to_owned),
-        })
+        // A weak tag does not tell bytes apart (RFC 9110, section 8.8.1).
+        let version = header(headers, ETAG.as_str()).filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+        Ok(FileInfo { n_bytes: n_bytes.ok_or_else(no_size)?, digest, version })
     }
 
     /// Whether the server of an address is the one that Hugging Face's token is for.

@@ -207,7 +207,9 @@ async fn bring_files(
                     let done = download.done_bytes();
                     listener.event(Event::Blob { id: &id, media_type: media_type::MODEL, total: n_bytes, done });
                     let remote = Remote::file(part.url.url().clone(), n_bytes);
-                    jobs.push(Job { id, remote, version: part.info.version.clone(), download: RefCell::new(download) });
+                    // Bytes of a known digest need no other promise.
+                    let version = part.info.version.clone().filter(|_| part.info.digest.is_none());
+                    jobs.push(Job { id, remote, version, download: RefCell::new(download) });
                 }
             }
         }
