@@ -20,6 +20,8 @@ pub mod media_type {
     pub const PROJECTOR: &str = "application/vnd.ollama.image.projector";
     /// A chat template in Go's language or in Jinja, UTF-8.
     pub const TEMPLATE: &str = "application/vnd.ollama.image.template";
+    /// A chat template too, under its first name.
+    pub const PROMPT: &str = "application/vnd.ollama.image.prompt";
     /// A system prompt, UTF-8.
     pub const SYSTEM: &str = "application/vnd.ollama.image.system";
     /// Sampling and context parameters, a JSON object.
@@ -30,6 +32,9 @@ pub mod media_type {
     pub const LICENSE: &str = "application/vnd.ollama.image.license";
     /// What an answer may be: a JSON Schema, or the JSON string `"json"`.
     pub const FORMAT: &str = "application/vnd.slm.image.format";
+
+    /// The types that a Modelfile has an instruction for.
+    pub const WRITTEN: [&str; 9] = [MODEL, ADAPTER, TEMPLATE, PROMPT, SYSTEM, PARAMS, MESSAGES, LICENSE, FORMAT];
 }
 
 /// What Docker calls a GGUF file and a licence in its own models (the `ai` namespace of its registry).
@@ -178,6 +183,13 @@ impl Manifest {
     }
 }
 
+/// Names in a configuration that Modelfiles write there.
+pub mod model_config {
+    pub const REQUIRES: &str = "requires";
+    pub const RENDERER: &str = "renderer";
+    pub const PARSER: &str = "parser";
+}
+
 /// A model's configuration: what is told of it without opening its weights. The names are Ollama's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelConfig {
@@ -225,6 +237,12 @@ impl ModelConfig {
             return Err(ManifestError::TooLarge { n_bytes: json.len() as u64 });
         }
         Ok(serde_json::from_slice(json)?)
+    }
+
+    /// A further field that holds a text, none where it is empty.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.other.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
     #[must_use]

@@ -142,6 +142,25 @@ const KINDS: [(&str, Kind); 19] = [
     ("num_thread", Kind::Whole { min: 0, max: 512 }),
 ];
 
+/// Names that Ollama had once, or that this engine has no use for: taken where a Modelfile gives them, never used.
+const IDLE: [&str; 15] = [
+    "embedding_only",
+    "f16_kv",
+    "logits_all",
+    "low_vram",
+    "mirostat",
+    "mirostat_eta",
+    "mirostat_tau",
+    "num_gqa",
+    "numa",
+    "penalize_newline",
+    "rope_frequency_base",
+    "rope_frequency_scale",
+    "tfs_z",
+    "use_mlock",
+    "vocab_only",
+];
+
 /// The parameters' names in Ollama's order.
 pub fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(name, _)| *name)
@@ -171,6 +190,40 @@ impl Parameters {
         self.put(name, kind, &parsed)
     }
 
+    /// Sets one parameter from a Modelfile, where old names of Ollama's are kept without an effect.
+    ///
+    /// # Errors
+    /// As [`Parameters::set`].
+    pub fn set_in_file(&mut self, name: &str, value: &str) -> Result<(), ParameterError> {
+        if !IDLE.contains(&name) {
+            return self.set(name, value);
+        }
+        self.other.insert(name.to_owned(), idle(value));
+        Ok(())
+    }
+
+    /// What is kept and has no effect: names that nobody knows any more, and values that no parameter can have.
+    #[must_use]
+    pub fn idle(&self) -> &Map<String, Value> {
+        &self.other
+    }
+
+    /// Why a value that was kept has no effect, where its name is one of ours.
+    #[must_use]
+    pub fn refused(&self) -> Vec<ParameterError> {
+        let refused = |(name, value): (&String, &Value)| {
+            names().any(|known| known == name).then(|| Parameters::default().set_json(name, value).err())?
+        };
+        self.other.iter().filter_map(refused).collect()
+    }
+
+    /// Whether a Modelfile can say this parameter, so that it is read back as it is.
+    #[must_use]
+    pub fn can_be_written(name: &str, value: &Value) -> bool {
+        names().any(|known| known == name && Parameters::default().set_json(name, value).is_ok())
+            || IDLE.contains(&name) && idle(&value.to_string()) == *value
+    }
+
     /// Sets one parameter from JSON, as `options` of a request give it; `null` says nothing.
     ///
     /// # Errors
@@ -193,20 +246,17 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Reads the `params` layer of a manifest, which may hold names of other programs: they are kept.
-    ///
-    /// # Errors
-    /// A known name with a value of the wrong type or range.
-    pub fn from_layer(layer: Map<String, Value>) -> Result<Self, ParameterError> {
+    /// Reads the `params` layer of a manifest, which somebody else may have written: names that nobody knows and values
+    /// that no parameter can have are kept without an effect, so that a model does not become unusable by them.
+    #[must_use]
+    pub fn from_layer(layer: Map<String, Value>) -> Self {
         let mut parameters = Parameters::default();
         for (name, value) in layer {
-            if names().any(|known| known == name) {
-                parameters.set_json(&name, &value)?;
-            } else {
+            if parameters.set_json(&name, &value).is_err() || value.is_null() {
                 parameters.other.insert(name, value);
             }
         }
-        Ok(parameters)
+        parameters
     }
 
     /// What was said, by name, whole numbers without a fraction: as Ollama, in Go, writes its `params` layer. The inverse
@@ -233,7 +283,7 @@ impl Parameters {
     /// These parameters, and where they say nothing, `under`'s.
     #[must_use]
     pub fn over(self, under: Parameters) -> Parameters {
-        Parameters {
+        let mut both = Parameters {
             temperature: self.temperature.or(under.temperature),
             top_k: self.top_k.or(under.top_k),
             top_p: self.top_p.or(under.top_p),
@@ -254,7 +304,11 @@ impl Parameters {
             use_mmap: self.use_mmap.or(under.use_mmap),
             num_thread: self.num_thread.or(under.num_thread),
             other: under.other.into_iter().chain(self.other).collect(),
-        }
+        };
+        // What has an effect takes the place of what had none.
+        let idle = std::mem::take(&mut both.other);
+        both.other = idle.into_iter().filter(|(name, _)| both.get(name).is_none()).collect();
+        both
     }
 
     /// Fills what was not said: temperature 0 for a formatted answer, else Ollama's defaults.
@@ -408,6 +462,15 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     texts.iter().all(|text| !text.is_empty()).then_some(texts)
 }
 
+/// The value of a name without an effect: a flag or a number where it looks like one.
+fn idle(value: &str) -> Value {
+    let trimmed = value.trim();
+    match serde_json::from_str(trimmed) {
+        Ok(known @ (Value::Bool(_) | Value::Number(_))) => known,
+        _ => Value::from(trimmed),
+    }
+}
+
 /// The known name at the smallest edit distance, if it is near enough to be meant.
 fn nearest(name: &str) -> Option<&'static str> {
     if name.len() > 64 {
@@ -470,6 +533,40 @@ mod tests {
         });
         assert_eq!(Parameters::from_json(&all).unwrap().to_json(), all);
         assert!(Parameters::from_json(&json!({})).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_layer_of_another_program_never_makes_a_model_unusable() {
+        let layer = json!({
+            "stop": ["<|end|>"], "num_ctx": 4096, "temperature": -1, "top_k": "many", "mirostat": 1, "use_mlock": true,
+            "penalize_newline": false, "num_experts": 8, "seed": null, "num_thread": 9999
+        });
+        let parameters = Parameters::from_layer(layer.as_object().unwrap().clone());
+        let expected = Parameters {
+            stop: Some(vec!["<|end|>".to_owned()]),
+            num_ctx: Some(4096),
+            other: parameters.other.clone(),
+            ..Parameters::default()
+        };
+        assert_eq!(parameters, expected);
+        let mut sorted = layer.as_object().unwrap().clone();
+        sorted.sort_keys();
+        assert_eq!(Value::Object(parameters.to_map()), Value::Object(sorted));
+        let refused: Vec<String> = parameters.refused().iter().map(ToString::to_string).collect();
+        assert_eq!(refused.len(), 3, "{refused:?}");
+        assert!(
+            refused.contains(&"parameter `temperature` cannot be `-1`: it must be a number from 0 to 100".to_owned())
+        );
+        // What a Modelfile says takes the place of what had no effect.
+        let mut said = Parameters::default();
+        said.set_in_file("temperature", "0.5").unwrap();
+        said.set_in_file("mirostat", "2").unwrap();
+        let both = said.over(parameters);
+        assert_eq!((both.temperature, both.to_map()["mirostat"].clone()), (Some(0.5), json!(2)));
+        assert_eq!(both.refused().len(), 2);
+        assert!(Parameters::can_be_written("mirostat", &json!(2)) && Parameters::can_be_written("top_k", &json!(2)));
+        assert!(!Parameters::can_be_written("num_experts", &json!(8)));
+        assert!(!Parameters::can_be_written("temperature", &json!(-1)));
     }
 
     #[test]

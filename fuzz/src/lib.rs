@@ -17,3 +17,7 @@ pub mod model_ref;
 pub mod modelfile;
 #[path = "../../src/sampling.rs"]
 pub mod sampling;
+#[path = "../../src/source.rs"]
+pub mod source;
+#[path = "../../src/template/mod.rs"]
+pub mod template;

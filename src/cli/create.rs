@@ -11,7 +11,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Format, Modelfile};
 use crate::store::with_schema;
-use crate::ui::output::Output;
+use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 
 /// Makes the model; its name points at the old one until everything is there.
@@ -20,9 +20,11 @@ use crate::ui::progress::Bytes;
 /// The Modelfile, or anything that it names, is missing or wrong.
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
-    let (text, folder) = read(&args.file)?;
+    let (bytes, folder) = read(&args.file)?;
     let shown = args.file.display();
-    let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
+    let modelfile = Modelfile::decode(&bytes)
+        .and_then(|text| Modelfile::parse(&text))
+        .map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
     let modelfile = with_schema(&modelfile, &folder)?;
     if let Some(Format::Schema(schema)) = &modelfile.format {
         crate::contract::Form::from_schema(schema.clone())
@@ -37,6 +39,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         load::find_or_pull(&from.to_string(), environment)?;
     }
     let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;
+    say_what_has_no_effect(&modelfile);
     let mut output = Output::default();
     if args.json {
         output.json(&json!({
@@ -50,15 +53,26 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// The Modelfile's text and the folder that its paths are relative to.
-fn read(file: &Path) -> Result<(String, std::path::PathBuf), Failure> {
+/// Says which instructions were taken and do nothing here.
+fn say_what_has_no_effect(modelfile: &Modelfile) {
+    let idle: Vec<&str> = modelfile.parameters.idle().keys().map(String::as_str).collect();
+    if !idle.is_empty() {
+        say(format_args!("these parameters are kept and have no effect: `{}`", idle.join("`, `")));
+    }
+    if let Some(draft) = &modelfile.draft {
+        say(format_args!("DRAFT `{draft}` is not used: slm guesses ahead from the text and needs no second model"));
+    }
+}
+
+/// The Modelfile's bytes and the folder that its paths are relative to.
+fn read(file: &Path) -> Result<(Vec<u8>, std::path::PathBuf), Failure> {
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::failed(format!("cannot read the Modelfile `{}`: {error}; name another with -f", file.display()))
     };
     if file == Path::new("-") {
-        let text = load::small_text(std::io::stdin()).map_err(|error| cannot(&error))?;
-        return Ok((text, std::path::PathBuf::new()));
+        let bytes = load::small_bytes(std::io::stdin()).map_err(|error| cannot(&error))?;
+        return Ok((bytes, std::path::PathBuf::new()));
     }
-    let text = std::fs::File::open(file).and_then(load::small_text).map_err(|error| cannot(&error))?;
-    Ok((text, file.parent().unwrap_or(Path::new("")).to_owned()))
+    let bytes = std::fs::File::open(file).and_then(load::small_bytes).map_err(|error| cannot(&error))?;
+    Ok((bytes, file.parent().unwrap_or(Path::new("")).to_owned()))
 }

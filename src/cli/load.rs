@@ -119,6 +119,9 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     };
     let weights_id = model.weights_digest.to_string();
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
+    for error in own.refused() {
+        say(format_args!("`{}` is used without one of its parameters: {error}", model.name));
+    }
     let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
     let defaults = Defaults {
         system: model.system.clone(),
@@ -138,16 +141,25 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     Ok(Loaded { model, session })
 }
 
-/// The text of a small file, a schema or a Modelfile: a device without end in its place is refused, not read.
+/// The text of a small file, as [`small_bytes`] reads it.
 ///
 /// # Errors
-/// The file cannot be read, is longer than [`MAX_TEXT_BYTES`], or is not UTF-8.
+/// As [`small_bytes`], and what is not UTF-8.
 pub fn small_text(from: impl Read) -> std::io::Result<String> {
-    let mut text = String::new();
-    from.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_TEXT_BYTES {
+    let not_utf8 = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+    String::from_utf8(small_bytes(from)?).map_err(not_utf8)
+}
+
+/// The bytes of a small file, a schema or a Modelfile: a device without end in its place is refused, not read.
+///
+/// # Errors
+/// The file cannot be read, or is longer than [`MAX_TEXT_BYTES`].
+pub fn small_bytes(from: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
         let reason = format!("it has more than {MAX_TEXT_BYTES} bytes");
         return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
     }
-    Ok(text)
+    Ok(bytes)
 }

@@ -22,7 +22,9 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
     let model = load::find(&args.model, environment)?;
     let mut output = Output::default();
     if args.modelfile {
-        output.text(&model.modelfile().to_string())?;
+        // Comments, so that the rest can be made a model again.
+        let lost: String = model.unwritten().iter().map(|what| format!("# not written: {what}\n")).collect();
+        output.text(&(lost + &model.modelfile().to_string()))?;
         return Ok(Exit::Done);
     }
     let header = model.weights.header()?;
@@ -63,7 +65,8 @@ fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     }
     let parameters = model.parameters.to_json();
     for (name, value) in parameters.as_object().into_iter().flatten() {
-        lines.push(("parameter", format!("{name} {value}")));
+        let effect = if model.parameters.idle().contains_key(name) { " (no effect)" } else { "" };
+        lines.push(("parameter", format!("{name} {value}{effect}")));
     }
     let mut page: String = lines.into_iter().map(|(name, value)| format!("{name:<17}{value}\n")).collect();
     let section = |title: &str, text: &str| format!("\n{title}\n{}\n", indented(text));

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::gguf::Header;
+use crate::manifest::model_config;
 use crate::store::Model;
 use crate::template::{ChatTemplate, Language, SpecialTokens, TemplateError, TemplateSource};
 
@@ -12,6 +13,8 @@ pub enum Choice {
     Template(TemplateSource),
     /// The Jinja template in the GGUF; there is no TEMPLATE.
     Own,
+    /// The Jinja template in the GGUF, because Ollama has a program that writes the prompt in place of the TEMPLATE.
+    OwnForRenderer(String),
     /// The Jinja template in the GGUF, because the TEMPLATE is none.
     OwnInstead(TemplateError),
     /// The TEMPLATE is none, and the GGUF has no template either.
@@ -25,6 +28,9 @@ impl Choice {
     #[must_use]
     pub fn of(model: &Model, header: &Header) -> Choice {
         let has_own = header.chat_template().is_some();
+        if let (Some(renderer), true) = (model.config.text(model_config::RENDERER), has_own) {
+            return Choice::OwnForRenderer(renderer);
+        }
         match model.template.as_deref().map(checked) {
             Some(Ok(source)) => Choice::Template(source),
             Some(Err(error)) if has_own => Choice::OwnInstead(error),
@@ -40,6 +46,9 @@ impl Choice {
         match self {
             Choice::Template(source) => format!("TEMPLATE of the Modelfile ({})", source.language.as_str()),
             Choice::Own => "the GGUF's own (Jinja)".to_owned(),
+            Choice::OwnForRenderer(renderer) => {
+                format!("the GGUF's own (Jinja); Ollama has its own renderer `{renderer}` for it")
+            }
             Choice::OwnInstead(error) => format!("the GGUF's own (Jinja); the TEMPLATE cannot be used: {error}"),
             Choice::Broken(error) => format!("none that can be used: of the TEMPLATE, {error}"),
             Choice::Plain => "none: texts are given as they are".to_owned(),
@@ -53,7 +62,7 @@ impl Choice {
     pub fn given(self, model: &Model) -> Result<Option<TemplateSource>, Failure> {
         match self {
             Choice::Template(source) => Ok(Some(source)),
-            Choice::Own | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
+            Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
             Choice::Broken(error) => Err(Failure::failed(format!(
                 "the TEMPLATE of `{0}` cannot be used: {error}; make a model with another: `FROM {0}` and TEMPLATE in a \
                  Modelfile",

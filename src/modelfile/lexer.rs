@@ -1,6 +1,7 @@
 //! A Modelfile's text cut into instructions and unquoted values; it does not know what an instruction means.
 
 use super::{ModelfileError, Reason};
+use serde_json::Value;
 
 /// One instruction, and where its keyword begins (line and column from 1, in characters).
 pub(super) struct Instruction {
@@ -22,15 +23,34 @@ pub(super) enum Keyword {
     Format,
     Adapter,
     Requires,
+    Renderer,
+    Parser,
+    Draft,
 }
 
-const KEYWORDS: [&str; 9] =
-    ["FROM", "PARAMETER", "TEMPLATE", "SYSTEM", "MESSAGE", "LICENSE", "FORMAT", "ADAPTER", "REQUIRES"];
+const KEYWORDS: [&str; 12] = [
+    "FROM",
+    "PARAMETER",
+    "TEMPLATE",
+    "SYSTEM",
+    "MESSAGE",
+    "LICENSE",
+    "FORMAT",
+    "ADAPTER",
+    "REQUIRES",
+    "RENDERER",
+    "PARSER",
+    "DRAFT",
+];
+
+/// What begins a value that is written as a JSON string, because quotes cannot hold it.
+const ENCODED: &str = "json:\"";
 
 /// The instructions of `text`, in order.
 pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelfileError> {
-    // A file from Windows means the same.
-    let lines: Vec<&str> = text.split('\n').map(|line| line.trim_end_matches('\r')).collect();
+    // A file from Windows, or from an old Macintosh, means the same.
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines: Vec<&str> = text.split('\n').collect();
     let mut found = Vec::new();
     let mut next = 0;
     while let Some(line) = lines.get(next) {
@@ -58,10 +78,28 @@ pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelfileErro
     Ok(found)
 }
 
-/// `value` as it is written in a Modelfile, so that it is read back as it is.
+/// `value` as it is written in a Modelfile, so that it is read back as it is: bare where that is possible, else in three
+/// quotes, else as a JSON string, which slm alone reads.
 pub(super) fn quoted(value: &str) -> String {
-    let is_bare = !value.is_empty() && value == value.trim() && !value.contains('\n') && !value.starts_with('"');
-    if is_bare { value.to_owned() } else { format!("\"\"\"{value}\"\"\"") }
+    let is_one_line = !value.contains(['\n', '\r']);
+    if is_one_line && !value.is_empty() && value == value.trim() && !value.starts_with('"') && encoded(value).is_none()
+    {
+        return value.to_owned();
+    }
+    let in_quotes = format!("\"\"\"{value}\"\"\"");
+    let mut lines = in_quotes.split('\n');
+    let first = lines.next().unwrap_or_default();
+    let following: Vec<&str> = lines.collect();
+    match unquote(first, &following) {
+        Ok((read, n_lines)) if read == value && n_lines == following.len() && !value.contains('\r') => in_quotes,
+        _ => format!("json:{}", Value::from(value)),
+    }
+}
+
+/// The value of a JSON string behind `json:`.
+fn encoded(text: &str) -> Option<String> {
+    let json = text.starts_with(ENCODED).then(|| &text[ENCODED.len() - 1..])?;
+    serde_json::from_str(json.trim_end()).ok()
 }
 
 fn first_word(text: &str) -> (&str, &str) {
@@ -98,6 +136,9 @@ fn keyword_with_argument<'a>(name: &'static str, after: &'a str) -> Result<(Keyw
         "FORMAT" => Keyword::Format,
         "ADAPTER" => Keyword::Adapter,
         "REQUIRES" => Keyword::Requires,
+        "RENDERER" => Keyword::Renderer,
+        "PARSER" => Keyword::Parser,
+        "DRAFT" => Keyword::Draft,
         _ => return Err(Reason::NoValue(name)),
     };
     Ok((keyword, value))
@@ -109,7 +150,7 @@ fn unquote(start: &str, following: &[&str]) -> Result<(String, usize), Reason> {
     let quotes = match start {
         _ if start.starts_with("\"\"\"") => "\"\"\"",
         _ if start.starts_with('"') => "\"",
-        _ => return Ok((start.trim_end().to_owned(), 0)),
+        _ => return Ok((encoded(start).unwrap_or_else(|| start.trim_end().to_owned()), 0)),
     };
     // The trimmed text ends a value only where the whitespace after the quotes is dropped with it.
     let closed = |text: &str| {

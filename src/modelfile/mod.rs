@@ -8,8 +8,8 @@ mod lexer;
 pub use adapter::{AdapterSource, scale};
 
 use crate::chat::{Message, Role};
-use crate::model_ref::{ModelRef, ModelRefError};
 use crate::sampling::{ParameterError, Parameters};
+use crate::source::{self, Reference, SourceError};
 use lexer::{Instruction, Keyword};
 use serde_json::Value;
 use std::fmt;
@@ -29,15 +29,21 @@ pub struct Modelfile {
     pub format: Option<Format>,
     /// LoRA adapters, GGUF files or PEFT's folders, relative to the Modelfile.
     pub adapters: Vec<AdapterSource>,
-    /// The version that the model asks for.
+    /// The version of Ollama that the model asks for, as in `0.14.0`.
     pub requires: Option<String>,
+    /// A piece of Ollama that writes the prompt in place of TEMPLATE, by its name; slm has none of them.
+    pub renderer: Option<String>,
+    /// A piece of Ollama that reads the answer, by its name; slm has none of them.
+    pub parser: Option<String>,
+    /// A smaller model that guesses ahead; slm guesses from the text and does without.
+    pub draft: Option<String>,
 }
 
 /// What a model is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A model by its name.
-    Name(ModelRef),
+    /// A model by its name, pinned to a digest or not.
+    Name(Reference),
     /// A GGUF file, absolute or relative to the Modelfile: what begins with `/`, `./`, `../` or `~`, or ends in `.gguf`.
     Path(String),
 }
@@ -67,7 +73,42 @@ impl Modelfile {
             format: None,
             adapters: Vec::new(),
             requires: None,
+            renderer: None,
+            parser: None,
+            draft: None,
         }
+    }
+
+    /// The text of a Modelfile's bytes: UTF-8, or UTF-16 where a byte order mark says so.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelfileError`] with the line of the first bytes that are neither.
+    pub fn decode(bytes: &[u8]) -> Result<String, ModelfileError> {
+        let at = |before: &str, reason| {
+            let line = before.chars().filter(|c| *c == '\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            ModelfileError { line, column, reason }
+        };
+        let from_unit: fn([u8; 2]) -> u16 = match bytes {
+            [0xFF, 0xFE, ..] => u16::from_le_bytes,
+            [0xFE, 0xFF, ..] => u16::from_be_bytes,
+            _ => {
+                return match std::str::from_utf8(bytes) {
+                    Ok(text) => Ok(text.to_owned()),
+                    Err(error) => {
+                        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                        Err(at(&before, Reason::Encoding))
+                    }
+                };
+            }
+        };
+        let (units, rest) = bytes[2..].as_chunks::<2>();
+        let mut text = String::with_capacity(units.len());
+        for unit in char::decode_utf16(units.iter().map(|unit| from_unit(*unit))) {
+            text.push(unit.map_err(|_| at(&text, Reason::Encoding))?);
+        }
+        if rest.is_empty() { Ok(text) } else { Err(at(&text, Reason::Encoding)) }
     }
 
     /// A Modelfile's text.
@@ -95,10 +136,14 @@ impl Modelfile {
         match &instruction.keyword {
             // Taken by `parse`, because a Modelfile without one is none.
             Keyword::From => Ok(()),
-            Keyword::Parameter(name) => self.parameters.set(name, &value).map_err(Reason::Parameter),
-            Keyword::Template => once(&mut self.template, value, "TEMPLATE"),
-            Keyword::System => once(&mut self.system, value, "SYSTEM"),
-            Keyword::Requires => once(&mut self.requires, value, "REQUIRES"),
+            Keyword::Parameter(name) => self.parameters.set_in_file(name, &value).map_err(Reason::Parameter),
+            // As in Ollama the last one holds.
+            Keyword::Template => last(&mut self.template, value),
+            Keyword::System => last(&mut self.system, value),
+            Keyword::Requires => last(&mut self.requires, version(value)?),
+            Keyword::Renderer => last(&mut self.renderer, value),
+            Keyword::Parser => last(&mut self.parser, value),
+            Keyword::Draft => last(&mut self.draft, value),
             Keyword::Format => once(&mut self.format, value.parse()?, "FORMAT"),
             Keyword::Message(role) => {
                 self.messages.push(Message::new(message_role(role)?, value));
@@ -124,11 +169,21 @@ impl fmt::Display for Modelfile {
         for adapter in &self.adapters {
             line("ADAPTER", &adapter.to_string())?;
         }
-        let optional = [("REQUIRES", &self.requires), ("SYSTEM", &self.system), ("TEMPLATE", &self.template)];
+        let optional = [
+            ("DRAFT", &self.draft),
+            ("REQUIRES", &self.requires),
+            ("RENDERER", &self.renderer),
+            ("PARSER", &self.parser),
+            ("SYSTEM", &self.system),
+            ("TEMPLATE", &self.template),
+        ];
         for (keyword, value) in optional {
             value.iter().try_for_each(|value| line(keyword, value))?;
         }
         for (name, value) in self.parameters.to_map() {
+            if !Parameters::can_be_written(&name, &value) {
+                continue;
+            }
             let keyword = format!("PARAMETER {name}");
             match value {
                 Value::Array(texts) => {
@@ -156,21 +211,20 @@ impl FromStr for Modelfile {
 }
 
 impl FromStr for Source {
-    type Err = ModelRefError;
+    type Err = SourceError;
 
-    fn from_str(text: &str) -> Result<Source, ModelRefError> {
-        let is_path = text.starts_with(['/', '~'])
-            || text.starts_with("./")
-            || text.starts_with("../")
-            || text.to_ascii_lowercase().ends_with(".gguf");
-        if is_path { Ok(Source::Path(text.to_owned())) } else { text.parse().map(Source::Name) }
+    fn from_str(text: &str) -> Result<Source, SourceError> {
+        if source::Source::is_path(text) { Ok(Source::Path(text.to_owned())) } else { text.parse().map(Source::Name) }
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Name(name) => name.fmt(f),
+            Source::Name(name) => {
+                name.scheme.map_or(Ok(()), |scheme| write!(f, "{}://", scheme.as_str()))?;
+                name.fmt(f)
+            }
             Source::Path(path) => path.fmt(f),
         }
     }
@@ -226,8 +280,12 @@ pub enum Reason {
     Unclosed(&'static str),
     #[error("{0} is given twice; keep one of them")]
     Twice(&'static str),
+    #[error("REQUIRES is `{0}`, but takes a version, as in `0.14.0`")]
+    Version(String),
+    #[error("what stands here is neither UTF-8 nor UTF-16 with a byte order mark; save the file as UTF-8")]
+    Encoding,
     #[error("FROM names neither a GGUF file (`./model.gguf`) nor a model: {0}")]
-    From(ModelRefError),
+    From(SourceError),
     #[error("there is no FROM; begin with the model to build on, as in `FROM triage` or `FROM ./model.gguf`")]
     NoFrom,
     #[error("{0}")]
@@ -249,6 +307,25 @@ fn once<T>(slot: &mut Option<T>, value: T, keyword: &'static str) -> Result<(), 
         None => Ok(()),
         Some(_) => Err(Reason::Twice(keyword)),
     }
+}
+
+// With a result, so that every instruction is one line where it is applied.
+#[allow(clippy::unnecessary_wraps)]
+fn last<T>(slot: &mut Option<T>, value: T) -> Result<(), Reason> {
+    *slot = Some(value);
+    Ok(())
+}
+
+/// A semantic version without the `v` that may begin it, of one number at least.
+fn version(text: String) -> Result<String, Reason> {
+    let plain = text.strip_prefix('v').unwrap_or(&text);
+    let core = plain.split(['-', '+']).next().unwrap_or_default();
+    let is_number = |part: &str| !part.is_empty() && part.len() < 10 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_suffix = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+    if core.split('.').count() <= 3 && core.split('.').all(is_number) && plain.chars().all(is_suffix) {
+        return Ok(plain.to_owned());
+    }
+    Err(Reason::Version(text.chars().take(100).collect()))
 }
 
 fn message_role(role: &str) -> Result<Role, Reason> {

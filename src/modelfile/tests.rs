@@ -24,7 +24,10 @@ second
 """
 ADAPTER ./lora.gguf
 ADAPTER ./other 0.5
-REQUIRES 0.1.0
+requires v0.14.0-rc1
+RENDERER qwen3-coder
+Parser "qwen3"
+DRAFT ./small.gguf
 "#;
     let modelfile = Modelfile::parse(text).unwrap();
     assert_eq!(
@@ -45,7 +48,10 @@ REQUIRES 0.1.0
                 AdapterSource { path: "./lora.gguf".to_owned(), scale: 1.0 },
                 AdapterSource { path: "./other".to_owned(), scale: 0.5 },
             ],
-            requires: Some("0.1.0".to_owned()),
+            requires: Some("0.14.0-rc1".to_owned()),
+            renderer: Some("qwen3-coder".to_owned()),
+            parser: Some("qwen3".to_owned()),
+            draft: Some("./small.gguf".to_owned()),
         }
     );
     assert_eq!(Modelfile::parse(&modelfile.to_string()), Ok(modelfile));
@@ -56,6 +62,75 @@ fn a_file_from_windows_means_the_same() {
     let unix = "FROM triage\nSYSTEM \"\"\"a\nb\"\"\"\nFORMAT @s.json\n";
     let windows = format!("\u{feff}{}", unix.replace('\n', "\r\n"));
     assert_eq!(Modelfile::parse(&windows), Modelfile::parse(unix));
+    assert_eq!(Modelfile::parse(&unix.replace('\n', "\r")), Modelfile::parse(unix));
+    // PowerShell writes UTF-16 with a byte order mark.
+    for order in [u16::to_le_bytes, u16::to_be_bytes] {
+        let bytes: Vec<u8> = windows.encode_utf16().flat_map(order).collect();
+        assert_eq!(Modelfile::parse(&Modelfile::decode(&bytes).unwrap()), Modelfile::parse(unix));
+        let cut = Modelfile::decode(&bytes[..bytes.len() - 1]).unwrap_err();
+        assert_eq!((cut.line, cut.column), (4, 16));
+    }
+    let neither = Modelfile::decode(b"FROM x\nSYSTEM \xE9t\xE9").unwrap_err();
+    assert_eq!(
+        neither.to_string(),
+        "line 2, column 8: what stands here is neither UTF-8 nor UTF-16 with a byte order mark; save the file as UTF-8"
+    );
+}
+
+#[test]
+fn of_instructions_given_again_the_last_one_holds() {
+    let text = "TEMPLATE a\nSYSTEM b\nFROM x\nREQUIRES 1\nPARAMETER top_k 1\nSYSTEM c\nTEMPLATE d\nREQUIRES 0.2\n\
+                PARAMETER top_k 2\nLICENSE e\nLICENSE f\nPARAMETER stop g\nPARAMETER stop h";
+    let modelfile = Modelfile::parse(text).unwrap();
+    assert_eq!((modelfile.template.as_deref(), modelfile.system.as_deref()), (Some("d"), Some("c")));
+    assert_eq!((modelfile.requires.as_deref(), modelfile.parameters.top_k), (Some("0.2"), Some(2)));
+    assert_eq!((modelfile.licenses.len(), modelfile.parameters.stop.map(|stop| stop.len())), (2, Some(2)));
+}
+
+#[test]
+fn a_model_is_pinned_by_its_digest() {
+    let digest = "a".repeat(64);
+    for from in [format!("me/mine@sha256:{digest}"), format!("localhost:5000/me/mine:v1@sha256:{digest}")] {
+        let modelfile = Modelfile::parse(&format!("FROM {from}")).unwrap();
+        assert_eq!(modelfile.from.to_string(), from);
+        assert_eq!(Modelfile::parse(&modelfile.to_string()), Ok(modelfile));
+    }
+    let plain = Modelfile::parse("FROM http://localhost:5000/me/mine").unwrap();
+    assert_eq!(Modelfile::parse(&plain.to_string()), Ok(plain));
+}
+
+#[test]
+fn parameters_of_older_programs_are_kept() {
+    let text = "FROM x\nPARAMETER mirostat 1\nPARAMETER mirostat_tau 5.5\nPARAMETER use_mlock true\n";
+    let modelfile = Modelfile::parse(text).unwrap();
+    assert_eq!(
+        Value::Object(modelfile.parameters.idle().clone()),
+        json!({"mirostat": 1, "mirostat_tau": 5.5, "use_mlock": true})
+    );
+    assert_eq!(Modelfile::parse(&modelfile.to_string()), Ok(modelfile));
+}
+
+/// Values that a person cannot write are those that came with a pulled model.
+#[test]
+fn values_that_quotes_cannot_hold_are_written_as_json() {
+    let written = |system: &str| {
+        let modelfile = Modelfile { system: Some(system.to_owned()), ..Modelfile::parse("FROM x").unwrap() };
+        let text = modelfile.to_string();
+        assert_eq!(Modelfile::parse(&text), Ok(modelfile));
+        text.strip_prefix("FROM x:latest\nSYSTEM ").unwrap().to_owned()
+    };
+    for (system, expected) in [
+        ("plain # text", "plain # text\n"),
+        ("", "\"\"\"\"\"\"\n"),
+        (" a ", "\"\"\" a \"\"\"\n"),
+        ("a\nb \"", "\"\"\"a\nb \"\"\"\"\n"),
+        ("say \"\"\"x\"\"\"\nb", "json:\"say \\\"\\\"\\\"x\\\"\\\"\\\"\\nb\"\n"),
+        ("a\r\nb", "json:\"a\\r\\nb\"\n"),
+        ("json:\"a\"", "\"\"\"json:\"a\"\"\"\"\n"),
+        ("json:\"a", "json:\"a\n"),
+    ] {
+        assert_eq!(written(system), expected, "{system}");
+    }
 }
 
 #[track_caller]
@@ -71,7 +146,8 @@ fn refuses_with_line_and_column() {
     );
     refused("FROM x\n  SYSTM y", "line 2, column 3: there is no instruction `SYSTM`; the nearest is `SYSTEM`");
     refused("FROM x\nFROM y", "line 2, column 1: FROM is given twice; keep one of them");
-    refused("FROM x\nSYSTEM a\nSYSTEM b", "line 3, column 1: SYSTEM is given twice; keep one of them");
+    refused("FROM x\nFORMAT json\nFORMAT json", "line 3, column 1: FORMAT is given twice; keep one of them");
+    refused("FROM x\nREQUIRES soon", "line 2, column 1: REQUIRES is `soon`, but takes a version, as in `0.14.0`");
     refused(
         "FROM x\nMESSAGE tool y",
         "line 2, column 1: MESSAGE has the role `tool`, but takes `system`, `user` or `assistant`",
@@ -101,17 +177,10 @@ fn refuses_with_line_and_column() {
     );
 }
 
-/// Text that a Modelfile can hold: no line but the last ends in three quotes, and no carriage return ends a line.
+/// Any text, and often one that looks like the syntax.
 fn value() -> impl Strategy<Value = String> {
-    let text = proptest::string::string_regex("([ab#\" \t{}é\u{a0}]{0,6}\n?){0,4}").expect("a regular expression");
-    text.prop_filter("three quotes at the end of an inner line", |text| {
-        let quoted = format!("\"\"\"{text}");
-        let (inner, _) = quoted.rsplit_once('\n').unwrap_or_default();
-        inner.lines().enumerate().all(|(n, line)| {
-            let line = line.trim_end();
-            !line.ends_with("\"\"\"") || (n == 0 && line.len() < 6)
-        })
-    })
+    let syntax = proptest::string::string_regex("(json:\")?([ab#\" \t{}é\u{a0}]{0,6}[\r\n]{0,2}){0,4}");
+    prop_oneof![syntax.expect("a regular expression"), ".{0,9}", "(?s).{0,9}"]
 }
 
 prop_compose! {
@@ -122,7 +191,9 @@ prop_compose! {
         temperature in proptest::option::of(0.0f32..2.0),
         seed in proptest::option::of(any::<u32>().prop_map(i64::from)),
         stop in proptest::collection::vec(value().prop_filter("a stop string has text", |s| !s.is_empty()), 0..3),
-        texts in proptest::collection::vec(proptest::option::of(value()), 3),
+        texts in proptest::collection::vec(proptest::option::of(value()), 5),
+        version in proptest::option::of("[0-9]{1,3}(\\.[0-9]{1,3}){0,2}(-rc[0-9])?"),
+        mirostat in proptest::option::of(0..9),
         messages in proptest::collection::vec((0usize..3, value()), 0..3),
         licenses in proptest::collection::vec(value(), 0..3),
         format in 0usize..4,
@@ -131,10 +202,19 @@ prop_compose! {
         let from = if use_path { Source::Path(path.clone()) } else { Source::Name(name.parse().expect("a name")) };
         let roles = [Role::System, Role::User, Role::Assistant];
         Modelfile {
-            parameters: Parameters { temperature, seed, stop: Some(stop).filter(|stop| !stop.is_empty()), ..Parameters::default() },
+            parameters: Parameters {
+                temperature,
+                seed,
+                stop: Some(stop).filter(|stop| !stop.is_empty()),
+                other: mirostat.map(|n| ("mirostat".to_owned(), json!(n))).into_iter().collect(),
+                ..Parameters::default()
+            },
             system: texts[0].clone(),
             template: texts[1].clone(),
-            requires: texts[2].clone(),
+            requires: version,
+            renderer: texts[2].clone(),
+            parser: texts[3].clone(),
+            draft: texts[4].clone(),
             messages: messages.into_iter().map(|(role, text)| Message::new(roles[role], text)).collect(),
             licenses,
             format: [None, Some(Format::Json), Some(Format::File(path)), Some(Format::Schema(json!(keys)))][format].clone(),

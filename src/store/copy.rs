@@ -19,7 +19,12 @@ impl Store {
         self.resolve(source)?;
         let Some(json) = disk::read(&self.manifest_path(source), MAX_MANIFEST_BYTES)? else {
             drop(writing);
-            return self.create(destination, &Modelfile::new(Source::Name(source.clone())), Path::new(""), &Silent);
+            return self.create(
+                destination,
+                &Modelfile::new(Source::Name(source.clone().into())),
+                Path::new(""),
+                &Silent,
+            );
         };
         let place = self.manifest_path(destination);
         disk::create_folder(place.parent().expect("a manifest lies in four folders"), self.root())?;

@@ -5,7 +5,7 @@ use super::{Model, Store, StoreError, Weights, adapter, shards};
 use crate::digest::Digest;
 use crate::embedded::Embedded;
 use crate::gguf::Header;
-use crate::manifest::{Layer, Manifest, ModelConfig, RootFs, media_type};
+use crate::manifest::{Layer, Manifest, ModelConfig, RootFs, media_type, model_config};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{Format, Modelfile, Source};
 use crate::progress::Progress;
@@ -53,7 +53,7 @@ impl Store {
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             Source::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
-            Source::Name(from) => self.base_of_model(from, &writing)?,
+            Source::Name(from) => self.base_of_model(&from.name, &writing)?,
         };
         let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
@@ -64,14 +64,18 @@ impl Store {
         let behind = layers.iter().rposition(is_weights).map_or(0, |at| at + 1);
         layers.splice(behind..behind, adapters);
         // A layer takes the place of the base's of its kind; licences add up.
+        let kind = |old: &Layer| match old.media_type.as_str() {
+            media_type::PROMPT => media_type::TEMPLATE.to_owned(),
+            other => other.to_owned(),
+        };
         layers.retain(|old| {
-            old.media_type == media_type::LICENSE || new.iter().all(|layer| layer.media_type != old.media_type)
+            old.media_type == media_type::LICENSE || new.iter().all(|layer| layer.media_type != kind(old))
         });
         for layer in new {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
         }
-        let (config, config_bytes) = config_with(base.config, &layers);
+        let (config, config_bytes) = config_with(config_over(base.config, &modelfile), &layers);
         self.put(&config_bytes, &writing)?;
         let manifest = Manifest::new(config, layers);
         let place = self.manifest_path(name);
@@ -84,7 +88,7 @@ impl Store {
     fn base_header(&self, from: &Source, folder: &Path) -> Result<Header, StoreError> {
         match from {
             Source::Path(path) => Ok(shards::files_at(&path_in(folder, path)?)?.header),
-            Source::Name(name) => self.resolve(name)?.weights.header(),
+            Source::Name(from) => self.resolve(&from.name)?.weights.header(),
         }
     }
 
@@ -115,7 +119,8 @@ pub(super) fn embedded_model(embedded: &Embedded) -> Result<Model, StoreError> {
     for layer in layers_over(&Parameters::default(), &modelfile) {
         push_once(&mut layers, Layer::new(layer.media_type, Digest::of(&layer.bytes), layer.bytes.len() as u64));
     }
-    let (config_layer, config_bytes) = config_with(config_of(&embedded_header(embedded.gguf)?), &layers);
+    let (config_layer, config_bytes) =
+        config_with(config_over(config_of(&embedded_header(embedded.gguf)?), &modelfile), &layers);
     let manifest = Manifest::new(config_layer, layers);
     let config = ModelConfig::parse(&config_bytes)
         .map_err(|source| StoreError::Manifest { path: PathBuf::from(embedded.name().to_string()), source })?;
@@ -190,6 +195,25 @@ pub(super) fn config_of(header: &Header) -> ModelConfig {
         rootfs: None,
         other: Map::new(),
     }
+}
+
+/// A base's configuration with what the Modelfile says there.
+fn config_over(mut config: ModelConfig, modelfile: &Modelfile) -> ModelConfig {
+    if modelfile.template.is_some() {
+        // It would write the prompt in place of the template that somebody has just given.
+        config.other.remove(model_config::RENDERER);
+    }
+    let said = [
+        (model_config::RENDERER, &modelfile.renderer),
+        (model_config::PARSER, &modelfile.parser),
+        (model_config::REQUIRES, &modelfile.requires),
+    ];
+    for (name, text) in said {
+        if let Some(text) = text {
+            config.other.insert(name.to_owned(), text.clone().into());
+        }
+    }
+    config
 }
 
 /// The configuration of a model of these layers, as a layer and as bytes.

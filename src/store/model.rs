@@ -3,14 +3,14 @@
 use super::disk::{self, io_error};
 use super::error::Unknown;
 use super::{Store, StoreError, blobs, create, shards};
-use crate::chat::Message;
+use crate::chat::{Message, Role};
 use crate::digest::Digest;
 use crate::gguf::{AdapterHeader, Header};
-use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type};
+use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type, model_config};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{AdapterSource, Format, Modelfile, Source};
 use crate::sampling::Parameters;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -93,20 +93,39 @@ impl Model {
             Weights::Blobs(paths) => match paths.as_slice() {
                 [path] => Source::Path(path.display().to_string()),
                 // A blob's name does not lead to the other shards.
-                _ => Source::Name(self.name.clone()),
+                _ => Source::Name(self.name.clone().into()),
             },
-            Weights::Embedded(_) => Source::Name(self.name.clone()),
+            Weights::Embedded(_) => Source::Name(self.name.clone().into()),
         };
         Modelfile {
             parameters: self.parameters.clone(),
             system: self.system.clone(),
             template: self.template.clone(),
-            messages: self.messages.clone(),
+            messages: self.messages.iter().filter(|message| message.role != Role::Tool).cloned().collect(),
             licenses: self.licenses.clone(),
             format: self.format.clone(),
             adapters: self.adapters.iter().map(as_source).collect(),
+            requires: self.config.text(model_config::REQUIRES),
+            renderer: self.config.text(model_config::RENDERER),
+            parser: self.config.text(model_config::PARSER),
             ..Modelfile::new(from)
         }
+    }
+
+    /// What [`Model::modelfile`] cannot say, in words; a model that is made of it is without that.
+    #[must_use]
+    pub fn unwritten(&self) -> Vec<String> {
+        let lost = |layer: &&Layer| !media_type::WRITTEN.contains(&layer.media_type.as_str());
+        let layer = |layer: &Layer| format!("the layer {} of type `{}`", layer.digest, layer.media_type);
+        let parameters = self.parameters.to_map();
+        let lost_parameter = |(name, value): (&String, &Value)| {
+            let cannot = !Parameters::can_be_written(name, value);
+            cannot.then(|| format!("the parameter `{name}` with the value {value}, which has no effect"))
+        };
+        let of_tools = self.messages.iter().filter(|message| message.role == Role::Tool);
+        let layers = self.manifest.layers.iter().filter(lost).map(layer);
+        let parameters = parameters.iter().filter_map(lost_parameter);
+        layers.chain(parameters).chain(of_tools.map(|_| "a message of the role `tool`".to_owned())).collect()
     }
 }
 
@@ -151,15 +170,15 @@ impl Store {
         let weights = weights_of(&manifest, path)?;
         let weights_digest = shards::identity(weights.iter().copied());
         let weights = weights.into_iter().map(|layer| self.present(layer)).collect::<Result<_, _>>()?;
-        let text = |kind: &'static str| self.text_of(&manifest, kind);
+        let text = |kinds: &[&str]| self.text_of(&manifest, kinds);
         let value = |kind: &'static str| self.json_of(&manifest, kind);
-        let parameters = match value(media_type::PARAMS)? {
-            None => Parameters::default(),
-            Some((path, value)) => {
-                let map = value.as_object().cloned().ok_or_else(|| broken(&path, "is no JSON object"))?;
-                Parameters::from_layer(map).map_err(|error| broken(&path, &format!("has a wrong value: {error}")))?
-            }
-        };
+        let mut parameters = Map::new();
+        // As in Ollama the values of a later layer take the place of an earlier one's.
+        for layer in manifest.layers_of(media_type::PARAMS) {
+            let (path, value) = self.json(layer)?;
+            parameters.extend(value.as_object().cloned().ok_or_else(|| broken(&path, "is no JSON object"))?);
+        }
+        let parameters = Parameters::from_layer(parameters);
         let messages = match value(media_type::MESSAGES)? {
             None => Vec::new(),
             Some((path, value)) => serde_json::from_value(value)
@@ -183,8 +202,8 @@ impl Store {
             weights: Weights::Blobs(weights),
             weights_digest,
             parameters,
-            system: text(media_type::SYSTEM)?,
-            template: text(media_type::TEMPLATE)?,
+            system: text(&[media_type::SYSTEM])?,
+            template: text(&[media_type::TEMPLATE, media_type::PROMPT])?,
             messages,
             licenses,
             format,
@@ -219,8 +238,10 @@ impl Store {
         }
     }
 
-    fn text_of(&self, manifest: &Manifest, kind: &'static str) -> Result<Option<String>, StoreError> {
-        manifest.layer(kind).map(|layer| self.text(layer)).transpose()
+    /// The text of the last layer of these types: it is the one that holds.
+    fn text_of(&self, manifest: &Manifest, kinds: &[&str]) -> Result<Option<String>, StoreError> {
+        let layer = manifest.layers.iter().rfind(|layer| kinds.contains(&layer.media_type.as_str()));
+        layer.map(|layer| self.text(layer)).transpose()
     }
 
     fn text(&self, layer: &Layer) -> Result<String, StoreError> {
@@ -228,12 +249,16 @@ impl Store {
         String::from_utf8(self.small_layer(layer)?).map_err(not_utf8)
     }
 
-    fn json_of(&self, manifest: &Manifest, kind: &'static str) -> Result<Option<(PathBuf, Value)>, StoreError> {
-        let Some(layer) = manifest.layer(kind) else { return Ok(None) };
+    fn json_of(&self, manifest: &Manifest, kind: &str) -> Result<Option<(PathBuf, Value)>, StoreError> {
+        let layer = manifest.layers.iter().rfind(|layer| layer.media_type == kind);
+        layer.map(|layer| self.json(layer)).transpose()
+    }
+
+    fn json(&self, layer: &Layer) -> Result<(PathBuf, Value), StoreError> {
         let path = self.blob_path(&layer.digest);
         let value = serde_json::from_slice(&self.small_layer(layer)?)
             .map_err(|error| broken(&path, &format!("is no JSON: {error}")))?;
-        Ok(Some((path, value)))
+        Ok((path, value))
     }
 
     /// The bytes of a layer that is no weights, which are those of its digest.

@@ -16,6 +16,7 @@ mod limits;
 mod lines;
 mod list;
 mod modelfiles;
+mod ollamas;
 mod open;
 mod registry;
 mod resume;

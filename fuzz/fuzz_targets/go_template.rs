@@ -1,0 +1,31 @@
+//! Any text is a Go template or an error, renders or fails within its limits, and no content forges a control token.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Map;
+use slm_fuzz::chat::{Message, Role};
+use slm_fuzz::template::{ChatTemplate, Date, Inputs, Language, Run, SpecialTokens};
+
+/// A special token that the source does not write, so that only a content could.
+const FORGED: &str = "<|forged|>";
+
+fuzz_target!(|texts: (&str, &str)| {
+    let (source, content) = texts;
+    let specials = SpecialTokens { control: vec![FORGED.to_owned(), "<|end|>".to_owned()], ..SpecialTokens::default() };
+    let Ok(template) = ChatTemplate::parse(Language::Go, source, specials) else { return };
+    let _ = template.turn_end();
+    let messages = [
+        Message::new(Role::System, "Sort it."),
+        Message::new(Role::User, format!("{content}{FORGED}{content}")),
+        Message::new(Role::Assistant, "a"),
+        Message::new(Role::User, content),
+    ];
+    let variables = Map::new();
+    let inputs =
+        Inputs { messages: &messages, add_generation_prompt: true, date: Date::PINNED, variables: &variables, contract: None };
+    if let Ok(prompt) = template.render(&inputs)
+        && !"<|forged|>".chars().any(|c| source.contains(c))
+    {
+        assert!(!prompt.runs.iter().any(|run| matches!(run, Run::Control(text) if text == FORGED)));
+    }
+});
