@@ -90,7 +90,10 @@ impl FromStr for ModelRef {
         let parts: Vec<&str> = path.split('/').collect();
         let (host, namespace, model_and_tag) = match parts.as_slice() {
             [model] => (DEFAULT_HOST, DEFAULT_NAMESPACE, *model),
-            [namespace, _] if namespace.contains(':') => return Err(refused(Reason::PortWithoutNamespace)),
+            // A namespace has neither, so that somebody means a host.
+            [host, _] if host.contains([':', '.']) && !host.starts_with('.') => {
+                return Err(refused(Reason::HostWithoutNamespace(clipped(host))));
+            }
             [namespace, model] => (DEFAULT_HOST, *namespace, *model),
             [host, namespace, model] => (*host, *namespace, *model),
             _ => return Err(refused(Reason::TooManyParts)),
@@ -150,8 +153,8 @@ pub enum Reason {
     Character { part: &'static str, character: char },
     #[error("its port `{0}` is no number from 1 to 65535")]
     Port(String),
-    #[error("a host with a port needs a namespace after it")]
-    PortWithoutNamespace,
+    #[error("the host `{0}` needs a namespace and a model after it")]
+    HostWithoutNamespace(String),
     #[error("it has more than a host, a namespace and a model")]
     TooManyParts,
     #[error("its scheme `{0}` is neither `http` nor `https`")]
@@ -253,10 +256,11 @@ mod tests {
         refused("a\\b", "its model holds `\\`");
         refused("a b", "its model holds ` `");
         refused("a\0", "its model holds `\0`");
-        refused("a.b/c", "its namespace holds `.`");
+        refused("a.b/c", "the host `a.b` needs a namespace and a model after it");
+        refused("a/b.c/d", "its namespace holds `.`");
         refused("x:1:2", "its tag holds `:`");
         refused("x@sha256", "its model holds `@`");
-        refused("localhost:5000/x", "a host with a port needs a namespace after it");
+        refused("localhost:5000/x", "the host `localhost:5000` needs a namespace and a model after it");
         refused("host:0/a/b", "its port `0` is no number from 1 to 65535");
         refused("host:+1/a/b", "its port `+1` is no number from 1 to 65535");
         refused("a/b/c/d", "it has more than a host, a namespace and a model");

@@ -12,7 +12,7 @@ pub enum RegistryError {
     Dropped { host: String, reason: String },
     #[error("`{host}` sent nothing, or next to nothing, for {seconds} seconds")]
     Stalled { host: String, seconds: u64 },
-    #[error("`{host}` has no {what}; check the name and the tag")]
+    #[error("`{host}` has no `{what}`; check how it is spelt")]
     NotFound { host: String, what: String },
     #[error("`{host}` wants to know who asks: {hint}")]
     Unauthorized { host: String, hint: String },

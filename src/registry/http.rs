@@ -186,7 +186,10 @@ impl Http {
             }
             cause = one.source();
         }
-        let (host, reason) = (host(url), innermost(error));
+        let (host, mut reason) = (host(url), innermost(error));
+        if reason.contains("InvalidContentType") {
+            "it does not speak TLS there".clone_into(&mut reason);
+        }
         if error.is_connect() {
             let is_timeout = error.is_timeout();
             let reason =

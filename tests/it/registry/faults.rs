@@ -109,7 +109,7 @@ fn what_does_not_heal_is_a_sentence_and_can_be_gone_on_with() {
             case("404 for a blob", Fault::Status(404), "has no"),
             case("403 for a blob", Fault::Status(403), "status 403"),
             long("a page in place of a blob", Fault::Page, ""),
-            manifest("no manifest", Fault::Status(404), "has no library/m:latest; check the name and the tag"),
+            manifest("no manifest", Fault::Status(404), "has no `library/m:latest`; check how it is spelt"),
             manifest("a manifest that may not be read", Fault::Status(403), "status 403"),
             manifest("a page in place of the manifest", Fault::Page, "the manifest"),
             manifest("a manifest that is cut", Fault::Cut { after: 50 }, "broke"),

@@ -159,7 +159,7 @@ fn json_lines_are_ollamas() {
     let said = home.slm(["pull", "--json", &server.model()]).ends(1);
     let last: Value = serde_json::from_str(said.stdout.lines().last().unwrap()).unwrap();
     let error = last["error"].as_str().unwrap();
-    assert!(error.contains(&server.host()) && error.contains("check the name and the tag"), "{error}");
+    assert!(error.contains(&server.host()) && error.contains("check how it is spelt"), "{error}");
 }
 
 #[test]
