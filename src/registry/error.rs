@@ -30,6 +30,8 @@ pub enum RegistryError {
     Redirects { host: String, limit: usize },
     #[error("the address that `{host}` led to no longer holds: {source}")]
     Expired { host: String, source: Box<RegistryError> },
+    #[error("`{what}` at `{host}` is another file than a moment ago; pull it again")]
+    Changed { host: String, what: String },
     #[error("`{host}` sent the bytes {got} where {asked} were asked for")]
     WrongRange { host: String, asked: String, got: String },
     #[error("`{host}` does not say how large `{what}` is, so it cannot be downloaded safely")]

@@ -5,7 +5,7 @@ use super::http::{Answer, Ask, Lane, host};
 use super::{Access, Kind, Registry, Remote, header};
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, HeaderValue, IF_MATCH, RANGE};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_MATCH, RANGE};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use url::Url;
@@ -73,6 +73,9 @@ impl Registry {
                 if resolved.is_some() {
                     remote.resolve_to(None);
                 }
+                if status == StatusCode::PRECONDITION_FAILED && version.is_some() {
+                    return Err(RegistryError::Changed { host: host(&home), what: home.path().to_owned() });
+                }
                 if status == StatusCode::RANGE_NOT_SATISFIABLE {
                     return Err(wrong_range(&answer.url, &range, "none"));
                 }
@@ -87,6 +90,10 @@ impl Registry {
         }
         if answer.url.host_str() != home.host_str() || answer.url.path() != home.path() {
             remote.resolve_to(Some(answer.url.clone()));
+        }
+        let given = header(answer.response.headers(), ETAG.as_str());
+        if version.zip(given).is_some_and(|(wanted, given)| wanted != given) {
+            return Err(RegistryError::Changed { host: host(&home), what: home.path().to_owned() });
         }
         let (skip, end) = match answer.response.status() {
             StatusCode::PARTIAL_CONTENT => {

@@ -203,7 +203,11 @@ async fn bring_files(
                     download.discard();
                     n_polls += 1;
                 }
-                Begun::Ours(download) => {
+                Begun::Ours(mut download) => {
+                    if part.info.digest.is_none() && part.info.version.is_none() {
+                        // What an earlier process brought may be of another file under the same address.
+                        download.clear().map_err(in_store)?;
+                    }
                     let done = download.done_bytes();
                     listener.event(Event::Blob { id: &id, media_type: media_type::MODEL, total: n_bytes, done });
                     let remote = Remote::file(part.url.url().clone(), n_bytes);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::registry::faulty::{Fault, Faulty, What};
 use crate::registry::package::{Package, blob_path, digest};
-use crate::slm::Home;
+use crate::slm::{Home, triage_gguf};
 
 /// Two versions of a file, of one size.
 fn versions() -> [Bytes; 2] {
@@ -61,8 +61,22 @@ fn a_version_that_ends_under_a_pull_is_a_sentence() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(1), 1), "{stderr}");
-    assert!(stderr.contains("m.gguf"), "{stderr}");
+    assert!(stderr.contains("/files/m.gguf") && stderr.contains("is another file than a moment ago"), "{stderr}");
     server.faults(|_| Fault::None);
     home.slm(["pull", &url]).succeeds();
     assert!(std::fs::read(blob_path(&home.models(), &digest(&new))).unwrap() == new);
+}
+
+#[test]
+fn a_new_version_without_a_tag_is_not_mixed_with_the_old_one() {
+    pull_while_it_changes([None, None]);
+}
+
+/// With a weak tag a server refuses every condition on it.
+#[test]
+fn a_weak_tag_is_no_condition() {
+    let (home, server) = (Home::new(), Faulty::serve(&Package::triage()));
+    let url = server.file("m.gguf", triage_gguf(), Some("W/\"one\""));
+    home.slm(["pull", &url]).succeeds();
+    assert!(std::fs::read(blob_path(&home.models(), &digest(&triage_gguf()))).unwrap() == triage_gguf());
 }
