@@ -1,5 +1,7 @@
 //! The pure parsers of slm by their paths, without the engine that its library links.
 
+#[path = "../../src/registry/challenge.rs"]
+pub mod challenge;
 #[path = "../../src/chat.rs"]
 pub mod chat;
 #[path = "../../src/contract/mod.rs"]
