@@ -88,6 +88,8 @@ impl Forbidden {
 pub enum Remedy {
     /// The same again, later; at the earliest after this time where the server said so.
     Retry { after: Option<Duration> },
+    /// The same again, but not often: what contradicts itself will hardly stop to.
+    OnceMore,
     /// Nothing.
     None,
 }
@@ -103,8 +105,8 @@ impl RegistryError {
             | RegistryError::Dropped { .. }
             | RegistryError::Stalled { .. }
             | RegistryError::Failed { .. }
-            | RegistryError::WrongRange { .. }
             | RegistryError::OtherManifest { .. } => Remedy::Retry { after: None },
+            RegistryError::WrongRange { .. } => Remedy::OnceMore,
             _ => Remedy::None,
         }
     }

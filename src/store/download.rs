@@ -6,8 +6,9 @@
 //! damaged disk) is never assumed: they are hashed from the disk when the blob is finished.
 
 use super::disk::{self, Writing, io_error};
-use super::{Store, StoreError};
+use super::{Store, StoreError, shards};
 use crate::digest::{Digest, Hasher};
+use crate::manifest::Layer;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -96,16 +97,26 @@ impl Store {
         fs::read(journal).ok().and_then(|bytes| parse_journal(&bytes, n_bytes)).map_or(0, |done| total(&done))
     }
 
-    /// Makes a finished download a blob. Its bytes were hashed by [`Download::hash`].
+    /// Makes a finished download a blob of a layer of that media type. Its bytes were hashed by [`Reader::hash`].
     ///
     /// # Errors
-    /// [`StoreError::OtherBytes`] where they are not those that were wanted; then the download is empty again.
-    pub fn finish_download(&self, mut download: Download, found: Digest) -> Result<Digest, StoreError> {
+    /// [`StoreError::OtherBytes`] where they are not those that were wanted; then the download is empty again. Others
+    /// where they are not what the media type says; then nothing is left of it.
+    pub fn finish_download(
+        &self,
+        mut download: Download,
+        found: Digest,
+        media_type: &str,
+    ) -> Result<Digest, StoreError> {
         if let Wanted::Digest(expected) = download.wanted
             && expected != found
         {
             download.clear()?;
             return Err(StoreError::OtherBytes { expected, found });
+        }
+        if let Err(error) = shards::check_file(&download.data_path, &Layer::new(media_type, found, download.n_bytes)) {
+            download.discard();
+            return Err(error);
         }
         let writing = self.begin_writing()?;
         download.keep(&self.blob_path(&found), &writing)?;
@@ -361,6 +372,7 @@ fn read_exact_at(mut file: &File, at: u64, bytes: &mut [u8]) -> std::io::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::media_type;
     use proptest::prelude::*;
 
     fn ours(store: &Store, wanted: Wanted, n_bytes: u64) -> Download {
@@ -402,7 +414,7 @@ mod tests {
             download.write(range.start, &bytes[range.start as usize..range.end as usize]).unwrap();
         }
         let found = hashed(&download);
-        assert_eq!(store.finish_download(download, found).unwrap(), Digest::of(&bytes));
+        assert_eq!(store.finish_download(download, found, "text/plain").unwrap(), Digest::of(&bytes));
         assert_eq!(fs::read(store.blob_path(&found)).unwrap(), bytes);
         assert_eq!(fs::read_dir(store.downloads()).unwrap().count(), 0);
     }
@@ -414,10 +426,23 @@ mod tests {
         let mut download = ours(&store, wanted, 5);
         download.write(0, b"wrong").unwrap();
         let found = hashed(&download);
-        let error = store.finish_download(download, found).unwrap_err();
+        let error = store.finish_download(download, found, "text/plain").unwrap_err();
         assert!(matches!(error, StoreError::OtherBytes { .. }), "{error}");
         assert_eq!(ours(&store, wanted, 5).done_bytes(), 0);
         assert!(!store.blob_path(&Digest::of(b"right")).exists());
+    }
+
+    #[test]
+    fn a_page_never_becomes_weights() {
+        let (_folder, store) = store();
+        let wanted = Wanted::Source(Digest::of(b"address"));
+        let mut download = ours(&store, wanted, 6);
+        download.write(0, b"<html>").unwrap();
+        let found = hashed(&download);
+        let error = store.finish_download(download, found, media_type::MODEL).unwrap_err().to_string();
+        assert!(error.contains("begins with `<htm`"), "{error}");
+        assert_eq!(fs::read_dir(store.downloads()).unwrap().count(), 0);
+        assert!(!store.blob_path(&found).exists());
     }
 
     #[test]

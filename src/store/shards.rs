@@ -1,6 +1,6 @@
 //! Weights in files: one GGUF, or several that are shards of one model.
 
-use super::blobs::{Imported, from_start, model_header, open_regular};
+use super::blobs::{Imported, adapter_header, from_start, model_header, open_regular};
 use super::disk::{Writing, io_error};
 use super::{Store, StoreError};
 use crate::digest::Digest;
@@ -86,6 +86,19 @@ pub(super) fn header_of(paths: &[PathBuf]) -> Result<Header, StoreError> {
             merged(shards?, paths.first().map_or(Path::new(""), PathBuf::as_path))
         }
     }
+}
+
+/// Whether a file can be the blob of a layer, as far as its beginning tells: a model or a part of one, an adapter; of other
+/// media types, anything.
+pub(super) fn check_file(path: &Path, layer: &Layer) -> Result<(), StoreError> {
+    let open = || File::open(path).map_err(io_error("read", path));
+    if layer.is(media_type::ADAPTER) {
+        adapter_header(&mut open()?, path)?;
+    } else if layer.is(media_type::MODEL) {
+        let whole = model_header(&mut open()?, path);
+        whole.map(|_| ()).or_else(|error| shard_header(&mut open()?, path).map(|_| ()).map_err(|_| error))?;
+    }
+    Ok(())
 }
 
 /// What stands for the bytes of weights: the digest of the file, or that of the shards' digests in their order.

@@ -6,7 +6,7 @@ use super::pace::Pace;
 use super::retry::Patience;
 use super::{Event, Listener, Streams};
 use crate::digest::Digest;
-use crate::registry::{Registry, RegistryError, Remedy, Remote};
+use crate::registry::{Registry, RegistryError, Remote};
 use crate::store::{Download, PART_BYTES, StoreError};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, RefCell};
@@ -141,11 +141,7 @@ async fn drive(
             End::Done | End::NotAlone => {}
             End::Store(error) => return Err(FetchError::Store(error)),
             End::Failed(error) => {
-                let wait = match error.remedy() {
-                    Remedy::Retry { after } => job.patience.borrow_mut().wait(after),
-                    Remedy::None => None,
-                };
-                let Some(wait) = wait else {
+                let Some(wait) = job.patience.borrow_mut().after(error.remedy()) else {
                     return Err(if came.get() > 0 { FetchError::Broken(error) } else { FetchError::Refused(error) });
                 };
                 if matches!(error, RegistryError::Busy { .. }) {

@@ -224,7 +224,7 @@ async fn bring_files(
         for (download, found) in fetched.map_err(|error| fetch_error(error, shown))? {
             let at =
                 parts.iter().position(|part| part.wanted() == download.wanted()).expect("every download is of a part");
-            match store.finish_download(download, found) {
+            match store.finish_download(download, found, media_type::MODEL) {
                 Ok(digest) => layers[at] = Some(parts[at].layer(digest)),
                 Err(error @ StoreError::OtherBytes { .. }) => {
                     listener.event(Event::Discarded { id: &parts[at].id() });

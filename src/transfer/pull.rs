@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::manifest::{Layer, Manifest, media_type};
 use crate::model_ref::ModelRef;
 use crate::progress::Progress;
-use crate::registry::{Registry, RegistryError, Remedy, Remote, Repository};
+use crate::registry::{Registry, RegistryError, Remote, Repository};
 use crate::source::Reference;
 use crate::store::{Begun, Committed, Store, StoreError, Wanted};
 use std::cell::RefCell;
@@ -158,11 +158,9 @@ pub(super) async fn wait_or_fail(
     name: &str,
     listener: &dyn Listener,
 ) -> Result<(), TransferError> {
-    let wait = match error.remedy() {
-        Remedy::Retry { after } => patience.wait(after),
-        Remedy::None => None,
+    let Some(wait) = patience.after(error.remedy()) else {
+        return Err(TransferError::Registry { name: name.to_owned(), source: error });
     };
-    let Some(wait) = wait else { return Err(TransferError::Registry { name: name.to_owned(), source: error }) };
     listener.event(Event::Retrying { reason: &error, wait });
     tokio::time::sleep(wait).await;
     Ok(())
@@ -240,7 +238,7 @@ async fn bring(
         for (download, found) in fetched.map_err(|error| fetch_error(error, name))? {
             let layer = blobs.iter().find(|layer| Wanted::Digest(layer.digest) == download.wanted());
             let layer = layer.expect("every download is of a blob");
-            match store.finish_download(download, found) {
+            match store.finish_download(download, found, &layer.media_type) {
                 Ok(_) => listener.event(Event::Ready { id: &layer.digest }),
                 Err(error @ StoreError::OtherBytes { .. }) => {
                     listener.event(Event::Discarded { id: &layer.digest });

@@ -1,11 +1,16 @@
 //! When to try again, and when to give up; pure but for its dice.
 
+use crate::registry::Remedy;
 use std::time::Duration;
 
 /// A server that wants to be left alone for longer than this is not waited for.
 const LONGEST_WAIT: Duration = Duration::from_secs(180);
 /// Progress that makes up for earlier failures.
 const ENOUGH_BYTES: u64 = 256 << 10;
+
+/// How often a server may contradict itself, and what is waited then.
+const MAX_CONTRADICTIONS: u32 = 3;
+const CONTRADICTION_WAIT: Duration = Duration::from_secs(1);
 
 /// The patience with one piece of work.
 #[derive(Debug, Clone)]
@@ -36,9 +41,21 @@ impl Patience {
         }
     }
 
+    /// How long to wait after a failure; `None`: give up.
+    pub fn after(&mut self, remedy: Remedy) -> Option<Duration> {
+        match remedy {
+            Remedy::Retry { after } => self.wait(after),
+            Remedy::OnceMore => {
+                self.n_failures += self.most / MAX_CONTRADICTIONS;
+                self.wait(None).map(|wait| wait.min(CONTRADICTION_WAIT))
+            }
+            Remedy::None => None,
+        }
+    }
+
     /// How long to wait after a failure: what the server asks for, else twice as long each time, give or take a quarter, so
     /// that many clients do not come back together. `None`: give up.
-    pub fn wait(&mut self, asked: Option<Duration>) -> Option<Duration> {
+    fn wait(&mut self, asked: Option<Duration>) -> Option<Duration> {
         self.n_failures += 1;
         if self.n_failures > self.most || asked.is_some_and(|asked| asked > LONGEST_WAIT) {
             return None;
@@ -75,6 +92,14 @@ mod tests {
             assert!(patience.wait(None).is_some());
             patience.progressed(ENOUGH_BYTES);
         }
+    }
+
+    #[test]
+    fn a_contradiction_is_not_heard_often() {
+        let mut patience = Patience::long();
+        let waits: Vec<Duration> = std::iter::from_fn(|| patience.after(Remedy::OnceMore)).collect();
+        assert!(waits.len() == 2 && waits.iter().all(|wait| *wait <= CONTRADICTION_WAIT), "{waits:?}");
+        assert!(Patience::short().after(Remedy::OnceMore).is_some());
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn manifests_that_lie_are_refused() {
             }),
             edited("6,000 layers that it has not", "", |m| m["layers"] = many.into()),
             edited("no layer at all", "no GGUF file", |m| m["layers"] = json!([])),
-            edited("weights that are none", "not one of the files of a split one", |m| {
+            edited("weights that are none", "not with `GGUF`", |m| {
                 m["layers"][1]["mediaType"] = m["layers"][0]["mediaType"].clone();
             }),
             raw("a list of manifests", "manifest", r#"{"schemaVersion":2,"manifests":[]}"#),
