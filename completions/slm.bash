@@ -52,6 +52,9 @@ _slm() {
             slm,pull)
                 cmd="slm__subcmd__pull"
                 ;;
+            slm,push)
+                cmd="slm__subcmd__push"
+                ;;
             slm,remove)
                 cmd="slm__subcmd__rm"
                 ;;
@@ -97,6 +100,9 @@ _slm() {
             slm__subcmd__help,pull)
                 cmd="slm__subcmd__help__subcmd__pull"
                 ;;
+            slm__subcmd__help,push)
+                cmd="slm__subcmd__help__subcmd__push"
+                ;;
             slm__subcmd__help,rm)
                 cmd="slm__subcmd__help__subcmd__rm"
                 ;;
@@ -116,7 +122,7 @@ _slm() {
 
     case "${cmd}" in
         slm)
-            opts="-V -h --version --verbose --help run pull list ls show create rm remove cp copy verify prune eval bench completions man help"
+            opts="-V -h --version --verbose --help run pull push list ls show create rm remove cp copy verify prune eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -316,7 +322,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help)
-            opts="run pull list show create rm cp verify prune eval bench completions man help"
+            opts="run pull push list show create rm cp verify prune eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -469,6 +475,20 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__help__subcmd__push)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__help__subcmd__rm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -579,6 +599,32 @@ _slm() {
                     return 0
                     ;;
                 --streams)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --insecure)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --allow-host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__push)
+            opts="-h --as --dry-run --json --insecure --allow-host --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --as)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

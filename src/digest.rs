@@ -99,7 +99,7 @@ pub struct DigestError {
 }
 
 /// Digests bytes that come in pieces.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {

@@ -69,6 +69,7 @@ exits! {
     crate::sampling::ParameterError => Exit::Usage,
     crate::source::SourceError => Exit::Usage,
     crate::store::StoreError => Exit::Failed,
+    crate::transfer::PushError => Exit::Failed,
     crate::transfer::TransferError => Exit::Failed,
 }
 

@@ -28,6 +28,7 @@ pub struct Cli {
 pub enum Command {
     Run(Box<RunArgs>),
     Pull(PullArgs),
+    Push(PushArgs),
     List(ListArgs),
     Show(ShowArgs),
     Create(CreateArgs),
@@ -453,4 +454,30 @@ pub struct NetworkArgs {
     /// A host that a registry may lead to although its address is private, or ask for tokens
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
+}
+
+/// Bring a model to a registry
+///
+/// What the registry has already is not uploaded again, and what an earlier try has brought there is gone on with as long
+/// as the registry keeps it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slm push registry.example.com/team/triage:v2
+  slm push triage --as registry.example.com/team/triage:v2
+
+Credentials are those that `docker login` leaves.")]
+pub struct PushArgs {
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Push it under another name, `[HOST/]NAMESPACE/MODEL[:TAG]`; here it keeps its own
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Say what would go and how large it is
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write an event a line, in Ollama's words
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub network: NetworkArgs,
 }

@@ -18,6 +18,7 @@ mod load;
 mod network;
 mod prune;
 mod pull;
+mod push;
 mod rm;
 mod run;
 mod show;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Outcome {
     let outcome = match command {
         Command::Run(args) => run::run(&args, &environment),
         Command::Pull(args) => pull::run(&args, &environment),
+        Command::Push(args) => push::run(&args, &environment),
         Command::List(args) => list::run(&args, &environment),
         Command::Show(args) => show::run(&args, &environment),
         Command::Create(args) => create::run(&args, &environment),

@@ -1,23 +1,20 @@
 //! `slm pull`: a model from a registry, an address or a file into the store.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::args::{NetworkArgs, PullArgs};
 use super::environment::Environment;
 use super::network;
-use crate::digest::Digest;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
 use crate::registry::Registry;
 use crate::source::{Reference, Source, name_of_file};
 use crate::store::{Model, Store, StoreError, Unknown};
-use crate::transfer::{self, Event, Listener, Plan, Pull, PullFile, Pulled, Sources, Streams, TransferError};
+use crate::transfer::{self, Direction, Listener, Plan, Pull, PullFile, Pulled, Sources, Streams, TransferError};
+use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::{Bytes, Layers};
 use crate::ui::table::{size, table};
@@ -77,7 +74,11 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
     let streams = args.streams.map_or(Streams::Adaptive, Streams::Fixed);
     let sources = of(&registry, &store, streams, environment);
     let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
-    let shown = Shown::of(args);
+    let shown = match (plan, args.json) {
+        (Plan::Tell, _) => Shown::Nobody,
+        (Plan::Do, true) => Shown::Lines(Lines::of(Direction::Pull)),
+        (Plan::Do, false) => Shown::Bars(Layers::default()),
+    };
     let how = format!("`slm pull {source}` goes on where this stopped");
     let pulled = match source {
         Source::File(url) => {
@@ -197,108 +198,10 @@ fn tell(pulled: &Pulled, args: &PullArgs) -> Result<(), Failure> {
 }
 
 /// The last word of a media type, which says what a layer is.
-fn kind(media_type: &str) -> &str {
+pub fn kind(media_type: &str) -> &str {
     match media_type.rsplit('.').next() {
         Some("v1+json") => "config",
         Some(word) => word,
         None => media_type,
-    }
-}
-
-/// Who shows how a pull goes on.
-enum Shown {
-    Nobody,
-    Bars(Layers),
-    Lines(Lines),
-}
-
-impl Shown {
-    fn of(args: &PullArgs) -> Shown {
-        match (args.dry_run, args.json) {
-            (true, _) => Shown::Nobody,
-            (false, true) => Shown::Lines(Lines::default()),
-            (false, false) => Shown::Bars(Layers::default()),
-        }
-    }
-}
-
-impl Listener for Shown {
-    fn event(&self, event: Event<'_>) {
-        match self {
-            Shown::Nobody => {}
-            Shown::Bars(bars) => bars.event(event),
-            Shown::Lines(lines) => lines.event(event),
-        }
-    }
-}
-
-/// Events as lines of JSON in Ollama's words, for scripts; a blob's progress ten times a second at most.
-#[derive(Default)]
-struct Lines {
-    blobs: RefCell<HashMap<Digest, Line>>,
-}
-
-struct Line {
-    total: u64,
-    completed: u64,
-    told: Instant,
-}
-
-const LINE_EVERY: Duration = Duration::from_millis(100);
-
-impl Lines {
-    /// A reader that has gone is told nothing more; what is pulled is pulled all the same.
-    fn tell(line: &serde_json::Value) {
-        let _ = Output::default().json(line);
-    }
-
-    fn status(status: &str) {
-        Lines::tell(&json!({ "status": status }));
-    }
-
-    fn blob(id: &Digest, line: &mut Line) {
-        line.told = Instant::now();
-        let status = format!("pulling {}", id.short());
-        Lines::tell(&json!({ "status": status, "digest": id, "total": line.total, "completed": line.completed }));
-    }
-}
-
-impl Listener for Lines {
-    fn event(&self, event: Event<'_>) {
-        let mut blobs = self.blobs.borrow_mut();
-        match event {
-            Event::Manifest => Lines::status("pulling manifest"),
-            Event::Blob { id, total, done, .. } => {
-                let line = blobs.entry(*id).or_insert(Line { total, completed: done, told: Instant::now() });
-                (line.total, line.completed) = (total, done);
-                Lines::blob(id, line);
-            }
-            Event::Bytes { id, n_bytes } => {
-                if let Some(line) = blobs.get_mut(id) {
-                    line.completed += n_bytes;
-                    if line.told.elapsed() >= LINE_EVERY {
-                        Lines::blob(id, line);
-                    }
-                }
-            }
-            Event::Discarded { id } => {
-                if let Some(line) = blobs.get_mut(id) {
-                    line.completed = 0;
-                }
-            }
-            Event::Ready { id } => {
-                if let Some(line) = blobs.get_mut(id) {
-                    line.completed = line.total;
-                    Lines::blob(id, line);
-                }
-            }
-            Event::Elsewhere { .. } => {}
-            Event::Retrying { reason, wait } => {
-                Lines::status(&format!("retrying in {:.1} s: {reason}", wait.as_secs_f64()));
-            }
-            Event::Verified => Lines::status("verifying sha256 digest"),
-            Event::Manifested => Lines::status("writing manifest"),
-            Event::Success => Lines::status("success"),
-        }
     }
 }

@@ -118,7 +118,7 @@ impl Authorizer {
             let mut ask = Ask::get(url.clone(), &url, Lane::Talk);
             ask.method = Method::POST;
             ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-            ask.body = form.into_bytes();
+            ask.body = form.into_bytes().into();
             return self.token_of(http, repository, ask, &url).await;
         }
         url.query_pairs_mut().extend_pairs(service.map(|service| ("service", service)));

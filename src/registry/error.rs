@@ -18,6 +18,12 @@ pub enum RegistryError {
     Unauthorized { host: String, hint: String },
     #[error("`{host}` refuses this with status {status}{}", detail(.text))]
     Refused { host: String, status: u16, text: String },
+    #[error(
+        "`{host}` does not let you push to `{path}`{}; check the name, and that the account in Docker's config.json may write \
+         there",
+        detail(.text)
+    )]
+    Denied { host: String, path: String, text: String },
     #[error("`{host}` asks to wait {} before the next try", wait(*.after))]
     Busy { host: String, status: u16, after: Option<Duration> },
     #[error("`{host}` failed with status {status}{}", detail(.text))]
@@ -32,6 +38,15 @@ pub enum RegistryError {
     Expired { host: String, source: Box<RegistryError> },
     #[error("`{what}` at `{host}` is another file than a moment ago; pull it again")]
     Changed { host: String, what: String },
+    #[error("`{host}` no longer knows the upload that it began")]
+    UploadLost { host: String },
+    #[error("`{host}` does not take a part of an upload (status {status})")]
+    NoParts { host: String, status: u16 },
+    #[error(
+        "`{host}` refuses what it was sent of `{digest}`{}: it was damaged on the way, or the registry is wrong",
+        detail(.text)
+    )]
+    OtherBlob { host: String, digest: String, text: String },
     #[error("`{host}` sent the bytes {got} where {asked} were asked for")]
     WrongRange { host: String, asked: String, got: String },
     #[error("`{host}` does not say how large `{what}` is, so it cannot be downloaded safely")]
@@ -100,11 +115,14 @@ impl RegistryError {
     pub fn remedy(&self) -> Remedy {
         match self {
             RegistryError::Busy { after, .. } => Remedy::Retry { after: *after },
-            RegistryError::Expired { .. } => Remedy::Retry { after: Some(Duration::ZERO) },
+            RegistryError::Expired { .. } | RegistryError::UploadLost { .. } | RegistryError::NoParts { .. } => {
+                Remedy::Retry { after: Some(Duration::ZERO) }
+            }
             RegistryError::Unreachable { .. }
             | RegistryError::Dropped { .. }
             | RegistryError::Stalled { .. }
             | RegistryError::Failed { .. }
+            | RegistryError::OtherBlob { .. }
             | RegistryError::OtherManifest { .. } => Remedy::Retry { after: None },
             RegistryError::WrongRange { .. } => Remedy::OnceMore,
             _ => Remedy::None,

@@ -3,8 +3,9 @@
 
 use super::address::{self, Named, is_loopback, is_same_origin};
 use super::error::{Forbidden, RegistryError};
+use super::payload::Payload;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
 use std::error::Error;
 use std::sync::OnceLock;
@@ -25,6 +26,8 @@ pub(super) enum Lane {
     Talk,
     /// A blob's bytes, over connections of their own: ranges that share one line gain nothing by being several.
     Data,
+    /// Bytes that go up. A server is silent while it takes them, so the silence is judged by who sends them.
+    Upload,
 }
 
 /// One request.
@@ -38,7 +41,7 @@ pub(super) struct Ask<'a> {
     pub headers: HeaderMap,
     /// For the server of `url` alone.
     pub authorization: Option<HeaderValue>,
-    pub body: Vec<u8>,
+    pub body: Payload,
 }
 
 /// An answer, and where it came from in the end.
@@ -58,6 +61,7 @@ pub(super) struct Http {
     stall: Duration,
     talk: Clients,
     data: Clients,
+    upload: Clients,
 }
 
 /// Made when they are needed: each reads the system's certificates.
@@ -77,7 +81,15 @@ enum Known {
 
 impl<'a> Ask<'a> {
     pub(super) fn get(url: Url, home: &'a Url, lane: Lane) -> Ask<'a> {
-        Ask { method: Method::GET, url, home, lane, headers: HeaderMap::new(), authorization: None, body: Vec::new() }
+        Ask {
+            method: Method::GET,
+            url,
+            home,
+            lane,
+            headers: HeaderMap::new(),
+            authorization: None,
+            body: Payload::default(),
+        }
     }
 }
 
@@ -86,13 +98,15 @@ impl Http {
     pub(super) fn new(named: Named, user_agent: String, stall: Duration) -> Http {
         // A second call finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Http { named, user_agent, stall, talk: Clients::default(), data: Clients::default() }
+        let [talk, data, upload] = [Clients::default(), Clients::default(), Clients::default()];
+        Http { named, user_agent, stall, talk, data, upload }
     }
 
     fn client(&self, lane: Lane, known: Known) -> Result<&Client, RegistryError> {
         let clients = match lane {
             Lane::Talk => &self.talk,
             Lane::Data => &self.data,
+            Lane::Upload => &self.upload,
         };
         let client = match known {
             Known::Yes => &clients.open,
@@ -106,9 +120,11 @@ impl Http {
             .user_agent(&self.user_agent)
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(self.stall)
             .tcp_nodelay(true);
-        if lane == Lane::Data {
+        if lane != Lane::Upload {
+            builder = builder.read_timeout(self.stall);
+        }
+        if lane != Lane::Talk {
             builder = builder.http1_only();
         }
         if known == Known::No {
@@ -116,6 +132,11 @@ impl Http {
         }
         let made = builder.build().map_err(|error| RegistryError::Setup(innermost(&error)))?;
         Ok(client.get_or_init(|| made))
+    }
+
+    /// How long a server may be silent.
+    pub(super) fn stall(&self) -> Duration {
+        self.stall
     }
 
     pub(super) fn named(&self) -> &Named {
@@ -135,7 +156,8 @@ impl Http {
                 request = request.header(AUTHORIZATION, authorization);
             }
             if !follows {
-                request = request.body(ask.body.clone());
+                // Of a stream the library knows no length.
+                request = request.header(CONTENT_LENGTH, ask.body.n_bytes()).body(ask.body.body());
             }
             let response = request.send().await.map_err(|error| self.error(&error, &url, ask.home))?;
             if !follows || !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {

@@ -12,12 +12,16 @@ mod challenge;
 mod credentials;
 mod error;
 mod http;
+mod payload;
 mod range;
+mod upload;
 
 pub use address::Named;
 pub use credentials::{Keeping, Secret};
 pub use error::{RegistryError, Remedy};
+pub use payload::{Payload, Pieces};
 pub use range::Body;
+pub use upload::{Mount, Session};
 
 use crate::digest::Digest;
 use crate::manifest::{MAX_MANIFEST_BYTES, media_type};

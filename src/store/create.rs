@@ -10,6 +10,7 @@ use crate::model_ref::ModelRef;
 use crate::modelfile::{Format, Modelfile, Source};
 use crate::progress::Progress;
 use crate::sampling::Parameters;
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -140,6 +141,15 @@ pub(super) fn embedded_model(embedded: &Embedded) -> Result<Model, StoreError> {
         adapters: Vec::new(),
         manifest,
     })
+}
+
+/// The bytes of every blob of the binary's own model.
+pub(super) fn embedded_blobs(embedded: &Embedded) -> Result<Vec<Bytes>, StoreError> {
+    let new = layers_over(&Parameters::default(), &Modelfile::parse(embedded.modelfile)?);
+    let layers = embedded_model(embedded)?.manifest.layers;
+    let (_, config) = config_with(config_of(&embedded_header(embedded.gguf)?), &layers);
+    let own = new.into_iter().map(|layer| Bytes::from(layer.bytes));
+    Ok([Bytes::from_static(embedded.gguf), Bytes::from(config)].into_iter().chain(own).collect())
 }
 
 pub(super) fn embedded_header(bytes: &[u8]) -> Result<Header, StoreError> {

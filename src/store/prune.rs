@@ -232,7 +232,7 @@ impl Store {
         let mut downloads: BTreeMap<PathBuf, Duration> = BTreeMap::new();
         for (name, path) in files {
             let data = name.strip_suffix(JOURNAL).unwrap_or(&name);
-            let hex = data.strip_prefix("sha256-").or_else(|| data.strip_prefix("source-"));
+            let hex = ["sha256-", "source-", "upload-"].iter().find_map(|kind| data.strip_prefix(kind));
             if hex.is_some_and(|hex| Digest::from_file_name(&format!("sha256-{hex}")).is_some()) {
                 let age = age(&path, pruning.now);
                 let youngest = downloads.entry(self.downloads().join(data)).or_insert(age);

@@ -1,18 +1,22 @@
-//! Models between registries and the store: what is missing is downloaded, in parts that outlast everything, and a name
-//! points at a model once all of it is there.
+//! Models between registries and the store: what is missing is downloaded or uploaded, in parts that outlast everything,
+//! and a name points at a model once all of it is there.
 
 mod claims;
 mod fetch;
 mod file;
 mod hashing;
 mod hugging_face;
+mod outgoing;
 mod pace;
 mod pull;
+mod push;
 mod retry;
+mod upload;
 
 pub use file::{PullFile, pull_file};
 pub use hugging_face::pull_hugging_face;
 pub use pull::{Plan, Planned, Pull, Pulled, Sources, pull};
+pub use push::{Push, PushError, Pushed, push};
 
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
@@ -28,10 +32,18 @@ pub enum Streams {
     Fixed(usize),
 }
 
+/// Which way models go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    #[default]
+    Pull,
+    Push,
+}
+
 /// What happens while models come and go; `id` tells one blob from another.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
-    /// The manifest is asked for.
+    /// The manifest is asked for, or read.
     Manifest,
     /// A blob begins, of which `done` bytes are there already.
     Blob {
@@ -44,6 +56,11 @@ pub enum Event<'a> {
     Bytes {
         id: &'a Digest,
         n_bytes: u64,
+    },
+    /// A blob is that far, which may be less than before.
+    At {
+        id: &'a Digest,
+        done: u64,
     },
     /// The bytes of a blob were wrong and are thrown away.
     Discarded {
@@ -62,7 +79,7 @@ pub enum Event<'a> {
     Ready {
         id: &'a Digest,
     },
-    /// All blobs have the bytes of their digests.
+    /// All blobs are there with the bytes of their digests; the manifest is next.
     Verified,
     /// The manifest is written.
     Manifested,

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::output::harmless;
 use crate::digest::Digest;
 use crate::progress::Progress;
-use crate::transfer::{Event, Listener};
+use crate::transfer::{Direction, Event, Listener};
 
 /// Rows answered, with rate and, where the total is known, the time left.
 #[derive(Debug)]
@@ -130,9 +130,10 @@ impl Progress for Bytes {
     }
 }
 
-/// A bar for each blob that comes, what was there before shown as there.
+/// A bar for each blob that comes or goes, what was there before shown as there.
 #[derive(Debug, Default)]
 pub struct Layers {
+    direction: Direction,
     all: MultiProgress,
     bars: RefCell<HashMap<Digest, ProgressBar>>,
     /// What is going on beside the bars.
@@ -143,6 +144,13 @@ pub struct Layers {
 const MIN_BAR_BYTES: u64 = 1 << 20;
 
 impl Layers {
+    #[must_use]
+    pub fn of(direction: Direction) -> Layers {
+        let mut layers = Layers::default();
+        layers.direction = direction;
+        layers
+    }
+
     fn say(&self, text: &str) {
         let mut note = self.note.borrow_mut();
         let note = note.get_or_insert_with(|| {
@@ -191,7 +199,10 @@ impl Listener for Layers {
             }
         };
         match event {
-            Event::Manifest => self.say("asking for the manifest"),
+            Event::Manifest => self.say(match self.direction {
+                Direction::Pull => "asking for the manifest",
+                Direction::Push => "asking what is there",
+            }),
             Event::Blob { id, media_type, total, done } => {
                 self.hush();
                 self.begin(*id, media_type, total, done);
@@ -199,6 +210,10 @@ impl Listener for Layers {
             Event::Bytes { id, n_bytes } => {
                 self.hush();
                 with_bar(id, &|bar| bar.inc(n_bytes));
+            }
+            Event::At { id, done } => {
+                self.hush();
+                with_bar(id, &|bar| bar.set_position(done));
             }
             Event::Discarded { id } => {
                 with_bar(id, &|bar| bar.set_position(0));
@@ -211,7 +226,10 @@ impl Listener for Layers {
                 self.say(&format!("{reason}; trying again in {} seconds", wait.as_secs().max(1)));
             }
             Event::Ready { id } => with_bar(id, &ProgressBar::finish),
-            Event::Verified => self.say("writing the manifest"),
+            Event::Verified => self.say(match self.direction {
+                Direction::Pull => "writing the manifest",
+                Direction::Push => "pushing the manifest",
+            }),
             Event::Manifested | Event::Success => self.hush(),
         }
     }

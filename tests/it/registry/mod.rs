@@ -13,6 +13,8 @@ mod kills;
 pub mod package;
 mod proxy;
 mod pull;
+mod push;
 mod servers;
 mod stores;
+mod taker;
 mod tls;

@@ -1,0 +1,108 @@
+//! `slm push`: a model of the store into a registry.
+
+use serde_json::json;
+
+use super::args::PushArgs;
+use super::environment::Environment;
+use super::network;
+use super::pull::kind;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::model_ref::{DEFAULT_HOST, DEFAULT_NAMESPACE};
+use crate::source::Reference;
+use crate::transfer::{self, Direction, Plan, Planned, Push, Pushed};
+use crate::ui::lines::{Lines, Shown};
+use crate::ui::output::Output;
+use crate::ui::progress::Layers;
+use crate::ui::table::{size, table};
+
+/// Pushes every model, one after the other.
+///
+/// # Errors
+/// One cannot be pushed; those before it are complete.
+pub fn run(args: &PushArgs, environment: &Environment) -> Outcome {
+    if args.name.is_some() && args.names.len() > 1 {
+        return Err(Failure::usage("--as names one model, but there are several to push; push them one by one"));
+    }
+    let target: Option<Reference> = args.name.as_deref().map(str::parse).transpose()?;
+    let sources: Vec<Reference> = args.names.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    let outcome = sources.into_iter().try_for_each(|source| {
+        let target = target.clone().unwrap_or_else(|| source.clone());
+        one(source, target, args, environment)
+    });
+    match outcome {
+        Ok(()) => Ok(Exit::Done),
+        Err(failure) => {
+            if args.json {
+                Output::default().json(&json!({ "error": failure.message }))?;
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn one(source: Reference, target: Reference, args: &PushArgs, environment: &Environment) -> Result<(), Failure> {
+    let name = &target.name;
+    if name.host() == DEFAULT_HOST && name.namespace() == DEFAULT_NAMESPACE && environment.network().registry.is_none()
+    {
+        // Nobody but Ollama may write there.
+        return Err(Failure::usage(format!(
+            "`{target}` says nothing of where to push it; say it with --as, as in `--as registry.example.com/team/{}`",
+            name.model()
+        )));
+    }
+    let store = environment.store()?;
+    let registry = network::registry(&args.network, environment)?;
+    let repository = network::repository(&target, &args.network, environment)?;
+    let how = format!("`slm push` with the same names goes on from what `{}` has by then", repository.host());
+    let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
+    let shown = match (plan, args.json) {
+        (Plan::Tell, _) => Shown::Nobody,
+        (Plan::Do, true) => Shown::Lines(Lines::of(Direction::Push)),
+        (Plan::Do, false) => Shown::Bars(Layers::of(Direction::Push)),
+    };
+    let push = Push { source, target, repository };
+    let pushed = network::block_on(async { Ok(transfer::push(&registry, &store, &push, plan, &shown).await?) }, &how)?;
+    drop(shown);
+    match (plan, args.json) {
+        (Plan::Tell, true) => tell_json(&pushed),
+        (Plan::Tell, false) => tell(&pushed),
+        (Plan::Do, true) => Ok(()),
+        (Plan::Do, false) => {
+            let (id, n_bytes) = (pushed.digest.short(), size(pushed.total_bytes()));
+            Output::default().line(&format!("pushed {} ({id}, {n_bytes})", pushed.target)).map(|_| ())
+        }
+    }
+}
+
+/// What a push would upload.
+fn tell(pushed: &Pushed) -> Result<(), Failure> {
+    let row = |blob: &Planned| {
+        let state = if blob.present == blob.n_bytes { "there" } else { "to upload" };
+        vec![blob.digest.short(), kind(&blob.media_type).to_owned(), size(blob.n_bytes), state.to_owned()]
+    };
+    let rows: Vec<Vec<String>> = pushed.blobs.iter().map(row).collect();
+    let mut output = Output::default();
+    output.text(&table(&["DIGEST", "KIND", "SIZE", ""], &rows))?;
+    let (missing, total) = (size(pushed.missing_bytes()), size(pushed.total_bytes()));
+    output.line(&format!("{}: {missing} of {total} to upload", pushed.target))?;
+    Ok(())
+}
+
+fn tell_json(pushed: &Pushed) -> Result<(), Failure> {
+    let blob = |blob: &Planned| {
+        json!({
+            "digest": blob.digest,
+            "media_type": blob.media_type,
+            "total": blob.n_bytes,
+            "completed": blob.present,
+        })
+    };
+    let blobs: Vec<_> = pushed.blobs.iter().map(blob).collect();
+    let line = json!({
+        "name": pushed.target.to_string(),
+        "layers": blobs,
+        "total": pushed.total_bytes(),
+        "upload": pushed.missing_bytes(),
+    });
+    Output::default().json(&line).map(|_| ())
+}
