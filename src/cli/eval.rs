@@ -66,7 +66,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load: Load::Everything };
     let Loaded { session, .. } = load::open(model, &wanted, environment)?;
     let task = Task { system: suite.system.clone(), parameters, ..Task::default() };
-    interrupt::listen(|| {});
+    let _listening = interrupt::listen(|| {});
     let bar = Rows::new(Some(data.rows.len() as u64));
     let started = Instant::now();
     let outcome = eval::run(

@@ -1,6 +1,7 @@
 //! Ctrl-C: the first lets work end behind what it has begun; the second ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,9 +21,34 @@ fn leave() -> ! {
     unsafe { libc::_exit(EXIT_CODE) }
 }
 
-/// Takes Ctrl-C over from the system, which would end the process in the middle of a row: from the return on. The first
-/// calls `first` on another thread.
-pub fn listen(first: impl Fn() + Send + 'static) {
+/// What the first Ctrl-C does; without it, Ctrl-C ends the process.
+static FIRST: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
+static LISTENING: Once = Once::new();
+
+/// While it is held, the first Ctrl-C is somebody's to answer.
+#[derive(Debug)]
+pub struct Listening(());
+
+/// Takes Ctrl-C over from the system, which would end the process in the middle of a row, until what is given back is
+/// dropped. The first Ctrl-C calls `first` on another thread.
+#[must_use]
+pub fn listen(first: impl Fn() + Send + 'static) -> Listening {
+    set(Some(Box::new(first)));
+    LISTENING.call_once(begin);
+    Listening(())
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        set(None);
+    }
+}
+
+fn set(first: Option<Box<dyn Fn() + Send>>) {
+    *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = first;
+}
+
+fn begin() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     let entered = runtime.enter();
     let registered = signal(SignalKind::interrupt());
@@ -35,7 +61,10 @@ pub fn listen(first: impl Fn() + Send + 'static) {
                 if HAPPENED.swap(true, Ordering::SeqCst) {
                     leave();
                 }
-                first();
+                match &*FIRST.lock().unwrap_or_else(PoisonError::into_inner) {
+                    Some(first) => first(),
+                    None => leave(),
+                }
             }
         });
     };

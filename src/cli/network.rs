@@ -104,7 +104,7 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>, how_to_go_on:
     let runtime = runtime.map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;
     let pressed = Arc::new(Notify::new());
     let notify = Arc::clone(&pressed);
-    interrupt::listen(move || notify.notify_one());
+    let _listening = interrupt::listen(move || notify.notify_one());
     runtime.block_on(async {
         let work = std::pin::pin!(work);
         let pressed = std::pin::pin!(pressed.notified());

@@ -35,7 +35,7 @@ pub fn run(args: &VerifyArgs, environment: &Environment) -> Outcome {
         }
     }
     let names = (!args.models.is_empty()).then_some(names.as_slice());
-    interrupt::listen(|| ());
+    let _listening = interrupt::listen(|| ());
     let n_threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let inspection = store.verify(names, n_threads, &Bytes::default(), &interrupt::happened)?;
     let Some(inspection) = inspection else { return Ok(Exit::Interrupted) };

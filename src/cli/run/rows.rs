@@ -153,7 +153,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     let mut tally = Tally::start();
     let batch = Batch::default();
     let stop = batch.stop();
-    interrupt::listen(move || stop.stop());
+    let _listening = interrupt::listen(move || stop.stop());
     let deliver = |Done { place, share, written }| {
         let line = match written {
             Ok(line) => {

@@ -126,6 +126,34 @@ fn a_digest_pins_what_comes() {
 }
 
 #[test]
+fn a_run_that_had_to_pull_still_ends_its_rows_at_ctrl_c() {
+    let (home, package) = (Home::new(), Package::triage());
+    let server = Faulty::serve(&package);
+    let input: String = (0..3000).map(|n| format!("I was charged twice for order {n}\n")).collect();
+    let path = home.file("input", input);
+    let args = ["run", &server.model(), "--choices", "one,two", "--lines", "--output", "out", "--verbose"];
+    let mut command = home.slm(args).command();
+    command.stdin(std::fs::File::open(path).unwrap()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let out = home.path().join("out");
+    let started = std::time::Instant::now();
+    while std::fs::read(&out).map_or(0, |bytes| bytes.len()) == 0 {
+        assert!(started.elapsed() < PATIENCE, "no answer came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut stderr, &mut said).unwrap();
+    assert!(said.starts_with(&format!("slm: `{}:latest` is not here yet: pulling it\n", server.model())), "{said}");
+    // A run that ends in order counts what it has answered.
+    let n_lines = std::fs::read_to_string(&out).unwrap().lines().count();
+    assert!((1..3000).contains(&n_lines) && said.contains(&format!("{n_lines} rows")), "{n_lines}: {said}");
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let (home, package) = (Home::new(), Package::random(1, 3_000_000, &[5000]));
     let server = Faulty::serve(&package);
