@@ -155,12 +155,14 @@ impl FileUrl {
         self.0.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default()
     }
 
-    /// The address of another file in the same folder.
+    /// The address of another file in the same folder, by its name as it stands in an address.
     #[must_use]
-    pub fn sibling(&self, file_name: &str) -> Option<FileUrl> {
+    pub fn sibling(&self, file_name: &str) -> FileUrl {
         let mut url = self.0.clone();
-        url.path_segments_mut().ok()?.pop().push(file_name);
-        Some(FileUrl(url))
+        let folder = url.path().rfind('/').map_or(0, |at| at + 1);
+        let path = format!("{}{file_name}", &url.path()[..folder]);
+        url.set_path(&path);
+        FileUrl(url)
     }
 
     /// The name under which such a file is kept where nobody chose one.
@@ -313,6 +315,17 @@ mod tests {
         let error = "https://me:secret@example.com/a.gguf".parse::<Source>().unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
         assert!("ftp://example.com/a.gguf".parse::<Source>().is_err());
+    }
+
+    #[test]
+    fn siblings_are_spelt_as_the_address_is() {
+        let Source::File(url) = source("https://h/a%20b/T%C3%A9st%20x-00001-of-00002.gguf?sig=1") else {
+            panic!("an address")
+        };
+        let siblings: Vec<String> =
+            shard_names(url.file_name()).iter().map(|name| url.sibling(name).url().to_string()).collect();
+        let of = |n: u32| format!("https://h/a%20b/T%C3%A9st%20x-0000{n}-of-00002.gguf?sig=1");
+        assert_eq!(siblings, [of(1), of(2)]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::confirm;
 use super::environment::Environment;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
+use crate::source::Reference;
 use crate::store::{Store, StoreError};
 use crate::ui::output::Output;
 
@@ -16,7 +17,8 @@ use crate::ui::output::Output;
 /// There is no such model, it is broken, or what it would replace is not to be lost.
 pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
-    let [source, destination]: [ModelRef; 2] = [args.source.parse()?, args.destination.parse()?];
+    let source = args.source.parse::<Reference>()?.name;
+    let destination: ModelRef = args.destination.parse()?;
     if source == destination {
         return Err(Failure::usage(format!("`{source}` has this name already; give another destination")));
     }

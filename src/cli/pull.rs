@@ -188,7 +188,7 @@ fn tell(pulled: &Pulled, args: &PullArgs) -> Result<(), Failure> {
             present if present == blob.n_bytes => "here".to_owned(),
             present => format!("{} here", size(present)),
         };
-        vec![blob.digest.short(), kind, size(blob.n_bytes), state]
+        vec![blob.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()), kind, size(blob.n_bytes), state]
     };
     let rows: Vec<Vec<String>> = pulled.blobs.iter().map(row).collect();
     output.text(&table(&["DIGEST", "KIND", "SIZE", ""], &rows))?;

@@ -78,7 +78,12 @@ fn one(source: Reference, target: Reference, args: &PushArgs, environment: &Envi
 fn tell(pushed: &Pushed) -> Result<(), Failure> {
     let row = |blob: &Planned| {
         let state = if blob.present == blob.n_bytes { "there" } else { "to upload" };
-        vec![blob.digest.short(), kind(&blob.media_type).to_owned(), size(blob.n_bytes), state.to_owned()]
+        vec![
+            blob.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()),
+            kind(&blob.media_type).to_owned(),
+            size(blob.n_bytes),
+            state.to_owned(),
+        ]
     };
     let rows: Vec<Vec<String>> = pushed.blobs.iter().map(row).collect();
     let mut output = Output::default();

@@ -7,6 +7,7 @@ use super::confirm;
 use super::environment::Environment;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
+use crate::source::Reference;
 use crate::ui::output::Output;
 use crate::ui::table::size;
 
@@ -18,7 +19,7 @@ pub fn run(args: &RmArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let mut names: Vec<ModelRef> = Vec::new();
     for name in &args.models {
-        let name: ModelRef = name.parse()?;
+        let name = name.parse::<Reference>()?.name;
         if !names.contains(&name) {
             names.push(name);
         }

@@ -95,8 +95,13 @@ impl Authorizer {
         service: Option<&str>,
         scope: &str,
     ) -> Result<HeaderValue, RegistryError> {
-        let mut url =
-            repository.base.join(realm).map_err(|_| RegistryError::Address(realm.chars().take(200).collect()))?;
+        // A realm may be any text (Hugging Face's says what is missing); only an address leads to tokens.
+        let address = if realm.starts_with('/') { repository.base.join(realm) } else { Url::parse(realm) };
+        let Ok(mut url) = address else {
+            return Err(
+                self.unauthorized(repository, &format!("it names no address that gives tokens; {}", how(repository)))
+            );
+        };
         if !is_realm_of(&repository.base, &url) && !http.named().allows(&url) {
             let is_web = matches!(url.scheme(), "http" | "https");
             let (to, why) = if is_web {
@@ -115,7 +120,7 @@ impl Authorizer {
                 .append_pair("scope", scope)
                 .append_pair("refresh_token", token.text())
                 .finish();
-            let mut ask = Ask::get(url.clone(), &url, Lane::Talk);
+            let mut ask = Ask::get(url.clone(), &repository.base, Lane::Talk);
             ask.method = Method::POST;
             ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             ask.body = form.into_bytes().into();
@@ -125,7 +130,7 @@ impl Authorizer {
         for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
             url.query_pairs_mut().append_pair("scope", scope);
         }
-        let mut plain = Ask::get(url.clone(), &url, Lane::Talk);
+        let mut plain = Ask::get(url.clone(), &repository.base, Lane::Talk);
         plain.authorization = login.as_ref().and_then(Login::header);
         let given = self.token_of(http, repository, plain, &url).await;
         match given {
@@ -137,7 +142,7 @@ impl Authorizer {
                 url.query_pairs_mut()
                     .append_pair("ts", &seconds.to_string())
                     .append_pair("nonce", &URL_SAFE_NO_PAD.encode(nonce));
-                let mut signed = Ask::get(url.clone(), &url, Lane::Talk);
+                let mut signed = Ask::get(url.clone(), &repository.base, Lane::Talk);
                 signed.authorization = credentials::sign(&key, url.as_str());
                 self.token_of(http, repository, signed, &url).await
             }

@@ -1,6 +1,6 @@
 //! Why a registry could not give what was asked, and what to do next.
 
-use crate::manifest::{MAX_MANIFEST_BYTES, ManifestError};
+use crate::manifest::ManifestError;
 use std::time::Duration;
 
 /// What went wrong between here and a registry.
@@ -16,7 +16,7 @@ pub enum RegistryError {
     NotFound { host: String, what: String },
     #[error("`{host}` wants to know who asks: {hint}")]
     Unauthorized { host: String, hint: String },
-    #[error("`{host}` refuses this with status {status}{}", detail(.text))]
+    #[error("`{host}` refuses this with status {status}{}; check the name, and whether your credentials allow it", detail(.text))]
     Refused { host: String, status: u16, text: String },
     #[error(
         "`{host}` does not let you push to `{path}`{}; check the name, and that the account in Docker's config.json may write \
@@ -49,10 +49,10 @@ pub enum RegistryError {
     OtherBlob { host: String, digest: String, text: String },
     #[error("`{host}` sent the bytes {got} where {asked} were asked for")]
     WrongRange { host: String, asked: String, got: String },
-    #[error("`{host}` does not say how large `{what}` is, so it cannot be downloaded safely")]
+    #[error("`{host}` does not say how large `{what}` is, or says that it is empty; ask for it at another address")]
     NoSize { host: String, what: String },
-    #[error("`{host}` sent more for {what} than one has; real manifests stay below {MAX_MANIFEST_BYTES} bytes")]
-    TooLarge { host: String, what: String },
+    #[error("`{host}` sent more than {limit} bytes for {what}, which real ones never have; ask whoever runs it")]
+    TooLarge { host: String, what: String, limit: u64 },
     #[error("`{host}` answered with {what}, which this program does not understand")]
     Protocol { host: String, what: String },
     #[error("the manifest from `{host}` is broken: {source}")]

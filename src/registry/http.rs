@@ -9,7 +9,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOC
 use reqwest::{Client, Method, Response, StatusCode};
 use std::error::Error;
 use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
 /// Hugging Face's headers of a file that it keeps elsewhere.
@@ -18,6 +18,9 @@ pub(super) const LINKED_ETAG: &str = "x-linked-etag";
 const MAX_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ERROR_BYTES: usize = 4096;
+const ERROR_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a manifest or a token may take as a whole.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,7 +232,8 @@ impl Http {
         let Answer { response, url, .. } = answer;
         let (host, status) = (host(&url), response.status());
         let after = retry_after(response.headers());
-        let text = read_some(response, MAX_ERROR_BYTES).await;
+        // What a server says beside its status is not waited for.
+        let text = tokio::time::timeout(ERROR_TIMEOUT, read_some(response, MAX_ERROR_BYTES)).await.unwrap_or_default();
         let text = message_of(&text);
         let code = status.as_u16();
         match code {
@@ -260,12 +264,16 @@ pub(super) async fn read_whole(
     limit: u64,
     what: &str,
 ) -> Result<Vec<u8>, RegistryError> {
-    let too_large = || RegistryError::TooLarge { host: host(&answer.url), what: what.to_owned() };
+    let too_large = || RegistryError::TooLarge { host: host(&answer.url), what: what.to_owned(), limit };
     if answer.response.content_length().is_some_and(|n_bytes| n_bytes > limit) {
         return Err(too_large());
     }
+    let started = Instant::now();
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.response.chunk().await.map_err(|error| http.error(&error, &answer.url, home))? {
+        if started.elapsed() > WHOLE_TIMEOUT {
+            return Err(RegistryError::Stalled { host: host(&answer.url), seconds: WHOLE_TIMEOUT.as_secs() });
+        }
         bytes.extend_from_slice(&chunk);
         if bytes.len() as u64 > limit {
             return Err(too_large());

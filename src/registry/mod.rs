@@ -27,7 +27,7 @@ use crate::digest::Digest;
 use crate::manifest::{MAX_MANIFEST_BYTES, media_type};
 use auth::Authorizer;
 use http::{Answer, Ask, Http, LINKED_ETAG, LINKED_SIZE, Lane, host, read_whole};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, RANGE};
 use reqwest::{Method, StatusCode};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -97,8 +97,10 @@ pub struct FileInfo {
     pub n_bytes: u64,
     /// The SHA-256 where the server tells it (Hugging Face's `X-Linked-Etag`).
     pub digest: Option<Digest>,
-    /// What tells this version of the file from others: its entity tag.
+    /// What tells this version of the file from others, byte for byte: its strong entity tag.
     pub version: Option<String>,
+    /// What tells it to people: any entity tag, or when it was changed.
+    pub stamp: Option<String>,
 }
 
 impl Access {
@@ -287,8 +289,10 @@ impl Registry {
         let n_bytes = size.and_then(|size| size.parse().ok()).filter(|&size: &u64| size > 0 && size <= i64::MAX as u64);
         let no_size = || RegistryError::NoSize { host: host(url), what: url.path().to_owned() };
         // A weak tag does not tell bytes apart (RFC 9110, section 8.8.1).
-        let version = header(headers, ETAG.as_str()).filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
-        Ok(FileInfo { n_bytes: n_bytes.ok_or_else(no_size)?, digest, version })
+        let tag = header(headers, ETAG.as_str());
+        let version = tag.filter(|etag| !etag.starts_with("W/")).map(str::to_owned);
+        let stamp = tag.or_else(|| header(headers, LAST_MODIFIED.as_str())).map(str::to_owned);
+        Ok(FileInfo { n_bytes: n_bytes.ok_or_else(no_size)?, digest, version, stamp })
     }
 
     /// Whether the server of an address is the one that Hugging Face's token is for.

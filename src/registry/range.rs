@@ -1,5 +1,6 @@
 //! Ranges of something's bytes: what is asked for is what is given, or an error.
 
+use super::address::is_same_origin;
 use super::error::RegistryError;
 use super::http::{Answer, Ask, Lane, host};
 use super::{Access, Kind, Registry, Remote, header};
@@ -88,7 +89,8 @@ impl Registry {
                 });
             }
         }
-        if answer.url.host_str() != home.host_str() || answer.url.path() != home.path() {
+        // Within the registry's own server every request needs its credentials.
+        if !is_same_origin(&answer.url, &home) {
             remote.resolve_to(Some(answer.url.clone()));
         }
         let given = header(answer.response.headers(), ETAG.as_str());
@@ -123,6 +125,15 @@ impl Body<'_> {
     #[must_use]
     pub fn is_range(&self) -> bool {
         self.answer.response.status() == StatusCode::PARTIAL_CONTENT
+    }
+
+    /// The error of a server that gave less than was asked for.
+    #[must_use]
+    pub fn too_short(&self) -> RegistryError {
+        RegistryError::Dropped {
+            host: host(&self.answer.url),
+            reason: "it gives only a few bytes at a time".to_owned(),
+        }
     }
 
     /// Reads on to the end of a longer range, where the server sends everything.
@@ -182,7 +193,7 @@ fn end_of(given: &str, asked: &Range<u64>, n_bytes: u64) -> Option<u64> {
 }
 
 fn wrong_range(url: &Url, asked: &Range<u64>, got: &str) -> RegistryError {
-    let got: String = got.chars().take(100).collect();
+    let got: String = got.trim_start_matches("bytes ").chars().take(100).collect();
     RegistryError::WrongRange { host: host(url), asked: format!("{}-{}", asked.start, asked.end - 1), got }
 }
 

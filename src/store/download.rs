@@ -301,8 +301,17 @@ impl Reader {
 fn file_name(wanted: Wanted) -> String {
     match wanted {
         Wanted::Digest(digest) => digest.file_name(),
-        Wanted::Source(digest) => format!("source-{}", digest.hex()),
+        // Nothing but the journal speaks for these bytes, and a crash of the system may lose bytes that it tells of.
+        Wanted::Source(digest) => {
+            let name = format!("{digest} {}", boot());
+            format!("source-{}", Digest::of(name.as_bytes()).hex())
+        }
     }
+}
+
+/// What tells this start of the system from others; empty where it does not say.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 fn with_suffix(data: &Path) -> PathBuf {

@@ -35,9 +35,23 @@ impl Store {
     }
 
     /// The bytes that the store's disk has left; `None` where it does not say.
-    #[must_use]
-    pub fn free_bytes(&self) -> Option<u64> {
+    fn free_bytes(&self) -> Option<u64> {
         self.root.ancestors().find(|folder| folder.is_dir()).and_then(free_bytes)
+    }
+
+    /// Whether the disk has room for so many bytes more, as far as it says.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] with both numbers where it has not.
+    pub fn has_room(&self, needed: u64) -> Result<(), StoreError> {
+        match self.free_bytes() {
+            Some(free) if free < needed => Err(StoreError::DiskFull {
+                path: self.root.clone(),
+                needed_bytes: Some(needed),
+                free_bytes: Some(free),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The bytes of a name's manifest, if there is one.

@@ -6,7 +6,7 @@ use super::pace::Pace;
 use super::retry::Patience;
 use super::{Event, Listener, Streams};
 use crate::digest::Digest;
-use crate::registry::{Registry, RegistryError, Remote};
+use crate::registry::{Registry, RegistryError, Remedy, Remote};
 use crate::store::{Download, PART_BYTES, StoreError};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use std::cell::{Cell, RefCell};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The most bytes of one request; enough to make its cost small, few enough that streams end together.
 const MAX_REQUEST_BYTES: u64 = 64 << 20;
+/// A server may give less than it is asked for, but not a few bytes for each request.
+const FEW_BYTES: u64 = 64 << 10;
 const TICK: Duration = Duration::from_millis(500);
 
 /// A blob that is to be downloaded, by several streams of one thread.
@@ -45,6 +47,8 @@ struct Running<'a> {
     patience: RefCell<Patience>,
     n_active: Cell<usize>,
     not_before: Cell<Instant>,
+    /// When a failure was counted last: what began before it failed with it.
+    failed: Cell<Option<Instant>>,
     ranges: Cell<Ranges>,
 }
 
@@ -85,6 +89,7 @@ pub(super) async fn fetch(
             patience: RefCell::new(Patience::long()),
             n_active: Cell::new(0),
             not_before: Cell::new(now),
+            failed: Cell::new(None),
             ranges: Cell::new(Ranges::Unknown),
         });
     }
@@ -118,7 +123,8 @@ async fn drive(
             let Some((job, range)) = next(jobs, pace.target()) else { break };
             job.n_active.set(job.n_active.get() + 1);
             let came = &came;
-            active.push(async move { (job, stream(registry, job, range, listener, came).await) });
+            let began = Instant::now();
+            active.push(async move { (job, began, stream(registry, job, range, listener, came).await) });
         }
         is_full &= active.len() >= pace.target();
         if active.is_empty() {
@@ -135,15 +141,19 @@ async fn drive(
             }
             (since, before, is_full) = (Instant::now(), came.get(), true);
         }
-        let Ok(Some((job, end))) = ended else { continue };
+        let Ok(Some((job, began, end))) = ended else { continue };
         job.n_active.set(job.n_active.get() - 1);
         match end {
             End::Done | End::NotAlone => {}
             End::Store(error) => return Err(FetchError::Store(error)),
+            // One line that drops ends all streams on it; that is one failure.
+            End::Failed(error)
+                if error.remedy() != Remedy::None && job.failed.get().is_some_and(|then| began <= then) => {}
             End::Failed(error) => {
                 let Some(wait) = job.patience.borrow_mut().after(error.remedy()) else {
                     return Err(if came.get() > 0 { FetchError::Broken(error) } else { FetchError::Refused(error) });
                 };
+                job.failed.set(Some(Instant::now()));
                 if matches!(error, RegistryError::Busy { .. }) {
                     pace.back_off();
                 }
@@ -207,9 +217,13 @@ async fn stream_into(
         left.end = running.claims.borrow_mut().take_behind(left.end);
         body.extend_to(left.clone());
     }
+    let began_at = left.start;
     loop {
         let chunk = match body.next().await {
             Ok(Some(chunk)) => chunk,
+            Ok(None) if !left.is_empty() && left.start - began_at < FEW_BYTES => {
+                return End::Failed(body.too_short());
+            }
             Ok(None) => return End::Done,
             Err(error) => return End::Failed(error),
         };

@@ -1,7 +1,7 @@
 //! A model by the address of its GGUF file, or of its shards, on a web server.
 
 use super::fetch::{Job, fetch};
-use super::pull::{MAX_AT_ONCE, POLL, Plan, Planned, Pulled, Sources, fetch_error, wait_or_fail};
+use super::pull::{MAX_AT_ONCE, POLL, Plan, Planned, Pulled, Sources, fetch_error, no_model, wait_or_fail};
 use super::retry::Patience;
 use super::{Event, Listener, TransferError};
 use crate::digest::Digest;
@@ -66,7 +66,7 @@ impl Part {
         let mut layer = Layer::new(media_type::MODEL, digest, self.info.n_bytes);
         let mut annotations = Map::new();
         annotations.insert(SOURCE.to_owned(), self.url.to_string().into());
-        annotations.extend(self.info.version.clone().map(|version| (VERSION.to_owned(), version.into())));
+        annotations.extend(self.info.stamp.clone().map(|version| (VERSION.to_owned(), version.into())));
         layer.other.insert("annotations".to_owned(), Value::Object(annotations));
         layer
     }
@@ -90,7 +90,7 @@ pub async fn pull_file(
     listener.event(Event::Manifest);
     let mut parts = Vec::new();
     for file_name in shard_names(pull.url.file_name()) {
-        let url = pull.url.sibling(&file_name).ok_or_else(|| TransferError::NoName { url: shown.clone() })?;
+        let url = pull.url.sibling(&file_name);
         let info = file_info(sources.registry, &url, &shown, listener).await?;
         let had = known.as_ref().and_then(|manifest| same_file(manifest, &url, &info));
         let digest = info.digest.or(had);
@@ -101,7 +101,7 @@ pub async fn pull_file(
         let n_bytes = part.info.n_bytes;
         let is_here = part.here == Here::Whole;
         let present = if is_here { n_bytes } else { sources.store.downloaded_bytes(part.wanted(), n_bytes) };
-        Planned { digest: part.id(), media_type: media_type::MODEL.to_owned(), n_bytes, present }
+        Planned { digest: part.digest, media_type: media_type::MODEL.to_owned(), n_bytes, present }
     });
     let mut pulled =
         Pulled { name: name.clone(), digest: Digest::of(b""), blobs: planned.collect(), was_complete: false };
@@ -114,6 +114,8 @@ pub async fn pull_file(
     if plan == Plan::Tell {
         return Ok(pulled);
     }
+    let _lease = sources.store.lease(parts.iter().filter_map(|part| part.digest)).map_err(in_store)?;
+    sources.store.has_room(pulled.missing_bytes()).map_err(in_store)?;
     let layers = bring_files(sources, &name, &shown, &parts, listener).await?;
     let manifest = sources.store.manifest_of(layers).map_err(in_store)?;
     let json = manifest.to_json();
@@ -169,7 +171,7 @@ fn here(store: &Store, digest: &Digest, n_bytes: u64, plan: Plan) -> Here {
 fn same_file(manifest: &Manifest, url: &FileUrl, info: &FileInfo) -> Option<Digest> {
     let is_same = |layer: &&Layer| {
         let note = |name| layer.other.get("annotations").and_then(|notes| notes.get(name)).and_then(Value::as_str);
-        let is_version = info.version.is_some() && note(VERSION) == info.version.as_deref();
+        let is_version = info.stamp.is_some() && note(VERSION) == info.stamp.as_deref();
         note(SOURCE) == Some(url.to_string().as_str()) && is_version && layer.size == info.n_bytes
     };
     manifest.layers.iter().find(is_same).map(|layer| layer.digest)
@@ -209,7 +211,8 @@ async fn bring_files(
                         download.clear().map_err(in_store)?;
                     }
                     let done = download.done_bytes();
-                    listener.event(Event::Blob { id: &id, media_type: media_type::MODEL, total: n_bytes, done });
+                    let (digest, media_type) = (part.info.digest.as_ref(), media_type::MODEL);
+                    listener.event(Event::Blob { id: &id, digest, media_type, total: n_bytes, done });
                     let remote = Remote::file(part.url.url().clone(), n_bytes);
                     // Bytes of a known digest need no other promise.
                     let version = part.info.version.clone().filter(|_| part.info.digest.is_none());
@@ -230,7 +233,7 @@ async fn bring_files(
                     listener.event(Event::Discarded { id: &parts[at].id() });
                     return Err(in_store(error));
                 }
-                Err(error) => return Err(in_store(error)),
+                Err(error) => return Err(no_model(error, shown)),
             }
             listener.event(Event::Ready { id: &parts[at].id() });
         }

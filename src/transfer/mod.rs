@@ -20,7 +20,7 @@ pub use push::{Push, PushError, Pushed, push};
 
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
-use crate::registry::RegistryError;
+use crate::registry::{RegistryError, Remedy};
 use crate::store::StoreError;
 use std::time::Duration;
 
@@ -45,9 +45,10 @@ pub enum Direction {
 pub enum Event<'a> {
     /// The manifest is asked for, or read.
     Manifest,
-    /// A blob begins, of which `done` bytes are there already.
+    /// A blob begins, of which `done` bytes are there already; its digest may only be known at the end.
     Blob {
         id: &'a Digest,
+        digest: Option<&'a Digest>,
         media_type: &'a str,
         total: u64,
         done: u64,
@@ -94,7 +95,7 @@ pub trait Listener {
 /// Why a model could not be brought.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    #[error("cannot pull `{name}`: {source}")]
+    #[error("cannot pull `{name}`: {source}{}", later(.source))]
     Registry { name: String, source: RegistryError },
     #[error("cannot pull `{name}`: {source}; what came so far is kept, and the same command goes on from there")]
     Broken { name: String, source: RegistryError },
@@ -106,4 +107,14 @@ pub enum TransferError {
     Store { name: String, source: Box<StoreError> },
     #[error("`{url}` gives no name that a model could have; choose one with `--as NAME`")]
     NoName { url: String },
+}
+
+/// What to do about an error that may pass.
+fn later(error: &RegistryError) -> &'static str {
+    match error {
+        // It says so itself.
+        RegistryError::Unreachable { .. } | RegistryError::Busy { .. } => "",
+        error if error.remedy() == Remedy::None => "",
+        _ => "; try again later, or ask whoever runs it",
+    }
 }

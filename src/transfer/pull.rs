@@ -64,7 +64,8 @@ pub struct Pulled {
 /// A blob of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
-    pub digest: Digest,
+    /// `None` where it is only known once the bytes are there.
+    pub digest: Option<Digest>,
     pub media_type: String,
     pub n_bytes: u64,
     /// Bytes that need not be downloaded.
@@ -74,13 +75,13 @@ pub struct Planned {
 impl Pulled {
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.n_bytes).sum()
+        self.blobs.iter().fold(0, |total, blob| total.saturating_add(blob.n_bytes))
     }
 
     /// The bytes that had, or have, to be downloaded.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.n_bytes - blob.present).sum()
+        self.blobs.iter().fold(0, |total, blob| total.saturating_add(blob.n_bytes - blob.present))
     }
 }
 
@@ -120,7 +121,10 @@ pub async fn pull(
         sources.store.check(&manifest).map_err(in_store)?;
         listener.event(Event::Verified);
         if n_brought == 0 && pulled.was_complete {
-            // The manifest is as old as it says.
+            // The manifest is as old as it says; only where it came from may be missing.
+            if sources.store.origin(&pulled.digest).is_none() {
+                sources.store.record_origin(&pulled.digest, &shown).map_err(in_store)?;
+            }
             listener.event(Event::Success);
             return Ok(pulled);
         }
@@ -186,7 +190,7 @@ fn planned(sources: Sources<'_>, layer: &Layer) -> Planned {
     let is_here = sources.store.holds(&layer.digest, layer.size) || sources.neighbours.iter().any(has);
     let partial = || sources.store.downloaded_bytes(Wanted::Digest(layer.digest), layer.size);
     Planned {
-        digest: layer.digest,
+        digest: Some(layer.digest),
         media_type: layer.media_type.clone(),
         n_bytes: layer.size,
         present: if is_here { layer.size } else { partial() },
@@ -225,7 +229,7 @@ async fn bring(
                 Begun::Ours(download) if has(sources, layer, listener).map_err(in_store)? => download.discard(),
                 Begun::Ours(download) => {
                     let (id, total, done) = (&layer.digest, layer.size, download.done_bytes());
-                    listener.event(Event::Blob { id, media_type: &layer.media_type, total, done });
+                    listener.event(Event::Blob { id, digest: Some(id), media_type: &layer.media_type, total, done });
                     let download = RefCell::new(download);
                     jobs.push(Job { id: layer.digest, remote: remote(layer), version: None, download });
                 }
@@ -249,7 +253,7 @@ async fn bring(
                     }
                     later.push(layer);
                 }
-                Err(error) => return Err(in_store(error)),
+                Err(error) => return Err(no_model(error, name)),
             }
         }
         missing = later;
@@ -282,7 +286,7 @@ struct Reading<'a> {
 impl Progress for Reading<'_> {
     fn start(&self, _what: &str, total_bytes: u64) {
         let Reading { id, media_type, .. } = *self;
-        self.listener.event(Event::Blob { id, media_type, total: total_bytes, done: 0 });
+        self.listener.event(Event::Blob { id, digest: Some(id), media_type, total: total_bytes, done: 0 });
     }
 
     fn advance(&self, n_bytes: u64) {
@@ -296,13 +300,17 @@ impl Progress for Reading<'_> {
 fn check_room(store: &Store, missing: &[&Layer]) -> Result<(), StoreError> {
     let left = |layer: &&Layer| layer.size - store.downloaded_bytes(Wanted::Digest(layer.digest), layer.size);
     let needed = missing.iter().map(left).fold(0, u64::saturating_add);
-    match store.free_bytes() {
-        Some(free) if free < needed => Err(StoreError::DiskFull {
-            path: store.root().to_owned(),
-            needed_bytes: Some(needed),
-            free_bytes: Some(free),
-        }),
-        _ => Ok(()),
+    store.has_room(needed)
+}
+
+/// The error of bytes that are not what they should be: the file that held them is gone, so the source is named.
+pub(super) fn no_model(error: StoreError, name: &str) -> TransferError {
+    match error {
+        StoreError::Gguf { source, .. } | StoreError::Adapter { source, .. } => {
+            let reason = format!("what came is no model that slm can load: {source}; check the address or the name");
+            TransferError::NoModel { name: name.to_owned(), reason }
+        }
+        error => TransferError::Store { name: name.to_owned(), source: Box::new(error) },
     }
 }
 

@@ -139,7 +139,7 @@ pub async fn push(
         let is_there = patiently(route, listener, ask).await?;
         let present = if is_there { layer.size } else { 0 };
         let media_type = layer.media_type.clone();
-        planned.push(Planned { digest: layer.digest, media_type, n_bytes: layer.size, present });
+        planned.push(Planned { digest: Some(layer.digest), media_type, n_bytes: layer.size, present });
         if plan == Plan::Do {
             told(layer, present, listener);
         }
@@ -174,7 +174,7 @@ pub async fn push(
 
 fn told(layer: &Layer, done: u64, listener: &dyn Listener) {
     let id = &layer.digest;
-    listener.event(Event::Blob { id, media_type: &layer.media_type, total: layer.size, done });
+    listener.event(Event::Blob { id, digest: Some(id), media_type: &layer.media_type, total: layer.size, done });
     if done == layer.size {
         listener.event(Event::Ready { id });
     }

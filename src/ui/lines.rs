@@ -41,6 +41,7 @@ pub struct Lines {
 
 #[derive(Debug)]
 struct Line {
+    digest: Option<Digest>,
     total: u64,
     completed: u64,
     told: Instant,
@@ -63,14 +64,18 @@ impl Lines {
         Lines::tell(&json!({ "status": status }));
     }
 
-    fn blob(&self, id: &Digest, line: &mut Line) {
+    fn blob(&self, line: &mut Line) {
         line.told = Instant::now();
         let verb = match self.direction {
             Direction::Pull => "pulling",
             Direction::Push => "pushing",
         };
-        let status = format!("{verb} {}", id.short());
-        Lines::tell(&json!({ "status": status, "digest": id, "total": line.total, "completed": line.completed }));
+        let what = line.digest.map_or_else(|| "file".to_owned(), |digest| digest.short());
+        let status = format!("{verb} {what}");
+        Lines::tell(&match line.digest {
+            Some(id) => json!({ "status": status, "digest": id, "total": line.total, "completed": line.completed }),
+            None => json!({ "status": status, "total": line.total, "completed": line.completed }),
+        });
     }
 }
 
@@ -80,16 +85,17 @@ impl Listener for Lines {
         match event {
             Event::Manifest if self.direction == Direction::Push => Lines::status("retrieving manifest"),
             Event::Manifest => Lines::status("pulling manifest"),
-            Event::Blob { id, total, done, .. } => {
-                let line = blobs.entry(*id).or_insert(Line { total, completed: done, told: Instant::now() });
+            Event::Blob { id, digest, total, done, .. } => {
+                let new = Line { digest: digest.copied(), total, completed: done, told: Instant::now() };
+                let line = blobs.entry(*id).or_insert(new);
                 (line.total, line.completed) = (total, done);
-                self.blob(id, line);
+                self.blob(line);
             }
             Event::Bytes { id, n_bytes } => {
                 if let Some(line) = blobs.get_mut(id) {
                     line.completed += n_bytes;
                     if line.told.elapsed() >= LINE_EVERY {
-                        self.blob(id, line);
+                        self.blob(line);
                     }
                 }
             }
@@ -97,7 +103,7 @@ impl Listener for Lines {
                 if let Some(line) = blobs.get_mut(id) {
                     line.completed = done;
                     if line.told.elapsed() >= LINE_EVERY {
-                        self.blob(id, line);
+                        self.blob(line);
                     }
                 }
             }
@@ -109,7 +115,7 @@ impl Listener for Lines {
             Event::Ready { id } => {
                 if let Some(line) = blobs.get_mut(id) {
                     line.completed = line.total;
-                    self.blob(id, line);
+                    self.blob(line);
                 }
             }
             Event::Elsewhere { .. } => {}

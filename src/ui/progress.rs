@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::output::harmless;
 use crate::digest::Digest;
@@ -168,20 +169,34 @@ impl Layers {
         }
     }
 
-    fn begin(&self, id: Digest, media_type: &str, total: u64, done: u64) {
+    fn begin(&self, id: Digest, name: &str, total: u64, done: u64) {
         if total < MIN_BAR_BYTES {
             return;
         }
-        let style =
-            "{msg:25} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11}  {eta} left";
-        let kind = media_type.rsplit('.').next().unwrap_or(media_type);
+        // Speed and time left go by what this process brings: what was there before tells nothing about the line.
+        let rate = move |state: &ProgressState| {
+            state.pos().saturating_sub(done) as f64 / state.elapsed().as_secs_f64().max(1e-3)
+        };
+        let speed = move |state: &ProgressState, out: &mut dyn Write| {
+            let _ = write!(out, "{:>9}/s", DecimalBytes(rate(state) as u64).to_string());
+        };
+        let left = move |state: &ProgressState, out: &mut dyn Write| {
+            let n_bytes = total.saturating_sub(state.pos()) as f64;
+            let _ = match rate(state) {
+                rate if rate > 0.0 => {
+                    write!(out, "{:#}", HumanDuration(Duration::from_secs_f64((n_bytes / rate).min(1e9))))
+                }
+                _ => write!(out, "?"),
+            };
+        };
+        let template = "{msg:25} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {speed}  {left} left";
+        let style = ProgressStyle::with_template(template).expect("a fixed template");
         // Whole before it is shown, so that what is there already is never shown as missing.
         let bar = ProgressBar::new(total)
-            .with_style(ProgressStyle::with_template(style).expect("a fixed template"))
-            .with_message(harmless(&format!("{} {kind}", id.short())))
+            .with_style(style.with_key("speed", speed).with_key("left", left))
+            .with_message(harmless(name))
             .with_position(done);
         let bar = self.all.add(bar);
-        bar.reset_eta();
         if let Some(old) = self.bars.borrow_mut().insert(id, bar) {
             old.finish_and_clear();
         }
@@ -203,9 +218,11 @@ impl Listener for Layers {
                 Direction::Pull => "asking for the manifest",
                 Direction::Push => "asking what is there",
             }),
-            Event::Blob { id, media_type, total, done } => {
+            Event::Blob { id, digest, media_type, total, done } => {
                 self.hush();
-                self.begin(*id, media_type, total, done);
+                let kind = media_type.rsplit('.').next().unwrap_or(media_type);
+                let name = digest.map_or_else(|| kind.to_owned(), |digest| format!("{} {kind}", digest.short()));
+                self.begin(*id, &name, total, done);
             }
             Event::Bytes { id, n_bytes } => {
                 self.hush();
