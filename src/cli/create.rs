@@ -30,7 +30,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         crate::contract::Form::from_schema(schema.clone())
             .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
     }
-    if let Some(text) = &modelfile.template {
+    if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
         template::checked(text).map_err(|error| {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         })?;

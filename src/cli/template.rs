@@ -1,10 +1,13 @@
 //! Which chat template renders a model's prompts: its TEMPLATE, else the one in its GGUF, else none.
 
+use serde_json::Map;
+
+use crate::chat::{Message, Role};
 use crate::failure::Failure;
 use crate::gguf::Header;
 use crate::manifest::model_config;
 use crate::store::Model;
-use crate::template::{ChatTemplate, Language, SpecialTokens, TemplateError, TemplateSource};
+use crate::template::{ChatTemplate, Date, Inputs, Language, SpecialTokens, TemplateError, TemplateSource};
 
 /// Where a model's prompts come from.
 #[derive(Debug)]
@@ -31,7 +34,8 @@ impl Choice {
         if let (Some(renderer), true) = (model.config.text(model_config::RENDERER), has_own) {
             return Choice::OwnForRenderer(renderer);
         }
-        match model.template.as_deref().map(checked) {
+        // An empty one says nothing, as in Ollama.
+        match model.template.as_deref().filter(|text| !text.trim().is_empty()).map(checked) {
             Some(Ok(source)) => Choice::Template(source),
             Some(Err(error)) if has_own => Choice::OwnInstead(error),
             Some(Err(error)) => Choice::Broken(error),
@@ -72,12 +76,29 @@ impl Choice {
     }
 }
 
-/// A TEMPLATE's text as a template that can be parsed.
+/// A TEMPLATE's text as a template that can be parsed, and that writes what it is asked.
 ///
 /// # Errors
-/// It is none.
+/// It is none, or drops the user's words.
 pub fn checked(text: &str) -> Result<TemplateSource, TemplateError> {
     let language = Language::of(text);
-    ChatTemplate::parse(language, text, SpecialTokens::default())?;
+    let template = ChatTemplate::parse(language, text, SpecialTokens::default())?;
+    let (messages, variables) = ([Message::new(Role::User, PROBE)], Map::new());
+    let inputs = Inputs {
+        messages: &messages,
+        add_generation_prompt: true,
+        date: Date::PINNED,
+        variables: &variables,
+        contract: None,
+    };
+    // A template may refuse this very conversation; that is told when it matters.
+    if let Ok(prompt) = template.render(&inputs)
+        && !prompt.text().contains(PROBE)
+    {
+        return Err(TemplateError::Failed { reason: "it writes nothing of what the user says".to_owned() });
+    }
     Ok(TemplateSource { language, text: text.to_owned() })
 }
+
+/// What a template must hand on.
+const PROBE: &str = "question7";

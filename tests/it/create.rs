@@ -262,6 +262,24 @@ fn a_template_in_gos_language_is_rendered_turn_by_turn() {
 }
 
 #[test]
+fn a_template_that_drops_the_question_is_refused_and_an_empty_one_says_nothing() {
+    let home = Home::new();
+    for template in ["{{ .Foo }}", "{{ .System }} only", "{% if false %}{% endif %}hello"] {
+        home.file("Modelfile", format!("FROM triage\nTEMPLATE {template}"));
+        home.slm(["create", "mute"]).fails(
+            1,
+            "slm: TEMPLATE in `Modelfile` cannot be used: it failed: it writes nothing of what the user says; \
+             correct it or leave it out\n",
+        );
+    }
+    home.file("Modelfile", "FROM triage\nTEMPLATE \"\"");
+    home.slm(["create", "same"]).succeeds();
+    let prompt = |model: &str| home.slm(["run", model, "--dry-run", "My parcel never arrived"]).succeeds();
+    assert_eq!(prompt("same"), prompt("triage"));
+    assert_eq!(home.slm(["show", "same", "--json"]).json()["template_source"], "the GGUF's own (Jinja)");
+}
+
+#[test]
 fn a_template_that_is_none_is_refused_when_a_model_is_made_of_it() {
     let home = Home::new();
     home.file("Modelfile", "FROM triage\nTEMPLATE \"\"\"a\n{{ if .Prompt }}b\"\"\"");
