@@ -37,6 +37,16 @@ pub mod media_type {
     pub const WRITTEN: [&str; 9] = [MODEL, ADAPTER, TEMPLATE, PROMPT, SYSTEM, PARAMS, MESSAGES, LICENSE, FORMAT];
 }
 
+/// The last word of a media type, which says what a layer is.
+#[must_use]
+pub fn kind(media_type: &str) -> &str {
+    match media_type.rsplit('.').next() {
+        Some("v1+json") => "config",
+        Some(word) => word,
+        None => media_type,
+    }
+}
+
 /// What Docker calls a GGUF file and a licence in its own models (the `ai` namespace of its registry).
 const DOCKER_GGUF: &str = "application/vnd.docker.ai.gguf.v3";
 const DOCKER_LICENSE: &str = "application/vnd.docker.ai.license";

@@ -16,6 +16,7 @@ mod interrupt;
 mod list;
 mod load;
 mod network;
+mod planned;
 mod prune;
 mod pull;
 mod push;

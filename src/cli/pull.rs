@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::{NetworkArgs, PullArgs};
 use super::environment::Environment;
 use super::network;
+use super::planned;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
@@ -163,15 +164,7 @@ fn done(pulled: &Pulled) -> Result<(), Failure> {
 fn tell(pulled: &Pulled, args: &PullArgs) -> Result<(), Failure> {
     let mut output = Output::default();
     if args.json {
-        let blob = |blob: &transfer::Planned| {
-            json!({
-                "digest": blob.digest,
-                "media_type": blob.media_type,
-                "total": blob.n_bytes,
-                "completed": blob.present,
-            })
-        };
-        let blobs: Vec<_> = pulled.blobs.iter().map(blob).collect();
+        let blobs: Vec<_> = pulled.blobs.iter().map(planned::json).collect();
         output.json(&json!({
             "name": pulled.name.to_string(),
             "layers": blobs,
@@ -182,26 +175,16 @@ fn tell(pulled: &Pulled, args: &PullArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let row = |blob: &transfer::Planned| {
-        let kind = kind(&blob.media_type).to_owned();
         let state = match blob.present {
             0 if blob.n_bytes > 0 => "to download".to_owned(),
             present if present == blob.n_bytes => "here".to_owned(),
             present => format!("{} here", size(present)),
         };
-        vec![blob.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()), kind, size(blob.n_bytes), state]
+        planned::row(blob, state)
     };
     let rows: Vec<Vec<String>> = pulled.blobs.iter().map(row).collect();
-    output.text(&table(&["DIGEST", "KIND", "SIZE", ""], &rows))?;
+    output.text(&table(&planned::HEADER, &rows))?;
     let (missing, total) = (size(pulled.missing_bytes()), size(pulled.total_bytes()));
     output.line(&format!("{}: {missing} of {total} to download", pulled.name))?;
     Ok(())
-}
-
-/// The last word of a media type, which says what a layer is.
-pub fn kind(media_type: &str) -> &str {
-    match media_type.rsplit('.').next() {
-        Some("v1+json") => "config",
-        Some(word) => word,
-        None => media_type,
-    }
 }

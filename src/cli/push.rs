@@ -5,7 +5,7 @@ use serde_json::json;
 use super::args::PushArgs;
 use super::environment::Environment;
 use super::network;
-use super::pull::kind;
+use super::planned;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::{DEFAULT_HOST, DEFAULT_NAMESPACE};
 use crate::source::Reference;
@@ -78,31 +78,18 @@ fn one(source: Reference, target: Reference, args: &PushArgs, environment: &Envi
 fn tell(pushed: &Pushed) -> Result<(), Failure> {
     let row = |blob: &Planned| {
         let state = if blob.present == blob.n_bytes { "there" } else { "to upload" };
-        vec![
-            blob.digest.map_or_else(|| "-".to_owned(), |digest| digest.short()),
-            kind(&blob.media_type).to_owned(),
-            size(blob.n_bytes),
-            state.to_owned(),
-        ]
+        planned::row(blob, state.to_owned())
     };
     let rows: Vec<Vec<String>> = pushed.blobs.iter().map(row).collect();
     let mut output = Output::default();
-    output.text(&table(&["DIGEST", "KIND", "SIZE", ""], &rows))?;
+    output.text(&table(&planned::HEADER, &rows))?;
     let (missing, total) = (size(pushed.missing_bytes()), size(pushed.total_bytes()));
     output.line(&format!("{}: {missing} of {total} to upload", pushed.target))?;
     Ok(())
 }
 
 fn tell_json(pushed: &Pushed) -> Result<(), Failure> {
-    let blob = |blob: &Planned| {
-        json!({
-            "digest": blob.digest,
-            "media_type": blob.media_type,
-            "total": blob.n_bytes,
-            "completed": blob.present,
-        })
-    };
-    let blobs: Vec<_> = pushed.blobs.iter().map(blob).collect();
+    let blobs: Vec<_> = pushed.blobs.iter().map(planned::json).collect();
     let line = json!({
         "name": pushed.target.to_string(),
         "layers": blobs,

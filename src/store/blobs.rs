@@ -135,13 +135,7 @@ fn copy(
     partial.file.set_len(0).map_err(&written)?;
     partial.file.rewind().map_err(&written)?;
     source.rewind().map_err(io_error("read", path))?;
-    if let Some(free_bytes) = free_bytes(&place).filter(|&free| free < n_bytes) {
-        return Err(StoreError::DiskFull {
-            path: place.clone(),
-            needed_bytes: Some(n_bytes),
-            free_bytes: Some(free_bytes),
-        });
-    }
+    disk::has_room(&place, n_bytes)?;
     progress.start("copying", n_bytes);
     let copied = each_chunk(source, path, |chunk| {
         progress.advance(chunk.len() as u64);

@@ -208,6 +208,20 @@ fn unlockable(lock: File, error: io::Error, path: &Path) -> Result<File, StoreEr
     }
 }
 
+/// Before bytes are written at or below a path that need not exist yet: whether its disk has room for them, as far as it
+/// says.
+pub(super) fn has_room(path: &Path, needed_bytes: u64) -> Result<(), StoreError> {
+    let there = path.ancestors().find(|above| above.exists());
+    match there.and_then(free_bytes) {
+        Some(free_bytes) if free_bytes < needed_bytes => Err(StoreError::DiskFull {
+            path: path.to_owned(),
+            needed_bytes: Some(needed_bytes),
+            free_bytes: Some(free_bytes),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The bytes that the disk of a file has left for us; `None` where it does not say.
 #[cfg(unix)]
 pub(super) fn free_bytes(path: &Path) -> Option<u64> {

@@ -227,7 +227,7 @@ impl Download {
             _ => {
                 // Another size or no journal: nothing of it can be trusted. A size is somebody's claim: without the room
                 // for it there is no list of its parts either.
-                self.has_room(self.n_bytes)?;
+                disk::has_room(&self.data_path, self.n_bytes)?;
                 let n_parts = usize::try_from(self.n_bytes.div_ceil(PART_BYTES)).expect("a size in memory's reach");
                 self.done = vec![0; n_parts];
                 self.write_journal()?;
@@ -248,19 +248,8 @@ impl Download {
 
     /// Gives the file its length, after a look at the free space.
     fn reserve(&self) -> Result<(), StoreError> {
-        self.has_room(self.n_bytes - self.done_bytes())?;
+        disk::has_room(&self.data_path, self.n_bytes - self.done_bytes())?;
         self.data.set_len(self.n_bytes).map_err(io_error("write", &self.data_path))
-    }
-
-    fn has_room(&self, needed_bytes: u64) -> Result<(), StoreError> {
-        if let Some(free_bytes) = disk::free_bytes(&self.data_path).filter(|&free| free < needed_bytes) {
-            return Err(StoreError::DiskFull {
-                path: self.data_path.clone(),
-                needed_bytes: Some(needed_bytes),
-                free_bytes: Some(free_bytes),
-            });
-        }
-        Ok(())
     }
 
     fn keep(self, place: &Path, _writing: &Writing) -> Result<(), StoreError> {

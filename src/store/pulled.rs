@@ -1,7 +1,7 @@
 //! What a pull needs of the store: which blobs are there, those of other stores, and a manifest at the end of it.
 
 use super::blobs::{self, adapter_header};
-use super::disk::{self, Partial, free_bytes, io_error};
+use super::disk::{self, Partial, io_error};
 use super::{Store, StoreError, create, shards};
 use crate::digest::{Digest, Hasher};
 use crate::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, media_type};
@@ -34,24 +34,12 @@ impl Store {
         blob.and_then(|mut blob| blobs::hash(&mut blob, &path, progress)).is_ok_and(|found| found == *digest)
     }
 
-    /// The bytes that the store's disk has left; `None` where it does not say.
-    fn free_bytes(&self) -> Option<u64> {
-        self.root.ancestors().find(|folder| folder.is_dir()).and_then(free_bytes)
-    }
-
     /// Whether the disk has room for so many bytes more, as far as it says.
     ///
     /// # Errors
     /// [`StoreError::DiskFull`] with both numbers where it has not.
     pub fn has_room(&self, needed: u64) -> Result<(), StoreError> {
-        match self.free_bytes() {
-            Some(free) if free < needed => Err(StoreError::DiskFull {
-                path: self.root.clone(),
-                needed_bytes: Some(needed),
-                free_bytes: Some(free),
-            }),
-            _ => Ok(()),
-        }
+        disk::has_room(&self.root, needed)
     }
 
     /// The bytes of a name's manifest, if there is one.
@@ -160,13 +148,7 @@ fn copy_hashing(
     let written = io_error("write", &place);
     partial.file.set_len(0).map_err(&written)?;
     partial.file.rewind().map_err(&written)?;
-    if let Some(free_bytes) = free_bytes(&place).filter(|&free| free < n_bytes) {
-        return Err(StoreError::DiskFull {
-            path: place.clone(),
-            needed_bytes: Some(n_bytes),
-            free_bytes: Some(free_bytes),
-        });
-    }
+    disk::has_room(&place, n_bytes)?;
     let mut hasher = Hasher::new();
     let mut failure = None;
     progress.start("copying", n_bytes);

@@ -10,6 +10,7 @@ use indicatif::{DecimalBytes, HumanDuration, MultiProgress, ProgressBar, Progres
 
 use super::output::harmless;
 use crate::digest::Digest;
+use crate::manifest;
 use crate::progress::Progress;
 use crate::transfer::{Direction, Event, Listener};
 
@@ -220,7 +221,7 @@ impl Listener for Layers {
             }),
             Event::Blob { id, digest, media_type, total, done } => {
                 self.hush();
-                let kind = media_type.rsplit('.').next().unwrap_or(media_type);
+                let kind = manifest::kind(media_type);
                 let name = digest.map_or_else(|| kind.to_owned(), |digest| format!("{} {kind}", digest.short()));
                 self.begin(*id, &name, total, done);
             }
