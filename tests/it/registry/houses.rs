@@ -1,6 +1,7 @@
 //! What single houses do in their own way: Hugging Face's shards, Ollama's signatures, Docker's refresh tokens.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -205,11 +206,10 @@ fn a_refresh_token_is_exchanged_and_a_helper_is_asked() {
 
     let home = configured(format!(r#"{{"credHelpers": {{"{}": "ours"}}}}"#, server.host));
     std::fs::create_dir(home.path().join("bin")).unwrap();
-    let helper = home.file(
-        "bin/docker-credential-ours",
-        "#!/bin/sh\necho '{\"Username\": \"<token>\", \"Secret\": \"kept secret\"}'\n",
+    executable(
+        &home.path().join("bin/docker-credential-ours"),
+        "#!/bin/sh\ncat > asked\necho '{\"Username\": \"<token>\", \"Secret\": \"kept secret\"}'\n",
     );
-    set_executable(&helper);
     let path = format!("{}:/usr/bin:/bin", home.path().join("bin").display());
     home.slm(["pull", &source]).env("PATH", path).succeeds();
 
@@ -219,7 +219,15 @@ fn a_refresh_token_is_exchanged_and_a_helper_is_asked() {
     assert!(refused.stderr.contains("docker login"), "{}", refused.stderr);
 }
 
-fn set_executable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+/// Writes a script by a process of its own: were this process to write it, a child that another test starts meanwhile
+/// would hold the file open, and the kernel would refuse to run it ("text file busy").
+fn executable(path: &Path, script: &str) {
+    let mut install = std::process::Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    install.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    assert!(install.wait().unwrap().success());
 }
