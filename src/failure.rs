@@ -80,6 +80,16 @@ impl From<crate::engine::EngineError> for Failure {
     }
 }
 
+impl From<crate::opening::OpeningError> for Failure {
+    fn from(error: crate::opening::OpeningError) -> Failure {
+        let is_format = matches!(
+            error,
+            crate::opening::OpeningError::Format { .. } | crate::opening::OpeningError::FormatFile { .. }
+        );
+        Failure { message: with_causes(&error), exit: if is_format { Exit::Usage } else { Exit::Failed } }
+    }
+}
+
 impl From<crate::infer::InferError> for Failure {
     fn from(error: crate::infer::InferError) -> Failure {
         match error {

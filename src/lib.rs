@@ -28,6 +28,7 @@ pub mod store;
 pub mod decide;
 pub mod extract;
 pub mod infer;
+pub mod opening;
 pub mod transfer;
 
 // Floor 3: evaluation; speed; many records through one model.

@@ -8,6 +8,7 @@ use crate::digest::{Digest, Hasher};
 use crate::engine::{Adapter, AdapterSet};
 use crate::failure::Failure;
 use crate::modelfile;
+use crate::opening;
 use crate::store::{Model, StoredAdapter};
 
 /// A model's own adapters, or in their place those that the command line names: GGUF files, models with adapters on the
@@ -17,7 +18,7 @@ use crate::store::{Model, StoredAdapter};
 /// A name is neither a file nor such a model, or a file cannot be read.
 pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Result<AdapterSet, Failure> {
     if named.is_empty() {
-        return Ok(AdapterSet::new(model.adapters.iter().map(|adapter| stored(adapter, 1.0))));
+        return Ok(opening::own_adapters(model));
     }
     if let [none] = named
         && none == "none"
@@ -38,7 +39,9 @@ pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Res
             let id = digest(path).map_err(|error| Failure::failed(format!("cannot read `{name}`: {error}")))?;
             adapters.push(Adapter { path: path.to_owned(), id: id.to_string(), scale });
         } else {
-            adapters.extend(of_model(name, model, environment)?.iter().map(|adapter| stored(adapter, scale)));
+            adapters.extend(
+                of_model(name, model, environment)?.iter().map(|adapter| opening::stored_adapter(adapter, scale)),
+            );
         }
     }
     Ok(AdapterSet::new(adapters))
@@ -73,10 +76,6 @@ fn of_model(name: &str, base: &Model, environment: &Environment) -> Result<Vec<S
         )));
     }
     Ok(other.adapters)
-}
-
-fn stored(adapter: &StoredAdapter, factor: f32) -> Adapter {
-    Adapter { path: adapter.path.clone(), id: adapter.digest.to_string(), scale: adapter.scale * factor }
 }
 
 fn digest(path: &Path) -> std::io::Result<Digest> {

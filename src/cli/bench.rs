@@ -10,6 +10,7 @@ use crate::bench::{self, CeilingPlan, Plan, Subject, compare, text};
 use crate::contract::Form;
 use crate::engine::Load;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::opening;
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, tell};
 use crate::ui::progress::Steps;
@@ -26,7 +27,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     // A file that cannot be compared is told before minutes of measuring.
     let earlier = args.compare.as_deref().map(earlier).transpose()?;
     let model = load::find_or_pull(&args.model, environment)?;
-    let contract = match load::own_form(&model) {
+    let contract = match opening::own_form(&model) {
         Ok(Some(Form::Closed(contract))) => Some(contract),
         _ => None,
     };

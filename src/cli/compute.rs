@@ -5,6 +5,7 @@ use super::environment::Environment;
 use crate::engine::compute::{Compute, Devices, FlashAttention, KvType, Paging, WeightsIn};
 use crate::engine::{self, ModelInfo};
 use crate::failure::Failure;
+use crate::opening;
 use crate::sampling::Parameters;
 use crate::ui::table::size;
 
@@ -55,21 +56,18 @@ pub fn resolve(
     if args.num_ubatch == Some(0) {
         return Err(Failure::usage("--num-ubatch cannot be `0`: it must be 1 or more"));
     }
-    let compute = Compute {
-        n_threads: parameters.num_thread.filter(|&n| n > 0),
-        n_gpu_layers: parameters.num_gpu.and_then(|n| u32::try_from(n).ok()),
+    let base = Compute {
         devices: args.device.as_deref().map_or(Devices::Every, |text| match text.parse() {
             Ok(devices) => devices,
             Err(never) => match never {},
         }),
-        main_gpu: parameters.main_gpu,
         kv_type,
         flash_attention,
-        n_batch: parameters.num_batch,
         n_ubatch: args.num_ubatch,
-        weights_in: if parameters.use_mmap == Some(false) { WeightsIn::Memory } else { WeightsIn::Mapping },
         paging: if args.mlock { Paging::Locked } else { Paging::Allowed },
+        ..Compute::default()
     };
+    let compute = opening::compute(base, &parameters);
     compute.check(&engine::devices()?)?;
     Ok(compute)
 }

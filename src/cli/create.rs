@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::args::CreateArgs;
 use super::environment::Environment;
-use super::{load, template};
+use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Format, Modelfile};
+use crate::opening;
 use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
@@ -31,7 +32,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
             .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
     }
     if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
-        template::checked(text).map_err(|error| {
+        opening::checked(text).map_err(|error| {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         })?;
     }

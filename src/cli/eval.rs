@@ -17,6 +17,7 @@ use crate::eval::suite::Suite;
 use crate::eval::{self, Answered, Detail};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::Task;
+use crate::opening;
 use crate::sampling::Parameters;
 use crate::ui::output::Output;
 use crate::ui::progress::Rows;
@@ -39,7 +40,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
             Contract::from_schema(schema)
                 .map_err(|error| Failure::usage(format!("the format of `{}`: {error}", args.suite.display())))?,
         ),
-        None => match load::own_form(&model)? {
+        None => match opening::own_form(&model)? {
             Some(Form::Closed(contract)) => Some(contract),
             Some(Form::Open(_)) => {
                 return Err(Failure::usage(format!(

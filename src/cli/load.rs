@@ -6,15 +6,13 @@ use super::args::ComputeArgs;
 use super::compute;
 use super::environment::Environment;
 use super::pull;
-use super::template::Choice;
-use crate::contract::{Form, Open};
-use crate::engine::{AdapterSet, Load, Options, Weights};
+use crate::engine::{AdapterSet, Load};
 use crate::failure::Failure;
-use crate::infer::{Defaults, Session};
-use crate::modelfile::Format;
+use crate::infer::Session;
+use crate::opening::{self, Opening};
 use crate::sampling::Parameters;
 use crate::source::Reference;
-use crate::store::{self, Model, StoreError};
+use crate::store::{Model, StoreError};
 use crate::ui::output::say;
 
 /// The most bytes of a file that is read whole.
@@ -70,24 +68,6 @@ fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Mo
     }
 }
 
-/// The form that the Modelfile gives every answer.
-///
-/// # Errors
-/// The stored FORMAT is none that can be kept.
-pub fn own_form(model: &Model) -> Result<Option<Form>, Failure> {
-    match &model.format {
-        None => Ok(None),
-        Some(Format::Schema(schema)) => {
-            let named = |error| Failure::usage(format!("the FORMAT of `{}`: {error}", model.name));
-            Form::from_schema(schema.clone()).map(Some).map_err(named)
-        }
-        Some(Format::Json) => Ok(Some(Form::Open(Open::json()))),
-        Some(Format::File(path)) => {
-            Err(Failure::usage(format!("the FORMAT of `{}` is in the file `{path}`, which is not stored", model.name)))
-        }
-    }
-}
-
 /// Loads a found model with adapters.
 ///
 /// # Errors
@@ -100,36 +80,10 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     }
     let own = &model.parameters;
     let compute = compute::resolve(wanted.compute, said, own, environment)?;
-    // A store may be another program's, or a blob damaged since: nothing unchecked reaches native code.
-    let header = model.weights.header()?;
-    let footprint = header.footprint();
-    let template = Choice::of(&model, &header);
-    if let Choice::OwnInstead(error) = &template {
-        say(format_args!(
-            "the TEMPLATE of `{}` cannot be used, so the chat template in its GGUF is: {error}",
-            model.name
-        ));
-    }
-    let weights = match &model.weights {
-        store::Weights::Blobs(paths) => match paths.as_slice() {
-            [path] => Weights::File(path.clone()),
-            shards => Weights::Shards(shards.to_vec()),
-        },
-        store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
-    };
-    let weights_id = model.weights_digest.to_string();
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
-    for error in own.refused() {
-        say(format_args!("`{}` is used without one of its parameters: {error}", model.name));
-    }
-    let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
-    let defaults = Defaults {
-        system: model.system.clone(),
-        messages: model.messages.clone(),
-        parameters: own.clone(),
-        template: template.given(&model)?,
-        adapters: wanted.adapters.clone(),
-    };
+    let wanted = opening::Wanted { load, n_ctx, compute, adapters: wanted.adapters.clone() };
+    let Opening { options, defaults, notes } = opening::open(&model, wanted)?;
+    notes.iter().for_each(say);
     let session = Session::open(options, defaults)?;
     let info = session.engine().info();
     if let (Some(asked), Load::Everything) = (said.num_ctx, load)

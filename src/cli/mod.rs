@@ -23,7 +23,6 @@ mod push;
 mod rm;
 mod run;
 mod show;
-mod template;
 mod verify;
 mod version;
 

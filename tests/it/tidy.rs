@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 5] = [
         "template",
     ],
     &["engine", "registry", "store"],
-    &["decide", "extract", "infer", "transfer"],
+    &["decide", "extract", "infer", "opening", "transfer"],
     &["batch", "bench", "eval"],
     &["cli", "failure", "ui"],
 ];

@@ -24,6 +24,7 @@ use crate::engine::{Detail, Drafts, Finish, Lane, Load};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::Pooling;
 use crate::infer::{Generated, InferError, Session, Task};
+use crate::opening;
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, Reader, say, tell};
 
@@ -54,7 +55,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let form = match asked {
         Asked::Form(form) => Some(form),
         Asked::Anything => None,
-        Asked::Nothing => load::own_form(&model)?,
+        Asked::Nothing => opening::own_form(&model)?,
     };
     let (contract, open) = match form {
         Some(Form::Closed(contract)) => (Some(contract), None),

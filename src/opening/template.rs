@@ -2,8 +2,8 @@
 
 use serde_json::Map;
 
+use super::OpeningError;
 use crate::chat::{Message, Role};
-use crate::failure::Failure;
 use crate::gguf::Header;
 use crate::manifest::model_config;
 use crate::store::Model;
@@ -63,15 +63,11 @@ impl Choice {
     ///
     /// # Errors
     /// The model has a TEMPLATE that is none, and nothing else.
-    pub fn given(self, model: &Model) -> Result<Option<TemplateSource>, Failure> {
+    pub fn given(self, model: &Model) -> Result<Option<TemplateSource>, OpeningError> {
         match self {
             Choice::Template(source) => Ok(Some(source)),
             Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
-            Choice::Broken(error) => Err(Failure::failed(format!(
-                "the TEMPLATE of `{0}` cannot be used: {error}; make a model with another: `FROM {0}` and TEMPLATE in a \
-                 Modelfile",
-                model.name
-            ))),
+            Choice::Broken(error) => Err(OpeningError::Template { name: model.name.to_string(), error }),
         }
     }
 }

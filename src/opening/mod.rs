@@ -1,0 +1,126 @@
+//! What of a stored model reaches an engine: where its weights are, which template renders its prompts, what its Modelfile
+//! says of every request. It loads nothing.
+
+mod template;
+
+use crate::contract::{ContractError, Form, Open};
+use crate::engine::compute::{Compute, WeightsIn};
+use crate::engine::{Adapter, AdapterSet, Load, Options, Weights};
+use crate::infer::Defaults;
+use crate::modelfile::Format;
+use crate::sampling::Parameters;
+use crate::store::{self, Model, StoreError, StoredAdapter};
+use crate::template::TemplateError;
+
+pub use template::{Choice, checked};
+
+/// A stored model, ready to be loaded.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub options: Options,
+    pub defaults: Defaults,
+    /// What does not take effect, in words for people.
+    pub notes: Vec<String>,
+}
+
+/// How somebody wants a model to be opened.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub load: Load,
+    /// Positions of a context; `None` leaves it to the engine.
+    pub n_ctx: Option<u32>,
+    pub compute: Compute,
+    pub adapters: AdapterSet,
+}
+
+/// Why a stored model cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the TEMPLATE of `{name}` cannot be used: {error}; make a model with another: `FROM {name}` and TEMPLATE in a Modelfile"
+    )]
+    Template { name: String, error: TemplateError },
+    #[error("the FORMAT of `{name}`: {error}")]
+    Format { name: String, error: ContractError },
+    #[error("the FORMAT of `{name}` is in the file `{path}`, which is not stored")]
+    FormatFile { name: String, path: String },
+}
+
+/// Prepares a model; its header is read and checked, so that nothing unchecked reaches native code: a store may be another
+/// program's, or a blob damaged since.
+///
+/// # Errors
+/// The header is none, or the model has a TEMPLATE that is none and nothing in its place.
+pub fn open(model: &Model, wanted: Wanted) -> Result<Opening, OpeningError> {
+    let header = model.weights.header()?;
+    let mut notes = Vec::new();
+    let template = Choice::of(model, &header);
+    if let Choice::OwnInstead(error) = &template {
+        let name = &model.name;
+        notes.push(format!("the TEMPLATE of `{name}` cannot be used, so the chat template in its GGUF is: {error}"));
+    }
+    for error in model.parameters.refused() {
+        notes.push(format!("`{}` is used without one of its parameters: {error}", model.name));
+    }
+    let weights = match &model.weights {
+        store::Weights::Blobs(paths) => match paths.as_slice() {
+            [path] => Weights::File(path.clone()),
+            shards => Weights::Shards(shards.to_vec()),
+        },
+        store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
+    };
+    let Wanted { load, n_ctx, compute, adapters } = wanted;
+    let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());
+    let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
+    let defaults = Defaults {
+        system: model.system.clone(),
+        messages: model.messages.clone(),
+        parameters: model.parameters.clone(),
+        template: template.given(model)?,
+        adapters,
+    };
+    Ok(Opening { options, defaults, notes })
+}
+
+/// The adapters that a model's manifest names.
+#[must_use]
+pub fn own_adapters(model: &Model) -> AdapterSet {
+    AdapterSet::new(model.adapters.iter().map(|adapter| stored_adapter(adapter, 1.0)))
+}
+
+/// A stored adapter as the engine takes it, `factor` times as strong as its model says.
+#[must_use]
+pub fn stored_adapter(adapter: &StoredAdapter, factor: f32) -> Adapter {
+    Adapter { path: adapter.path.clone(), id: adapter.digest.to_string(), scale: adapter.scale * factor }
+}
+
+/// The form that the Modelfile gives every answer.
+///
+/// # Errors
+/// The stored FORMAT is none that can be kept.
+pub fn own_form(model: &Model) -> Result<Option<Form>, OpeningError> {
+    let name = || model.name.to_string();
+    match &model.format {
+        None => Ok(None),
+        Some(Format::Schema(schema)) => {
+            Form::from_schema(schema.clone()).map(Some).map_err(|error| OpeningError::Format { name: name(), error })
+        }
+        Some(Format::Json) => Ok(Some(Form::Open(Open::json()))),
+        Some(Format::File(path)) => Err(OpeningError::FormatFile { name: name(), path: path.clone() }),
+    }
+}
+
+/// How a model is computed where these parameters are said: `base` with what they change.
+#[must_use]
+pub fn compute(base: Compute, parameters: &Parameters) -> Compute {
+    Compute {
+        n_threads: parameters.num_thread.filter(|&n| n > 0).or(base.n_threads),
+        n_gpu_layers: parameters.num_gpu.and_then(|n| u32::try_from(n).ok()).or(base.n_gpu_layers),
+        main_gpu: parameters.main_gpu.or(base.main_gpu),
+        n_batch: parameters.num_batch.or(base.n_batch),
+        weights_in: if parameters.use_mmap == Some(false) { WeightsIn::Memory } else { base.weights_in },
+        ..base
+    }
+}
