@@ -3,6 +3,7 @@
 //! A [`Session`] is a loaded model with its Modelfile's settings; a [`Task`] is what somebody wants of it. It knows
 //! neither files nor terminals.
 
+mod chat;
 mod limited;
 
 use std::ops::ControlFlow;
@@ -30,6 +31,7 @@ use crate::template::{
     ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole, TemplateError, TemplateSource, fold_system,
 };
 
+pub use chat::{Chat, End, Piece, Reply};
 pub use limited::{Limited, Retry};
 
 /// The template of a model that has none: the texts as they are.
@@ -156,6 +158,14 @@ impl Session {
         if load == Load::Everything {
             engine.prepare(&defaults.adapters)?;
         }
+        Session::over(engine, defaults)
+    }
+
+    /// Speaks to an engine that others may speak to as well: models of one base differ in their settings only.
+    ///
+    /// # Errors
+    /// The template is none.
+    pub fn over(engine: Engine, defaults: Defaults) -> Result<Self, InferError> {
         let info = engine.info();
         let (language, source) = match (&defaults.template, &info.chat_template) {
             (Some(given), _) => (given.language, given.text.as_str()),
@@ -289,10 +299,17 @@ impl Session {
         turns: &[Message],
     ) -> Result<Prepared, InferError> {
         let (text, n_tokens_cut) = self.truncated(task, text)?;
+        let mut messages = vec![Message::new(Role::User, text)];
+        messages.extend_from_slice(turns);
+        Ok(Prepared { prompt: self.render(task, contract, &Chat::of(messages))?, n_tokens_cut })
+    }
+
+    /// The prompt of a whole conversation.
+    fn render(&self, task: &Task, contract: Option<&Contract>, chat: &Chat) -> Result<Prompt, InferError> {
         let open = task.open.as_ref().filter(|_| contract.is_none());
         let schema = contract.map(Contract::schema).or_else(|| open?.schema());
         let is_formatted = contract.is_some() || open.is_some();
-        let (messages, row_start) = self.messages(task, contract, text, turns);
+        let (messages, folded) = self.messages(task, contract, &chat.messages);
         let mut prompt = self.template.render(&Inputs {
             messages: &messages,
             add_generation_prompt: true,
@@ -300,11 +317,11 @@ impl Session {
             variables: &variables(is_formatted),
             contract: schema,
         })?;
-        skip_in_row(&mut prompt, &messages, row_start);
+        skip_in_row(&mut prompt, &folded);
         if is_formatted && thinks(&prompt) {
             return Err(InferError::Thinking);
         }
-        Ok(Prepared { prompt, n_tokens_cut })
+        Ok(prompt)
     }
 
     /// Sends one text to be embedded.
@@ -333,36 +350,37 @@ impl Session {
         Ok(self.engine.tokenize(prompt)?)
     }
 
-    /// The messages of one request and the byte of the last one at which the text, or the last turn, begins.
-    fn messages(
-        &self,
-        task: &Task,
-        contract: Option<&Contract>,
-        text: &str,
-        turns: &[Message],
-    ) -> (Vec<Message>, usize) {
-        let system = task.system.as_ref().or(self.defaults.system.as_ref()).filter(|system| !system.is_empty());
+    /// The messages of one request as the template gets them, and what was put before the last of the user's own words, where
+    /// instructions had to go there.
+    fn messages(&self, task: &Task, contract: Option<&Contract>, conversation: &[Message]) -> (Vec<Message>, String) {
+        let (given, turns) = match conversation.split_first() {
+            Some((first, rest)) if first.role == Role::System => (Some(&first.content), rest),
+            _ => (None, conversation),
+        };
+        let system = task.system.as_ref().or(given).or(self.defaults.system.as_ref());
         // A template that reads `contract` describes it itself, or speaks for a model that has learned it.
         let described = match (contract, &task.open) {
             _ if self.template.reads("contract") => None,
             (Some(contract), _) => Some(decide::describe(contract)),
             (None, open) => open.as_ref().and_then(decide::describe_open),
         };
-        let system = match (system, described) {
+        let system = match (system.filter(|system| !system.is_empty()), described) {
             (Some(system), Some(described)) => Some(format!("{system}\n\n{described}")),
             (Some(system), None) => Some(system.clone()),
             (None, described) => described,
         };
         let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
         messages.extend(self.defaults.messages.iter().cloned());
-        messages.push(Message::new(Role::User, text));
         messages.extend_from_slice(turns);
-        if self.has_template && self.system_role != SystemRole::Native {
-            messages = fold_system(&messages);
+        if !self.has_template || self.system_role == SystemRole::Native {
+            return (messages, String::new());
         }
-        let last = turns.last().map_or(text.len(), |turn| turn.content.len());
-        let row_start = messages.last().map_or(0, |message| message.content.len() - last);
-        (messages, row_start)
+        let messages = fold_system(&messages);
+        let last =
+            |messages: &[Message]| messages.iter().rev().find(|m| m.role == Role::User).map(|m| m.content.clone());
+        let (whole, own) = (last(&messages).unwrap_or_default(), last(turns).unwrap_or_default());
+        let folded = whole.strip_suffix(&own).unwrap_or_default().to_owned();
+        (messages, folded)
     }
 
     /// The adapters that a task's answers have part in.
@@ -556,13 +574,12 @@ fn variables(is_formatted: bool) -> Map<String, Value> {
 }
 
 /// Moves the row's beginning behind what was folded into its message: instructions are stable, the row is not.
-fn skip_in_row(prompt: &mut Prompt, messages: &[Message], n_bytes: usize) {
+fn skip_in_row(prompt: &mut Prompt, folded: &str) {
     let Some(place) = &mut prompt.row_start else { return };
-    let folded = messages.last().and_then(|message| message.content.get(..n_bytes)).unwrap_or("");
     if let Some(Run::Text { text, .. }) = prompt.runs.get(place.run)
         && text.get(place.offset..).is_some_and(|row| row.starts_with(folded))
     {
-        place.offset += n_bytes;
+        place.offset += folded.len();
     }
 }
 

@@ -1,0 +1,170 @@
+//! A whole conversation to its next turn, in pieces as they come; no thread waits for it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::{InferError, Session, Task, digest};
+use crate::chat::Message;
+use crate::contract::{Contract, Open, Violation};
+use crate::decide::{self, Answer};
+use crate::engine::{Counts, EngineError, Event, Finish, GenerateRequest, Grammar, Request, ScoreRequest, Timings};
+use crate::template::Prompt;
+
+/// What was said so far.
+#[derive(Debug, Clone, Default)]
+pub struct Chat {
+    /// The oldest first; a first one of the system's takes the place of the Modelfile's.
+    pub messages: Vec<Message>,
+}
+
+impl Chat {
+    #[must_use]
+    pub fn of(messages: Vec<Message>) -> Chat {
+        Chat { messages }
+    }
+}
+
+/// A part of a reply.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    Text(String),
+    /// The last.
+    End(Box<End>),
+}
+
+/// How a reply ended, with what it took.
+#[derive(Debug, Clone)]
+pub struct End {
+    pub finish: Finish,
+    pub counts: Counts,
+    pub timings: Timings,
+    pub elapsed: Duration,
+    /// The closed answer with its probabilities, where the form is closed.
+    pub answer: Option<Answer>,
+    /// What an open form makes of the text, or how the text breaks it.
+    pub checked: Option<Result<Value, Violation>>,
+    pub prompt_digest: String,
+    pub evaluation_id: String,
+}
+
+/// A reply on its way. Dropping it cancels it.
+#[derive(Debug)]
+pub struct Reply {
+    events: UnboundedReceiver<Event>,
+    kind: Kind,
+    started: Instant,
+    prompt_digest: String,
+    evaluation_id: String,
+    /// Made, and not yet given.
+    ready: VecDeque<Piece>,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Scored(Arc<Contract>),
+    Written { open: Option<Open>, text: String },
+}
+
+impl Session {
+    /// Sends a conversation and returns at once. With a contract the answer is scored, and its one piece of text is the
+    /// answer's JSON; else it is generated, by the task's open form where it has one.
+    ///
+    /// # Errors
+    /// The prompt cannot be made.
+    pub fn reply(&self, task: &Task, contract: Option<Arc<Contract>>, chat: &Chat) -> Result<Reply, InferError> {
+        let started = Instant::now();
+        let prompt = self.render(task, contract.as_deref(), chat)?;
+        Ok(self.reply_to(task, contract, prompt, started))
+    }
+
+    /// As [`Session::reply`], to a prompt that the caller made.
+    fn reply_to(&self, task: &Task, contract: Option<Arc<Contract>>, prompt: Prompt, started: Instant) -> Reply {
+        let (prompt_digest, evaluation_id) = (digest(&prompt), self.evaluation_id(task));
+        let adapters = self.adapters(task).clone();
+        let (request, kind) = match contract {
+            Some(contract) => {
+                let (groups, turn_end) = (decide::groups(&contract), self.turn_end.clone());
+                let request = ScoreRequest { prompt, groups, adapters, turn_end, lane: task.lane };
+                (Request::Score(request), Kind::Scored(contract))
+            }
+            None => {
+                let grammar = task.open.as_ref().map(|open| Grammar(open.shared_grammar()));
+                let (sampling, detail, drafts) = (self.sampling(task), task.detail, task.drafts);
+                let request = GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts };
+                let kind = Kind::Written { open: task.open.clone(), text: String::new() };
+                (Request::Generate(request), kind)
+            }
+        };
+        let events = self.engine.send(request);
+        Reply { events, kind, started, prompt_digest, evaluation_id, ready: VecDeque::new(), is_over: false }
+    }
+}
+
+impl Reply {
+    /// The next piece; `None` behind the last. Nothing is lost where the future is dropped.
+    ///
+    /// # Errors
+    /// See [`InferError`]; no piece comes after one.
+    pub async fn next(&mut self) -> Result<Option<Piece>, InferError> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let event = self.events.recv().await;
+            if let Err(error) = self.take(event) {
+                self.is_over = true;
+                return Err(error);
+            }
+        }
+    }
+
+    /// Makes pieces of an event.
+    fn take(&mut self, event: Option<Event>) -> Result<(), InferError> {
+        match (event, &mut self.kind) {
+            (Some(Event::Text(piece)), Kind::Written { open, text }) => {
+                if open.is_some() {
+                    *text += &piece;
+                }
+                self.ready.push_back(Piece::Text(piece));
+            }
+            (Some(Event::Generated(generation)), Kind::Written { open, text }) => {
+                let checked = open.as_ref().map(|open| match generation.finish {
+                    Finish::Length => Err(Violation::Length),
+                    Finish::Stop => open.check(text),
+                });
+                self.end(generation.finish, generation.counts, generation.timings, None, checked);
+            }
+            (Some(Event::Scored(scores)), Kind::Scored(contract)) => {
+                let answer = decide::answer(contract, &scores.groups);
+                self.ready.push_back(Piece::Text(answer.json.to_string()));
+                self.end(Finish::Stop, scores.counts, scores.timings, Some(answer), None);
+            }
+            (Some(Event::Failed(error)), _) => return Err(error.into()),
+            _ => return Err(EngineError::Stopped.into()),
+        }
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        finish: Finish,
+        counts: Counts,
+        timings: Timings,
+        answer: Option<Answer>,
+        checked: Option<Result<Value, Violation>>,
+    ) {
+        self.is_over = true;
+        let (prompt_digest, evaluation_id) = (self.prompt_digest.clone(), self.evaluation_id.clone());
+        let elapsed = self.started.elapsed();
+        let end = End { finish, counts, timings, elapsed, answer, checked, prompt_digest, evaluation_id };
+        self.ready.push_back(Piece::End(Box::new(end)));
+    }
+}
