@@ -1,5 +1,6 @@
 //! Sampling parameters under Ollama's option names: what was said, what was not, and the defaults. It knows no tokens.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
@@ -51,7 +52,7 @@ pub struct Parameters {
 }
 
 /// Sampling parameters with nothing left open; see [`Parameters`] for the meaning of each.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     pub temperature: f32,
     pub top_k: u32,

@@ -264,7 +264,7 @@ fn ceiling(subject: &Subject<'_>) -> Ceiling {
             let flop = 2.0 * matrix.n_in as f64 * matrix.n_out as f64 * f64::from(n_rows);
             flop / measured.elapsed.as_secs_f64()
         }),
-        product_of: product.map(|(_, matrix)| format!("{} {}x{}", matrix.kind_name, matrix.n_in, matrix.n_out)),
+        product_of: product.map(|(_, matrix)| format!("{} {}x{}", matrix.kind.name, matrix.n_in, matrix.n_out)),
     }
 }
 

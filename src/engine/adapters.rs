@@ -3,12 +3,16 @@
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
+use super::wire;
 use crate::digest;
 
 /// One adapter of a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Adapter {
     /// A GGUF file; it is checked before native code reads it.
+    #[serde(with = "wire::path")]
     pub path: PathBuf,
     /// Identifies the adapter's weights: the file's digest.
     pub id: String,
@@ -18,7 +22,8 @@ pub struct Adapter {
 
 /// The adapters that apply together. Two sets are equal where they change a model in the same way: the same adapters at
 /// the same scales, in whatever order somebody named them and wherever their files are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<Adapter>")]
 pub struct AdapterSet(Vec<Adapter>);
 
 impl AdapterSet {
@@ -65,6 +70,12 @@ impl AdapterSet {
             hash.update(&adapter.scale.to_bits().to_le_bytes());
         }
         hash.finish().id()
+    }
+}
+
+impl From<Vec<Adapter>> for AdapterSet {
+    fn from(adapters: Vec<Adapter>) -> AdapterSet {
+        AdapterSet::new(adapters)
     }
 }
 

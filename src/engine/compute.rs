@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// Tokens of one decode where nobody said another number: one chunk of the score lane, always.
 pub const DEFAULT_BATCH: u32 = 512;
 
 /// What a model is computed with. The default is good where nobody knows better.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compute {
     /// Threads of every decode; `None` takes one for each physical core that this process may use, and one thread alone
     /// for a model of few parameters.
@@ -30,7 +32,7 @@ pub struct Compute {
 }
 
 /// Which devices compute.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Devices {
     /// Every GPU that the build has a backend for, else the processor.
     #[default]
@@ -42,7 +44,7 @@ pub enum Devices {
 }
 
 /// Where the weights are while they are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WeightsIn {
     /// The mapped file, shared with other processes.
     #[default]
@@ -52,14 +54,14 @@ pub enum WeightsIn {
 }
 
 /// Whether the system may take the weights' memory back.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Paging {
     #[default]
     Allowed,
     Locked,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FlashAttention {
     /// On; off for the few architectures that refuse it.
     #[default]
@@ -69,7 +71,7 @@ pub enum FlashAttention {
 }
 
 /// How a key or value is kept; names and sizes are ggml's.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvType {
     F32,
     #[default]
@@ -103,7 +105,7 @@ pub enum DeviceKind {
 }
 
 /// Why settings cannot be together, or not here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ComputeError {
     #[error("keys and values of type `{0}` need flash attention, which is off; turn it on, or keep `f16`")]
     QuantizedWithoutFlashAttention(KvType),

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::compute::{Compute, KvType};
 use crate::gguf::Footprint;
 
@@ -10,7 +12,7 @@ use crate::gguf::Footprint;
 const BUFFERS: u64 = 64 << 20;
 
 /// Memory that is about to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Need {
     /// Bytes of weights that are not there yet.
     pub weights: u64,
@@ -23,13 +25,13 @@ pub struct Need {
 }
 
 /// Memory that can be had, and what limits it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     pub bytes: u64,
     pub limit: Limit,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Limit {
     /// What the machine has left.
     Machine,
@@ -40,7 +42,7 @@ pub enum Limit {
 }
 
 /// A need that is larger than the room for it, or that could not be met.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shortage {
     pub need: Need,
     pub room: Room,

@@ -19,10 +19,13 @@ mod schemas;
 pub mod scoring;
 pub mod speculation;
 pub mod text;
+mod wire;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::gguf::Footprint;
@@ -39,17 +42,17 @@ pub use llama::devices::devices;
 pub type Token = i32;
 
 /// Where a model's weights are.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Weights {
-    File(PathBuf),
+    File(#[serde(with = "wire::path")] PathBuf),
     /// The files of a split model, in their order.
-    Shards(Vec<PathBuf>),
+    Shards(#[serde(with = "wire::paths")] Vec<PathBuf>),
     /// A whole GGUF in memory.
-    Bytes(&'static [u8]),
+    Bytes(#[serde(with = "wire::bytes")] Cow<'static, [u8]>),
 }
 
 /// What an engine is started with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Options {
     pub weights: Weights,
     /// Identifies the weights in the evaluation id: the file's digest, or one of all shards' digests.
@@ -63,7 +66,7 @@ pub struct Options {
 }
 
 /// How much of a model is loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Load {
     Everything,
     /// The tokenizer alone: enough for [`Engine::tokenize`].
@@ -74,7 +77,7 @@ pub enum Load {
 pub const DEFAULT_CONTEXT: u32 = 8192;
 
 /// What a loaded model says of itself, and what it runs with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelInfo {
     /// The chat template in the file, if there is one.
     pub chat_template: Option<String>,
@@ -103,7 +106,7 @@ pub struct ModelInfo {
 }
 
 /// One closed question: how the answer begins, and the ways in which it may go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// The beginning that is taken as given (`queue:`); its probability is not counted.
     pub prefix: String,
@@ -112,7 +115,7 @@ pub struct Group {
 }
 
 /// Exact log-probabilities for the continuations of a prompt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScoreRequest {
     pub prompt: Prompt,
     pub groups: Vec<Group>,
@@ -123,14 +126,14 @@ pub struct ScoreRequest {
 }
 
 /// Vectors of texts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EmbedRequest {
     pub texts: Vec<String>,
     pub adapters: AdapterSet,
 }
 
 /// What a model makes of texts, one row for each.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Embeddings {
     pub kind: EmbeddingKind,
     pub rows: Vec<Vec<f32>>,
@@ -139,7 +142,7 @@ pub struct Embeddings {
     pub timings: Timings,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EmbeddingKind {
     /// Vectors of length 1: their product is the cosine of their angle.
     UnitVectors,
@@ -148,7 +151,7 @@ pub enum EmbeddingKind {
 }
 
 /// Where a closed question is evaluated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Lane {
     /// Alone: equal questions have equal log-probabilities, to the last bit.
     #[default]
@@ -158,7 +161,7 @@ pub enum Lane {
 }
 
 /// Exact log-probabilities of other continuations at places of a generated text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProbeRequest {
     /// The prompt of the generation.
     pub prompt: Prompt,
@@ -171,7 +174,7 @@ pub struct ProbeRequest {
 }
 
 /// A place in a generated text and what might have come there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
     /// Bytes of the generated text before it.
     pub at: usize,
@@ -180,11 +183,24 @@ pub struct Point {
 }
 
 /// What a generated text must follow: a grammar in llguidance's dialect of Lark, beginning at its rule `start`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
 pub struct Grammar(pub std::sync::Arc<str>);
 
+impl From<String> for Grammar {
+    fn from(text: String) -> Grammar {
+        Grammar(text.into())
+    }
+}
+
+impl From<Grammar> for String {
+    fn from(grammar: Grammar) -> String {
+        grammar.0.as_ref().to_owned()
+    }
+}
+
 /// Text after a prompt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct GenerateRequest {
     pub prompt: Prompt,
     pub sampling: Sampling,
@@ -196,7 +212,7 @@ pub struct GenerateRequest {
 }
 
 /// Whether an answer's next tokens are guessed from what stands in the text already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Drafts {
     /// Where the measured costs say that it pays. The answer is the same where the likeliest token is always taken.
     #[default]
@@ -205,7 +221,7 @@ pub enum Drafts {
 }
 
 /// What is told about a generation beside its text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Detail {
     #[default]
     Text,
@@ -214,7 +230,7 @@ pub enum Detail {
 }
 
 /// A token of an answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct GeneratedToken {
     pub id: Token,
     /// Bytes of the answer that it wrote.
@@ -225,7 +241,7 @@ pub struct GeneratedToken {
 }
 
 /// Raw speed over an empty context, with the generation lane's settings and without sampling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Measure {
     /// One sequence's prompt of random tokens.
     Prefill { n_tokens: u32 },
@@ -235,7 +251,7 @@ pub enum Measure {
     Product { n_tokens: u32 },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pass {
     /// One step in the context of the whole measurement.
     WarmUp,
@@ -243,14 +259,14 @@ pub enum Pass {
 }
 
 /// How long some tokens took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     pub n_tokens: u32,
     pub elapsed: Duration,
 }
 
 /// What an engine is asked to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Request {
     Tokenize(Prompt),
     /// The longest beginning of the text that is at most `n_tokens` long.
@@ -269,7 +285,7 @@ pub enum Request {
 }
 
 /// What an engine answers. `Text` may come many times; every other event is a request's last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     Tokenized(Tokenized),
     Cut(Cut),
@@ -283,14 +299,14 @@ pub enum Event {
 }
 
 /// A prompt as the model sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokenized {
     pub tokens: Vec<PromptToken>,
     /// Tokens before the stable border; 0 where there is none.
     pub border: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptToken {
     pub id: Token,
     pub text: String,
@@ -298,7 +314,7 @@ pub struct PromptToken {
 }
 
 /// What the vocabulary says a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TokenKind {
     Normal,
     Byte,
@@ -323,7 +339,7 @@ impl TokenKind {
 }
 
 /// A text cut to a number of tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     /// Bytes of the text that stay; a character's border.
     pub n_bytes: usize,
@@ -332,7 +348,7 @@ pub struct Cut {
 }
 
 /// The log-probabilities of a question's candidates.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// For every group, in natural logarithms: `log P(candidate and the end of the answer | prompt, prefix)`.
     pub groups: Vec<Vec<f64>>,
@@ -341,7 +357,7 @@ pub struct Scores {
 }
 
 /// Tokens of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     /// The prompt's tokens.
     pub prompt: usize,
@@ -359,7 +375,7 @@ pub struct Counts {
 }
 
 /// Where a request's time went, in the engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Timings {
     /// From sending the request to its turn.
     pub queued: Duration,
@@ -369,7 +385,7 @@ pub struct Timings {
 }
 
 /// How a generation ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generation {
     pub finish: Finish,
     pub counts: Counts,
@@ -378,7 +394,7 @@ pub struct Generation {
     pub tokens: Vec<GeneratedToken>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// The model ended its turn, or a stop string came.
     Stop,
@@ -387,7 +403,7 @@ pub enum Finish {
 }
 
 /// Why an engine could not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 pub enum EngineError {
     #[error("cannot load the model: {reason}")]
     Load { reason: String },
@@ -417,7 +433,11 @@ pub enum EngineError {
     #[error("the text is empty, and the model has no tokens of its own to put around it")]
     EmptyText,
     #[error("the adapter `{}` cannot be applied: {reason}", .path.display())]
-    Adapter { path: PathBuf, reason: String },
+    Adapter {
+        #[serde(with = "wire::path")]
+        path: PathBuf,
+        reason: String,
+    },
     #[error("only the vocabulary is loaded")]
     VocabularyOnly,
     #[error("the grammar cannot be kept: {reason}")]

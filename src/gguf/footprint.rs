@@ -2,10 +2,11 @@
 //! run is refused.
 
 use super::{Header, TensorInfo, TensorType, Value};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Numbers behind a model's memory; all zero where nothing is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     /// Bytes of all tensors.
     pub weights: u64,
@@ -24,11 +25,10 @@ pub struct Footprint {
     pub matrix: Option<Matrix>,
 }
 
-/// A matrix of weights: its shape and ggml's number for its type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A matrix of weights: its type and shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Matrix {
-    pub kind: u32,
-    pub kind_name: &'static str,
+    pub kind: TensorType,
     pub n_in: u64,
     pub n_out: u64,
 }
@@ -75,7 +75,7 @@ impl Header {
         let (&kind, _) = weights.iter().max_by_key(|(kind, n)| (**n, kind.id))?;
         let largest = self.products().filter(|tensor| tensor.kind == kind).max_by_key(|tensor| tensor.n_elements)?;
         let [n_in, n_out] = [largest.dimensions[0], largest.dimensions[1]];
-        Some(Matrix { kind: kind.id, kind_name: kind.name, n_in, n_out })
+        Some(Matrix { kind, n_in, n_out })
     }
 
     /// Numbers that the keys and the values of one token are.
@@ -133,7 +133,7 @@ mod tests {
         assert!(plain.weights > 260 * 16 * 4);
         // The embeddings are the output too; 16x16 twice, 16x8 twice, 16x32 three times.
         assert_eq!((plain.read, plain.multiplied), (plain.weights, 2304));
-        assert_eq!(plain.matrix, Some(super::Matrix { kind: 0, kind_name: "F32", n_in: 16, n_out: 32 }));
+        assert_eq!(plain.matrix, Some(super::Matrix { kind: super::TensorType::F32, n_in: 16, n_out: 32 }));
         let untied = footprint(&tiny_llama().tensor("output.weight", &[16, 260]).bytes());
         assert_eq!(untied.read, untied.weights - 259 * 16 * 4);
         let cell = |writer: super::super::testing::Writer| {

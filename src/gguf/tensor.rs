@@ -2,6 +2,8 @@
 
 use super::reader::HeaderReader;
 use super::{GgufError, padded};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::io::Read;
 
 /// ggml keeps names in 64 bytes with a zero at the end.
@@ -23,7 +25,8 @@ pub struct TensorInfo {
 }
 
 /// How a tensor's numbers are stored: ggml's types that hold weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "u32")]
 pub struct TensorType {
     /// ggml's number for it.
     pub id: u32,
@@ -114,7 +117,7 @@ impl TensorInfo {
         for _ in 0..n_dimensions {
             dimensions.push(reader.u64()?);
         }
-        let kind = tensor_type(reader.u32()?).map_err(refused)?;
+        let kind = TensorType::try_from(reader.u32()?).map_err(refused)?;
         let offset = reader.u64()?;
         let (n_elements, n_bytes) = size(&dimensions, kind).map_err(refused)?;
         Ok(TensorInfo { dimensions, kind, offset, n_elements, n_bytes, name })
@@ -143,12 +146,29 @@ pub(super) fn check_layout(tensors: &[TensorInfo], data_len: u64, alignment: u64
     Ok(())
 }
 
-fn tensor_type(id: u32) -> Result<TensorType, String> {
-    if let Some((_, name)) = REMOVED.iter().find(|(removed, _)| *removed == id) {
-        return Err(format!("is of type `{name}`, which weights cannot have; convert the model again"));
+impl TryFrom<u32> for TensorType {
+    /// What is wrong with a tensor of this type.
+    type Error = String;
+
+    fn try_from(id: u32) -> Result<TensorType, String> {
+        if let Some((_, name)) = REMOVED.iter().find(|(removed, _)| *removed == id) {
+            return Err(format!("is of type `{name}`, which weights cannot have; convert the model again"));
+        }
+        let known = TYPES.into_iter().find(|kind| kind.id == id);
+        known.ok_or_else(|| format!("is of the unknown type {id}; it may need a newer slm"))
     }
-    let known = TYPES.into_iter().find(|kind| kind.id == id);
-    known.ok_or_else(|| format!("is of the unknown type {id}; it may need a newer slm"))
+}
+
+impl<'de> Deserialize<'de> for TensorType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TensorType, D::Error> {
+        TensorType::try_from(u32::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+impl From<TensorType> for u32 {
+    fn from(kind: TensorType) -> u32 {
+        kind.id
+    }
 }
 
 /// A shape as people write it: `64 x 8`.

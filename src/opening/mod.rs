@@ -69,7 +69,7 @@ pub fn open(model: &Model, wanted: Wanted) -> Result<Opening, OpeningError> {
             [path] => Weights::File(path.clone()),
             shards => Weights::Shards(shards.to_vec()),
         },
-        store::Weights::Embedded(bytes) => Weights::Bytes(bytes),
+        store::Weights::Embedded(bytes) => Weights::Bytes((*bytes).into()),
     };
     let Wanted { load, n_ctx, compute, adapters } = wanted;
     let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());

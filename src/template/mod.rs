@@ -27,6 +27,7 @@ mod jinja;
 
 pub use date::Date;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::fmt::Debug;
 use std::ops::Range;
@@ -106,7 +107,7 @@ struct Conversation<'a> {
 }
 
 /// The texts of a vocabulary's special tokens.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpecialTokens {
     /// The template's `bos_token`; empty where the model has none.
     pub bos: String,
@@ -131,7 +132,7 @@ pub struct Inputs<'a> {
 }
 
 /// A rendered prompt. Its runs, joined, are the rendering.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
     pub runs: Vec<Run>,
     /// Where the last user message's content begins: where the part that may change from row to row starts.
@@ -141,7 +142,7 @@ pub struct Prompt {
 }
 
 /// A byte of a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Index in [`Prompt::runs`].
     pub run: usize,
@@ -150,7 +151,7 @@ pub struct Place {
 }
 
 /// A part of one text run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowSpan {
     /// Index in [`Prompt::runs`]; always a [`Run::Text`].
     pub run: usize,
@@ -159,7 +160,7 @@ pub struct RowSpan {
 }
 
 /// A part of a prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Run {
     /// One special token that the template wrote.
     Control(String),

@@ -22,7 +22,7 @@ pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) ->
     let refused = || failed("ggml cannot multiply by this model's weights alone");
     let size = |n: u64| i64::try_from(n).map_err(|_| refused());
     let (n_in, n_out) = (size(matrix.n_in)?, size(matrix.n_out)?);
-    let kind = matrix.kind as ggml::ggml_type;
+    let kind = matrix.kind.id as ggml::ggml_type;
     // SAFETY: every pointer below comes from ggml, is checked for null, and is freed after those that use it: values drop
     // in the order opposite to their making. The header's check knows the type and that a row is whole blocks of it.
     unsafe {
@@ -155,14 +155,15 @@ impl<T> Drop for Owned<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gguf::TensorType;
 
     #[test]
     fn products_are_timed_in_every_layout() {
         super::super::backend().unwrap();
         // F32 has no layout of its own; Q4_0 and Q4_K have one on this build's processors.
-        for (kind, kind_name) in [(0, "F32"), (2, "Q4_0"), (12, "Q4_K")] {
-            let matrix = Matrix { kind, kind_name, n_in: 256, n_out: 64 };
-            assert!(time(&matrix, 32, 1, None).unwrap() > Duration::ZERO, "{kind_name}");
+        for id in [0, 2, 12] {
+            let matrix = Matrix { kind: TensorType::try_from(id).unwrap(), n_in: 256, n_out: 64 };
+            assert!(time(&matrix, 32, 1, None).unwrap() > Duration::ZERO, "{}", matrix.kind.name);
         }
     }
 }

@@ -121,7 +121,7 @@ fn load_shards(_backend: &LlamaBackend, paths: &[PathBuf], how: &How<'_>) -> Res
 /// The header of weights that adapters are to fit.
 pub fn base_header(weights: &Weights) -> Result<Header, String> {
     let read = match weights {
-        Weights::Bytes(bytes) => Header::read(*bytes, bytes.len() as u64),
+        Weights::Bytes(bytes) => Header::read(bytes.as_ref(), bytes.len() as u64),
         Weights::File(path) => open(path).and_then(|(file, n_bytes)| Header::read(file, n_bytes)),
         Weights::Shards(paths) => {
             let shard = |path: &PathBuf| open(path).and_then(|(file, n_bytes)| Shard::read(file, n_bytes));
