@@ -36,7 +36,8 @@ pub mod batch;
 pub mod bench;
 pub mod eval;
 
-// Floor 4: the command line, what it shows, and how failures leave.
+// Floor 4: the server, the command line, what it shows, and how failures leave.
+pub mod api;
 pub mod cli;
 pub mod failure;
 pub mod ui;

@@ -27,6 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Serve(ServeArgs),
     Pull(PullArgs),
     Push(PushArgs),
     List(ListArgs),
@@ -480,4 +481,12 @@ pub struct PushArgs {
     pub json: bool,
     #[command(flatten)]
     pub network: NetworkArgs,
+}
+
+/// Serve the models to programs: Ollama's API, OpenAI's, and more
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:11434")]
+    pub host: String,
 }

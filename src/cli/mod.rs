@@ -22,6 +22,7 @@ mod pull;
 mod push;
 mod rm;
 mod run;
+mod serve;
 mod show;
 mod verify;
 mod version;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Outcome {
     };
     let outcome = match command {
         Command::Run(args) => run::run(&args, &environment),
+        Command::Serve(args) => serve::run(&args, &environment),
         Command::Pull(args) => pull::run(&args, &environment),
         Command::Push(args) => push::run(&args, &environment),
         Command::List(args) => list::run(&args, &environment),

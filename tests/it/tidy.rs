@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 5] = [
     &["engine", "registry", "store"],
     &["decide", "extract", "infer", "opening", "transfer"],
     &["batch", "bench", "eval"],
-    &["cli", "failure", "ui"],
+    &["api", "cli", "failure", "ui"],
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

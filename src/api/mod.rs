@@ -1,0 +1,19 @@
+//! HTTP: one service behind the dialects that clients already speak.
+//!
+//! A dialect is two pure conversions around [`service::Service`], and one's types never reach another.
+
+pub mod ollama;
+pub mod problem;
+pub mod service;
+pub mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use service::Service;
+
+/// Every route.
+pub fn router(service: Arc<Service>) -> Router {
+    Router::new().merge(ollama::routes()).with_state(service)
+}

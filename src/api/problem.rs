@@ -1,0 +1,190 @@
+//! Why a request got no answer, in no dialect; the one place that maps errors to HTTP statuses.
+
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use crate::contract::ContractError;
+use crate::engine::EngineError;
+use crate::infer::InferError;
+use crate::model_ref::ModelRefError;
+use crate::opening::OpeningError;
+use crate::sampling::ParameterError;
+use crate::store::StoreError;
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub kind: Kind,
+    /// What was wrong, with the value, and what to do next.
+    pub message: String,
+    /// The field of the request that is at fault, where one is.
+    pub field: Option<String>,
+}
+
+/// The kinds of problems that a client can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request cannot be understood or kept.
+    Invalid,
+    /// The prompt and the answer do not fit the context.
+    TooLong,
+    /// A key is missing or wrong.
+    Unauthorized,
+    /// It is understood and not allowed here.
+    Forbidden,
+    NotFound,
+    /// The path is known, the method is not.
+    Method,
+    /// The body is larger than is accepted.
+    TooLarge,
+    /// Too much waits already; it is worth another try after this time.
+    Busy {
+        retry_after: Duration,
+    },
+    /// The request's time was over before its answer.
+    TimedOut,
+    /// The model's process ended, or could not be started.
+    Failed,
+}
+
+impl Problem {
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Problem {
+        Problem { kind, message: message.into(), field: None }
+    }
+
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Problem {
+        Problem::new(Kind::Invalid, message)
+    }
+
+    /// The same problem with the request's field that is at fault.
+    #[must_use]
+    pub fn of(self, field: impl Into<String>) -> Problem {
+        Problem { field: Some(field.into()), ..self }
+    }
+
+    /// A field that is understood and cannot be honoured.
+    #[must_use]
+    pub fn unsupported(field: &str, why: &str) -> Problem {
+        Problem::invalid(format!("`{field}` is not supported: {why}")).of(field)
+    }
+
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self.kind {
+            Kind::Invalid | Kind::TooLong => StatusCode::BAD_REQUEST,
+            Kind::Unauthorized => StatusCode::UNAUTHORIZED,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// A response with this body in its dialect's own shape, and with the headers that every dialect shares.
+    #[must_use]
+    pub fn response(&self, body: &serde_json::Value) -> Response {
+        let mut response = Response::new(axum::body::Body::from(body.to_string()));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self.kind {
+            Kind::Busy { retry_after } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+            }
+            Kind::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<InferError> for Problem {
+    fn from(error: InferError) -> Problem {
+        match error {
+            InferError::Engine(error) => error.into(),
+            InferError::Template(_) | InferError::Thinking => Problem::invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Problem {
+        let kind = match &error {
+            EngineError::Context { needed, n_ctx } => {
+                let message = format!(
+                    "the prompt does not fit: {needed} tokens are needed, the context has {n_ctx}; shorten the prompt or ask \
+                     for a larger context (`num_ctx`)"
+                );
+                return Problem::new(Kind::TooLong, message);
+            }
+            EngineError::TextTooLong { n_tokens, limit, .. } => {
+                let message =
+                    format!("the text has {n_tokens} tokens, with the model's own around it, and {limit} fit");
+                return Problem::new(Kind::TooLong, message);
+            }
+            EngineError::Compute(_)
+            | EngineError::SameTokens(..)
+            | EngineError::NoSuchToken(_)
+            | EngineError::NoTurnEnd
+            | EngineError::NoBranches
+            | EngineError::NoText(_)
+            | EngineError::EmptyText
+            | EngineError::Adapter { .. }
+            | EngineError::Grammar { .. } => Kind::Invalid,
+            _ => Kind::Failed,
+        };
+        Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Problem {
+        match &error {
+            StoreError::NotFound(unknown) => {
+                Problem::new(Kind::NotFound, format!("model '{}' not found", unknown.name)).of("model")
+            }
+            _ => Problem::new(Kind::Failed, error.to_string()),
+        }
+    }
+}
+
+impl From<OpeningError> for Problem {
+    fn from(error: OpeningError) -> Problem {
+        match error {
+            OpeningError::Store(error) => error.into(),
+            error => Problem::invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<ModelRefError> for Problem {
+    fn from(error: ModelRefError) -> Problem {
+        Problem::invalid(error.to_string()).of("model")
+    }
+}
+
+impl From<ContractError> for Problem {
+    fn from(error: ContractError) -> Problem {
+        Problem::invalid(error.to_string())
+    }
+}
+
+impl From<ParameterError> for Problem {
+    fn from(error: ParameterError) -> Problem {
+        let name = match &error {
+            ParameterError::Unknown { name, .. } => Some(name.clone()),
+            ParameterError::Invalid { name, .. } => Some((*name).to_owned()),
+            ParameterError::NotAnObject { .. } => None,
+        };
+        Problem { field: name, ..Problem::invalid(error.to_string()) }
+    }
+}
