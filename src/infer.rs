@@ -5,6 +5,7 @@
 
 mod chat;
 mod limited;
+mod question;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::template::{
 
 pub use chat::{Chat, End, Piece, Reply};
 pub use limited::{Limited, Retry};
+pub use question::{Answered, Asked};
 
 /// The template of a model that has none: the texts as they are.
 const NO_TEMPLATE: &str =

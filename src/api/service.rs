@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
 use super::problem::{Kind, Problem};
 use crate::contract::{Contract, Form, Open};
+use crate::decide::Question;
 use crate::digest::Digest;
 use crate::engine::compute::Compute;
 use crate::engine::{Detail, Lane, Load};
-use crate::infer::{Chat, Piece, Reply, Session, Task};
+use crate::infer::{Answered, Chat, Piece, Reply, Session, Task};
 use crate::model_ref::ModelRef;
 use crate::opening::{self, Opening, Wanted};
 use crate::sampling::Parameters;
@@ -94,6 +97,29 @@ impl Answering {
     }
 }
 
+/// Typed questions about one state.
+#[derive(Debug, Clone)]
+pub struct AskQuestions {
+    pub model: String,
+    /// Instructions that come before everything else, in place of the Modelfile's.
+    pub system: Option<String>,
+    pub state: String,
+    pub questions: Vec<Arc<Question>>,
+    pub lane: Lane,
+}
+
+/// The answers to typed questions, in their order.
+#[derive(Debug, Clone)]
+pub struct AnsweredQuestions {
+    pub model: ModelRef,
+    pub answers: Vec<Answered>,
+    pub evaluation_id: String,
+    pub elapsed: Duration,
+}
+
+/// Questions of one request that the engine holds at once: enough that it never waits, few enough that others come between.
+const QUESTIONS_AT_ONCE: usize = 4;
+
 impl Service {
     #[must_use]
     pub fn new(settings: Settings) -> Service {
@@ -136,6 +162,24 @@ impl Service {
         let task = Task { parameters, lane, detail, open, today, ..Task::default() };
         let reply = session.reply(&task, contract, &chat)?;
         Ok(Answering { model: model.name, started, load_duration, reply, _session: session })
+    }
+
+    /// Asks every question of the state by itself.
+    ///
+    /// # Errors
+    /// See [`Kind`]; one question that cannot be answered ends the request.
+    pub async fn ask_questions(&self, ask: AskQuestions) -> Result<AnsweredQuestions, Problem> {
+        let started = Instant::now();
+        let model = self.model(&ask.model)?;
+        let session = self.session(&model).await?;
+        let task = Task { lane: ask.lane, ..Task::default() };
+        let (session, task, ask) = (&session, &task, &ask);
+        let sent = ask.questions.iter().map(|question| async move {
+            session.ask(task, ask.system.as_deref(), &ask.state, question.clone())?.finish().await
+        });
+        let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect().await?;
+        let evaluation_id = session.evaluation_id(task);
+        Ok(AnsweredQuestions { model: model.name, answers, evaluation_id, elapsed: started.elapsed() })
     }
 
     async fn session(&self, model: &Model) -> Result<Arc<Session>, Problem> {

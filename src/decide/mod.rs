@@ -2,6 +2,7 @@
 //!
 //! It knows contracts and log-probabilities; it does not know how either came to be.
 
+pub mod question;
 mod wording;
 
 use std::fmt::Write as _;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::contract::{Contract, Field, Kind};
 use crate::engine::Group;
 
+pub use question::{Question, QuestionError, expected_level};
 pub use wording::describe_open;
 
 /// The version of the wording below. A change of the words is another version, and other probabilities.
