@@ -23,3 +23,5 @@ pub mod sampling;
 pub mod source;
 #[path = "../../src/template/mod.rs"]
 pub mod template;
+#[path = "../../src/tools/mod.rs"]
+pub mod tools;

@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 5] = [
         "sampling",
         "source",
         "template",
+        "tools",
     ],
     &["engine", "registry", "store"],
     &["decide", "extract", "infer", "opening", "transfer"],
