@@ -2,7 +2,9 @@
 //!
 //! A dialect is two pure conversions around [`service::Service`], and one's types never reach another.
 
+pub mod decisions;
 pub mod ollama;
+pub mod openai;
 pub mod problem;
 pub mod service;
 pub mod stream;
@@ -15,5 +17,5 @@ use service::Service;
 
 /// Every route.
 pub fn router(service: Arc<Service>) -> Router {
-    Router::new().merge(ollama::routes()).with_state(service)
+    Router::new().merge(ollama::routes()).merge(decisions::routes()).with_state(service)
 }

@@ -139,6 +139,25 @@ impl Service {
         Ok(self.settings.store.resolve(&name.parse()?)?)
     }
 
+    /// The model that a request names, or the one to take where it names none: the only one in the store.
+    ///
+    /// # Errors
+    /// There are several, or none.
+    pub fn model_or_default(&self, name: Option<&str>) -> Result<String, Problem> {
+        if let Some(name) = name {
+            return Ok(name.to_owned());
+        }
+        let names = self.settings.store.names();
+        match names.as_slice() {
+            [only] => Ok(only.to_string()),
+            several => {
+                let names: Vec<String> = several.iter().map(|name| format!("`{name}`")).collect();
+                let message = format!("`model` is missing: give one of {}", names.join(", "));
+                Err(Problem::invalid(message).of("model"))
+            }
+        }
+    }
+
     /// Sends a conversation to its model, which is loaded where it is not.
     ///
     /// # Errors
@@ -173,12 +192,17 @@ impl Service {
         let model = self.model(&ask.model)?;
         let session = self.session(&model).await?;
         let task = Task { lane: ask.lane, ..Task::default() };
-        let (session, task, ask) = (&session, &task, &ask);
-        let sent = ask.questions.iter().map(|question| async move {
-            session.ask(task, ask.system.as_deref(), &ask.state, question.clone())?.finish().await
+        let evaluation_id = session.evaluation_id(&task);
+        let AskQuestions { system, state, questions, .. } = ask;
+        let shared = Arc::new((session, task, system, state));
+        let sent = questions.into_iter().map(|question| {
+            let shared = shared.clone();
+            async move {
+                let (session, task, system, state) = &*shared;
+                session.ask(task, system.as_deref(), state, question)?.finish().await
+            }
         });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect().await?;
-        let evaluation_id = session.evaluation_id(task);
         Ok(AnsweredQuestions { model: model.name, answers, evaluation_id, elapsed: started.elapsed() })
     }
 

@@ -23,6 +23,8 @@ pub struct Question {
     pub instructions: String,
     kind: Kind,
     options: Vec<Answerable>,
+    /// The names of a score's levels.
+    legend: Vec<String>,
 }
 
 /// What an answer is.
@@ -81,24 +83,29 @@ impl Question {
         let labels = labels(options.iter().map(|(value, _)| value));
         let with_label = |((value, description), label)| Answerable { value, label, description };
         let options = options.into_iter().zip(labels).map(with_label).collect();
-        Ok(Question { instructions, kind: Kind::Choice, options })
+        Ok(Question { instructions, kind: Kind::Choice, options, legend: Vec::new() })
     }
 
-    /// A level of a scale, the lowest first.
+    /// A level of a scale, the lowest first: each with its name and what it means.
     ///
     /// # Errors
     /// Too few or too many levels.
-    pub fn score(instructions: String, levels: Vec<String>) -> Result<Question, QuestionError> {
+    pub fn score(
+        instructions: String,
+        levels: impl IntoIterator<Item = (String, Option<String>)>,
+    ) -> Result<Question, QuestionError> {
+        let levels: Vec<(String, Option<String>)> = levels.into_iter().collect();
         if !(2..=MAX_CHOICES).contains(&levels.len()) {
             return Err(QuestionError::Levels(levels.len()));
         }
-        let option = |(number, text): (usize, String)| Answerable {
+        let legend = levels.iter().map(|(name, _)| name.clone()).collect();
+        let option = |(number, (name, means)): (usize, (String, Option<String>))| Answerable {
             value: number.into(),
             label: number.to_string(),
-            description: Some(text).filter(|text| !text.trim().is_empty()),
+            description: Some(means.map_or(name.clone(), |means| format!("{name}: {means}"))).filter(|d| !d.is_empty()),
         };
         let options = levels.into_iter().enumerate().map(option).collect();
-        Ok(Question { instructions, kind: Kind::Score, options })
+        Ok(Question { instructions, kind: Kind::Score, options, legend })
     }
 
     /// Whether something is so, with what either answer means.
@@ -110,7 +117,7 @@ impl Question {
             description,
         };
         let options = vec![option(true, "yes", when_true), option(false, "no", when_false)];
-        Question { instructions, kind: Kind::Predicate, options }
+        Question { instructions, kind: Kind::Predicate, options, legend: Vec::new() }
     }
 
     #[must_use]
@@ -158,7 +165,7 @@ impl Question {
 
     /// What each level is called, for a score.
     pub fn legend(&self) -> impl Iterator<Item = &str> {
-        self.options.iter().map(|option| option.description.as_deref().unwrap_or_default())
+        self.legend.iter().map(String::as_str)
     }
 }
 
@@ -219,11 +226,12 @@ mod tests {
 
     #[test]
     fn a_score_is_the_mean_of_its_levels() {
-        let levels = ["calm", "urgent", "on fire"].map(str::to_owned).to_vec();
+        let levels = [("calm", None), ("urgent", Some("today")), ("on fire", None)];
+        let levels = levels.map(|(name, means): (&str, Option<&str>)| (name.to_owned(), means.map(str::to_owned)));
         let question = Question::score("How urgent?".to_owned(), levels).unwrap();
         let answer = question.answer(&[0.5f64.ln(), 0.25f64.ln(), 0.25f64.ln()]);
         assert!((expected_level(&answer) - 0.75).abs() < 1e-12);
         assert_eq!(question.legend().collect::<Vec<_>>(), ["calm", "urgent", "on fire"]);
-        assert!(question.describe().contains("- 0 (calm)\n- 1 (urgent)\n- 2 (on fire)"));
+        assert!(question.describe().contains("- 0 (calm)\n- 1 (urgent: today)\n- 2 (on fire)"));
     }
 }

@@ -1,0 +1,30 @@
+//! Typed questions over HTTP: OpenAI's decisions and System One's.
+
+mod openai;
+mod systemone;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::post;
+
+use super::service::{AnsweredQuestions, Service};
+
+pub use openai::__path_decide;
+pub use systemone::__path_answer;
+
+/// The routes of these dialects.
+pub fn routes() -> Router<Arc<Service>> {
+    Router::new().route("/v1/decisions", post(openai::decide)).route("/v1/systemone", post(systemone::answer))
+}
+
+/// Tokens of all questions together: those of the prompts, and of these the ones that were evaluated before.
+fn usage(answered: &AnsweredQuestions) -> (usize, usize) {
+    let counts = || answered.answers.iter().map(|answer| answer.counts);
+    (counts().map(|counts| counts.prompt).sum(), counts().map(|counts| counts.reused).sum())
+}
+
+/// A probability as clients check it: sums of floats may pass 1 by a last bit.
+fn within_one(p: f64) -> f64 {
+    p.clamp(0.0, 1.0)
+}
