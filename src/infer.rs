@@ -311,7 +311,8 @@ impl Session {
         let open = task.open.as_ref().filter(|_| contract.is_none());
         let schema = contract.map(Contract::schema).or_else(|| open?.schema());
         let is_formatted = contract.is_some() || open.is_some();
-        let (messages, folded) = self.messages(task, contract, &chat.messages);
+        let (turns, begun) = chat.turns();
+        let (messages, folded) = self.messages(task, contract, turns);
         let mut prompt = self.template.render(&Inputs {
             messages: &messages,
             add_generation_prompt: true,
@@ -322,6 +323,9 @@ impl Session {
         skip_in_row(&mut prompt, &folded);
         if is_formatted && thinks(&prompt) {
             return Err(InferError::Thinking);
+        }
+        if let Some(begun) = begun {
+            go_on(&mut prompt, begun);
         }
         Ok(prompt)
     }
@@ -583,6 +587,19 @@ fn skip_in_row(prompt: &mut Prompt, folded: &str) {
     {
         place.offset += folded.len();
     }
+}
+
+/// Writes an answer's beginning behind its header, as the words of whoever gave it.
+fn go_on(prompt: &mut Prompt, begun: &str) {
+    if begun.is_empty() {
+        return;
+    }
+    if let Some(Run::Text { text, persons }) = prompt.runs.last_mut() {
+        persons.push(text.len()..text.len() + begun.len());
+        *text += begun;
+        return;
+    }
+    prompt.runs.push(Run::Text { text: begun.to_owned(), persons: std::iter::once(0..begun.len()).collect() });
 }
 
 /// A digest of everything before the row: template, system, examples, contract and its wording.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use super::call::Call;
 use super::problem::{Kind, Problem};
 use crate::contract::{Contract, Form, Open};
 use crate::decide::Question;
 use crate::digest::Digest;
 use crate::engine::compute::Compute;
-use crate::engine::{Detail, Lane, Load};
+use crate::engine::{Detail, Load};
 use crate::infer::{Answered, Chat, Piece, Reply, Session, Task};
 use crate::model_ref::ModelRef;
 use crate::opening::{self, Opening, Wanted};
@@ -46,7 +47,6 @@ pub struct Ask {
     pub form: AskedForm,
     /// What the request says; the Modelfile and the defaults fill the rest.
     pub parameters: Parameters,
-    pub lane: Lane,
     pub detail: Detail,
 }
 
@@ -84,6 +84,7 @@ pub struct Answering {
     /// What loading took, where this request had to wait for it.
     pub load_duration: Duration,
     reply: Reply,
+    deadline: Option<Instant>,
     _session: Arc<Session>,
 }
 
@@ -93,7 +94,7 @@ impl Answering {
     /// # Errors
     /// What ended the reply; no piece comes after it.
     pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
-        Ok(self.reply.next().await?)
+        Ok(within(self.deadline, self.reply.next()).await??)
     }
 }
 
@@ -105,7 +106,6 @@ pub struct AskQuestions {
     pub system: Option<String>,
     pub state: String,
     pub questions: Vec<Arc<Question>>,
-    pub lane: Lane,
 }
 
 /// The answers to typed questions, in their order.
@@ -177,10 +177,11 @@ impl Service {
         let session = self.session(&model).await?;
         let load_duration = started.elapsed();
         let today = Some((self.settings.today)());
-        let Ask { parameters, lane, detail, chat, .. } = ask;
-        let task = Task { parameters, lane, detail, open, today, ..Task::default() };
+        let call = Call::current();
+        let Ask { parameters, detail, chat, .. } = ask;
+        let task = Task { parameters, lane: call.lane, detail, open, today, ..Task::default() };
         let reply = session.reply(&task, contract, &chat)?;
-        Ok(Answering { model: model.name, started, load_duration, reply, _session: session })
+        Ok(Answering { model: model.name, started, load_duration, reply, deadline: call.deadline, _session: session })
     }
 
     /// Asks every question of the state by itself.
@@ -191,7 +192,8 @@ impl Service {
         let started = Instant::now();
         let model = self.model(&ask.model)?;
         let session = self.session(&model).await?;
-        let task = Task { lane: ask.lane, ..Task::default() };
+        let call = Call::current();
+        let task = Task { lane: call.lane, ..Task::default() };
         let evaluation_id = session.evaluation_id(&task);
         let AskQuestions { system, state, questions, .. } = ask;
         let shared = Arc::new((session, task, system, state));
@@ -202,7 +204,8 @@ impl Service {
                 session.ask(task, system.as_deref(), state, question)?.finish().await
             }
         });
-        let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect().await?;
+        let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
+        let answers = within(call.deadline, answers).await?.map_err(Problem::from)?;
         Ok(AnsweredQuestions { model: model.name, answers, evaluation_id, elapsed: started.elapsed() })
     }
 
@@ -222,4 +225,12 @@ impl Service {
         }
         Ok(session)
     }
+}
+
+/// Waits no longer than a request's time.
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Problem> {
+    let Some(deadline) = deadline else { return Ok(work.await) };
+    tokio::time::timeout_at(deadline.into(), work)
+        .await
+        .map_err(|_| Problem::new(Kind::TimedOut, "the request's time was over before its answer"))
 }

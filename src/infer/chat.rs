@@ -8,23 +8,40 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{InferError, Session, Task, digest};
-use crate::chat::Message;
+use crate::chat::{Message, Role};
 use crate::contract::{Contract, Open, Violation};
 use crate::decide::{self, Answer};
 use crate::engine::{Counts, EngineError, Event, Finish, GenerateRequest, Grammar, Request, ScoreRequest, Timings};
 use crate::template::Prompt;
+use crate::tools::{Tool, ToolCall, ToolChoice};
 
 /// What was said so far.
 #[derive(Debug, Clone, Default)]
 pub struct Chat {
-    /// The oldest first; a first one of the system's takes the place of the Modelfile's.
+    /// The oldest first; a first one of the system's takes the place of the Modelfile's. A last one of the assistant's is
+    /// the beginning of the answer, which goes on from there.
     pub messages: Vec<Message>,
+    /// What the model may call.
+    pub tools: Vec<Tool>,
+    pub tool_choice: ToolChoice,
+    /// Whether the model thinks before it answers; `None` leaves it to the template.
+    pub think: Option<bool>,
 }
 
 impl Chat {
+    /// The turns before the answer, and the beginning of the answer where somebody gave one.
+    pub(super) fn turns(&self) -> (&[Message], Option<&str>) {
+        match self.messages.split_last() {
+            Some((last, turns)) if last.role == Role::Assistant && last.tool_calls.is_empty() => {
+                (turns, Some(&last.content))
+            }
+            _ => (&self.messages, None),
+        }
+    }
+
     #[must_use]
     pub fn of(messages: Vec<Message>) -> Chat {
-        Chat { messages }
+        Chat { messages, ..Chat::default() }
     }
 }
 
@@ -32,6 +49,10 @@ impl Chat {
 #[derive(Debug, Clone)]
 pub enum Piece {
     Text(String),
+    /// What the model thinks before it answers.
+    Thinking(String),
+    /// A whole call of a tool.
+    Call(ToolCall),
     /// The last.
     End(Box<End>),
 }

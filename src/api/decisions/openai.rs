@@ -16,7 +16,6 @@ use crate::api::problem::Problem;
 use crate::api::service::{AnsweredQuestions, AskQuestions, Service};
 use crate::decide::question::{Kind, MAX_QUESTIONS};
 use crate::decide::{Question, QuestionError, expected_level};
-use crate::engine::Lane;
 use crate::infer::Answered;
 
 /// A request to `/v1/decisions`.
@@ -27,18 +26,18 @@ pub struct DecisionRequest {
     pub input: Input,
     /// 1 to 400 questions.
     pub questions: Vec<DecisionQuestion>,
-    /// Without effect: what was evaluated is found by its tokens.
-    #[serde(default)]
+    /// Without effect: what was evaluated before is found by its tokens.
+    #[serde(default, rename = "prompt_cache_key")]
     #[schema(value_type = Option<String>)]
-    prompt_cache_key: Value,
+    _prompt_cache_key: Value,
     /// Without effect.
-    #[serde(default)]
+    #[serde(default, rename = "prompt_cache_options")]
     #[schema(value_type = Option<Object>)]
-    prompt_cache_options: Value,
+    _prompt_cache_options: Value,
     /// Without effect.
-    #[serde(default)]
+    #[serde(default, rename = "safety_identifier")]
     #[schema(value_type = Option<String>)]
-    safety_identifier: Value,
+    _safety_identifier: Value,
 }
 
 /// What the questions are about: a text, or a conversation.
@@ -125,7 +124,7 @@ pub async fn decide(
 ) -> Result<Response, OpenAiProblem> {
     let (names, questions) = questions(request.questions)?;
     let (system, state) = request.input.read()?;
-    let ask = AskQuestions { model: request.model, system, state, questions: questions.clone(), lane: Lane::Canonical };
+    let ask = AskQuestions { model: request.model, system, state, questions: questions.clone() };
     let answered = service.ask_questions(ask).await?;
     Ok(Json(reply(&names, &questions, &answered)).into_response())
 }

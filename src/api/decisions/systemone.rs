@@ -14,7 +14,6 @@ use crate::api::problem::Problem;
 use crate::api::service::{AnsweredQuestions, AskQuestions, Service};
 use crate::decide::question::{Kind, MAX_QUESTIONS};
 use crate::decide::{Question, QuestionError, expected_level};
-use crate::engine::Lane;
 
 /// A request to `/v1/systemone`.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
@@ -88,13 +87,7 @@ pub async fn answer(
     let ids: Vec<String> = request.questions.keys().cloned().collect();
     let questions = questions(request.questions)?;
     let model = service.model_or_default(request.model.as_deref())?;
-    let ask = AskQuestions {
-        model,
-        system: None,
-        state: text(&request.state),
-        questions: questions.clone(),
-        lane: Lane::Canonical,
-    };
+    let ask = AskQuestions { model, system: None, state: text(&request.state), questions: questions.clone() };
     let answered = service.ask_questions(ask).await?;
     Ok(Json(reply(&ids, &questions, &answered)).into_response())
 }

@@ -14,7 +14,7 @@ use crate::api::problem::Problem;
 use crate::api::service::{Answering, Ask, Service};
 use crate::api::stream::{self, Encoder};
 use crate::chat::{Message, Role};
-use crate::engine::{Detail, Finish, Lane};
+use crate::engine::{Detail, Finish};
 use crate::infer::{Chat, End, Piece};
 
 /// Answers one text.
@@ -30,7 +30,6 @@ pub async fn generate(
         chat: Chat::of(messages),
         form: types::form(request.format)?,
         parameters: types::parameters(request.options)?,
-        lane: Lane::Canonical,
         detail: Detail::Text,
     };
     answer(&service, ask, request.stream, Shape::Generate).await
@@ -46,7 +45,6 @@ pub async fn chat(
         chat: Chat::of(request.messages.into_iter().map(Message::from).collect()),
         form: types::form(request.format)?,
         parameters: types::parameters(request.options)?,
-        lane: Lane::Canonical,
         detail: Detail::Text,
     };
     answer(&service, ask, request.stream, Shape::Chat).await
@@ -111,6 +109,7 @@ impl Encoder for Lines {
     fn piece(&mut self, piece: Piece, out: &mut String) {
         let line = match piece {
             Piece::Text(text) => self.text(&text),
+            Piece::Thinking(_) | Piece::Call(_) => return,
             Piece::End(end) => self.end("", &end),
         };
         *out += &line.to_string();
@@ -129,6 +128,7 @@ async fn whole(answering: &mut Answering, lines: &mut Lines) -> Result<Value, Pr
     while let Some(piece) = answering.next().await? {
         match piece {
             Piece::Text(piece) => text += &piece,
+            Piece::Thinking(_) | Piece::Call(_) => {}
             Piece::End(end) => return Ok(lines.end(&text, &end)),
         }
     }
