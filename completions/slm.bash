@@ -49,6 +49,9 @@ _slm() {
             slm,prune)
                 cmd="slm__subcmd__prune"
                 ;;
+            slm,ps)
+                cmd="slm__subcmd__ps"
+                ;;
             slm,pull)
                 cmd="slm__subcmd__pull"
                 ;;
@@ -64,8 +67,14 @@ _slm() {
             slm,run)
                 cmd="slm__subcmd__run"
                 ;;
+            slm,serve)
+                cmd="slm__subcmd__serve"
+                ;;
             slm,show)
                 cmd="slm__subcmd__show"
+                ;;
+            slm,stop)
+                cmd="slm__subcmd__stop"
                 ;;
             slm,verify)
                 cmd="slm__subcmd__verify"
@@ -97,6 +106,9 @@ _slm() {
             slm__subcmd__help,prune)
                 cmd="slm__subcmd__help__subcmd__prune"
                 ;;
+            slm__subcmd__help,ps)
+                cmd="slm__subcmd__help__subcmd__ps"
+                ;;
             slm__subcmd__help,pull)
                 cmd="slm__subcmd__help__subcmd__pull"
                 ;;
@@ -109,8 +121,14 @@ _slm() {
             slm__subcmd__help,run)
                 cmd="slm__subcmd__help__subcmd__run"
                 ;;
+            slm__subcmd__help,serve)
+                cmd="slm__subcmd__help__subcmd__serve"
+                ;;
             slm__subcmd__help,show)
                 cmd="slm__subcmd__help__subcmd__show"
+                ;;
+            slm__subcmd__help,stop)
+                cmd="slm__subcmd__help__subcmd__stop"
                 ;;
             slm__subcmd__help,verify)
                 cmd="slm__subcmd__help__subcmd__verify"
@@ -122,7 +140,7 @@ _slm() {
 
     case "${cmd}" in
         slm)
-            opts="-V -h --version --verbose --help run pull push list ls show create rm remove cp copy verify prune eval bench completions man help"
+            opts="-V -h --version --verbose --help run serve ps stop pull push list ls show create rm remove cp copy verify prune eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -322,7 +340,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help)
-            opts="run pull push list show create rm cp verify prune eval bench completions man help"
+            opts="run serve ps stop pull push list show create rm cp verify prune eval bench completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -461,6 +479,20 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__help__subcmd__ps)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__help__subcmd__pull)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -517,7 +549,35 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__help__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__help__subcmd__stop)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -575,6 +635,20 @@ _slm() {
             ;;
         slm__subcmd__prune)
             opts="-h --all --partial --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__ps)
+            opts="-h --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -787,8 +861,40 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__serve)
+            opts="-h --host --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__show)
             opts="-h --modelfile --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__stop)
+            opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

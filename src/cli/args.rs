@@ -28,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     Run(Box<RunArgs>),
     Serve(ServeArgs),
+    Ps(PsArgs),
+    Stop(StopArgs),
     Pull(PullArgs),
     Push(PushArgs),
     List(ListArgs),
@@ -489,4 +491,21 @@ pub struct ServeArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:11434")]
     pub host: String,
+}
+
+/// List the models that the running server holds in memory
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Write Ollama's /api/ps
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Let the running server unload a model
+///
+/// Answers on their way are finished first.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
 }

@@ -17,6 +17,8 @@ pub struct Environment {
     kv_cache_type: Option<String>,
     flash_attention: Option<String>,
     debug: Option<String>,
+    host: Option<String>,
+    api_key: Option<String>,
     network: Network,
 }
 
@@ -54,6 +56,8 @@ impl Environment {
             kv_cache_type: text("KV_CACHE_TYPE"),
             flash_attention: text("FLASH_ATTENTION"),
             debug: text("DEBUG"),
+            host: text("HOST"),
+            api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
             network: Network::read(),
         }
     }
@@ -94,6 +98,18 @@ impl Environment {
     #[must_use]
     pub fn num_parallel(&self) -> Option<&str> {
         self.num_parallel.as_deref()
+    }
+
+    /// `SLM_HOST`: where `slm serve` listens, and where its commands find it.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// `SLM_API_KEY`: the keys that a server asks for, separated by commas.
+    #[must_use]
+    pub fn api_key(&self) -> Option<&str> {
+        self.api_key.as_deref()
     }
 
     /// `SLM_KV_CACHE_TYPE`, as text.

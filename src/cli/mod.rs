@@ -18,12 +18,15 @@ mod load;
 mod network;
 mod planned;
 mod prune;
+mod ps;
 mod pull;
 mod push;
 mod rm;
 mod run;
 mod serve;
+mod served;
 mod show;
+mod stop;
 mod verify;
 mod version;
 
@@ -66,6 +69,8 @@ fn run(cli: Cli) -> Outcome {
     let outcome = match command {
         Command::Run(args) => run::run(&args, &environment),
         Command::Serve(args) => serve::run(&args, &environment),
+        Command::Ps(args) => ps::run(&args, &environment),
+        Command::Stop(args) => stop::run(&args, &environment),
         Command::Pull(args) => pull::run(&args, &environment),
         Command::Push(args) => push::run(&args, &environment),
         Command::List(args) => list::run(&args, &environment),

@@ -146,7 +146,6 @@ fn questions(given: Vec<DecisionQuestion>) -> Result<Named, Problem> {
 }
 
 impl DecisionQuestion {
-    #[expect(clippy::type_complexity, reason = "a name with a question or why there is none")]
     fn read(self, at: &str) -> Result<(Option<String>, Result<Question, QuestionError>), Problem> {
         let words = |parts: Parts| parts.text(&format!("{at}.instructions"));
         Ok(match self {

@@ -1,0 +1,117 @@
+//! Speaking to the `slm serve` of this machine, as its own commands do.
+
+use serde_json::{Value, json};
+
+use super::environment::Environment;
+use super::network;
+use crate::failure::{Exit, Failure};
+
+/// Where `slm serve` listens if nobody says otherwise: Ollama's address.
+pub const DEFAULT_HOST: &str = "127.0.0.1:11434";
+
+/// A running server, as far as anybody knows.
+#[derive(Debug)]
+pub struct Served {
+    client: reqwest::Client,
+    /// Its address as people know it.
+    place: String,
+    url: String,
+    key: Option<String>,
+}
+
+impl Served {
+    /// The server that `SLM_HOST` names.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn of(environment: &Environment) -> Result<Served, Failure> {
+        let host = environment.host().unwrap_or(DEFAULT_HOST);
+        let builder = reqwest::Client::builder().no_proxy();
+        let (builder, url, place) = match host.strip_prefix("unix:") {
+            #[cfg(unix)]
+            Some(path) => (builder.unix_socket(path), "http://localhost".to_owned(), host.to_owned()),
+            #[cfg(not(unix))]
+            Some(_) => return Err(Failure::usage(format!("SLM_HOST is `{host}`: this system has no Unix sockets"))),
+            None => {
+                let url = reachable(host);
+                (builder, url.clone(), url)
+            }
+        };
+        let client = builder.build().map_err(|error| Failure::failed(format!("cannot speak HTTP: {error}")))?;
+        // One of several keys is as good as any.
+        let key = environment.api_key().and_then(|keys| keys.split(',').next()).map(str::trim).map(str::to_owned);
+        Ok(Served { client, place, url, key })
+    }
+
+    /// Asks for what is at a path.
+    ///
+    /// # Errors
+    /// Nobody answers, or the answer is an error.
+    pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(self.client.get(format!("{}{path}", self.url)))
+    }
+
+    /// Sends a body to a path.
+    ///
+    /// # Errors
+    /// As [`Served::get`].
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let request = self.client.post(format!("{}{path}", self.url));
+        self.send(request.header("content-type", "application/json").body(body.to_string()))
+    }
+
+    fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
+        let request = match &self.key {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        };
+        let answer = async {
+            let response = request.send().await?;
+            let is_success = response.status().is_success();
+            Ok::<_, reqwest::Error>((is_success, response.bytes().await?))
+        };
+        let (is_success, bytes) = network::block_on(async { Ok(answer.await) }, "the server goes on")?.map_err(|error| {
+            let reason = if error.is_connect() { "nobody listens there".to_owned() } else { error.to_string() };
+            Failure::failed(format!("no slm answers at `{}`: {reason}; `slm serve` starts one", self.place))
+        })?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or(json!({}));
+        if is_success {
+            return Ok(answer);
+        }
+        let said = answer["error"].as_str().map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), str::to_owned);
+        Err(Failure { message: format!("`{}` answers: {said}", self.place), exit: Exit::Failed })
+    }
+}
+
+/// The address under which a server that listens on `host` is reached from this machine.
+fn reachable(host: &str) -> String {
+    let host = host.trim_start_matches("http://").trim_end_matches('/');
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => (name, port),
+        _ => (host, "11434"),
+    };
+    let name = match host.0 {
+        "" | "0.0.0.0" => "127.0.0.1",
+        "[::]" | "::" => "[::1]",
+        name => name,
+    };
+    format!("http://{name}:{}", host.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::reachable;
+
+    #[test]
+    fn a_server_on_every_address_is_reached_on_loopback() {
+        let expected = [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("0.0.0.0", "http://127.0.0.1:11434"),
+            ("[::]:80", "http://[::1]:80"),
+            ("http://models:1/", "http://models:1"),
+        ];
+        for (host, url) in expected {
+            assert_eq!(reachable(host), url);
+        }
+    }
+}
