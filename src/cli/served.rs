@@ -26,6 +26,8 @@ impl Served {
     /// The client cannot be made.
     pub fn of(environment: &Environment) -> Result<Served, Failure> {
         let host = environment.host().unwrap_or(DEFAULT_HOST);
+        // Fails where one is there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder().no_proxy();
         let (builder, url, place) = match host.strip_prefix("unix:") {
             #[cfg(unix)]
