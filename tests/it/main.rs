@@ -23,6 +23,7 @@ mod resume;
 mod run;
 mod shards;
 mod slm;
+mod speaker;
 mod store;
 mod stories;
 mod tidy;

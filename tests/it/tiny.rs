@@ -153,7 +153,7 @@ fn state_space(gguf: &mut Gguf, named: &dyn Fn(&str) -> String) {
 
 /// A GGUF file of version 3 in the making (ggml's `docs/gguf.md`).
 #[derive(Default)]
-struct Gguf {
+pub struct Gguf {
     n_entries: u64,
     entries: Vec<u8>,
     n_tensors: u64,
@@ -169,24 +169,24 @@ impl Gguf {
         self.entries.extend(value);
     }
 
-    fn number(&mut self, key: &str, number: u32) {
+    pub fn number(&mut self, key: &str, number: u32) {
         self.entry(key, 4, &number.to_le_bytes());
     }
 
-    fn float(&mut self, key: &str, number: f32) {
+    pub fn float(&mut self, key: &str, number: f32) {
         self.entry(key, 6, &number.to_le_bytes());
     }
 
-    fn text(&mut self, key: &str, text: &str) {
+    pub fn text(&mut self, key: &str, text: &str) {
         self.entry(key, 8, &string(text));
     }
 
-    fn array(&mut self, key: &str, kind: u32, items: &[Vec<u8>]) {
+    pub fn array(&mut self, key: &str, kind: u32, items: &[Vec<u8>]) {
         let head = [kind.to_le_bytes().as_slice(), &(items.len() as u64).to_le_bytes()].concat();
         self.entry(key, 9, &[head, items.concat()].concat());
     }
 
-    fn numbers(&mut self, key: &str, numbers: &[i32]) {
+    pub fn numbers(&mut self, key: &str, numbers: &[i32]) {
         self.array(key, 5, &numbers.iter().map(|number| number.to_le_bytes().to_vec()).collect::<Vec<_>>());
     }
 
@@ -209,7 +209,7 @@ impl Gguf {
         tokens.len() as u64
     }
 
-    fn tensor(&mut self, name: &str, dimensions: &[u64], value: impl Fn(u64) -> f32) {
+    pub fn tensor(&mut self, name: &str, dimensions: &[u64], value: impl Fn(u64) -> f32) {
         self.n_tensors += 1;
         self.tensors.extend(string(name));
         self.tensors.extend((dimensions.len() as u32).to_le_bytes());
@@ -222,7 +222,7 @@ impl Gguf {
         self.data.resize(self.data.len().next_multiple_of(32), 0);
     }
 
-    fn norm(&mut self, name: &str, width: u64) {
+    pub fn norm(&mut self, name: &str, width: u64) {
         self.tensor(name, &[width], |_| 1.0);
     }
 
@@ -232,7 +232,7 @@ impl Gguf {
         self.tensor(name, dimensions, |at| most * (mixed(seed + at) as f32 / (u32::MAX as f32 / 2.0) - 1.0));
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut file = b"GGUF".to_vec();
         file.extend(3_u32.to_le_bytes());
         file.extend(self.n_tensors.to_le_bytes());
@@ -245,7 +245,7 @@ impl Gguf {
     }
 }
 
-fn string(text: &str) -> Vec<u8> {
+pub fn string(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }
 
