@@ -8,6 +8,7 @@ pub mod contract;
 pub mod digest;
 pub mod embedded;
 pub mod gguf;
+pub mod keep_alive;
 pub mod limits;
 pub mod manifest;
 pub mod model_ref;

@@ -12,6 +12,7 @@ const FLOORS: [&[&str]; 5] = [
         "digest",
         "embedded",
         "gguf",
+        "keep_alive",
         "limits",
         "manifest",
         "model_ref",
