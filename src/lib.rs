@@ -33,10 +33,11 @@ pub mod infer;
 pub mod opening;
 pub mod transfer;
 
-// Floor 3: evaluation; speed; many records through one model.
+// Floor 3: evaluation; speed; many records through one model; which models are loaded.
 pub mod batch;
 pub mod bench;
 pub mod eval;
+pub mod residents;
 
 // Floor 4: the server, the command line, what it shows, and how failures leave.
 pub mod api;

@@ -147,7 +147,8 @@ impl fmt::Display for Shortage {
 }
 
 /// Bytes as people read them, in powers of 1000.
-fn size(n_bytes: u64) -> String {
+#[must_use]
+pub fn size(n_bytes: u64) -> String {
     let n = n_bytes as f64;
     match n {
         1e9.. => format!("{:.1} GB", n / 1e9),

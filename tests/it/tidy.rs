@@ -26,7 +26,7 @@ const FLOORS: [&[&str]; 5] = [
     ],
     &["engine", "registry", "store"],
     &["decide", "extract", "infer", "opening", "transfer"],
-    &["batch", "bench", "eval"],
+    &["batch", "bench", "eval", "residents"],
     &["api", "cli", "failure", "ui"],
 ];
 
