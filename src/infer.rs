@@ -248,7 +248,7 @@ impl Session {
         let grammar = task.open.as_ref().map(|open| Grammar(open.shared_grammar()));
         let (sampling, adapters) = (self.sampling(task), self.adapters(task).clone());
         let (detail, drafts) = (task.detail, task.drafts);
-        let request = GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts };
+        let request = GenerateRequest { adapters, grammar, detail, drafts, ..GenerateRequest::new(prompt, sampling) };
         let events = self.engine.send(Request::Generate(request));
         Ok(Generating { events, started, n_tokens_cut, open: task.open.clone(), written: String::new() })
     }
@@ -494,11 +494,11 @@ impl Generating {
     ) -> Result<Option<Generated>, InferError> {
         loop {
             match cancel.or_next(&mut self.events)? {
-                Event::Text(text) => {
+                Event::Text(piece) => {
                     if self.open.is_some() {
-                        self.written += &text;
+                        self.written += &piece.text;
                     }
-                    if on_text(&text).is_break() {
+                    if on_text(&piece.text).is_break() {
                         return Ok(None);
                     }
                 }

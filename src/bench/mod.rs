@@ -11,8 +11,7 @@ use std::time::Instant;
 
 use crate::contract::Contract;
 use crate::engine::{
-    self, AdapterSet, Counts, Detail, Drafts, EngineError, Event, GenerateRequest, Grammar, Measure, Measured, Pass,
-    Request, memory,
+    self, AdapterSet, Counts, EngineError, Event, GenerateRequest, Grammar, Measure, Measured, Pass, Request, memory,
 };
 use crate::infer::{InferError, Session, Task};
 use crate::sampling::{AnswerShape, Parameters};
@@ -188,12 +187,9 @@ fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
     let start = |number: usize| -> Result<_, InferError> {
         let prompt = session.prepare(&task, None, &rows::text(number))?.prompt;
         let request = GenerateRequest {
-            prompt,
-            sampling: sampling.clone(),
             grammar: Some(grammar.clone()),
-            detail: Detail::Text,
-            drafts: Drafts::Auto,
             adapters: subject.adapters.clone(),
+            ..GenerateRequest::new(prompt, sampling.clone())
         };
         Ok(session.engine().send(Request::Generate(request)))
     };

@@ -211,6 +211,21 @@ pub struct GenerateRequest {
     pub drafts: Drafts,
 }
 
+impl GenerateRequest {
+    /// What the base model writes behind the prompt, held to nothing and with its text told alone.
+    #[must_use]
+    pub fn new(prompt: Prompt, sampling: Sampling) -> Self {
+        GenerateRequest {
+            prompt,
+            sampling,
+            adapters: AdapterSet::NONE,
+            grammar: None,
+            detail: Detail::default(),
+            drafts: Drafts::default(),
+        }
+    }
+}
+
 /// Whether an answer's next tokens are guessed from what stands in the text already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Drafts {
@@ -225,8 +240,42 @@ pub enum Drafts {
 pub enum Detail {
     #[default]
     Text,
-    /// Every token with its probability.
+    /// Every token with its probability, at the end.
     Tokens,
+    /// Every token with its probability and the `n` likeliest ones in its place, as it is written.
+    Likely { n: u8 },
+}
+
+/// A piece of an answer as it is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Piece {
+    pub text: String,
+    /// With [`Detail::Likely`] the tokens that wrote the text, all of them whole: one that ends inside a character comes
+    /// with the token that completes it. A stop string cuts the last one's bytes as it cuts the text.
+    pub tokens: Vec<TokenLogprob>,
+}
+
+/// A token of an answer with its probability and what else might have come.
+///
+/// Probabilities are the model's own: `log P(token | everything before)` in natural logarithms, before bias, penalties,
+/// grammar and sampling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TokenLogprob {
+    pub id: Token,
+    /// What it wrote in the text; a token that is not shown wrote nothing.
+    pub bytes: Vec<u8>,
+    pub logprob: f64,
+    /// The likeliest tokens here, the likeliest first. Tokens that are impossible to the model are left out.
+    pub likely: Vec<LikelyToken>,
+}
+
+/// A token that might have come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LikelyToken {
+    pub id: Token,
+    /// Its text; that of a control token or an end too.
+    pub bytes: Vec<u8>,
+    pub logprob: f64,
 }
 
 /// A token of an answer.
@@ -292,7 +341,7 @@ pub enum Event {
     Prepared,
     Scored(Scores),
     Embedded(Embeddings),
-    Text(String),
+    Text(Piece),
     Generated(Generation),
     Measured(Measured),
     Failed(EngineError),
@@ -367,7 +416,7 @@ pub struct Counts {
     pub branch: usize,
     /// Generated tokens.
     pub generated: usize,
-    /// Of these, written by the grammar without asking the model.
+    /// Of these, written by the grammar, which left the model no choice.
     pub forced: usize,
     /// Tokens that were guessed ahead, and how many of them were right.
     pub drafted: usize,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::llama::{Alone, Model, Prepared, Work};
-use super::{EngineError, Event, ModelInfo, Options, Request};
+use super::{EngineError, Event, ModelInfo, Options, Piece, Request};
 
 /// A request on its way to the engine's thread.
 #[derive(Debug)]
@@ -48,11 +48,11 @@ impl Caller {
     ///
     /// # Errors
     /// [`EngineError::Cancelled`].
-    pub fn text(&self, text: String) -> Result<(), EngineError> {
-        if text.is_empty() {
+    pub fn piece(&self, piece: Piece) -> Result<(), EngineError> {
+        if piece.text.is_empty() && piece.tokens.is_empty() {
             return self.check();
         }
-        self.events.send(Event::Text(text)).map_err(|_| EngineError::Cancelled)
+        self.events.send(Event::Text(piece)).map_err(|_| EngineError::Cancelled)
     }
 }
 

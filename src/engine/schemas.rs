@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::constraint::{Compiler, Constraint};
 use super::llama::testing;
-use super::{Detail, Engine, Event, Finish, GenerateRequest, Grammar, Request, Token};
+use super::{Engine, Event, Finish, GenerateRequest, Grammar, Request, Token};
 use crate::contract::{Form, Open};
 use crate::sampling::{AnswerShape, Parameters};
 
@@ -320,20 +320,18 @@ fn by_model(engine: &Engine, schemas: &[Value], n_predict: i32) -> Tally {
     for schema in schemas {
         let Some(open) = tally.open(schema) else { continue };
         let said = Parameters { num_predict: Some(n_predict), ..Parameters::default() };
+        let prompt = testing::prompt("Once upon a time");
         let request = GenerateRequest {
-            prompt: testing::prompt("Once upon a time"),
-            sampling: said.resolve(AnswerShape::Formatted),
             grammar: Some(Grammar(open.shared_grammar())),
-            adapters: super::AdapterSet::default(),
-            detail: Detail::Text,
             drafts: super::Drafts::Off,
+            ..GenerateRequest::new(prompt, said.resolve(AnswerShape::Formatted))
         };
         let mut events = engine.send(Request::Generate(request));
         let mut text = String::new();
         tally.n_answers += 1;
         loop {
             match events.blocking_recv() {
-                Some(Event::Text(piece)) => text += &piece,
+                Some(Event::Text(piece)) => text += &piece.text,
                 Some(Event::Generated(done)) => {
                     if done.finish == Finish::Stop {
                         tally.check(schema, &open, &text);

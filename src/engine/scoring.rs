@@ -209,6 +209,24 @@ impl Trie {
     }
 }
 
+/// The `n` tokens with the largest logits, the largest first and of equal ones the first; none that is impossible.
+#[must_use]
+pub fn likeliest(logits: &[f32], n: usize) -> Vec<Token> {
+    let mut top: Vec<(f32, Token)> = Vec::with_capacity(n + 1);
+    let mut least = f32::NEG_INFINITY;
+    for (&logit, token) in logits.iter().zip(0..) {
+        if logit > least && n > 0 {
+            let at = top.partition_point(|&(larger, _)| larger >= logit);
+            top.insert(at, (logit, token));
+            top.truncate(n);
+            if top.len() == n {
+                least = top[n - 1].0;
+            }
+        }
+    }
+    top.into_iter().map(|(_, token)| token).collect()
+}
+
 /// `log p` of `tokens` under a softmax over `logits`, in double precision.
 #[must_use]
 pub fn logprobs(logits: &[f32], tokens: impl Iterator<Item = Token>) -> Vec<f64> {
@@ -283,6 +301,14 @@ mod tests {
         let total: f64 = logprobs(&logits, 0..4).into_iter().map(f64::exp).sum();
         assert!((total - 1.0).abs() < 1e-12);
         assert_eq!(logprobs(&logits, [9].into_iter()), [f64::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn the_likeliest_come_in_their_order() {
+        let logits = [1.0, 3.0, f32::NEG_INFINITY, 3.0, f32::NAN, 2.0];
+        assert_eq!(likeliest(&logits, 3), [1, 3, 5]);
+        assert_eq!(likeliest(&logits, 9), [1, 3, 5, 0]);
+        assert!(likeliest(&logits, 0).is_empty());
     }
 
     proptest! {

@@ -116,7 +116,8 @@ impl Session {
             None => {
                 let grammar = task.open.as_ref().map(|open| Grammar(open.shared_grammar()));
                 let (sampling, detail, drafts) = (self.sampling(task), task.detail, task.drafts);
-                let request = GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts };
+                let request =
+                    GenerateRequest { adapters, grammar, detail, drafts, ..GenerateRequest::new(prompt, sampling) };
                 let kind = Kind::Written { open: task.open.clone(), text: String::new() };
                 (Request::Generate(request), kind)
             }
@@ -152,9 +153,9 @@ impl Reply {
         match (event, &mut self.kind) {
             (Some(Event::Text(piece)), Kind::Written { open, text }) => {
                 if open.is_some() {
-                    *text += &piece;
+                    *text += &piece.text;
                 }
-                self.ready.push_back(Piece::Text(piece));
+                self.ready.push_back(Piece::Text(piece.text));
             }
             (Some(Event::Generated(generation)), Kind::Written { open, text }) => {
                 let checked = open.as_ref().map(|open| match generation.finish {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use slm::engine::{
-    Adapter, AdapterSet, Compute, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Group, Lane, Load,
-    Options, Request, ScoreRequest, Weights,
+    Adapter, AdapterSet, Compute, Engine, EngineError, Event, GenerateRequest, Group, Lane, Load, Options, Request,
+    ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
 use slm::sampling::{AnswerShape, Parameters};
@@ -111,8 +111,7 @@ fn bits(engine: &Engine, text: &str, adapters: &AdapterSet) -> Vec<u64> {
 fn generate(engine: &Engine, text: &str, adapters: &AdapterSet) -> UnboundedReceiver<Event> {
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(12), ..Parameters::default() };
     let (prompt, sampling, adapters) = (plain(text), parameters.resolve(AnswerShape::Open), adapters.clone());
-    let request =
-        GenerateRequest { prompt, sampling, adapters, grammar: None, detail: Detail::Text, drafts: Drafts::Auto };
+    let request = GenerateRequest { adapters, ..GenerateRequest::new(prompt, sampling) };
     engine.send(Request::Generate(request))
 }
 
@@ -120,7 +119,7 @@ fn whole(mut events: UnboundedReceiver<Event>) -> String {
     let mut text = String::new();
     loop {
         match events.blocking_recv() {
-            Some(Event::Text(piece)) => text += &piece,
+            Some(Event::Text(piece)) => text += &piece.text,
             Some(Event::Generated(_)) => return text,
             other => panic!("{other:?}"),
         }

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use slm::engine::{
-    AdapterSet, Detail, Drafts, Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request,
-    Weights,
-};
+use slm::engine::{Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request, Weights};
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 use slm::template::{Prompt, Run};
 
@@ -44,19 +41,13 @@ fn generate(engine: &Engine, grammar: &str, said: Parameters) -> Result<(String,
     let sampling: Sampling = said.resolve(AnswerShape::Formatted);
     let runs = vec![Run::Text { text: "Once upon a time".to_owned(), persons: vec![] }];
     let prompt = Prompt { runs, row_start: None, row: None };
-    let request = GenerateRequest {
-        prompt,
-        sampling,
-        adapters: AdapterSet::NONE,
-        grammar: Some(Grammar(grammar.into())),
-        detail: Detail::Text,
-        drafts: Drafts::Auto,
-    };
+    let grammar = Some(Grammar(grammar.into()));
+    let request = GenerateRequest { grammar, ..GenerateRequest::new(prompt, sampling) };
     let mut events = engine.send(Request::Generate(request));
     let mut text = String::new();
     loop {
         match events.blocking_recv() {
-            Some(Event::Text(piece)) => text += &piece,
+            Some(Event::Text(piece)) => text += &piece.text,
             Some(Event::Generated(generation)) => return Ok((text, generation.finish, generation.counts.generated)),
             Some(Event::Failed(error)) => return Err(error),
             other => panic!("{other:?}"),

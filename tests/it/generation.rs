@@ -1,7 +1,7 @@
 //! Many requests in one engine: each answers as it does alone, whatever company, cache and cancels there are.
 
 use slm::engine::{
-    AdapterSet, Detail, Drafts, Engine, Event, Finish, GenerateRequest, Generation, Grammar, Lane, Point, ProbeRequest,
+    AdapterSet, Detail, Engine, Event, Finish, GenerateRequest, Generation, Grammar, Lane, Point, ProbeRequest,
     Request, ScoreRequest, Token,
 };
 use slm::sampling::{AnswerShape, Parameters, Sampling};
@@ -14,14 +14,7 @@ fn request(text: &str, n_predict: i32, grammar: Option<&str>) -> GenerateRequest
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(n_predict), ..Parameters::default() };
     let sampling: Sampling = parameters.resolve(AnswerShape::Open);
     let grammar = grammar.map(|grammar| Grammar(grammar.into()));
-    GenerateRequest {
-        prompt: plain(text),
-        sampling,
-        adapters: AdapterSet::NONE,
-        grammar,
-        detail: Detail::Tokens,
-        drafts: Drafts::Auto,
-    }
+    GenerateRequest { grammar, detail: Detail::Tokens, ..GenerateRequest::new(plain(text), sampling) }
 }
 
 fn ids(engine: &Engine, text: &str) -> Vec<Token> {
@@ -32,7 +25,7 @@ fn wait(mut events: UnboundedReceiver<Event>) -> (String, Generation) {
     let mut text = String::new();
     loop {
         match events.blocking_recv() {
-            Some(Event::Text(piece)) => text += &piece,
+            Some(Event::Text(piece)) => text += &piece.text,
             Some(Event::Generated(generation)) => return (text, generation),
             other => panic!("{other:?}"),
         }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use slm::contract::Contract;
 use slm::engine::{
-    AdapterSet, Compute, Detail, Drafts, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request,
-    ScoreRequest, Weights,
+    AdapterSet, Compute, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request, ScoreRequest,
+    Weights,
 };
 use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
@@ -190,14 +190,7 @@ fn a_dropped_request_makes_room_for_the_next() {
         let before = score(engine, "one", vec![group("", &["a", "b"])]);
         let sampling = Sampling { num_predict: None, ..Parameters::default().resolve(AnswerShape::Open) };
         for n_events in [0, 1, 3] {
-            let request = GenerateRequest {
-                prompt: plain(&words(600, 4)),
-                sampling: sampling.clone(),
-                adapters: AdapterSet::NONE,
-                grammar: None,
-                detail: Detail::Text,
-                drafts: Drafts::Auto,
-            };
+            let request = GenerateRequest::new(plain(&words(600, 4)), sampling.clone());
             let mut events = engine.send(Request::Generate(request));
             for _ in 0..n_events {
                 let event = events.blocking_recv();

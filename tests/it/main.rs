@@ -28,4 +28,5 @@ mod store;
 mod stories;
 mod tidy;
 mod tiny;
+mod tokens;
 mod vocabularies;

@@ -1,18 +1,20 @@
 //! One generation as it grows: what its read rows come to. It evaluates nothing and knows no other request.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::super::constraint::Constraint;
 use super::super::run::Caller;
 use super::super::scheduler::Outcome;
-use super::super::scoring::logprobs;
+use super::super::scoring::{likeliest, logprobs};
 use super::super::speculation::{Costs, Drafter};
 use super::super::text::{Pushed, TextStream};
 use super::super::{
-    AdapterSet, Counts, Detail, Drafts, EngineError, Event, Finish, GeneratedToken, Generation, Timings, Token,
+    AdapterSet, Counts, Detail, Drafts, EngineError, Event, Finish, GeneratedToken, Generation, LikelyToken, Timings,
+    Token, TokenLogprob,
 };
 use super::sampler::Sampler;
-use super::{Model, PrefixReuse};
+use super::{Model, PrefixReuse, failed};
 use crate::sampling::Sampling;
 
 /// A generation that is ready to run: tokenized, its grammar compiled, known to fit.
@@ -38,6 +40,8 @@ pub struct Generating {
     /// Prompt and answer.
     tokens: Vec<Token>,
     limit: usize,
+    /// Tokens that the grammar has written already and whose probabilities are still to be read: drafts that are right.
+    due: VecDeque<Token>,
     detail: Detail,
     details: Vec<GeneratedToken>,
     counts: Counts,
@@ -65,6 +69,7 @@ impl Generating {
             text: TextStream::new(sampling.stop),
             tokens,
             limit,
+            due: VecDeque::new(),
             detail,
             details: Vec::new(),
             counts: Counts { prompt: n_prompt, ..Counts::default() },
@@ -101,16 +106,19 @@ impl Generating {
         n_rows: usize,
     ) -> Result<Read, EngineError> {
         self.begin_answer();
+        let guessed: &[Token] = if self.due.is_empty() { draft } else { &[] };
         let mut n_accepted = 0;
         let mut sampled = None;
         for logits in rows {
-            let token = self.sampler.pick(logits, self.constraint.as_mut())?;
+            let token = match self.due.pop_front() {
+                Some(token) => token,
+                None => self.sampler.pick(logits, self.constraint.as_mut())?,
+            };
             if model.tokenizer().is_end(token) {
-                return Ok(self.finished(n_accepted, Finish::Stop, draft));
+                return Ok(self.finished(n_accepted, Finish::Stop, guessed));
             }
-            let logprob = (self.detail == Detail::Tokens).then(|| logprobs(logits, std::iter::once(token))[0]);
-            if let Some(finish) = self.push(model, token, logprob)? {
-                return Ok(self.finished(n_accepted, finish, draft));
+            if let Some(finish) = self.push(model, token, Some(logits))? {
+                return Ok(self.finished(n_accepted, finish, guessed));
             }
             if draft.get(n_accepted) != Some(&token) {
                 sampled = Some(token);
@@ -118,16 +126,20 @@ impl Generating {
             }
             n_accepted += 1;
         }
-        self.learn(draft, n_accepted);
+        self.learn(guessed, n_accepted);
         let mut next: Vec<Token> = sampled.into_iter().collect();
-        for token in self.forced()? {
-            self.take(token)?;
-            next.push(token);
-            if let Some(finish) = self.push(model, token, None)? {
-                return Ok(Read { outcome: Outcome::Finished { n_accepted }, finish: Some(finish) });
+        if matches!(self.detail, Detail::Likely { .. }) {
+            self.owe_forced()?;
+        } else {
+            for token in self.forced()? {
+                self.take(token)?;
+                next.push(token);
+                if let Some(finish) = self.push(model, token, None)? {
+                    return Ok(Read { outcome: Outcome::Finished { n_accepted }, finish: Some(finish) });
+                }
             }
         }
-        let draft = self.draft(costs, n_rows)?;
+        let draft = if self.due.is_empty() { self.draft(costs, n_rows)? } else { self.due.iter().copied().collect() };
         Ok(Read { outcome: Outcome::Continue { n_accepted, next, draft }, finish: None })
     }
 
@@ -146,29 +158,37 @@ impl Generating {
 
     fn learn(&mut self, draft: &[Token], n_accepted: usize) {
         self.counts.drafted += draft.len();
-        self.counts.accepted += n_accepted;
+        self.counts.accepted += n_accepted.min(draft.len());
         if let Some(drafter) = self.drafter.as_mut().filter(|_| !draft.is_empty()) {
             drafter.learn(draft.len(), n_accepted);
         }
     }
 
     /// Adds a token that the grammar has taken; says how the generation ends with it, if it does.
-    fn push(&mut self, model: &Model, token: Token, logprob: Option<f64>) -> Result<Option<Finish>, EngineError> {
+    ///
+    /// `logits` are those of its place; `None` where the grammar wrote it and the model was not asked.
+    fn push(&mut self, model: &Model, token: Token, logits: Option<&[f32]>) -> Result<Option<Finish>, EngineError> {
         self.tokens.push(token);
         self.sampler.accept(token);
         self.counts.generated += 1;
         let piece = model.tokenizer().piece(token);
-        if self.detail == Detail::Tokens {
-            self.details.push(GeneratedToken { id: token, n_bytes: piece.len(), logprob });
-        }
-        match self.text.push(&piece) {
-            Pushed::Text(text) => self.caller.text(text)?,
-            Pushed::Stopped(text) => {
-                self.caller.text(text)?;
+        let pushed = match (self.detail, logits) {
+            (Detail::Likely { n }, Some(logits)) => self.text.push_token(likely(model, logits, token, n, piece)?),
+            (Detail::Tokens, _) => {
+                let logprob = logits.map(|logits| logprobs(logits, std::iter::once(token))[0]);
+                self.details.push(GeneratedToken { id: token, n_bytes: piece.len(), logprob });
+                self.text.push(&piece)
+            }
+            _ => self.text.push(&piece),
+        };
+        match pushed {
+            Pushed::Text(piece) => self.caller.piece(piece)?,
+            Pushed::Stopped(piece) => {
+                self.caller.piece(piece)?;
                 return Ok(Some(Finish::Stop));
             }
         }
-        if self.constraint.as_ref().is_some_and(Constraint::is_finished) {
+        if self.due.is_empty() && self.constraint.as_ref().is_some_and(Constraint::is_finished) {
             return Ok(Some(Finish::Stop));
         }
         Ok((self.tokens.len() >= self.limit).then_some(Finish::Length))
@@ -183,10 +203,21 @@ impl Generating {
         Ok(forced)
     }
 
+    /// Takes what the grammar says must follow and leaves it due, so that each token's row is read before it is told.
+    fn owe_forced(&mut self) -> Result<(), EngineError> {
+        if self.due.is_empty() {
+            for token in self.forced()? {
+                self.take(token)?;
+                self.due.push_back(token);
+            }
+        }
+        Ok(())
+    }
+
     fn take(&mut self, token: Token) -> Result<(), EngineError> {
         match self.constraint.as_mut().map_or(Ok(true), |constraint| constraint.take(token))? {
             true => Ok(()),
-            false => Err(super::failed("the grammar refused a token that it forces")),
+            false => Err(failed("the grammar refused a token that it forces")),
         }
     }
 
@@ -203,7 +234,7 @@ impl Generating {
     /// Tells the caller how it ended.
     pub fn end(mut self, finish: Finish) {
         let rest = std::mem::replace(&mut self.text, TextStream::new(Vec::new())).finish();
-        if self.caller.text(rest).is_err() {
+        if self.caller.piece(rest).is_err() {
             return;
         }
         self.timings.generation = self.answering.map_or_else(Default::default, |at| at.elapsed());
@@ -220,4 +251,16 @@ impl Generating {
     pub fn fail(self, error: EngineError) {
         self.caller.send(Event::Failed(error));
     }
+}
+
+/// A token with its probability and the `n` likeliest ones of its place.
+fn likely(model: &Model, logits: &[f32], token: Token, n: u8, bytes: Vec<u8>) -> Result<TokenLogprob, EngineError> {
+    let top = likeliest(logits, usize::from(n));
+    let mut known = logprobs(logits, std::iter::once(token).chain(top.iter().copied())).into_iter();
+    let logprob = known.next().filter(|logprob| !logprob.is_nan());
+    let logprob = logprob.ok_or_else(|| failed("the model's output is not a number; its file may be damaged"))?;
+    let likely = top.into_iter().zip(known);
+    let likely =
+        likely.map(|(id, logprob)| LikelyToken { id, bytes: model.tokenizer().spelling(id), logprob }).collect();
+    Ok(TokenLogprob { id: token, bytes, logprob, likely })
 }

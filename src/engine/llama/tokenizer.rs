@@ -153,8 +153,13 @@ impl Tokenizer {
         self.vocab().token_to_piece(LlamaToken(token), false, None)
     }
 
+    /// The bytes of a token's text; those of a special token too.
+    pub fn spelling(&self, token: Token) -> Vec<u8> {
+        self.vocab().token_to_piece(LlamaToken(token), true, None)
+    }
+
     fn text(&self, token: Token) -> String {
-        String::from_utf8_lossy(&self.vocab().token_to_piece(LlamaToken(token), true, None)).into_owned()
+        String::from_utf8_lossy(&self.spelling(token)).into_owned()
     }
 
     /// Plain text to tokens, none of them special.
@@ -248,8 +253,7 @@ impl Tokenizer {
     /// A special token's text in plain single-byte tokens; nothing where the vocabulary has none for a byte.
     fn taken_apart(&self, token: Token) -> Vec<Token> {
         let bytes = self.bytes.get_or_init(|| self.single_bytes());
-        let text = self.vocab().token_to_piece(LlamaToken(token), true, None);
-        text.into_iter().filter_map(|byte| bytes[usize::from(byte)]).collect()
+        self.spelling(token).into_iter().filter_map(|byte| bytes[usize::from(byte)]).collect()
     }
 
     fn single_bytes(&self) -> Vec<Option<Token>> {
@@ -340,7 +344,7 @@ impl Tokenizer {
     /// a text is not of the text.
     fn ends<'t>(&'t self, tokens: &'t [Token]) -> impl Iterator<Item = usize> + 't {
         tokens.iter().enumerate().scan(0, |end, (index, &token)| {
-            let piece = self.vocab().token_to_piece(LlamaToken(token), true, None);
+            let piece = self.spelling(token);
             let is_added = self.adds_space && index == 0 && piece.starts_with(b" ");
             *end += piece.len() - usize::from(is_added);
             Some(*end)

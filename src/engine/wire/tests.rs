@@ -12,9 +12,9 @@ use crate::engine::compute::{Compute, ComputeError, Devices, FlashAttention, KvT
 use crate::engine::memory::{Limit, Need, Room, Shortage};
 use crate::engine::{
     Adapter, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, EngineError, Event,
-    Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, Lane, Load, Measure, Measured, ModelInfo,
-    Options, Pass, Point, ProbeRequest, PromptToken, Request, ScoreRequest, Scores, Timings, TokenKind, Tokenized,
-    Weights,
+    Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, Lane, LikelyToken, Load, Measure, Measured,
+    ModelInfo, Options, Pass, Piece, Point, ProbeRequest, PromptToken, Request, ScoreRequest, Scores, Timings,
+    TokenKind, TokenLogprob, Tokenized, Weights,
 };
 use crate::gguf::{Footprint, Matrix, TensorType};
 use crate::sampling::Sampling;
@@ -112,12 +112,11 @@ fn requests(number: f32) -> Vec<Request> {
         }),
         Request::Embed(EmbedRequest { texts: vec![String::new(), "text".to_owned()], adapters: AdapterSet::NONE }),
         Request::Generate(GenerateRequest {
-            prompt: Prompt::default(),
-            sampling: sampling(number),
             adapters: adapters(1.0),
             grammar: Some(Grammar("start: /a+/".into())),
-            detail: Detail::Tokens,
+            detail: Detail::Likely { n: 20 },
             drafts: Drafts::Off,
+            ..GenerateRequest::new(Prompt::default(), sampling(number))
         }),
         Request::Probe(ProbeRequest { prompt: prompt(), adapters: adapters(number), generated: tokens, points }),
         Request::Measure(Measure::Prefill { n_tokens: 512 }),
@@ -131,6 +130,8 @@ fn events(number: f64) -> Vec<Event> {
     let timings = Timings { queued: Duration::ZERO, prompt: Duration::from_nanos(1), generation: Duration::MAX };
     let token = PromptToken { id: 7, text: "é".to_owned(), kind: TokenKind::UserDefined };
     let tokens = vec![GeneratedToken { id: 1, n_bytes: 2, logprob: Some(number) }];
+    let likely = vec![LikelyToken { id: 2, bytes: vec![0xff, 0], logprob: -number }];
+    let written = TokenLogprob { id: 1, bytes: vec![0xc3], logprob: number, likely };
     vec![
         Event::Tokenized(Tokenized { tokens: vec![token], border: 1 }),
         Event::Cut(Cut { n_bytes: 1, n_tokens_kept: 2, n_tokens_cut: 3 }),
@@ -142,7 +143,7 @@ fn events(number: f64) -> Vec<Event> {
             counts,
             timings,
         }),
-        Event::Text("a piece".to_owned()),
+        Event::Text(Piece { text: "a piece".to_owned(), tokens: vec![written] }),
         Event::Generated(Generation { finish: Finish::Length, counts, timings, tokens }),
         Event::Measured(Measured { n_tokens: 5, elapsed: Duration::from_micros(3) }),
     ]

@@ -1,0 +1,160 @@
+//! What is told of a generated text's tokens, and how callers steer them.
+
+use slm::engine::{
+    AdapterSet, Detail, Engine, Event, Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Point,
+    ProbeRequest, Request, TokenLogprob,
+};
+use slm::sampling::{AnswerShape, Parameters};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::kinds::{Tiny, plain, words};
+use crate::tiny::Kind;
+
+/// More tokens than one decode reads, of which the grammar leaves the model two to choose.
+const FORCED: &str = "start: /[ab]/ \"the model has no choice about this text, which is longer than what one decode reads of it\" /[ab]/";
+const RECORD: &str = "start: /\\{\"a\": \"(red|green|blue)\", \"b\": (true|false)\\}/";
+
+fn greedy(n_predict: i32, stop: Option<&str>) -> Parameters {
+    let stop = stop.map(|stop| vec![stop.to_owned()]);
+    Parameters { temperature: Some(0.0), num_predict: Some(n_predict), stop, ..Parameters::default() }
+}
+
+fn request(text: &str, parameters: Parameters, grammar: Option<&str>) -> GenerateRequest {
+    let grammar = grammar.map(|grammar| Grammar(grammar.into()));
+    GenerateRequest { grammar, ..GenerateRequest::new(plain(text), parameters.resolve(AnswerShape::Open)) }
+}
+
+fn likely(request: GenerateRequest, n: u8) -> GenerateRequest {
+    GenerateRequest { detail: Detail::Likely { n }, ..request }
+}
+
+/// An answer, the tokens that came with it, and how it ended.
+struct Told {
+    text: String,
+    tokens: Vec<TokenLogprob>,
+    end: Generation,
+}
+
+fn wait(mut events: UnboundedReceiver<Event>) -> Told {
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    loop {
+        match events.blocking_recv() {
+            Some(Event::Text(piece)) => {
+                if !piece.tokens.is_empty() {
+                    assert_eq!(piece.text, String::from_utf8_lossy(&bytes(&piece.tokens)));
+                }
+                text += &piece.text;
+                tokens.extend(piece.tokens);
+            }
+            Some(Event::Generated(end)) => return Told { text, tokens, end },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn alone(engine: &Engine, request: GenerateRequest) -> Told {
+    wait(engine.send(Request::Generate(request)))
+}
+
+fn bytes(tokens: &[TokenLogprob]) -> Vec<u8> {
+    tokens.iter().flat_map(|token| token.bytes.clone()).collect()
+}
+
+/// Free text, forced text, and texts that a stop string or the limit cut in the middle of what is forced.
+fn requests() -> Vec<GenerateRequest> {
+    let text = |n: usize| format!("{}\n{}", words(150, 3), words(10 + 37 * n, n));
+    vec![
+        request(&text(0), greedy(40, None), None),
+        request(&text(1), greedy(9, None), None),
+        request(&text(2), greedy(200, None), Some(FORCED)),
+        request(&text(3), greedy(70, None), Some(RECORD)),
+        request(&text(4), greedy(200, Some("longer")), Some(FORCED)),
+        request(&text(0), greedy(80, None), Some(FORCED)),
+        request(&text(1), greedy(90, Some("b\"")), Some(RECORD)),
+    ]
+}
+
+#[test]
+fn tokens_are_told_beside_the_same_text() {
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        let engine = session.engine();
+        let told: Vec<Told> = requests().into_iter().map(|request| alone(engine, request)).collect();
+        assert!(told.iter().all(|told| told.tokens.is_empty()), "nobody asked for them");
+        // Each alone, then all at once.
+        let each: Vec<Told> = requests().into_iter().map(|request| alone(engine, likely(request, 5))).collect();
+        let sent: Vec<_> = requests().into_iter().map(|r| engine.send(Request::Generate(likely(r, 5)))).collect();
+        let together: Vec<Told> = sent.into_iter().map(wait).collect();
+        for (number, told) in told.iter().enumerate() {
+            for with in [&each[number], &together[number]] {
+                assert_eq!((&with.text, with.end.finish), (&told.text, told.end.finish), "{:?} {number}", tiny.kind);
+                assert_eq!(with.text, String::from_utf8_lossy(&bytes(&with.tokens)));
+                let (n, forced) = (with.end.counts.generated, with.end.counts.forced);
+                assert_eq!((n, forced), (told.end.counts.generated, told.end.counts.forced), "{:?}", tiny.kind);
+                // A stop string leaves tokens out, which were generated.
+                assert!(with.tokens.len() <= n && (told.end.finish == Finish::Stop || with.tokens.len() == n));
+            }
+        }
+        assert!(told.iter().any(|told| told.end.counts.forced > 64), "{:?}", tiny.kind);
+    }
+}
+
+#[test]
+fn probabilities_are_those_of_a_softmax() {
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        for (number, request) in requests().into_iter().enumerate() {
+            let is_free = request.grammar.is_none();
+            let told = alone(session.engine(), likely(request, 20));
+            for token in &told.tokens {
+                assert_eq!(token.likely.len(), 20);
+                assert!(token.likely.is_sorted_by(|a, b| a.logprob >= b.logprob), "{:?}", tiny.kind);
+                let sum: f64 = token.likely.iter().map(|likely| likely.logprob.exp()).sum();
+                assert!(sum <= 1.0 + 1e-9 && sum > 20.0 / 300.0, "{:?} {number}: {sum}", tiny.kind);
+                // The likeliest is taken where nothing forbids it.
+                let best = &token.likely[0];
+                assert!(token.logprob <= best.logprob);
+                assert!(!is_free || (token.id, token.logprob.to_bits()) == (best.id, best.logprob.to_bits()));
+                let same = token.likely.iter().find(|likely| likely.id == token.id);
+                assert!(same.is_none_or(|same| same.bytes.starts_with(&token.bytes) && same.logprob == token.logprob));
+            }
+        }
+    }
+}
+
+/// The probability that came with a token, forced or not, is the one that the same text gets when it is read again.
+#[test]
+fn probabilities_are_those_of_the_text_read_again() {
+    for tiny in Tiny::all().into_iter().filter(|tiny| matches!(tiny.kind, Kind::Attention | Kind::SlidingWindow)) {
+        let session = tiny.session();
+        let engine = session.engine();
+        let text = words(120, 1);
+        for grammar in [RECORD, FORCED] {
+            let told = alone(engine, likely(request(&text, greedy(200, None), Some(grammar)), 2));
+            let generated = told.tokens.iter().map(|token| {
+                let n_bytes = token.bytes.len();
+                GeneratedToken { id: token.id, n_bytes, logprob: None }
+            });
+            let mut at = 0;
+            let points = told.tokens.iter().map(|token| {
+                at += token.bytes.len();
+                let candidate = String::from_utf8(token.bytes.clone()).unwrap();
+                Point { at: at - token.bytes.len(), candidates: vec![candidate] }
+            });
+            let (prompt, adapters, generated) = (plain(&text), AdapterSet::NONE, generated.collect());
+            let probe = ProbeRequest { prompt, adapters, generated, points: points.collect() };
+            let scores = engine.probe(probe).unwrap();
+            assert!(told.tokens.len() > 10);
+            let mut n_compared = 0;
+            for (token, read) in told.tokens.iter().zip(&scores.groups) {
+                let ids = engine.tokenize(plain(&format!("e{}", String::from_utf8_lossy(&token.bytes)))).unwrap();
+                // A model may write what its tokenizer would write in other tokens.
+                if ids.tokens.last().map(|last| last.id) == Some(token.id) {
+                    n_compared += 1;
+                    assert!((token.logprob - read[0]).abs() < 0.05, "{:?}: {token:?} {read:?}", tiny.kind);
+                }
+            }
+            assert!(n_compared * 10 > told.tokens.len() * 9, "{:?}: {n_compared}", tiny.kind);
+        }
+    }
+}
