@@ -10,6 +10,7 @@ use crate::engine::EngineError;
 use crate::infer::InferError;
 use crate::model_ref::ModelRefError;
 use crate::opening::OpeningError;
+use crate::residents::Refusal;
 use crate::sampling::ParameterError;
 use crate::store::StoreError;
 
@@ -143,6 +144,16 @@ impl From<EngineError> for Problem {
             _ => Kind::Failed,
         };
         Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::Load(error) => error.into(),
+            Refusal::TooLarge(_) => Problem::new(Kind::Failed, refusal.to_string()),
+            Refusal::Closing => Problem::new(Kind::Busy { retry_after: Duration::from_secs(1) }, refusal.to_string()),
+        }
     }
 }
 

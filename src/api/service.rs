@@ -1,21 +1,24 @@
 //! The one way of every dialect: a model's name to a loaded model, a place in line, and a reply.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+mod known;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use self::known::{Known, Models};
 use super::call::Call;
 use super::problem::{Kind, Problem};
-use crate::contract::{Contract, Form, Open};
+use crate::contract::{Form, Open};
 use crate::decide::Question;
-use crate::digest::Digest;
+use crate::engine::Detail;
 use crate::engine::compute::Compute;
-use crate::engine::{Detail, Load};
 use crate::infer::{Answered, Chat, Piece, Reply, Session, Task};
+use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
-use crate::opening::{self, Opening, Wanted};
+use crate::opening;
+use crate::residents::{Guest, Order, Residents, Tenant};
 use crate::sampling::Parameters;
 use crate::store::{Model, Store};
 use crate::template::Date;
@@ -36,7 +39,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Service {
     settings: Settings,
-    sessions: Mutex<HashMap<Digest, Arc<Session>>>,
+    residents: Residents,
+    models: Models,
 }
 
 /// A conversation and what is wanted of its next turn.
@@ -48,6 +52,23 @@ pub struct Ask {
     /// What the request says; the Modelfile and the defaults fill the rest.
     pub parameters: Parameters,
     pub detail: Detail,
+    /// How long the model stays after this; `None` leaves it as it is.
+    pub keep_alive: Option<KeepAlive>,
+}
+
+impl Ask {
+    /// A conversation of which nothing else is said.
+    #[must_use]
+    pub fn new(model: impl Into<String>, chat: Chat) -> Ask {
+        Ask {
+            model: model.into(),
+            chat,
+            form: AskedForm::Own,
+            parameters: Parameters::default(),
+            detail: Detail::Text,
+            keep_alive: None,
+        }
+    }
 }
 
 /// The form of an answer, as a request wants it.
@@ -56,6 +77,8 @@ pub enum AskedForm {
     /// The model's own, where its Modelfile gives one.
     #[default]
     Own,
+    /// None, whatever the model's own is.
+    Anything,
     Form(Form),
 }
 
@@ -75,6 +98,18 @@ impl AskedForm {
     }
 }
 
+/// A loaded model, held as long as this lives.
+#[derive(Debug)]
+pub struct Opened {
+    /// The model's full name.
+    pub model: ModelRef,
+    pub session: Arc<Session>,
+    /// What loading took, where this request had to wait for it.
+    pub load_duration: Duration,
+    known: Arc<Known>,
+    _guest: Guest,
+}
+
 /// A reply on its way, with the model that makes it. Dropping it cancels it.
 #[derive(Debug)]
 pub struct Answering {
@@ -85,7 +120,7 @@ pub struct Answering {
     pub load_duration: Duration,
     reply: Reply,
     deadline: Option<Instant>,
-    _session: Arc<Session>,
+    _opened: Arc<Opened>,
 }
 
 impl Answering {
@@ -122,13 +157,19 @@ const QUESTIONS_AT_ONCE: usize = 4;
 
 impl Service {
     #[must_use]
-    pub fn new(settings: Settings) -> Service {
-        Service { settings, sessions: Mutex::default() }
+    pub fn new(settings: Settings, residents: Residents) -> Service {
+        Service { settings, residents, models: Models::default() }
     }
 
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Which models are loaded.
+    #[must_use]
+    pub fn residents(&self) -> &Residents {
+        &self.residents
     }
 
     /// The stored model of a name.
@@ -158,30 +199,61 @@ impl Service {
         }
     }
 
+    /// Loads a model where it is not loaded, and holds it. Of the parameters, those count that say how it is computed.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn open(
+        &self,
+        name: &str,
+        parameters: &Parameters,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<Opened, Problem> {
+        let known = self.models.find(&self.settings, name)?;
+        let mut options = known.options(&self.settings);
+        options.n_ctx = parameters.num_ctx.or(options.n_ctx);
+        options.compute = opening::compute(options.compute, parameters);
+        let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
+        let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
+        let order = Order { tenant, options, keep_alive };
+        let guest = within(Call::current().deadline, self.residents.acquire(order)).await??;
+        let session = guest.session(|| known.defaults.clone())?;
+        let (model, load_duration) = (known.name.clone(), guest.waited());
+        Ok(Opened { model, session, load_duration, known, _guest: guest })
+    }
+
     /// Sends a conversation to its model, which is loaded where it is not.
     ///
     /// # Errors
     /// See [`Kind`].
     pub async fn ask(&self, ask: Ask) -> Result<Answering, Problem> {
+        let opened = self.open(&ask.model, &ask.parameters, ask.keep_alive).await?;
+        self.ask_opened(Arc::new(opened), ask)
+    }
+
+    /// Sends a conversation to a model that is held.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub fn ask_opened(&self, opened: Arc<Opened>, ask: Ask) -> Result<Answering, Problem> {
         let started = Instant::now();
-        let model = self.model(&ask.model)?;
         let form = match ask.form {
-            AskedForm::Own => opening::own_form(&model)?,
+            AskedForm::Own => opened.known.form()?,
+            AskedForm::Anything => None,
             AskedForm::Form(form) => Some(form),
         };
-        let (contract, open): (Option<Arc<Contract>>, _) = match form {
+        let (contract, open) = match form {
             Some(Form::Closed(contract)) => (Some(Arc::new(contract)), None),
             Some(Form::Open(open)) => (None, Some(open)),
             None => (None, None),
         };
-        let session = self.session(&model).await?;
-        let load_duration = started.elapsed();
-        let today = Some((self.settings.today)());
         let call = Call::current();
         let Ask { parameters, detail, chat, .. } = ask;
+        let today = Some((self.settings.today)());
         let task = Task { parameters, lane: call.lane, detail, open, today, ..Task::default() };
-        let reply = session.reply(&task, contract, &chat)?;
-        Ok(Answering { model: model.name, started, load_duration, reply, deadline: call.deadline, _session: session })
+        let reply = opened.session.reply(&task, contract, &chat)?;
+        let (model, load_duration) = (opened.model.clone(), opened.load_duration);
+        Ok(Answering { model, started, load_duration, reply, deadline: call.deadline, _opened: opened })
     }
 
     /// Asks every question of the state by itself.
@@ -190,40 +262,22 @@ impl Service {
     /// See [`Kind`]; one question that cannot be answered ends the request.
     pub async fn ask_questions(&self, ask: AskQuestions) -> Result<AnsweredQuestions, Problem> {
         let started = Instant::now();
-        let model = self.model(&ask.model)?;
-        let session = self.session(&model).await?;
+        let opened = self.open(&ask.model, &Parameters::default(), None).await?;
         let call = Call::current();
         let task = Task { lane: call.lane, ..Task::default() };
-        let evaluation_id = session.evaluation_id(&task);
+        let (model, evaluation_id) = (opened.model.clone(), opened.session.evaluation_id(&task));
         let AskQuestions { system, state, questions, .. } = ask;
-        let shared = Arc::new((session, task, system, state));
+        let shared = Arc::new((opened, task, system, state));
         let sent = questions.into_iter().map(|question| {
             let shared = shared.clone();
             async move {
-                let (session, task, system, state) = &*shared;
-                session.ask(task, system.as_deref(), state, question)?.finish().await
+                let (opened, task, system, state) = &*shared;
+                opened.session.ask(task, system.as_deref(), state, question)?.finish().await
             }
         });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = within(call.deadline, answers).await?.map_err(Problem::from)?;
-        Ok(AnsweredQuestions { model: model.name, answers, evaluation_id, elapsed: started.elapsed() })
-    }
-
-    async fn session(&self, model: &Model) -> Result<Arc<Session>, Problem> {
-        let known = || self.sessions.lock().map(|sessions| sessions.get(&model.digest).cloned());
-        if let Ok(Some(session)) = known() {
-            return Ok(session);
-        }
-        let n_ctx = model.parameters.num_ctx.or(self.settings.n_ctx);
-        let compute = opening::compute(self.settings.compute.clone(), &model.parameters);
-        let wanted = Wanted { load: Load::Everything, n_ctx, compute, adapters: opening::own_adapters(model) };
-        let Opening { options, defaults, .. } = opening::open(model, wanted)?;
-        let loaded = tokio::task::spawn_blocking(move || Session::open(options, defaults)).await;
-        let session = Arc::new(loaded.map_err(|error| Problem::new(Kind::Failed, error.to_string()))??);
-        if let Ok(mut sessions) = self.sessions.lock() {
-            sessions.insert(model.digest, session.clone());
-        }
-        Ok(session)
+        Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
 }
 

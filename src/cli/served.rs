@@ -72,10 +72,11 @@ impl Served {
             let is_success = response.status().is_success();
             Ok::<_, reqwest::Error>((is_success, response.bytes().await?))
         };
-        let (is_success, bytes) = network::block_on(async { Ok(answer.await) }, "the server goes on")?.map_err(|error| {
-            let reason = if error.is_connect() { "nobody listens there".to_owned() } else { error.to_string() };
-            Failure::failed(format!("no slm answers at `{}`: {reason}; `slm serve` starts one", self.place))
-        })?;
+        let (is_success, bytes) =
+            network::block_on(async { Ok(answer.await) }, "the server goes on")?.map_err(|error| {
+                let reason = if error.is_connect() { "nobody listens there".to_owned() } else { error.to_string() };
+                Failure::failed(format!("no slm answers at `{}`: {reason}; `slm serve` starts one", self.place))
+            })?;
         let answer: Value = serde_json::from_slice(&bytes).unwrap_or(json!({}));
         if is_success {
             return Ok(answer);

@@ -10,8 +10,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::{InferError, Session, Task, digest};
 use crate::chat::{Message, Role};
 use crate::contract::{Contract, Open, Violation};
-use crate::decide::{self, Answer};
-use crate::engine::{Counts, EngineError, Event, Finish, GenerateRequest, Grammar, Request, ScoreRequest, Timings};
+use crate::decide::{self, Answer, FieldAnswer};
+use crate::engine::{
+    Counts, Detail, EngineError, Event, Finish, GenerateRequest, Grammar, LikelyToken, Piece as Written, Request,
+    ScoreRequest, Timings, TokenLogprob,
+};
 use crate::template::Prompt;
 use crate::tools::{Tool, ToolCall, ToolChoice};
 
@@ -48,7 +51,9 @@ impl Chat {
 /// A part of a reply.
 #[derive(Debug, Clone)]
 pub enum Piece {
-    Text(String),
+    /// With the tokens that wrote it, where they are wanted. A closed answer is one token, whose alternatives are the other
+    /// answers.
+    Text(Written),
     /// What the model thinks before it answers.
     Thinking(String),
     /// A whole call of a tool.
@@ -87,7 +92,7 @@ pub struct Reply {
 
 #[derive(Debug)]
 enum Kind {
-    Scored(Arc<Contract>),
+    Scored { contract: Arc<Contract>, detail: Detail },
     Written { open: Option<Open>, text: String },
 }
 
@@ -111,7 +116,7 @@ impl Session {
             Some(contract) => {
                 let (groups, turn_end) = (decide::groups(&contract), self.turn_end.clone());
                 let request = ScoreRequest { prompt, groups, adapters, turn_end, lane: task.lane };
-                (Request::Score(request), Kind::Scored(contract))
+                (Request::Score(request), Kind::Scored { contract, detail: task.detail })
             }
             None => {
                 let grammar = task.open.as_ref().map(|open| Grammar(open.shared_grammar()));
@@ -155,7 +160,7 @@ impl Reply {
                 if open.is_some() {
                     *text += &piece.text;
                 }
-                self.ready.push_back(Piece::Text(piece.text));
+                self.ready.push_back(Piece::Text(piece));
             }
             (Some(Event::Generated(generation)), Kind::Written { open, text }) => {
                 let checked = open.as_ref().map(|open| match generation.finish {
@@ -164,9 +169,13 @@ impl Reply {
                 });
                 self.end(generation.finish, generation.counts, generation.timings, None, checked);
             }
-            (Some(Event::Scored(scores)), Kind::Scored(contract)) => {
+            (Some(Event::Scored(scores)), Kind::Scored { contract, detail }) => {
                 let answer = decide::answer(contract, &scores.groups);
-                self.ready.push_back(Piece::Text(answer.json.to_string()));
+                let tokens = match detail {
+                    Detail::Likely { n } => vec![as_token(&answer, usize::from(*n))],
+                    Detail::Text | Detail::Tokens => Vec::new(),
+                };
+                self.ready.push_back(Piece::Text(Written { text: answer.json.to_string(), tokens }));
                 self.end(Finish::Stop, scores.counts, scores.timings, Some(answer), None);
             }
             (Some(Event::Failed(error)), _) => return Err(error.into()),
@@ -190,3 +199,24 @@ impl Reply {
         self.ready.push_back(Piece::End(Box::new(end)));
     }
 }
+
+/// A closed answer as one token with its probability among all answers; those of several fields are independent.
+fn as_token(answer: &Answer, n: usize) -> TokenLogprob {
+    let bytes = |json: &Value| json.to_string().into_bytes();
+    let best = |field: &FieldAnswer| field.probabilities.iter().map(|(_, p)| *p).fold(0.0, f64::max).ln();
+    let likely = match answer.fields.as_slice() {
+        [field] if field.name.is_none() => {
+            let likely = |(value, p): &(Value, f64)| LikelyToken { id: NO_TOKEN, bytes: bytes(value), logprob: p.ln() };
+            let mut all: Vec<LikelyToken> = field.probabilities.iter().map(likely).collect();
+            all.sort_by(|one, other| other.logprob.total_cmp(&one.logprob));
+            all.truncate(n);
+            all
+        }
+        _ => Vec::new(),
+    };
+    let logprob = answer.fields.iter().map(best).sum();
+    TokenLogprob { id: NO_TOKEN, bytes: bytes(&answer.json), logprob, likely }
+}
+
+/// What no vocabulary holds.
+const NO_TOKEN: crate::engine::Token = -1;

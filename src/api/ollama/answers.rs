@@ -14,7 +14,7 @@ use crate::api::problem::Problem;
 use crate::api::service::{Answering, Ask, Service};
 use crate::api::stream::{self, Encoder};
 use crate::chat::{Message, Role};
-use crate::engine::{Detail, Finish};
+use crate::engine::Finish;
 use crate::infer::{Chat, End, Piece};
 
 /// Answers one text.
@@ -26,11 +26,9 @@ pub async fn generate(
         request.system.iter().map(|system| Message::new(Role::System, system.as_str())).collect();
     messages.push(Message::new(Role::User, request.prompt));
     let ask = Ask {
-        model: request.model,
-        chat: Chat::of(messages),
         form: types::form(request.format)?,
         parameters: types::parameters(request.options)?,
-        detail: Detail::Text,
+        ..Ask::new(request.model, Chat::of(messages))
     };
     answer(&service, ask, request.stream, Shape::Generate).await
 }
@@ -40,12 +38,11 @@ pub async fn chat(
     State(service): State<Arc<Service>>,
     Json(request): Json<ChatRequest>,
 ) -> Result<Response, OllamaProblem> {
+    let messages = request.messages.into_iter().map(Message::from).collect();
     let ask = Ask {
-        model: request.model,
-        chat: Chat::of(request.messages.into_iter().map(Message::from).collect()),
         form: types::form(request.format)?,
         parameters: types::parameters(request.options)?,
-        detail: Detail::Text,
+        ..Ask::new(request.model, Chat::of(messages))
     };
     answer(&service, ask, request.stream, Shape::Chat).await
 }
@@ -108,7 +105,7 @@ impl Lines {
 impl Encoder for Lines {
     fn piece(&mut self, piece: Piece, out: &mut String) {
         let line = match piece {
-            Piece::Text(text) => self.text(&text),
+            Piece::Text(written) => self.text(&written.text),
             Piece::Thinking(_) | Piece::Call(_) => return,
             Piece::End(end) => self.end("", &end),
         };
@@ -127,7 +124,7 @@ async fn whole(answering: &mut Answering, lines: &mut Lines) -> Result<Value, Pr
     let mut text = String::new();
     while let Some(piece) = answering.next().await? {
         match piece {
-            Piece::Text(piece) => text += &piece,
+            Piece::Text(written) => text += &written.text,
             Piece::Thinking(_) | Piece::Call(_) => {}
             Piece::End(end) => return Ok(lines.end(&text, &end)),
         }
