@@ -9,6 +9,8 @@ pub mod contract;
 #[path = "../../src/digest.rs"]
 pub mod digest;
 pub mod engine;
+#[path = "../../src/engine/process/frame.rs"]
+pub mod frame;
 #[path = "../../src/gguf/mod.rs"]
 pub mod gguf;
 #[path = "../../src/manifest.rs"]

@@ -44,6 +44,8 @@ pub enum Command {
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
+    #[command(hide = true)]
+    Engine,
 }
 
 /// Ask a model: classify, score, or generate text

@@ -9,6 +9,7 @@ mod compute;
 mod confirm;
 mod cp;
 mod create;
+mod engine;
 mod environment;
 mod eval;
 mod generated;
@@ -84,6 +85,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),
         Command::Man(args) => generated::man(&args),
+        Command::Engine => engine::run(),
     };
     if !interrupt::happened() {
         return outcome;

@@ -184,6 +184,15 @@ pub fn peak() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// The memory that a process of this user takes now, in bytes; of what it shares with others, its share. `None` where the
+/// system does not say, or there is no such process.
+#[must_use]
+pub fn of_process(pid: u32) -> Option<u64> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    let shares = read("smaps_rollup").and_then(|text| kilobytes(&text, "Pss:"));
+    shares.or_else(|| kilobytes(&read("status")?, "VmRSS:"))
+}
+
 /// A line `Name:  123 kB`, in bytes.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,8 +1,9 @@
 //! One base model behind a channel: plain-data requests in, plain-data events out.
 //!
 //! An engine knows text and tokens, not names: no manifest, no HTTP, no JSON. Its thread is the only place where
-//! llama.cpp runs, and `llama/` the only place that imports it. Dropping the receiver of a request's events cancels the
-//! request at its next decode; dropping every handle ends the thread and frees the model.
+//! llama.cpp runs, and `llama/` the only place that imports it; the thread is one of this process or of a child
+//! (`process/`), and nobody who asks can tell. Dropping the receiver of a request's events cancels the request at its next
+//! decode; dropping every handle ends the thread or the child and frees the model.
 
 pub mod adapters;
 pub mod cache;
@@ -12,6 +13,8 @@ pub mod constraint;
 mod llama;
 pub mod memory;
 mod merge;
+pub mod process;
+mod reply;
 mod run;
 pub mod scheduler;
 #[cfg(test)]
@@ -23,6 +26,7 @@ mod wire;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +41,7 @@ pub use compute::Compute;
 pub use llama::build::{Build, build, processor};
 pub use llama::default_threads;
 pub use llama::devices::devices;
+pub use reply::Reply;
 
 /// A token's number in its model's vocabulary.
 pub type Token = i32;
@@ -347,6 +352,24 @@ pub enum Event {
     Failed(EngineError),
 }
 
+impl Event {
+    /// Whether its request is over with it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        match self {
+            Event::Text(_) => false,
+            Event::Tokenized(_)
+            | Event::Cut(_)
+            | Event::Prepared
+            | Event::Scored(_)
+            | Event::Embedded(_)
+            | Event::Generated(_)
+            | Event::Measured(_)
+            | Event::Failed(_) => true,
+        }
+    }
+}
+
 /// A prompt as the model sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokenized {
@@ -493,6 +516,10 @@ pub enum EngineError {
     Grammar { reason: String },
     #[error("a decode failed in llama.cpp: {reason}")]
     Decode { reason: String },
+    #[error("the model's process {how}")]
+    Crashed { how: String },
+    #[error("the model runs in another process, and this cannot go there: {reason}")]
+    Unsendable { reason: String },
     #[error("the request was cancelled")]
     Cancelled,
     #[error("the engine has stopped")]
@@ -502,7 +529,14 @@ pub enum EngineError {
 /// A handle to one engine. Cheap to clone; the engine ends with its last handle.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    thread: std::sync::Arc<run::Thread>,
+    home: Arc<Home>,
+}
+
+/// Where an engine lives.
+#[derive(Debug)]
+enum Home {
+    Thread(run::Thread),
+    Elsewhere(process::Link),
 }
 
 impl Engine {
@@ -511,85 +545,66 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Load`] with llama.cpp's own words where it refuses the file.
     pub fn load(options: Options) -> Result<Engine, EngineError> {
-        Ok(Engine { thread: std::sync::Arc::new(run::spawn(options)?) })
+        Ok(Engine { home: Arc::new(Home::Thread(run::spawn(options)?)) })
+    }
+
+    /// Starts an engine in a process of its own: `program` is this program's file. Whatever native code does there, only
+    /// that engine's requests fail, with [`EngineError::Crashed`].
+    pub fn spawn(program: impl Into<PathBuf>, options: Options) -> process::Loading {
+        process::spawn(program.into(), options)
+    }
+
+    /// The engine at the other end of a link.
+    fn linked(link: process::Link) -> Engine {
+        Engine { home: Arc::new(Home::Elsewhere(link)) }
     }
 
     #[must_use]
     pub fn info(&self) -> &ModelInfo {
-        &self.thread.info
+        match &*self.home {
+            Home::Thread(thread) => &thread.info,
+            Home::Elsewhere(link) => &link.info,
+        }
     }
 
     /// Queues a request. Its events come through the receiver; dropping that cancels it.
     #[must_use]
     pub fn send(&self, request: Request) -> mpsc::UnboundedReceiver<Event> {
         let (events, receiver) = mpsc::unbounded_channel();
-        self.thread.send(run::Command { request, events, sent: std::time::Instant::now() });
+        let command = run::Command { request, events, sent: std::time::Instant::now() };
+        match &*self.home {
+            Home::Thread(thread) => thread.send(command),
+            Home::Elsewhere(link) => link.send(command),
+        }
         receiver
     }
 
-    fn ask<T>(&self, request: Request, pick: impl Fn(Event) -> Option<T>) -> Result<T, EngineError> {
-        match self.send(request).blocking_recv() {
-            Some(Event::Failed(error)) => Err(error),
-            Some(event) => pick(event).ok_or(EngineError::Stopped),
-            None => Err(EngineError::Stopped),
+    /// Waits until this engine is over, and says why: [`EngineError::Stopped`] where its last handle is gone (a process that
+    /// it had is then gone as well), anything else where it ended by itself. Waiting keeps nothing alive.
+    pub fn closed(&self) -> impl Future<Output = EngineError> + Send + use<> {
+        let mut ended = match &*self.home {
+            Home::Thread(thread) => thread.ended(),
+            Home::Elsewhere(link) => link.ended(),
+        };
+        async move {
+            // A sender that is gone without a word is an end as well.
+            let why = ended.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+            why.unwrap_or(EngineError::Stopped)
         }
     }
 
-    /// The prompt's tokens, as any request with this prompt would evaluate them.
-    ///
-    /// # Errors
-    /// [`EngineError::NoSuchToken`] where the template writes a special token that the vocabulary lacks.
-    pub fn tokenize(&self, prompt: Prompt) -> Result<Tokenized, EngineError> {
-        self.ask(Request::Tokenize(prompt), |event| if let Event::Tokenized(t) = event { Some(t) } else { None })
+    /// The engine's own process.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        match &*self.home {
+            Home::Thread(_) => None,
+            Home::Elsewhere(link) => link.pid,
+        }
     }
 
-    /// The longest beginning of `text` that is at most `n_tokens` tokens.
-    ///
-    /// # Errors
-    /// [`EngineError::Stopped`] only.
-    pub fn cut(&self, text: &str, n_tokens: usize) -> Result<Cut, EngineError> {
-        let request = Request::Cut { text: text.to_owned(), n_tokens };
-        self.ask(request, |event| if let Event::Cut(cut) = event { Some(cut) } else { None })
-    }
-
-    /// Scores what might have come at places of a generated text.
-    ///
-    /// # Errors
-    /// [`EngineError::NoBranches`] for models whose state cannot be shared; see [`EngineError`].
-    pub fn probe(&self, request: ProbeRequest) -> Result<Scores, EngineError> {
-        self.ask(Request::Probe(request), |event| if let Event::Scored(s) = event { Some(s) } else { None })
-    }
-
-    /// Loads adapters ahead of the requests that name them.
-    ///
-    /// # Errors
-    /// [`EngineError::Adapter`] where one cannot be read or does not fit the model.
-    pub fn prepare(&self, adapters: &AdapterSet) -> Result<(), EngineError> {
-        let request = Request::Prepare(adapters.clone());
-        self.ask(request, |event| if let Event::Prepared = event { Some(()) } else { None })
-    }
-
-    /// Embeds texts; blocks until it is this request's turn and done.
-    ///
-    /// # Errors
-    /// [`EngineError::TextTooLong`]; see [`EngineError`].
-    pub fn embed(&self, request: EmbedRequest) -> Result<Embeddings, EngineError> {
-        self.ask(Request::Embed(request), |event| if let Event::Embedded(e) = event { Some(e) } else { None })
-    }
-
-    /// Scores every candidate; blocks until it is this request's turn and done.
-    ///
-    /// # Errors
-    /// See [`EngineError`].
-    pub fn score(&self, request: ScoreRequest) -> Result<Scores, EngineError> {
-        self.ask(Request::Score(request), |event| if let Event::Scored(s) = event { Some(s) } else { None })
-    }
-
-    /// Times one pass; meant for an engine that nobody else uses meanwhile.
-    ///
-    /// # Errors
-    /// There is no memory for the context, or a decode failed.
-    pub fn measure(&self, measure: Measure) -> Result<Measured, EngineError> {
-        self.ask(Request::Measure(measure), |event| if let Event::Measured(m) = event { Some(m) } else { None })
+    /// Bytes of memory that the engine's own process takes now; `None` where it has none, or the system does not say.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        self.pid().and_then(memory::of_process)
     }
 }

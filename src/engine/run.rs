@@ -4,7 +4,7 @@
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::llama::{Alone, Model, Prepared, Work};
 use super::{EngineError, Event, ModelInfo, Options, Piece, Request};
@@ -62,6 +62,7 @@ impl Caller {
 pub struct Thread {
     commands: Option<mpsc::UnboundedSender<Command>>,
     handle: Option<JoinHandle<()>>,
+    ended: watch::Receiver<Option<EngineError>>,
     pub info: ModelInfo,
 }
 
@@ -71,6 +72,12 @@ impl Thread {
         if let Some(commands) = &self.commands {
             let _ = commands.send(command);
         }
+    }
+
+    /// Closed when the thread has ended.
+    #[must_use]
+    pub fn ended(&self) -> watch::Receiver<Option<EngineError>> {
+        self.ended.clone()
     }
 }
 
@@ -86,19 +93,24 @@ impl Drop for Thread {
 pub fn spawn(options: Options) -> Result<Thread, EngineError> {
     let (commands, inbox) = mpsc::unbounded_channel();
     let (ready, loaded) = std::sync::mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || match Model::load(&options) {
-        Ok(model) => {
-            let info = model.info().clone();
-            if ready.send(Ok(info)).is_ok() {
-                serve(&model, inbox);
+    let (running, ended) = watch::channel(None);
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        match Model::load(&options) {
+            Ok(model) => {
+                let info = model.info().clone();
+                if ready.send(Ok(info)).is_ok() {
+                    serve(&model, inbox);
+                }
             }
+            Err(error) => drop(ready.send(Err(error))),
         }
-        Err(error) => drop(ready.send(Err(error))),
+        // The model's memory is free by now.
+        drop(running);
     });
     let handle =
         thread.map_err(|error| EngineError::Load { reason: format!("no thread could be started: {error}") })?;
     match loaded.recv() {
-        Ok(Ok(info)) => Ok(Thread { commands: Some(commands), handle: Some(handle), info }),
+        Ok(Ok(info)) => Ok(Thread { commands: Some(commands), handle: Some(handle), ended, info }),
         refused => {
             let _ = handle.join();
             Err(refused.map_or(EngineError::Stopped, |refused| refused.err().unwrap_or(EngineError::Stopped)))

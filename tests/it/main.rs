@@ -18,6 +18,7 @@ mod list;
 mod modelfiles;
 mod ollamas;
 mod open;
+mod process;
 mod registry;
 mod resume;
 mod run;

@@ -1,0 +1,17 @@
+//! `slm engine`: the process in which `slm serve` keeps a model. Nobody types it.
+
+use crate::engine::process::host::{self, HostError};
+use crate::ui::output::say;
+
+/// Serves one model until its parent wants no more, and leaves without tearing down what native code may be using.
+pub fn run() -> ! {
+    let code = match host::run() {
+        Ok(()) => 0,
+        Err(error) => {
+            say(&error);
+            if matches!(error, HostError::NoLine(_)) { 2 } else { 1 }
+        }
+    };
+    // SAFETY: `_exit` touches nothing of this program.
+    unsafe { libc::_exit(code) }
+}
