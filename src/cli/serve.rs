@@ -1,5 +1,6 @@
 //! `slm serve`: the server, with what the environment says.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
@@ -20,10 +21,12 @@ use crate::residents::{self, Means, Residents};
 pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
     let settings =
         service::Settings { store: environment.store()?, compute: Compute::default(), n_ctx: None, today, timestamp };
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::failed(format!("cannot tell where slm itself is: {error}")))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("no threads could be started: {error}")))?;
     runtime.block_on(async {
-        let means = Means { load: Arc::new(load), free: Arc::new(residents::free_memory) };
+        let means = Means { load: Arc::new(load(program)), free: Arc::new(residents::free_memory) };
         let residents = Residents::start(residents::Settings::default(), means);
         let router = api::router(Arc::new(service::Service::new(settings, residents)));
         let failed = |error| Failure::failed(format!("cannot listen on `{}`: {error}", args.host));
@@ -33,8 +36,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
     })
 }
 
-/// Loads a model on a thread of this process.
-fn load(options: Options) -> BoxFuture<'static, Result<Engine, EngineError>> {
-    async { tokio::task::spawn_blocking(move || Engine::load(options)).await.unwrap_or(Err(EngineError::Stopped)) }
-        .boxed()
+/// Loads a model in a process of its own.
+fn load(program: PathBuf) -> impl Fn(Options) -> BoxFuture<'static, Result<Engine, EngineError>> + Send + Sync {
+    move |options| Engine::spawn(program.clone(), options).boxed()
 }
