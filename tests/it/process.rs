@@ -75,12 +75,10 @@ fn long_text(n_bytes: usize, seed: i64) -> Request {
     let parameters =
         Parameters { temperature: Some(1.0), seed: Some(seed), num_predict: Some(900), ..Parameters::default() };
     Request::Generate(GenerateRequest {
-        prompt: plain("Once"),
-        sampling: parameters.resolve(AnswerShape::Open),
-        adapters: AdapterSet::NONE,
         grammar: Some(Grammar(format!("start: /[a-z ]{{{n_bytes}}}/").into())),
         detail: Detail::Tokens,
         drafts: Drafts::Off,
+        ..GenerateRequest::new(plain("Once"), parameters.resolve(AnswerShape::Open))
     })
 }
 
@@ -144,7 +142,7 @@ fn a_child_answers_as_a_thread_does() {
         let mut last = None;
         for event in all(engine.send(long_text(200, 7))) {
             match event {
-                Event::Text(piece) => text += &piece,
+                Event::Text(piece) => text += &piece.text,
                 other => last = Some(other),
             }
         }
