@@ -6,6 +6,7 @@
 mod chat;
 mod limited;
 mod question;
+mod vectors;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::template::{
 pub use chat::{Chat, End, Piece, Reply};
 pub use limited::{Limited, Retry};
 pub use question::{Answered, Asked};
+pub use vectors::{TooLong, Vectors};
 
 /// The template of a model that has none: the texts as they are.
 const NO_TEMPLATE: &str =

@@ -14,7 +14,7 @@ use crate::contract::{Form, Open};
 use crate::decide::Question;
 use crate::engine::Detail;
 use crate::engine::compute::Compute;
-use crate::infer::{Answered, Chat, Piece, Reply, Session, Task};
+use crate::infer::{Answered, Chat, Piece, Reply, Session, Task, TooLong, Vectors};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use crate::opening;
@@ -279,6 +279,41 @@ impl Service {
         let answers = within(call.deadline, answers).await?.map_err(Problem::from)?;
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
+}
+
+impl Service {
+    /// Embeds texts, in their order.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn embed(&self, embed: Embed) -> Result<Embedded, Problem> {
+        let started = Instant::now();
+        let opened = self.open(&embed.model, &embed.parameters, embed.keep_alive).await?;
+        let task = Task { parameters: embed.parameters, ..Task::default() };
+        let vectors = opened.session.vectors(&task, embed.texts, embed.too_long);
+        let vectors = within(Call::current().deadline, vectors).await??;
+        let (model, load_duration) = (opened.model.clone(), opened.load_duration);
+        Ok(Embedded { model, load_duration, vectors, elapsed: started.elapsed() })
+    }
+}
+
+/// Texts to embed.
+#[derive(Debug, Clone)]
+pub struct Embed {
+    pub model: String,
+    pub texts: Vec<String>,
+    pub too_long: TooLong,
+    pub parameters: Parameters,
+    pub keep_alive: Option<KeepAlive>,
+}
+
+/// The vectors of texts, with what they took.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    pub model: ModelRef,
+    pub load_duration: Duration,
+    pub vectors: Vectors,
+    pub elapsed: Duration,
 }
 
 /// Waits no longer than a request's time.
