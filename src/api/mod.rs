@@ -7,6 +7,8 @@ pub mod decisions;
 pub mod ollama;
 pub mod openai;
 pub mod problem;
+pub mod refusal;
+pub mod server;
 pub mod service;
 pub mod stream;
 
