@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod decisions;
+pub mod guard;
 pub mod ollama;
 pub mod openai;
 pub mod problem;
