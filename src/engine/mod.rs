@@ -214,6 +214,8 @@ pub struct GenerateRequest {
     pub grammar: Option<Grammar>,
     pub detail: Detail,
     pub drafts: Drafts,
+    /// What is added to these tokens' logits before penalties, grammar and sampling; told probabilities are without it.
+    pub bias: Vec<(Token, f32)>,
 }
 
 impl GenerateRequest {
@@ -227,6 +229,7 @@ impl GenerateRequest {
             grammar: None,
             detail: Detail::default(),
             drafts: Drafts::default(),
+            bias: Vec::new(),
         }
     }
 }
@@ -491,6 +494,10 @@ pub enum EngineError {
     SameTokens(String, String),
     #[error("this vocabulary has no token `{0}`, which the chat template writes")]
     NoSuchToken(String),
+    #[error("there is no token {id}: this vocabulary's are numbered from 0 to {last}")]
+    TokenOutOfRange { id: Token, last: Token },
+    #[error("the bias of token {id} is `{bias}`, which is no finite number")]
+    Bias { id: Token, bias: f32 },
     #[error("the model has no token that ends an answer, so answers cannot be scored")]
     NoTurnEnd,
     #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]

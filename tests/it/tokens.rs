@@ -1,8 +1,8 @@
 //! What is told of a generated text's tokens, and how callers steer them.
 
 use slm::engine::{
-    AdapterSet, Detail, Engine, Event, Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Point,
-    ProbeRequest, Request, TokenLogprob,
+    AdapterSet, Detail, Drafts, Engine, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation,
+    Grammar, Point, ProbeRequest, Request, TokenLogprob,
 };
 use slm::sampling::{AnswerShape, Parameters};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -157,4 +157,70 @@ fn probabilities_are_those_of_the_text_read_again() {
             assert!(n_compared * 10 > told.tokens.len() * 9, "{:?}: {n_compared}", tiny.kind);
         }
     }
+}
+
+/// Numbers that the tiny models' vocabularies give to single bytes.
+fn byte(byte: u8) -> i32 {
+    3 + i32::from(byte)
+}
+
+#[test]
+fn a_bias_is_kept_by_greedy_and_random_choices_by_penalties_grammars_and_drafts() {
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        let engine = session.engine();
+        let text = words(120, 1);
+        let biased = |parameters: Parameters, grammar: Option<&str>, bias: &[(i32, f32)]| {
+            let request = request(&text, parameters, grammar);
+            alone(engine, GenerateRequest { bias: bias.to_vec(), ..request }).text
+        };
+        let random = || Parameters { temperature: Some(1.0), seed: Some(7), ..greedy(6, None) };
+        let penalized = || Parameters { frequency_penalty: Some(1.0), ..greedy(6, None) };
+        for parameters in [greedy(6, None), random(), penalized()] {
+            assert_eq!(biased(parameters.clone(), None, &[(byte(b'z'), 100.0)]), "zzzzzz", "{:?}", tiny.kind);
+            let free = biased(parameters.clone(), None, &[]);
+            assert_ne!(free, "zzzzzz");
+            assert_eq!(biased(parameters.clone(), None, &[(byte(b'z'), 0.0)]), free, "{:?}", tiny.kind);
+            let one_of = Some("start: /[xyz]{6}/");
+            assert_eq!(biased(parameters.clone(), one_of, &[(byte(b'y'), 100.0)]), "yyyyyy");
+            let two = [(byte(b'x'), -100.0), (byte(b'y'), -100.0)];
+            assert_eq!(biased(parameters, one_of, &two), "zzzzzz");
+        }
+        // What repeats is drafted; the answer is the one without drafts.
+        let long = || GenerateRequest { bias: vec![(byte(b'q'), 3.0)], ..request(&text, greedy(120, None), None) };
+        let drafted = alone(engine, long()).text;
+        assert_eq!(drafted, alone(engine, GenerateRequest { drafts: Drafts::Off, ..long() }).text, "{:?}", tiny.kind);
+    }
+}
+
+#[test]
+fn probabilities_are_told_without_the_bias() {
+    let tiny = Tiny::all().remove(0);
+    let session = tiny.session();
+    let bias = vec![(byte(b'z'), 100.0)];
+    let request = likely(request(&words(120, 1), greedy(4, None), None), 3);
+    let told = alone(session.engine(), GenerateRequest { bias, ..request.clone() });
+    let free = alone(session.engine(), request);
+    assert!(told.tokens.iter().all(|token| token.id == byte(b'z') && token.logprob < token.likely[0].logprob));
+    assert_eq!(told.tokens[0].likely[0].id, free.tokens[0].id);
+    assert!((told.tokens[0].likely[0].logprob - free.tokens[0].logprob).abs() < 0.05);
+}
+
+#[test]
+fn a_bias_of_no_token_is_refused() {
+    let tiny = Tiny::all().remove(0);
+    let session = tiny.session();
+    let refused = |id: i32, bias: f32| {
+        let request = GenerateRequest { bias: vec![(5, 1.0), (id, bias)], ..request("a", greedy(4, None), None) };
+        let Some(Event::Failed(error)) = session.engine().send(Request::Generate(request)).blocking_recv() else {
+            panic!("it was not refused");
+        };
+        error
+    };
+    for id in [-1, 269, i32::MAX, i32::MIN] {
+        let error = refused(id, 1.0);
+        assert!(matches!(error, EngineError::TokenOutOfRange { id: named, last: 268 } if named == id), "{error}");
+    }
+    assert_eq!(refused(269, 1.0).to_string(), "there is no token 269: this vocabulary's are numbered from 0 to 268");
+    assert!(matches!(refused(7, f32::NAN), EngineError::Bias { id: 7, .. }));
 }

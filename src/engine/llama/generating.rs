@@ -25,6 +25,7 @@ pub struct Prepared {
     pub constraint: Option<Constraint>,
     pub detail: Detail,
     pub drafts: Drafts,
+    pub bias: Vec<(Token, f32)>,
     /// Tokens in all, prompt included, at most.
     pub limit: usize,
 }
@@ -58,12 +59,12 @@ pub struct Read {
 
 impl Generating {
     pub fn new(model: &Model, prepared: Prepared, caller: Caller) -> Self {
-        let Prepared { tokens, sampling, constraint, detail, drafts, limit, .. } = prepared;
+        let Prepared { tokens, sampling, constraint, detail, drafts, bias, limit, .. } = prepared;
         // A recurrent state cannot be rolled back behind a wrong draft.
         let may_draft = drafts == Drafts::Auto && model.prefix_reuse != PrefixReuse::Never;
         let n_prompt = tokens.len();
         Generating {
-            sampler: Sampler::new(model, &sampling, &tokens),
+            sampler: Sampler::new(model, &sampling, bias, &tokens),
             constraint,
             drafter: may_draft.then(Drafter::new),
             text: TextStream::new(sampling.stop),

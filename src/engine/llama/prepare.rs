@@ -109,7 +109,13 @@ impl Model {
     }
 
     fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
-        let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts } = request;
+        let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts, bias } = request;
+        for &(id, bias) in &bias {
+            self.tokenizer().check(id)?;
+            if !bias.is_finite() {
+                return Err(EngineError::Bias { id, bias });
+            }
+        }
         let tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_ctx = self.info.n_ctx as usize;
         if tokens.is_empty() {
@@ -121,7 +127,7 @@ impl Model {
         }
         let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
         let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
-        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, limit })
+        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, bias, limit })
     }
 
     fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {

@@ -1,4 +1,4 @@
-//! The choice of a token from a row of logits, under a grammar where there is one.
+//! The choice of a token from a row of logits, under a bias and a grammar where there are such.
 //!
 //! A token is chosen first and then asked for: only where the grammar refuses it is the whole set of allowed tokens computed.
 //! That gives every allowed token the probability it has among the allowed ones, as masking first would.
@@ -15,6 +15,8 @@ use crate::sampling::Sampling;
 
 /// How one generation chooses.
 pub struct Sampler {
+    /// Added to the logits of these tokens, which are in the vocabulary.
+    bias: Vec<(Token, f32)>,
     way: Way,
 }
 
@@ -27,11 +29,11 @@ enum Way {
 
 impl Sampler {
     /// A sampler that has seen the prompt.
-    pub fn new(model: &Model, sampling: &Sampling, prompt: &[Token]) -> Self {
+    pub fn new(model: &Model, sampling: &Sampling, bias: Vec<(Token, f32)>, prompt: &[Token]) -> Self {
         let penalties = penalties(model, sampling, prompt);
         let is_greedy = sampling.temperature <= 0.0;
         if is_greedy && penalties.is_none() {
-            return Sampler { way: Way::Greedy };
+            return Sampler { bias, way: Way::Greedy };
         }
         let choice = if is_greedy {
             vec![LlamaSampler::greedy()]
@@ -45,7 +47,7 @@ impl Sampler {
                 LlamaSampler::dist(sampling.seed.unwrap_or_else(random_seed)),
             ]
         };
-        Sampler { way: Way::Chain { penalties, choice: LlamaSampler::chain(choice, true) } }
+        Sampler { bias, way: Way::Chain { penalties, choice: LlamaSampler::chain(choice, true) } }
     }
 
     /// The next token; the grammar has taken it.
@@ -53,6 +55,19 @@ impl Sampler {
     /// # Errors
     /// The logits are not numbers, or the grammar fails.
     pub fn pick(&mut self, logits: &[f32], constraint: Option<&mut Constraint>) -> Result<Token, EngineError> {
+        if self.bias.is_empty() {
+            return self.pick_from(logits, constraint);
+        }
+        let mut biased = logits.to_vec();
+        for &(token, bias) in &self.bias {
+            if let Some(logit) = usize::try_from(token).ok().and_then(|at| biased.get_mut(at)) {
+                *logit += bias;
+            }
+        }
+        self.pick_from(&biased, constraint)
+    }
+
+    fn pick_from(&mut self, logits: &[f32], constraint: Option<&mut Constraint>) -> Result<Token, EngineError> {
         let token = self.choose(logits, |_| true)?;
         let Some(constraint) = constraint else { return Ok(token) };
         if constraint.take(token)? {

@@ -153,6 +153,16 @@ impl Tokenizer {
         self.vocab().token_to_piece(LlamaToken(token), false, None)
     }
 
+    /// Whether a token of this number is in the vocabulary.
+    ///
+    /// # Errors
+    /// [`EngineError::TokenOutOfRange`] where it is not.
+    pub fn check(&self, token: Token) -> Result<(), EngineError> {
+        let n_tokens = self.n_tokens();
+        let is_known = (0..n_tokens).contains(&token);
+        if is_known { Ok(()) } else { Err(EngineError::TokenOutOfRange { id: token, last: n_tokens - 1 }) }
+    }
+
     /// The bytes of a token's text; those of a special token too.
     pub fn spelling(&self, token: Token) -> Vec<u8> {
         self.vocab().token_to_piece(LlamaToken(token), true, None)

@@ -116,6 +116,7 @@ fn requests(number: f32) -> Vec<Request> {
             grammar: Some(Grammar("start: /a+/".into())),
             detail: Detail::Likely { n: 20 },
             drafts: Drafts::Off,
+            bias: vec![(-1, number), (i32::MAX, -100.0)],
             ..GenerateRequest::new(Prompt::default(), sampling(number))
         }),
         Request::Probe(ProbeRequest { prompt: prompt(), adapters: adapters(number), generated: tokens, points }),
@@ -158,6 +159,8 @@ fn errors() -> Vec<EngineError> {
         EngineError::Compute(ComputeError::QuantizedWithoutFlashAttention(KvType::Q8_0)),
         EngineError::Memory(Box::new(Shortage { need, room, reason: Some("failed".to_owned()) })),
         EngineError::Context { needed: 9000, n_ctx: 8192 },
+        EngineError::TokenOutOfRange { id: -1, last: 31_999 },
+        EngineError::Bias { id: 1, bias: f32::INFINITY },
         EngineError::SameTokens("a".to_owned(), "b".to_owned()),
         EngineError::TextTooLong { n_tokens: 600, limit: 512, n_ctx_train: 512 },
         EngineError::Adapter { path: path(), reason: "no adapter".to_owned() },
