@@ -216,6 +216,9 @@ pub struct GenerateRequest {
     pub drafts: Drafts,
     /// What is added to these tokens' logits before penalties, grammar and sampling; told probabilities are without it.
     pub bias: Vec<(Token, f32)>,
+    /// Control tokens whose texts are shown where the model writes them (`[TOOL_CALLS]`); all others are not, and names that
+    /// this vocabulary lacks say nothing. A token that ends an answer is never shown.
+    pub visible: Vec<String>,
 }
 
 impl GenerateRequest {
@@ -230,6 +233,7 @@ impl GenerateRequest {
             detail: Detail::default(),
             drafts: Drafts::default(),
             bias: Vec::new(),
+            visible: Vec::new(),
         }
     }
 }

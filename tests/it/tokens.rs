@@ -224,3 +224,41 @@ fn a_bias_of_no_token_is_refused() {
     assert_eq!(refused(269, 1.0).to_string(), "there is no token 269: this vocabulary's are numbered from 0 to 268");
     assert!(matches!(refused(7, f32::NAN), EngineError::Bias { id: 7, .. }));
 }
+
+/// What is written where the bias lets nothing but one token be written.
+fn written(engine: &Engine, token: i32, visible: &[&str], stop: Option<&str>) -> Told {
+    let visible = visible.iter().map(ToString::to_string).collect();
+    let request = request(&words(60, 1), greedy(2, stop), None);
+    alone(engine, GenerateRequest { bias: vec![(token, 1000.0)], visible, ..request })
+}
+
+#[test]
+fn control_tokens_are_shown_to_whom_asks_for_them() {
+    // The tiny models' numbers of `<s>`, which is CONTROL, and of `<b>`, which is USER_DEFINED.
+    let (begin, bold) = (1, 268);
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        let engine = session.engine();
+        let text = |token, visible: &[&str]| written(engine, token, visible, None).text;
+        assert_eq!(text(begin, &[]), "", "{:?}", tiny.kind);
+        assert_eq!(text(begin, &["[TOOL_CALLS]", "</s>"]), "");
+        assert_eq!(text(begin, &["[TOOL_CALLS]", "<s>"]), "<s><s>", "{:?}", tiny.kind);
+        assert_eq!(text(bold, &[]), "<b><b>", "{:?}", tiny.kind);
+        assert_eq!(text(bold, &["<b>", "<s>"]), "<b><b>");
+    }
+}
+
+#[test]
+fn a_stop_string_that_is_a_special_token_ends_the_answer() {
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        for (token, stop) in [(1, "<s>"), (268, "<b>")] {
+            for visible in [&[][..], &[stop]] {
+                let told = written(session.engine(), token, visible, Some(stop));
+                assert_eq!((told.text.as_str(), told.end.finish), ("", Finish::Stop), "{:?} {stop}", tiny.kind);
+            }
+            let other = written(session.engine(), token, &[], Some("</b>"));
+            assert_eq!(other.end.finish, Finish::Length);
+        }
+    }
+}

@@ -26,6 +26,10 @@ pub struct Prepared {
     pub detail: Detail,
     pub drafts: Drafts,
     pub bias: Vec<(Token, f32)>,
+    /// Special tokens that are shown.
+    pub visible: Vec<Token>,
+    /// Special tokens that are stop strings: they end the answer, whether they would be shown or not.
+    pub ends: Vec<Token>,
     /// Tokens in all, prompt included, at most.
     pub limit: usize,
 }
@@ -40,6 +44,8 @@ pub struct Generating {
     text: TextStream,
     /// Prompt and answer.
     tokens: Vec<Token>,
+    visible: Vec<Token>,
+    ends: Vec<Token>,
     limit: usize,
     /// Tokens that the grammar has written already and whose probabilities are still to be read: drafts that are right.
     due: VecDeque<Token>,
@@ -59,7 +65,7 @@ pub struct Read {
 
 impl Generating {
     pub fn new(model: &Model, prepared: Prepared, caller: Caller) -> Self {
-        let Prepared { tokens, sampling, constraint, detail, drafts, bias, limit, .. } = prepared;
+        let Prepared { tokens, sampling, constraint, detail, drafts, bias, visible, ends, limit, .. } = prepared;
         // A recurrent state cannot be rolled back behind a wrong draft.
         let may_draft = drafts == Drafts::Auto && model.prefix_reuse != PrefixReuse::Never;
         let n_prompt = tokens.len();
@@ -69,6 +75,8 @@ impl Generating {
             drafter: may_draft.then(Drafter::new),
             text: TextStream::new(sampling.stop),
             tokens,
+            visible,
+            ends,
             limit,
             due: VecDeque::new(),
             detail,
@@ -115,7 +123,7 @@ impl Generating {
                 Some(token) => token,
                 None => self.sampler.pick(logits, self.constraint.as_mut())?,
             };
-            if model.tokenizer().is_end(token) {
+            if model.tokenizer().is_end(token) || self.ends.contains(&token) {
                 return Ok(self.finished(n_accepted, Finish::Stop, guessed));
             }
             if let Some(finish) = self.push(model, token, Some(logits))? {
@@ -172,7 +180,8 @@ impl Generating {
         self.tokens.push(token);
         self.sampler.accept(token);
         self.counts.generated += 1;
-        let piece = model.tokenizer().piece(token);
+        let is_shown = self.visible.contains(&token);
+        let piece = if is_shown { model.tokenizer().spelling(token) } else { model.tokenizer().piece(token) };
         let pushed = match (self.detail, logits) {
             (Detail::Likely { n }, Some(logits)) => self.text.push_token(likely(model, logits, token, n, piece)?),
             (Detail::Tokens, _) => {

@@ -109,7 +109,7 @@ impl Model {
     }
 
     fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
-        let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts, bias } = request;
+        let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts, bias, visible } = request;
         for &(id, bias) in &bias {
             self.tokenizer().check(id)?;
             if !bias.is_finite() {
@@ -125,9 +125,11 @@ impl Model {
         if tokens.len() >= n_ctx {
             return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
         }
+        let specials = |texts: &[String]| texts.iter().filter_map(|text| self.tokenizer().known(text)).collect();
+        let (visible, ends) = (specials(&visible), specials(&sampling.stop));
         let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
         let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
-        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, bias, limit })
+        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, bias, visible, ends, limit })
     }
 
     fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {
@@ -144,7 +146,11 @@ impl Model {
         let mut ready = Vec::new();
         for point in &points {
             let (n_before, rest) = tokens_before(&generated, point.at);
-            let bytes = generated[n_before..].iter().flat_map(|token| self.tokenizer().piece(token.id)).take(rest);
+            let written = |token: &GeneratedToken| {
+                let n_bytes = token.n_bytes;
+                self.tokenizer().spelling(token.id).into_iter().take(n_bytes)
+            };
+            let bytes = generated[n_before..].iter().flat_map(written).take(rest);
             let begun = String::from_utf8(bytes.collect()).map_err(|_| failed("a place inside a character"))?;
             let path = |candidate: &String| self.tokenizer().continuation(&format!("{begun}{candidate}"));
             let paths: Vec<Vec<Token>> = point.candidates.iter().map(path).collect();

@@ -340,8 +340,13 @@ impl Tokenizer {
         Ok(start..end.max(start))
     }
 
+    /// The special token of this text, where the vocabulary has one.
+    pub fn known(&self, text: &str) -> Option<Token> {
+        self.specials.get(text).copied()
+    }
+
     fn special(&self, text: &str) -> Result<Token, EngineError> {
-        self.specials.get(text).copied().ok_or_else(|| EngineError::NoSuchToken(text.to_owned()))
+        self.known(text).ok_or_else(|| EngineError::NoSuchToken(text.to_owned()))
     }
 
     /// How many of a run's tokens end at or before the last newline in front of the row's first byte.
@@ -523,6 +528,26 @@ pub mod tests {
                     let added: &[u8] = if tokenizer.adds_space { b" " } else { b"" };
                     assert_eq!(bytes, [added, text.as_bytes()].concat(), "{name}: {text:?}");
                 }
+            }
+        }
+    }
+
+    /// What a model writes is seen whole but for its control tokens, which are seen where a caller names them.
+    #[test]
+    fn control_tokens_write_nothing_and_have_a_spelling() {
+        for name in ["llama-bpe", "qwen2", "phi-3", "llama-spm"] {
+            let Some(model) = model(name) else { return };
+            let tokenizer = model.tokenizer();
+            for token in 0..tokenizer.n_tokens() {
+                let (piece, spelling) = (tokenizer.piece(token), tokenizer.spelling(token));
+                match tokenizer.kind(token) {
+                    TokenKind::Control | TokenKind::Unknown => assert_eq!(piece, b"", "{name}: {token}"),
+                    _ => assert_eq!(piece, spelling, "{name}: {token}"),
+                }
+            }
+            for text in tokenizer.specials().control {
+                let token = tokenizer.known(&text).unwrap();
+                assert_eq!(tokenizer.spelling(token), text.as_bytes(), "{name}");
             }
         }
     }

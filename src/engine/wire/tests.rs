@@ -117,6 +117,7 @@ fn requests(number: f32) -> Vec<Request> {
             detail: Detail::Likely { n: 20 },
             drafts: Drafts::Off,
             bias: vec![(-1, number), (i32::MAX, -100.0)],
+            visible: vec!["[TOOL_CALLS]".to_owned(), String::new()],
             ..GenerateRequest::new(Prompt::default(), sampling(number))
         }),
         Request::Probe(ProbeRequest { prompt: prompt(), adapters: adapters(number), generated: tokens, points }),
