@@ -3,7 +3,10 @@
 //! A dialect is two pure conversions around [`service::Service`], and one's types never reach another.
 
 pub mod call;
+pub mod choices;
 pub mod decisions;
+pub mod extra;
+pub mod fields;
 pub mod guard;
 pub mod ollama;
 pub mod openai;
@@ -21,5 +24,5 @@ use service::Service;
 
 /// Every route.
 pub fn router(service: Arc<Service>) -> Router {
-    Router::new().merge(ollama::routes()).merge(decisions::routes()).with_state(service)
+    Router::new().merge(ollama::routes()).merge(openai::routes()).merge(decisions::routes()).with_state(service)
 }

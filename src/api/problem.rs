@@ -13,6 +13,7 @@ use crate::opening::OpeningError;
 use crate::residents::Refusal;
 use crate::sampling::ParameterError;
 use crate::store::StoreError;
+use crate::tools::ToolError;
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub struct Problem {
 pub enum Kind {
     /// The request cannot be understood or kept.
     Invalid,
+    /// A field or a value that is known and not supported.
+    Unsupported,
+    /// A field that nobody knows.
+    Unknown,
     /// The prompt and the answer do not fit the context.
     TooLong,
     /// A key is missing or wrong.
@@ -70,13 +75,25 @@ impl Problem {
     /// A field that is understood and cannot be honoured.
     #[must_use]
     pub fn unsupported(field: &str, why: &str) -> Problem {
-        Problem::invalid(format!("`{field}` is not supported: {why}")).of(field)
+        Problem::new(Kind::Unsupported, format!("`{field}` is not supported: {why}")).of(field)
+    }
+
+    /// A value that is understood and cannot be honoured, at this place.
+    #[must_use]
+    pub fn unsupported_value(message: String, at: &str) -> Problem {
+        Problem::new(Kind::Unsupported, message).of(at)
+    }
+
+    /// A field that nobody knows.
+    #[must_use]
+    pub fn unknown(field: &str) -> Problem {
+        Problem::new(Kind::Unknown, format!("`{field}` is not known here; leave it away")).of(field)
     }
 
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.kind {
-            Kind::Invalid | Kind::TooLong => StatusCode::BAD_REQUEST,
+            Kind::Invalid | Kind::Unsupported | Kind::Unknown | Kind::TooLong => StatusCode::BAD_REQUEST,
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
@@ -101,6 +118,10 @@ impl Problem {
             }
             Kind::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            // What ended a model's process would end it again.
+            Kind::Failed => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
             }
             _ => {}
         }
@@ -186,6 +207,13 @@ impl From<ModelRefError> for Problem {
 impl From<ContractError> for Problem {
     fn from(error: ContractError) -> Problem {
         Problem::invalid(error.to_string())
+    }
+}
+
+impl From<ToolError> for Problem {
+    fn from(error: ToolError) -> Problem {
+        let kind = if matches!(error, ToolError::Unknown { .. }) { Kind::Unknown } else { Kind::Invalid };
+        Problem { field: Some(error.at().to_owned()), ..Problem::new(kind, error.to_string()) }
     }
 }
 

@@ -124,6 +124,12 @@ pub struct Answering {
 }
 
 impl Answering {
+    /// Under which equal questions have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self) -> &str {
+        self.reply.evaluation_id()
+    }
+
     /// The next piece; `None` behind the last.
     ///
     /// # Errors

@@ -11,13 +11,31 @@ use super::problem::Problem;
 use super::service::Answering;
 use crate::infer::Piece;
 
+/// What pieces come from.
+pub trait Source: Send + 'static {
+    type Item: Send;
+
+    /// The next piece; `None` behind the last, and nothing behind an error.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Self::Item>, Problem>> + Send;
+}
+
+impl Source for Answering {
+    type Item = Piece;
+
+    async fn next(&mut self) -> Result<Option<Piece>, Problem> {
+        Answering::next(self).await
+    }
+}
+
 /// How a dialect writes a reply's parts. What it writes is sent as it is.
-pub trait Encoder: Send + 'static {
+pub trait Encoder<Item = Piece>: Send + 'static {
     /// What comes before the first piece.
     fn start(&mut self, _out: &mut String) {}
 
-    /// One piece; the stream ends behind [`Piece::End`].
-    fn piece(&mut self, piece: Piece, out: &mut String);
+    fn piece(&mut self, piece: Item, out: &mut String);
+
+    /// What comes behind the last piece.
+    fn finish(&mut self, _out: &mut String) {}
 
     /// What ended the reply too early; nothing comes after it.
     fn problem(&mut self, problem: &Problem, out: &mut String);
@@ -28,39 +46,45 @@ pub const JSON_LINES: &str = "application/x-ndjson";
 pub const SERVER_SENT_EVENTS: &str = "text/event-stream";
 
 /// A response that sends the reply as it comes. Dropping its body cancels the reply.
-#[must_use]
-pub fn response(answering: Answering, encoder: impl Encoder, media_type: &'static str) -> Response {
-    struct Streaming<E>(Answering, E);
-    let mut first = String::new();
-    let mut encoder = encoder;
-    encoder.start(&mut first);
-    let state = Some((first, Streaming(answering, encoder)));
-    let pieces = stream::unfold(state, |state| async {
-        let (mut out, mut streaming) = state?;
-        let Streaming(answering, encoder) = &mut streaming;
-        loop {
-            let goes_on = match answering.next().await {
-                Ok(Some(piece)) => {
-                    let goes_on = !matches!(piece, Piece::End(_));
-                    encoder.piece(piece, &mut out);
-                    goes_on
-                }
-                Ok(None) => false,
-                Err(problem) => {
-                    encoder.problem(&problem, &mut out);
-                    false
-                }
-            };
-            if goes_on && out.is_empty() {
-                continue;
+///
+/// # Errors
+/// What ended the reply before its first piece: it has a status of its own then.
+pub async fn response<S: Source>(
+    mut source: S,
+    mut encoder: impl Encoder<S::Item>,
+    media_type: &'static str,
+) -> Result<Response, Problem> {
+    let mut out = String::new();
+    let first = source.next().await?;
+    encoder.start(&mut out);
+    let goes_on = encode(Ok(first), &mut encoder, &mut out);
+    let pieces = stream::unfold((out, goes_on.then_some((source, encoder))), |(mut out, mut streaming)| async {
+        while let Some((source, encoder)) = &mut streaming
+            && out.is_empty()
+        {
+            let next = source.next().await;
+            if !encode(next, encoder, &mut out) {
+                streaming = None;
             }
-            let next = goes_on.then(|| (String::new(), streaming));
-            return Some((Ok::<_, Infallible>(Bytes::from(out)), next));
         }
+        (!out.is_empty()).then(|| (Ok::<_, Infallible>(Bytes::from(out)), (String::new(), streaming)))
     });
     let mut response = Response::new(Body::from_stream(pieces));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    response
+    Ok(response)
+}
+
+/// Writes what came; says whether there may be more.
+fn encode<Item>(next: Result<Option<Item>, Problem>, encoder: &mut impl Encoder<Item>, out: &mut String) -> bool {
+    match next {
+        Ok(Some(piece)) => {
+            encoder.piece(piece, out);
+            return true;
+        }
+        Ok(None) => encoder.finish(out),
+        Err(problem) => encoder.problem(&problem, out),
+    }
+    false
 }

@@ -133,6 +133,12 @@ impl Session {
 }
 
 impl Reply {
+    /// Under which equal questions have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self) -> &str {
+        &self.evaluation_id
+    }
+
     /// The next piece; `None` behind the last. Nothing is lost where the future is dropped.
     ///
     /// # Errors

@@ -75,6 +75,27 @@ pub enum ToolError {
     NotJson { at: String, reason: String },
 }
 
+impl ToolError {
+    /// The place in the request that is at fault.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        match self {
+            ToolError::Type { at, .. }
+            | ToolError::Missing { at }
+            | ToolError::Unknown { at, .. }
+            | ToolError::Value { at, .. }
+            | ToolError::Name { at, .. }
+            | ToolError::Twice { at, .. }
+            | ToolError::NoSuchTool { at, .. }
+            | ToolError::NoTools { at }
+            | ToolError::TooMany { at, .. }
+            | ToolError::TooLarge { at, .. }
+            | ToolError::TooDeep { at, .. }
+            | ToolError::NotJson { at, .. } => at,
+        }
+    }
+}
+
 impl Tool {
     /// A tool of its parts; `parameters` is the JSON Schema of the arguments.
     ///

@@ -52,7 +52,7 @@ async fn answer(service: &Service, ask: Ask, streams: Option<bool>, shape: Shape
     let mut answering = service.ask(ask).await?;
     let mut lines = Lines { model, shape, timestamp: service.settings().timestamp, load: answering.load_duration };
     if streams.unwrap_or(true) {
-        return Ok(stream::response(answering, lines, stream::JSON_LINES));
+        return Ok(stream::response(answering, lines, stream::JSON_LINES).await?);
     }
     let whole = whole(&mut answering, &mut lines).await?;
     Ok(Json(whole).into_response())

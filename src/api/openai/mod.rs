@@ -1,5 +1,42 @@
 //! OpenAI's API: its paths, its server-sent events, its errors.
 
-mod problem;
+pub mod chat;
+mod closed;
+mod error;
+pub mod logprobs;
+pub mod models;
+pub mod usage;
 
-pub use problem::OpenAiProblem;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::routing::{get, post};
+use utoipa::OpenApi;
+
+use super::service::Service;
+
+pub use error::{ErrorBody, ErrorDetail, OpenAiProblem, Refusals};
+
+/// The routes of this dialect.
+pub fn routes() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::get).delete(models::delete))
+}
+
+/// This dialect's part of the API's description.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(chat::answer, models::list, models::get))]
+pub struct Document;
+
+/// A name that no other answer has.
+fn new_id(prefix: &str) -> String {
+    format!("{prefix}{:032x}", fastrand::u128(..))
+}
+
+/// Seconds since 1970.
+fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

@@ -1,0 +1,56 @@
+//! Tokens with their log-probabilities, as chat completions tell them.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What an answer's tokens were, and what might have come.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ChatLogprobs {
+    #[schema(required)]
+    pub content: Option<Vec<TokenLogprob>>,
+    /// Always `null`: models here do not refuse in a field of its own.
+    #[schema(required)]
+    pub refusal: Option<Vec<TokenLogprob>>,
+}
+
+/// A token with its natural log-probability.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TokenLogprob {
+    pub token: String,
+    pub logprob: f64,
+    /// The token's bytes: a token may be a part of a character.
+    pub bytes: Vec<u8>,
+    /// The likeliest tokens in its place, the likeliest first.
+    pub top_logprobs: Vec<TopLogprob>,
+}
+
+/// A token that might have come.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct TopLogprob {
+    pub token: String,
+    pub logprob: f64,
+    pub bytes: Vec<u8>,
+}
+
+impl ChatLogprobs {
+    #[must_use]
+    pub fn of(tokens: Vec<TokenLogprob>) -> ChatLogprobs {
+        ChatLogprobs { content: Some(tokens), refusal: None }
+    }
+}
+
+/// The log-probability of what is impossible, which JSON has no number for; OpenAI writes the same.
+const IMPOSSIBLE: f64 = -9999.0;
+
+/// A log-probability that JSON can hold.
+#[must_use]
+pub fn finite(logprob: f64) -> f64 {
+    if logprob.is_finite() { logprob.max(IMPOSSIBLE) } else { IMPOSSIBLE }
+}
+
+impl TopLogprob {
+    #[must_use]
+    pub fn new(token: String, logprob: f64) -> TopLogprob {
+        TopLogprob { bytes: token.clone().into_bytes(), token, logprob: finite(logprob) }
+    }
+}

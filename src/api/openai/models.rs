@@ -1,0 +1,99 @@
+//! `/v1/models`: what can be asked. One body serves OpenAI's clients and Anthropic's, which share the path.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{OpenAiProblem, Refusals, unix};
+use crate::api::problem::{Kind, Problem};
+use crate::api::service::Service;
+use crate::model_ref::ModelRef;
+
+/// All models, on one page.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Models {
+    #[schema(pattern = "^list$")]
+    pub object: &'static str,
+    pub data: Vec<Model>,
+    /// There is never another page.
+    pub has_more: bool,
+    #[schema(required)]
+    pub first_id: Option<String>,
+    #[schema(required)]
+    pub last_id: Option<String>,
+}
+
+/// A model.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Model {
+    /// The name that requests give as `model`.
+    pub id: String,
+    #[schema(pattern = "^model$")]
+    pub object: &'static str,
+    /// When it came here, in seconds since 1970; 0 for the model that is part of the program.
+    pub created: u64,
+    /// The namespace of its name.
+    pub owned_by: String,
+    #[schema(pattern = "^model$")]
+    pub r#type: &'static str,
+    pub display_name: String,
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    #[schema(pattern = "^active$")]
+    pub lifecycle: &'static str,
+}
+
+impl Model {
+    fn new(name: &ModelRef, created: Option<SystemTime>, timestamp: fn(SystemTime) -> String) -> Model {
+        let created = created.unwrap_or(UNIX_EPOCH);
+        Model {
+            id: name.to_string(),
+            object: "model",
+            created: unix(created),
+            owned_by: name.namespace().to_owned(),
+            r#type: "model",
+            display_name: name.to_string(),
+            created_at: timestamp(created),
+            lifecycle: "active",
+        }
+    }
+}
+
+/// Every model that is here.
+#[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models), Refusals))]
+pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, OpenAiProblem> {
+    let settings = service.settings();
+    let data: Vec<Model> = settings
+        .store
+        .list()?
+        .models
+        .iter()
+        .map(|model| Model::new(&model.name, model.modified, settings.timestamp))
+        .collect();
+    let id = |model: Option<&Model>| model.map(|model| model.id.clone());
+    let (first_id, last_id) = (id(data.first()), id(data.last()));
+    Ok(Json(Models { object: "list", data, has_more: false, first_id, last_id }))
+}
+
+/// One model.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{id}",
+    tag = "openai",
+    params(("id" = String, Path, description = "the model's name; slashes and colons may be percent-encoded")),
+    responses((status = 200, body = Model), Refusals)
+)]
+pub async fn get(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Json<Model>, OpenAiProblem> {
+    let model = service.model(&id)?;
+    Ok(Json(Model::new(&model.name, model.modified, service.settings().timestamp)))
+}
+
+/// Models are not deleted here.
+pub async fn delete(Path(id): Path<String>) -> OpenAiProblem {
+    let message = format!("models are not deleted here: `slm rm {id}` does it, and so does `DELETE /api/delete`");
+    Problem::new(Kind::Method, message).into()
+}
