@@ -28,7 +28,7 @@ complete -c slm -n "__fish_slm_needs_command" -s V -l version -d 'Print the vers
 complete -c slm -n "__fish_slm_needs_command" -l verbose -d 'With --version: what this binary was built for, and what it uses here'
 complete -c slm -n "__fish_slm_needs_command" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_needs_command" -f -a "run" -d 'Ask a model: classify, score, or generate text'
-complete -c slm -n "__fish_slm_needs_command" -f -a "serve" -d 'Serve the models to programs: Ollama\'s API, OpenAI\'s, and more'
+complete -c slm -n "__fish_slm_needs_command" -f -a "serve" -d 'Serve models to programs that speak Ollama\'s, OpenAI\'s, Anthropic\'s or System One\'s API'
 complete -c slm -n "__fish_slm_needs_command" -f -a "ps" -d 'List the models that the running server holds in memory'
 complete -c slm -n "__fish_slm_needs_command" -f -a "stop" -d 'Let the running server unload a model'
 complete -c slm -n "__fish_slm_needs_command" -f -a "pull" -d 'Bring a model from a registry, an address or a file'
@@ -47,6 +47,7 @@ complete -c slm -n "__fish_slm_needs_command" -f -a "eval" -d 'Measure a model o
 complete -c slm -n "__fish_slm_needs_command" -f -a "bench" -d 'Measure a model\'s speed on this machine'
 complete -c slm -n "__fish_slm_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c slm -n "__fish_slm_needs_command" -f -a "man" -d 'Write the man pages into a folder'
+complete -c slm -n "__fish_slm_needs_command" -f -a "engine"
 complete -c slm -n "__fish_slm_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c slm -n "__fish_slm_using_subcommand run" -l choices -d 'Choose one of these labels, separated by commas' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l format -d 'A JSON schema, `@FILE` with one, `json` for any object, or `none` for open text from a model that has a format' -r
@@ -90,8 +91,23 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l no-drafts -d 'Never gues
 complete -c slm -n "__fish_slm_using_subcommand run" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
 complete -c slm -n "__fish_slm_using_subcommand run" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c slm -n "__fish_slm_using_subcommand serve" -l host -d 'Where to listen' -r
-complete -c slm -n "__fish_slm_using_subcommand serve" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand serve" -l host -d 'Where to listen, `HOST:PORT` or `unix:PATH`; may be given several times' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l keepalive -d 'How long a model stays after its last request: `10m`, seconds, `0`, or `-1` for ever' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l num-ctx -d 'Tokens of context' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l kv-type -d 'Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l flash-attn -d 'Flash attention; auto is on wherever the model allows it' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l num-batch -d 'Tokens of a decode of generated text and its prompts [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l insecure-bind -d 'Listen to other machines without asking for a key'
+complete -c slm -n "__fish_slm_using_subcommand serve" -l inference-only -d 'Answer requests, and let nobody change the store over the network'
+complete -c slm -n "__fish_slm_using_subcommand serve" -l group-socket -d 'Let the group of a Unix socket speak to it too, and not its owner alone'
+complete -c slm -n "__fish_slm_using_subcommand serve" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
+complete -c slm -n "__fish_slm_using_subcommand serve" -l mlock -d 'Keep the weights in memory whatever else needs it'
+complete -c slm -n "__fish_slm_using_subcommand serve" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c slm -n "__fish_slm_using_subcommand ps" -l json -d 'Write Ollama\'s /api/ps'
 complete -c slm -n "__fish_slm_using_subcommand ps" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -178,21 +194,23 @@ complete -c slm -n "__fish_slm_using_subcommand bench" -l mlock -d 'Keep the wei
 complete -c slm -n "__fish_slm_using_subcommand bench" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c slm -n "__fish_slm_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c slm -n "__fish_slm_using_subcommand man" -s h -l help -d 'Print help'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "run" -d 'Ask a model: classify, score, or generate text'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "serve" -d 'Serve the models to programs: Ollama\'s API, OpenAI\'s, and more'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "ps" -d 'List the models that the running server holds in memory'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "stop" -d 'Let the running server unload a model'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "pull" -d 'Bring a model from a registry, an address or a file'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "push" -d 'Bring a model to a registry'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "list" -d 'List the models'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "show" -d 'Show what a model is made of'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "create" -d 'Make a model from a Modelfile'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "rm" -d 'Remove models, and their blobs that no other model needs'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "cp" -d 'Give a model a second name; its blobs are shared'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "verify" -d 'Hash what is stored and say what is damaged'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "prune" -d 'Remove what no model needs: blobs without a model, old downloads, traces of processes that died'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "eval" -d 'Measure a model on labelled data'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "bench" -d 'Measure a model\'s speed on this machine'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "man" -d 'Write the man pages into a folder'
-complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c slm -n "__fish_slm_using_subcommand engine" -s h -l help -d 'Print help'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "run" -d 'Ask a model: classify, score, or generate text'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "serve" -d 'Serve models to programs that speak Ollama\'s, OpenAI\'s, Anthropic\'s or System One\'s API'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "ps" -d 'List the models that the running server holds in memory'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "stop" -d 'Let the running server unload a model'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "pull" -d 'Bring a model from a registry, an address or a file'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "push" -d 'Bring a model to a registry'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "list" -d 'List the models'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "show" -d 'Show what a model is made of'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "create" -d 'Make a model from a Modelfile'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "rm" -d 'Remove models, and their blobs that no other model needs'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "cp" -d 'Give a model a second name; its blobs are shared'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "verify" -d 'Hash what is stored and say what is damaged'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "prune" -d 'Remove what no model needs: blobs without a model, old downloads, traces of processes that died'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "eval" -d 'Measure a model on labelled data'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "bench" -d 'Measure a model\'s speed on this machine'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "man" -d 'Write the man pages into a folder'
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "engine"
+complete -c slm -n "__fish_slm_using_subcommand help; and not __fish_seen_subcommand_from run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

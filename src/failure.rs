@@ -59,6 +59,8 @@ macro_rules! exits {
 }
 
 exits! {
+    crate::api::guard::RulesError => Exit::Usage,
+    crate::api::server::ListenError => Exit::Failed,
     crate::batch::journal::JournalError => Exit::Failed,
     crate::contract::ContractError => Exit::Usage,
     crate::engine::compute::ComputeError => Exit::Usage,

@@ -19,10 +19,47 @@ pub mod stream;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
 
+use call::Call;
+use guard::{Caller, Rules};
+use refusal::{refuse, refuse_field};
 use service::Service;
 
-/// Every route.
-pub fn router(service: Arc<Service>) -> Router {
-    Router::new().merge(ollama::routes()).merge(openai::routes()).merge(decisions::routes()).with_state(service)
+/// Every route, behind the rules of who may ask.
+pub fn router(service: Arc<Service>, rules: Arc<Rules>) -> Router {
+    Router::new()
+        .merge(ollama::routes())
+        .merge(openai::routes())
+        .merge(decisions::routes())
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(service.clone(), called))
+        .layer(middleware::from_fn_with_state(rules, guard::guard))
+        .with_state(service)
+}
+
+/// Keeps what holds for a request beside it.
+async fn called(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let client = request.extensions().get::<Caller>().map_or_else(String::new, |caller| caller.0.clone());
+    match Call::read(request.headers(), client, service.settings().request_timeout) {
+        Ok(call) => call.scope(request, next).await,
+        Err(problem) => {
+            refuse_field(request.uri().path(), problem.status(), &problem.message, problem.field.as_deref())
+        }
+    }
+}
+
+async fn unknown(request: Request) -> Response {
+    let path = request.uri().path();
+    let message = format!("there is nothing at `{path}`; /openapi.json lists what there is");
+    refuse(path, StatusCode::NOT_FOUND, &message).into_response()
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let (path, method) = (request.uri().path(), request.method());
+    refuse(path, StatusCode::METHOD_NOT_ALLOWED, &format!("`{path}` does not take {method}")).into_response()
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub compute: Compute,
     /// Positions of a context where neither request nor model says; `None` leaves it to the engine.
     pub n_ctx: Option<u32>,
+    /// The longest that a request may take; `None` is as long as it likes.
+    pub request_timeout: Option<Duration>,
     pub today: fn() -> Date,
     /// A time as RFC 3339 in UTC.
     pub timestamp: fn(SystemTime) -> String,

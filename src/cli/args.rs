@@ -487,12 +487,33 @@ pub struct PushArgs {
     pub network: NetworkArgs,
 }
 
-/// Serve the models to programs: Ollama's API, OpenAI's, and more
+/// Serve models to programs that speak Ollama's, OpenAI's, Anthropic's or System One's API
+///
+/// Listens on 127.0.0.1:11434, or where SLM_HOST says. Models are loaded when they are asked for, each in a process of its
+/// own, and stay for five minutes after their last request. SIGTERM and Ctrl-C let requests end that have begun.
 #[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  slm serve
+  slm serve --host 0.0.0.0:11434          with SLM_API_KEY in the environment
+  slm serve --host unix:/run/slm.sock --inference-only")]
 pub struct ServeArgs {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:11434")]
-    pub host: String,
+    /// Where to listen, `HOST:PORT` or `unix:PATH`; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Vec<String>,
+    /// Listen to other machines without asking for a key
+    #[arg(long)]
+    pub insecure_bind: bool,
+    /// Answer requests, and let nobody change the store over the network
+    #[arg(long)]
+    pub inference_only: bool,
+    /// Let the group of a Unix socket speak to it too, and not its owner alone
+    #[arg(long)]
+    pub group_socket: bool,
+    /// How long a model stays after its last request: `10m`, seconds, `0`, or `-1` for ever
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub keepalive: Option<String>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 }
 
 /// List the models that the running server holds in memory

@@ -19,7 +19,27 @@ pub struct Environment {
     debug: Option<String>,
     host: Option<String>,
     api_key: Option<String>,
+    serving: Serving,
     network: Network,
+}
+
+/// What the environment says of `slm serve`, as text: whoever uses it checks it.
+#[derive(Debug, Clone, Default)]
+pub struct Serving {
+    /// `SLM_ALLOWED_HOSTS`.
+    pub allowed_hosts: Option<String>,
+    /// `SLM_ORIGINS`.
+    pub origins: Option<String>,
+    /// `SLM_KEEP_ALIVE`.
+    pub keep_alive: Option<String>,
+    /// `SLM_MAX_LOADED_MODELS`.
+    pub max_loaded: Option<String>,
+    /// `SLM_REQUEST_TIMEOUT`.
+    pub request_timeout: Option<String>,
+    /// `SLM_LOAD_TIMEOUT`.
+    pub load_timeout: Option<String>,
+    /// `SLM_DRAIN_SECONDS`.
+    pub drain_seconds: Option<String>,
 }
 
 /// Where the network's settings are, as the field's tools keep them.
@@ -58,8 +78,22 @@ impl Environment {
             debug: text("DEBUG"),
             host: text("HOST"),
             api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
+            serving: Serving {
+                allowed_hosts: text("ALLOWED_HOSTS"),
+                origins: text("ORIGINS"),
+                keep_alive: text("KEEP_ALIVE"),
+                max_loaded: text("MAX_LOADED_MODELS"),
+                request_timeout: text("REQUEST_TIMEOUT"),
+                load_timeout: text("LOAD_TIMEOUT"),
+                drain_seconds: text("DRAIN_SECONDS"),
+            },
             network: Network::read(),
         }
+    }
+
+    #[must_use]
+    pub fn serving(&self) -> &Serving {
+        &self.serving
     }
 
     #[must_use]

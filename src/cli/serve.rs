@@ -1,39 +1,147 @@
-//! `slm serve`: the server, with what the environment says.
+//! `slm serve`: the server, with what the command line and the environment say.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::args::ServeArgs;
-use super::environment::{Environment, timestamp, today};
+use super::compute;
+use super::environment::{Environment, Serving, timestamp, today};
+use super::served::DEFAULT_HOST;
+use crate::api::guard::{self, Exposure, Management, Rules, Said};
+use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode};
 use crate::api::{self, service};
-use crate::engine::compute::Compute;
 use crate::engine::{Engine, EngineError, Options};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::keep_alive::KeepAlive;
 use crate::residents::{self, Means, Residents};
+use crate::sampling::Parameters;
+use crate::ui::output::say;
+
+/// The longest that a request may take where nobody says otherwise.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
-/// The address cannot be had.
+/// A setting that nobody can use, or an address that cannot be had.
 pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
-    let settings =
-        service::Settings { store: environment.store()?, compute: Compute::default(), n_ctx: None, today, timestamp };
+    let said = environment.serving();
+    let settings = settings(args, environment)?;
+    let residents_settings = residents_settings(args, said)?;
+    let server_settings = server::Settings {
+        grace: seconds("SLM_DRAIN_SECONDS", said.drain_seconds.as_deref())?
+            .unwrap_or(server::Settings::default().grace),
+        ..server::Settings::default()
+    };
+    let binds = binds(args, environment)?;
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot tell where slm itself is: {error}")))?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format!("no threads could be started: {error}")))?;
     runtime.block_on(async {
+        let drain = Drain::default();
+        drain.on_signals().map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
+        let mut listeners = Listeners::handed_over()?;
+        if listeners.is_empty() {
+            let mode = if args.group_socket { SocketMode::Group } else { SocketMode::Owner };
+            for bind in &binds {
+                listeners.add(bind, mode).await?;
+            }
+        }
+        let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
         let means = Means { load: Arc::new(load(program)), free: Arc::new(residents::free_memory) };
-        let residents = Residents::start(residents::Settings::default(), means);
-        let router = api::router(Arc::new(service::Service::new(settings, residents)));
-        let failed = |error| Failure::failed(format!("cannot listen on `{}`: {error}", args.host));
-        let listener = tokio::net::TcpListener::bind(&args.host).await.map_err(failed)?;
-        axum::serve(listener, router).await.map_err(failed)?;
-        Ok(Exit::Done)
+        let residents = Residents::start(residents_settings, means);
+        let router = api::router(Arc::new(service::Service::new(settings, residents.clone())), rules);
+        say(format_args!("listening on {}", listeners.places().join(", ")));
+        let ended = server::serve(listeners, router, server_settings, drain).await;
+        residents.drain(Duration::ZERO).await;
+        match ended {
+            Ended::Drained => Ok(Exit::Done),
+            Ended::CutOff(n) => {
+                let grace = server_settings.grace.as_secs();
+                Err(Failure::failed(format!(
+                    "{n} connections were not done within {grace} s and were cut off; SLM_DRAIN_SECONDS gives them longer"
+                )))
+            }
+            Ended::AtOnce => Ok(Exit::Interrupted),
+        }
     })
+}
+
+fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Settings, Failure> {
+    let mut parameters = Parameters::default();
+    if let Some(length) = environment.context_length() {
+        parameters.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
+    }
+    compute::say(&args.compute, &mut parameters)?;
+    let said = environment.serving().request_timeout.as_deref();
+    Ok(service::Settings {
+        store: environment.store()?,
+        compute: compute::resolve(&args.compute, &parameters, &Parameters::default(), environment)?,
+        n_ctx: parameters.num_ctx,
+        request_timeout: Some(seconds("SLM_REQUEST_TIMEOUT", said)?.unwrap_or(REQUEST_TIMEOUT)),
+        today,
+        timestamp,
+    })
+}
+
+fn residents_settings(args: &ServeArgs, said: &Serving) -> Result<residents::Settings, Failure> {
+    let default = residents::Settings::default();
+    let keep_alive = match (&args.keepalive, &said.keep_alive) {
+        (Some(text), _) => parsed::<KeepAlive>("--keepalive", text)?,
+        (None, Some(text)) => parsed("SLM_KEEP_ALIVE", text)?,
+        (None, None) => default.keep_alive,
+    };
+    let max_loaded =
+        said.max_loaded.as_deref().map(|text| parsed::<usize>("SLM_MAX_LOADED_MODELS", text)).transpose()?;
+    let load_timeout = seconds("SLM_LOAD_TIMEOUT", said.load_timeout.as_deref())?.unwrap_or(default.load_timeout);
+    Ok(residents::Settings { keep_alive, max_loaded: max_loaded.and_then(NonZeroUsize::new), load_timeout, ..default })
+}
+
+fn binds(args: &ServeArgs, environment: &Environment) -> Result<Vec<Bind>, Failure> {
+    let (from, said) = match (args.host.as_slice(), environment.host()) {
+        ([], Some(host)) => ("SLM_HOST", vec![host.to_owned()]),
+        ([], None) => ("SLM_HOST", vec![DEFAULT_HOST.to_owned()]),
+        (hosts, _) => ("--host", hosts.to_vec()),
+    };
+    said.iter().map(|text| parsed(from, text)).collect()
+}
+
+fn rules(args: &ServeArgs, environment: &Environment, binds: &[Bind], listeners: &Listeners) -> Result<Rules, Failure> {
+    let of_bind = |bind: &Bind| match bind {
+        Bind::Tcp { host, .. } => Some(host.clone()),
+        Bind::Unix(_) => None,
+    };
+    let names: Vec<String> = binds.iter().filter_map(of_bind).chain(guard::machine_name()).collect();
+    let said = environment.serving();
+    Ok(Rules::new(&Said {
+        addresses: &listeners.addresses(),
+        names: &names,
+        allowed_hosts: said.allowed_hosts.as_deref(),
+        origins: said.origins.as_deref(),
+        keys: environment.api_key(),
+        exposure: if args.insecure_bind { Exposure::Insecure } else { Exposure::WithKey },
+        management: if args.inference_only { Management::Off } else { Management::On },
+    })?)
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(from: &str, text: &str) -> Result<T, Failure> {
+    text.parse().map_err(|error| Failure::usage(format!("{from}: {error}")))
+}
+
+/// A time in seconds, or as Ollama writes durations.
+fn seconds(from: &str, text: Option<&str>) -> Result<Option<Duration>, Failure> {
+    let Some(text) = text else { return Ok(None) };
+    match text.parse::<KeepAlive>() {
+        Ok(KeepAlive::For(duration)) if !duration.is_zero() => Ok(Some(duration)),
+        _ => Err(Failure::usage(format!("{from} is `{text}`; give seconds above 0 (`30`) or a duration (`5m`)"))),
+    }
 }
 
 /// Loads a model in a process of its own.
