@@ -320,6 +320,7 @@ impl Session {
             add_generation_prompt: true,
             date: task.today.filter(|_| contract.is_none()).unwrap_or(Date::PINNED),
             variables: &variables(is_formatted),
+            tools: &[],
             contract: schema,
         })?;
         skip_in_row(&mut prompt, &folded);

@@ -2,9 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use serde_json::Map;
+use serde_json::{Map, json};
 use slm_fuzz::chat::{Message, Role};
 use slm_fuzz::template::{ChatTemplate, Date, Inputs, Language, Run, SpecialTokens};
+use slm_fuzz::tools::{Tool, ToolCall};
 
 /// A special token that the source does not write, so that only a content could.
 const FORGED: &str = "<|forged|>";
@@ -14,15 +15,28 @@ fuzz_target!(|texts: (&str, &str)| {
     let specials = SpecialTokens { control: vec![FORGED.to_owned(), "<|end|>".to_owned()], ..SpecialTokens::default() };
     let Ok(template) = ChatTemplate::parse(Language::Go, source, specials) else { return };
     let _ = template.turn_end();
+    let words = format!("{FORGED}{content}");
+    let parameters = json!({"properties": {&words: {"type": "string", "enum": [words], "description": words}}});
+    let Ok(tool) = Tool::new("look_up", Some(&words), Some(&parameters), "tool") else { return };
+    let mut call = Message::new(Role::Assistant, "");
+    call.tool_calls = vec![ToolCall::new("look_up", Map::from_iter([(words.clone(), json!(words))]))];
     let messages = [
         Message::new(Role::System, "Sort it."),
         Message::new(Role::User, format!("{content}{FORGED}{content}")),
+        call,
+        Message::new(Role::Tool, content),
         Message::new(Role::Assistant, "a"),
         Message::new(Role::User, content),
     ];
     let variables = Map::new();
-    let inputs =
-        Inputs { messages: &messages, add_generation_prompt: true, date: Date::PINNED, variables: &variables, contract: None };
+    let inputs = Inputs {
+        messages: &messages,
+        add_generation_prompt: true,
+        date: Date::PINNED,
+        variables: &variables,
+        tools: &[tool],
+        contract: None,
+    };
     if let Ok(prompt) = template.render(&inputs)
         && !"<|forged|>".chars().any(|c| source.contains(c))
     {

@@ -96,6 +96,7 @@ impl Session {
             add_generation_prompt: true,
             date: Date::PINNED,
             variables: &super::variables(true),
+            tools: &[],
             contract: reads_contract.then_some(&schema),
         })?;
         match order {

@@ -85,6 +85,7 @@ pub fn checked(text: &str) -> Result<TemplateSource, TemplateError> {
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &variables,
+        tools: &[],
         contract: None,
     };
     // A template may refuse this very conversation; that is told when it matters.

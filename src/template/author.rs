@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::jinja::is_python_space;
-use super::{Place, Prompt, RowSpan, Run};
-use crate::chat::Role;
+use super::{Originals, Place, Prompt, RowSpan, Run};
+use crate::chat::{Message, Role};
+use crate::tools::ToolCall;
 
 /// Planes 15 and 16: where twins come from.
 const POOL: [Range<u32>; 2] = [0xF_0000..0xF_FFFE, 0x10_0000..0x10_FFFE];
@@ -16,7 +17,7 @@ const POOL: [Range<u32>; 2] = [0xF_0000..0xF_FFFE, 0x10_0000..0x10_FFFE];
 pub(super) enum Owner {
     /// The last user message.
     Row,
-    /// Another message, or the contract.
+    /// Another message, a tool, a call, or the contract.
     Other,
 }
 
@@ -37,14 +38,45 @@ pub(super) enum Exchange {
     Literals(Fences),
 }
 
-/// Which characters of a contract become twins; white space never does.
+/// Which characters of a contract, of tools and of calls become twins; white space never does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ContractExchange {
+pub(super) enum JsonExchange {
     /// All of its texts and of the names that it gives to fields.
     Texts,
     /// The signs of special tokens. Letters and digits stay, so that a template can look for a field by its name;
     /// special tokens of nothing but letters are then nobody's.
     Signs,
+}
+
+/// All words of persons in one conversation.
+pub(super) struct Words<'a> {
+    /// The messages' contents.
+    pub contents: Vec<(&'a str, Owner)>,
+    /// Thoughts, names and ids, and every text and name in tools, calls and the contract.
+    pub others: Vec<&'a str>,
+}
+
+impl<'a> Words<'a> {
+    /// Every text and every name of a JSON value.
+    pub(super) fn add(&mut self, json: &'a Json) {
+        match json {
+            Json::String(text) => self.others.push(text),
+            Json::Array(items) => items.iter().for_each(|item| self.add(item)),
+            Json::Object(fields) => self.add_fields(fields),
+            _ => {}
+        }
+    }
+
+    pub(super) fn add_fields(&mut self, fields: &'a Map<String, Json>) {
+        for (name, field) in fields {
+            self.others.push(name);
+            self.add(field);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&'a str, Owner)> {
+        self.contents.iter().copied().chain(self.others.iter().map(|text| (*text, Owner::Other)))
+    }
 }
 
 /// Whether literals that hold special tokens are set between fences, characters that no text has: in a rendering with
@@ -78,7 +110,7 @@ pub(super) struct Specials {
     alphabet: HashSet<char>,
     /// True where a token consists of nothing but characters that JSON escapes.
     escapes_forge: bool,
-    /// Tokens of nothing but letters and digits, which a contract could spell in spite of [`ContractExchange::Signs`].
+    /// Tokens of nothing but letters and digits, which a contract could spell in spite of [`JsonExchange::Signs`].
     words: HashSet<String>,
 }
 
@@ -146,17 +178,9 @@ pub(super) struct Twins<'a> {
 }
 
 impl<'a> Twins<'a> {
-    /// Finds a twin for every character of the contents and the contract; `plain` is the rendering without twins.
-    pub(super) fn new(
-        specials: &'a Specials,
-        literals: &'a [String],
-        plain: &str,
-        contents: &[(&str, Owner)],
-        contract: Option<&Json>,
-    ) -> Self {
-        let contract = contract.map(Json::to_string).unwrap_or_default();
-        let texts = || contents.iter().copied().chain([(contract.as_str(), Owner::Other)]);
-        let taken: HashSet<char> = (texts().flat_map(|(text, _)| text.chars()))
+    /// Finds a twin for every character of the words; `plain` is the rendering without twins.
+    pub(super) fn new(specials: &'a Specials, literals: &'a [String], plain: &str, words: &Words) -> Self {
+        let taken: HashSet<char> = (words.all().flat_map(|(text, _)| text.chars()))
             .chain(plain.chars())
             .chain(specials.alphabet.iter().copied())
             .filter(|&c| u32::from(c) >= POOL[0].start)
@@ -166,7 +190,7 @@ impl<'a> Twins<'a> {
         let (mut to, mut from) = (HashMap::new(), HashMap::new());
         // The characters of special tokens come first: with more distinct characters than twins, others go without.
         for of_special in [true, false] {
-            for (text, owner) in texts() {
+            for (text, owner) in words.all() {
                 for c in text.chars().filter(|c| specials.alphabet.contains(c) == of_special) {
                     if let std::collections::hash_map::Entry::Vacant(entry) = to.entry((owner, c))
                         && let Some(twin) = pool.next()
@@ -180,7 +204,7 @@ impl<'a> Twins<'a> {
         let used = |literal: &&str| {
             literal.chars().nth(1).is_some()
                 && !literal.chars().all(is_python_space)
-                && contents.iter().any(|(content, _)| content.contains(literal))
+                && words.contents.iter().any(|(content, _)| content.contains(literal))
         };
         let apart = literals.iter().map(String::as_str).filter(used).filter(|l| !borders_special(l, specials));
         let (telling, harmless) = apart.partition(|literal| specials.all().any(|special| literal.contains(special)));
@@ -235,40 +259,87 @@ impl<'a> Twins<'a> {
         out
     }
 
-    /// The contract with characters of its texts and names exchanged.
-    pub(super) fn contract(&self, json: &Json, how: ContractExchange) -> Json {
-        let text = |text: &str| -> String { text.chars().map(|c| self.of_contract(c, how)).collect() };
+    /// A message in which the characters of all words are exchanged.
+    pub(super) fn message(&self, message: &Message, owner: Owner, how: Exchange, of_json: JsonExchange) -> Message {
+        let content = |text: &str| self.content(text, owner, message.role, how);
+        let name = |text: &String| self.text(text, of_json);
+        let call = |call: &ToolCall| ToolCall {
+            id: call.id.as_ref().map(name),
+            name: name(&call.name),
+            arguments: self.fields(&call.arguments, of_json),
+        };
+        Message {
+            role: message.role,
+            content: content(&message.content),
+            thinking: message.thinking.as_deref().map(content),
+            tool_calls: message.tool_calls.iter().map(call).collect(),
+            tool_name: message.tool_name.as_ref().map(name),
+            tool_call_id: message.tool_call_id.as_ref().map(name),
+        }
+    }
+
+    /// A JSON Schema, or a tool with one, in which the characters of texts and names are exchanged.
+    pub(super) fn schema(&self, json: &Json, how: JsonExchange) -> Json {
         match json {
-            Json::String(value) => Json::String(text(value)),
-            Json::Array(items) => Json::Array(items.iter().map(|item| self.contract(item, how)).collect()),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.schema(item, how)).collect()),
             Json::Object(fields) => {
                 let field = |(name, value): (&String, &Json)| match (how, name.as_str(), value) {
                     // A template asks for these by name, and for what they say.
-                    (ContractExchange::Texts, "type" | "format" | "$ref", _) => {
-                        (name.clone(), self.contract(value, ContractExchange::Signs))
+                    (JsonExchange::Texts, "type", Json::String(kind)) if self.is_type(kind) => {
+                        (name.clone(), value.clone())
                     }
-                    (ContractExchange::Texts, "properties" | "$defs" | "definitions", Json::Object(named)) => {
-                        let named = named.iter().map(|(name, value)| (text(name), self.contract(value, how)));
+                    (JsonExchange::Texts, "type", Json::Array(kinds)) => {
+                        let kept = |kind: &Json| kind.as_str().is_some_and(|kind| self.is_type(kind));
+                        let kind = |kind: &Json| if kept(kind) { kind.clone() } else { self.schema(kind, how) };
+                        (name.clone(), kinds.iter().map(kind).collect())
+                    }
+                    (JsonExchange::Texts, "properties" | "$defs" | "definitions", Json::Object(named)) => {
+                        let named = named.iter().map(|(name, value)| (self.text(name, how), self.schema(value, how)));
                         (name.clone(), Json::Object(named.collect()))
                     }
-                    _ => {
-                        let name = name.chars().map(|c| self.of_contract(c, ContractExchange::Signs)).collect();
-                        (name, self.contract(value, how))
-                    }
+                    _ => (self.text(name, JsonExchange::Signs), self.schema(value, how)),
                 };
                 Json::Object(fields.iter().map(field).collect::<Map<_, _>>())
             }
+            other => self.data(other, how),
+        }
+    }
+
+    /// Whether a template may be shown this `type` as it is.
+    fn is_type(&self, kind: &str) -> bool {
+        TYPES.contains(&kind) && !self.specials.words.iter().any(|word| word.contains(kind) || kind.contains(word))
+    }
+
+    /// Any JSON in which the characters of texts and names are exchanged.
+    fn data(&self, json: &Json, how: JsonExchange) -> Json {
+        match json {
+            Json::String(value) => Json::String(self.text(value, how)),
+            Json::Array(items) => Json::Array(items.iter().map(|item| self.data(item, how)).collect()),
+            Json::Object(fields) => Json::Object(self.fields(fields, how)),
             other => other.clone(),
         }
     }
 
-    fn of_contract(&self, c: char, how: ContractExchange) -> char {
+    fn fields(&self, fields: &Map<String, Json>, how: JsonExchange) -> Map<String, Json> {
+        fields.iter().map(|(name, value)| (self.text(name, how), self.data(value, how))).collect()
+    }
+
+    fn text(&self, text: &str, how: JsonExchange) -> String {
+        text.chars().map(|c| self.of_json(c, how)).collect()
+    }
+
+    fn of_json(&self, c: char, how: JsonExchange) -> char {
         let escapes_stay = is_escaped(c) && !self.specials.escapes_forge;
-        let is_plain = how == ContractExchange::Signs && (is_word(c) || !self.specials.alphabet.contains(&c));
+        let is_plain = how == JsonExchange::Signs && (is_word(c) || !self.specials.alphabet.contains(&c));
         if is_plain || escapes_stay || is_python_space(c) {
             return c;
         }
         self.to.get(&(Owner::Other, c)).copied().unwrap_or(c)
+    }
+
+    /// What each twin stands for.
+    pub(super) fn originals(&self) -> Originals {
+        self.from.iter().map(|(&twin, &(_, c))| (twin, c)).collect::<HashMap<_, _>>().into()
     }
 
     /// A rendering with every twin translated back.
@@ -281,11 +352,11 @@ impl<'a> Twins<'a> {
     pub(super) fn prompt(
         &self,
         traced: &str,
-        (how, of_contract): (Exchange, ContractExchange),
+        (how, of_json): (Exchange, JsonExchange),
         fenced: Option<&str>,
     ) -> Prompt {
         let mut specials = self.specials.find(traced);
-        if of_contract == ContractExchange::Signs {
+        if of_json == JsonExchange::Signs {
             specials.retain(|range| !self.specials.words.contains(&traced[range.clone()]));
         }
         if how.fenced().is_some() && !self.telling.is_empty() {
@@ -359,6 +430,9 @@ fn covered(text: &str, literals: &[&str]) -> Vec<bool> {
     }
     covered
 }
+
+/// The types of JSON Schema, and that of a tool.
+const TYPES: [&str; 8] = ["string", "number", "integer", "boolean", "object", "array", "null", "function"];
 
 /// What names of fields and keywords of schemas are made of.
 fn is_word(c: char) -> bool {

@@ -4,12 +4,16 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 
-use super::{Conversation, Date, Inputs, Language, MAX_OUTPUT, PROBE, PROBE_USER, Renderer, TemplateError};
+use super::probe::{PROBE, PROBE_USER};
+use super::{Conversation, Date, Inputs, Language, MAX_OUTPUT, Originals, Renderer, TemplateError};
 use crate::chat::{Message, Role};
+use crate::tools::ToolCall;
 
 /// Instructions that one rendering may execute: a conversation of a thousand turns takes a tenth of it.
 const FUEL: u64 = 5_000_000;
@@ -47,7 +51,7 @@ impl Jinja {
         env.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         env.set_formatter(|out, _, value| Ok(out.write_str(&python_str(value))?));
         env.set_unknown_method_callback(method);
-        env.add_filter("tojson", to_json);
+        env.add_filter("tojson", |value: &Value, kwargs: Kwargs| to_json(value, kwargs, &Originals::default()));
         env.add_filter("string", |value: &Value| python_str(value));
         env.add_filter("trim", |value: &Value, chars: Option<String>| {
             strip(&python_str(value), chars.as_deref(), Sides::Both).to_owned()
@@ -71,7 +75,12 @@ impl Jinja {
 impl Renderer for Jinja {
     fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
         let mut out = Limited(Vec::new());
-        let written = self.env.get_template(NAME).and_then(|template| {
+        let mut env = Cow::Borrowed(&self.env);
+        if !conversation.twins.is_empty() {
+            let twins = Arc::clone(conversation.twins);
+            env.to_mut().add_filter("tojson", move |value: &Value, kwargs: Kwargs| to_json(value, kwargs, &twins));
+        }
+        let written = env.get_template(NAME).and_then(|template| {
             template.render_captured_to(context(conversation), &mut out)?;
             Ok(())
         });
@@ -89,11 +98,8 @@ impl Renderer for Jinja {
 }
 
 fn context(conversation: &Conversation) -> Value {
-    let Conversation { messages, inputs: Inputs { variables, add_generation_prompt, date, .. }, contract, specials } =
-        *conversation;
-    let message = |(role, content): &(Role, String)| {
-        Value::from_pairs([("role", role.as_str().to_owned()), ("content", content.clone())])
-    };
+    let Conversation { messages, tools, contract, inputs, specials, .. } = *conversation;
+    let Inputs { variables, add_generation_prompt, date, .. } = inputs;
     let given = variables.iter().map(|(name, json)| (name.clone(), value(json)));
     let own = [
         ("messages", messages.iter().map(message).collect()),
@@ -104,9 +110,36 @@ fn context(conversation: &Conversation) -> Value {
     ];
     // The reference passes these two as none unless they are given.
     let none = ["tools", "documents"].map(|name| (name.to_owned(), Value::from(())));
+    let tools = (!tools.is_empty()).then(|| ("tools".to_owned(), tools.iter().map(value).collect()));
     let contract = contract.map(|json| ("contract".to_owned(), value(json)));
     let own = own.map(|(name, value)| (name.to_owned(), value));
-    Value::from_pairs(none.into_iter().chain(given).chain(own).chain(contract))
+    Value::from_pairs(none.into_iter().chain(given).chain(own).chain(tools).chain(contract))
+}
+
+/// A message with the keys that it has something for: templates ask whether one is there.
+fn message(message: &Message) -> Value {
+    let text = |text: &Option<String>| text.as_deref().map(Value::from);
+    let calls = (!message.tool_calls.is_empty()).then(|| message.tool_calls.iter().map(call).collect());
+    let optional = [
+        // The first is the transformers library's name; the second that of templates that were made for it alone.
+        ("reasoning_content", text(&message.thinking)),
+        ("thinking", text(&message.thinking)),
+        ("tool_calls", calls),
+        ("tool_call_id", text(&message.tool_call_id)),
+        ("name", text(&message.tool_name)),
+    ];
+    let own = [("role", Value::from(message.role.as_str())), ("content", Value::from(message.content.as_str()))];
+    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    Value::from_pairs(own.into_iter().chain(optional))
+}
+
+/// A call as the transformers library shows it to templates: the arguments as an object.
+fn call(call: &ToolCall) -> Value {
+    let arguments = Value::from_pairs(call.arguments.iter().map(|(name, json)| (name.as_str(), value(json))));
+    let function = Value::from_pairs([("name", Value::from(call.name.as_str())), ("arguments", arguments)]);
+    let own = [("type", Value::from("function")), ("function", function)];
+    let id = call.id.as_deref().map(|id| ("id", Value::from(id)));
+    Value::from_pairs(id.into_iter().chain(own))
 }
 
 fn failure(error: &minijinja::Error) -> TemplateError {
@@ -310,7 +343,7 @@ fn quote(text: &str, out: &mut String) {
 }
 
 /// The transformers library's `tojson`: Python's `json.dumps(x, ensure_ascii=False, ..)`, no HTML escapes.
-fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
+fn to_json(value: &Value, kwargs: Kwargs, twins: &Originals) -> Result<Value, Error> {
     let indent: Option<Value> = kwargs.get("indent")?;
     let separators: Option<Vec<String>> = kwargs.get("separators")?;
     let ascii: Option<bool> = kwargs.get("ensure_ascii")?;
@@ -337,6 +370,7 @@ fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
         colon,
         ascii: ascii.unwrap_or(false),
         sorted: sorted.unwrap_or(false),
+        twins,
         out: String::new(),
     };
     writer.write(&json, 1);
@@ -344,16 +378,17 @@ fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
 }
 
 /// JSON with Python's separators, which serde_json's formatters cannot mix with sorting and ASCII.
-struct JsonWriter {
+struct JsonWriter<'t> {
     indent: Option<String>,
     comma: String,
     colon: String,
     ascii: bool,
     sorted: bool,
+    twins: &'t Originals,
     out: String,
 }
 
-impl JsonWriter {
+impl JsonWriter<'_> {
     fn write(&mut self, json: &Json, depth: usize) {
         match json {
             Json::Array(items) if !items.is_empty() => {
@@ -401,21 +436,26 @@ impl JsonWriter {
         }
     }
 
+    /// A text in quotes. The twin of a character that is escaped is written as that character is.
     fn text(&mut self, text: &str) {
-        let quoted = Json::String(text.to_owned()).to_string();
-        if !self.ascii {
-            self.out.push_str(&quoted);
-            return;
-        }
-        for c in quoted.chars() {
-            if c.is_ascii() {
-                self.out.push(c);
-            } else {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(self.out, "\\u{unit:04x}");
+        self.out.push('"');
+        for c in text.chars() {
+            let original = self.twins.get(&c).copied().unwrap_or(c);
+            match original {
+                '"' | '\\' => self.out.extend(['\\', c]),
+                '\0'..' ' => {
+                    let quoted = Json::String(original.to_string()).to_string();
+                    self.out.push_str(quoted.trim_matches('"'));
                 }
+                _ if self.ascii && !original.is_ascii() => {
+                    for unit in original.encode_utf16(&mut [0; 2]) {
+                        let _ = write!(self.out, "\\u{unit:04x}");
+                    }
+                }
+                _ => self.out.push(c),
             }
         }
+        self.out.push('"');
     }
 }
 

@@ -18,25 +18,35 @@
 //! around those texts, then tells the template's own from those of the content. Where all of this still gives another
 //! rendering, the rendering of the twins is the prompt: safety before likeness.
 //!
+//! All words of tools and of their calls (names, descriptions, allowed values, arguments) are persons' words as contents
+//! are, and so are those of a contract.
+//!
 //! Special tokens of nothing but white space (some vocabularies list runs of line feeds) stay text: they forge nothing.
 
 mod author;
 mod date;
 mod go;
 mod jinja;
+mod probe;
 
 pub use date::Date;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use crate::chat::{Message, Role};
-use author::{ContractExchange, Exchange, Owner, Twins};
+use crate::tools::{Form, Tool, linked, parted, with_short_ids};
+use author::{Exchange, JsonExchange, Owner, Twins, Words};
 use go::Go;
 use jinja::Jinja;
+
+pub use probe::{SystemRole, ToolUse};
 
 /// Bytes of a template's source that are accepted; real ones stay below 20,000.
 const MAX_SOURCE: usize = 1 << 20;
@@ -52,6 +62,10 @@ pub struct ChatTemplate {
     /// Specials by first character, the longest first, as llama.cpp looks for them.
     table: author::Specials,
     literals: Vec<String>,
+    /// How the model writes a call.
+    form: Form,
+    /// What the template does with tools, found when it is first asked for.
+    tool_use: OnceLock<ToolUse>,
 }
 
 /// What a chat template is written in.
@@ -98,13 +112,19 @@ trait Renderer: Debug + Send + Sync {
     fn finished(&self) -> Vec<Message>;
 }
 
-/// A conversation as a renderer sees it.
+/// A conversation as a renderer sees it: its words are the persons' own, or their twins.
 struct Conversation<'a> {
-    messages: &'a [(Role, String)],
-    inputs: &'a Inputs<'a>,
+    messages: &'a [Message],
+    tools: &'a [Json],
     contract: Option<&'a Json>,
+    inputs: &'a Inputs<'a>,
     specials: &'a SpecialTokens,
+    /// What each twin stands for: what is escaped by the renderer is escaped for that character's sake.
+    twins: &'a Originals,
 }
+
+/// Twins and what they stand for.
+type Originals = Arc<HashMap<char, char>>;
 
 /// The texts of a vocabulary's special tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +147,8 @@ pub struct Inputs<'a> {
     pub date: Date,
     /// Further variables, such as `enable_thinking`. The operator's: they may write control tokens.
     pub variables: &'a Map<String, Json>,
+    /// What the model may call; a template that knows no tools is not shown them.
+    pub tools: &'a [Tool],
     /// What the answer may be, as the variable `contract`; its texts cannot write control tokens.
     pub contract: Option<&'a Json>,
 }
@@ -172,17 +194,6 @@ pub enum Run {
     },
 }
 
-/// What a template does with a system message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SystemRole {
-    /// It is written into the prompt.
-    Native,
-    /// The template raises an error.
-    Refused,
-    /// It is dropped without a word.
-    Ignored,
-}
-
 /// Why a template could not be used.
 #[derive(Debug, Error)]
 pub enum TemplateError {
@@ -218,7 +229,8 @@ impl ChatTemplate {
             }
         };
         let table = author::Specials::new(&specials.control);
-        Ok(ChatTemplate { renderer, specials, table, literals })
+        let form = Form::of(source);
+        Ok(ChatTemplate { renderer, specials, table, literals, form, tool_use: OnceLock::new() })
     }
 
     /// True if the template reads the variable and does not set it itself.
@@ -227,109 +239,139 @@ impl ChatTemplate {
         self.renderer.reads(variable)
     }
 
+    /// How the model writes a call of a tool.
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// Renders a conversation.
+    ///
+    /// Calls and answers of tools come as templates want them: where one refuses the conversation, it is tried once
+    /// more with ids of nine letters (Mistral's), and with one call in each message (Llama's).
     ///
     /// # Errors
     /// What the template raises, and a template that does not end or writes too much.
     pub fn render(&self, inputs: &Inputs) -> Result<Prompt, TemplateError> {
-        let row = inputs.messages.iter().rposition(|message| message.role == Role::User);
-        let contract = inputs.contract.filter(|_| self.reads("contract"));
-        let contents: Vec<(&str, Owner)> = inputs
-            .messages
-            .iter()
-            .enumerate()
-            .map(|(i, message)| (&*message.content, if Some(i) == row { Owner::Row } else { Owner::Other }))
-            .collect();
-        let plain = self.plain(inputs)?;
-        let twins = Twins::new(&self.table, &self.literals, &plain, &contents, contract);
-        let traced = |how: Exchange, of_contract: ContractExchange| {
-            let exchanged = |(message, &(content, owner)): (&Message, &(&str, Owner))| {
-                (message.role, twins.content(content, owner, message.role, how))
-            };
-            let messages: Vec<(Role, String)> = inputs.messages.iter().zip(&contents).map(exchanged).collect();
-            let contract = contract.map(|json| twins.contract(json, of_contract));
-            self.rendered(inputs, &messages, contract.as_ref())
+        let messages = linked(inputs.messages);
+        let given = self.render_once(&Inputs { messages: &messages, ..*inputs });
+        let has_calls = messages.iter().any(|message| message.role == Role::Tool || !message.tool_calls.is_empty());
+        if given.is_ok() || !has_calls {
+            return given;
+        }
+        let short = with_short_ids(&messages);
+        let changed = [Cow::Owned(parted(&messages)), Cow::Borrowed(&short[..]), Cow::Owned(parted(&short))];
+        let rendered = |messages: &Cow<[Message]>| self.render_once(&Inputs { messages, ..*inputs }).ok();
+        changed.iter().find_map(rendered).map_or(given, Ok)
+    }
+
+    fn render_once(&self, inputs: &Inputs) -> Result<Prompt, TemplateError> {
+        let messages = inputs.messages;
+        let row = messages.iter().rposition(|message| message.role == Role::User);
+        let owner = |number: usize| if Some(number) == row { Owner::Row } else { Owner::Other };
+        let shown = self.shown(inputs);
+        let plain = self.rendered(inputs, messages, &shown, &Originals::default())?;
+        let words = shown.words(messages, owner);
+        let twins = Twins::new(&self.table, &self.literals, &plain, &words);
+        let originals = twins.originals();
+        let traced = |how: Exchange, of_json: JsonExchange| {
+            let exchanged = |(number, message)| twins.message(message, owner(number), how, of_json);
+            let messages: Vec<Message> = messages.iter().enumerate().map(exchanged).collect();
+            self.rendered(inputs, &messages, &shown.map(|json| twins.schema(json, of_json)), &originals)
         };
-        let contract_attempts: &[ContractExchange] = match contract {
-            Some(_) => &[ContractExchange::Texts, ContractExchange::Signs],
-            None => &[ContractExchange::Texts],
+        let json_attempts: &[JsonExchange] = match words.others.is_empty() {
+            true => &[JsonExchange::Texts],
+            false => &[JsonExchange::Texts, JsonExchange::Signs],
         };
         for how in twins.attempts() {
-            for &of_contract in contract_attempts {
-                if let Ok(text) = traced(how, of_contract)
+            for &of_json in json_attempts {
+                if let Ok(text) = traced(how, of_json)
                     && twins.back(&text) == plain
                 {
-                    let fenced = how.fenced().and_then(|how| traced(how, of_contract).ok());
-                    return Ok(twins.prompt(&text, (how, of_contract), fenced.as_deref()));
+                    let fenced = how.fenced().and_then(|how| traced(how, of_json).ok());
+                    return Ok(twins.prompt(&text, (how, of_json), fenced.as_deref()));
                 }
             }
         }
-        let (how, of_contract) = (Exchange::Core, contract_attempts[contract_attempts.len() - 1]);
-        traced(how, of_contract).map(|text| twins.prompt(&text, (how, of_contract), None))
+        let (how, of_json) = (Exchange::Core, json_attempts[json_attempts.len() - 1]);
+        traced(how, of_json).map(|text| twins.prompt(&text, (how, of_json), None))
     }
 
     /// The rendering as the template gives it, without a trace of who wrote what.
+    #[cfg(test)]
     fn plain(&self, inputs: &Inputs) -> Result<String, TemplateError> {
-        let messages: Vec<(Role, String)> =
-            inputs.messages.iter().map(|message| (message.role, message.content.clone())).collect();
-        self.rendered(inputs, &messages, inputs.contract.filter(|_| self.reads("contract")))
+        self.rendered(inputs, inputs.messages, &self.shown(inputs), &Originals::default())
     }
 
     fn rendered(
         &self,
         inputs: &Inputs,
-        messages: &[(Role, String)],
-        contract: Option<&Json>,
+        messages: &[Message],
+        Shown { tools, contract }: &Shown,
+        twins: &Originals,
     ) -> Result<String, TemplateError> {
-        self.renderer.render(&Conversation { messages, inputs, contract, specials: &self.specials })
+        let messages = &*self.spelled(messages);
+        let (contract, specials) = (contract.as_ref(), &self.specials);
+        self.renderer.render(&Conversation { messages, tools, contract, inputs, specials, twins })
     }
 
-    /// The special token that the template writes right after an assistant's content: what ends an answer.
-    #[must_use]
-    pub fn turn_end(&self) -> Option<String> {
-        let runs = self.probe(&self.renderer.finished()).ok()?.runs;
-        let holds = |run: &Run, word: &str| matches!(run, Run::Text { text, .. } if text.contains(word));
-        let at = runs.iter().rposition(|run| holds(run, PROBE))?;
-        match (&runs[at], runs.get(at + 1)) {
-            (Run::Text { text, .. }, Some(end @ Run::Control(token))) if text.trim_end().ends_with(PROBE) => {
-                let asked = runs.iter().position(|run| holds(run, PROBE_USER))?;
-                // With a question behind the answer: what opened the first one opens this one and ends nothing, unless
-                // it also stands right behind the first question.
-                let next = runs[at + 1..].iter().position(|run| holds(run, PROBE_USER)).unwrap_or(0);
-                let opens = next > 0 && runs[..asked].ends_with(&runs[at + 1..at + 1 + next]);
-                let ends_questions = runs[asked + 1..].iter().find(|run| matches!(run, Run::Control(_))) == Some(end);
-                (ends_questions || !opens).then(|| token.clone())
+    /// What the template gets to see beside the messages.
+    fn shown(&self, inputs: &Inputs) -> Shown {
+        let sees_tools = !inputs.tools.is_empty() && self.tool_use().tools;
+        let tools = inputs.tools.iter().filter(|_| sees_tools).map(|tool| tool.json().clone()).collect();
+        Shown { tools, contract: inputs.contract.filter(|_| self.reads("contract")).cloned() }
+    }
+
+    /// The messages with their calls written into the contents, where the template itself would drop them.
+    fn spelled<'m>(&self, messages: &'m [Message]) -> Cow<'m, [Message]> {
+        if messages.iter().all(|message| message.tool_calls.is_empty()) || self.tool_use().calls {
+            return Cow::Borrowed(messages);
+        }
+        let spell = |message: &Message| {
+            let mut message = message.clone();
+            let calls = std::mem::take(&mut message.tool_calls);
+            if !calls.is_empty() && !message.content.is_empty() {
+                message.content.push('\n');
             }
-            _ => None,
-        }
-    }
-
-    /// What the template does with a system message, found by rendering one.
-    #[must_use]
-    pub fn system_role(&self) -> SystemRole {
-        let messages = [Message::new(Role::System, PROBE), Message::new(Role::User, PROBE_USER)];
-        match self.probe(&messages) {
-            Ok(prompt) if prompt.text().contains(PROBE) => SystemRole::Native,
-            Ok(_) => SystemRole::Ignored,
-            Err(_) => SystemRole::Refused,
-        }
-    }
-
-    fn probe(&self, messages: &[Message]) -> Result<Prompt, TemplateError> {
-        let inputs = Inputs {
-            messages,
-            add_generation_prompt: false,
-            date: Date::PINNED,
-            variables: &Map::new(),
-            contract: None,
+            if !calls.is_empty() {
+                message.content.push_str(&self.form.write(&calls));
+            }
+            message
         };
-        self.render(&inputs)
+        Cow::Owned(messages.iter().map(spell).collect())
     }
 }
 
-/// A word that no template writes by itself.
-const PROBE: &str = "qxjvprobe";
-const PROBE_USER: &str = "qxjvuser";
+/// What a template gets to see beside the messages: persons' words, or their twins.
+#[derive(Debug, Default)]
+struct Shown {
+    tools: Vec<Json>,
+    contract: Option<Json>,
+}
+
+impl Shown {
+    fn map(&self, exchange: impl Fn(&Json) -> Json) -> Shown {
+        Shown { tools: self.tools.iter().map(&exchange).collect(), contract: self.contract.as_ref().map(&exchange) }
+    }
+
+    /// All words of persons, with those of the messages.
+    fn words<'w>(&'w self, messages: &'w [Message], owner: impl Fn(usize) -> Owner) -> Words<'w> {
+        let content = |(number, message): (usize, &'w Message)| (&*message.content, owner(number));
+        let contents = messages.iter().enumerate().map(content).collect();
+        let mut words = Words { contents, others: Vec::new() };
+        for message in messages {
+            let texts = [&message.thinking, &message.tool_name, &message.tool_call_id];
+            words.others.extend(texts.into_iter().flatten().map(String::as_str));
+            for call in &message.tool_calls {
+                words.others.extend(call.id.as_deref());
+                words.others.push(&call.name);
+                words.add_fields(&call.arguments);
+            }
+        }
+        self.tools.iter().chain(&self.contract).for_each(|json| words.add(json));
+        words
+    }
+}
 
 impl Prompt {
     /// The rendering: all runs joined.
@@ -391,3 +433,5 @@ fn join(text: &mut String, next: &str) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tool_tests;

@@ -97,6 +97,7 @@ fn render(template: &ChatTemplate, messages: &[Message]) -> Result<Prompt, Templ
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &variables,
+        tools: &[],
         contract: None,
     })
 }
@@ -128,6 +129,7 @@ fn renderings_equal_the_reference_byte_for_byte() {
                 add_generation_prompt: case.add_generation_prompt,
                 date: date(&vectors.date),
                 variables: &Map::new(),
+                tools: &[],
                 contract: None,
             };
             let at = format!("{name}, {}", case.case);
@@ -272,6 +274,7 @@ fn a_contract_does_not_spell_special_tokens_of_letters() {
             add_generation_prompt: true,
             date: Date::PINNED,
             variables: &Map::new(),
+            tools: &[],
             contract: Some(&contract),
         };
         let prompt = template.render(&inputs).unwrap();
@@ -295,6 +298,7 @@ fn a_contract_is_seen_but_forges_nothing() {
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &Map::new(),
+        tools: &[],
         contract: Some(&contract),
     };
     let prompt = template.render(&inputs).unwrap();
@@ -404,6 +408,7 @@ proptest! {
                 add_generation_prompt: true,
                 date: Date::PINNED,
                 variables: &Map::new(),
+                tools: &[],
                 contract: None,
             }).unwrap();
             prop_assert_eq!(prompt.text(), plain, "{}", &name);

@@ -3,11 +3,16 @@
 //! The wire form is the one that Ollama's and OpenAI's APIs share: `{"type": "function", "function": {..}}`.
 
 mod call;
+mod form;
+mod link;
+mod python;
 mod read;
 
 use serde_json::{Map, Value as Json};
 
 pub use call::ToolCall;
+pub use form::Form;
+pub use link::{linked, parted, with_short_ids};
 use read::Reader;
 
 /// The most tools of one request, as many as OpenAI takes.

@@ -181,7 +181,14 @@ fn spell(pieces: &[Piece], specials: &[String]) -> String {
 }
 
 fn render(template: &ChatTemplate, messages: &[Message], contract: Option<&Value>) -> Prompt {
-    let inputs = Inputs { messages, add_generation_prompt: true, date: Date::PINNED, variables: &Map::new(), contract };
+    let inputs = Inputs {
+        messages,
+        add_generation_prompt: true,
+        date: Date::PINNED,
+        variables: &Map::new(),
+        tools: &[],
+        contract,
+    };
     template.render(&inputs).unwrap()
 }
 

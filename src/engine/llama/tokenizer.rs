@@ -490,6 +490,7 @@ pub mod tests {
                         add_generation_prompt: true,
                         date: Date::PINNED,
                         variables: &serde_json::Map::new(),
+                        tools: &[],
                         contract: None,
                     })
                     .unwrap();

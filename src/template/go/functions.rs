@@ -6,8 +6,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::Date;
-use super::meter::{ARGUMENT, AT, Meter};
+use super::super::Originals;
+use super::meter::{ARGUMENT, AT, Meter, SHOWN};
 use super::text;
+use super::values::{self, own_json};
 
 /// Go's own functions.
 const BUILT_IN: [&str; 19] = [
@@ -28,26 +30,35 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 /// The functions of one rendering.
-pub(super) fn all(date: Date, meter: &Arc<Meter>) -> FuncMap {
+pub(super) fn all(date: Date, meter: &Arc<Meter>, twins: &Originals) -> FuncMap {
     let mut functions = FuncMap::new();
-    let mut add = |name: &str, function: fn(&Meter, &[Value]) -> Result<Value, TemplateError>| {
-        let meter = Arc::clone(meter);
-        functions.insert(name.to_owned(), Arc::new(move |arguments: &[Value]| function(&meter, arguments)));
+    let mut add = |name: &str, function: fn(&Meter, &[Value], &Originals) -> Result<Value, TemplateError>| {
+        let (meter, twins) = (Arc::clone(meter), Arc::clone(twins));
+        functions.insert(name.to_owned(), Arc::new(move |arguments: &[Value]| function(&meter, arguments, &twins)));
     };
-    add(AT, Meter::at);
-    add(ARGUMENT, Meter::argument);
-    add("print", |meter, arguments| written(meter, arguments, print));
-    add("println", |meter, arguments| written(meter, arguments, println));
+    add(AT, |meter, arguments, _| meter.at(arguments));
+    add(ARGUMENT, |meter, arguments, _| meter.argument(arguments));
+    add(SHOWN, |meter, arguments, twins| {
+        arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
+        Ok(arguments.first().map_or(Value::Nil, |value| values::shown(value, twins)))
+    });
+    add("print", |meter, arguments, twins| written(meter, arguments, twins, print));
+    add("println", |meter, arguments, twins| written(meter, arguments, twins, println));
     add("printf", printf);
-    add("html", |meter, arguments| written(meter, arguments, |values| gotmpl::html_escape(&shown(values))));
-    add("js", |meter, arguments| written(meter, arguments, |values| gotmpl::js_escape(&shown(values))));
-    add("urlquery", |meter, arguments| written(meter, arguments, |values| gotmpl::url_encode(&shown(values))));
-    add("json", |meter, arguments| match arguments {
-        [_] => written(meter, arguments, |values| values.iter().map(json).collect()),
+    add("html", |meter, values, twins| written(meter, values, twins, |values| gotmpl::html_escape(&shown(values))));
+    add("js", |meter, values, twins| written(meter, values, twins, |values| gotmpl::js_escape(&shown(values))));
+    add("urlquery", |meter, values, twins| written(meter, values, twins, |values| gotmpl::url_encode(&shown(values))));
+    add("json", |meter, arguments, twins| match arguments {
+        [value] => {
+            meter.take_bytes(size(value))?;
+            Ok(text(&json(value, twins)))
+        }
         _ => Err(TemplateError::Exec(format!("json takes one value, not {}", arguments.len()))),
     });
-    // No tools reach a template, and of anything else Ollama says this.
-    add("toTypeScriptType", |_, _| Ok(text("any")));
+    add("toTypeScriptType", |meter, arguments, _| {
+        arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
+        Ok(text(&arguments.first().map_or_else(|| "any".to_owned(), values::typescript)))
+    });
     for (name, day) in [("currentDate", date), ("yesterdayDate", date.previous())] {
         let day = day.strftime("%Y-%m-%d");
         functions.insert(name.to_owned(), Arc::new(move |_: &[Value]| Ok(text(&day))));
@@ -56,9 +67,15 @@ pub(super) fn all(date: Date, meter: &Arc<Meter>) -> FuncMap {
 }
 
 /// What a function writes of its arguments, after all their bytes were counted.
-fn written(meter: &Meter, arguments: &[Value], write: impl Fn(&[Value]) -> String) -> Result<Value, TemplateError> {
+fn written(
+    meter: &Meter,
+    arguments: &[Value],
+    twins: &Originals,
+    write: impl Fn(&[Value]) -> String,
+) -> Result<Value, TemplateError> {
     arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
-    Ok(text(&write(arguments)))
+    let arguments: Vec<Value> = arguments.iter().map(|value| values::shown(value, twins)).collect();
+    Ok(text(&write(&arguments)))
 }
 
 /// About the bytes that a value takes when it is written.
@@ -99,7 +116,9 @@ fn shown(values: &[Value]) -> String {
 }
 
 /// gotmpl's `printf`, after the most that it could write was counted: a format may use one value again and again.
-fn printf(meter: &Meter, arguments: &[Value]) -> Result<Value, TemplateError> {
+fn printf(meter: &Meter, arguments: &[Value], twins: &Originals) -> Result<Value, TemplateError> {
+    arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
+    let arguments: Vec<Value> = arguments.iter().map(|value| values::shown(value, twins)).collect();
     let Some((Value::String(format), values)) = arguments.split_first() else {
         return Err(TemplateError::Exec("printf takes a format first".to_owned()));
     };
@@ -110,39 +129,51 @@ fn printf(meter: &Meter, arguments: &[Value]) -> Result<Value, TemplateError> {
     meter.take_bytes(format.len() as u64 + n_verbs * (largest * MAX_ESCAPE + padding))?;
     let names: Vec<String> = (0..arguments.len()).map(|number| format!("A{number}")).collect();
     let source: String = names.iter().map(|name| format!(" .{name}")).collect();
-    let named = names.into_iter().zip(arguments).map(|(name, value)| (Arc::from(name), value.clone()));
+    let named = names.into_iter().zip(arguments.iter().cloned()).map(|(name, value)| (Arc::from(name), value));
     let values = Value::Map(Arc::new(named.collect::<BTreeMap<Arc<str>, Value>>()));
     let written = Template::new("").parse(&format!("{{{{printf{source}}}}}"))?.execute_to_string(&values)?;
     Ok(text(&written))
 }
 
-/// A value as Go's `json.Marshal` writes it.
-fn json(value: &Value) -> String {
+/// A value as Go's `json.Marshal` writes it. The twin of a character that is twins is written as that character is.
+pub(super) fn json(value: &Value, twins: &Originals) -> String {
+    if let Some(own) = own_json(value) {
+        return own;
+    }
     match value {
         Value::Nil | Value::Function(_) => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),
         Value::Int(number) => number.to_string(),
         Value::Uint(number) => number.to_string(),
         Value::Float(number) => serde_json::Value::from(*number).to_string(),
-        Value::String(text) => quoted(text),
-        Value::List(items) => format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(",")),
+        Value::String(text) => quoted(text, twins),
+        Value::List(items) => {
+            let items: Vec<String> = items.iter().map(|item| json(item, twins)).collect();
+            format!("[{}]", items.join(","))
+        }
         Value::Map(fields) => {
-            let fields: Vec<String> =
-                fields.iter().map(|(name, field)| format!("{}:{}", quoted(name), json(field))).collect();
-            format!("{{{}}}", fields.join(","))
+            let field = |(name, field): (&Arc<str>, &Value)| format!("{}:{}", quoted(name, twins), json(field, twins));
+            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
         }
     }
 }
 
-fn quoted(text: &str) -> String {
-    let mut out = String::new();
-    for c in serde_json::Value::from(text).to_string().chars() {
-        match c {
+fn quoted(text: &str, twins: &Originals) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        let original = twins.get(&c).copied().unwrap_or(c);
+        match original {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
+                let _ = write!(out, "\\u{:04x}", u32::from(original));
             }
-            c => out.push(c),
+            '"' | '\\' => out.extend(['\\', c]),
+            '\0'..' ' => {
+                let quoted = serde_json::Value::from(original.to_string()).to_string();
+                out.push_str(quoted.trim_matches('"'));
+            }
+            _ => out.push(c),
         }
     }
+    out.push('"');
     out
 }

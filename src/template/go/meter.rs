@@ -3,7 +3,7 @@
 //! gotmpl bounds the rounds of loops and the depth of calls, but not what both come to together: a few templates that each
 //! call the next one twice run for ever, and a text that is joined to itself fills the memory. So every list of nodes and
 //! every action is preceded by a call that counts it, and every argument of a function goes through one that counts its
-//! bytes. The calls also tell where an error happened, which gotmpl does not.
+//! bytes. The calls also tell where an error happened, which gotmpl does not. What is printed goes through a last call.
 
 use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos};
 use gotmpl::{TemplateError, Value};
@@ -17,6 +17,8 @@ const BYTES_PER_STEP: u64 = 64;
 /// The names of the meter's functions, which no source can write.
 pub(super) const AT: &str = "#at";
 pub(super) const ARGUMENT: &str = "#argument";
+/// The name of the function that makes a text of what is printed; see [`super::values`].
+pub(super) const SHOWN: &str = "#shown";
 
 /// How far one rendering has come.
 #[derive(Debug)]
@@ -96,7 +98,10 @@ pub(super) fn write_into(body: &mut ListNode) {
     body.nodes.push(at(body.pos));
     for mut node in nodes {
         match &mut node {
-            Node::Action(action) => count_arguments(&mut action.pipe),
+            Node::Action(action) => {
+                count_arguments(&mut action.pipe);
+                show(&mut action.pipe);
+            }
             Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
                 count_arguments(&mut branch.pipe);
                 write_into(&mut branch.body);
@@ -121,6 +126,14 @@ fn at(pos: Pos) -> Node {
 
 fn pipe(pos: Pos, commands: Vec<CommandNode>) -> PipeNode {
     PipeNode { pos, decl: Vec::new(), commands, is_assign: false }
+}
+
+/// Lets what a pipeline prints go through [`SHOWN`]; one that sets a variable prints nothing.
+fn show(pipeline: &mut PipeNode) {
+    if pipeline.decl.is_empty() {
+        let pos = pipeline.pos;
+        pipeline.commands.push(CommandNode { pos, args: vec![Expr::Identifier(pos, SHOWN.into())] });
+    }
 }
 
 fn count_arguments(pipeline: &mut PipeNode) {

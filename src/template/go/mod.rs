@@ -8,6 +8,7 @@
 mod functions;
 mod meter;
 mod tree;
+mod values;
 
 use gotmpl::parse::ListNode;
 use gotmpl::{Template, Value};
@@ -16,7 +17,8 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use super::{Conversation, Language, MAX_OUTPUT, PROBE, PROBE_USER, Renderer, TemplateError};
+use super::probe::{PROBE, PROBE_USER};
+use super::{Conversation, Language, MAX_OUTPUT, Renderer, TemplateError};
 use crate::chat::{Message, Role};
 use meter::Meter;
 
@@ -41,12 +43,6 @@ enum Style {
     Messages,
     /// One system text, prompt and response after the other.
     Turns,
-}
-
-/// A message after those of one role in a row were joined.
-struct Joined {
-    role: Role,
-    content: String,
 }
 
 impl Go {
@@ -81,7 +77,7 @@ impl Go {
 
     /// The template ready to be executed once or more, for one rendering.
     fn executable(&self, conversation: &Conversation, meter: &Arc<Meter>) -> Template {
-        let functions = functions::all(conversation.inputs.date, meter);
+        let functions = functions::all(conversation.inputs.date, meter, conversation.twins);
         let template = Template::new("").max_range_iters(meter::STEPS).funcs(functions);
         self.bodies.iter().fold(template, |template, (name, body)| template.add_parse_tree(name, body.clone()))
     }
@@ -102,14 +98,17 @@ impl Renderer for Go {
             Style::Messages => {
                 let mut values = common(conversation);
                 values.insert("System".into(), text(&system));
-                values.insert("Messages".into(), list(messages.iter().map(message).collect()));
-                values.insert("Tools".into(), list(Vec::new()));
+                let twins = conversation.twins;
+                let messages = messages.iter().map(|message| values::message(message, twins)).collect();
+                values.insert("Messages".into(), list(messages));
+                let tools = conversation.tools.iter().map(|tool| values::tool(tool, twins)).collect();
+                values.insert("Tools".into(), list(tools));
                 values.insert("Response".into(), text(""));
                 execute(WHOLE, values)?;
             }
             Style::Turns => {
                 let mut turn = Turn::default();
-                for Joined { role, content } in &messages {
+                for Message { role, content, .. } in &messages {
                     match role {
                         Role::System if turn.prompt.is_some() || turn.response.is_some() => {
                             execute(WHOLE, std::mem::take(&mut turn).values(conversation))?;
@@ -177,30 +176,29 @@ fn common(conversation: &Conversation) -> BTreeMap<Arc<str>, Value> {
     ])
 }
 
-/// The system texts together, and the messages with those of one role in a row joined; what tools say stays apart.
-fn joined(messages: &[(Role, String)]) -> (String, Vec<Joined>) {
+/// The system texts together, and the messages with those of one role in a row joined; what tools say stays apart, and so
+/// does what has calls.
+fn joined(messages: &[Message]) -> (String, Vec<Message>) {
     let mut system: Vec<&str> = Vec::new();
-    let mut found: Vec<Joined> = Vec::with_capacity(messages.len());
-    for (role, content) in messages {
-        if *role == Role::System {
-            system.push(content);
+    let mut found: Vec<Message> = Vec::with_capacity(messages.len());
+    for message in messages {
+        if message.role == Role::System {
+            system.push(&message.content);
         }
         match found.last_mut() {
-            Some(last) if last.role == *role && *role != Role::Tool => {
+            Some(last) if last.role == message.role && is_joined(last) && is_joined(message) => {
                 last.content.push_str("\n\n");
-                last.content.push_str(content);
+                last.content.push_str(&message.content);
             }
-            _ => found.push(Joined { role: *role, content: content.clone() }),
+            _ => found.push(message.clone()),
         }
     }
     (system.join("\n\n"), found)
 }
 
-fn message(Joined { role, content }: &Joined) -> Value {
-    let empty = ["Thinking", "ToolName", "ToolCallID"].map(|name| (Arc::from(name), text("")));
-    let none = ["Images", "ToolCalls"].map(|name| (Arc::from(name), list(Vec::new())));
-    let own = [("Role".into(), text(role.as_str())), ("Content".into(), text(content))];
-    Value::Map(Arc::new(empty.into_iter().chain(none).chain(own).collect()))
+/// Ollama joins messages with calls, too, and loses the calls of all but the first.
+fn is_joined(message: &Message) -> bool {
+    message.role != Role::Tool && message.tool_calls.is_empty()
 }
 
 fn text(text: &str) -> Value {
