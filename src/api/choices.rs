@@ -5,6 +5,7 @@ use futures_util::future::select_all;
 use super::problem::{Kind, Problem};
 use super::service::Answering;
 use super::stream::Source;
+use crate::engine::TokenLogprob;
 use crate::infer::{End, Piece};
 use crate::tools::ToolCall;
 
@@ -43,6 +44,8 @@ impl Source for Choices {
 #[derive(Debug, Clone)]
 pub struct Finished {
     pub text: String,
+    /// What wrote the text, where its tokens are told.
+    pub tokens: Vec<TokenLogprob>,
     /// What the model thought before it answered.
     pub thinking: String,
     pub calls: Vec<ToolCall>,
@@ -55,13 +58,17 @@ impl Finished {
     /// # Errors
     /// What ended it too early.
     pub async fn of(mut answering: Answering) -> Result<Finished, Problem> {
-        let (mut text, mut thinking, mut calls) = (String::new(), String::new(), Vec::new());
+        let (mut text, mut tokens) = (String::new(), Vec::new());
+        let (mut thinking, mut calls) = (String::new(), Vec::new());
         while let Some(piece) = answering.next().await? {
             match piece {
-                Piece::Text(piece) => text += &piece.text,
+                Piece::Text(piece) => {
+                    text += &piece.text;
+                    tokens.extend(piece.tokens);
+                }
                 Piece::Thinking(piece) => thinking += &piece,
                 Piece::Call(call) => calls.push(call),
-                Piece::End(end) => return Ok(Finished { text, thinking, calls, end }),
+                Piece::End(end) => return Ok(Finished { text, tokens, thinking, calls, end }),
             }
         }
         Err(Problem::new(Kind::Failed, "the answer ended without its last part"))

@@ -50,7 +50,7 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
 
     fn flush(&mut self) {
         if !self.fixed.is_empty() {
-            let TopLogprob { token, logprob, bytes } = TopLogprob::new(std::mem::take(&mut self.fixed), 0.0);
+            let TopLogprob { token, logprob, bytes } = TopLogprob::of(std::mem::take(&mut self.fixed).as_bytes(), 0.0);
             self.tokens.push(TokenLogprob { token, logprob, bytes, top_logprobs: Vec::new() });
         }
     }
@@ -60,7 +60,7 @@ fn token(field: &FieldAnswer, n_top: usize) -> TokenLogprob {
     let mut top: Vec<&(Value, f64)> = field.probabilities.iter().collect();
     // The sort is stable: of equals the schema's first comes first, as in the answer.
     top.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let of = |(value, p): &(Value, f64)| TopLogprob::new(value.to_string(), p.ln());
+    let of = |(value, p): &(Value, f64)| TopLogprob::of(value.to_string().as_bytes(), p.ln());
     let p = field.probabilities.iter().find(|(value, _)| *value == field.value).map_or(0.0, |(_, p)| *p);
     let TopLogprob { token, logprob, bytes } = of(&(field.value.clone(), p));
     TokenLogprob { token, logprob, bytes, top_logprobs: top.into_iter().take(n_top).map(of).collect() }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::engine;
+
 /// What an answer's tokens were, and what might have come.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ChatLogprobs {
@@ -37,6 +39,20 @@ impl ChatLogprobs {
     pub fn of(tokens: Vec<TokenLogprob>) -> ChatLogprobs {
         ChatLogprobs { content: Some(tokens), refusal: None }
     }
+
+    /// Of what was written: nothing where no tokens are told.
+    #[must_use]
+    pub fn written(tokens: &[engine::TokenLogprob], n_top: Option<u8>) -> Option<ChatLogprobs> {
+        n_top.map(|_| ChatLogprobs::of(tokens.iter().map(TokenLogprob::from).collect()))
+    }
+}
+
+impl From<&engine::TokenLogprob> for TokenLogprob {
+    fn from(token: &engine::TokenLogprob) -> TokenLogprob {
+        let TopLogprob { token: text, logprob, bytes } = TopLogprob::of(&token.bytes, token.logprob);
+        let likely = token.likely.iter().map(|likely| TopLogprob::of(&likely.bytes, likely.logprob));
+        TokenLogprob { token: text, logprob, bytes, top_logprobs: likely.collect() }
+    }
 }
 
 /// The log-probability of what is impossible, which JSON has no number for; OpenAI writes the same.
@@ -50,7 +66,11 @@ pub fn finite(logprob: f64) -> f64 {
 
 impl TopLogprob {
     #[must_use]
-    pub fn new(token: String, logprob: f64) -> TopLogprob {
-        TopLogprob { bytes: token.clone().into_bytes(), token, logprob: finite(logprob) }
+    pub fn of(bytes: &[u8], logprob: f64) -> TopLogprob {
+        TopLogprob {
+            token: String::from_utf8_lossy(bytes).into_owned(),
+            logprob: finite(logprob),
+            bytes: bytes.to_owned(),
+        }
     }
 }

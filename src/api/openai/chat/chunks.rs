@@ -8,6 +8,7 @@ use super::request::WithUsage;
 use super::tools::CallChunk;
 use crate::api::extra::Extra;
 use crate::api::openai::ErrorBody;
+use crate::api::openai::logprobs::ChatLogprobs;
 use crate::api::openai::usage::Usage;
 use crate::api::problem::Problem;
 use crate::api::stream::Encoder;
@@ -50,7 +51,13 @@ impl Encoder<(usize, Piece)> for Chunks {
     fn piece(&mut self, (index, piece): (usize, Piece), out: &mut String) {
         let choice = ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason: None, slm: None };
         let delta = match piece {
-            Piece::Text(piece) => Delta { content: Some(piece.text), ..Delta::default() },
+            Piece::Text(piece) => {
+                // A closed answer's probabilities come with its end.
+                let logprobs =
+                    ChatLogprobs::written(&piece.tokens, self.head.n_top).filter(|_| !piece.tokens.is_empty());
+                let delta = Delta { content: Some(piece.text), ..Delta::default() };
+                return self.choice(ChunkChoice { delta, logprobs, ..choice }, out);
+            }
             Piece::Thinking(text) => Delta { reasoning_content: Some(text), ..Delta::default() },
             Piece::Call(_) if self.n_calls[index] == self.head.calls.most() => return,
             Piece::Call(call) => {

@@ -135,12 +135,12 @@ impl ChatCompletion {
 
 impl ChatChoice {
     fn new(index: usize, finished: Finished, head: &Head) -> ChatChoice {
-        let Finished { text, thinking, mut calls, end } = finished;
+        let Finished { text, tokens, thinking, mut calls, end } = finished;
         calls.truncate(head.calls.most());
         let said = |text: String| (!text.is_empty()).then_some(text);
         ChatChoice {
             index,
-            logprobs: closed_logprobs(&end, head),
+            logprobs: closed_logprobs(&end, head).or_else(|| ChatLogprobs::written(&tokens, head.n_top)),
             finish_reason: FinishReason::new(end.finish, calls.len()),
             slm: Extra::from(&*end),
             message: ChatAnswer {

@@ -212,7 +212,8 @@ impl ChatRequest {
         let calls = if self.parallel_tool_calls == Some(false) { Calls::One } else { Calls::Any };
         let think = self.reasoning_effort.map(ReasoningEffort::thinks);
         let chat = Chat { messages: messages::read(self.messages)?, tools, tool_choice, think };
-        let ask = Ask { model: self.model.clone(), chat, form, parameters, detail: Detail::Text, keep_alive: None };
+        let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
+        let ask = Ask { model: self.model.clone(), chat, form, parameters, detail, keep_alive: None };
         Ok(Wanted { model: self.model, ask, n_choices, n_top, calls, stream })
     }
 
