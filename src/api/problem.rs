@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
+use super::admission::Refused;
 use crate::contract::ContractError;
 use crate::engine::EngineError;
 use crate::infer::InferError;
@@ -165,6 +166,16 @@ impl From<EngineError> for Problem {
             _ => Kind::Failed,
         };
         Problem::new(kind, error.to_string())
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Problem {
+        let kind = match refused {
+            Refused::Busy { retry_after, .. } => Kind::Busy { retry_after },
+            Refused::TimedOut { .. } => Kind::TimedOut,
+        };
+        Problem::new(kind, refused.to_string())
     }
 }
 

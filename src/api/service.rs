@@ -2,23 +2,25 @@
 
 mod known;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use self::known::{Known, Models};
+use super::admission::{Admission, Entry, Permit};
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use crate::contract::{Form, Open};
 use crate::decide::Question;
-use crate::engine::Detail;
 use crate::engine::compute::Compute;
+use crate::engine::{DEFAULT_CONTEXT, Detail};
 use crate::infer::{Answered, Chat, Piece, Reply, Session, Task, TooLong, Vectors};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use crate::opening;
-use crate::residents::{Guest, Order, Residents, Tenant};
+use crate::residents::{BaseKey, Guest, Order, Residents, Tenant};
 use crate::sampling::Parameters;
 use crate::store::{Model, Store};
 use crate::template::Date;
@@ -30,6 +32,10 @@ pub struct Settings {
     pub compute: Compute,
     /// Positions of a context where neither request nor model says; `None` leaves it to the engine.
     pub n_ctx: Option<u32>,
+    /// Requests that wait at most, all together.
+    pub max_queue: usize,
+    /// Requests that one engine works on at once; `None` is what its context has room for.
+    pub n_parallel: Option<NonZeroUsize>,
     /// The longest that a request may take; `None` is as long as it likes.
     pub request_timeout: Option<Duration>,
     pub today: fn() -> Date,
@@ -42,6 +48,7 @@ pub struct Settings {
 pub struct Service {
     settings: Settings,
     residents: Residents,
+    admission: Admission<BaseKey>,
     models: Models,
 }
 
@@ -110,6 +117,8 @@ pub struct Opened {
     pub load_duration: Duration,
     known: Arc<Known>,
     _guest: Guest,
+    /// Given back after the guest has left.
+    _permit: Permit<BaseKey>,
 }
 
 /// A reply on its way, with the model that makes it. Dropping it cancels it.
@@ -160,13 +169,19 @@ pub struct AnsweredQuestions {
     pub elapsed: Duration,
 }
 
+/// Cells of a context that a request is thought to take, where its engine has to be shared before anybody knows.
+const CELLS_OF_A_REQUEST: usize = 256;
+/// Sequences of an engine.
+const MAX_PARALLEL: usize = 32;
+
 /// Questions of one request that the engine holds at once: enough that it never waits, few enough that others come between.
 const QUESTIONS_AT_ONCE: usize = 4;
 
 impl Service {
     #[must_use]
     pub fn new(settings: Settings, residents: Residents) -> Service {
-        Service { settings, residents, models: Models::default() }
+        let admission = Admission::new(settings.max_queue);
+        Service { settings, residents, admission, models: Models::default() }
     }
 
     #[must_use]
@@ -178,6 +193,12 @@ impl Service {
     #[must_use]
     pub fn residents(&self) -> &Residents {
         &self.residents
+    }
+
+    /// Who waits for which engine.
+    #[must_use]
+    pub fn admission(&self) -> &Admission<BaseKey> {
+        &self.admission
     }
 
     /// The stored model of a name.
@@ -223,11 +244,25 @@ impl Service {
         options.compute = opening::compute(options.compute, parameters);
         let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
+        let call = Call::current();
+        let entry = Entry {
+            gate: BaseKey::of(&options),
+            n_permits: self.n_permits(options.n_ctx),
+            client: call.client.as_str().into(),
+            deadline: call.deadline,
+        };
+        let permit = self.admission.enter(entry).await?;
         let order = Order { tenant, options, keep_alive };
-        let guest = within(Call::current().deadline, self.residents.acquire(order)).await??;
+        let guest = within(call.deadline, self.residents.acquire(order)).await??;
         let session = guest.session(|| known.defaults.clone())?;
         let (model, load_duration) = (known.name.clone(), guest.waited());
-        Ok(Opened { model, session, load_duration, known, _guest: guest })
+        Ok(Opened { model, session, load_duration, known, _guest: guest, _permit: permit })
+    }
+
+    /// Requests that an engine works on at once: as many as its context has room for, where nobody says.
+    fn n_permits(&self, n_ctx: Option<u32>) -> usize {
+        let room = n_ctx.unwrap_or(DEFAULT_CONTEXT) as usize / CELLS_OF_A_REQUEST;
+        self.settings.n_parallel.map_or(room.clamp(1, MAX_PARALLEL), NonZeroUsize::get)
     }
 
     /// Sends a conversation to its model, which is loaded where it is not.

@@ -34,6 +34,8 @@ pub struct Serving {
     pub keep_alive: Option<String>,
     /// `SLM_MAX_LOADED_MODELS`.
     pub max_loaded: Option<String>,
+    /// `SLM_MAX_QUEUE`.
+    pub max_queue: Option<String>,
     /// `SLM_REQUEST_TIMEOUT`.
     pub request_timeout: Option<String>,
     /// `SLM_LOAD_TIMEOUT`.
@@ -83,6 +85,7 @@ impl Environment {
                 origins: text("ORIGINS"),
                 keep_alive: text("KEEP_ALIVE"),
                 max_loaded: text("MAX_LOADED_MODELS"),
+                max_queue: text("MAX_QUEUE"),
                 request_timeout: text("REQUEST_TIMEOUT"),
                 load_timeout: text("LOAD_TIMEOUT"),
                 drain_seconds: text("DRAIN_SECONDS"),

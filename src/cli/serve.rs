@@ -13,6 +13,7 @@ use super::args::ServeArgs;
 use super::compute;
 use super::environment::{Environment, Serving, timestamp, today};
 use super::served::DEFAULT_HOST;
+use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::guard::{self, Exposure, Management, Rules, Said};
 use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode};
 use crate::api::{self, service};
@@ -80,12 +81,19 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
         parameters.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
     }
     compute::say(&args.compute, &mut parameters)?;
-    let said = environment.serving().request_timeout.as_deref();
+    let said = environment.serving();
+    let max_queue = said.max_queue.as_deref().map(|text| parsed("SLM_MAX_QUEUE", text)).transpose()?;
+    // 0 is what Ollama writes for "as it likes".
+    let n_parallel = environment.num_parallel().map(|text| parsed::<usize>("SLM_NUM_PARALLEL", text)).transpose()?;
     Ok(service::Settings {
         store: environment.store()?,
         compute: compute::resolve(&args.compute, &parameters, &Parameters::default(), environment)?,
         n_ctx: parameters.num_ctx,
-        request_timeout: Some(seconds("SLM_REQUEST_TIMEOUT", said)?.unwrap_or(REQUEST_TIMEOUT)),
+        max_queue: max_queue.unwrap_or(DEFAULT_MAX_QUEUE),
+        n_parallel: n_parallel.and_then(NonZeroUsize::new),
+        request_timeout: Some(
+            seconds("SLM_REQUEST_TIMEOUT", said.request_timeout.as_deref())?.unwrap_or(REQUEST_TIMEOUT),
+        ),
         today,
         timestamp,
     })

@@ -79,15 +79,16 @@ pub struct Head {
 
 /// Asks for several answers at once; each but the first with another seed, where one was given.
 async fn ask_all(service: &Service, ask: Ask, n_choices: usize) -> Result<Vec<Answering>, Problem> {
+    let opened = Arc::new(service.open(&ask.model, &ask.parameters, ask.keep_alive).await?);
     if n_choices == 1 {
-        return Ok(vec![service.ask(ask).await?]);
+        return Ok(vec![service.ask_opened(opened, ask)?]);
     }
     let own_seed = service.model(&ask.model)?.parameters.seed;
     let mut answering = Vec::with_capacity(n_choices);
     for number in 0..n_choices {
         let seed = ask.parameters.seed.or(own_seed).map(|seed| nth_seed(seed, number));
         let parameters = Parameters { seed, ..ask.parameters.clone() };
-        answering.push(service.ask(Ask { parameters, ..ask.clone() }).await?);
+        answering.push(service.ask_opened(opened.clone(), Ask { parameters, ..ask.clone() })?);
     }
     Ok(answering)
 }
