@@ -11,6 +11,7 @@ pub mod fields;
 pub mod guard;
 pub mod ollama;
 pub mod openai;
+pub mod openapi;
 pub mod problem;
 pub mod refusal;
 pub mod server;
@@ -24,6 +25,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
 
 use call::Call;
 use guard::{Caller, Rules};
@@ -36,6 +38,7 @@ pub fn router(service: Arc<Service>, rules: Arc<Rules>) -> Router {
         .merge(ollama::routes())
         .merge(openai::routes())
         .merge(decisions::routes())
+        .route("/openapi.json", get(openapi::serve))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(service.clone(), called))

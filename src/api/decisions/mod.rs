@@ -10,8 +10,8 @@ use axum::routing::post;
 
 use super::service::{AnsweredQuestions, Service};
 
-pub use openai::__path_decide;
-pub use systemone::__path_answer;
+pub use openai::{__path_decide, decide};
+pub use systemone::{__path_answer, answer};
 
 /// The routes of these dialects.
 pub fn routes() -> Router<Arc<Service>> {

@@ -1,0 +1,61 @@
+//! The description of all that is served, for people's tools: `/openapi.json`.
+
+use std::sync::OnceLock;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+
+use super::{decisions, openai};
+
+/// What holds for every operation.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "slm",
+        description = "Small language models behind Ollama's, OpenAI's, System One's and Anthropic's APIs: answers in their \
+                       contract, with probabilities."
+    ),
+    paths(decisions::decide, decisions::answer)
+)]
+struct Document;
+
+/// Statuses that any operation may answer with, each in its dialect's shape.
+const REFUSALS: [(&str, &str); 9] = [
+    ("400", "the request cannot be understood or kept"),
+    ("401", "a key is missing or wrong"),
+    ("403", "not allowed here"),
+    ("404", "there is no such model"),
+    ("405", "the path does not take this method"),
+    ("413", "the body is too large"),
+    ("500", "the model's process failed"),
+    ("503", "too much waits already"),
+    ("504", "the request's time was over"),
+];
+
+/// Serves the description.
+pub async fn serve() -> impl IntoResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| document().to_string());
+    ([(header::CONTENT_TYPE, "application/json")], text.as_str())
+}
+
+/// The whole description.
+#[must_use]
+pub fn document() -> Value {
+    let mut all = Document::openapi();
+    all.merge(openai::Document::openapi());
+    let mut all = serde_json::to_value(&all).expect("a description is plain data");
+    let operations = all["paths"].as_object_mut().into_iter().flatten();
+    let operations = operations.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.iter_mut());
+    for (_, operation) in operations {
+        let Some(responses) = operation["responses"].as_object_mut() else { continue };
+        for (status, why) in REFUSALS {
+            let refusal =
+                json!({ "description": why, "content": { "application/json": { "schema": { "type": "object" } } } });
+            responses.entry(status).or_insert(refusal);
+        }
+    }
+    all
+}
