@@ -2,6 +2,7 @@
 
 pub mod chat;
 mod closed;
+pub mod embeddings;
 mod error;
 pub mod logprobs;
 pub mod models;
@@ -22,13 +23,14 @@ pub use error::{ErrorBody, ErrorDetail, OpenAiProblem, Refusals};
 pub fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::get).delete(models::delete))
 }
 
 /// This dialect's part of the API's description.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(chat::answer, models::list, models::get))]
+#[openapi(paths(chat::answer, embeddings::embed, models::list, models::get))]
 pub struct Document;
 
 /// A name that no other answer has.

@@ -80,10 +80,7 @@ pub struct Head {
 /// Asks for several answers at once; each but the first with another seed, where one was given.
 async fn ask_all(service: &Service, ask: Ask, n_choices: usize) -> Result<Vec<Answering>, Problem> {
     let opened = Arc::new(service.open(&ask.model, &ask.parameters, ask.keep_alive).await?);
-    if n_choices == 1 {
-        return Ok(vec![service.ask_opened(opened, ask)?]);
-    }
-    let own_seed = service.model(&ask.model)?.parameters.seed;
+    let own_seed = if n_choices > 1 { service.model(&ask.model)?.parameters.seed } else { None };
     let mut answering = Vec::with_capacity(n_choices);
     for number in 0..n_choices {
         let seed = ask.parameters.seed.or(own_seed).map(|seed| nth_seed(seed, number));
