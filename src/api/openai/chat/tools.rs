@@ -151,7 +151,7 @@ mod tests {
         let choice = json!({"type": "function", "function": {"name": "g"}});
         assert_eq!(
             read(Some(&tools), Some(&choice)).unwrap_err().message,
-            "`tool_choice.function.name`: there is no tool `g`; there are `f`"
+            "`tool_choice`: there is no tool `g`; there are `f`"
         );
     }
 }
