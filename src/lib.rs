@@ -25,8 +25,9 @@ pub mod engine;
 pub mod registry;
 pub mod store;
 
-// Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields; models
-// between registries and the store.
+// Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields; what is
+// told of models; models between registries and the store.
+pub mod card;
 pub mod decide;
 pub mod extract;
 pub mod infer;

@@ -13,6 +13,7 @@ use crate::model_ref::ModelRefError;
 use crate::opening::OpeningError;
 use crate::residents::Refusal;
 use crate::sampling::ParameterError;
+use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
 
@@ -195,6 +196,19 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(unknown) => {
                 Problem::new(Kind::NotFound, format!("model '{}' not found", unknown.name)).of("model")
             }
+            StoreError::RemoveEmbedded(_) => Problem::new(Kind::Forbidden, error.to_string()).of("model"),
+            StoreError::NotAFile(_)
+            | StoreError::HomePath(_)
+            | StoreError::Gguf { .. }
+            | StoreError::VocabularyOnly(_)
+            | StoreError::MissingShard { .. }
+            | StoreError::ShardName { .. }
+            | StoreError::OtherBytes { .. }
+            | StoreError::Adapter { .. }
+            | StoreError::Peft { .. }
+            | StoreError::NoAdapter(_)
+            | StoreError::AdapterTwice(_)
+            | StoreError::Schema { .. } => Problem::invalid(error.to_string()),
             _ => Problem::new(Kind::Failed, error.to_string()),
         }
     }
@@ -211,6 +225,12 @@ impl From<OpeningError> for Problem {
 
 impl From<ModelRefError> for Problem {
     fn from(error: ModelRefError) -> Problem {
+        Problem::invalid(error.to_string()).of("model")
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Problem {
         Problem::invalid(error.to_string()).of("model")
     }
 }

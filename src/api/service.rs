@@ -265,6 +265,19 @@ impl Service {
         self.settings.n_parallel.map_or(room.clamp(1, MAX_PARALLEL), NonZeroUsize::get)
     }
 
+    /// Does what waits for the disk, away from the threads that serve.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub async fn in_store<T: Send + 'static, E: Into<Problem> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = self.settings.store.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.map_err(|error| Problem::new(Kind::Failed, error.to_string()))?.map_err(Into::into)
+    }
+
     /// Sends a conversation to its model, which is loaded where it is not.
     ///
     /// # Errors

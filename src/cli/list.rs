@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::args::ListArgs;
 use super::environment::{Environment, timestamp};
+use crate::card::Entry;
 use crate::failure::{Exit, Outcome};
-use crate::manifest::ModelConfig;
 use crate::store::{Listed, Origin};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
@@ -23,7 +23,8 @@ pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
     }
     let mut output = Output::default();
     if args.json {
-        output.json(&json!({ "models": listing.models.iter().map(as_json).collect::<Vec<_>>() }))?;
+        let entry = |model: &Listed| Entry::of(model, model.modified.map(timestamp));
+        output.json(&json!({ "models": listing.models.iter().map(entry).collect::<Vec<_>>() }))?;
         return Ok(Exit::Done);
     }
     let now = SystemTime::now();
@@ -43,30 +44,6 @@ pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
     let rows: Vec<Vec<String>> = listing.models.iter().map(row).collect();
     output.text(&table(&["NAME", "ID", "SIZE", "PARAMETERS", "QUANTIZATION", "MODIFIED"], &rows))?;
     Ok(Exit::Done)
-}
-
-/// A model in the words of Ollama's `/api/tags`.
-fn as_json(model: &Listed) -> serde_json::Value {
-    json!({
-        "name": model.name.to_string(),
-        "model": model.name.to_string(),
-        "modified_at": model.modified.map(timestamp),
-        "size": model.n_bytes,
-        "digest": model.digest.hex(),
-        "details": details(&model.config),
-        "embedded": model.origin == Origin::Embedded,
-    })
-}
-
-/// What kind of model it is, as both of Ollama's answers have it.
-pub fn details(config: &ModelConfig) -> serde_json::Value {
-    json!({
-        "format": config.model_format,
-        "family": config.model_family,
-        "families": config.model_families,
-        "parameter_size": config.model_type,
-        "quantization_level": config.file_type,
-    })
 }
 
 fn ago(modified: Option<SystemTime>, now: SystemTime) -> String {

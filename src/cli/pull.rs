@@ -14,7 +14,7 @@ use crate::modelfile::{self, Modelfile};
 use crate::registry::Registry;
 use crate::source::{Reference, Source, name_of_file};
 use crate::store::{Model, Store, StoreError, Unknown};
-use crate::transfer::{self, Direction, Listener, Plan, Pull, PullFile, Pulled, Sources, Streams, TransferError};
+use crate::transfer::{self, Direction, Places, Plan, Pull, PullFile, Pulled, Sources, Streams};
 use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::{Bytes, Layers};
@@ -50,12 +50,13 @@ pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environme
     let store = environment.store()?;
     let network = NetworkArgs::default();
     say(format_args!("`{reference}` is not here yet: pulling it"));
-    let registry = network::registry(&network, environment)?;
-    let pull = of_name(reference.clone(), None, &network, environment)?;
-    let sources = of(&registry, &store, Streams::Adaptive, environment);
+    let places = network::places(&network, environment)?;
+    let registry = places.speaker()?;
+    let pull = of_name(reference.clone(), None, &places)?;
+    let sources = of(&registry, &store, Streams::Adaptive, &places);
     let how = format!("`slm pull {reference}` goes on where this stopped");
     let bars = Layers::default();
-    let pulled = network::block_on(async { Ok(by_name(sources, &pull, Plan::Do, &bars).await) }, &how)?;
+    let pulled = network::block_on(async { Ok(transfer::pull(sources, &pull, Plan::Do, &bars).await) }, &how)?;
     drop(bars);
     if let Err(error) = pulled {
         let failure = Failure::from(error);
@@ -71,9 +72,10 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
     if let Source::Path(path) = source {
         return file(path, name, &store, args);
     }
-    let registry = network::registry(&args.network, environment)?;
+    let places = network::places(&args.network, environment)?;
+    let registry = places.speaker()?;
     let streams = args.streams.map_or(Streams::Adaptive, Streams::Fixed);
-    let sources = of(&registry, &store, streams, environment);
+    let sources = of(&registry, &store, streams, &places);
     let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
     let shown = match (plan, args.json) {
         (Plan::Tell, _) => Shown::Nobody,
@@ -87,8 +89,8 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
             network::block_on(async { Ok(transfer::pull_file(sources, &pull, plan, &shown).await?) }, &how)?
         }
         Source::Registry(reference) => {
-            let pull = of_name(reference.clone(), name, &args.network, environment)?;
-            network::block_on(async { Ok(by_name(sources, &pull, plan, &shown).await?) }, &how)?
+            let pull = of_name(reference.clone(), name, &places)?;
+            network::block_on(async { Ok(transfer::pull(sources, &pull, plan, &shown).await?) }, &how)?
         }
         Source::Path(_) => unreachable!("a path was imported above"),
     };
@@ -100,29 +102,12 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
     }
 }
 
-async fn by_name(
-    sources: Sources<'_>,
-    pull: &Pull,
-    plan: Plan,
-    listener: &dyn Listener,
-) -> Result<Pulled, TransferError> {
-    match pull.repository.is_hugging_face() {
-        true => transfer::pull_hugging_face(sources, pull, plan, listener).await,
-        false => transfer::pull(sources, pull, plan, listener).await,
-    }
+fn of<'a>(registry: &'a Registry, store: &'a Store, streams: Streams, places: &'a Places) -> Sources<'a> {
+    Sources { registry, store, neighbours: &places.neighbours, streams }
 }
 
-fn of<'a>(registry: &'a Registry, store: &'a Store, streams: Streams, environment: &'a Environment) -> Sources<'a> {
-    Sources { registry, store, neighbours: &environment.network().neighbours, streams }
-}
-
-fn of_name(
-    reference: Reference,
-    name: Option<ModelRef>,
-    args: &NetworkArgs,
-    environment: &Environment,
-) -> Result<Pull, Failure> {
-    let repository = network::repository(&reference, args, environment)?;
+fn of_name(reference: Reference, name: Option<ModelRef>, places: &Places) -> Result<Pull, Failure> {
+    let repository = places.repository(&reference)?;
     let name = name.unwrap_or_else(|| reference.name.clone());
     Ok(Pull { reference, repository, name })
 }

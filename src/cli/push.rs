@@ -7,9 +7,8 @@ use super::environment::Environment;
 use super::network;
 use super::planned;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::model_ref::{DEFAULT_HOST, DEFAULT_NAMESPACE};
 use crate::source::Reference;
-use crate::transfer::{self, Direction, Plan, Planned, Push, Pushed};
+use crate::transfer::{self, Direction, PlaceError, Plan, Planned, Push, Pushed};
 use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::Output;
 use crate::ui::progress::Layers;
@@ -41,18 +40,15 @@ pub fn run(args: &PushArgs, environment: &Environment) -> Outcome {
 }
 
 fn one(source: Reference, target: Reference, args: &PushArgs, environment: &Environment) -> Result<(), Failure> {
-    let name = &target.name;
-    if name.host() == DEFAULT_HOST && name.namespace() == DEFAULT_NAMESPACE && environment.network().registry.is_none()
-    {
-        // Nobody but Ollama may write there.
-        return Err(Failure::usage(format!(
-            "`{target}` says nothing of where to push it; say it with --as, as in `--as registry.example.com/team/{}`",
-            name.model()
-        )));
-    }
+    let places = network::places(&args.network, environment)?;
+    let repository = places.target(&target).map_err(|error| match error {
+        PlaceError::Nowhere { name, model } => Failure::usage(format!(
+            "`{name}` says nothing of where to push it; say it with --as, as in `--as registry.example.com/team/{model}`"
+        )),
+        error => error.into(),
+    })?;
     let store = environment.store()?;
-    let registry = network::registry(&args.network, environment)?;
-    let repository = network::repository(&target, &args.network, environment)?;
+    let registry = places.speaker()?;
     let how = format!("`slm push` with the same names goes on from what `{}` has by then", repository.host());
     let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
     let shown = match (plan, args.json) {

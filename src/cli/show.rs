@@ -4,11 +4,10 @@ use serde_json::json;
 
 use super::args::ShowArgs;
 use super::environment::{Environment, timestamp};
-use super::list::details;
 use super::load;
+use crate::card::{Card, format_json};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::gguf::{Header, LoraPair, Pooling};
-use crate::modelfile::Format;
+use crate::gguf::{Arrays, Header, LoraPair};
 use crate::opening::Choice;
 use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
@@ -95,48 +94,21 @@ fn adapter_line(adapter: &StoredAdapter) -> Result<String, Failure> {
     Ok(format!("{} at {} (rank {rank}, {n_tensors} tensors, {bytes})", adapter.digest, adapter.scale))
 }
 
-fn format_json(format: &Format) -> serde_json::Value {
-    match format {
-        Format::Json => "json".into(),
-        Format::Schema(schema) => schema.clone(),
-        Format::File(path) => format!("@{path}").into(),
-    }
-}
-
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect::<String>().trim_end().to_owned()
 }
 
-/// A model in the words of Ollama's `/api/show`, with our format.
+/// All of it, for programs.
 fn as_json(model: &Model, header: &Header) -> Result<serde_json::Value, Failure> {
-    let mut adapters = Vec::new();
-    for adapter in &model.adapters {
-        let header = adapter.header()?;
-        adapters.push(json!({
-            "digest": adapter.digest.hex(),
-            "size": adapter.n_bytes,
-            "scale": adapter.scale,
-            "alpha": header.alpha,
-            "rank": header.pairs.iter().map(LoraPair::rank).max(),
-            "tensors": header.pairs.iter().map(|pair| pair.name.as_str()).collect::<Vec<_>>(),
-        }));
-    }
-    Ok(json!({
+    let mut json = json!({
         "name": model.name.to_string(),
         "digest": model.digest.hex(),
-        "modelfile": model.modelfile().to_string(),
         "parameters": model.parameters.to_json(),
-        "template": model.template.as_deref().or(header.chat_template()),
-        "template_source": Choice::of(model, header).describe(),
-        "system": model.system,
-        "messages": model.messages,
-        "format": model.format.as_ref().map(format_json),
-        "adapters": adapters,
-        "embeds": header.embeds().map(Pooling::as_str),
-        "license": model.licenses.join("\n\n"),
-        "details": details(&model.config),
-        "model_info": header.model_info(),
         "modified_at": model.modified.map(timestamp),
-        "size": model.manifest.total_bytes(),
-    }))
+    });
+    let card = serde_json::to_value(Card::of(model, header, Arrays::Short)?).expect("text keys, numbers and text");
+    if let (serde_json::Value::Object(json), serde_json::Value::Object(card)) = (&mut json, card) {
+        json.extend(card);
+    }
+    Ok(json)
 }

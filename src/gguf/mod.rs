@@ -24,7 +24,7 @@ pub use footprint::{Footprint, Matrix};
 pub use pooling::Pooling;
 pub use shards::Shard;
 pub use tensor::{TensorInfo, TensorType};
-pub use value::{Array, Strings, Value};
+pub use value::{Array, Arrays, Strings, Value};
 pub use writer::Writer;
 
 use reader::HeaderReader;
@@ -180,10 +180,10 @@ impl Header {
         self.get("tokenizer.ggml.tokens").and_then(Value::as_array).map_or(0, Array::len)
     }
 
-    /// The metadata as JSON, arrays as `null`: what Ollama's `/api/show` calls `model_info`.
+    /// The metadata as JSON: what Ollama's `/api/show` calls `model_info`.
     #[must_use]
-    pub fn model_info(&self) -> Map<String, serde_json::Value> {
-        self.entries.iter().map(|(key, value)| (key.clone(), value.to_json())).collect()
+    pub fn model_info(&self, arrays: Arrays) -> Map<String, serde_json::Value> {
+        self.entries.iter().map(|(key, value)| (key.clone(), value.to_json(arrays))).collect()
     }
 
     /// A key of the file's architecture: `context_length` to `llama.context_length`.

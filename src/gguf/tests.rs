@@ -21,8 +21,8 @@ fn reads_a_small_model() {
     assert_eq!(header.quantization(), "F32");
     assert_eq!(header.sliding_window(), None);
     assert_eq!(header.chat_template(), None);
-    assert_eq!(header.model_info()["llama.context_length"], 64);
-    assert_eq!(header.model_info()["llama.attention.layer_norm_rms_epsilon"], 1e-5);
+    assert_eq!(header.model_info(Arrays::Short)["llama.context_length"], 64);
+    assert_eq!(header.model_info(Arrays::Short)["llama.attention.layer_norm_rms_epsilon"], 1e-5);
     let tokens = header.get("tokenizer.ggml.tokens").unwrap().as_array().unwrap().strings().unwrap();
     assert_eq!((tokens.get(0), tokens.get(13), tokens.get(260)), (Some("<unk>"), Some("<0x0A>"), None));
 }

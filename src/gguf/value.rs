@@ -25,6 +25,17 @@ pub enum Value {
     F64(f64),
 }
 
+/// Which lists are told; one may have a million elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrays {
+    /// Those of a few elements; `null` stands for the rest.
+    Short,
+    Whole,
+}
+
+/// The most elements of a short list.
+const SHORT: usize = 16;
+
 /// A list of values of one type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Array {
@@ -125,13 +136,15 @@ impl Value {
         }
     }
 
-    /// The value as JSON, an array as `null`: it may have a million elements.
+    /// The value as JSON.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self, arrays: Arrays) -> serde_json::Value {
         match self {
             Value::Bool(flag) => (*flag).into(),
             Value::String(text) => text.as_str().into(),
-            Value::Array(_) => serde_json::Value::Null,
+            Value::Array(array) if arrays == Arrays::Short && array.len() > SHORT => serde_json::Value::Null,
+            Value::Array(Array::Strings(strings)) => strings.iter().collect(),
+            Value::Array(numbers) => numbers.numbers().map(|number| number.to_json(arrays)).collect(),
             // Through its shortest text, so that 0.1 does not become 0.10000000149011612.
             Value::F32(number) => number.to_string().parse::<f64>().unwrap_or(f64::NAN).into(),
             Value::F64(number) => (*number).into(),

@@ -61,7 +61,7 @@ impl Store {
 
     /// What is half written; while somebody writes, some of it is theirs.
     pub(super) fn leftovers(&self) -> Vec<PathBuf> {
-        let mut found = Vec::new();
+        let mut found = self.stale_incoming();
         let mut folders = vec![(self.blobs(), 0), (self.manifests(), 3), (self.notes(), 0)];
         while let Some((folder, depth)) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {

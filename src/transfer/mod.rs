@@ -8,21 +8,40 @@ mod hashing;
 mod hugging_face;
 mod outgoing;
 mod pace;
+mod places;
 mod pull;
 mod push;
 mod retry;
+mod told;
 mod upload;
 
 pub use file::{PullFile, pull_file};
-pub use hugging_face::pull_hugging_face;
-pub use pull::{Plan, Planned, Pull, Pulled, Sources, pull};
+pub use places::{PlaceError, Places};
+pub use pull::{Plan, Planned, Pull, Pulled, Sources};
 pub use push::{Push, PushError, Pushed, push};
+pub use told::{Teller, Told};
 
 use crate::digest::Digest;
 use crate::manifest::ManifestError;
 use crate::registry::{RegistryError, Remedy};
 use crate::store::StoreError;
 use std::time::Duration;
+
+/// Brings a model by its name in a registry, Hugging Face's or another.
+///
+/// # Errors
+/// [`TransferError`]; the name is then as it was before, and what has come is kept for the next time.
+pub async fn pull(
+    sources: Sources<'_>,
+    wanted: &Pull,
+    plan: Plan,
+    listener: &dyn Listener,
+) -> Result<Pulled, TransferError> {
+    match wanted.repository.is_hugging_face() {
+        true => hugging_face::pull_hugging_face(sources, wanted, plan, listener).await,
+        false => pull::pull(sources, wanted, plan, listener).await,
+    }
+}
 
 /// How many ranges are asked for at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

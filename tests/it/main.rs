@@ -22,6 +22,7 @@ mod process;
 mod registry;
 mod resume;
 mod run;
+mod serve;
 mod shards;
 mod slm;
 mod speaker;

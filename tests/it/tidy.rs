@@ -25,7 +25,7 @@ const FLOORS: [&[&str]; 5] = [
         "tools",
     ],
     &["engine", "registry", "store"],
-    &["decide", "extract", "infer", "opening", "transfer"],
+    &["card", "decide", "extract", "infer", "opening", "transfer"],
     &["batch", "bench", "eval", "residents"],
     &["api", "cli", "failure", "ui"],
 ];

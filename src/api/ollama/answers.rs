@@ -9,7 +9,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use super::OllamaProblem;
-use super::types::{self, ChatRequest, GenerateRequest};
+use super::types::answers::{self, ChatRequest, GenerateRequest};
+use super::types::error;
 use crate::api::problem::Problem;
 use crate::api::service::{Answering, Ask, Service};
 use crate::api::stream::{self, Encoder};
@@ -26,8 +27,8 @@ pub async fn generate(
         request.system.iter().map(|system| Message::new(Role::System, system.as_str())).collect();
     messages.push(Message::new(Role::User, request.prompt));
     let ask = Ask {
-        form: types::form(request.format)?,
-        parameters: types::parameters(request.options)?,
+        form: answers::form(request.format)?,
+        parameters: answers::parameters(request.options)?,
         ..Ask::new(request.model, Chat::of(messages))
     };
     answer(&service, ask, request.stream, Shape::Generate).await
@@ -40,8 +41,8 @@ pub async fn chat(
 ) -> Result<Response, OllamaProblem> {
     let messages = request.messages.into_iter().map(Message::from).collect();
     let ask = Ask {
-        form: types::form(request.format)?,
-        parameters: types::parameters(request.options)?,
+        form: answers::form(request.format)?,
+        parameters: answers::parameters(request.options)?,
         ..Ask::new(request.model, Chat::of(messages))
     };
     answer(&service, ask, request.stream, Shape::Chat).await
@@ -114,7 +115,7 @@ impl Encoder for Lines {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        *out += &types::error(problem).to_string();
+        *out += &error(problem).to_string();
         out.push('\n');
     }
 }

@@ -1,14 +1,15 @@
 //! Ollama's API: its paths, its streams of JSON lines, its errors.
 
 mod answers;
+mod models;
 mod types;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::problem::Problem;
 use super::service::Service;
@@ -16,9 +17,14 @@ use super::service::Service;
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {
     Router::new()
-        .route("/api/version", get(version))
+        .route("/", get(running))
+        .route("/api/version", get(models::version))
         .route("/api/generate", post(answers::generate))
         .route("/api/chat", post(answers::chat))
+        .route("/api/tags", get(models::tags))
+        .route("/api/show", post(models::show))
+        .route("/api/copy", post(models::copy))
+        .route("/api/delete", delete(models::delete))
 }
 
 /// A problem in this dialect's words.
@@ -37,6 +43,8 @@ impl IntoResponse for OllamaProblem {
     }
 }
 
-async fn version(State(_service): State<Arc<Service>>) -> impl IntoResponse {
-    axum::Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
+/// What Ollama says of itself, by which programs find it.
+#[utoipa::path(get, path = "/", tag = "ollama", responses((status = 200, body = String)))]
+async fn running() -> ([(HeaderName, &'static str); 1], &'static str) {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "Ollama is running")
 }

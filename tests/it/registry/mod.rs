@@ -14,7 +14,7 @@ pub mod package;
 mod proxy;
 mod pull;
 mod push;
-mod servers;
+pub mod servers;
 mod stores;
 mod taker;
 mod tls;

@@ -1,7 +1,7 @@
-//! The wire types of Ollama's API.
+//! The wire types of requests that a model answers.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::problem::Problem;
@@ -18,6 +18,7 @@ pub struct GenerateRequest {
     pub prompt: String,
     pub system: Option<String>,
     pub format: Option<Value>,
+    #[schema(value_type = Option<Object>)]
     pub options: Option<Map<String, Value>>,
     pub stream: Option<bool>,
 }
@@ -30,6 +31,7 @@ pub struct ChatRequest {
     #[serde(default)]
     pub messages: Vec<WireMessage>,
     pub format: Option<Value>,
+    #[schema(value_type = Option<Object>)]
     pub options: Option<Map<String, Value>>,
     pub stream: Option<bool>,
 }
@@ -71,10 +73,4 @@ pub fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
 /// An unknown name, or a value of the wrong type or range.
 pub fn parameters(options: Option<Map<String, Value>>) -> Result<Parameters, Problem> {
     Ok(options.map(|options| Parameters::from_json(&Value::Object(options))).transpose()?.unwrap_or_default())
-}
-
-/// A problem in this dialect's words.
-#[must_use]
-pub fn error(problem: &Problem) -> Value {
-    json!({ "error": problem.message })
 }

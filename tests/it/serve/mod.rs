@@ -1,0 +1,108 @@
+//! `slm serve` as programs use it: the real binary on a port of its own, spoken to over HTTP.
+
+mod ollama;
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::registry::servers::{http, on_runtime};
+use crate::slm::{Home, end_within};
+
+/// A server over a home's store, ended when dropped.
+pub struct Server {
+    child: Option<Child>,
+    address: String,
+}
+
+/// What a server answered.
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8 from the server")
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The lines of a stream.
+    #[track_caller]
+    pub fn lines(&self) -> Vec<Value> {
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.text().lines().map(line).collect()
+    }
+
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.json()
+    }
+}
+
+impl Server {
+    pub fn of(home: &Home) -> Server {
+        Server::with(home, &[])
+    }
+
+    /// With variables of the environment.
+    pub fn with(home: &Home, variables: &[(&str, &str)]) -> Server {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("a free port").to_string();
+        let mut call = home.slm(["serve", "--host", &address]);
+        for (name, value) in variables {
+            call = call.env(name, value);
+        }
+        let mut command = call.command();
+        let log = std::fs::File::create(home.path().join("serve.log")).expect("a writable home");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let server = Server { child: Some(command.spawn().expect("the binary starts")), address };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(&server.address).is_err() {
+            assert!(Instant::now() < deadline, "the server listens");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None)
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::POST, path, Some(body.to_string().into_bytes()))
+    }
+
+    pub fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
+        let mut request = http().request(method, self.url(path));
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        on_runtime(async {
+            let response = request.send().await.expect("an answer");
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Answer { status, headers, body: response.bytes().await.expect("a whole answer").to_vec() }
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            end_within(child, Duration::from_secs(10));
+        }
+    }
+}
