@@ -8,9 +8,12 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::line::{Line, LineError};
@@ -34,7 +37,7 @@ impl Loading {
     /// # Errors
     /// The process cannot be started, it refuses the model, or it ended.
     pub fn wait(self) -> Result<Engine, EngineError> {
-        self.0.blocking_recv().unwrap_or(Err(EngineError::Stopped)).map(Engine::linked)
+        engine(self.0.blocking_recv().ok())
     }
 }
 
@@ -43,58 +46,70 @@ impl Future for Loading {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let loaded = ready!(Pin::new(&mut self.0).poll(context));
-        Poll::Ready(loaded.unwrap_or(Err(EngineError::Stopped)).map(Engine::linked))
+        Poll::Ready(engine(loaded.ok()))
     }
 }
 
-/// Starts `program` as an engine and lets it load a model.
+fn engine(loaded: Option<Result<Link, EngineError>>) -> Result<Engine, EngineError> {
+    loaded.unwrap_or(Err(EngineError::Stopped)).map(Engine::linked)
+}
+
+/// Starts `program` as an engine and lets it load a model. Inside a runtime (one with time and input/output) that runtime
+/// carries the requests, which saves each of them two changes of threads; elsewhere a thread does.
 pub fn spawn(program: PathBuf, options: Options) -> Loading {
     let (loaded, loading) = oneshot::channel();
-    // A thread for each process, from its start to its end: Linux ends a process whose death signal is set when the
-    // *thread* that started it ends.
-    let thread = std::thread::Builder::new().name("engine's keeper".to_owned());
-    if let Err(error) = thread.spawn(move || keep(&program, &options, loaded)) {
-        let (failed, loading) = oneshot::channel();
-        let _ = failed.send(Err(not_started(&error)));
-        return Loading(loading);
+    let life = live(program, options, loaded);
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn(life)),
+        Err(_) => {
+            let alone = || {
+                let runtime = Builder::new_current_thread().enable_io().enable_time().build();
+                let _ = runtime.map(|runtime| runtime.block_on(life));
+            };
+            // Where there is no thread, whoever waits hears that nothing was loaded.
+            let _ = std::thread::Builder::new().name("engine's line".to_owned()).spawn(alone);
+        }
     }
     Loading(loading)
 }
 
-fn not_started(error: &io::Error) -> EngineError {
-    EngineError::Load { reason: format!("no process could be started for it: {error}") }
-}
-
 /// A process from its start to its end.
-fn keep(program: &Path, options: &Options, mut loaded: oneshot::Sender<Result<Link, EngineError>>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    let started = runtime.and_then(|runtime| start(program).map(|(process, stream)| (runtime, process, stream)));
-    let (runtime, mut process, stream) = match started {
+async fn live(program: PathBuf, options: Options, mut loaded: oneshot::Sender<Result<Link, EngineError>>) {
+    let not_started = |error| EngineError::Load { reason: format!("no process could be started for it: {error}") };
+    let (mut process, stream) = match Process::start(program).await.map_err(not_started) {
         Ok(started) => started,
-        Err(error) => return drop(loaded.send(Err(not_started(&error)))),
+        Err(error) => return drop(loaded.send(Err(error))),
     };
-    runtime.block_on(async {
-        let driver = tokio::select! {
-            () = loaded.closed() => return process.end_now(),
-            answered = load(stream, options, process.id()) => match answered {
-                Ok(Ok((link, driver))) => match loaded.send(Ok(link)) {
-                    Ok(()) => driver,
-                    Err(_) => return process.end_now(),
-                },
-                Ok(Err(refused)) => {
-                    process.end_within(GRACE);
-                    return drop(loaded.send(Err(refused)));
+    let mut driver = tokio::select! {
+        // Dropping a process ends it.
+        () = loaded.closed() => return,
+        answered = load(stream, &options, process.pid) => match answered {
+            Ok(Ok((link, driver))) => {
+                if loaded.send(Ok(link)).is_err() {
+                    return;
                 }
-                Err(lost) => {
-                    process.end_now();
-                    return drop(loaded.send(Err(crashed(&lost, process.status))));
-                }
-            },
-        };
-        drive(driver, &mut process).await;
-    });
-    // Whatever could not be ended within the time that others wait for it.
-    process.reap();
+                driver
+            }
+            Ok(Err(refused)) => {
+                process.end_within(GRACE).await;
+                return drop(loaded.send(Err(refused)));
+            }
+            Err(lost) => {
+                let crashed = crashed(&lost, process.end_now().await);
+                return drop(loaded.send(Err(crashed)));
+            }
+        },
+    };
+    let end = driver.run().await;
+    let ending = driver.hang_up();
+    let why = match end {
+        End::Unwanted => {
+            process.end_within(GRACE).await;
+            EngineError::Stopped
+        }
+        End::Lost(lost) => crashed(&lost, process.end_now().await),
+    };
+    ending.tell(why).await;
 }
 
 /// Sends the options and waits for what becomes of them.
@@ -107,23 +122,6 @@ async fn load(
     line.push(options)?;
     let answer: Result<ModelInfo, EngineError> = line.receive().await?;
     Ok(answer.map(|info| Link::new(line, info, Some(pid))))
-}
-
-/// Carries requests until nobody wants any more or the process has ended, and ends it.
-async fn drive(mut driver: Driver, process: &mut Process) {
-    let end = driver.run().await;
-    let ending = driver.hang_up();
-    let why = match end {
-        End::Unwanted => {
-            process.end_within(GRACE);
-            EngineError::Stopped
-        }
-        End::Lost(lost) => {
-            process.end_now();
-            crashed(&lost, process.status)
-        }
-    };
-    ending.tell(why).await;
 }
 
 /// What is said to those who waited for a process.
@@ -159,14 +157,72 @@ fn name(signal: i32) -> Option<&'static str> {
     names.into_iter().find(|(number, _)| *number == signal).map(|(_, name)| name)
 }
 
-/// A child process that is reaped exactly once.
+/// A child process. Dropping it ends it.
 struct Process {
-    child: Child,
-    status: Option<ExitStatus>,
+    pid: u32,
+    child: Arc<Mutex<Child>>,
+    ended: oneshot::Receiver<ExitStatus>,
 }
 
-/// Starts a process; the other end of the stream is its standard input.
-fn start(program: &Path) -> io::Result<(Process, UnixStream)> {
+impl Process {
+    /// Starts a process; the other end of the stream is its standard input.
+    async fn start(program: PathBuf) -> io::Result<(Process, UnixStream)> {
+        let (started, starting) = oneshot::channel();
+        // A thread for each process, from its start to its end: Linux sends the signal of a parent's death when the *thread*
+        // ends that started the process.
+        std::thread::Builder::new().name("engine's keeper".to_owned()).spawn(move || keep(&program, started))?;
+        starting.await.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))
+    }
+
+    /// Ends it at once; `None` where the system does not let go of it for so long that nobody should wait.
+    async fn end_now(&mut self) -> Option<ExitStatus> {
+        self.kill();
+        tokio::time::timeout(GRACE, &mut self.ended).await.ok()?.ok()
+    }
+
+    /// Lets it end by itself, and ends it where it does not.
+    async fn end_within(&mut self, grace: Duration) {
+        if tokio::time::timeout(grace, &mut self.ended).await.is_err() {
+            self.end_now().await;
+        }
+    }
+
+    fn kill(&self) {
+        // One that has ended is left alone: its number may be another's by now.
+        let _ = lock(&self.child).kill();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a process, waits for its end and reaps it.
+fn keep(program: &Path, started: oneshot::Sender<io::Result<(Process, UnixStream)>>) {
+    let (child, stream) = match start(program) {
+        Ok(begun) => begun,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    let pid = child.id();
+    let child = Arc::new(Mutex::new(child));
+    let (ending, ended) = oneshot::channel();
+    // Where nobody waits for it any more, it is dropped here, and so ended.
+    drop(started.send(Ok((Process { pid, child: Arc::clone(&child), ended }, stream))));
+    // Its number stays its own until it is reaped, which is done under the lock that a kill needs.
+    let id = WaitId::Pid(Pid::from_child(&lock(&child)));
+    let _ = rustix::io::retry_on_intr(|| waitid(id.clone(), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT));
+    if let Ok(status) = lock(&child).wait() {
+        let _ = ending.send(status);
+    }
+}
+
+fn start(program: &Path) -> io::Result<(Child, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let child = Command::new(program)
         // As people see it in a list of processes.
@@ -179,49 +235,5 @@ fn start(program: &Path) -> io::Result<(Process, UnixStream)> {
         // Ctrl-C goes to all of a terminal's group; what it means for an engine is its parent's to say.
         .process_group(0)
         .spawn()?;
-    Ok((Process { child, status: None }, ours))
-}
-
-impl Process {
-    fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Ends it at once.
-    fn end_now(&mut self) {
-        // It fails where the process has ended already.
-        let _ = self.child.kill();
-        self.ended_within(GRACE);
-    }
-
-    /// Lets it end by itself, and ends it where it does not.
-    fn end_within(&mut self, grace: Duration) {
-        self.ended_within(grace);
-        if self.status.is_none() {
-            self.end_now();
-        }
-    }
-
-    /// Waits until it has ended, on a thread that has nothing else to do.
-    fn ended_within(&mut self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        let mut pause = Duration::from_micros(100);
-        while self.status.is_none() && Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(status) => self.status = status,
-                // Nobody's child: there is nothing to wait for.
-                Err(_) => return,
-            }
-            if self.status.is_none() {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(20));
-            }
-        }
-    }
-
-    fn reap(mut self) {
-        if self.status.is_none() {
-            let _ = self.child.wait();
-        }
-    }
+    Ok((child, ours))
 }
