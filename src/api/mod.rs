@@ -3,6 +3,7 @@
 //! A dialect is two pure conversions around [`service::Service`], and one's types never reach another.
 
 pub mod admission;
+pub mod body;
 pub mod call;
 pub mod choices;
 pub mod decisions;

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::systemone::probability_of_true;
 use super::{usage, within_one};
+use crate::api::body::Body;
 use crate::api::openai::OpenAiProblem;
 use crate::api::problem::Problem;
 use crate::api::service::{AnsweredQuestions, AskQuestions, Service};
@@ -120,7 +121,7 @@ pub struct Level {
         (status = 400, description = "The request cannot be kept", body = Object)))]
 pub async fn decide(
     State(service): State<Arc<Service>>,
-    Json(request): Json<DecisionRequest>,
+    Body(request): Body<DecisionRequest>,
 ) -> Result<Response, OpenAiProblem> {
     let (names, questions) = questions(request.questions)?;
     let (system, state) = request.input.read()?;

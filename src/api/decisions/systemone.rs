@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{usage, within_one};
+use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{AnsweredQuestions, AskQuestions, Service};
 use crate::decide::question::{Kind, MAX_QUESTIONS};
@@ -82,7 +83,7 @@ impl IntoResponse for SystemOneProblem {
         (status = 400, description = "The request cannot be kept", body = Object)))]
 pub async fn answer(
     State(service): State<Arc<Service>>,
-    Json(request): Json<SystemOneRequest>,
+    Body(request): Body<SystemOneRequest>,
 ) -> Result<Response, SystemOneProblem> {
     let ids: Vec<String> = request.questions.keys().cloned().collect();
     let questions = questions(request.questions)?;

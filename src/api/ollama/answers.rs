@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::OllamaProblem;
 use super::types::answers::{self, ChatRequest, GenerateRequest};
 use super::types::error;
+use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{Answering, Ask, Service};
 use crate::api::stream::{self, Encoder};
@@ -21,7 +22,7 @@ use crate::infer::{Chat, End, Piece};
 /// Answers one text.
 pub async fn generate(
     State(service): State<Arc<Service>>,
-    Json(request): Json<GenerateRequest>,
+    Body(request): Body<GenerateRequest>,
 ) -> Result<Response, OllamaProblem> {
     let mut messages: Vec<Message> =
         request.system.iter().map(|system| Message::new(Role::System, system.as_str())).collect();
@@ -37,7 +38,7 @@ pub async fn generate(
 /// Answers a conversation.
 pub async fn chat(
     State(service): State<Arc<Service>>,
-    Json(request): Json<ChatRequest>,
+    Body(request): Body<ChatRequest>,
 ) -> Result<Response, OllamaProblem> {
     let messages = request.messages.into_iter().map(Message::from).collect();
     let ask = Ask {

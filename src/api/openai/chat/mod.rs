@@ -11,10 +11,10 @@ use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::response::{IntoResponse as _, Response};
 
 use super::{OpenAiProblem, Refusals, new_id, unix};
+use crate::api::body::Body;
 use crate::api::choices::{Choices, Finished};
 use crate::api::problem::Problem;
 use crate::api::service::{Answering, Ask, Service};
@@ -41,9 +41,8 @@ use request::ChatRequest;
 )]
 pub async fn answer(
     State(service): State<Arc<Service>>,
-    body: Result<Json<ChatRequest>, JsonRejection>,
+    Body(request): Body<ChatRequest>,
 ) -> Result<Response, OpenAiProblem> {
-    let Json(request) = body.map_err(|error| Problem::invalid(error.body_text()))?;
     let wanted = request.wanted()?;
     let answering = ask_all(&service, wanted.ask, wanted.n_choices).await?;
     let head = Head {

@@ -1,0 +1,162 @@
+//! JSON to a type, with errors that say which field they are about. A key that is there twice is refused wherever it stands:
+//! one of its two values would be dropped in silence.
+
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_path_to_error::Track;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Values of others are shown to this length.
+const MAX_SHOWN: usize = 400;
+
+/// What is wrong, and with which field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct JsonError {
+    message: String,
+    field: Option<String>,
+}
+
+impl JsonError {
+    pub(super) fn field(&self) -> Option<&str> {
+        self.field.as_deref()
+    }
+}
+
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
+    read(text, NoKeyTwice)?;
+    if !text.trim_start().starts_with('{') {
+        // Left to it, serde would take a list for the fields in their order.
+        return Err(JsonError { message: "the body is not a JSON object".to_owned(), field: None });
+    }
+    read(text, PhantomData)
+}
+
+fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let mut track = Track::new();
+    let read = seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
+    let value = read.map_err(|error| describe(&error, &track.path().to_string()))?;
+    json.end().map_err(|error| describe(&error, "."))?;
+    Ok(value)
+}
+
+fn describe(error: &serde_json::Error, path: &str) -> JsonError {
+    let words = error.to_string();
+    // serde_json has no other sign of it.
+    if words.starts_with("recursion limit exceeded") {
+        let message = words.replacen("recursion limit exceeded", "the body is nested more than 128 deep", 1);
+        return JsonError { message, field: None };
+    }
+    let is_data = error.classify() == Category::Data;
+    let field = (is_data && path != "." && !path.contains('?')).then(|| shortened(path));
+    let words = shortened(&words);
+    let message = match &field {
+        Some(field) => format!("`{field}`: {words}"),
+        None if is_data => words,
+        None => format!("the body is not JSON: {words}"),
+    };
+    JsonError { message, field }
+}
+
+/// The beginning and the end, where the place is.
+fn shortened(text: &str) -> String {
+    let n_chars = text.chars().count();
+    if n_chars <= MAX_SHOWN {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(MAX_SHOWN / 2).collect();
+    let end: String = text.chars().skip(n_chars - MAX_SHOWN / 4).collect();
+    format!("{begin}...{end}")
+}
+
+/// Goes through a value and keeps nothing of it but the keys of the objects that it is in.
+#[derive(Clone, Copy)]
+struct NoKeyTwice;
+
+impl<'de> DeserializeSeed<'de> for NoKeyTwice {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NoKeyTwice {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(NoKeyTwice)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
+        let mut keys = HashSet::new();
+        while let Some(key) = entries.next_key_seed(Key)? {
+            if keys.contains(&key) {
+                return Err(A::Error::custom(format!("the key `{key}` is there twice")));
+            }
+            keys.insert(key);
+            entries.next_value_seed(NoKeyTwice)?;
+        }
+        Ok(())
+    }
+}
+
+/// A key as it stands in the text, unless it has escapes.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cow<'de, str>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Key {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Cow<'de, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
