@@ -2,7 +2,7 @@
 
 mod body;
 mod checks;
-mod docker;
+pub mod docker;
 mod faults;
 pub mod faulty;
 mod files;

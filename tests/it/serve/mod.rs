@@ -1,5 +1,7 @@
 //! `slm serve` as programs use it: the real binary on a port of its own, spoken to over HTTP.
 
+mod clients;
+mod environments;
 mod ollama;
 
 use std::process::{Child, Stdio};

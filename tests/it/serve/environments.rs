@@ -1,0 +1,80 @@
+//! Where the clients live: a Python environment and a Node folder below the build's own folder, made on first use and kept for as
+//! long as what they are made of stays the same.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use slm::digest::Digest;
+
+/// The scripts and the lists of what they need.
+pub fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// A Python interpreter that has the clients; where it cannot be made, says that tests are skipped.
+pub fn python() -> Option<PathBuf> {
+    let folder = kept("python", &["requirements.txt", "constraints.txt"], |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]);
+        run(pip.args(["-c", "constraints.txt"]).current_dir(sources()))
+    })?;
+    Some(folder.join("bin/python"))
+}
+
+/// A folder with Node's packages and copies of the scripts, as Node looks for packages beside a script; where it cannot be made,
+/// says that tests are skipped.
+pub fn node() -> Option<PathBuf> {
+    let folder = kept("node", &["package.json", "package-lock.json"], |folder| {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        for name in ["package.json", "package-lock.json"] {
+            std::fs::copy(sources().join(name), folder.join(name)).map_err(|error| error.to_string())?;
+        }
+        run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(folder))
+    })?;
+    for entry in std::fs::read_dir(sources()).expect("the scripts are here") {
+        let path = entry.expect("a readable entry").path();
+        if path.extension().is_some_and(|extension| extension == "mjs") {
+            std::fs::copy(&path, folder.join(path.file_name().expect("an entry has a name")))
+                .expect("a writable folder");
+        }
+    }
+    Some(folder)
+}
+
+/// A folder that `make` makes, kept under a name of what it is made of.
+fn kept(kind: &str, lists: &[&str], make: impl FnOnce(&Path) -> Result<(), String>) -> Option<PathBuf> {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients");
+    std::fs::create_dir_all(&all).expect("a writable folder");
+    // Other test processes may want the same folder.
+    let lock = File::create(all.join(format!("{kind}.lock"))).expect("a writable folder");
+    lock.lock().expect("a lock");
+    let texts: Vec<u8> = lists.iter().flat_map(|name| std::fs::read(sources().join(name)).expect("a list")).collect();
+    let folder = all.join(format!("{kind}-{}", &Digest::of(&texts).hex()[..12]));
+    let made = folder.join("made");
+    if made.exists() {
+        return Some(folder);
+    }
+    for entry in std::fs::read_dir(&all).expect("a readable folder").flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&format!("{kind}-")) {
+            std::fs::remove_dir_all(entry.path()).expect("a folder of ours");
+        }
+    }
+    if let Err(why) = make(&folder) {
+        eprintln!("skipped: the clients for {kind} cannot be installed: {why}");
+        return None;
+    }
+    std::fs::write(made, "").expect("a writable folder");
+    Some(folder)
+}
+
+/// Runs a program to its end.
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{:?} ended with {}: {}", command.get_program(), output.status, said.trim()))
+}
