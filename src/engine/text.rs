@@ -56,7 +56,11 @@ impl TextStream {
         // A stop string's first byte begins a character, so it is found between characters only.
         let find = |stop: &String| self.held.windows(stop.len()).position(|window| window == stop.as_bytes());
         if let Some(at) = self.stops.iter().filter_map(find).min() {
-            return Pushed::Stopped(self.take(at));
+            let before = self.take(at);
+            // Nobody is shown the stop string and what came with it, at the end neither.
+            self.held.clear();
+            self.tokens.clear();
+            return Pushed::Stopped(before);
         }
         let n_safe = self.held.len() - self.begun_stop().max(unfinished(&self.held));
         let n = if self.tokens.is_empty() { n_safe } else { self.border(n_safe) };
@@ -120,7 +124,7 @@ mod tests {
         for piece in pieces {
             match stream.push(piece) {
                 Pushed::Text(piece) => out += &piece.text,
-                Pushed::Stopped(piece) => return (out + &piece.text, true),
+                Pushed::Stopped(piece) => return (out + &piece.text + &stream.finish().text, true),
             }
         }
         (out + &stream.finish().text, false)

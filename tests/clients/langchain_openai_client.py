@@ -199,7 +199,7 @@ def _():
     money = {"money": QUESTIONS["money"]}
     with raises(openai.BadRequestError, "image"):
         decisions().invoke({"input": HumanMessage([picture]), "questions": money})
-    with raises(openai.BadRequestError, "choices"):
+    with raises(openai.BadRequestError, "questions[0]"):
         decisions().invoke({"input": DOUBLE_CHARGE, "questions": {"q": Choice(instructions="?", choices={"only": None})}})
     with raises(openai.NotFoundError, "nowhere"):
         decisions("nowhere").invoke({"input": DOUBLE_CHARGE, "questions": money})
