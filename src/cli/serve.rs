@@ -1,13 +1,9 @@
 //! `slm serve`: the server, with what the command line and the environment say.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
 use super::args::ServeArgs;
 use super::compute;
@@ -17,7 +13,6 @@ use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::guard::{self, Exposure, Management, Rules, Said};
 use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode};
 use crate::api::{self, service};
-use crate::engine::{Engine, EngineError, Options};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::keep_alive::KeepAlive;
 use crate::residents::{self, Means, Residents};
@@ -56,8 +51,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             }
         }
         let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
-        let means = Means { load: Arc::new(load(program)), free: Arc::new(residents::free_memory) };
-        let residents = Residents::start(residents_settings, means);
+        let residents = Residents::start(residents_settings, Means::processes(program));
         let router = api::router(Arc::new(service::Service::new(settings, residents.clone())), rules);
         say(format_args!("listening on {}", listeners.places().join(", ")));
         let ended = server::serve(listeners, router, server_settings, drain).await;
@@ -150,9 +144,4 @@ fn seconds(from: &str, text: Option<&str>) -> Result<Option<Duration>, Failure> 
         Ok(KeepAlive::For(duration)) if !duration.is_zero() => Ok(Some(duration)),
         _ => Err(Failure::usage(format!("{from} is `{text}`; give seconds above 0 (`30`) or a duration (`5m`)"))),
     }
-}
-
-/// Loads a model in a process of its own.
-fn load(program: PathBuf) -> impl Fn(Options) -> BoxFuture<'static, Result<Engine, EngineError>> + Send + Sync {
-    move |options| Engine::spawn(program.clone(), options).boxed()
 }

@@ -167,7 +167,7 @@ pub fn rooms() -> Vec<Room> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::As).current;
     let space =
         limit.zip(used).map(|(limit, used)| Room { bytes: limit.saturating_sub(used), limit: Limit::AddressSpace });
-    let group = read("/proc/self/cgroup").and_then(|text| group_room(&text, &read));
+    let group = read("/proc/self/cgroup").and_then(|text| group_room(&text, Droppable::Unused, &read));
     let group = group.map(|bytes| Room { bytes, limit: Limit::Group });
     [machine, space, group].into_iter().flatten().collect()
 }
@@ -193,31 +193,67 @@ pub fn of_process(pid: u32) -> Option<u64> {
     shares.or_else(|| kilobytes(&read("status")?, "VmRSS:"))
 }
 
+/// Bytes that nobody can have before this process ends: its own memory, and what it has locked. What it has only mapped
+/// from files counts as available. `None` where the system does not say, or there is no such process.
+#[must_use]
+pub fn own_of_process(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let of = |name| kilobytes(&status, name);
+    let own = of("RssAnon:")?.saturating_add(of("RssShmem:").unwrap_or(0));
+    Some(own.max(of("VmLck:").unwrap_or(0)))
+}
+
+/// Bytes that processes can have if all is dropped that is only kept of files, the mapped weights of engines included:
+/// whoever wants to keep those, takes them off. `None` where the system does not say.
+#[must_use]
+pub fn available() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| kilobytes(&text, "MemAvailable:"));
+    let group = read("/proc/self/cgroup").and_then(|text| group_room(&text, Droppable::Files, &read));
+    // The limit of an address space is each process's own.
+    machine.into_iter().chain(group).min()
+}
+
 /// A line `Name:  123 kB`, in bytes.
 fn kilobytes(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
+/// Which of the pages that are kept of files count as free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Droppable {
+    Unused,
+    Files,
+}
+
 /// What is left in the tightest of the control groups that hold this process (`/proc/self/cgroup`): the limit less what
 /// is used and cannot be dropped. Version 2 of the interface, and the memory part of version 1.
-fn group_room(groups: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
+fn group_room(groups: &str, droppable: Droppable, read: &dyn Fn(&str) -> Option<String>) -> Option<u64> {
     let number = |path: &str| read(path)?.trim().parse::<u64>().ok();
-    let left = |folder: &str, limit: &str, usage: &str, droppable: &str| {
+    let left = |folder: &str, limit: &str, usage: &str, total: &str| {
         let limit = number(&format!("{folder}/{limit}"))?;
         let used = number(&format!("{folder}/{usage}"))?;
         let stat = read(&format!("{folder}/memory.stat")).unwrap_or_default();
-        let cache = stat.lines().find_map(|line| line.strip_prefix(droppable)?.strip_prefix(' ')?.parse::<u64>().ok());
-        Some(limit.saturating_sub(used.saturating_sub(cache.unwrap_or(0))))
+        let of = |name: &str| {
+            let number =
+                |line: &str| line.strip_prefix(total)?.strip_prefix(name)?.strip_prefix(' ')?.parse::<u64>().ok();
+            stat.lines().find_map(number).unwrap_or(0)
+        };
+        let cache = match droppable {
+            Droppable::Unused => of("inactive_file"),
+            Droppable::Files => of("inactive_file").saturating_add(of("active_file")),
+        };
+        Some(limit.saturating_sub(used.saturating_sub(cache)))
     };
     let mut rooms = Vec::new();
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':');
         let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
-        let (root, limit, usage, droppable) = match controllers {
-            "" => ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        let (root, limit, usage, total) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max", "memory.current", ""),
             names if names.split(',').any(|name| name == "memory") => {
-                let names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file");
+                let names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_");
                 ("/sys/fs/cgroup/memory", names.0, names.1, names.2)
             }
             _ => continue,
@@ -225,7 +261,7 @@ fn group_room(groups: &str, read: &dyn Fn(&str) -> Option<String>) -> Option<u64
         // A limit above holds for everything below it; inside a container the path may lie outside of what is mounted.
         let mut path = path.trim_end_matches('/');
         loop {
-            rooms.extend(left(&format!("{root}{path}"), limit, usage, droppable));
+            rooms.extend(left(&format!("{root}{path}"), limit, usage, total));
             match path.rfind('/') {
                 Some(at) => path = &path[..at],
                 None => break,
@@ -288,16 +324,19 @@ mod tests {
                 "/sys/fs/cgroup/a/b/memory.max" => "max\n",
                 "/sys/fs/cgroup/a/memory.max" => "1000\n",
                 "/sys/fs/cgroup/a/memory.current" => "700\n",
-                "/sys/fs/cgroup/a/memory.stat" => "anon 600\ninactive_file 90\n",
+                "/sys/fs/cgroup/a/memory.stat" => "anon 600\ninactive_file 90\nactive_file 7\n",
                 "/sys/fs/cgroup/memory/c/memory.limit_in_bytes" => "500\n",
                 "/sys/fs/cgroup/memory/c/memory.usage_in_bytes" => "150\n",
+                "/sys/fs/cgroup/memory/c/memory.stat" => "inactive_file 1\ntotal_inactive_file 20\n",
                 _ => return None,
             };
             Some(text.to_owned())
         };
-        assert_eq!(group_room("0::/a/b\n", &files), Some(390));
-        assert_eq!(group_room("5:cpu,memory:/c\n4:pids:/d\n0::/\n", &files), Some(350));
-        assert_eq!(group_room("0::/\n", &files), None);
+        let room = |groups| group_room(groups, Droppable::Unused, &files);
+        assert_eq!(room("0::/a/b\n"), Some(390));
+        assert_eq!(room("5:cpu,memory:/c\n4:pids:/d\n0::/\n"), Some(370));
+        assert_eq!(room("0::/\n"), None);
+        assert_eq!(group_room("0::/a/b\n", Droppable::Files, &files), Some(397));
     }
 
     #[test]

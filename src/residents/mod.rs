@@ -5,6 +5,7 @@
 //! does what it says; [`Residents`] is the handle. It knows no manifests and no requests.
 
 mod base;
+mod means;
 mod owner;
 pub mod roster;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use crate::model_ref::ModelRef;
 use roster::{Need, Wish};
 
 pub use base::Guest;
-pub use owner::{Means, Residents, free_memory};
+pub use means::{GivenUp, Load, Means};
+pub use owner::Residents;
 
 /// What one engine can serve: the same weights, computed in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +142,7 @@ pub struct Resident {
     pub n_ctx: u32,
     /// Bytes, measured; `None` where nobody can tell.
     pub size: Option<u64>,
-    /// Bytes of it on devices.
+    /// Bytes on devices, reckoned by the layers that are there.
     pub size_vram: u64,
     /// Bytes, as estimated before it was loaded.
     pub estimate: u64,
@@ -180,8 +182,6 @@ pub struct Snapshot {
     pub n_answering: usize,
     /// Requests that wait for a load.
     pub n_waiting: usize,
-    /// Bytes of all engines, measured where they can be.
-    pub bytes: u64,
 }
 
 impl BaseKey {

@@ -1,39 +1,23 @@
 //! The task that owns all engines: it does what the roster decides and tells it what has happened.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 
 use super::base::{Base, Guest, Hold};
+use super::means::Means;
 use super::roster::{Effects, EngineId, Entry, Phase, Roster, Ticket};
 use super::{BaseKey, Order, Refusal, Resident, Settings, Snapshot, State, Tenant, TenantState};
-use crate::engine::memory::{self, Limit};
-use crate::engine::{Engine, EngineError, Options};
+use crate::engine::{Engine, EngineError, ModelInfo, memory};
 use crate::model_ref::ModelRef;
 
 /// What no clock overflows with.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// How engines are loaded, and how much memory there is: what the residents need of the world.
-#[derive(Clone)]
-pub struct Means {
-    /// Dropping what it gives ends the load.
-    pub load: Arc<dyn Fn(Options) -> BoxFuture<'static, Result<Engine, EngineError>> + Send + Sync>,
-    /// Bytes that one more engine could take; `None` where nobody says.
-    pub free: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
-}
-
-impl fmt::Debug for Means {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Means").finish_non_exhaustive()
-    }
-}
 
 /// A handle to all loaded models. Cheap to clone; they end with its last handle and the last guest.
 #[derive(Debug, Clone)]
@@ -78,6 +62,7 @@ impl Residents {
             owner: owner.downgrade(),
             waiting: HashMap::new(),
             bases: HashMap::new(),
+            pids: HashMap::new(),
             loads: HashMap::new(),
             tasks: JoinSet::new(),
             engine_of_task: HashMap::new(),
@@ -108,7 +93,11 @@ impl Residents {
 
     /// What is loaded or about to be, in the order in which it was loaded.
     pub async fn list(&self) -> Vec<Resident> {
-        self.ask(Command::List).await.unwrap_or_default()
+        let listed = self.ask(Command::List).await.unwrap_or_default();
+        // The system goes through all pages of a process to measure it: nobody else waits for that.
+        let measure = |resident: Resident| Resident { size: resident.pid.and_then(memory::of_process), ..resident };
+        let measured = tokio::task::spawn_blocking(move || listed.into_iter().map(measure).collect());
+        measured.await.unwrap_or_default()
     }
 
     pub async fn snapshot(&self) -> Snapshot {
@@ -128,14 +117,6 @@ impl Residents {
     }
 }
 
-/// Bytes that one more process can have; `None` where the system does not say.
-#[must_use]
-pub fn free_memory() -> Option<u64> {
-    // The limit of an address space is each process's own.
-    let rooms = memory::rooms().into_iter().filter(|room| room.limit != Limit::AddressSpace);
-    rooms.map(|room| room.bytes).min()
-}
-
 /// The roster and what it moves.
 struct Owner {
     roster: Roster,
@@ -152,6 +133,8 @@ struct World {
     owner: mpsc::WeakUnboundedSender<Command>,
     waiting: HashMap<Ticket, Waiting>,
     bases: HashMap<EngineId, Arc<Base>>,
+    /// Of all engines that are not over.
+    pids: HashMap<EngineId, u32>,
     loads: HashMap<EngineId, Load>,
     tasks: JoinSet<Done>,
     engine_of_task: HashMap<tokio::task::Id, EngineId>,
@@ -165,13 +148,15 @@ struct Waiting {
 
 struct Load {
     key: BaseKey,
-    task: AbortHandle,
+    /// Dropping it gives the load up as well.
+    give_up: oneshot::Sender<()>,
 }
 
 /// What a task has to say at its end.
 enum Done {
     Loaded(EngineId, Box<Result<Engine, EngineError>>),
-    Gone(EngineId),
+    /// An engine has ended, and nothing is left of it.
+    Over(EngineId, EngineError),
 }
 
 impl Owner {
@@ -233,18 +218,31 @@ impl Owner {
         let task = done.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         let Some(id) = world.engine_of_task.remove(&task) else { return };
         match done {
-            Ok((_, Done::Gone(id))) => roster.gone(id, world),
+            Ok((_, Done::Over(id, why))) => {
+                world.pids.remove(&id);
+                if !matches!(why, EngineError::Stopped) {
+                    tracing::warn!(engine = id.0, "an engine has ended by itself: {why}");
+                }
+                if world.bases.contains_key(&id) {
+                    roster.died(id, world);
+                } else {
+                    roster.gone(id, world);
+                }
+            }
             Ok((_, Done::Loaded(id, result))) => match (world.loads.remove(&id), *result) {
                 (Some(load), Ok(engine)) => {
+                    world.watch(id, &engine);
                     world.bases.insert(id, Arc::new(Base::new(load.key, engine)));
                     roster.loaded(id, world);
                 }
                 (Some(_), Err(error)) => roster.failed(id, &error, world),
-                // It was cancelled at the very moment when it was done.
-                (None, Ok(engine)) => world.end_engine(id, engine),
+                // It was given up at the very moment when it was done.
+                (None, Ok(engine)) => {
+                    world.watch(id, &engine);
+                    end(engine);
+                }
                 (None, Err(_)) => roster.gone(id, world),
             },
-            Err(error) if error.is_cancelled() => roster.gone(id, world),
             Err(error) => {
                 let reason = format!("the task that loads it has panicked: {error}");
                 match world.loads.remove(&id) {
@@ -271,14 +269,12 @@ impl Owner {
 
     fn snapshot(&self) -> Snapshot {
         let engines = self.roster.engines();
-        let bytes = |entry: &Entry| self.world.taken(entry.id).unwrap_or(entry.need);
         Snapshot {
             counters: self.roster.counters(),
             n_loaded: engines.iter().filter(|entry| entry.is_ready()).count(),
             n_loading: engines.iter().filter(|entry| entry.is_loading()).count(),
             n_answering: engines.iter().map(Entry::n_guests).sum(),
             n_waiting: self.roster.waiting().count(),
-            bytes: engines.iter().filter(|entry| entry.is_ready()).map(bytes).sum(),
         }
     }
 
@@ -300,15 +296,16 @@ impl Owner {
                 n_answering: used.n_guests,
                 expires_at: used.expires_at(now).map(at),
             });
+            let info = self.world.bases.get(&entry.id).map(|base| base.engine().info());
             Some(Resident {
                 weights_id: entry.base.weights_id().to_owned(),
                 tenants: tenants.chain(self.expected(entry, wall)).collect(),
                 state,
-                n_ctx: self.world.bases.get(&entry.id).map_or(entry.n_ctx, |base| base.engine().info().n_ctx),
-                size: self.world.taken(entry.id),
-                size_vram: 0,
+                n_ctx: info.map_or(entry.n_ctx, |info| info.n_ctx),
+                size: None,
+                size_vram: info.map_or(0, size_vram),
                 estimate: entry.need,
-                pid: None,
+                pid: self.world.pids.get(&entry.id).copied(),
             })
         };
         self.roster.engines().iter().filter_map(shown).collect()
@@ -328,20 +325,31 @@ impl Owner {
 }
 
 impl World {
-    fn spawn(&mut self, id: EngineId, task: impl Future<Output = Done> + Send + 'static) -> AbortHandle {
-        let handle = self.tasks.spawn(task);
-        self.engine_of_task.insert(handle.id(), id);
-        handle
+    /// Waits for an engine's end, whoever brings it about.
+    fn watch(&mut self, id: EngineId, engine: &Engine) {
+        if let Some(pid) = engine.pid() {
+            self.pids.insert(id, pid);
+        }
+        let closed = engine.closed();
+        self.spawn(id, async move { Done::Over(id, closed.await) });
     }
 
-    /// Ends an engine that nobody uses; its task ends when its memory is free.
-    fn end_engine(&mut self, id: EngineId, engine: impl Send + 'static) {
-        self.spawn(id, async move {
-            // The last handle of an engine waits for the engine's end.
-            let _ = tokio::task::spawn_blocking(move || drop(engine)).await;
-            Done::Gone(id)
-        });
+    fn spawn(&mut self, id: EngineId, task: impl Future<Output = Done> + Send + 'static) {
+        let handle = self.tasks.spawn(task);
+        self.engine_of_task.insert(handle.id(), id);
     }
+}
+
+/// Lets an engine go. Its last handle may wait for its thread, which a runtime's must not do.
+fn end(engine: impl Send + 'static) {
+    drop(tokio::task::spawn_blocking(move || drop(engine)));
+}
+
+/// Bytes on devices: of weights, keys and values what goes with the layers that are there.
+fn size_vram(info: &ModelInfo) -> u64 {
+    let all = u128::from(info.size_bytes.saturating_add(info.kv_bytes));
+    let share = all * u128::from(info.n_gpu_layers) / u128::from(info.n_layers + 1);
+    u64::try_from(share).unwrap_or(u64::MAX)
 }
 
 impl Effects for World {
@@ -353,12 +361,13 @@ impl Effects for World {
         (self.means.free)()
     }
 
-    fn taken(&self, _engine: EngineId) -> Option<u64> {
-        None
+    fn taken(&self, engine: EngineId) -> Option<u64> {
+        // A process that is not there any more has nothing.
+        self.pids.get(&engine).map(|&pid| memory::own_of_process(pid).unwrap_or(0))
     }
 
     fn is_alive(&self, engine: EngineId) -> bool {
-        self.bases.contains_key(&engine)
+        self.bases.get(&engine).is_some_and(|base| base.engine().closed().now_or_never().is_none())
     }
 
     fn load(&mut self, engine: EngineId, like: Ticket) {
@@ -366,36 +375,35 @@ impl Effects for World {
         let options = waiting.order.options.clone();
         let key = BaseKey::of(&options);
         tracing::info!(model = %waiting.order.tenant.name, engine = engine.0, "loading");
-        let (load, timeout) = ((self.means.load)(options), self.load_timeout);
-        let task = self.spawn(engine, async move {
+        let (give_up, given_up) = oneshot::channel();
+        let (load, timeout) = ((self.means.load)(options, given_up), self.load_timeout);
+        self.spawn(engine, async move {
             let result = tokio::time::timeout(timeout, load).await.unwrap_or_else(|_| {
                 let reason = format!("it was not loaded within {timeout:?}");
                 Err(EngineError::Load { reason })
             });
             Done::Loaded(engine, Box::new(result))
         });
-        self.loads.insert(engine, Load { key, task });
+        self.loads.insert(engine, Load { key, give_up });
     }
 
     fn cancel(&mut self, engine: EngineId) {
         if let Some(load) = self.loads.remove(&engine) {
             tracing::info!(engine = engine.0, "load cancelled");
-            load.task.abort();
+            let _ = load.give_up.send(());
         }
     }
 
     fn release(&mut self, engine: EngineId) {
         if let Some(base) = self.bases.remove(&engine) {
             tracing::info!(engine = engine.0, "unloading");
-            self.end_engine(engine, base);
+            end(base);
         }
     }
 
     fn bury(&mut self, engine: EngineId) {
-        tracing::warn!(engine = engine.0, "an engine has ended by itself");
         if let Some(base) = self.bases.remove(&engine) {
-            // Its process is gone, and its last handle may still have threads to wait for.
-            drop(tokio::task::spawn_blocking(move || drop(base)));
+            end(base);
         }
     }
 

@@ -37,11 +37,11 @@ fn other(name: &str) -> Order {
 fn means(n_loads: &Arc<AtomicUsize>) -> Means {
     let n_loads = Arc::clone(n_loads);
     Means {
-        load: Arc::new(move |options| {
+        load: Arc::new(move |options, _| {
             n_loads.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { tokio::task::spawn_blocking(|| Engine::load(options)).await.unwrap() })
         }),
-        free: Arc::new(free_memory),
+        free: Arc::new(crate::engine::memory::available),
     }
 }
 
@@ -145,24 +145,16 @@ async fn an_idle_engine_makes_room_for_another() {
     assert_eq!(residents.snapshot().await.counters.evicted, 1);
 }
 
-/// Set when it is dropped.
-struct Dropped(Option<oneshot::Sender<()>>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        let _ = self.0.take().unwrap().send(());
-    }
-}
-
 #[tokio::test]
-async fn who_waits_no_more_cancels_the_load() {
-    let (dropped, told) = oneshot::channel();
-    let dropped = Mutex::new(Some(Dropped(Some(dropped))));
-    let load = move |_| -> futures_util::future::BoxFuture<'static, Result<Engine, EngineError>> {
-        let dropped = dropped.lock().unwrap().take();
+async fn who_waits_no_more_gives_the_load_up() {
+    let (tell, told) = oneshot::channel();
+    let tell = Mutex::new(Some(tell));
+    let load = move |_, given_up: GivenUp| -> futures_util::future::BoxFuture<'static, Result<Engine, EngineError>> {
+        let tell = tell.lock().unwrap().take().unwrap();
         Box::pin(async move {
-            let _dropped = dropped;
-            std::future::pending().await
+            given_up.await.unwrap();
+            tell.send(()).unwrap();
+            Err(EngineError::Stopped)
         })
     };
     let means = Means { load: Arc::new(load), free: Arc::new(|| None) };
@@ -181,7 +173,7 @@ async fn who_waits_no_more_cancels_the_load() {
 
 #[tokio::test]
 async fn a_load_without_end_is_given_up() {
-    let means = Means { load: Arc::new(|_| Box::pin(std::future::pending())), free: Arc::new(|| None) };
+    let means = Means { load: Arc::new(|_, _| Box::pin(std::future::pending())), free: Arc::new(|| None) };
     let settings = Settings { load_timeout: Duration::from_millis(30), ..Settings::default() };
     let residents = Residents::start(settings, means);
     assert_eq!(

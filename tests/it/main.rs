@@ -20,6 +20,7 @@ mod ollamas;
 mod open;
 mod process;
 mod registry;
+mod residents;
 mod resume;
 mod run;
 mod serve;

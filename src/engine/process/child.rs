@@ -39,6 +39,11 @@ impl Loading {
     pub fn wait(self) -> Result<Engine, EngineError> {
         engine(self.0.blocking_recv().ok())
     }
+
+    /// Ends the process; what is awaited then comes when it has gone, or was loaded before that.
+    pub fn give_up(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Future for Loading {

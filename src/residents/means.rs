@@ -1,0 +1,49 @@
+//! What the residents need of the world: how engines are loaded, and how much memory there is.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::engine::{Engine, EngineError, Options, memory};
+
+/// Says that nobody wants a load any more.
+pub type GivenUp = oneshot::Receiver<()>;
+
+/// Loads an engine; given up, it ends when nothing of the load is left.
+pub type Load = dyn Fn(Options, GivenUp) -> BoxFuture<'static, Result<Engine, EngineError>> + Send + Sync;
+
+#[derive(Clone)]
+pub struct Means {
+    pub load: Arc<Load>,
+    /// Bytes that one more engine could take; `None` where nobody says.
+    pub free: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+}
+
+impl Means {
+    /// Every engine in a process of its own; `program` is this program's file.
+    #[must_use]
+    pub fn processes(program: PathBuf) -> Means {
+        let load = move |options, given_up| -> BoxFuture<'static, Result<Engine, EngineError>> {
+            let mut loading = Engine::spawn(program.clone(), options);
+            Box::pin(async move {
+                tokio::select! {
+                    loaded = &mut loading => loaded,
+                    _ = given_up => {
+                        loading.give_up();
+                        loading.await
+                    }
+                }
+            })
+        };
+        Means { load: Arc::new(load), free: Arc::new(memory::available) }
+    }
+}
+
+impl fmt::Debug for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Means").finish_non_exhaustive()
+    }
+}
