@@ -13,6 +13,7 @@ pub mod guard;
 pub mod ollama;
 pub mod openai;
 pub mod openapi;
+pub mod page;
 pub mod problem;
 pub mod refusal;
 pub mod server;
@@ -39,6 +40,7 @@ pub fn router(service: Arc<Service>, rules: Arc<Rules>) -> Router {
         .merge(ollama::routes())
         .merge(openai::routes())
         .merge(decisions::routes())
+        .merge(page::routes())
         .route("/openapi.json", get(openapi::serve))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

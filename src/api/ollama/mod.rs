@@ -7,17 +7,17 @@ mod types;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderName, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
+use super::page;
 use super::problem::Problem;
 use super::service::Service;
 
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {
     Router::new()
-        .route("/", get(running))
+        .route("/", get(page::root))
         .route("/api/version", get(models::version))
         .route("/api/generate", post(answers::generate))
         .route("/api/chat", post(answers::chat))
@@ -41,10 +41,4 @@ impl IntoResponse for OllamaProblem {
     fn into_response(self) -> Response {
         self.0.response(&types::error(&self.0))
     }
-}
-
-/// What Ollama says of itself, by which programs find it.
-#[utoipa::path(get, path = "/", tag = "ollama", responses((status = 200, body = String)))]
-async fn running() -> ([(HeaderName, &'static str); 1], &'static str) {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], "Ollama is running")
 }
