@@ -16,7 +16,7 @@ use crate::contract::{Form, Open};
 use crate::decide::Question;
 use crate::engine::compute::Compute;
 use crate::engine::{DEFAULT_CONTEXT, Detail};
-use crate::infer::{Answered, Chat, Piece, Reply, Session, Task, TooLong, Vectors};
+use crate::infer::{Answered, Chat, Defaults, Piece, Reply, Session, Task, TooLong, Vectors};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use crate::opening;
@@ -63,6 +63,8 @@ pub struct Ask {
     pub detail: Detail,
     /// How long the model stays after this; `None` leaves it as it is.
     pub keep_alive: Option<KeepAlive>,
+    /// A chat template in the place of the model's, in Go's language or in Jinja.
+    pub template: Option<String>,
 }
 
 impl Ask {
@@ -76,6 +78,7 @@ impl Ask {
             parameters: Parameters::default(),
             detail: Detail::Text,
             keep_alive: None,
+            template: None,
         }
     }
 }
@@ -119,6 +122,18 @@ pub struct Opened {
     _guest: Guest,
     /// Given back after the guest has left.
     _permit: Permit<BaseKey>,
+}
+
+impl Opened {
+    /// The model with another chat template.
+    fn with_template(&self, template: &str) -> Result<Session, Problem> {
+        let unusable = |error: &dyn std::fmt::Display| {
+            Problem::invalid(format!("the template cannot be used: {error}")).of("template")
+        };
+        let source = opening::checked(template).map_err(|error| unusable(&error))?;
+        let defaults = Defaults { template: Some(source), ..self.known.defaults.clone() };
+        Session::over(self.session.engine().clone(), defaults).map_err(|error| unusable(&error))
+    }
 }
 
 /// A reply on its way, with the model that makes it. Dropping it cancels it.
@@ -304,10 +319,14 @@ impl Service {
             None => (None, None),
         };
         let call = Call::current();
-        let Ask { parameters, detail, chat, .. } = ask;
+        let Ask { parameters, detail, chat, template, .. } = ask;
         let today = Some((self.settings.today)());
         let task = Task { parameters, lane: call.lane, detail, open, today, ..Task::default() };
-        let reply = opened.session.reply(&task, contract, &chat)?;
+        let session = match &template {
+            None => opened.session.clone(),
+            Some(template) => Arc::new(opened.with_template(template)?),
+        };
+        let reply = session.reply(&task, contract, &chat)?;
         let (model, load_duration) = (opened.model.clone(), opened.load_duration);
         Ok(Answering { model, started, load_duration, reply, deadline: call.deadline, _opened: opened })
     }
