@@ -80,13 +80,21 @@ impl Form {
         [self.open, self.close].iter().chain(named).chain(bare).copied().filter(|mark| !mark.is_empty()).collect()
     }
 
-    /// What the model has written when a call is certain: the rest is the object of [`super::Required`].
+    /// What stands before the object of a call that is certain.
     pub(super) fn lead(&self) -> String {
         match self.body {
             Body::Object { .. } if self.open.is_empty() => String::new(),
             Body::Object { .. } | Body::Tags => format!("{}\n", self.open),
-            Body::List => format!("{}[", self.open),
-            Body::Named | Body::Python => self.open.to_owned(),
+            Body::List | Body::Python => format!("{}[", self.open),
+            Body::Named => self.open.to_owned(),
+        }
+    }
+
+    /// The key of the arguments in a call's object.
+    pub(super) fn arguments_key(&self) -> &'static str {
+        match self.body {
+            Body::Object { arguments } => arguments,
+            _ => "arguments",
         }
     }
 

@@ -3,17 +3,28 @@
 //! The wire form is the one that Ollama's and OpenAI's APIs share: `{"type": "function", "function": {..}}`.
 
 mod call;
+mod certain;
 mod form;
 mod link;
 mod python;
 mod read;
+mod reader;
+mod scan;
+mod tags;
+mod wording;
+mod written;
 
 use serde_json::{Map, Value as Json};
 
+use crate::contract::ContractError;
+use read::Reader;
+
 pub use call::ToolCall;
+pub use certain::Certain;
 pub use form::Form;
 pub use link::{linked, parted, with_short_ids};
-use read::Reader;
+pub use reader::{CallReader, Part};
+pub use wording::{answered_by_user, describe, described};
 
 /// The most tools of one request, as many as OpenAI takes.
 pub const MAX_TOOLS: usize = 128;
@@ -78,6 +89,8 @@ pub enum ToolError {
     TooDeep { at: String, limit: usize },
     #[error("`{at}` is no JSON: {reason}")]
     NotJson { at: String, reason: String },
+    #[error("`{at}`: {error}")]
+    Parameters { at: String, error: ContractError },
 }
 
 impl ToolError {
@@ -96,7 +109,8 @@ impl ToolError {
             | ToolError::TooMany { at, .. }
             | ToolError::TooLarge { at, .. }
             | ToolError::TooDeep { at, .. }
-            | ToolError::NotJson { at, .. } => at,
+            | ToolError::NotJson { at, .. }
+            | ToolError::Parameters { at, .. } => at,
         }
     }
 }
@@ -235,5 +249,7 @@ impl ToolChoice {
     }
 }
 
+#[cfg(test)]
+mod reader_tests;
 #[cfg(test)]
 mod tests;
