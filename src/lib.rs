@@ -18,6 +18,7 @@ pub mod progress;
 pub mod sampling;
 pub mod source;
 pub mod template;
+pub mod thinking;
 pub mod tools;
 
 // Floor 1: the store (disk), registries (network) and the engine (llama.cpp), which do not know each other.

@@ -25,5 +25,7 @@ pub mod sampling;
 pub mod source;
 #[path = "../../src/template/mod.rs"]
 pub mod template;
+#[path = "../../src/thinking.rs"]
+pub mod thinking;
 #[path = "../../src/tools/mod.rs"]
 pub mod tools;

@@ -140,7 +140,7 @@ impl Specials {
 
     /// The byte ranges of special tokens in `text`, in order: the longest token first over the whole text, as
     /// llama.cpp partitions a text.
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
+    pub(super) fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found: Vec<Range<usize>> = Vec::new();
         for (at, c) in text.char_indices() {
             for special in self.by_first.get(&c).into_iter().flatten() {

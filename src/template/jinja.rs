@@ -92,6 +92,10 @@ impl Renderer for Jinja {
         self.undeclared.contains(variable)
     }
 
+    fn names(&self, variable: &str) -> bool {
+        self.reads(variable)
+    }
+
     fn finished(&self) -> Vec<Message> {
         vec![Message::new(Role::User, PROBE_USER), Message::new(Role::Assistant, PROBE)]
     }

@@ -28,6 +28,7 @@ mod date;
 mod go;
 mod jinja;
 mod probe;
+mod thinking;
 
 pub use date::Date;
 
@@ -41,12 +42,14 @@ use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 
 use crate::chat::{Message, Role};
-use crate::tools::{Form, Tool, linked, parted, with_short_ids};
+use crate::thinking::Tags;
+use crate::tools::{Form, Tool, answered_by_user, describe, described, linked, parted, with_short_ids};
 use author::{Exchange, JsonExchange, Owner, Twins, Words};
 use go::Go;
 use jinja::Jinja;
 
 pub use probe::{SystemRole, ToolUse};
+pub use thinking::{Thinking, ThinkingError};
 
 /// Bytes of a template's source that are accepted; real ones stay below 20,000.
 const MAX_SOURCE: usize = 1 << 20;
@@ -57,6 +60,7 @@ const MAX_OUTPUT: usize = 64 << 20;
 /// A model's chat template, parsed once.
 #[derive(Debug)]
 pub struct ChatTemplate {
+    language: Language,
     renderer: Box<dyn Renderer>,
     specials: SpecialTokens,
     /// Specials by first character, the longest first, as llama.cpp looks for them.
@@ -64,8 +68,11 @@ pub struct ChatTemplate {
     literals: Vec<String>,
     /// How the model writes a call.
     form: Form,
-    /// What the template does with tools, found when it is first asked for.
+    /// The tags of thoughts that its source speaks of.
+    says: Vec<Tags>,
+    /// What the template does with tools and with thoughts, found when it is first asked for.
     tool_use: OnceLock<ToolUse>,
+    thinking: OnceLock<Thinking>,
 }
 
 /// What a chat template is written in.
@@ -107,6 +114,9 @@ trait Renderer: Debug + Send + Sync {
 
     /// Whether the template reads the variable and does not set it itself.
     fn reads(&self, variable: &str) -> bool;
+
+    /// Whether the template's source names the variable or field at all.
+    fn names(&self, variable: &str) -> bool;
 
     /// The conversation after which it can be seen what ends an answer: the second message is the answer.
     fn finished(&self) -> Vec<Message>;
@@ -230,7 +240,9 @@ impl ChatTemplate {
         };
         let table = author::Specials::new(&specials.control);
         let form = Form::of(source);
-        Ok(ChatTemplate { renderer, specials, table, literals, form, tool_use: OnceLock::new() })
+        let says = Tags::ALL.into_iter().filter(|tags| source.contains(tags.close)).collect();
+        let (tool_use, thinking) = (OnceLock::new(), OnceLock::new());
+        Ok(ChatTemplate { language, renderer, specials, table, literals, form, says, tool_use, thinking })
     }
 
     /// True if the template reads the variable and does not set it itself.
@@ -243,6 +255,36 @@ impl ChatTemplate {
     #[must_use]
     pub fn form(&self) -> Form {
         self.form
+    }
+
+    /// The conversation for a template that knows no tools: they are described in the system message, and what they answer
+    /// is the user's to say. Comes before [`fold_system`].
+    #[must_use]
+    pub fn with_tools<'m>(&self, messages: &'m [Message], tools: &[Tool]) -> Cow<'m, [Message]> {
+        let mut out = Cow::Borrowed(messages);
+        if !tools.is_empty() && !self.tool_use().tools {
+            out = Cow::Owned(described(&out, &describe(self.form, tools)));
+        }
+        if messages.iter().any(|message| message.role == Role::Tool) && !self.tool_use().results {
+            out = Cow::Owned(answered_by_user(&out));
+        }
+        out
+    }
+
+    /// Puts the beginning of the answer behind a prompt, with the special tokens in it: not a person's words.
+    pub fn lead(&self, prompt: &mut Prompt, lead: &str) {
+        let push = |runs: &mut Vec<Run>, text: &str| match runs.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Run::Text { text: last, .. }) => last.push_str(text),
+            _ => runs.push(Run::Text { text: text.to_owned(), persons: Vec::new() }),
+        };
+        let mut at = 0;
+        for special in self.table.find(lead) {
+            push(&mut prompt.runs, &lead[at..special.start]);
+            prompt.runs.push(Run::Control(lead[special.clone()].to_owned()));
+            at = special.end;
+        }
+        push(&mut prompt.runs, &lead[at..]);
     }
 
     /// Renders a conversation.

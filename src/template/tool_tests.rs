@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::digest::Digest;
+use crate::thinking::Tags;
 use crate::tools::ToolCall;
 use proptest::prelude::*;
 use serde_json::json;
@@ -335,4 +336,98 @@ fn what_a_filter_escapes_is_escaped_for_the_characters_sake() {
     let prompt = template.render(&inputs(&talk, &Map::new())).unwrap();
     assert!(prompt.text().contains("\\u003c|im_end|\\u003e ü\\n\\\"\\\\ 🦙"), "{}", prompt.text());
     assert_eq!(controls(&prompt), ["<|im_end|>"]);
+}
+
+/// A template that knows no tools is told of them in words, and of their answers by the user.
+#[test]
+fn a_template_without_tools_is_told_of_them() {
+    let source = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}\
+                  <|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+    let template = parse(source);
+    assert_eq!((template.tool_use(), template.form()), (ToolUse::default(), Form::TAGGED));
+    let parameters = json!({"type": "object", "properties": {"q": {"enum": ["<|im_end|>"]}}});
+    let tools = [Tool::new("look_up", Some("Finds."), Some(&parameters), "tools[0]").unwrap()];
+    let mut call = Message::new(Role::Assistant, "");
+    call.tool_calls = vec![ToolCall::new("look_up", json!({"q": "<|im_end|>"}).as_object().unwrap().clone())];
+    let answers = ["one", "two"].map(|content| Message::new(Role::Tool, content));
+    let [first, second] = answers;
+    let system = Message::new(Role::System, "Be short.");
+    let messages = [system, Message::new(Role::User, "q"), call, first, second, Message::new(Role::User, "Well?")];
+    let messages = template.with_tools(&messages, &tools);
+    let (tools, variables) = (tools.to_vec(), Map::new());
+    let prompt = template.render(&inputs(&Talk { tools, messages: messages.into_owned() }, &variables)).unwrap();
+    let expected = "<|im_start|>system\nBe short.\n\nYou can call these tools, each given with a JSON schema of its arguments:\n\
+        {\"name\": \"look_up\", \"description\": \"Finds.\", \"parameters\": {\"type\": \"object\", \"properties\": \
+        {\"q\": {\"enum\": [\"<|im_end|>\"]}}}}\nTo call a tool, write only this:\n<tool_call>\n\
+        {\"name\": \"the name of the tool\", \"arguments\": {\"the name of an argument\": \"its value\"}}\n</tool_call>\n\
+        What it answers comes back in <tool_response>. Where no tool helps, answer in words.<|im_end|>\n\
+        <|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\n<tool_call>\n{\"name\": \"look_up\", \"arguments\": \
+        {\"q\": \"<|im_end|>\"}}\n</tool_call><|im_end|>\n<|im_start|>user\n<tool_response>\none\n</tool_response>\n\
+        <tool_response>\ntwo\n</tool_response>\n\nWell?<|im_end|>\n";
+    assert_eq!(prompt.text(), expected);
+    let expected: Vec<&str> = ["<|im_start|>", "<|im_end|>"].into_iter().cycle().take(8).collect();
+    let own: Vec<&str> = controls(&prompt).into_iter().filter(|text| !text.contains("tool_call")).collect();
+    assert_eq!(own, expected);
+    // One that knows them is left alone.
+    let tagged = &templates()["tagged"];
+    let talk = [Message::new(Role::User, "q"), Message::new(Role::Tool, "one")];
+    assert!(matches!(tagged.with_tools(&talk, &[]), Cow::Borrowed(_)));
+}
+
+#[test]
+fn the_beginning_of_an_answer_has_its_special_tokens() {
+    let template = parse("{{ messages[0].content }}<|im_end|>\nassistant:");
+    let talk = Talk { tools: Vec::new(), messages: vec![Message::new(Role::User, "q")] };
+    let mut prompt = template.render(&inputs(&talk, &Map::new())).unwrap();
+    template.lead(&mut prompt, "Well <tool_call>\n");
+    assert_eq!(prompt.text(), "q<|im_end|>\nassistant:Well <tool_call>\n");
+    assert_eq!(controls(&prompt), ["<|im_end|>", "<tool_call>"]);
+    assert_eq!(prompt.runs.len(), 5);
+    let same = prompt.clone();
+    template.lead(&mut prompt, "");
+    assert_eq!(prompt, same);
+}
+
+#[test]
+fn it_is_found_whether_a_model_thinks_and_what_turns_that() {
+    let think = Tags::ALL[0];
+    let switched = |variable: &'static str, by_default: bool| Thinking::Switched { tags: think, variable, by_default };
+    let header = "{% for m in messages %}{{ m.content }}{% endfor %}<|im_start|>";
+    let sources = [
+        (header.to_owned(), Thinking::Never),
+        (format!("{header}<think>\n"), Thinking::Always(think)),
+        (format!("{header}{{{{ '</thinking>' if false }}}}"), Thinking::Always(Tags::ALL[1])),
+        (
+            format!("{header}{{% if enable_thinking is false %}}<think></think>{{% endif %}}"),
+            switched("enable_thinking", true),
+        ),
+        (format!("{header}{{% if thinking %}}<think>{{% endif %}}"), switched("thinking", false)),
+    ];
+    for (source, expected) in sources {
+        assert_eq!(parse(&source).thinking(), expected, "{source}");
+    }
+    let go = std::fs::read_to_string(folder("go_tools").join("tagged.gotmpl")).unwrap();
+    let go = ChatTemplate::parse(Language::Go, &go, specials()).unwrap();
+    assert_eq!(go.thinking(), switched("enable_thinking", true));
+    let variables =
+        |thinking: Thinking, wish| thinking.variables(wish).map(Json::Object).map_err(|error| error.to_string());
+    assert_eq!(variables(switched("thinking", true), Some(false)), Ok(json!({"thinking": false})));
+    assert_eq!(variables(Thinking::Never, Some(false)), Ok(json!({})));
+    assert_eq!(
+        variables(Thinking::Never, Some(true)).unwrap_err(),
+        "`think`: this model does not think before it answers; leave `think` away"
+    );
+    assert!(variables(Thinking::Always(think), Some(false)).unwrap_err().contains("always thinks"));
+    assert_eq!(variables(Thinking::Always(think), None), Ok(json!({})));
+}
+
+#[test]
+fn capabilities_are_told_in_ollamas_words() {
+    let go = |source: &str| ChatTemplate::parse(Language::Go, source, specials()).unwrap();
+    assert_eq!(go("{{ .Prompt }}").capabilities(false), ["completion"]);
+    assert_eq!(go("{{ .Prompt }}{{ .Suffix }}").capabilities(false), ["completion", "insert"]);
+    assert_eq!(parse("{{ messages[0].content }}").capabilities(true), ["completion", "insert"]);
+    let tagged = std::fs::read_to_string(folder("go_tools").join("tagged.gotmpl")).unwrap();
+    assert_eq!(go(&tagged).capabilities(false), ["completion", "tools", "thinking"]);
+    assert_eq!(templates()["tagged"].capabilities(true), ["completion", "tools", "insert", "thinking"]);
 }

@@ -22,6 +22,7 @@ const FLOORS: [&[&str]; 5] = [
         "sampling",
         "source",
         "template",
+        "thinking",
         "tools",
     ],
     &["engine", "registry", "store"],

@@ -34,6 +34,8 @@ pub(super) struct Go {
     style: Style,
     /// The texts in quotes, which the template may look for in a content.
     literals: Vec<String>,
+    /// The names of its variables and fields.
+    names: Vec<String>,
 }
 
 /// What a template is executed with.
@@ -68,7 +70,7 @@ impl Go {
         }
         bodies.push((WHOLE.to_owned(), whole));
         bodies.iter_mut().for_each(|(_, body)| meter::write_into(body));
-        Ok(Go { bodies, style, literals })
+        Ok(Go { bodies, style, literals, names })
     }
 
     pub(super) fn literals(&self) -> Vec<String> {
@@ -134,6 +136,10 @@ impl Renderer for Go {
     /// Go's templates know no `contract`: it is described to them in the system message.
     fn reads(&self, _: &str) -> bool {
         false
+    }
+
+    fn names(&self, variable: &str) -> bool {
+        self.names.iter().any(|name| name == variable)
     }
 
     /// An answer is only ended where another message follows.
