@@ -86,8 +86,11 @@ async fn live(program: PathBuf, options: Options, mut loaded: oneshot::Sender<Re
         Err(error) => return drop(loaded.send(Err(error))),
     };
     let mut driver = tokio::select! {
-        // Dropping a process ends it.
-        () = loaded.closed() => return,
+        // Who gave it up may wait for its memory: the sender goes after the process.
+        () = loaded.closed() => {
+            process.end_now().await;
+            return;
+        }
         answered = load(stream, &options, process.pid) => match answered {
             Ok(Ok((link, driver))) => {
                 if loaded.send(Ok(link)).is_err() {
