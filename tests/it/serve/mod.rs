@@ -2,6 +2,7 @@
 
 mod canonical;
 mod clients;
+mod crash;
 mod environments;
 mod ollama;
 
@@ -74,6 +75,10 @@ impl Server {
             std::thread::sleep(Duration::from_millis(20));
         }
         server
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it is taken at its end only").id()
     }
 
     pub fn url(&self, path: &str) -> String {

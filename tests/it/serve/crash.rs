@@ -1,0 +1,61 @@
+//! A crash is contained: a model's process that is killed ends its own requests, with words, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use super::Server;
+use crate::slm::Home;
+
+/// The processes that a process has started.
+fn children(of: u32) -> Vec<Pid> {
+    let listed = std::process::Command::new("pgrep").args(["-P", &of.to_string()]).output().expect("pgrep runs");
+    let pid = |line: &str| line.parse().ok().and_then(Pid::from_raw);
+    String::from_utf8_lossy(&listed.stdout).lines().filter_map(pid).collect()
+}
+
+/// A request that writes for a while.
+fn long() -> Value {
+    let text = json!({"type": "object", "properties": {"note": {"type": "string"}}, "required": ["note"]});
+    json!({"model": "triage", "format": text, "options": {"num_predict": 700, "temperature": 1.5},
+        "messages": [{"role": "user", "content": "Where is my parcel?"}]})
+}
+
+#[test]
+fn a_killed_model_ends_its_own_requests_and_comes_back() {
+    let home = Home::new();
+    let server = Server::of(&home);
+    let short = json!({"model": "triage", "messages": [{"role": "user", "content": "Refund"}], "stream": false});
+    let before = server.post("/api/chat", short.clone()).ok()["message"]["content"].clone();
+    for _ in 0..5 {
+        let [child] = children(server.pid())[..] else { panic!("one model has one process") };
+        let lines = std::thread::scope(|scope| {
+            let streamed = scope.spawn(|| server.post("/api/chat", long()).lines());
+            std::thread::sleep(Duration::from_millis(60));
+            kill_process(child, Signal::KILL).unwrap();
+            streamed.join().unwrap()
+        });
+        let last = lines.last().expect("a stream has a last line");
+        // A fast machine may have been done already; then nothing was lost.
+        if last["done"] != true {
+            let error = last["error"].as_str().unwrap_or_else(|| panic!("{last}"));
+            assert!(error.contains("signal 9"), "{error}");
+        }
+        assert_eq!(server.post("/api/chat", short.clone()).ok()["message"]["content"], before);
+    }
+}
+
+#[test]
+fn no_process_is_left_behind_by_a_server_that_is_killed() {
+    let home = Home::new();
+    let server = Server::of(&home);
+    server.post("/api/chat", json!({"model": "triage", "messages": [{"role": "user", "content": "a"}]}));
+    let [child] = children(server.pid())[..] else { panic!("one model has one process") };
+    drop(server);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while std::path::Path::new(&format!("/proc/{}", child.as_raw_nonzero())).exists() {
+        assert!(Instant::now() < deadline, "the model's process is gone with its server");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
