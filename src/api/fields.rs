@@ -162,6 +162,15 @@ pub fn set_most_tokens(parameters: &mut Parameters, field: &str, value: Option<W
     }
 }
 
+/// The log-probability of what is impossible, which JSON has no number for; OpenAI writes this in its place.
+const IMPOSSIBLE: f64 = -9999.0;
+
+/// A log-probability that JSON can hold.
+#[must_use]
+pub fn finite(logprob: f64) -> f64 {
+    if logprob.is_finite() { logprob.max(IMPOSSIBLE) } else { IMPOSSIBLE }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,6 +19,7 @@ pub mod refusal;
 pub mod server;
 pub mod service;
 pub mod stream;
+pub mod vectors;
 
 use std::sync::Arc;
 

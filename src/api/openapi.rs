@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{decisions, openai};
+use super::{decisions, ollama, openai};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -45,6 +45,7 @@ pub async fn serve() -> impl IntoResponse {
 #[must_use]
 pub fn document() -> Value {
     let mut all = Document::openapi();
+    all.merge(ollama::Document::openapi());
     all.merge(openai::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
     let operations = all["paths"].as_object_mut().into_iter().flatten();

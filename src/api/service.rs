@@ -280,6 +280,18 @@ impl Service {
         self.settings.n_parallel.map_or(room.clamp(1, MAX_PARALLEL), NonZeroUsize::get)
     }
 
+    /// Lets a model go once its answers are done.
+    ///
+    /// # Errors
+    /// No model has the name.
+    pub async fn unload(&self, name: &str) -> Result<(), Problem> {
+        // One that was deleted meanwhile may still be in memory.
+        match self.residents.unload(&name.parse()?).await {
+            Some(_) => Ok(()),
+            None => self.model(name).map(|_| ()),
+        }
+    }
+
     /// Does what waits for the disk, away from the threads that serve.
     ///
     /// # Errors

@@ -1,135 +1,90 @@
 //! `/api/generate` and `/api/chat`.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
-use serde_json::{Value, json};
+use axum::response::Response;
 
 use super::OllamaProblem;
-use super::types::answers::{self, ChatRequest, GenerateRequest};
-use super::types::error;
+use super::lines::{Delivery, Lines, Shape};
+use super::types::Errors;
+use super::types::reply::{ChatResponse, DoneReason, GenerateResponse};
+use super::types::request::{ChatRequest, GenerateRequest, Wanted};
 use crate::api::body::Body;
+use crate::api::choices::Finished;
 use crate::api::problem::Problem;
-use crate::api::service::{Answering, Ask, Service};
-use crate::api::stream::{self, Encoder};
-use crate::chat::{Message, Role};
-use crate::engine::Finish;
-use crate::infer::{Chat, End, Piece};
+use crate::api::service::{Ask, Service};
+use crate::api::stream;
+use crate::keep_alive::KeepAlive;
 
-/// Answers one text.
+/// Answers one text. Without a text the model is loaded, or, with a `keep_alive` of 0, let go.
+#[utoipa::path(
+    post,
+    path = "/api/generate",
+    tag = "ollama",
+    request_body = GenerateRequest,
+    responses(
+        (
+            status = 200,
+            description = "The answer; unless `stream` is `false`, a line for each of its parts.",
+            content((GenerateResponse = "application/json"), (GenerateResponse = "application/x-ndjson"))
+        ),
+        Errors
+    )
+)]
 pub async fn generate(
     State(service): State<Arc<Service>>,
     Body(request): Body<GenerateRequest>,
 ) -> Result<Response, OllamaProblem> {
-    let mut messages: Vec<Message> =
-        request.system.iter().map(|system| Message::new(Role::System, system.as_str())).collect();
-    messages.push(Message::new(Role::User, request.prompt));
-    let ask = Ask {
-        form: answers::form(request.format)?,
-        parameters: answers::parameters(request.options)?,
-        ..Ask::new(request.model, Chat::of(messages))
-    };
-    answer(&service, ask, request.stream, Shape::Generate).await
+    let delivery = Delivery::of(request.stream);
+    Ok(answer(&service, request.wanted()?, delivery, Shape::Generate).await?)
 }
 
-/// Answers a conversation.
+/// Answers a conversation. Without messages the model is loaded, or, with a `keep_alive` of 0, let go.
+#[utoipa::path(
+    post,
+    path = "/api/chat",
+    tag = "ollama",
+    request_body = ChatRequest,
+    responses(
+        (
+            status = 200,
+            description = "The answer; unless `stream` is `false`, a line for each of its parts.",
+            content((ChatResponse = "application/json"), (ChatResponse = "application/x-ndjson"))
+        ),
+        Errors
+    )
+)]
 pub async fn chat(
     State(service): State<Arc<Service>>,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, OllamaProblem> {
-    let messages = request.messages.into_iter().map(Message::from).collect();
-    let ask = Ask {
-        form: answers::form(request.format)?,
-        parameters: answers::parameters(request.options)?,
-        ..Ask::new(request.model, Chat::of(messages))
+    let delivery = Delivery::of(request.stream);
+    Ok(answer(&service, request.wanted()?, delivery, Shape::Chat).await?)
+}
+
+async fn answer(service: &Service, wanted: Wanted, delivery: Delivery, shape: Shape) -> Result<Response, Problem> {
+    let ask = match wanted {
+        Wanted::Answer(ask) => *ask,
+        Wanted::Nothing(ask) => return without_asking(service, *ask, shape).await,
     };
-    answer(&service, ask, request.stream, Shape::Chat).await
-}
-
-async fn answer(service: &Service, ask: Ask, streams: Option<bool>, shape: Shape) -> Result<Response, OllamaProblem> {
-    let model = ask.model.clone();
-    let mut answering = service.ask(ask).await?;
-    let mut lines = Lines { model, shape, timestamp: service.settings().timestamp, load: answering.load_duration };
-    if streams.unwrap_or(true) {
-        return Ok(stream::response(answering, lines, stream::JSON_LINES).await?);
-    }
-    let whole = whole(&mut answering, &mut lines).await?;
-    Ok(Json(whole).into_response())
-}
-
-/// Which of the two an answer is for.
-#[derive(Debug, Clone, Copy)]
-enum Shape {
-    Generate,
-    Chat,
-}
-
-/// Writes a line for each piece.
-struct Lines {
-    model: String,
-    shape: Shape,
-    timestamp: fn(SystemTime) -> String,
-    load: std::time::Duration,
-}
-
-impl Lines {
-    fn text(&self, text: &str) -> Value {
-        let mut line = json!({ "model": self.model, "created_at": (self.timestamp)(SystemTime::now()) });
-        match self.shape {
-            Shape::Generate => line["response"] = text.into(),
-            Shape::Chat => line["message"] = json!({ "role": "assistant", "content": text }),
-        }
-        line["done"] = false.into();
-        line
-    }
-
-    fn end(&self, text: &str, end: &End) -> Value {
-        let mut line = self.text(text);
-        line["done"] = true.into();
-        line["done_reason"] = match end.finish {
-            Finish::Stop => "stop".into(),
-            Finish::Length => "length".into(),
-        };
-        let nanoseconds = |duration: std::time::Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        line["total_duration"] = nanoseconds(self.load + end.elapsed).into();
-        line["load_duration"] = nanoseconds(self.load).into();
-        line["prompt_eval_count"] = end.counts.prompt.into();
-        line["prompt_eval_duration"] = nanoseconds(end.timings.prompt).into();
-        line["eval_count"] = (end.counts.generated + end.counts.branch).into();
-        line["eval_duration"] = nanoseconds(end.timings.generation).into();
-        line
+    let (model, timestamp) = (ask.model.clone(), service.settings().timestamp);
+    let answering = service.ask(ask).await?;
+    let lines = Lines { shape, model, timestamp, load: answering.load_duration };
+    match delivery {
+        Delivery::Lines => stream::response(answering, lines, stream::JSON_LINES).await,
+        Delivery::Whole => Ok(lines.whole(Finished::of(answering).await?)),
     }
 }
 
-impl Encoder for Lines {
-    fn piece(&mut self, piece: Piece, out: &mut String) {
-        let line = match piece {
-            Piece::Text(written) => self.text(&written.text),
-            Piece::Thinking(_) | Piece::Call(_) => return,
-            Piece::End(end) => self.end("", &end),
-        };
-        *out += &line.to_string();
-        out.push('\n');
+/// Lets a model be there, or go.
+async fn without_asking(service: &Service, ask: Ask, shape: Shape) -> Result<Response, Problem> {
+    let lines = |load| Lines { shape, model: ask.model.clone(), timestamp: service.settings().timestamp, load };
+    if ask.keep_alive == Some(KeepAlive::For(Duration::ZERO)) {
+        service.unload(&ask.model).await?;
+        return Ok(lines(Duration::ZERO).nothing_asked(DoneReason::Unload));
     }
-
-    fn problem(&mut self, problem: &Problem, out: &mut String) {
-        *out += &error(problem).to_string();
-        out.push('\n');
-    }
-}
-
-/// All of an answer as one object.
-async fn whole(answering: &mut Answering, lines: &mut Lines) -> Result<Value, Problem> {
-    let mut text = String::new();
-    while let Some(piece) = answering.next().await? {
-        match piece {
-            Piece::Text(written) => text += &written.text,
-            Piece::Thinking(_) | Piece::Call(_) => {}
-            Piece::End(end) => return Ok(lines.end(&text, &end)),
-        }
-    }
-    Ok(lines.text(&text))
+    let opened = service.open(&ask.model, &ask.parameters, ask.keep_alive).await?;
+    Ok(lines(opened.load_duration).nothing_asked(DoneReason::Load))
 }

@@ -1,6 +1,9 @@
 //! Ollama's API: its paths, its streams of JSON lines, its errors.
 
 mod answers;
+mod embeddings;
+mod lines;
+mod loaded;
 mod models;
 mod types;
 
@@ -9,6 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use utoipa::OpenApi;
 
 use super::page;
 use super::problem::Problem;
@@ -21,11 +25,30 @@ pub fn routes() -> Router<Arc<Service>> {
         .route("/api/version", get(models::version))
         .route("/api/generate", post(answers::generate))
         .route("/api/chat", post(answers::chat))
+        .route("/api/embed", post(embeddings::embed))
+        .route("/api/embeddings", post(embeddings::embeddings))
         .route("/api/tags", get(models::tags))
+        .route("/api/ps", get(loaded::ps))
         .route("/api/show", post(models::show))
         .route("/api/copy", post(models::copy))
         .route("/api/delete", delete(models::delete))
 }
+
+/// This dialect's part of the API's description.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(
+    models::version,
+    answers::generate,
+    answers::chat,
+    embeddings::embed,
+    embeddings::embeddings,
+    models::tags,
+    loaded::ps,
+    models::show,
+    models::copy,
+    models::delete
+))]
+pub struct Document;
 
 /// A problem in this dialect's words.
 #[derive(Debug)]

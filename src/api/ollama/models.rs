@@ -12,6 +12,7 @@ use super::types::models::{
     CopyRequest, DeleteRequest, Named, ShowRequest, ShowResponse, TagsResponse, Tensor, VersionResponse,
     parameter_lines,
 };
+use crate::api::body::Body;
 use crate::api::service::Service;
 use crate::card::{Card, Entry};
 use crate::gguf::{Arrays, Header};
@@ -34,7 +35,7 @@ pub async fn tags(State(service): State<Arc<Service>>) -> Result<Json<TagsRespon
     responses((status = 200, body = ShowResponse), Errors))]
 pub async fn show(
     State(service): State<Arc<Service>>,
-    Json(request): Json<ShowRequest>,
+    Body(request): Body<ShowRequest>,
 ) -> Result<Json<ShowResponse>, OllamaProblem> {
     let (name, is_verbose) = request.wanted()?;
     let name = name.parse::<Reference>()?.name;
@@ -46,7 +47,7 @@ pub async fn show(
 /// Gives a model a second name.
 #[utoipa::path(post, path = "/api/copy", tag = "ollama", request_body = CopyRequest,
     responses((status = 200, description = "It is done."), Errors))]
-pub async fn copy(State(service): State<Arc<Service>>, Json(request): Json<CopyRequest>) -> Result<(), OllamaProblem> {
+pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyRequest>) -> Result<(), OllamaProblem> {
     let source = request.source.parse::<Reference>().map_err(of("source"))?.name;
     let destination: ModelRef = request.destination.parse().map_err(of("destination"))?;
     // A name copied to itself is as it should be already.
@@ -59,7 +60,7 @@ pub async fn copy(State(service): State<Arc<Service>>, Json(request): Json<CopyR
     responses((status = 200, description = "It is gone."), Errors))]
 pub async fn delete(
     State(service): State<Arc<Service>>,
-    Json(request): Json<DeleteRequest>,
+    Body(request): Body<DeleteRequest>,
 ) -> Result<(), OllamaProblem> {
     let name = Named { model: request.model, name: request.name }.one()?.parse::<Reference>()?.name;
     service.in_store(move |store| store.remove(&name)).await?;

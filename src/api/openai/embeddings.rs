@@ -15,7 +15,8 @@ use super::{OpenAiProblem, Refusals};
 use crate::api::fields::{self, TextOr, Whole};
 use crate::api::problem::Problem;
 use crate::api::service::{Embed, Service};
-use crate::engine::{EmbeddingKind, Embeddings};
+use crate::api::vectors;
+use crate::engine::Embeddings;
 use crate::infer::TooLong;
 use crate::sampling::Parameters;
 
@@ -99,7 +100,7 @@ pub async fn embed(
 ) -> Result<Json<EmbeddingList>, OpenAiProblem> {
     let Json(request) = body.map_err(|error| Problem::invalid(error.body_text()))?;
     let (model, encoding) = (request.model.clone(), request.encoding_format.unwrap_or_default());
-    let dimensions = request.dimensions()?;
+    let dimensions = request.dimensions.map(vectors::dimensions).transpose()?;
     let embed = Embed {
         model: model.clone(),
         texts: request.texts()?,
@@ -112,19 +113,6 @@ pub async fn embed(
 }
 
 impl EmbeddingRequest {
-    fn dimensions(&self) -> Result<Option<usize>, Problem> {
-        match self.dimensions {
-            None => Ok(None),
-            Some(Whole(n)) => match usize::try_from(n) {
-                Ok(n) if n > 0 => Ok(Some(n)),
-                _ => {
-                    let message = format!("`dimensions` cannot be `{n}`: it must be a whole number of at least 1");
-                    Err(Problem::invalid(message).of("dimensions"))
-                }
-            },
-        }
-    }
-
     fn texts(self) -> Result<Vec<String>, Problem> {
         fields::none_left(&self.rest, "", &[])?;
         let list = self.input.into_list(Value::String);
@@ -157,23 +145,15 @@ impl EmbeddingList {
         dimensions: Option<usize>,
         encoding: Encoding,
     ) -> Result<EmbeddingList, Problem> {
-        if embeddings.kind == EmbeddingKind::Scores {
-            let message = format!("`{model}` gives texts scores and no vectors: take an embedding model");
-            return Err(Problem::invalid(message).of("model"));
-        }
-        let own = embeddings.rows.first().map_or(0, Vec::len);
-        if let Some(n) = dimensions.filter(|&n| n > own) {
-            let message = format!("`dimensions` cannot be `{n}`: the vectors of `{model}` have {own}");
-            return Err(Problem::invalid(message).of("dimensions"));
-        }
+        let n_tokens = embeddings.counts.prompt;
+        let rows = vectors::shortened(&model, embeddings, dimensions)?;
         let item = |(index, row): (usize, Vec<f32>)| EmbeddingItem {
             object: "embedding",
             index,
-            embedding: Written::new(shortened(row, dimensions), encoding),
+            embedding: Written::new(row, encoding),
         };
-        let n_tokens = embeddings.counts.prompt;
         let usage = EmbeddingUsage { prompt_tokens: n_tokens, total_tokens: n_tokens };
-        let data = embeddings.rows.into_iter().enumerate().map(item).collect();
+        let data = rows.into_iter().enumerate().map(item).collect();
         Ok(EmbeddingList { object: "list", data, model, usage })
     }
 }
@@ -189,22 +169,10 @@ impl Written {
     }
 }
 
-/// The first numbers of a vector, at length 1 again.
-fn shortened(mut row: Vec<f32>, dimensions: Option<usize>) -> Vec<f32> {
-    let Some(n) = dimensions.filter(|&n| n < row.len()) else { return row };
-    row.truncate(n);
-    let length = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    if length > 0.0 {
-        #[allow(clippy::cast_possible_truncation)] // back to what it came from
-        row.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-    }
-    row
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Counts, Timings};
+    use crate::engine::{Counts, EmbeddingKind, Timings};
     use serde_json::json;
 
     fn request(more: Value) -> EmbeddingRequest {
@@ -259,6 +227,6 @@ mod tests {
         assert_eq!(refused(json!({"input": []})).message, "`input` has 0 texts: give 1 to 2048");
         assert_eq!(refused(json!({"input": ["a", null]})).message, "`input[1]` is `null`: give a text");
         assert_eq!(refused(json!({"input": "a", "size": 3})).field.as_deref(), Some("size"));
-        assert!(request(json!({"input": "a", "dimensions": 0})).dimensions().is_err());
+        assert!(vectors::dimensions(request(json!({"input": "a", "dimensions": 0})).dimensions.unwrap()).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::fields::finite;
 use crate::engine;
 
 /// What an answer's tokens were, and what might have come.
@@ -53,15 +54,6 @@ impl From<&engine::TokenLogprob> for TokenLogprob {
         let likely = token.likely.iter().map(|likely| TopLogprob::of(&likely.bytes, likely.logprob));
         TokenLogprob { token: text, logprob, bytes, top_logprobs: likely.collect() }
     }
-}
-
-/// The log-probability of what is impossible, which JSON has no number for; OpenAI writes the same.
-const IMPOSSIBLE: f64 = -9999.0;
-
-/// A log-probability that JSON can hold.
-#[must_use]
-pub fn finite(logprob: f64) -> f64 {
-    if logprob.is_finite() { logprob.max(IMPOSSIBLE) } else { IMPOSSIBLE }
 }
 
 impl TopLogprob {

@@ -1,7 +1,10 @@
 //! The wire types of Ollama's API.
 
-pub mod answers;
+pub mod embed;
 pub mod models;
+pub mod options;
+pub mod reply;
+pub mod request;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -9,8 +12,46 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::problem::Problem;
 
+/// How long a model stays in memory after this request: seconds, or a duration; below 0 for ever, 0 not at all.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(as = ollama::KeepAlive)]
+#[serde(untagged)]
+#[allow(dead_code)] // Only described.
+pub enum KeepAliveText {
+    Seconds(f64),
+    Duration(DurationText),
+}
+
+/// A number with its unit, such as `10m`.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(as = ollama::Duration, pattern = "^-?[0-9]+(\\.[0-9]+)?(ms|s|m|h)$")]
+#[allow(dead_code)] // Only described.
+pub struct DurationText(String);
+
+/// The form of an answer.
+#[derive(Debug, Clone, ToSchema)]
+#[schema(as = ollama::Format)]
+#[serde(untagged)]
+#[allow(dead_code)] // Only described.
+pub enum Format {
+    Word(FormatWord),
+    /// A JSON schema.
+    #[schema(value_type = Object)]
+    Schema(Value),
+}
+
+#[derive(Debug, Clone, ToSchema)]
+#[schema(as = ollama::FormatWord)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code)] // Only described.
+pub enum FormatWord {
+    /// Any JSON object.
+    Json,
+}
+
 /// Why a request got no answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = ollama::ErrorResponse)]
 pub struct ErrorResponse {
     /// What was wrong, with the value, and what to do next.
     pub error: String,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::problem::Problem;
-use crate::card::{Card, Entry};
+use crate::card::{Card, Details, Entry};
 use crate::sampling::Parameters;
 
 /// A model's name, which older clients call `name`. Some send both and leave one of them empty.
@@ -39,6 +39,31 @@ impl Named {
 pub struct TagsResponse {
     /// The newest first.
     pub models: Vec<Entry>,
+}
+
+/// The answer to `/api/ps`.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PsResponse {
+    pub models: Vec<LoadedModel>,
+}
+
+/// A model in memory.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LoadedModel {
+    pub name: String,
+    pub model: String,
+    /// Bytes of its engine, which other models of the same weights may share.
+    pub size: u64,
+    /// The SHA-256 of its manifest.
+    pub digest: String,
+    pub details: Details,
+    /// RFC 3339; a time of the 23rd century for a model that stays.
+    pub expires_at: String,
+    /// Bytes of it on GPUs.
+    pub size_vram: u64,
+    pub context_length: u32,
+    /// Requests that it answers now.
+    pub answering: usize,
 }
 
 /// A request to `/api/show`.

@@ -1,0 +1,265 @@
+//! What requests to `/api/generate` and `/api/chat` say, and what is asked of a model for them.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::options::{self, Options};
+use super::{Format, KeepAliveText};
+use crate::api::fields::{self, Refused, Whole};
+use crate::api::problem::Problem;
+use crate::api::service::{Ask, AskedForm};
+use crate::chat::{Message, Role};
+use crate::engine::Detail;
+use crate::infer::Chat;
+use crate::keep_alive::KeepAlive;
+use crate::tools::{Tool, ToolCall};
+
+/// The most tokens that are told in the place of one.
+const MAX_TOP: i64 = 20;
+
+/// A request to `/api/generate`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = ollama::GenerateRequest)]
+pub struct GenerateRequest {
+    pub model: String,
+    /// Empty, it only loads the model.
+    pub prompt: Option<String>,
+    /// Takes the place of the Modelfile's.
+    pub system: Option<String>,
+    /// A line for each piece, as is usual, or one object.
+    pub stream: Option<bool>,
+    /// `"json"` for any JSON object, or a JSON schema.
+    #[schema(value_type = Option<Format>)]
+    pub format: Option<Value>,
+    #[schema(value_type = Option<Options>)]
+    pub options: Option<Map<String, Value>>,
+    #[schema(value_type = Option<KeepAliveText>)]
+    pub keep_alive: Option<KeepAlive>,
+    /// Whether the model thinks before it answers; every level is yes.
+    #[schema(value_type = Option<Think>)]
+    pub think: Option<Value>,
+    /// Whether tokens are told with their log-probabilities.
+    pub logprobs: Option<bool>,
+    /// Likely tokens in each token's place.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
+    pub top_logprobs: Option<Whole>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// A request to `/api/chat`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = ollama::ChatRequest)]
+pub struct ChatRequest {
+    pub model: String,
+    /// The oldest first; empty, the model is only loaded.
+    pub messages: Option<Vec<ChatMessage>>,
+    /// What the model may call.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tools: Option<Value>,
+    /// A line for each piece, as is usual, or one object.
+    pub stream: Option<bool>,
+    /// `"json"` for any JSON object, or a JSON schema.
+    #[schema(value_type = Option<Format>)]
+    pub format: Option<Value>,
+    #[schema(value_type = Option<Options>)]
+    pub options: Option<Map<String, Value>>,
+    #[schema(value_type = Option<KeepAliveText>)]
+    pub keep_alive: Option<KeepAlive>,
+    /// Whether the model thinks before it answers; every level is yes.
+    #[schema(value_type = Option<Think>)]
+    pub think: Option<Value>,
+    /// Whether tokens are told with their log-probabilities.
+    pub logprobs: Option<bool>,
+    /// Likely tokens in each token's place.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
+    pub top_logprobs: Option<Whole>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// Whether a model thinks. Models here do it or do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[serde(untagged)]
+#[schema(as = ollama::Think)]
+#[allow(dead_code)] // Only described.
+pub enum Think {
+    Flag(bool),
+    Level(ThinkLevel),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ollama::ThinkLevel)]
+#[allow(dead_code)] // Only described.
+pub enum ThinkLevel {
+    Low,
+    Medium,
+    High,
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = ollama::ChatMessage)]
+pub struct ChatMessage {
+    #[schema(value_type = String, pattern = "^(system|user|assistant|tool)$")]
+    pub role: Role,
+    pub content: Option<String>,
+    /// What an assistant thought before it answered.
+    pub thinking: Option<String>,
+    /// The calls that an assistant made.
+    #[schema(value_type = Option<Vec<Object>>)]
+    pub tool_calls: Option<Value>,
+    /// The tool that answers. Without it, results belong to the calls before them in their order.
+    pub tool_name: Option<String>,
+    pub tool_call_id: Option<String>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+const OF_TEXT: &str = "models here read and write text";
+const OF_PICTURES: &str = "models here write text, not pictures";
+const REFUSED: [Refused; 7] = [
+    ("images", OF_TEXT),
+    ("width", OF_PICTURES),
+    ("height", OF_PICTURES),
+    ("steps", OF_PICTURES),
+    ("_debug_render_only", "`slm run --dry-run` prints a prompt"),
+    ("truncate", "what does not fit is refused with both numbers; shorten it"),
+    ("tools", "`/api/generate` answers one text; ask `/api/chat`"),
+];
+
+/// What a request is after.
+#[derive(Debug, Clone)]
+pub enum Wanted {
+    /// The model is to be there, or to go, and nothing is asked of it.
+    Nothing(Box<Ask>),
+    Answer(Box<Ask>),
+}
+
+impl GenerateRequest {
+    /// What is asked of the model.
+    ///
+    /// # Errors
+    /// What cannot be understood or kept, by its field's name.
+    pub fn wanted(self) -> Result<Wanted, Problem> {
+        let prompt = self.prompt.unwrap_or_default();
+        let is_empty = prompt.is_empty();
+        let system = self.system.filter(|system| !system.is_empty()).map(|system| Message::new(Role::System, system));
+        let messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
+        let GenerateRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
+        let common = Common { format, options, keep_alive, think, logprobs, top_logprobs, rest };
+        common.wanted(model, Chat::of(messages), is_empty)
+    }
+}
+
+impl ChatRequest {
+    /// What is asked of the model.
+    ///
+    /// # Errors
+    /// What cannot be understood or kept, by its field's name.
+    pub fn wanted(self) -> Result<Wanted, Problem> {
+        let messages = self.messages.unwrap_or_default().into_iter().enumerate();
+        let read = |(number, message): (usize, ChatMessage)| message.read(&format!("messages[{number}]"));
+        let messages = messages.map(read).collect::<Result<Vec<_>, _>>()?;
+        let tools = self.tools.map(|tools| Tool::list(&tools, "tools")).transpose()?.unwrap_or_default();
+        let is_empty = messages.is_empty();
+        let ChatRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
+        let common = Common { format, options, keep_alive, think, logprobs, top_logprobs, rest };
+        common.wanted(model, Chat { tools, ..Chat::of(messages) }, is_empty)
+    }
+}
+
+/// What both requests have.
+struct Common {
+    format: Option<Value>,
+    options: Option<Map<String, Value>>,
+    keep_alive: Option<KeepAlive>,
+    think: Option<Value>,
+    logprobs: Option<bool>,
+    top_logprobs: Option<Whole>,
+    rest: Map<String, Value>,
+}
+
+impl Common {
+    fn wanted(self, model: String, chat: Chat, is_empty: bool) -> Result<Wanted, Problem> {
+        let mut rest = self.rest;
+        // Whether a full context goes on without its beginning; here an answer ends, which is what `false` says.
+        if rest.get("shift").is_some_and(Value::is_boolean) {
+            rest.remove("shift");
+        }
+        fields::none_left(&rest, "", &REFUSED)?;
+        let detail = detail(self.logprobs.unwrap_or(false), self.top_logprobs)?;
+        let ask = Ask {
+            form: form(self.format)?,
+            parameters: options::read(self.options)?,
+            detail,
+            keep_alive: self.keep_alive,
+            ..Ask::new(model, Chat { think: think(self.think)?, ..chat })
+        };
+        Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
+    }
+}
+
+impl ChatMessage {
+    fn read(self, at: &str) -> Result<Message, Problem> {
+        fields::none_left(&self.rest, at, &[("images", OF_TEXT)])?;
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let tool_calls = match &self.tool_calls {
+            Some(calls) => ToolCall::list(calls, &format!("{at}.tool_calls"))?,
+            None => Vec::new(),
+        };
+        if self.role != Role::Assistant && !tool_calls.is_empty() {
+            let place = format!("{at}.tool_calls");
+            return Err(Problem::invalid(format!("`{place}` is only for messages of the role `assistant`")).of(place));
+        }
+        Ok(Message {
+            thinking: said(self.thinking).filter(|_| self.role == Role::Assistant),
+            tool_calls,
+            tool_name: said(self.tool_name),
+            tool_call_id: said(self.tool_call_id),
+            ..Message::new(self.role, self.content.unwrap_or_default())
+        })
+    }
+}
+
+/// `format`: `"json"`, a schema, or nothing.
+fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
+    match format {
+        None | Some(Value::Null) => Ok(AskedForm::Own),
+        Some(Value::String(text)) if text.is_empty() => Ok(AskedForm::Own),
+        Some(Value::String(text)) if text == "json" => Ok(AskedForm::json()),
+        Some(schema @ Value::Object(_)) => AskedForm::schema(schema).map_err(|problem| problem.of("format")),
+        Some(other) => {
+            Err(Problem::invalid(format!("`format` cannot be {other}: give \"json\" or a JSON schema")).of("format"))
+        }
+    }
+}
+
+/// `think`: yes, no, or how much, which is yes too.
+fn think(think: Option<Value>) -> Result<Option<bool>, Problem> {
+    match think {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(think)) => Ok(Some(think)),
+        Some(Value::String(level)) if ["low", "medium", "high"].contains(&level.as_str()) => Ok(Some(true)),
+        Some(other) => {
+            let message = format!("`think` cannot be {other}: give true, false, \"low\", \"medium\" or \"high\"");
+            Err(Problem::invalid(message).of("think"))
+        }
+    }
+}
+
+fn detail(logprobs: bool, top: Option<Whole>) -> Result<Detail, Problem> {
+    let refused = |why: String| Err(Problem::invalid(format!("`top_logprobs` {why}")).of("top_logprobs"));
+    match (logprobs, top.map_or(0, |Whole(n)| n)) {
+        (_, n) if !(0..=MAX_TOP).contains(&n) => refused(format!("cannot be `{n}`: it is from 0 to {MAX_TOP}")),
+        (false, 0) => Ok(Detail::Text),
+        (false, _) => refused("says nothing without `logprobs`: set it to `true`".to_owned()),
+        // Within 20, as was checked.
+        (true, n) => Ok(Detail::Likely { n: n as u8 }),
+    }
+}
