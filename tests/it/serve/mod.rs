@@ -3,8 +3,10 @@
 mod canonical;
 mod clients;
 mod crash;
+mod described;
 mod environments;
 mod ollama;
+mod scripts;
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
