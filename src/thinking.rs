@@ -12,12 +12,14 @@ pub struct Tags {
 
 impl Tags {
     /// Those that models use.
-    pub const ALL: [Tags; 4] = [
+    pub const ALL: [Tags; 5] = [
         Tags { open: "<think>", close: "</think>" },
         Tags { open: "<thinking>", close: "</thinking>" },
         // Mistral's and Command's, which are special tokens of their vocabularies.
         Tags { open: "[THINK]", close: "[/THINK]" },
         Tags { open: "<|START_THINKING|>", close: "<|END_THINKING|>" },
+        // Gemma 4's: a channel of that name.
+        Tags { open: "<|channel>thought", close: "<channel|>" },
     ];
 
     /// Whether a prompt ends in a thought that it has just opened.
@@ -26,10 +28,10 @@ impl Tags {
         prompt.trim_end().ends_with(self.open)
     }
 
-    /// Both: where they are CONTROL tokens, their texts must come out of the engine for a thought to be seen.
+    /// Their special tokens: where they are CONTROL tokens, their texts must come out of the engine for a thought to be seen.
     #[must_use]
     pub fn marks(&self) -> [&'static str; 2] {
-        [self.open, self.close]
+        [self.open.strip_suffix("thought").unwrap_or(self.open), self.close]
     }
 }
 

@@ -5,18 +5,6 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 use slm_fuzz::tools::{CallReader, Form, Part, Tool};
 
-const FORMS: [Form; 9] = [
-    Form::TAGGED,
-    Form::TAGS,
-    Form::BARE,
-    Form::MISTRAL,
-    Form::MISTRAL_NAMED,
-    Form::PHI,
-    Form::GRANITE,
-    Form::NEMOTRON,
-    Form::LFM,
-];
-
 fn read<'p>(form: Form, tools: &[Tool], pieces: impl Iterator<Item = &'p str>) -> (String, Vec<(usize, String)>) {
     let mut reader = CallReader::new(form, tools);
     let mut parts: Vec<Part> = pieces.flat_map(|piece| reader.push(piece)).collect();
@@ -33,7 +21,7 @@ fn read<'p>(form: Form, tools: &[Tool], pieces: impl Iterator<Item = &'p str>) -
 
 fuzz_target!(|input: (u8, u8, &str)| {
     let (form, n_bytes, text) = input;
-    let form = FORMS[usize::from(form) % FORMS.len()];
+    let form = Form::ALL[usize::from(form) % Form::ALL.len()];
     let parameters = json!({"properties": {"a": {"type": "string"}, "n": {"type": "integer"}}});
     let Ok(tool) = Tool::new("f", None, Some(&parameters), "tool") else { return };
     let whole = read(form, std::slice::from_ref(&tool), std::iter::once(text));

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::{Body, Form};
+use super::form::Form;
 use super::{Tool, ToolCall, ToolChoice, ToolError};
 use crate::contract::{Open, Violation};
 
@@ -41,8 +41,9 @@ impl Certain {
             Open::from_schema(parameters(tool)).map_err(|error| ToolError::Parameters { at: at(), error })?;
         }
         let refused = |error| ToolError::Parameters { at: at.to_owned(), error };
-        if let (Body::Named, [(_, tool)]) = (form.body, &*chosen) {
-            let lead = format!("{}{}[ARGS]", form.open, tool.name());
+        if let [(_, tool)] = *chosen
+            && let Some(lead) = form.lead_with(tool.name())
+        {
             let open = Open::from_schema(parameters(tool)).map_err(refused)?;
             return Ok(Some(Certain { lead, open, name: Some(tool.name().to_owned()) }));
         }
@@ -164,6 +165,8 @@ mod tests {
             (Form::MISTRAL_NAMED, "[TOOL_CALLS]", "arguments"),
             (Form::PHI, "<|tool_call|>[", "arguments"),
             (Form::LFM, "<|tool_call_start|>[", "arguments"),
+            (Form::GEMMA, "<|tool_call>", "arguments"),
+            (Form::MINICPM, "", "arguments"),
         ];
         for (form, lead, key) in cases {
             let certain = certain(form, &tools, &ToolChoice::Required);
@@ -189,6 +192,8 @@ mod tests {
             (named.lead(), named.call("{}").unwrap()),
             ("[TOOL_CALLS]now[ARGS]", ToolCall::new("now", Map::new()))
         );
+        let named = certain(Form::GEMMA, &tools, &ToolChoice::Named("now".to_owned()));
+        assert_eq!(named.lead(), "<|tool_call>call:now");
         let named = certain(Form::TAGGED, &tools, &ToolChoice::Named("now".to_owned()));
         assert!(named.call("{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\"}}").is_err());
     }

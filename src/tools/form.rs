@@ -5,7 +5,7 @@ use serde_json::ser::{Formatter, Serializer};
 use serde_json::{Value as Json, json};
 use std::io;
 
-use super::ToolCall;
+use super::{ToolCall, gemma, tags};
 
 /// A form of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +28,12 @@ pub(super) enum Body {
     Named,
     /// `<function=..>` and a `<parameter=..>` for each argument, which is text or JSON.
     Tags,
+    /// `<function name="..">` and a `<param name="..">` for each argument.
+    NamedTags,
     /// A list of calls as Python writes them.
     Python,
+    /// `call:` and the name before the arguments, in JSON with quotes of its own.
+    Gemma,
 }
 
 impl Form {
@@ -50,6 +54,10 @@ impl Form {
     pub const GRANITE: Form = Form { open: "<|tool_call|>", close: "", body: Body::List };
     /// Nemotron's.
     pub const NEMOTRON: Form = Form { open: "<TOOLCALL>", close: "</TOOLCALL>", body: Body::List };
+    /// Gemma 4's.
+    pub const GEMMA: Form = Form { open: "<|tool_call>", close: "<tool_call|>", body: Body::Gemma };
+    /// MiniCPM5's.
+    pub const MINICPM: Form = Form { open: tags::NAMED_FUNCTION, close: "", body: Body::NamedTags };
     /// LFM2's.
     pub const LFM: Form = Form { open: "<|tool_call_start|>", close: "<|tool_call_end|>", body: Body::Python };
 
@@ -59,6 +67,8 @@ impl Form {
         let says = |text: &str| template.contains(text);
         match () {
             () if says("<function=") => Form::TAGS,
+            () if says(tags::NAMED_FUNCTION) => Form::MINICPM,
+            () if says("<tool_call|>") => Form::GEMMA,
             () if says("[TOOL_CALLS]") && says("[ARGS]") => Form::MISTRAL_NAMED,
             () if says("[TOOL_CALLS]") => Form::MISTRAL,
             () if says("<|tool_call_start|>") || says("<|tool_list_start|>") || says("List of tools: [") => Form::LFM,
@@ -71,22 +81,57 @@ impl Form {
         }
     }
 
-    /// The special tokens that begin or end a call. Where a vocabulary holds one as a CONTROL token, its text must come
+    /// Every form.
+    pub const ALL: [Form; 11] = [
+        Form::TAGGED,
+        Form::TAGS,
+        Form::BARE,
+        Form::MISTRAL,
+        Form::MISTRAL_NAMED,
+        Form::PHI,
+        Form::GRANITE,
+        Form::NEMOTRON,
+        Form::GEMMA,
+        Form::MINICPM,
+        Form::LFM,
+    ];
+
+    /// The special tokens that calls are written with. Where a vocabulary holds one as a CONTROL token, its text must come
     /// out of the engine too, or a call is seen only where it is the whole answer.
     #[must_use]
     pub fn marks(&self) -> Vec<&'static str> {
-        let named = if self.body == Body::Named { &["[CALL_ID]", "[ARGS]"][..] } else { &[] };
-        let bare = if *self == Form::BARE { &[PYTHON_TAG][..] } else { &[] };
-        [self.open, self.close].iter().chain(named).chain(bare).copied().filter(|mark| !mark.is_empty()).collect()
+        let more: &[&str] = match self.body {
+            Body::Named => &["[CALL_ID]", "[ARGS]"],
+            Body::Gemma => &[gemma::QUOTE],
+            _ if *self == Form::BARE => &[PYTHON_TAG],
+            _ => &[],
+        };
+        let own = [self.open, self.close].into_iter().filter(|mark| !mark.is_empty() && self.body != Body::NamedTags);
+        own.chain(more.iter().copied()).collect()
+    }
+
+    /// The special token with which a model begins what only a tool can say: an answer with calls ends there.
+    #[must_use]
+    pub fn stop(&self) -> Option<&'static str> {
+        (self.body == Body::Gemma).then_some("<|tool_response>")
     }
 
     /// What stands before the object of a call that is certain.
     pub(super) fn lead(&self) -> String {
         match self.body {
-            Body::Object { .. } if self.open.is_empty() => String::new(),
-            Body::Object { .. } | Body::Tags => format!("{}\n", self.open),
+            Body::Object { .. } | Body::Tags if !self.open.is_empty() => format!("{}\n", self.open),
+            Body::Object { .. } | Body::Tags | Body::NamedTags => String::new(),
             Body::List | Body::Python => format!("{}[", self.open),
-            Body::Named => self.open.to_owned(),
+            Body::Named | Body::Gemma => self.open.to_owned(),
+        }
+    }
+
+    /// What stands before the arguments of a call that is certain, where the form has the tool's name in it.
+    pub(super) fn lead_with(&self, name: &str) -> Option<String> {
+        match self.body {
+            Body::Named => Some(format!("{}{name}[ARGS]", self.open)),
+            Body::Gemma => Some(format!("{}call:{name}", self.open)),
+            _ => None,
         }
     }
 
@@ -115,9 +160,14 @@ impl Form {
                 calls.iter().map(one).collect()
             }
             Body::Tags => {
-                let one = |call: &ToolCall| format!("{open}\n{}\n{close}", tags(call));
+                let one = |call: &ToolCall| format!("{open}\n{}\n{close}", in_tags(call));
                 calls.iter().map(one).collect::<Vec<_>>().join("\n")
             }
+            Body::NamedTags => {
+                let one = |call: &ToolCall| tags::write_named(&call.name, call.arguments.iter().map(in_words));
+                calls.iter().map(one).collect::<Vec<_>>().join("\n")
+            }
+            Body::Gemma => calls.iter().map(|call| format!("{open}{}{close}", gemma::write(call))).collect(),
             Body::Python => {
                 let calls: Vec<String> = calls.iter().map(super::python::write).collect();
                 format!("{open}[{}]{close}", calls.join(", "))
@@ -133,13 +183,15 @@ fn object(call: &ToolCall, arguments: &str) -> Json {
     json!({"name": call.name, arguments: call.arguments})
 }
 
-fn tags(call: &ToolCall) -> String {
-    let argument = |(name, value): (&String, &Json)| {
-        let value = value.as_str().map_or_else(|| spaced(value), str::to_owned);
-        format!("<parameter={name}>\n{value}\n</parameter>\n")
-    };
-    let arguments: String = call.arguments.iter().map(argument).collect();
+fn in_tags(call: &ToolCall) -> String {
+    let argument = |(name, value)| format!("<parameter={name}>\n{value}\n</parameter>\n");
+    let arguments: String = call.arguments.iter().map(in_words).map(argument).collect();
     format!("<function={}>\n{arguments}</function>", call.name)
+}
+
+/// An argument as tags hold it: text as it is, anything else as JSON.
+fn in_words((name, value): (&String, &Json)) -> (String, String) {
+    (name.clone(), value.as_str().map_or_else(|| spaced(value), str::to_owned))
 }
 
 /// JSON on one line with `, ` and `: `, as Python writes it and models have read it most.

@@ -5,6 +5,7 @@
 mod call;
 mod certain;
 mod form;
+mod gemma;
 mod link;
 mod python;
 mod read;

@@ -5,6 +5,7 @@
 //! byte gets lost but those of calls, of their marks, and of white space around them.
 
 use super::form::{Body, Form, PYTHON_TAG};
+use super::gemma::GemmaScan;
 use super::read::is_name;
 use super::scan::{JsonScan, PythonScan, Step};
 use super::tags::{self, TagScan};
@@ -65,6 +66,7 @@ enum Scan {
     Nothing,
     Json(JsonScan),
     Python(PythonScan),
+    Gemma(GemmaScan),
     Tags(TagScan),
     /// A tool's name; arguments in JSON follow.
     Name,
@@ -198,7 +200,7 @@ impl CallReader {
     fn begin(&mut self, rest: &str, gap: usize, mark: &'static str, end: End) -> Decision {
         let mark_end = gap + mark.len();
         // What a function's tag begins is its body, too.
-        let body = if mark == tags::FUNCTION { gap } else { mark_end };
+        let body = if [tags::FUNCTION, tags::NAMED_FUNCTION].contains(&mark) { gap } else { mark_end };
         self.open = Some(Open { mark, mark_end, body, at: body, scan: Scan::Nothing });
         self.go_on(rest, end)
     }
@@ -224,6 +226,7 @@ impl CallReader {
                 },
                 Scan::Json(json) | Scan::Arguments(_, json) => json.step(byte),
                 Scan::Python(python) => python.step(byte),
+                Scan::Gemma(gemma) => gemma.step(byte),
                 Scan::Tags(tags) => tags.step(byte),
                 Scan::Name => match name(&rest[open.body..]) {
                     Name::Unfinished => break,
@@ -246,6 +249,7 @@ impl CallReader {
                     let calls = match &open.scan {
                         Scan::Json(_) => self.tools.json(body, is_marked),
                         Scan::Python(_) => self.tools.python(body).or_else(|| self.tools.json(body, is_marked)),
+                        Scan::Gemma(_) => self.tools.gemma(body),
                         Scan::Tags(_) => self.tools.tags(body),
                         Scan::Arguments(name, _) => self.tools.named(name, body),
                         Scan::Nothing | Scan::Name => None,
@@ -283,7 +287,9 @@ fn scan_of(form: Form, byte: u8, mark: &str) -> Option<Scan> {
     match (byte, form.body) {
         (b'[', Body::Python) => Some(Scan::Python(PythonScan::default())),
         (b'{' | b'[', _) => Some(Scan::Json(JsonScan::new(CALL_KEYS))),
-        (b'<', Body::Tags | Body::Object { .. }) => Some(Scan::Tags(TagScan::default())),
+        (b'<', Body::Tags | Body::Object { .. }) => Some(Scan::Tags(TagScan::new(tags::FUNCTION))),
+        (b'<', Body::NamedTags) => Some(Scan::Tags(TagScan::new(tags::NAMED_FUNCTION))),
+        (b'c', Body::Gemma) => Some(Scan::Gemma(GemmaScan::default())),
         (_, Body::Named) if !mark.is_empty() => Some(Scan::Name),
         _ => None,
     }

@@ -5,18 +5,6 @@ use serde_json::{Value as Json, json};
 
 use super::{CallReader, Form, Part, Tool, ToolCall};
 
-const FORMS: [Form; 9] = [
-    Form::TAGGED,
-    Form::TAGS,
-    Form::BARE,
-    Form::MISTRAL,
-    Form::MISTRAL_NAMED,
-    Form::PHI,
-    Form::GRANITE,
-    Form::NEMOTRON,
-    Form::LFM,
-];
-
 fn tools() -> Vec<Tool> {
     let weather = json!({"type": "object", "properties": {
         "city": {"type": "string"}, "days": {"type": "integer"}, "unit": {"type": ["string", "null"]},
@@ -105,6 +93,20 @@ fn calls_are_read_in_each_familys_form() {
     check(Form::MISTRAL_NAMED, named, "§§", &[oslo(), now()]);
     check(Form::MISTRAL_NAMED, "[TOOL_CALLS]get_weather{\"city\": \"Rome\"}", "§", &[rome()]);
 
+    let gemma =
+        "<|tool_call>call:get_weather{city:<|\"|>Oslo<|\"|>,days:2}<tool_call|><|tool_call>call:now{}<tool_call|>";
+    check(Form::GEMMA, gemma, "§§", &[oslo(), now()]);
+    let odd = "<|tool_call>call:get_weather{city:<|\"|>a}\",<b<|\"|>, where:{x:[1,-2.5,null,word],<|\"|>y<|\"|>:{}}, \"unit\": \"c\"}";
+    let expected =
+        call("get_weather", json!({"city": "a}\",<b", "where": {"x": [1, -2.5, null, "word"], "y": {}}, "unit": "c"}));
+    check(Form::GEMMA, odd, "§", &[expected]);
+
+    let named =
+        "<function name=\"get_weather\"><param name=\"city\">Oslo</param><param name=\"days\">2</param></function>";
+    check(Form::MINICPM, &format!("So: {named}\n<function name=\"now\"></function>"), "So: §§", &[oslo(), now()]);
+    let odd = "<function name=\"get_weather\"><param name=\"city\"><![CDATA[a\n</param> <b>]]></param></function>";
+    check(Form::MINICPM, odd, "§", &[call("get_weather", json!({"city": "a\n</param> <b>"}))]);
+
     let python = "<|tool_call_start|>[get_weather(city=\"Oslo\", days=2), now()]<|tool_call_end|>On it.";
     check(Form::LFM, python, "§§On it.", &[oslo(), now()]);
     let odd = "[get_weather(city='a\\'b)]\\n\\u00e9', where={'x': (1, -2.5e3, True, None), \"y\": []},)]";
@@ -147,10 +149,14 @@ fn what_is_no_call_stays_text() {
         "[now() + 1]",
         "<|tool_call_start|>[now(a=1]<|tool_call_end|>",
         "<|python_tag|>print(1)",
+        "<|tool_call>call:now{a:}<tool_call|>",
+        "<|tool_call>call:now}",
+        "<|tool_call>cold",
+        "<function name=\"now\"><param name=\"a\">1</function>",
         "</tool_call> </TOOLCALL>",
         "\u{1F999}<tool_c\u{1F999}",
     ];
-    for form in FORMS {
+    for form in Form::ALL {
         for text in texts {
             check(form, text, text, &[]);
         }
@@ -185,6 +191,9 @@ fn texts_come_as_soon_as_they_can_be_no_call() {
     assert_eq!(reader.push("}}</tool"), vec![Part::Call(call("now", json!({})))]);
     assert_eq!(reader.push("_call>\nWell"), text("\nWell", 82));
     assert_eq!(reader.finish(), vec![]);
+    // So is a tag that names nothing.
+    let mut reader = CallReader::new(Form::TAGS, &tools());
+    assert_eq!(reader.push("<function=of x"), text("<function=of x", 0));
     // An answer in JSON is let go at its first key.
     let mut reader = CallReader::new(Form::BARE, &tools());
     assert_eq!(reader.push("{\"label"), vec![]);
@@ -200,11 +209,11 @@ fn line_feeds_within_texts_are_read() {
 #[test]
 fn long_and_deep_calls_are_text_and_end_in_bounded_time() {
     let started = std::time::Instant::now();
-    for form in FORMS {
+    for form in Form::ALL {
         for unit in
             ["<tool_call>{\"name\":", "[TOOL_CALLS][{\"name\": \"", "{\"arguments\":", "[", "<function=", "(", "\"\\"]
         {
-            let long: String = std::iter::once(form.open).chain(std::iter::repeat_n(unit, 40_000)).collect();
+            let long: String = std::iter::once(form.open).chain(std::iter::repeat_n(unit, 24_000)).collect();
             let pieces: Vec<&str> =
                 long.as_bytes().chunks(7).map(|piece| std::str::from_utf8(piece).unwrap()).collect();
             assert_eq!(read(form, pieces), (long.clone(), vec![]));
@@ -245,9 +254,9 @@ fn cut(text: &str, cuts: &[usize]) -> Vec<String> {
 proptest! {
     #[test]
     fn what_is_written_in_a_form_is_read_in_it(calls in calls(), before in "[a-z.]{0,9}", behind in "[a-z.]{0,9}") {
-        for form in FORMS {
+        for form in Form::ALL {
             // Tags say nothing of types; a test of their own shows how they are read.
-            if form == Form::TAGS || (form == Form::BARE && !before.is_empty()) {
+            if [Form::TAGS, Form::MINICPM].contains(&form) || (form == Form::BARE && !before.is_empty()) {
                 continue;
             }
             let text = format!("{before}{}{behind}", form.write(&calls));
@@ -266,11 +275,13 @@ proptest! {
             Just("\n"), Just(";"), Just("<function=now>"), Just("</function>"), Just("<parameter=a>"), Just("</parameter>"),
             Just("[now()]"), Just("<|tool_call_start|>"), Just("<|tool_call_end|>"), Just("<|tool_call|>"), Just("\""), Just("\\"),
             Just("text"), Just("<"), Just("é"), Just("<|python_tag|>"), Just("<TOOLCALL>"), Just("[now(a='"), Just("'"), Just(")]"),
+            Just("<|tool_call>"), Just("<tool_call|>"), Just("call:now{"), Just("a:<|\"|>"), Just("<|\"|>}"), Just("}"),
+            Just("<function name=\"now\">"), Just("<param name=\"a\">"), Just("</param>"),
         ], 0..16),
         cuts in prop::collection::vec(0usize..7, 0..40),
     ) {
         let text = pieces.concat();
-        for form in FORMS {
+        for form in Form::ALL {
             let whole = read(form, [text.as_str()]);
             let cut = cut(&text, &cuts);
             prop_assert_eq!(&read(form, cut.iter().map(String::as_str)), &whole, "{:?} {}", form, text);

@@ -13,6 +13,11 @@ pub(super) enum Step {
     Bad,
 }
 
+/// Whether a byte can be a part of a tool's name; letters beyond ASCII are looked at when it is whole.
+pub(super) fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte) || !byte.is_ascii()
+}
+
 /// An object or a list of JSON. Line feeds within texts are let through: small models write them.
 #[derive(Debug, Clone)]
 pub(super) struct JsonScan {

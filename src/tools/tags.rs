@@ -1,27 +1,42 @@
-//! Calls in tags: `<function=..>` with a `<parameter=..>` for each argument.
+//! Calls in tags: `<function=..>` with a `<parameter=..>` for each argument, or `<function name="..">` with `<param name="..">`.
 
-use super::scan::Step;
+use super::scan::{Step, is_name_byte};
 
 /// What such a call begins and ends with.
 pub(super) const FUNCTION: &str = "<function=";
+pub(super) const NAMED_FUNCTION: &str = "<function name=\"";
 const END: &str = "</function>";
-const PARAMETER: &str = "<parameter=";
-const PARAMETER_END: &str = "</parameter>";
+/// What an argument's name and value stand between.
+const PARAMETER: [&str; 3] = ["<parameter=", ">", "</parameter>"];
+const NAMED_PARAMETER: [&str; 3] = ["<param name=\"", "\">", "</param>"];
+/// What a value stands between where it holds signs of tags.
+const CDATA: [&str; 2] = ["<![CDATA[", "]]>"];
 
 /// Where such a call ends that is still being written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct TagScan {
-    /// Bytes of the tag's beginning that were seen, and then of its end.
+    begin: &'static str,
+    /// Bytes of the tag's beginning that were seen, whether the name is whole, and bytes of the tag's end.
     n_begun: usize,
+    is_named: bool,
     n_ended: usize,
 }
 
 impl TagScan {
+    /// A scan of a call that begins so.
+    pub(super) fn new(begin: &'static str) -> Self {
+        TagScan { begin, n_begun: 0, is_named: false, n_ended: 0 }
+    }
+
     pub(super) fn step(&mut self, byte: u8) -> Step {
-        if self.n_begun < FUNCTION.len() {
-            let fits = FUNCTION.as_bytes()[self.n_begun] == byte;
+        if self.n_begun < self.begin.len() {
+            let fits = self.begin.as_bytes()[self.n_begun] == byte;
             self.n_begun += 1;
             return if fits { Step::More } else { Step::Bad };
+        }
+        if !self.is_named {
+            self.is_named = byte == b'>';
+            return if self.is_named || byte == b'"' || is_name_byte(byte) { Step::More } else { Step::Bad };
         }
         // The end's first character stands nowhere else in it, so a match that breaks off begins anew or not at all.
         self.n_ended = match byte {
@@ -35,7 +50,11 @@ impl TagScan {
 
 /// The name of a whole call, and what stands between its tags.
 pub(super) fn split(call: &str) -> Option<(&str, &str)> {
-    let (name, body) = call.strip_prefix(FUNCTION)?.strip_suffix(END)?.split_once('>')?;
+    let call = call.strip_suffix(END)?;
+    let (name, body) = match call.strip_prefix(NAMED_FUNCTION) {
+        Some(call) => call.split_once("\">")?,
+        None => call.strip_prefix(FUNCTION)?.split_once('>')?,
+    };
     Some((name.trim(), body))
 }
 
@@ -44,11 +63,32 @@ pub(super) fn arguments(body: &str) -> Option<Vec<(&str, &str)>> {
     let mut rest = body.trim_start();
     let mut found = Vec::new();
     while !rest.is_empty() {
-        let (name, behind) = rest.strip_prefix(PARAMETER)?.split_once('>')?;
-        let (value, behind) = behind.split_once(PARAMETER_END)?;
-        let value = value.strip_prefix('\n').unwrap_or(value);
-        found.push((name.trim(), value.strip_suffix('\n').unwrap_or(value)));
+        let is_begun = |tags: &[&str; 3]| rest.starts_with(tags[0]);
+        let [begin, middle, end] = [PARAMETER, NAMED_PARAMETER].into_iter().find(is_begun)?;
+        let (name, behind) = rest.strip_prefix(begin)?.split_once(middle)?;
+        let (value, behind) = match behind.strip_prefix(CDATA[0]).and_then(|value| value.split_once(CDATA[1])) {
+            Some((value, behind)) => (value, behind.strip_prefix(end)?),
+            None => behind.split_once(end).map(|(value, behind)| (unwrapped(value), behind))?,
+        };
+        found.push((name.trim(), value));
         rest = behind.trim_start();
     }
     Some(found)
+}
+
+/// A value without the line feeds that part it from its tags.
+fn unwrapped(value: &str) -> &str {
+    let value = value.strip_prefix('\n').unwrap_or(value);
+    value.strip_suffix('\n').unwrap_or(value)
+}
+
+/// A call in `<function name="..">`.
+pub(super) fn write_named(name: &str, arguments: impl Iterator<Item = (String, String)>) -> String {
+    let [begin, middle, end] = NAMED_PARAMETER;
+    let argument = |(name, value): (String, String)| match value.contains(['<', '&', '\n']) {
+        true => format!("{begin}{name}{middle}{}{value}{}{end}", CDATA[0], CDATA[1]),
+        false => format!("{begin}{name}{middle}{value}{end}"),
+    };
+    let arguments: String = arguments.map(argument).collect();
+    format!("{NAMED_FUNCTION}{name}\">{arguments}{END}")
 }

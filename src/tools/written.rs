@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
 
-use super::{Tool, ToolCall, python, tags};
+use super::{Tool, ToolCall, gemma, python, tags};
 
 /// What the object of a call may begin with.
 pub(super) const CALL_KEYS: &[&str] =
@@ -54,6 +54,11 @@ impl Known {
     pub(super) fn python(&self, text: &str) -> Option<Vec<ToolCall>> {
         let calls = python::parse(text)?;
         calls.into_iter().map(|(name, arguments)| self.call(&name, arguments)).collect()
+    }
+
+    pub(super) fn gemma(&self, text: &str) -> Option<Vec<ToolCall>> {
+        let (name, arguments) = gemma::parse(text)?;
+        Some(vec![self.call(&name, arguments)?])
     }
 
     /// A call in tags. What an argument is, its schema says: text where that is allowed, else JSON.
