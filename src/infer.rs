@@ -6,6 +6,7 @@
 mod chat;
 mod limited;
 mod question;
+mod reading;
 mod vectors;
 
 use std::ops::ControlFlow;
@@ -24,14 +25,16 @@ use crate::digest::Hasher;
 use crate::engine::{
     self, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, Engine, EngineError, Event,
     Finish, GenerateRequest, Generation, Grammar, Lane, Load, ProbeRequest, Request, ScoreRequest, Scores, Timings,
-    Tokenized,
+    Token, Tokenized,
 };
 use crate::extract;
 use crate::limits::Limits;
 use crate::sampling::{AnswerShape, Parameters, Sampling};
 use crate::template::{
-    ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole, TemplateError, TemplateSource, fold_system,
+    ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole, TemplateError, TemplateSource, ThinkingError,
+    fold_system,
 };
+use crate::tools::ToolError;
 
 pub use chat::{Chat, End, Piece, Reply};
 pub use limited::{Limited, Retry};
@@ -78,6 +81,8 @@ pub struct Task {
     pub today: Option<Date>,
     /// Takes the place of the Modelfile's adapters.
     pub adapters: Option<AdapterSet>,
+    /// Added to the logits of these tokens.
+    pub bias: Vec<(Token, f32)>,
 }
 
 /// A loaded model, ready to answer.
@@ -149,6 +154,14 @@ pub enum InferError {
          held to a format"
     )]
     Thinking,
+    #[error(transparent)]
+    Think(#[from] ThinkingError),
+    #[error("`think` and a format cannot be asked for together: an answer in a format begins at once")]
+    ThinkingAndForm,
+    #[error("`tools` and a format cannot be asked for together: give one of them")]
+    ToolsAndForm,
+    #[error(transparent)]
+    Tools(#[from] ToolError),
 }
 
 impl Session {
@@ -319,8 +332,8 @@ impl Session {
             messages: &messages,
             add_generation_prompt: true,
             date: task.today.filter(|_| contract.is_none()).unwrap_or(Date::PINNED),
-            variables: &variables(is_formatted),
-            tools: &[],
+            variables: &self.variables(is_formatted, chat.think)?,
+            tools: chat.callable(),
             contract: schema,
         })?;
         skip_in_row(&mut prompt, &folded);
@@ -331,6 +344,17 @@ impl Session {
             go_on(&mut prompt, begun);
         }
         Ok(prompt)
+    }
+
+    /// The template's variables: answers of a given form begin right behind the header.
+    fn variables(&self, is_formatted: bool, think: Option<bool>) -> Result<Map<String, Value>, InferError> {
+        if !is_formatted {
+            return Ok(self.template.thinking().variables(think)?);
+        }
+        if think == Some(true) {
+            return Err(InferError::ThinkingAndForm);
+        }
+        Ok(variables(true))
     }
 
     /// Sends one text to be embedded.

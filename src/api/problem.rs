@@ -135,6 +135,8 @@ impl From<InferError> for Problem {
     fn from(error: InferError) -> Problem {
         match error {
             InferError::Engine(error) => error.into(),
+            InferError::Think(_) | InferError::ThinkingAndForm => Problem::invalid(error.to_string()).of("think"),
+            InferError::ToolsAndForm | InferError::Tools(_) => Problem::invalid(error.to_string()).of("tools"),
             InferError::Template(_) | InferError::Thinking => Problem::invalid(error.to_string()),
         }
     }

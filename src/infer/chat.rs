@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::reading::Reading;
 use super::{InferError, Session, Task, digest};
 use crate::chat::{Message, Role};
 use crate::contract::{Contract, Open, Violation};
@@ -15,8 +16,9 @@ use crate::engine::{
     Counts, Detail, EngineError, Event, Finish, GenerateRequest, Grammar, LikelyToken, Piece as Written, Request,
     ScoreRequest, Timings, TokenLogprob,
 };
-use crate::template::Prompt;
-use crate::tools::{Tool, ToolCall, ToolChoice};
+use crate::template::{Prompt, Run};
+use crate::thinking::{Splitter, Tags};
+use crate::tools::{CallReader, Certain, Tool, ToolCall, ToolChoice};
 
 /// What was said so far.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +34,11 @@ pub struct Chat {
 }
 
 impl Chat {
+    /// The tools that may be called in the next turn.
+    pub(super) fn callable(&self) -> &[Tool] {
+        if self.tool_choice == ToolChoice::None { &[] } else { &self.tools }
+    }
+
     /// The turns before the answer, and the beginning of the answer where somebody gave one.
     pub(super) fn turns(&self) -> (&[Message], Option<&str>) {
         match self.messages.split_last() {
@@ -92,8 +99,21 @@ pub struct Reply {
 
 #[derive(Debug)]
 enum Kind {
-    Scored { contract: Arc<Contract>, detail: Detail },
-    Written { open: Option<Open>, text: String },
+    Scored {
+        contract: Arc<Contract>,
+        detail: Detail,
+    },
+    /// Held to a form, or to nothing.
+    Written {
+        open: Option<Open>,
+        text: String,
+        reading: Reading,
+    },
+    /// One call that the request asks for.
+    Called {
+        certain: Box<Certain>,
+        text: String,
+    },
 }
 
 impl Session {
@@ -101,15 +121,47 @@ impl Session {
     /// answer's JSON; else it is generated, by the task's open form where it has one.
     ///
     /// # Errors
-    /// The prompt cannot be made.
+    /// The prompt cannot be made, or what is asked for together cannot be had together.
     pub fn reply(&self, task: &Task, contract: Option<Arc<Contract>>, chat: &Chat) -> Result<Reply, InferError> {
         let started = Instant::now();
-        let prompt = self.render(task, contract.as_deref(), chat)?;
-        Ok(self.reply_to(task, contract, prompt, started))
+        let tools = chat.callable();
+        if !tools.is_empty() && (contract.is_some() || task.open.is_some()) {
+            return Err(InferError::ToolsAndForm);
+        }
+        let certain = Certain::new(self.template.form(), tools, &chat.tool_choice, "tools")?;
+        let Some(certain) = certain else {
+            let prompt = self.render(task, contract.as_deref(), chat)?;
+            let reading = if task.open.is_none() { self.reading(tools, &prompt) } else { Reading::default() };
+            return Ok(self.reply_to(task, contract, prompt, reading, started));
+        };
+        let task = Task { open: Some(certain.open().clone()), ..task.clone() };
+        let mut prompt = self.render(&task, None, chat)?;
+        lead(&mut prompt, certain.lead(), &self.engine.info().specials.control);
+        let mut reply = self.reply_to(&task, None, prompt, Reading::default(), started);
+        reply.kind = Kind::Called { certain: Box::new(certain), text: String::new() };
+        Ok(reply)
     }
 
-    /// As [`Session::reply`], to a prompt that the caller made.
-    fn reply_to(&self, task: &Task, contract: Option<Arc<Contract>>, prompt: Prompt, started: Instant) -> Reply {
+    /// How an answer is read: what is thought in it, and which tools it calls.
+    fn reading(&self, tools: &[Tool], prompt: &Prompt) -> Reading {
+        let form = self.template.form();
+        let tags = self.template.thinking().tags();
+        let marks = tags.iter().flat_map(Tags::marks).map(str::to_owned);
+        let of_calls = form.marks().into_iter().filter(|_| !tools.is_empty()).map(str::to_owned);
+        let thoughts = tags.map(|tags| Splitter::new(tags, &prompt.text()));
+        let calls = (!tools.is_empty()).then(|| CallReader::new(form, tools));
+        Reading::new(marks.chain(of_calls).collect(), thoughts, calls)
+    }
+
+    /// Sends a prompt that is made.
+    fn reply_to(
+        &self,
+        task: &Task,
+        contract: Option<Arc<Contract>>,
+        prompt: Prompt,
+        reading: Reading,
+        started: Instant,
+    ) -> Reply {
         let (prompt_digest, evaluation_id) = (digest(&prompt), self.evaluation_id(task));
         let adapters = self.adapters(task).clone();
         let (request, kind) = match contract {
@@ -121,9 +173,17 @@ impl Session {
             None => {
                 let grammar = task.open.as_ref().map(|open| Grammar(open.shared_grammar()));
                 let (sampling, detail, drafts) = (self.sampling(task), task.detail, task.drafts);
-                let request =
-                    GenerateRequest { adapters, grammar, detail, drafts, ..GenerateRequest::new(prompt, sampling) };
-                let kind = Kind::Written { open: task.open.clone(), text: String::new() };
+                let (bias, visible) = (task.bias.clone(), reading.visible.clone());
+                let request = GenerateRequest {
+                    adapters,
+                    grammar,
+                    detail,
+                    drafts,
+                    bias,
+                    visible,
+                    ..GenerateRequest::new(prompt, sampling)
+                };
+                let kind = Kind::Written { open: task.open.clone(), text: String::new(), reading: Box::new(reading) };
                 (Request::Generate(request), kind)
             }
         };
@@ -132,13 +192,26 @@ impl Session {
     }
 }
 
-impl Reply {
-    /// Under which equal questions have equal probabilities.
-    #[must_use]
-    pub fn evaluation_id(&self) -> &str {
-        &self.evaluation_id
+/// Puts the beginning of an answer behind its prompt as the model would have written it, with its special tokens.
+fn lead(prompt: &mut Prompt, lead: &str, specials: &[String]) {
+    let mut rest = lead;
+    while !rest.is_empty() {
+        let found = specials.iter().filter(|special| !special.trim().is_empty());
+        let found = found.filter_map(|special| rest.find(special.as_str()).map(|at| (at, special)));
+        let next = found.min_by_key(|(at, special)| (*at, std::cmp::Reverse(special.len())));
+        let (text, behind) = match next {
+            Some((at, special)) => (&rest[..at], Some(special)),
+            None => (rest, None),
+        };
+        if !text.is_empty() {
+            prompt.runs.push(Run::Text { text: text.to_owned(), persons: Vec::new() });
+        }
+        rest = &rest[text.len() + behind.map_or(0, String::len)..];
+        prompt.runs.extend(behind.cloned().map(Run::Control));
     }
+}
 
+impl Reply {
     /// The next piece; `None` behind the last. Nothing is lost where the future is dropped.
     ///
     /// # Errors
@@ -159,20 +232,35 @@ impl Reply {
         }
     }
 
+    /// Under which equal questions have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self) -> &str {
+        &self.evaluation_id
+    }
+
     /// Makes pieces of an event.
     fn take(&mut self, event: Option<Event>) -> Result<(), InferError> {
         match (event, &mut self.kind) {
-            (Some(Event::Text(piece)), Kind::Written { open, text }) => {
+            (Some(Event::Text(piece)), Kind::Written { open, text, reading }) => {
                 if open.is_some() {
                     *text += &piece.text;
                 }
-                self.ready.push_back(Piece::Text(piece));
+                reading.push(piece, &mut self.ready);
             }
-            (Some(Event::Generated(generation)), Kind::Written { open, text }) => {
+            (Some(Event::Text(piece)), Kind::Called { text, .. }) => *text += &piece.text,
+            (Some(Event::Generated(generation)), Kind::Written { open, text, reading }) => {
                 let checked = open.as_ref().map(|open| match generation.finish {
                     Finish::Length => Err(Violation::Length),
                     Finish::Stop => open.check(text),
                 });
+                std::mem::take(&mut **reading).finish(&mut self.ready);
+                self.end(generation.finish, generation.counts, generation.timings, None, checked);
+            }
+            (Some(Event::Generated(generation)), Kind::Called { certain, text }) => {
+                // One that broke off is no call, and what there is of it no answer either.
+                let call = certain.call(text);
+                let checked = call.map(|call| self.ready.push_back(Piece::Call(call)));
+                let checked = checked.err().filter(|_| generation.finish == Finish::Stop).map(Err);
                 self.end(generation.finish, generation.counts, generation.timings, None, checked);
             }
             (Some(Event::Scored(scores)), Kind::Scored { contract, detail }) => {

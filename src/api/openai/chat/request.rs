@@ -206,9 +206,6 @@ impl ChatRequest {
         let form = self.response_format.take().map_or(Ok(AskedForm::Own), ResponseFormat::form)?;
         let parameters = self.parameters()?;
         let (tools, tool_choice) = tools::read(self.tools.as_ref(), self.tool_choice.as_ref())?;
-        if !tools.is_empty() {
-            return Err(Problem::unsupported("tools", "take `response_format` to say what is to be answered"));
-        }
         let calls = if self.parallel_tool_calls == Some(false) { Calls::One } else { Calls::Any };
         let think = self.reasoning_effort.map(ReasoningEffort::thinks);
         let chat = Chat { messages: messages::read(self.messages)?, tools, tool_choice, think };
