@@ -10,6 +10,7 @@ pub mod decisions;
 pub mod extra;
 pub mod fields;
 pub mod guard;
+pub mod local;
 pub mod ollama;
 pub mod openai;
 pub mod openapi;

@@ -529,6 +529,8 @@ pub enum EngineError {
     Decode { reason: String },
     #[error("the model's process {how}")]
     Crashed { how: String },
+    #[error("the server that has the model is gone: {reason}; ask again, and the model is loaded here")]
+    Disconnected { reason: String },
     #[error("the model runs in another process, and this cannot go there: {reason}")]
     Unsendable { reason: String },
     #[error("the request was cancelled")]
@@ -560,9 +562,17 @@ impl Engine {
     }
 
     /// Starts an engine in a process of its own: `program` is this program's file. Whatever native code does there, only
-    /// that engine's requests fail, with [`EngineError::Crashed`].
+    /// that engine's requests fail, with [`EngineError::Crashed`]. In a runtime it must be one with time and input/output.
     pub fn spawn(program: impl Into<PathBuf>, options: Options) -> process::Loading {
         process::spawn(program.into(), options)
+    }
+
+    /// Uses an engine that the server at the other end of a stream shares; `wish` says which, in that server's terms.
+    pub fn attach<W>(stream: std::os::unix::net::UnixStream, wish: W) -> process::Attaching
+    where
+        W: Serialize + Send + Sync + 'static,
+    {
+        process::attach(stream, wish)
     }
 
     /// The engine at the other end of a link.

@@ -9,6 +9,7 @@ mod create;
 mod embeddings;
 mod eval;
 mod generation;
+mod guests;
 mod hostile;
 mod kinds;
 mod life;

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_slm");
 
-fn options(weights: Weights) -> Options {
+pub fn options(weights: Weights) -> Options {
     Options {
         weights,
         weights_id: "triage".to_owned(),
@@ -36,19 +36,19 @@ fn options(weights: Weights) -> Options {
 }
 
 /// The embedded model, as the program itself sends it to a child.
-fn triage() -> Options {
+pub fn triage() -> Options {
     options(Weights::Bytes(triage_gguf().into()))
 }
 
-fn spawned() -> Engine {
+pub fn spawned() -> Engine {
     Engine::spawn(PROGRAM, triage()).wait().unwrap()
 }
 
-fn plain(text: &str) -> Prompt {
+pub fn plain(text: &str) -> Prompt {
     Prompt { runs: vec![Run::Text { text: text.to_owned(), persons: vec![] }], row_start: None, row: None }
 }
 
-fn question(number: usize) -> ScoreRequest {
+pub fn question(number: usize) -> ScoreRequest {
     let group = |prefix: &str, candidates: &[&str]| Group {
         prefix: prefix.to_owned(),
         candidates: candidates.iter().map(|&text| text.to_owned()).collect(),
@@ -65,13 +65,13 @@ fn question(number: usize) -> ScoreRequest {
     }
 }
 
-fn bits(scores: Result<Scores, EngineError>) -> Vec<Vec<u64>> {
+pub fn bits(scores: Result<Scores, EngineError>) -> Vec<Vec<u64>> {
     let bits = |group: &Vec<f64>| group.iter().map(|logprob| logprob.to_bits()).collect();
     scores.unwrap().groups.iter().map(bits).collect()
 }
 
 /// Text that takes long, and never ends before it is `n_bytes` long.
-fn long_text(n_bytes: usize, seed: i64) -> Request {
+pub fn long_text(n_bytes: usize, seed: i64) -> Request {
     let parameters =
         Parameters { temperature: Some(1.0), seed: Some(seed), num_predict: Some(900), ..Parameters::default() };
     Request::Generate(GenerateRequest {
@@ -83,7 +83,7 @@ fn long_text(n_bytes: usize, seed: i64) -> Request {
 }
 
 /// Everything that a request is told.
-fn all(mut events: UnboundedReceiver<Event>) -> Vec<Event> {
+pub fn all(mut events: UnboundedReceiver<Event>) -> Vec<Event> {
     std::iter::from_fn(|| events.blocking_recv()).collect()
 }
 
@@ -104,7 +104,7 @@ fn exists(pid: u32) -> bool {
 }
 
 #[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -119,10 +119,23 @@ fn closed(engine: &Engine) -> EngineError {
 }
 
 /// The processor's time that a process has had, in ticks of a hundredth of a second.
-fn ticks(pid: u32) -> u64 {
+pub fn ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let behind_name = stat.rsplit_once(')').unwrap().1;
     behind_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum()
+}
+
+/// The processor's time of a process that has had none for as long as many steps take.
+pub fn ticks_when_idle(pid: u32) -> u64 {
+    let mut last = (ticks(pid), Instant::now());
+    until("the child is idle", || {
+        let now = ticks(pid);
+        if now != last.0 {
+            last = (now, Instant::now());
+        }
+        last.1.elapsed() > Duration::from_millis(500)
+    });
+    last.0
 }
 
 #[test]
@@ -227,16 +240,7 @@ fn dropping_is_cancelling() {
     let mut running = run();
     assert!(matches!(running[0].blocking_recv(), Some(Event::Text(_))));
     drop(running);
-    // Idle: no time for as long as twenty steps take.
-    let mut last = (ticks(pid), Instant::now());
-    until("the child is idle", || {
-        let now = ticks(pid);
-        if now != last.0 {
-            last = (now, Instant::now());
-        }
-        last.1.elapsed() > Duration::from_millis(500)
-    });
-    let cancelled = ticks(pid) - before;
+    let cancelled = ticks_when_idle(pid) - before;
     assert!(cancelled * 3 < whole, "{cancelled} of {whole} hundredths of a second");
     bits(child.score(question(1)));
 }

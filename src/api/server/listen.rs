@@ -142,7 +142,7 @@ pub(super) enum Listener {
 
 /// The file of a socket, removed when dropped, if it is still ours.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     inode: u64,
 }
@@ -201,25 +201,8 @@ impl Listeners {
     }
 
     fn add_unix(&mut self, path: &Path, mode: SocketMode) -> Result<(), ListenError> {
-        let n_bytes = path.as_os_str().len();
-        if n_bytes > MAX_PATH_BYTES {
-            return Err(ListenError::PathTooLong { path: path.to_owned(), n_bytes });
-        }
-        let failed = |source| ListenError::Failed { address: path.display().to_string(), source };
-        // Two that start at once must not both find the socket of a server that has died. A folder that cannot be locked
-        // (on some network file systems) leaves that to chance.
-        let folder = std::fs::File::open(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-        let _ = folder.lock();
-        refuse_what_is_there(path)?;
-        // Bound beside its place and moved there with its mode set: nobody ever finds it with another one.
-        let beside = path.with_extension(format!("{}", std::process::id() % 10_000));
-        let _ = std::fs::remove_file(&beside);
-        let listener = UnixListener::bind(&beside).map_err(failed)?;
-        let placed = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(mode.bits()))
-            .and_then(|()| std::fs::rename(&beside, path))
-            .and_then(|()| std::fs::symlink_metadata(path));
-        let inode = placed.inspect_err(|_| drop(std::fs::remove_file(&beside))).map_err(failed)?.ino();
-        self.files.push(SocketFile { path: path.to_owned(), inode });
+        let (listener, file) = bind_unix(path, mode)?;
+        self.files.push(file);
         self.listeners.push(Listener::Unix(listener));
         Ok(())
     }
@@ -259,6 +242,32 @@ impl Listeners {
     pub(super) fn into_parts(self) -> (Vec<Listener>, Vec<SocketFile>) {
         (self.listeners, self.files)
     }
+}
+
+/// Listens at a path, whose file goes with what is given beside the listener.
+///
+/// # Errors
+/// Somebody answers there, or it is no place for a socket.
+pub fn bind_unix(path: &Path, mode: SocketMode) -> Result<(UnixListener, SocketFile), ListenError> {
+    let n_bytes = path.as_os_str().len();
+    if n_bytes > MAX_PATH_BYTES {
+        return Err(ListenError::PathTooLong { path: path.to_owned(), n_bytes });
+    }
+    let failed = |source| ListenError::Failed { address: path.display().to_string(), source };
+    // Two that start at once must not both find the socket of a server that has died. A folder that cannot be locked
+    // (on some network file systems) leaves that to chance.
+    let folder = std::fs::File::open(path.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    let _ = folder.lock();
+    refuse_what_is_there(path)?;
+    // Bound beside its place and moved there with its mode set: nobody ever finds it with another one.
+    let beside = path.with_extension(format!("{}", std::process::id() % 10_000));
+    let _ = std::fs::remove_file(&beside);
+    let listener = UnixListener::bind(&beside).map_err(failed)?;
+    let placed = std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(mode.bits()))
+        .and_then(|()| std::fs::rename(&beside, path))
+        .and_then(|()| std::fs::symlink_metadata(path));
+    let inode = placed.inspect_err(|_| drop(std::fs::remove_file(&beside))).map_err(failed)?.ino();
+    Ok((listener, SocketFile { path: path.to_owned(), inode }))
 }
 
 /// A socket at which nobody answers is what a server that died has left.

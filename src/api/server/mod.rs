@@ -15,7 +15,7 @@ mod tests;
 mod wire;
 
 pub use drain::Drain;
-pub use listen::{Bind, BindError, ListenError, Listeners, Local, SocketMode};
+pub use listen::{Bind, BindError, ListenError, Listeners, Local, SocketFile, SocketMode, bind_unix};
 pub use socket::Peer;
 
 use axum::Router;

@@ -13,11 +13,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use super::line::{Line, LineError};
 use super::link::{Driver, End, Link};
+use super::somewhere;
 use crate::engine::{Engine, EngineError, ModelInfo, Options};
 
 /// The subcommand of this program that is an engine.
@@ -59,22 +59,10 @@ fn engine(loaded: Option<Result<Link, EngineError>>) -> Result<Engine, EngineErr
     loaded.unwrap_or(Err(EngineError::Stopped)).map(Engine::linked)
 }
 
-/// Starts `program` as an engine and lets it load a model. Inside a runtime (one with time and input/output) that runtime
-/// carries the requests, which saves each of them two changes of threads; elsewhere a thread does.
+/// Starts `program` as an engine and lets it load a model.
 pub fn spawn(program: PathBuf, options: Options) -> Loading {
     let (loaded, loading) = oneshot::channel();
-    let life = live(program, options, loaded);
-    match Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn(life)),
-        Err(_) => {
-            let alone = || {
-                let runtime = Builder::new_current_thread().enable_io().enable_time().build();
-                let _ = runtime.map(|runtime| runtime.block_on(life));
-            };
-            // Where there is no thread, whoever waits hears that nothing was loaded.
-            let _ = std::thread::Builder::new().name("engine's line".to_owned()).spawn(alone);
-        }
-    }
+    somewhere("engine's line", live(program, options, loaded));
     Loading(loading)
 }
 
