@@ -10,10 +10,14 @@ pub mod decisions;
 pub mod extra;
 pub mod fields;
 pub mod guard;
+pub mod ledger;
 pub mod local;
+pub mod logging;
+pub mod metrics;
 pub mod ollama;
 pub mod openai;
 pub mod openapi;
+pub mod operations;
 pub mod page;
 pub mod problem;
 pub mod refusal;
@@ -25,29 +29,49 @@ pub mod vectors;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
+use body::MaxBody;
 use call::Call;
 use guard::{Caller, Rules};
+use logging::Prompts;
 use refusal::{refuse, refuse_field};
+use server::Drain;
 use service::Service;
 
+/// What every request meets on its way to the service.
+#[derive(Debug, Clone)]
+pub struct Front {
+    pub rules: Arc<Rules>,
+    /// Asked whether the server takes requests still.
+    pub drain: Drain,
+    /// The longest body of JSON.
+    pub max_body: MaxBody,
+    pub prompts: Prompts,
+}
+
 /// Every route, behind the rules of who may ask.
-pub fn router(service: Arc<Service>, rules: Arc<Rules>) -> Router {
+pub fn router(service: Arc<Service>, front: Front) -> Router {
+    let metrics = service.metrics().clone();
     Router::new()
         .merge(ollama::routes())
         .merge(openai::routes())
         .merge(decisions::routes())
         .merge(page::routes())
+        .merge(operations::routes())
         .route("/openapi.json", get(openapi::serve))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(service.clone(), called))
-        .layer(middleware::from_fn_with_state(rules, guard::guard))
+        .layer(middleware::from_fn_with_state(front.rules, guard::guard))
+        .layer(Extension(front.drain))
+        .layer(Extension(front.max_body))
+        .layer(Extension(front.prompts))
+        .layer(middleware::from_fn_with_state(metrics, logging::observe))
         .with_state(service)
 }
 

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{decisions, ollama, openai};
+use super::{decisions, ollama, openai, operations};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -22,13 +22,15 @@ use super::{decisions, ollama, openai};
 struct Document;
 
 /// Statuses that any operation may answer with, each in its dialect's shape.
-const REFUSALS: [(&str, &str); 9] = [
+const REFUSALS: [(&str, &str); 11] = [
     ("400", "the request cannot be understood or kept"),
     ("401", "a key is missing or wrong"),
     ("403", "not allowed here"),
     ("404", "there is no such model"),
     ("405", "the path does not take this method"),
+    ("408", "the body did not come in time"),
     ("413", "the body is too large"),
+    ("415", "the body is encoded, or not in UTF-8"),
     ("500", "the model's process failed"),
     ("503", "too much waits already"),
     ("504", "the request's time was over"),
@@ -47,6 +49,7 @@ pub fn document() -> Value {
     let mut all = Document::openapi();
     all.merge(ollama::Document::openapi());
     all.merge(openai::Document::openapi());
+    all.merge(operations::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
     let operations = all["paths"].as_object_mut().into_iter().flatten();
     let operations = operations.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.iter_mut());

@@ -11,6 +11,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use self::known::{Known, Models};
 use super::admission::{Admission, Entry, Permit};
 use super::call::Call;
+use super::ledger::Ledger;
+use super::logging::Account;
+use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
 use crate::contract::{Form, Open};
 use crate::decide::Question;
@@ -50,6 +53,7 @@ pub struct Service {
     residents: Residents,
     admission: Admission<BaseKey>,
     models: Models,
+    metrics: Metrics,
 }
 
 /// A conversation and what is wanted of its next turn.
@@ -145,6 +149,7 @@ pub struct Answering {
     /// What loading took, where this request had to wait for it.
     pub load_duration: Duration,
     reply: Reply,
+    ledger: Ledger,
     deadline: Option<Instant>,
     _opened: Arc<Opened>,
 }
@@ -161,7 +166,11 @@ impl Answering {
     /// # Errors
     /// What ended the reply; no piece comes after it.
     pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
-        Ok(within(self.deadline, self.reply.next()).await??)
+        let piece = within(self.deadline, self.reply.next()).await??;
+        if let Some(piece) = &piece {
+            self.ledger.piece(piece);
+        }
+        Ok(piece)
     }
 }
 
@@ -196,7 +205,8 @@ impl Service {
     #[must_use]
     pub fn new(settings: Settings, residents: Residents) -> Service {
         let admission = Admission::new(settings.max_queue);
-        Service { settings, residents, admission, models: Models::default() }
+        let metrics = Metrics::new(metrics::Build::THIS);
+        Service { settings, residents, admission, models: Models::default(), metrics }
     }
 
     #[must_use]
@@ -214,6 +224,50 @@ impl Service {
     #[must_use]
     pub fn admission(&self) -> &Admission<BaseKey> {
         &self.admission
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether one more request could wait for its turn.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.admission.snapshot().n_queued < self.settings.max_queue
+    }
+
+    /// What is the case, for metrics.
+    pub async fn now(&self) -> Now {
+        let (line, models) = (self.admission.snapshot(), self.residents.snapshot().await);
+        let queue = QueueNow {
+            depth: line.n_queued,
+            limit: self.settings.max_queue,
+            running: line.n_running,
+            admitted: line.admitted,
+            refused: line.busy,
+            timed_out: line.timed_out,
+            withdrawn: line.withdrawn,
+        };
+        let counters = models.counters;
+        let models = ModelsNow {
+            loaded: models.n_loaded,
+            loading: models.n_loading,
+            waiting: models.n_waiting,
+            loads: counters.loads,
+            load_failures: counters.load_failures,
+            load_time: counters.load_time,
+            evicted: counters.evicted,
+            expired: counters.expired,
+            crashed: counters.crashes,
+            restarted: counters.restarts,
+        };
+        let memory = self.residents.list().await.into_iter().filter_map(|resident| {
+            let names: Vec<String> = resident.tenants.iter().map(|state| state.tenant.name.to_string()).collect();
+            Some((names.join(","), resident.size?))
+        });
+        Now { queue, models, memory: memory.collect() }
     }
 
     /// The stored model of a name.
@@ -254,6 +308,8 @@ impl Service {
         keep_alive: Option<KeepAlive>,
     ) -> Result<Opened, Problem> {
         let known = self.models.find(&self.settings, name)?;
+        let account = Account::current();
+        account.model(known.name.to_string());
         let mut options = known.options(&self.settings);
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
         options.compute = opening::compute(options.compute, parameters);
@@ -267,6 +323,8 @@ impl Service {
             deadline: call.deadline,
         };
         let permit = self.admission.enter(entry).await?;
+        account.waited(permit.waited());
+        self.metrics.waited(permit.waited());
         let order = Order { tenant, options, keep_alive };
         let guest = within(call.deadline, self.residents.acquire(order)).await??;
         let session = guest.session(|| known.defaults.clone())?;
@@ -340,7 +398,8 @@ impl Service {
         };
         let reply = session.reply(&task, contract, &chat)?;
         let (model, load_duration) = (opened.model.clone(), opened.load_duration);
-        Ok(Answering { model, started, load_duration, reply, deadline: call.deadline, _opened: opened })
+        let ledger = Ledger::new(&self.metrics, &model);
+        Ok(Answering { model, started, load_duration, reply, ledger, deadline: call.deadline, _opened: opened })
     }
 
     /// Asks every question of the state by itself.
@@ -364,6 +423,7 @@ impl Service {
         });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = within(call.deadline, answers).await?.map_err(Problem::from)?;
+        Ledger::new(&self.metrics, &model).answered(&answers);
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
 }
@@ -379,6 +439,7 @@ impl Service {
         let task = Task { parameters: embed.parameters, ..Task::default() };
         let vectors = opened.session.vectors(&task, embed.texts, embed.too_long);
         let vectors = within(Call::current().deadline, vectors).await??;
+        Ledger::new(&self.metrics, &opened.model).embedded(vectors.embeddings.counts.prompt);
         let (model, load_duration) = (opened.model.clone(), opened.load_duration);
         Ok(Embedded { model, load_duration, vectors, elapsed: started.elapsed() })
     }

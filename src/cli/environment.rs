@@ -42,6 +42,12 @@ pub struct Serving {
     pub load_timeout: Option<String>,
     /// `SLM_DRAIN_SECONDS`.
     pub drain_seconds: Option<String>,
+    /// `SLM_MAX_BODY`.
+    pub max_body: Option<String>,
+    /// `SLM_LOG_FORMAT`.
+    pub log_format: Option<String>,
+    /// `SLM_LOG_PROMPTS`.
+    pub log_prompts: Option<String>,
 }
 
 /// Where the network's settings are, as the field's tools keep them.
@@ -89,6 +95,9 @@ impl Environment {
                 request_timeout: text("REQUEST_TIMEOUT"),
                 load_timeout: text("LOAD_TIMEOUT"),
                 drain_seconds: text("DRAIN_SECONDS"),
+                max_body: text("MAX_BODY"),
+                log_format: text("LOG_FORMAT"),
+                log_prompts: text("LOG_PROMPTS"),
             },
             network: Network::read(),
         }
@@ -116,9 +125,15 @@ impl Environment {
         Ok(Store::open(root).with_embedded(TRIAGE))
     }
 
+    /// `SLM_DEBUG`.
+    #[must_use]
+    pub fn wants_debug(&self) -> bool {
+        is_on(self.debug.as_deref())
+    }
+
     /// With `SLM_DEBUG`, writes what llama.cpp says to standard error; prompts are not among it.
     pub fn log_if_wanted(&self) {
-        if self.debug.as_deref().is_some_and(|debug| debug != "0" && debug != "false") {
+        if self.wants_debug() {
             let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
             // Another log is there already only in a test that calls this twice.
             let _ = log.without_time().try_init();
@@ -219,6 +234,12 @@ fn variable(name: &str) -> Option<OsString> {
 /// A variable that is text; what is not has a sign in the place of what cannot be read, and is refused by its reader.
 fn text(name: &str) -> Option<String> {
     variable(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// Whether a variable switches something on.
+#[must_use]
+pub fn is_on(said: Option<&str>) -> bool {
+    said.is_some_and(|said| said != "0" && said != "false")
 }
 
 /// Today in UTC, for templates that print the date.

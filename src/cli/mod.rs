@@ -63,10 +63,13 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Outcome {
     let environment = Environment::read();
-    environment.log_if_wanted();
     let Some(command) = cli.command else {
         return version::print(cli.verbose);
     };
+    // A server has a log of its own.
+    if !matches!(command, Command::Serve(_)) {
+        environment.log_if_wanted();
+    }
     let outcome = match command {
         Command::Run(args) => run::run(&args, &environment),
         Command::Serve(args) => serve::run(&args, &environment),

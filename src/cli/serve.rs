@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use super::args::ServeArgs;
 use super::compute;
-use super::environment::{Environment, Serving, timestamp, today};
+use super::environment::{Environment, Serving, is_on, timestamp, today};
 use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
+use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
 use crate::api::guard::{self, Exposure, Management, Rules, Said};
-use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode};
-use crate::api::{self, service};
+use crate::api::logging::{self, Format, Prompts};
+use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode, Terms};
+use crate::api::{self, Front, service};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::keep_alive::KeepAlive;
 use crate::residents::{self, Means, Residents};
@@ -28,6 +30,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A setting that nobody can use, or an address that cannot be had.
 pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
     let said = environment.serving();
+    let format = log(environment)?;
+    let front = (max_body(said)?, prompts(said));
     let settings = settings(args, environment)?;
     let residents_settings = residents_settings(args, said)?;
     let server_settings = server::Settings {
@@ -52,9 +56,12 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
         }
         let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
         let residents = Residents::start(residents_settings, Means::processes(program));
-        let router = api::router(Arc::new(service::Service::new(settings, residents.clone())), rules);
-        say(format_args!("listening on {}", listeners.places().join(", ")));
-        let ended = server::serve(listeners, router, server_settings, drain).await;
+        let service = Arc::new(service::Service::new(settings, residents.clone()));
+        let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
+        let (max_body, prompts) = front;
+        let router = api::router(service, Front { rules, drain, max_body, prompts });
+        greet(format, &listeners.places().join(", "));
+        let ended = server::serve(listeners, router, terms).await;
         residents.drain(Duration::ZERO).await;
         match ended {
             Ended::Drained => Ok(Exit::Done),
@@ -67,6 +74,37 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             Ended::AtOnce => Ok(Exit::Interrupted),
         }
     })
+}
+
+/// Begins the log and tells how it looks.
+fn log(environment: &Environment) -> Result<Format, Failure> {
+    let said = environment.serving().log_format.as_deref();
+    let format = match said.map(str::parse) {
+        None => Format::of_standard_error(),
+        Some(format) => format.map_err(|error: logging::FormatError| Failure::usage(error.to_string()))?,
+    };
+    let level = if environment.wants_debug() { tracing::Level::DEBUG } else { tracing::Level::INFO };
+    logging::begin(format, level, timestamp);
+    Ok(format)
+}
+
+fn greet(format: Format, places: &str) {
+    match format {
+        Format::Text => say(format_args!("listening on {places}")),
+        Format::Json => tracing::info!(at = places, "listening"),
+    }
+}
+
+fn prompts(said: &Serving) -> Prompts {
+    if is_on(said.log_prompts.as_deref()) { Prompts::Logged } else { Prompts::Kept }
+}
+
+fn max_body(said: &Serving) -> Result<MaxBody, Failure> {
+    let Some(text) = &said.max_body else { return Ok(MaxBody(DEFAULT_MAX_BYTES)) };
+    match text.parse() {
+        Ok(n_bytes @ 1..) => Ok(MaxBody(n_bytes)),
+        _ => Err(Failure::usage(format!("SLM_MAX_BODY is `{text}`; give a number of bytes above 0 (`16777216`)"))),
+    }
 }
 
 fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Settings, Failure> {

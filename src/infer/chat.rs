@@ -107,7 +107,7 @@ enum Kind {
     Written {
         open: Option<Open>,
         text: String,
-        reading: Reading,
+        reading: Box<Reading>,
     },
     /// One call that the request asks for.
     Called {

@@ -2,6 +2,7 @@
 
 mod json;
 
+use super::logging::Prompts;
 use super::refusal::{refuse, refuse_field};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -77,9 +78,13 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, _: &S) -> Result<Body<T>, Response> {
         let path = request.uri().path().to_owned();
         let max = request.extensions().get().map_or(DEFAULT_MAX_BYTES, |&MaxBody(max)| max);
+        let is_logged = request.extensions().get() == Some(&Prompts::Logged);
         let read = async {
             judge_headers(request.headers(), max)?;
             let bytes = collect(request.into_body(), max).await?;
+            if is_logged {
+                tracing::info!(body = %String::from_utf8_lossy(&bytes), "what was asked");
+            }
             if bytes.len() < LARGE_BYTES {
                 return parse(&bytes);
             }

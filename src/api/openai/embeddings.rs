@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{OpenAiProblem, Refusals};
+use crate::api::body::Body;
 use crate::api::fields::{self, TextOr, Whole};
 use crate::api::problem::Problem;
 use crate::api::service::{Embed, Service};
@@ -96,9 +96,8 @@ pub struct EmbeddingUsage {
 )]
 pub async fn embed(
     State(service): State<Arc<Service>>,
-    body: Result<Json<EmbeddingRequest>, JsonRejection>,
+    Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, OpenAiProblem> {
-    let Json(request) = body.map_err(|error| Problem::invalid(error.body_text()))?;
     let (model, encoding) = (request.model.clone(), request.encoding_format.unwrap_or_default());
     let dimensions = request.dimensions.map(vectors::dimensions).transpose()?;
     let embed = Embed {

@@ -6,7 +6,8 @@ use super::exchange::Exchange;
 use super::socket::{Peer, Socket};
 use super::table::Place;
 use super::wire::Wire;
-use super::{Local, Settings};
+use super::{Local, Server};
+use crate::api::metrics::Metrics;
 use crate::api::refusal::refuse;
 use axum::Router;
 use axum::body::Body;
@@ -42,14 +43,16 @@ pub(super) struct Accepted {
 }
 
 /// Serves a connection until it ends, of itself or because the server does.
-pub(super) async fn serve(accepted: Accepted, router: Router, settings: &Settings, place: Place, drain: &Drain) {
+pub(super) async fn serve(accepted: Accepted, server: &Server, place: Place) {
+    let Server { router, settings, drain, metrics, .. } = server;
     let Accepted { socket, exchange, peer, local } = accepted;
     socket.prepare(settings.patience.write);
     let wire = Wire::new(Arc::clone(&socket), Arc::clone(&exchange), settings);
     let service = service_fn(|mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(local.clone());
-        answer(request, router.clone(), Arc::clone(&socket), Arc::clone(&exchange))
+        let watch = Watch::new(Arc::clone(&socket), Arc::clone(&exchange));
+        answer(request, router.clone(), Arc::clone(&exchange), watch, metrics.clone())
     });
     let mut builder = Builder::new();
     // The wire has its own times and limits; hyper's are not reached.
@@ -84,11 +87,12 @@ async fn leave(place: &Place, drain: &Drain) {
 async fn answer(
     request: Request<Incoming>,
     router: Router,
-    socket: Arc<Socket>,
     exchange: Arc<Exchange>,
+    mut watch: Watch,
+    metrics: Metrics,
 ) -> Result<Response<Watched>, Gone> {
-    let mut watch = Watch::new(socket, Arc::clone(&exchange));
     if let Some(refusal) = exchange.take_refusal() {
+        metrics.answered("other", "refused", refusal.status.as_u16(), Duration::ZERO);
         let mut response = refuse(&refusal.path, refusal.status, &refusal.message);
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return Ok(response.map(|body| Watched::new(body, watch)));

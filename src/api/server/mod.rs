@@ -18,6 +18,7 @@ pub use drain::Drain;
 pub use listen::{Bind, BindError, ListenError, Listeners, Local, SocketFile, SocketMode, bind_unix};
 pub use socket::Peer;
 
+use super::metrics::Metrics;
 use axum::Router;
 use connection::Accepted;
 use exchange::Exchange;
@@ -27,6 +28,15 @@ use std::time::{Duration, Instant};
 use table::Table;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+/// What a server runs by.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    pub settings: Settings,
+    /// Begun by whoever wants the server to end.
+    pub drain: Drain,
+    pub metrics: Metrics,
+}
 
 /// How the server treats its connections.
 #[derive(Debug, Clone, Copy)]
@@ -86,10 +96,17 @@ const MAX_TURNED_AWAY: usize = 64;
 const OTHER_DESCRIPTORS: usize = 128;
 
 /// Serves until `drain` has begun and what was in flight is done.
-pub async fn serve(listeners: Listeners, router: Router, settings: Settings, drain: Drain) -> Ended {
+pub async fn serve(listeners: Listeners, router: Router, terms: Terms) -> Ended {
+    let Terms { settings, drain, metrics } = terms;
     let table = Table::new(bounded(settings.max_connections));
-    let server =
-        Arc::new(Server { router, settings, drain, table, turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)) });
+    let server = Arc::new(Server {
+        router,
+        settings,
+        drain,
+        metrics,
+        table,
+        turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
+    });
     let mut accepting = JoinSet::new();
     let (listening, kept) = listeners.into_parts();
     for listener in listening {
@@ -114,6 +131,7 @@ struct Server {
     router: Router,
     settings: Settings,
     drain: Drain,
+    metrics: Metrics,
     table: Arc<Table>,
     turned_away: Arc<Semaphore>,
 }
@@ -160,7 +178,8 @@ impl Server {
         let accepted = Accepted { socket: Arc::new(socket), exchange, peer, local };
         let server = Arc::clone(self);
         tokio::spawn(async move {
-            let served = connection::serve(accepted, server.router.clone(), &server.settings, place, &server.drain);
+            let _counted = server.metrics.connection();
+            let served = connection::serve(accepted, &server, place);
             tokio::select! {
                 () = served => {}
                 () = server.drain.ended() => {}

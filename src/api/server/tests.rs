@@ -1,6 +1,7 @@
 //! Raw sockets against a real server on a port of its own.
 
-use super::{Bind, Drain, Ended, Listeners, Local, Patience, Peer, Settings, SocketMode, serve};
+use super::{Bind, Drain, Ended, Listeners, Local, Patience, Peer, Settings, SocketMode, Terms, serve};
+use crate::api::metrics::{Build, Metrics, Now};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Extension;
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 struct Running {
     address: SocketAddr,
     drain: Drain,
+    metrics: Metrics,
     server: JoinHandle<Ended>,
     /// Handlers that were dropped before they had answered.
     cancelled: Arc<AtomicUsize>,
@@ -91,8 +93,10 @@ async fn start(settings: Settings) -> Running {
     listeners.add(&"127.0.0.1:0".parse().unwrap(), SocketMode::Owner).await.unwrap();
     let address = listeners.addresses()[0];
     let drain = Drain::default();
-    let server = tokio::spawn(serve(listeners, router(&cancelled, &at_work), settings, drain.clone()));
-    Running { address, drain, server, cancelled, at_work }
+    let metrics = Metrics::new(Build::THIS);
+    let terms = Terms { settings, drain: drain.clone(), metrics: metrics.clone() };
+    let server = tokio::spawn(serve(listeners, router(&cancelled, &at_work), terms));
+    Running { address, drain, metrics, server, cancelled, at_work }
 }
 
 fn short() -> Settings {
@@ -130,6 +134,12 @@ impl Running {
             assert!(began.elapsed() < Duration::from_secs(10), "never {what}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Until the metrics have this line.
+    async fn metrics_say(&self, line: &str) {
+        let told = |server: &Running| server.metrics.render(&Now::default(), "").1.lines().any(|own| own == line);
+        self.becomes(line, told).await;
     }
 
     fn n_at_work(&self) -> usize {
@@ -217,6 +227,9 @@ fn what_smuggles_is_refused_and_its_connection_closed() {
             let statuses = short_of(&said);
             assert!(statuses.len() == 1 && statuses[0].starts_with("400 "), "{chunks:?}: {said}");
         }
+        let (_, figures) = server.metrics.render(&Now::default(), "");
+        let counted = "slm_http_requests_total{method=\"other\",route=\"refused\",status=\"400\"} 12";
+        assert!(figures.lines().any(|line| line == counted), "{figures}");
         // What came before is answered first, and in order.
         let said = server.said(format!("GET / HTTP/1.1\r\nhost: a\r\n\r\n{post}x: a\n\r\n{next}")).await;
         let statuses = short_of(&said);
@@ -388,6 +401,7 @@ fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     run(async {
         let server = start(short()).await;
         let (idle, mut busy) = (server.connect(), server.connect());
+        server.metrics_say("slm_http_connections 2").await;
         busy.write_all(b"POST /slow HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").unwrap();
         server.becomes("at work", |server| server.n_at_work() == 1).await;
         server.drain.begin();
@@ -396,6 +410,7 @@ fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
         assert_eq!(said.0, "");
         assert_eq!(short_of(&said.1), ["200 at last"]);
         assert!(said.1.contains("connection: close\r\n"), "{}", said.1);
+        server.metrics_say("slm_http_connections 0").await;
         assert_eq!(server.server.await.unwrap(), Ended::Drained);
         assert!(TcpStream::connect(server.address).is_err());
     });
@@ -441,7 +456,8 @@ fn a_unix_sockets_file_is_replaced_when_its_server_is_dead_and_only_then() {
         assert_eq!(listeners.places(), [bind.to_string()]);
         let (cancelled, at_work) = (Arc::default(), Arc::default());
         let drain = Drain::default();
-        let server = tokio::spawn(serve(listeners, router(&cancelled, &at_work), short(), drain.clone()));
+        let terms = Terms { settings: short(), drain: drain.clone(), metrics: Metrics::new(Build::THIS) };
+        let server = tokio::spawn(serve(listeners, router(&cancelled, &at_work), terms));
         let mut second = Listeners::default();
         let error = second.add(&bind, SocketMode::Owner).await.unwrap_err().to_string();
         assert_eq!(
