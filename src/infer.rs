@@ -4,6 +4,7 @@
 //! neither files nor terminals.
 
 mod chat;
+mod closed;
 mod limited;
 mod question;
 mod reading;

@@ -7,7 +7,7 @@ use super::service::Answering;
 use super::stream::Source;
 use crate::engine::TokenLogprob;
 use crate::infer::{End, Piece};
-use crate::tools::ToolCall;
+use crate::tools::{MAX_CALLS, ToolCall};
 
 /// Replies that are made at the same time. Dropping them cancels all.
 #[derive(Debug)]
@@ -37,6 +37,23 @@ impl Source for Choices {
             }
         }
         Ok(None)
+    }
+}
+
+/// How many calls of tools an answer may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    Any,
+    One,
+}
+
+impl Calls {
+    #[must_use]
+    pub fn most(self) -> usize {
+        match self {
+            Calls::Any => MAX_CALLS,
+            Calls::One => 1,
+        }
     }
 }
 

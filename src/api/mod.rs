@@ -3,6 +3,7 @@
 //! A dialect is two pure conversions around [`service::Service`], and one's types never reach another.
 
 pub mod admission;
+pub mod anthropic;
 pub mod body;
 pub mod call;
 pub mod choices;
@@ -60,6 +61,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
     Router::new()
         .merge(ollama::routes())
         .merge(openai::routes())
+        .merge(anthropic::routes())
         .merge(decisions::routes())
         .merge(page::routes())
         .merge(operations::routes())

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{decisions, ollama, openai, operations};
+use super::{anthropic, decisions, ollama, openai, operations};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -50,6 +50,7 @@ pub fn document() -> Value {
     all.merge(ollama::Document::openapi());
     all.merge(openai::Document::openapi());
     all.merge(operations::Document::openapi());
+    all.merge(anthropic::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
     let operations = all["paths"].as_object_mut().into_iter().flatten();
     let operations = operations.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.iter_mut());
@@ -62,4 +63,26 @@ pub fn document() -> Value {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two types of one name would be one in the description, which would then be wrong for one of them.
+    #[test]
+    fn no_two_types_share_a_name() {
+        let mut known: Vec<(String, Value)> = Vec::new();
+        let ollama = ollama::Document::openapi();
+        for part in [Document::openapi(), ollama, openai::Document::openapi(), anthropic::Document::openapi()] {
+            let part = serde_json::to_value(&part).unwrap();
+            for (name, schema) in part["components"]["schemas"].as_object().unwrap() {
+                match known.iter().find(|(known, _)| known == name) {
+                    Some((_, earlier)) => assert_eq!(earlier, schema, "{name}"),
+                    None => known.push((name.clone(), schema.clone())),
+                }
+            }
+        }
+        assert!(known.len() > 40, "{}", known.len());
+    }
 }

@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::logging::Account;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
-use crate::contract::{Form, Open};
+use crate::contract::{Contract, Form, Open};
 use crate::decide::Question;
 use crate::engine::compute::Compute;
 use crate::engine::{DEFAULT_CONTEXT, Detail};
@@ -129,6 +129,14 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The model as a request wants it.
+    fn session(&self, ask: &Ask) -> Result<Arc<Session>, Problem> {
+        match &ask.template {
+            None => Ok(self.session.clone()),
+            Some(template) => self.with_template(template).map(Arc::new),
+        }
+    }
+
     /// The model with another chat template.
     fn with_template(&self, template: &str) -> Result<Session, Problem> {
         let unusable = |error: &dyn std::fmt::Display| {
@@ -378,28 +386,47 @@ impl Service {
     /// See [`Kind`].
     pub fn ask_opened(&self, opened: Arc<Opened>, ask: Ask) -> Result<Answering, Problem> {
         let started = Instant::now();
-        let form = match ask.form {
+        let (task, contract) = self.task(&opened, &ask)?;
+        let reply = opened.session(&ask)?.reply(&task, contract, &ask.chat)?;
+        let (model, load_duration) = (opened.model.clone(), opened.load_duration);
+        let (ledger, deadline) = (Ledger::new(&self.metrics, &model), Call::current().deadline);
+        Ok(Answering { model, started, load_duration, reply, ledger, deadline, _opened: opened })
+    }
+
+    /// How many tokens a conversation has in front of its answer.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn count(&self, ask: &Ask) -> Result<usize, Problem> {
+        let opened = self.open(&ask.model, &ask.parameters, ask.keep_alive).await?;
+        self.count_opened(&opened, ask).await
+    }
+
+    /// As [`Service::count`], by a model that is held.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn count_opened(&self, opened: &Opened, ask: &Ask) -> Result<usize, Problem> {
+        let (task, contract) = self.task(opened, ask)?;
+        let session = opened.session(ask)?;
+        let count = session.count(&task, contract.as_deref(), &ask.chat);
+        Ok(within(Call::current().deadline, count).await??)
+    }
+
+    /// What is wanted of a model, and the contract of a closed answer.
+    fn task(&self, opened: &Opened, ask: &Ask) -> Result<(Task, Option<Arc<Contract>>), Problem> {
+        let form = match &ask.form {
             AskedForm::Own => opened.known.form()?,
             AskedForm::Anything => None,
-            AskedForm::Form(form) => Some(form),
+            AskedForm::Form(form) => Some(form.clone()),
         };
         let (contract, open) = match form {
             Some(Form::Closed(contract)) => (Some(Arc::new(contract)), None),
             Some(Form::Open(open)) => (None, Some(open)),
             None => (None, None),
         };
-        let call = Call::current();
-        let Ask { parameters, detail, chat, template, .. } = ask;
-        let today = Some((self.settings.today)());
-        let task = Task { parameters, lane: call.lane, detail, open, today, ..Task::default() };
-        let session = match &template {
-            None => opened.session.clone(),
-            Some(template) => Arc::new(opened.with_template(template)?),
-        };
-        let reply = session.reply(&task, contract, &chat)?;
-        let (model, load_duration) = (opened.model.clone(), opened.load_duration);
-        let ledger = Ledger::new(&self.metrics, &model);
-        Ok(Answering { model, started, load_duration, reply, ledger, deadline: call.deadline, _opened: opened })
+        let (parameters, lane, today) = (ask.parameters.clone(), Call::current().lane, Some((self.settings.today)()));
+        Ok((Task { parameters, lane, detail: ask.detail, open, today, ..Task::default() }, contract))
     }
 
     /// Asks every question of the state by itself.

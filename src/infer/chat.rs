@@ -8,13 +8,13 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::reading::Reading;
-use super::{InferError, Session, Task, digest};
+use super::{InferError, Session, Task, closed, digest};
 use crate::chat::{Message, Role};
 use crate::contract::{Contract, Open, Violation};
-use crate::decide::{self, Answer, FieldAnswer};
+use crate::decide::{self, Answer};
 use crate::engine::{
-    Counts, Detail, EngineError, Event, Finish, GenerateRequest, Grammar, LikelyToken, Piece as Written, Request,
-    ScoreRequest, Timings, TokenLogprob,
+    Counts, Detail, EngineError, Event, Finish, GenerateRequest, Grammar, Piece as Written, Request, ScoreRequest,
+    Timings,
 };
 use crate::template::{Prompt, Run};
 use crate::thinking::{Splitter, Tags};
@@ -142,6 +142,19 @@ impl Session {
         Ok(reply)
     }
 
+    /// How many tokens a conversation has in front of the answer, as [`Session::reply`] sends it.
+    ///
+    /// # Errors
+    /// As [`Session::reply`].
+    pub async fn count(&self, task: &Task, contract: Option<&Contract>, chat: &Chat) -> Result<usize, InferError> {
+        let prompt = self.render(task, contract, chat)?;
+        match self.engine.send(Request::Tokenize(prompt)).recv().await {
+            Some(Event::Tokenized(tokenized)) => Ok(tokenized.tokens.len()),
+            Some(Event::Failed(error)) => Err(error.into()),
+            _ => Err(EngineError::Stopped.into()),
+        }
+    }
+
     /// How an answer is read: what is thought in it, and which tools it calls.
     fn reading(&self, tools: &[Tool], prompt: &Prompt) -> Reading {
         let form = self.template.form();
@@ -266,7 +279,7 @@ impl Reply {
             (Some(Event::Scored(scores)), Kind::Scored { contract, detail }) => {
                 let answer = decide::answer(contract, &scores.groups);
                 let tokens = match detail {
-                    Detail::Likely { n } => vec![as_token(&answer, usize::from(*n))],
+                    Detail::Likely { n } => closed::tokens(&answer, usize::from(*n)),
                     Detail::Text | Detail::Tokens => Vec::new(),
                 };
                 self.ready.push_back(Piece::Text(Written { text: answer.json.to_string(), tokens }));
@@ -293,24 +306,3 @@ impl Reply {
         self.ready.push_back(Piece::End(Box::new(end)));
     }
 }
-
-/// A closed answer as one token with its probability among all answers; those of several fields are independent.
-fn as_token(answer: &Answer, n: usize) -> TokenLogprob {
-    let bytes = |json: &Value| json.to_string().into_bytes();
-    let best = |field: &FieldAnswer| field.probabilities.iter().map(|(_, p)| *p).fold(0.0, f64::max).ln();
-    let likely = match answer.fields.as_slice() {
-        [field] if field.name.is_none() => {
-            let likely = |(value, p): &(Value, f64)| LikelyToken { id: NO_TOKEN, bytes: bytes(value), logprob: p.ln() };
-            let mut all: Vec<LikelyToken> = field.probabilities.iter().map(likely).collect();
-            all.sort_by(|one, other| other.logprob.total_cmp(&one.logprob));
-            all.truncate(n);
-            all
-        }
-        _ => Vec::new(),
-    };
-    let logprob = answer.fields.iter().map(best).sum();
-    TokenLogprob { id: NO_TOKEN, bytes: bytes(&answer.json), logprob, likely }
-}
-
-/// What no vocabulary holds.
-const NO_TOKEN: crate::engine::Token = -1;

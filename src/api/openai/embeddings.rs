@@ -25,6 +25,7 @@ const MAX_TEXTS: usize = 2048;
 
 /// A request for the vectors of texts.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::EmbeddingRequest)]
 pub struct EmbeddingRequest {
     pub model: String,
     /// A text, or a list of at most 2048.
@@ -44,6 +45,7 @@ pub struct EmbeddingRequest {
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = openai::Encoding)]
 pub enum Encoding {
     /// A list of numbers.
     #[default]
@@ -54,6 +56,7 @@ pub enum Encoding {
 
 /// The vectors of texts, in their order.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::EmbeddingList)]
 pub struct EmbeddingList {
     #[schema(pattern = "^list$")]
     pub object: &'static str,
@@ -64,6 +67,7 @@ pub struct EmbeddingList {
 
 /// A text's vector.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::EmbeddingItem)]
 pub struct EmbeddingItem {
     #[schema(pattern = "^embedding$")]
     pub object: &'static str,
@@ -74,6 +78,7 @@ pub struct EmbeddingItem {
 /// A vector as it was asked for.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = openai::Written)]
 pub enum Written {
     Numbers(Vec<f32>),
     Base64(String),
@@ -81,6 +86,7 @@ pub enum Written {
 
 /// The tokens of all texts together, with the model's own around each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = openai::EmbeddingUsage)]
 pub struct EmbeddingUsage {
     pub prompt_tokens: usize,
     pub total_tokens: usize,

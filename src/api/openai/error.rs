@@ -24,11 +24,13 @@ impl IntoResponse for OpenAiProblem {
 
 /// What an error answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = openai::ErrorBody)]
 pub struct ErrorBody {
     pub error: ErrorDetail,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = openai::ErrorDetail)]
 pub struct ErrorDetail {
     /// What was wrong, with the value, and what to do next.
     pub message: String,

@@ -8,6 +8,7 @@ use crate::engine;
 
 /// What an answer's tokens were, and what might have come.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::ChatLogprobs)]
 pub struct ChatLogprobs {
     #[schema(required)]
     pub content: Option<Vec<TokenLogprob>>,
@@ -18,6 +19,7 @@ pub struct ChatLogprobs {
 
 /// A token with its natural log-probability.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::TokenLogprob)]
 pub struct TokenLogprob {
     pub token: String,
     pub logprob: f64,
@@ -29,6 +31,7 @@ pub struct TokenLogprob {
 
 /// A token that might have come.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::TopLogprob)]
 pub struct TopLogprob {
     pub token: String,
     pub logprob: f64,

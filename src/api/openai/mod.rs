@@ -1,7 +1,6 @@
 //! OpenAI's API: its paths, its server-sent events, its errors.
 
 pub mod chat;
-mod closed;
 pub mod embeddings;
 mod error;
 pub mod logprobs;

@@ -12,9 +12,11 @@ use super::{OpenAiProblem, Refusals, unix};
 use crate::api::problem::{Kind, Problem};
 use crate::api::service::Service;
 use crate::model_ref::ModelRef;
+use crate::store::Store;
 
 /// All models, on one page.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::Models)]
 pub struct Models {
     #[schema(pattern = "^list$")]
     pub object: &'static str,
@@ -29,6 +31,7 @@ pub struct Models {
 
 /// A model.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::Model)]
 pub struct Model {
     /// The name that requests give as `model`.
     pub id: String,
@@ -66,14 +69,10 @@ impl Model {
 /// Every model that is here.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models), Refusals))]
 pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, OpenAiProblem> {
-    let settings = service.settings();
-    let data: Vec<Model> = settings
-        .store
-        .list()?
-        .models
-        .iter()
-        .map(|model| Model::new(&model.name, model.modified, settings.timestamp))
-        .collect();
+    let listing = service.in_store(Store::list).await?;
+    let timestamp = service.settings().timestamp;
+    let data: Vec<Model> =
+        listing.models.iter().map(|model| Model::new(&model.name, model.modified, timestamp)).collect();
     let id = |model: Option<&Model>| model.map(|model| model.id.clone());
     let (first_id, last_id) = (id(data.first()), id(data.last()));
     Ok(Json(Models { object: "list", data, has_more: false, first_id, last_id }))
@@ -88,7 +87,8 @@ pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, O
     responses((status = 200, body = Model), Refusals)
 )]
 pub async fn get(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Json<Model>, OpenAiProblem> {
-    let model = service.model(&id)?;
+    let name: ModelRef = id.parse()?;
+    let model = service.in_store(move |store| store.resolve(&name)).await?;
     Ok(Json(Model::new(&model.name, model.modified, service.settings().timestamp)))
 }
 

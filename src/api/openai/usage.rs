@@ -7,6 +7,7 @@ use crate::infer::End;
 
 /// The tokens of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = openai::Usage)]
 pub struct Usage {
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
@@ -16,12 +17,14 @@ pub struct Usage {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = openai::PromptDetails)]
 pub struct PromptDetails {
     /// Taken over from an earlier evaluation.
     pub cached_tokens: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+#[schema(as = openai::CompletionDetails)]
 pub struct CompletionDetails {
     /// Tokens of the thought before the answer.
     pub reasoning_tokens: usize,

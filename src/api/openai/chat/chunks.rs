@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Head;
-use super::reply::{ChatCompletionChunk, ChunkChoice, Delta, FinishReason, closed_logprobs};
+use super::reply::{ChatCompletionChunk, ChunkChoice, Delta, FinishReason};
 use super::request::WithUsage;
 use super::tools::CallChunk;
 use crate::api::extra::Extra;
@@ -52,7 +52,6 @@ impl Encoder<(usize, Piece)> for Chunks {
         let choice = ChunkChoice { index, delta: Delta::default(), logprobs: None, finish_reason: None, slm: None };
         let delta = match piece {
             Piece::Text(piece) => {
-                // A closed answer's probabilities come with its end.
                 let logprobs =
                     ChatLogprobs::written(&piece.tokens, self.head.n_top).filter(|_| !piece.tokens.is_empty());
                 let delta = Delta { content: Some(piece.text), ..Delta::default() };
@@ -67,10 +66,9 @@ impl Encoder<(usize, Piece)> for Chunks {
             }
             Piece::End(end) => {
                 self.usage.add(&end);
-                let logprobs = closed_logprobs(&end, &self.head);
                 let finish_reason = Some(FinishReason::new(end.finish, self.n_calls[index]));
                 let slm = Some(Extra::from(&*end));
-                return self.choice(ChunkChoice { logprobs, finish_reason, slm, ..choice }, out);
+                return self.choice(ChunkChoice { finish_reason, slm, ..choice }, out);
             }
         };
         self.choice(ChunkChoice { delta, ..choice }, out);

@@ -12,6 +12,7 @@ use crate::tools::ToolCall;
 
 /// One message.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChatMessage)]
 pub struct ChatMessage {
     pub role: ChatRole,
     /// A text, or parts that are joined.
@@ -35,6 +36,7 @@ pub struct ChatMessage {
 /// Who wrote a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = openai::ChatRole)]
 pub enum ChatRole {
     System,
     /// The newer name of `system`.
@@ -46,6 +48,7 @@ pub enum ChatRole {
 
 /// A part of a message.
 #[derive(Debug, Clone, PartialEq, Deserialize, ToSchema)]
+#[schema(as = openai::ContentPart)]
 pub struct ContentPart {
     #[schema(pattern = "^(text|refusal)$")]
     pub r#type: String,

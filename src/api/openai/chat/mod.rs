@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::{OpenAiProblem, Refusals, new_id, unix};
 use crate::api::body::Body;
-use crate::api::choices::{Choices, Finished};
+use crate::api::choices::{Calls, Choices, Finished};
 use crate::api::problem::Problem;
 use crate::api::service::{Answering, Ask, Service};
 use crate::api::stream;
@@ -73,7 +73,7 @@ pub struct Head {
     system_fingerprint: Option<String>,
     /// Likely tokens that are told of each token; `None` tells no probabilities.
     n_top: Option<u8>,
-    calls: tools::Calls,
+    calls: Calls,
 }
 
 /// Asks for several answers at once; each but the first with another seed, where one was given.

@@ -7,14 +7,13 @@ use super::Head;
 use super::tools::{AnsweredCall, CallChunk};
 use crate::api::choices::Finished;
 use crate::api::extra::Extra;
-use crate::api::openai::closed;
 use crate::api::openai::logprobs::ChatLogprobs;
 use crate::api::openai::usage::Usage;
 use crate::engine::Finish;
-use crate::infer::End;
 
 /// A whole answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::ChatCompletion)]
 pub struct ChatCompletion {
     pub id: String,
     #[schema(pattern = "^chat\\.completion$")]
@@ -31,6 +30,7 @@ pub struct ChatCompletion {
 
 /// One of the answers.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::ChatChoice)]
 pub struct ChatChoice {
     pub index: usize,
     pub message: ChatAnswer,
@@ -42,6 +42,7 @@ pub struct ChatChoice {
 
 /// What the model says.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::ChatAnswer)]
 pub struct ChatAnswer {
     #[schema(pattern = "^assistant$")]
     pub role: &'static str,
@@ -60,6 +61,7 @@ pub struct ChatAnswer {
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = openai::FinishReason)]
 pub enum FinishReason {
     Stop,
     Length,
@@ -78,6 +80,7 @@ impl FinishReason {
 
 /// A part of an answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::ChatCompletionChunk)]
 pub struct ChatCompletionChunk {
     pub id: String,
     #[schema(pattern = "^chat\\.completion\\.chunk$")]
@@ -95,6 +98,7 @@ pub struct ChatCompletionChunk {
 
 /// A part of one of the answers.
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::ChunkChoice)]
 pub struct ChunkChoice {
     pub index: usize,
     pub delta: Delta,
@@ -108,6 +112,7 @@ pub struct ChunkChoice {
 
 /// What is new of an answer.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
+#[schema(as = openai::Delta)]
 pub struct Delta {
     /// In an answer's first part only.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -140,7 +145,7 @@ impl ChatChoice {
         let said = |text: String| (!text.is_empty()).then_some(text);
         ChatChoice {
             index,
-            logprobs: closed_logprobs(&end, head).or_else(|| ChatLogprobs::written(&tokens, head.n_top)),
+            logprobs: ChatLogprobs::written(&tokens, head.n_top),
             finish_reason: FinishReason::new(end.finish, calls.len()),
             slm: Extra::from(&*end),
             message: ChatAnswer {
@@ -152,10 +157,4 @@ impl ChatChoice {
             },
         }
     }
-}
-
-/// A closed answer's probabilities, where they are wanted.
-pub fn closed_logprobs(end: &End, head: &Head) -> Option<ChatLogprobs> {
-    let (answer, n_top) = (end.answer.as_ref()?, head.n_top?);
-    Some(ChatLogprobs::of(closed::tokens(answer, usize::from(n_top))))
 }

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::messages::{self, ChatMessage};
-use super::tools::{self, Calls, ChatTool, ChatToolChoice};
+use super::tools::{self, ChatTool, ChatToolChoice};
+use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
 use crate::api::problem::Problem;
 use crate::api::service::{Ask, AskedForm};
@@ -15,6 +16,7 @@ use crate::sampling::Parameters;
 
 /// A request for a chat completion.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChatRequest)]
 pub struct ChatRequest {
     /// A model's name, as `/v1/models` gives it.
     pub model: String,
@@ -81,6 +83,7 @@ pub struct ChatRequest {
 
 /// The form of the answer.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ResponseFormat)]
 pub struct ResponseFormat {
     pub r#type: FormatKind,
     pub json_schema: Option<JsonSchema>,
@@ -91,6 +94,7 @@ pub struct ResponseFormat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = openai::FormatKind)]
 pub enum FormatKind {
     /// What the model's Modelfile says, and without that any text.
     Text,
@@ -103,6 +107,7 @@ pub enum FormatKind {
 /// How much a model thinks before it answers; models here do it or do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = openai::ReasoningEffort)]
 pub enum ReasoningEffort {
     None,
     Minimal,
@@ -123,6 +128,7 @@ impl ReasoningEffort {
 
 /// A schema that the answer must meet.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::JsonSchema)]
 pub struct JsonSchema {
     /// Has no effect.
     pub name: Option<String>,
@@ -139,6 +145,7 @@ pub struct JsonSchema {
 
 /// How an answer is streamed.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::StreamOptions)]
 pub struct StreamOptions {
     /// Whether the last part tells how many tokens it took.
     pub include_usage: Option<bool>,

@@ -6,10 +6,11 @@ use utoipa::ToSchema;
 
 use crate::api::openai::new_id;
 use crate::api::problem::Problem;
-use crate::tools::{MAX_CALLS, Tool, ToolCall, ToolChoice};
+use crate::tools::{Tool, ToolCall, ToolChoice};
 
 /// A tool that the model may call.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChatTool)]
 pub struct ChatTool {
     #[schema(pattern = "^function$")]
     pub r#type: String,
@@ -17,6 +18,7 @@ pub struct ChatTool {
 }
 
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChatFunction)]
 pub struct ChatFunction {
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_./:-]+$")]
     pub name: String,
@@ -31,6 +33,7 @@ pub struct ChatFunction {
 /// Whether the model calls a tool.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = openai::ChatToolChoice)]
 pub enum ChatToolChoice {
     Word(ChoiceWord),
     Tool(ChosenTool),
@@ -38,6 +41,7 @@ pub enum ChatToolChoice {
 
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = openai::ChoiceWord)]
 pub enum ChoiceWord {
     Auto,
     None,
@@ -45,6 +49,7 @@ pub enum ChoiceWord {
 }
 
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChosenTool)]
 pub struct ChosenTool {
     #[schema(pattern = "^function$")]
     pub r#type: String,
@@ -52,25 +57,9 @@ pub struct ChosenTool {
 }
 
 #[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChosenFunction)]
 pub struct ChosenFunction {
     pub name: String,
-}
-
-/// How many calls an answer may make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Calls {
-    Any,
-    One,
-}
-
-impl Calls {
-    #[must_use]
-    pub fn most(self) -> usize {
-        match self {
-            Calls::Any => MAX_CALLS,
-            Calls::One => 1,
-        }
-    }
 }
 
 /// The tools of a request, and which is to be called.
@@ -86,6 +75,7 @@ pub fn read(tools: Option<&Value>, choice: Option<&Value>) -> Result<(Vec<Tool>,
 
 /// A call that the model made.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::AnsweredCall)]
 pub struct AnsweredCall {
     pub id: String,
     #[schema(pattern = "^function$")]
@@ -94,6 +84,7 @@ pub struct AnsweredCall {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::CalledFunction)]
 pub struct CalledFunction {
     pub name: String,
     /// An object's JSON as a text.
@@ -110,6 +101,7 @@ impl From<ToolCall> for AnsweredCall {
 
 /// A call in a stream: always whole.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::CallChunk)]
 pub struct CallChunk {
     /// The call's number in its answer.
     pub index: usize,

@@ -2,15 +2,17 @@
 
 use serde_json::Value;
 
-use super::logprobs::{TokenLogprob, TopLogprob};
 use crate::decide::{Answer, FieldAnswer};
+use crate::engine::{LikelyToken, Token, TokenLogprob};
+
+/// What no vocabulary holds: these tokens are whole answers.
+const NO_TOKEN: Token = -1;
 
 /// The answer's JSON in pieces that join to all of it: what the schema leaves no choice about has the log-probability 0,
-/// a field's value that of its probability, with at most `n_top` of the allowed answers.
+/// a field's value that of its probability, with at most `n` of the allowed answers.
 #[must_use]
-pub fn tokens(answer: &Answer, n_top: usize) -> Vec<TokenLogprob> {
-    let mut writer =
-        Writer { fields: answer.fields.iter().peekable(), n_top, fixed: String::new(), tokens: Vec::new() };
+pub fn tokens(answer: &Answer, n: usize) -> Vec<TokenLogprob> {
+    let mut writer = Writer { fields: answer.fields.iter().peekable(), n, fixed: String::new(), tokens: Vec::new() };
     writer.write(&answer.json, None);
     writer.flush();
     writer.tokens
@@ -18,7 +20,7 @@ pub fn tokens(answer: &Answer, n_top: usize) -> Vec<TokenLogprob> {
 
 struct Writer<'a, I: Iterator<Item = &'a FieldAnswer>> {
     fields: std::iter::Peekable<I>,
-    n_top: usize,
+    n: usize,
     /// Written and not yet a token.
     fixed: String,
     tokens: Vec<TokenLogprob>,
@@ -29,7 +31,7 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
     fn write(&mut self, value: &Value, path: Option<String>) {
         if let Some(field) = self.fields.next_if(|field| field.name == path) {
             self.flush();
-            self.tokens.push(token(field, self.n_top));
+            self.tokens.push(token(field, self.n));
             return;
         }
         let Value::Object(object) = value else {
@@ -50,20 +52,21 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
 
     fn flush(&mut self) {
         if !self.fixed.is_empty() {
-            let TopLogprob { token, logprob, bytes } = TopLogprob::of(std::mem::take(&mut self.fixed).as_bytes(), 0.0);
-            self.tokens.push(TokenLogprob { token, logprob, bytes, top_logprobs: Vec::new() });
+            let bytes = std::mem::take(&mut self.fixed).into_bytes();
+            self.tokens.push(TokenLogprob { id: NO_TOKEN, bytes, logprob: 0.0, likely: Vec::new() });
         }
     }
 }
 
-fn token(field: &FieldAnswer, n_top: usize) -> TokenLogprob {
-    let mut top: Vec<&(Value, f64)> = field.probabilities.iter().collect();
+fn token(field: &FieldAnswer, n: usize) -> TokenLogprob {
+    let mut likely: Vec<&(Value, f64)> = field.probabilities.iter().collect();
     // The sort is stable: of equals the schema's first comes first, as in the answer.
-    top.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let of = |(value, p): &(Value, f64)| TopLogprob::of(value.to_string().as_bytes(), p.ln());
+    likely.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let spelled = |value: &Value| value.to_string().into_bytes();
+    let of = |(value, p): &(Value, f64)| LikelyToken { id: NO_TOKEN, bytes: spelled(value), logprob: p.ln() };
     let p = field.probabilities.iter().find(|(value, _)| *value == field.value).map_or(0.0, |(_, p)| *p);
-    let TopLogprob { token, logprob, bytes } = of(&(field.value.clone(), p));
-    TokenLogprob { token, logprob, bytes, top_logprobs: top.into_iter().take(n_top).map(of).collect() }
+    let likely = likely.into_iter().take(n).map(of).collect();
+    TokenLogprob { id: NO_TOKEN, bytes: spelled(&field.value), logprob: p.ln(), likely }
 }
 
 #[cfg(test)]
@@ -78,13 +81,18 @@ mod tests {
         decide::answer(&Contract::from_schema(schema).unwrap(), &logprobs)
     }
 
-    fn told(tokens: &[TokenLogprob]) -> Vec<(&str, f64, Vec<&str>)> {
-        let percent = |logprob: f64| (logprob.exp() * 100.0).round();
-        tokens.iter().map(|token| (token.token.as_str(), percent(token.logprob), names_of(token))).collect()
+    fn text(bytes: &[u8]) -> &str {
+        std::str::from_utf8(bytes).unwrap()
     }
 
-    fn names_of(token: &TokenLogprob) -> Vec<&str> {
-        token.top_logprobs.iter().map(|top| top.token.as_str()).collect()
+    fn told(tokens: &[TokenLogprob]) -> Vec<(&str, f64, Vec<&str>)> {
+        let percent = |logprob: f64| (logprob.exp() * 100.0).round();
+        tokens
+            .iter()
+            .map(|token| {
+                (text(&token.bytes), percent(token.logprob), token.likely.iter().map(|l| text(&l.bytes)).collect())
+            })
+            .collect()
     }
 
     #[test]
@@ -92,7 +100,7 @@ mod tests {
         let answer = answer(json!({"enum": ["no", "yes", "maybe"]}), &[&[0.2, 0.6, 0.0]]);
         let tokens = tokens(&answer, 3);
         assert_eq!(told(&tokens), [("\"yes\"", 75.0, vec!["\"yes\"", "\"no\"", "\"maybe\""])]);
-        assert_eq!(tokens[0].top_logprobs[2].logprob, -9999.0);
+        assert_eq!(tokens[0].likely[2].logprob, f64::NEG_INFINITY);
     }
 
     #[test]
@@ -113,6 +121,6 @@ mod tests {
             ("}", 100.0, vec![]),
         ];
         assert_eq!(told(&tokens), expected);
-        assert_eq!(tokens.iter().map(|token| token.token.as_str()).collect::<String>(), answer.json.to_string());
+        assert_eq!(told(&tokens).iter().map(|token| token.0).collect::<String>(), answer.json.to_string());
     }
 }

@@ -1,0 +1,85 @@
+//! Problems in Anthropic's words.
+
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::api::problem::{Kind, Problem};
+
+/// A problem in this dialect's words.
+#[derive(Debug)]
+pub struct AnthropicProblem(pub Problem);
+
+impl<E: Into<Problem>> From<E> for AnthropicProblem {
+    fn from(error: E) -> Self {
+        AnthropicProblem(error.into())
+    }
+}
+
+impl IntoResponse for AnthropicProblem {
+    fn into_response(self) -> Response {
+        self.0.response(&serde_json::json!(ErrorBody::from(&self.0)))
+    }
+}
+
+/// What an error answers; also a stream's last event where it fails.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::ErrorBody)]
+pub struct ErrorBody {
+    #[schema(pattern = "^error$")]
+    pub r#type: &'static str,
+    pub error: ErrorDetail,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = anthropic::ErrorDetail)]
+pub struct ErrorDetail {
+    pub r#type: &'static str,
+    /// What was wrong, with the value, and what to do next.
+    pub message: String,
+}
+
+impl From<&Problem> for ErrorBody {
+    fn from(problem: &Problem) -> ErrorBody {
+        let r#type = match problem.kind {
+            Kind::Invalid | Kind::Unsupported | Kind::Unknown | Kind::TooLong | Kind::Method => "invalid_request_error",
+            Kind::Unauthorized => "authentication_error",
+            Kind::Forbidden => "permission_error",
+            Kind::NotFound => "not_found_error",
+            Kind::TooLarge => "request_too_large",
+            Kind::Busy { .. } => "overloaded_error",
+            Kind::TimedOut => "timeout_error",
+            Kind::Failed => "api_error",
+        };
+        ErrorBody { r#type: "error", error: ErrorDetail { r#type, message: problem.message.clone() } }
+    }
+}
+
+/// What every path of this dialect may answer instead.
+#[derive(Debug, IntoResponses)]
+pub enum Refusals {
+    /// The request cannot be understood or kept; the message names the field and the value.
+    #[response(status = 400)]
+    Invalid(ErrorBody),
+    /// A key is missing or wrong.
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// It is not allowed here.
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// No model has this name.
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// The body is larger than is accepted.
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// The model's process ended, or could not be started.
+    #[response(status = 500)]
+    Failed(ErrorBody),
+    /// Too much waits already; `Retry-After` says when to come again.
+    #[response(status = 503)]
+    Busy(ErrorBody),
+    /// The request's time was over before its answer.
+    #[response(status = 504)]
+    TimedOut(ErrorBody),
+}

@@ -1,0 +1,107 @@
+//! Anthropic's API: messages, and how many tokens they have.
+
+mod error;
+mod events;
+pub mod messages;
+pub mod reply;
+pub mod request;
+pub mod tools;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
+
+use super::body::Body;
+use super::choices::Finished;
+use super::service::Service;
+use super::stream;
+use events::Events;
+use reply::{MessageReply, Usage};
+use request::{CountRequest, MessagesRequest, Wanted};
+
+pub use error::{AnthropicProblem, ErrorBody, ErrorDetail, Refusals};
+
+/// The routes of this dialect.
+pub fn routes() -> Router<Arc<Service>> {
+    Router::new().route("/v1/messages", post(answer)).route("/v1/messages/count_tokens", post(count))
+}
+
+/// This dialect's part of the API's description.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(answer, count))]
+pub struct Document;
+
+/// Answers a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/messages",
+    tag = "anthropic",
+    request_body = MessagesRequest,
+    responses(
+        (
+            status = 200,
+            description = "the answer; with `stream` what happens to it, one named event after the other",
+            content((MessageReply = "application/json"), (events::Event = "text/event-stream"))
+        ),
+        Refusals
+    )
+)]
+pub async fn answer(
+    State(service): State<Arc<Service>>,
+    Body(request): Body<MessagesRequest>,
+) -> Result<Response, AnthropicProblem> {
+    let is_streamed = request.stream == Some(true);
+    let Wanted { model, ask, calls } = request.wanted()?;
+    let head = Head { id: new_id("msg_"), model, calls };
+    if !is_streamed {
+        let finished = Finished::of(service.ask(ask).await?).await?;
+        return Ok(Json(MessageReply::new(head, finished)).into_response());
+    }
+    // The first event says how long the prompt is, before the engine has said anything.
+    let opened = Arc::new(service.open(&ask.model, &ask.parameters, ask.keep_alive).await?);
+    let n_prompt = service.count_opened(&opened, &ask).await?;
+    let answering = service.ask_opened(opened, ask)?;
+    let events = Events::new(head, Usage::before(n_prompt));
+    Ok(stream::response(answering, events, stream::SERVER_SENT_EVENTS).await?)
+}
+
+/// Counts the tokens of a conversation as the model sees it, with its template and its own instructions.
+#[utoipa::path(
+    post,
+    path = "/v1/messages/count_tokens",
+    tag = "anthropic",
+    request_body = CountRequest,
+    responses((status = 200, body = Count), Refusals)
+)]
+pub async fn count(
+    State(service): State<Arc<Service>>,
+    Body(request): Body<CountRequest>,
+) -> Result<Json<Count>, AnthropicProblem> {
+    let Wanted { ask, .. } = MessagesRequest::from(request).wanted()?;
+    Ok(Json(Count { input_tokens: service.count(&ask).await? }))
+}
+
+/// How many tokens a conversation has.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = anthropic::Count)]
+pub struct Count {
+    pub input_tokens: usize,
+}
+
+/// What every part of an answer says.
+#[derive(Debug, Clone)]
+pub struct Head {
+    id: String,
+    model: String,
+    calls: super::choices::Calls,
+}
+
+/// A name that nothing else has.
+fn new_id(prefix: &str) -> String {
+    format!("{prefix}{:032x}", fastrand::u128(..))
+}
