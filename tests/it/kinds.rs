@@ -2,6 +2,7 @@
 //! engine's promises. The models are random; what they say does not matter, that they say the same does.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use slm::contract::Contract;
 use slm::engine::{
@@ -36,7 +37,16 @@ impl Tiny {
     }
 
     pub fn session(&self) -> Session {
-        let weights = Weights::File(self.folder.path().join(format!("{:?}.gguf", self.kind)));
+        self.session_of(&self.folder.path().join(format!("{:?}.gguf", self.kind)))
+    }
+
+    /// The same with tokens of its vocabulary around a gap to fill.
+    pub fn infilling(&self, tokens: [u32; 3]) -> Session {
+        self.session_of(&self.kind.write_infilling(self.folder.path(), tokens))
+    }
+
+    fn session_of(&self, file: &Path) -> Session {
+        let weights = Weights::File(file.to_owned());
         let weights_id = format!("{:?}", self.kind);
         let options = Options {
             weights,
@@ -172,8 +182,10 @@ fn generation_says_the_same_again_and_stops_where_it_is_told() {
             generate(&session, "another text takes the lane", Parameters::default());
             assert_eq!(generate(&session, &text, Parameters::default()).0, answer, "{:?}", tiny.kind);
 
-            let Some(at) = answer.char_indices().map(|(at, _)| at).nth(3) else { continue };
-            let stop: String = answer[at..].chars().take(2).collect();
+            // Two characters that the model wrote: U+FFFD stands for bytes that are none.
+            let rest: Vec<char> = answer.chars().skip(3).collect();
+            let Some(two) = rest.windows(2).find(|two| !two.contains(&char::REPLACEMENT_CHARACTER)) else { continue };
+            let stop: String = two.iter().collect();
             let first = answer.find(&stop).unwrap();
             let stops = Parameters { stop: Some(vec![stop]), ..Parameters::default() };
             let (stopped, finish, _) = generate(&session, &text, stops);
