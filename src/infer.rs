@@ -10,6 +10,7 @@ mod question;
 mod reading;
 mod vectors;
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -636,14 +637,16 @@ fn digest(prompt: &Prompt) -> String {
     hash.update(&WORDING.to_le_bytes());
     let end = prompt.row_start.map_or((prompt.runs.len(), 0), |place| (place.run, place.offset));
     for (number, run) in prompt.runs.iter().enumerate().take(end.0 + 1) {
-        let (kind, text) = match run {
-            Run::Control(text) => (0u8, text.as_str()),
-            Run::Text { text, .. } if number == end.0 => (1, text.get(..end.1).unwrap_or(text)),
-            Run::Text { text, .. } => (1, text.as_str()),
+        let (kind, bytes): (u8, Cow<'_, [u8]>) = match run {
+            Run::Control(text) => (0, text.as_bytes().into()),
+            Run::Text { text, .. } if number == end.0 => (1, text.get(..end.1).unwrap_or(text).as_bytes().into()),
+            Run::Text { text, .. } => (1, text.as_bytes().into()),
+            Run::Raw(text) => (2, text.as_bytes().into()),
+            Run::Tokens(ids) => (3, ids.iter().flat_map(|id| id.to_le_bytes()).collect()),
         };
         hash.update(&[kind]);
-        hash.update(&text.len().to_le_bytes());
-        hash.update(text.as_bytes());
+        hash.update(&bytes.len().to_le_bytes());
+        hash.update(&bytes);
     }
     hash.finish().id()
 }

@@ -88,6 +88,8 @@ pub struct ModelInfo {
     pub chat_template: Option<String>,
     /// The texts of the vocabulary's special tokens.
     pub specials: crate::template::SpecialTokens,
+    /// The tokens with which it is asked to fill a gap, where its vocabulary has them all.
+    pub infill: Option<crate::template::Infill>,
     pub n_params: u64,
     pub size_bytes: u64,
     /// Positions of a context.
@@ -471,6 +473,9 @@ pub struct Generation {
     pub timings: Timings,
     /// With [`Detail::Tokens`].
     pub tokens: Vec<GeneratedToken>,
+    /// The answer's tokens, without those that a stop string begins in or covers: [`Run::Tokens`](crate::template::Run) of a
+    /// prompt that goes on from here.
+    pub ids: Vec<Token>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

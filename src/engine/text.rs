@@ -21,8 +21,8 @@ pub struct TextStream {
 #[derive(Debug, PartialEq)]
 pub enum Pushed {
     Text(Piece),
-    /// The text before a stop string: the generation ends here.
-    Stopped(Piece),
+    /// The text before a stop string, and the bytes from there on: the generation ends here.
+    Stopped(Piece, usize),
 }
 
 impl TextStream {
@@ -56,11 +56,12 @@ impl TextStream {
         // A stop string's first byte begins a character, so it is found between characters only.
         let find = |stop: &String| self.held.windows(stop.len()).position(|window| window == stop.as_bytes());
         if let Some(at) = self.stops.iter().filter_map(find).min() {
+            let n_cut = self.held.len() - at;
             let before = self.take(at);
             // Nobody is shown the stop string and what came with it, at the end neither.
             self.held.clear();
             self.tokens.clear();
-            return Pushed::Stopped(before);
+            return Pushed::Stopped(before, n_cut);
         }
         let n_safe = self.held.len() - self.begun_stop().max(unfinished(&self.held));
         let n = if self.tokens.is_empty() { n_safe } else { self.border(n_safe) };
@@ -124,7 +125,7 @@ mod tests {
         for piece in pieces {
             match stream.push(piece) {
                 Pushed::Text(piece) => out += &piece.text,
-                Pushed::Stopped(piece) => return (out + &piece.text + &stream.finish().text, true),
+                Pushed::Stopped(piece, _) => return (out + &piece.text + &stream.finish().text, true),
             }
         }
         (out + &stream.finish().text, false)
@@ -142,8 +143,9 @@ mod tests {
         for bytes in tokens {
             match stream.push_token(token(bytes)) {
                 Pushed::Text(piece) => out.push(told(piece)),
-                Pushed::Stopped(piece) => {
+                Pushed::Stopped(piece, _) => {
                     out.push(told(piece));
+                    assert_eq!(stream.finish(), Piece::default(), "nothing comes behind a stop string");
                     return out;
                 }
             }

@@ -26,11 +26,13 @@
 mod author;
 mod date;
 mod go;
+mod infill;
 mod jinja;
 mod probe;
 mod thinking;
 
 pub use date::Date;
+pub use infill::Infill;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -202,6 +204,10 @@ pub enum Run {
         /// Byte ranges that persons wrote, in order. White space at a content's ends may be missing.
         persons: Vec<Range<usize>>,
     },
+    /// Text of somebody who writes the template himself: special tokens in it are what they say. No rendering has one.
+    Raw(String),
+    /// Tokens by their numbers, which an earlier answer gave. No rendering has one.
+    Tokens(Vec<i32>),
 }
 
 /// Why a template could not be used.
@@ -416,6 +422,12 @@ impl Shown {
 }
 
 impl Prompt {
+    /// One run that is not rendered.
+    #[must_use]
+    pub fn of(run: Run) -> Prompt {
+        Prompt { runs: vec![run], ..Prompt::default() }
+    }
+
     /// The rendering: all runs joined.
     #[must_use]
     pub fn text(&self) -> String {
@@ -424,11 +436,12 @@ impl Prompt {
 }
 
 impl Run {
-    /// What the run says.
+    /// What the run says; nothing where it is tokens.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {
-            Run::Control(text) | Run::Text { text, .. } => text,
+            Run::Control(text) | Run::Raw(text) | Run::Text { text, .. } => text,
+            Run::Tokens(_) => "",
         }
     }
 }

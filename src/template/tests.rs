@@ -113,7 +113,7 @@ fn user(content: &str) -> Vec<Message> {
 fn controls(prompt: &Prompt) -> Vec<String> {
     let control = |run: &Run| match run {
         Run::Control(text) => Some(text.clone()),
-        Run::Text { .. } => None,
+        _ => None,
     };
     prompt.runs.iter().filter_map(control).collect()
 }

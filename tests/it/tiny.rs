@@ -52,6 +52,17 @@ impl Kind {
         path
     }
 
+    /// Writes the model with tokens of its vocabulary named as those around a gap to fill.
+    pub fn write_infilling(self, folder: &Path, [prefix, suffix, middle]: [u32; 3]) -> PathBuf {
+        let mut gguf = self.gguf();
+        gguf.number("tokenizer.ggml.fim_pre_token_id", prefix);
+        gguf.number("tokenizer.ggml.fim_suf_token_id", suffix);
+        gguf.number("tokenizer.ggml.fim_mid_token_id", middle);
+        let path = folder.join(format!("{self:?}-infilling.gguf"));
+        std::fs::write(&path, gguf.bytes()).expect("a writable folder");
+        path
+    }
+
     fn architecture(self) -> &'static str {
         match self {
             Kind::Attention => "llama",

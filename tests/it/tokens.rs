@@ -2,12 +2,13 @@
 
 use slm::engine::{
     AdapterSet, Detail, Drafts, Engine, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation,
-    Grammar, Point, ProbeRequest, Request, TokenLogprob,
+    Grammar, Lane, Point, ProbeRequest, Request, ScoreRequest, TokenLogprob,
 };
 use slm::sampling::{AnswerShape, Parameters};
+use slm::template::{Prompt, Run};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::kinds::{Tiny, plain, words};
+use crate::kinds::{Tiny, group, plain, words};
 use crate::tiny::Kind;
 
 /// More tokens than one decode reads, of which the grammar leaves the model two to choose.
@@ -261,4 +262,110 @@ fn a_stop_string_that_is_a_special_token_ends_the_answer() {
             assert_eq!(other.end.finish, Finish::Length);
         }
     }
+}
+
+fn score_of(engine: &Engine, tokens: Vec<i32>, end: &str) -> f64 {
+    let request = ScoreRequest {
+        prompt: Prompt::of(Run::Tokens(tokens)),
+        groups: vec![group("", &[""])],
+        adapters: AdapterSet::NONE,
+        turn_end: Some(end.to_owned()),
+        lane: Lane::Canonical,
+    };
+    engine.score(request).unwrap().groups[0][0]
+}
+
+/// What might have come in place of a token, forced ones too, has the probability that it gets when it is asked for alone.
+#[test]
+fn likely_tokens_have_the_probabilities_of_a_separate_score() {
+    let asked = [("<s>", 1), ("</s>", 2), ("<b>", 268)];
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        let engine = session.engine();
+        let text = words(120, 1);
+        for grammar in [None, Some(RECORD)] {
+            let told = alone(engine, likely(request(&text, greedy(25, None), grammar), 255));
+            let mut before = ids(engine, &text);
+            let mut n_compared = 0;
+            for token in &told.tokens {
+                for (end, id) in asked {
+                    // Fourteen of this vocabulary's 269 are not told.
+                    let Some(likely) = token.likely.iter().find(|likely| likely.id == id) else { continue };
+                    n_compared += 1;
+                    let alone = score_of(engine, before.clone(), end);
+                    assert!((likely.logprob - alone).abs() < 0.05, "{:?}: {end} {alone} {likely:?}", tiny.kind);
+                    assert_eq!(likely.bytes, end.as_bytes());
+                }
+                before.push(token.id);
+            }
+            assert!(n_compared > 2 * told.tokens.len(), "{:?}: {n_compared}", tiny.kind);
+        }
+    }
+}
+
+fn ids(engine: &Engine, text: &str) -> Vec<i32> {
+    engine.tokenize(plain(text)).unwrap().tokens.iter().map(|token| token.id).collect()
+}
+
+#[test]
+fn an_answer_goes_on_behind_its_tokens() {
+    for tiny in Tiny::all() {
+        let session = tiny.session();
+        let engine = session.engine();
+        let text = words(120, 1);
+        let whole = alone(engine, request(&text, greedy(24, None), None));
+        let (first, rest) = whole.end.ids.split_at(12);
+        let prompt = Prompt::of(Run::Tokens([&ids(engine, &text), first].concat()));
+        let request = GenerateRequest { prompt, ..request("", greedy(12, None), None) };
+        let more = alone(engine, request);
+        assert_eq!(more.end.ids, rest, "{:?}", tiny.kind);
+        assert_eq!(more.end.counts.prompt, ids(engine, &text).len() + 12);
+    }
+}
+
+#[test]
+fn an_answers_tokens_are_those_of_its_text() {
+    let tiny = Tiny::all().remove(0);
+    let session = tiny.session();
+    let engine = session.engine();
+    let asked = |stop| request("a text", greedy(60, stop), Some("start: \"one two three four five\""));
+    let bytes = |ids: &[i32]| {
+        let told = engine.tokenize(Prompt::of(Run::Tokens(ids.to_vec()))).unwrap();
+        told.tokens.iter().map(|token| token.text.clone()).collect::<String>()
+    };
+    let whole = alone(engine, asked(None));
+    assert_eq!(bytes(&whole.end.ids), "one two three four five");
+    let cut = alone(engine, asked(Some("hree f")));
+    assert_eq!((cut.text.as_str(), bytes(&cut.end.ids).as_str()), ("one two t", "one two t"));
+}
+
+#[test]
+fn a_seed_says_which_answer_comes() {
+    let tiny = Tiny::all().remove(0);
+    let answer = |seed: i64| {
+        let parameters = Parameters { temperature: Some(1.0), seed: Some(seed), ..greedy(30, None) };
+        alone(tiny.session().engine(), request(&words(120, 1), parameters, None)).end.ids
+    };
+    assert_eq!(answer(1), answer(1));
+    assert_ne!(answer(1), answer(2));
+}
+
+#[test]
+fn a_gap_is_filled_between_the_vocabularys_own_tokens() {
+    let tiny = Tiny::all().remove(0);
+    assert_eq!(tiny.session().engine().info().infill, None);
+    // `<b>`, `<s>` and `</s>`: the vocabulary has no others that are special.
+    let session = tiny.infilling([268, 1, 2]);
+    let engine = session.engine();
+    let infill = engine.info().infill.clone().unwrap();
+    let tokens = |before: &str, behind: &str| {
+        let told = engine.tokenize(infill.prompt(before, behind)).unwrap();
+        told.tokens.iter().map(|token| token.id).collect::<Vec<_>>()
+    };
+    // Behind the model's own beginning of a text; neither text can write a special token.
+    let text = |text: &str| ids(engine, text).split_off(1);
+    assert_eq!(tokens("ate", "</s>"), [&[1, 268], &text("ate")[..], &[1], &text("</s>"), &[2]].concat());
+    assert_eq!(tokens("", ""), [1, 268, 1, 2]);
+    // A token that is not special is none to ask with.
+    assert_eq!(tiny.infilling([268, 1, 100]).engine().info().infill, None);
 }

@@ -180,8 +180,7 @@ impl Generating {
         self.tokens.push(token);
         self.sampler.accept(token);
         self.counts.generated += 1;
-        let is_shown = self.visible.contains(&token);
-        let piece = if is_shown { model.tokenizer().spelling(token) } else { model.tokenizer().piece(token) };
+        let piece = self.written(model, token);
         let pushed = match (self.detail, logits) {
             (Detail::Likely { n }, Some(logits)) => self.text.push_token(likely(model, logits, token, n, piece)?),
             (Detail::Tokens, _) => {
@@ -193,7 +192,8 @@ impl Generating {
         };
         match pushed {
             Pushed::Text(piece) => self.caller.piece(piece)?,
-            Pushed::Stopped(piece) => {
+            Pushed::Stopped(piece, n_cut) => {
+                self.forget(model, n_cut);
                 self.caller.piece(piece)?;
                 return Ok(Some(Finish::Stop));
             }
@@ -202,6 +202,21 @@ impl Generating {
             return Ok(Some(Finish::Stop));
         }
         Ok((self.tokens.len() >= self.limit).then_some(Finish::Length))
+    }
+
+    /// Drops the tokens that wrote the last `n` bytes, in part or whole.
+    fn forget(&mut self, model: &Model, n: usize) {
+        let mut left = n;
+        while left > 0 && self.tokens.len() > self.counts.prompt {
+            let n_bytes = self.tokens.pop().map_or(0, |token| self.written(model, token).len());
+            left = left.saturating_sub(n_bytes);
+        }
+    }
+
+    /// What a token adds to the text.
+    fn written(&self, model: &Model, token: Token) -> Vec<u8> {
+        let is_shown = self.visible.contains(&token);
+        if is_shown { model.tokenizer().spelling(token) } else { model.tokenizer().piece(token) }
     }
 
     /// What the grammar says must follow.
@@ -253,6 +268,7 @@ impl Generating {
             counts: self.counts,
             timings: self.timings,
             tokens: std::mem::take(&mut self.details),
+            ids: self.tokens.split_off(self.counts.prompt),
         };
         self.caller.send(Event::Generated(generation));
     }

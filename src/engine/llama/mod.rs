@@ -16,6 +16,7 @@ mod product;
 mod question;
 mod sampler;
 mod score_lane;
+mod specials;
 #[cfg(test)]
 pub mod testing;
 mod token_env;
@@ -438,6 +439,7 @@ fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &P
     ModelInfo {
         chat_template: llama.meta_val_str("tokenizer.chat_template").ok(),
         specials: tokenizer.specials(),
+        infill: tokenizer.infill(),
         n_params: llama.n_params(),
         size_bytes: llama.size(),
         n_ctx,

@@ -75,7 +75,13 @@ impl Model {
                 // No token is wanted.
                 let counts = Counts { prompt: ready.tokens.len(), ..Counts::default() };
                 let (finish, timings) = (Finish::Length, Timings::default());
-                Prepared::Answer(Event::Generated(Generation { finish, counts, timings, tokens: Vec::new() }))
+                Prepared::Answer(Event::Generated(Generation {
+                    finish,
+                    counts,
+                    timings,
+                    tokens: Vec::new(),
+                    ids: Vec::new(),
+                }))
             }),
             Request::Probe(request) => {
                 self.probes(request).map(|ready| Prepared::Work(Work::Branches(Box::new(ready))))

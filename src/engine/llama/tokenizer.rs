@@ -8,8 +8,10 @@
 //! What the template wrote becomes the tokens of llama.cpp's own way, `parse_special` over the whole rendering; a test
 //! below holds that. White space that a vocabulary lists as USER_DEFINED tokens (Gemma: runs of line feeds and spaces)
 //! is text here, as it is for templates: it forges nothing, and models are trained on these very tokens.
+//!
+//! A raw run is of somebody who writes the template himself; it is taken apart first.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -19,7 +21,8 @@ use llama_cpp_2::token_type::LlamaTokenAttr;
 use llama_cpp_2::vocab::LlamaVocab;
 
 use super::super::{Cut, EngineError, PromptToken, Token, TokenKind, Tokenized};
-use crate::template::{Prompt, Run, SpecialTokens};
+use super::specials::Specials;
+use crate::template::{Infill, Prompt, Run, SpecialTokens};
 
 /// Bytes from which on a text is searched for USER_DEFINED tokens before llama.cpp does it, whose time grows with the
 /// square of what it finds.
@@ -30,7 +33,7 @@ const LONG: usize = 1 << 14;
 pub struct Tokenizer {
     vocabulary: Vocabulary,
     /// Every CONTROL, USER_DEFINED and end-of-generation token by its text, white space aside.
-    specials: HashMap<String, Token>,
+    specials: Specials,
     /// The same by number.
     is_special: Vec<bool>,
     /// Those of them that are USER_DEFINED.
@@ -78,7 +81,7 @@ impl Tokenizer {
         let space = vocab.tokenize(b"a", false, false);
         let adds_space = space.first().is_some_and(|&token| vocab.token_to_piece(token, false, None).starts_with(b" "));
         let mut tokenizer = Tokenizer {
-            specials: HashMap::new(),
+            specials: Specials::default(),
             is_special: Vec::new(),
             user_defined: Vec::new(),
             bytes: OnceLock::new(),
@@ -97,6 +100,7 @@ impl Tokenizer {
     /// Goes over the whole vocabulary once, asking for a text only where a token is special.
     fn find_specials(&mut self) {
         let n_tokens = self.vocab().n_tokens();
+        let mut specials = Vec::new();
         self.is_special = vec![false; usize::try_from(n_tokens).unwrap_or(0)];
         for (index, id) in (0..n_tokens).enumerate() {
             if Some(id) == self.unknown || !is_marked(self.vocab(), LlamaToken(id)) {
@@ -108,11 +112,10 @@ impl Tokenizer {
                 if self.kind(id) == TokenKind::UserDefined {
                     self.user_defined.push(id);
                 }
-                if !text.is_empty() {
-                    self.specials.entry(text).or_insert(id);
-                }
+                specials.push((text, id));
             }
         }
+        self.specials = Specials::new(specials.into_iter());
     }
 
     fn vocab(&self) -> &LlamaVocab<'static> {
@@ -127,9 +130,20 @@ impl Tokenizer {
     /// The special tokens' texts, for the chat template.
     pub fn specials(&self) -> SpecialTokens {
         let text = |token: Option<Token>| token.map(|token| self.text(token)).unwrap_or_default();
-        let mut control: Vec<String> = self.specials.keys().cloned().collect();
+        let mut control: Vec<String> = self.specials.texts().cloned().collect();
         control.sort();
         SpecialTokens { bos: text(self.bos), eos: text(self.eos), control }
+    }
+
+    /// The tokens around a gap to fill, where there are all three.
+    pub fn infill(&self) -> Option<Infill> {
+        let vocab = self.vocab();
+        let text = |token: LlamaToken| {
+            self.check(token.0).ok()?;
+            let text = self.text(token.0);
+            (self.known(&text) == Some(token.0)).then_some(text)
+        };
+        Some(Infill { prefix: text(vocab.fim_pre())?, suffix: text(vocab.fim_suf())?, middle: text(vocab.fim_mid())? })
     }
 
     /// The token that ends an answer: `text`'s, else the model's own end of turn.
@@ -283,35 +297,49 @@ impl Tokenizer {
         bytes
     }
 
-    /// A prompt's tokens, with the beginning-of-sequence token once where the vocabulary wants one.
+    /// A prompt's tokens, with the beginning-of-sequence token once where the vocabulary wants one. Nothing is added to tokens
+    /// that the prompt begins with.
     ///
     /// # Errors
-    /// [`EngineError::NoSuchToken`] where the template writes a special token that the vocabulary lacks.
+    /// [`EngineError::NoSuchToken`] where the template writes a special token that the vocabulary lacks,
+    /// [`EngineError::TokenOutOfRange`] where a token's number is none of its own.
     pub fn encode(&self, prompt: &Prompt) -> Result<Encoded, EngineError> {
+        let prompt = self.specials.parsed(prompt);
         let row = prompt.row_start.map(|place| (place.run, place.offset));
         let mut encoded = Encoded { tokens: Vec::new(), border: 0, tail: String::new(), n_tail: 0 };
-        let starts_with_bos = match prompt.runs.first() {
-            Some(Run::Control(text)) => self.bos.is_some() && self.specials.get(text).copied() == self.bos,
-            _ => false,
+        let wants_bos = match prompt.runs.first() {
+            Some(Run::Control(text)) => self.known(text) != self.bos,
+            Some(Run::Tokens(_)) => false,
+            _ => true,
         };
-        if let (true, false, Some(bos)) = (self.adds_bos, starts_with_bos, self.bos) {
+        if let (true, true, Some(bos)) = (self.adds_bos, wants_bos, self.bos) {
             encoded.tokens.push(bos);
         }
         for (number, run) in prompt.runs.iter().enumerate() {
             let from = encoded.tokens.len();
             let (text, n_swallowed) = match run {
                 Run::Control(special) => {
-                    encoded.tokens.push(self.special(special)?);
+                    let token = self.special(special)?;
+                    // A conversation that goes on behind its tokens has its beginning among them.
+                    let goes_on = number > 0 && matches!(prompt.runs[number - 1], Run::Tokens(_));
+                    if !(goes_on && Some(token) == self.bos && encoded.tokens.first() == Some(&token)) {
+                        encoded.tokens.push(token);
+                    }
                     ("", 0)
                 }
-                Run::Text { text, .. } => {
-                    let range = self.unswallowed(prompt, number)?;
+                Run::Tokens(tokens) => {
+                    tokens.iter().try_for_each(|&token| self.check(token))?;
+                    encoded.tokens.extend(tokens);
+                    ("", 0)
+                }
+                Run::Text { text, .. } | Run::Raw(text) => {
+                    let range = self.unswallowed(&prompt, number)?;
                     encoded.tokens.extend(self.plain(&text[range.clone()]));
                     (&text[range.clone()], range.start)
                 }
             };
             text.clone_into(&mut encoded.tail);
-            encoded.n_tail = if matches!(run, Run::Control(_)) { 0 } else { encoded.tokens.len() - from };
+            encoded.n_tail = if text.is_empty() { 0 } else { encoded.tokens.len() - from };
             if let Some((row_run, offset)) = row
                 && row_run == number
             {
@@ -342,7 +370,7 @@ impl Tokenizer {
 
     /// The special token of this text, where the vocabulary has one.
     pub fn known(&self, text: &str) -> Option<Token> {
-        self.specials.get(text).copied()
+        self.specials.get(text)
     }
 
     fn special(&self, text: &str) -> Result<Token, EngineError> {
@@ -501,8 +529,71 @@ pub mod tests {
                 let spelled = |tokens: &[Token]| tokens.iter().map(|&id| tokenizer.text(id)).collect::<Vec<_>>();
                 let ours = tokenizer.encode(&prompt).unwrap().tokens;
                 assert_eq!(ours, whole, "{name}: {:?}\n{:?}", spelled(&ours), spelled(&whole));
+                // Written by hand, the same text is the same tokens.
+                let by_hand = tokenizer.encode(&Prompt::of(Run::Raw(text))).unwrap().tokens;
+                assert_eq!(by_hand, whole, "{name}: {:?}\n{:?}", spelled(&by_hand), spelled(&whole));
             }
         }
+    }
+
+    /// Special tokens that touch, that are doubled, begun, or between white space and text of any kind, are llama.cpp's own.
+    #[test]
+    fn raw_text_has_the_tokens_that_llama_cpp_gives_it() {
+        for name in ["llama-bpe", "qwen2", "phi-3", "llama-spm"] {
+            let Some(model) = model(name) else { return };
+            let tokenizer = model.tokenizer();
+            let mut specials = tokenizer.specials().control;
+            specials.truncate(30);
+            for special in &specials {
+                let half = &special[..special.len() / 2];
+                for text in [
+                    special.clone(),
+                    format!("a {special}  b\n\n{special}{special}\n c{half}{special}{half}"),
+                    format!("日本{special}é 🦙 {half} {special} "),
+                    format!("\n{special}\n{special}"),
+                    half.to_owned(),
+                ] {
+                    let raw = tokenizer.encode(&Prompt::of(Run::Raw(text.clone()))).unwrap().tokens;
+                    let begins = tokenizer.bos.is_some_and(|bos| text.starts_with(&tokenizer.text(bos)));
+                    let whole = tokenizer.vocab().tokenize(text.as_bytes(), !begins, true);
+                    let whole: Vec<Token> = whole.into_iter().map(|token| token.0).collect();
+                    assert_eq!(raw, whole, "{name}: {text:?}");
+                }
+            }
+        }
+    }
+
+    /// Nothing is added to tokens, and a conversation that goes on behind them has one beginning.
+    #[test]
+    fn tokens_are_taken_as_they_are() {
+        for name in ["llama-bpe", "phi-3", "llama-spm"] {
+            let Some(model) = model(name) else { return };
+            let tokenizer = model.tokenizer();
+            let bos = tokenizer.bos.unwrap();
+            let text = |text: &str| Run::Text { text: text.to_owned(), persons: vec![] };
+            let encoded = |runs: Vec<Run>| tokenizer.encode(&Prompt { runs, ..Prompt::default() }).map(|e| e.tokens);
+            assert_eq!(encoded(vec![Run::Tokens(vec![7, 5, 7])]).unwrap(), [7, 5, 7]);
+            let hi = tokenizer.plain("hi");
+            let control = || Run::Control(tokenizer.text(bos));
+            let continued = |tokens: &[Token]| encoded(vec![Run::Tokens(tokens.to_vec()), control(), text("hi")]);
+            assert_eq!(continued(&[bos, 7]).unwrap(), [&[bos, 7], &hi[..]].concat(), "{name}");
+            assert_eq!(continued(&[7]).unwrap(), [&[7, bos], &hi[..]].concat(), "{name}");
+            assert_eq!(encoded(vec![control(), text("hi")]).unwrap(), [&[bos], &hi[..]].concat(), "{name}");
+            for id in [-1, tokenizer.n_tokens(), Token::MAX] {
+                let refused = encoded(vec![text("a"), Run::Tokens(vec![7, id])]);
+                assert!(matches!(refused, Err(EngineError::TokenOutOfRange { id: named, .. }) if named == id));
+            }
+        }
+    }
+
+    #[test]
+    fn a_raw_text_of_nothing_but_special_tokens_takes_no_time_to_speak_of() {
+        let Some(model) = model("llama-bpe") else { return };
+        let tokenizer = model.tokenizer();
+        let special = &tokenizer.specials().control[0];
+        let text = format!("{special}a<|").repeat(20_000);
+        let tokens = tokenizer.encode(&Prompt::of(Run::Raw(text))).unwrap().tokens;
+        assert!(tokens.len() >= 3 * 20_000, "{}", tokens.len());
     }
 
     /// Special tokens in a text, whole, joined, nested and doubled: none comes out, and not a byte is lost.

@@ -18,7 +18,7 @@ use crate::engine::{
 };
 use crate::gguf::{Footprint, Matrix, TensorType};
 use crate::sampling::Sampling;
-use crate::template::{Place, Prompt, RowSpan, Run, SpecialTokens};
+use crate::template::{Infill, Place, Prompt, RowSpan, Run, SpecialTokens};
 
 /// Compared as text and as bytes: text shows every field, and bytes every bit of a float that is not a number.
 #[track_caller]
@@ -146,7 +146,7 @@ fn events(number: f64) -> Vec<Event> {
             timings,
         }),
         Event::Text(Piece { text: "a piece".to_owned(), tokens: vec![written] }),
-        Event::Generated(Generation { finish: Finish::Length, counts, timings, tokens }),
+        Event::Generated(Generation { finish: Finish::Length, counts, timings, tokens, ids: vec![-1, 7] }),
         Event::Measured(Measured { n_tokens: 5, elapsed: Duration::from_micros(3) }),
     ]
 }
@@ -189,6 +189,7 @@ fn options_arrive_with_paths_that_are_no_text() {
 fn a_models_description_arrives() {
     arrives(&ModelInfo {
         chat_template: Some("{{ messages }}".to_owned()),
+        infill: Some(Infill { prefix: "<PRE>".to_owned(), suffix: "<SUF>".to_owned(), middle: String::new() }),
         specials: SpecialTokens { bos: "<s>".to_owned(), eos: String::new(), control: vec!["<s>".to_owned()] },
         n_params: u64::MAX,
         size_bytes: 1,
