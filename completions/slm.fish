@@ -79,6 +79,7 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l kv-type -d 'Type of keys
 complete -c slm -n "__fish_slm_using_subcommand run" -l flash-attn -d 'Flash attention; auto is on wherever the model allows it' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-batch -d 'Tokens of a decode of generated text and its prompts [default: 512]' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l local -d 'Load the model in this process, even where a running `slm serve` has this store'
 complete -c slm -n "__fish_slm_using_subcommand run" -l lines -d 'Each line of standard input is a text of its own'
 complete -c slm -n "__fish_slm_using_subcommand run" -l resume -d 'Go on behind the last whole line of --output, after a kill for example; the input must be the same from its start on, and FILE.slm, which lies beside, must still be there'
 complete -c slm -n "__fish_slm_using_subcommand run" -l overwrite -d 'Begin --output anew, whatever is in it'

@@ -174,9 +174,15 @@ impl Session {
     pub fn open(options: engine::Options, defaults: Defaults) -> Result<Self, InferError> {
         let load = options.load;
         let engine = Engine::load(options)?;
-        if load == Load::Everything {
-            engine.prepare(&defaults.adapters)?;
-        }
+        if load == Load::Everything { Session::with(engine, defaults) } else { Session::over(engine, defaults) }
+    }
+
+    /// As [`Session::over`], with its adapters loaded, so that a wrong one is found at once.
+    ///
+    /// # Errors
+    /// The template or an adapter is none.
+    pub fn with(engine: Engine, defaults: Defaults) -> Result<Self, InferError> {
+        engine.prepare(&defaults.adapters)?;
         Session::over(engine, defaults)
     }
 

@@ -12,13 +12,14 @@ use self::known::{Known, Models};
 use super::admission::{Admission, Entry, Permit};
 use super::call::Call;
 use super::ledger::Ledger;
+use super::local::Wish;
 use super::logging::Account;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
 use crate::contract::{Contract, Form, Open};
 use crate::decide::Question;
 use crate::engine::compute::Compute;
-use crate::engine::{DEFAULT_CONTEXT, Detail};
+use crate::engine::{DEFAULT_CONTEXT, Detail, Options};
 use crate::infer::{Answered, Chat, Defaults, Piece, Reply, Session, Task, TooLong, Vectors};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
@@ -125,7 +126,7 @@ pub struct Opened {
     known: Arc<Known>,
     _guest: Guest,
     /// Given back after the guest has left.
-    _permit: Permit<BaseKey>,
+    _permit: Option<Permit<BaseKey>>,
 }
 
 impl Opened {
@@ -321,8 +322,6 @@ impl Service {
         let mut options = known.options(&self.settings);
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
         options.compute = opening::compute(options.compute, parameters);
-        let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
-        let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
         let call = Call::current();
         let entry = Entry {
             gate: BaseKey::of(&options),
@@ -333,11 +332,41 @@ impl Service {
         let permit = self.admission.enter(entry).await?;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
+        self.hold(known, options, keep_alive, Some(permit)).await
+    }
+
+    /// Waits for a base and becomes its guest.
+    async fn hold(
+        &self,
+        known: Arc<Known>,
+        options: Options,
+        keep_alive: Option<KeepAlive>,
+        permit: Option<Permit<BaseKey>>,
+    ) -> Result<Opened, Problem> {
+        let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
+        let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
         let order = Order { tenant, options, keep_alive };
-        let guest = within(call.deadline, self.residents.acquire(order)).await??;
+        let guest = within(Call::current().deadline, self.residents.acquire(order)).await??;
         let session = guest.session(|| known.defaults.clone())?;
         let (model, load_duration) = (known.name.clone(), guest.waited());
         Ok(Opened { model, session, load_duration, known, _guest: guest, _permit: permit })
+    }
+
+    /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks
+    /// is its own affair, and the engine shares itself between all.
+    ///
+    /// # Errors
+    /// The name means another model by now; see [`Kind`].
+    pub async fn lend(&self, wish: &Wish) -> Result<Opened, Problem> {
+        let known = self.models.find(&self.settings, &wish.model)?;
+        if known.digest != wish.digest {
+            let message = format!("`{}` is another model by now", wish.model);
+            return Err(Problem::new(Kind::NotFound, message).of("model"));
+        }
+        let mut options = known.options(&self.settings);
+        options.n_ctx = wish.n_ctx.or(options.n_ctx);
+        options.compute = wish.compute.clone().unwrap_or(options.compute);
+        self.hold(known, options, None, None).await
     }
 
     /// Requests that an engine works on at once: as many as its context has room for, where nobody says.

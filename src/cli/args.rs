@@ -77,6 +77,9 @@ pub struct RunArgs {
     /// A regular expression that the whole answer matches
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true, conflicts_with_all = ["format", "choices"])]
     pub regex: Option<String>,
+    /// Load the model in this process, even where a running `slm serve` has this store
+    #[arg(long)]
+    pub local: bool,
     /// Instructions that come before the text, in place of the Modelfile's
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,

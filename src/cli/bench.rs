@@ -40,8 +40,13 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
         return Err(Failure::usage(format!("`{path}` cannot be compared: {error}")));
     }
     let adapters = adapters::chosen(&[], &model, environment)?;
-    let wanted =
-        Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load: Load::Everything };
+    let wanted = Wanted {
+        adapters: &adapters,
+        parameters: &parameters,
+        compute: &args.compute,
+        load: Load::Everything,
+        place: load::Place::Here,
+    };
     let Loaded { model, session } = load::open(model, &wanted, environment)?;
     let name = model.name.to_string();
     if args.verbose {

@@ -63,8 +63,13 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let mut parameters = parameters;
     compute::say(&args.compute, &mut parameters)?;
     let adapters = adapters::chosen(&[], &model, environment)?;
-    let wanted =
-        Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load: Load::Everything };
+    let wanted = Wanted {
+        adapters: &adapters,
+        parameters: &parameters,
+        compute: &args.compute,
+        load: Load::Everything,
+        place: load::Place::Here,
+    };
     let Loaded { session, .. } = load::open(model, &wanted, environment)?;
     let task = Task { system: suite.system.clone(), parameters, ..Task::default() };
     let _listening = interrupt::listen(|| {});

@@ -6,7 +6,8 @@ use super::args::ComputeArgs;
 use super::compute;
 use super::environment::Environment;
 use super::pull;
-use crate::engine::{AdapterSet, Load};
+use crate::api::local::{self, Wish};
+use crate::engine::{AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::infer::Session;
 use crate::opening::{self, Opening};
@@ -33,6 +34,16 @@ pub struct Wanted<'a> {
     pub adapters: &'a AdapterSet,
     pub compute: &'a ComputeArgs,
     pub load: Load,
+    pub place: Place,
+}
+
+/// Where a model is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In this process.
+    Here,
+    /// In a running `slm serve` of the same store, where there is one.
+    Server,
 }
 
 /// Finds a model by the name that somebody typed, which may pin it to a digest.
@@ -81,10 +92,17 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     let own = &model.parameters;
     let compute = compute::resolve(wanted.compute, said, own, environment)?;
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
+    let wanted_place = wanted.place;
     let wanted = opening::Wanted { load, n_ctx, compute, adapters: wanted.adapters.clone() };
     let Opening { options, defaults, notes } = opening::open(&model, wanted)?;
     notes.iter().for_each(say);
-    let session = Session::open(options, defaults)?;
+    let session = match (wanted_place, load) {
+        (Place::Server, Load::Everything) => match served(&model, &options, environment) {
+            Some(engine) => Session::with(engine, defaults)?,
+            None => Session::open(options, defaults)?,
+        },
+        _ => Session::open(options, defaults)?,
+    };
     let info = session.engine().info();
     if let (Some(asked), Load::Everything) = (said.num_ctx, load)
         && asked > info.n_ctx
@@ -93,6 +111,16 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
         say(format_args!("`{name}` was trained for {n_ctx} tokens of context, so it gets these and not {asked}"));
     }
     Ok(Loaded { model, session })
+}
+
+/// The engine of a running server that has this store. One that is not there, is another user's, or cannot have the model
+/// is no reason to fail: the model is then loaded here.
+fn served(model: &Model, options: &Options, environment: &Environment) -> Option<Engine> {
+    let plain = opening::compute(Compute::default(), &model.parameters);
+    let compute = (options.compute != plain).then(|| options.compute.clone());
+    let wish = Wish { model: model.name.to_string(), digest: model.digest, n_ctx: options.n_ctx, compute };
+    let attached = local::attach(environment.store().ok()?.root(), wish).ok()?.wait();
+    attached.inspect_err(|error| tracing::debug!("the running server is not used: {error}")).ok()
 }
 
 /// The text of a small file, as [`small_bytes`] reads it.

@@ -12,6 +12,7 @@ use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
 use crate::api::guard::{self, Exposure, Management, Rules, Said};
+use crate::api::local::{Door, Wish};
 use crate::api::logging::{self, Format, Prompts};
 use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode, Terms};
 use crate::api::{self, Front, service};
@@ -59,9 +60,17 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
         let service = Arc::new(service::Service::new(settings, residents.clone()));
         let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
         let (max_body, prompts) = front;
+        // Another server may have this store; this one then only is not found by `slm run`.
+        let door = Door::open(service.settings().store.root());
+        let door = door.inspect_err(|error| tracing::warn!("`slm run` does not find this server: {error}")).ok();
+        let guests = door.map(|door| tokio::spawn(let_in(door, service.clone(), drain.clone())));
         let router = api::router(service, Front { rules, drain, max_body, prompts });
         greet(format, &listeners.places().join(", "));
         let ended = server::serve(listeners, router, terms).await;
+        if let Some(guests) = guests {
+            // What it was connected with ends with the runtime.
+            guests.abort();
+        }
         residents.drain(Duration::ZERO).await;
         match ended {
             Ended::Drained => Ok(Exit::Done),
@@ -72,6 +81,17 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
                 )))
             }
             Ended::AtOnce => Ok(Exit::Interrupted),
+        }
+    })
+}
+
+/// Gives `slm run` of this user the engines of the server.
+fn let_in(door: Door, service: Arc<service::Service>, drain: Drain) -> impl Future<Output = ()> {
+    door.serve(drain, move |wish: Wish| {
+        let service = service.clone();
+        async move {
+            let opened = service.lend(&wish).await.map_err(|problem| problem.message)?;
+            Ok((opened.session.engine().clone(), opened))
         }
     })
 }

@@ -82,7 +82,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let rows = if is_rows { Some(rows::Input::open(args, origin, environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
-    let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load };
+    let place = if args.local { load::Place::Here } else { load::Place::Server };
+    let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
     let Loaded { model, session } = load::open(model, &wanted, environment)?;
     let task = Task {
         system: args.system.clone(),
