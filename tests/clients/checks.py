@@ -53,8 +53,9 @@ def check(endpoint, what):
 
 def run(*packages):
     """Runs all checks in their order and ends the process: 0 where none failed. The first of the packages is the client."""
-    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
-    print(f"client {versions}", flush=True)
+    if packages:
+        versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+        print(f"client {versions}", flush=True)
     only = sys.argv[1] if len(sys.argv) > 1 else ""
     failed = [name for name, function in _checks if only in name and not passes(name, function)]
     sys.exit(1 if failed else 0)

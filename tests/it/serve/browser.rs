@@ -1,0 +1,38 @@
+//! The page at `/` in the browser that Debian has: headless Chromium, driven by its own driver.
+
+use std::path::Path;
+
+use crate::serve::Server;
+use crate::serve::scripts::{Script, stock};
+use crate::slm::Home;
+
+const PROGRAMS: [&str; 2] = ["/usr/bin/chromium", "/usr/bin/chromedriver"];
+
+/// Judges the page of a server with these variables in its environment.
+fn judge(variables: &[(&str, &str)], of_the_script: &[(&'static str, &str)]) {
+    if let Some(missing) = PROGRAMS.iter().find(|program| !Path::new(program).exists()) {
+        eprintln!("skipped: `{missing}` does not exist (Debian's packages chromium and chromium-driver)");
+        return;
+    }
+    let Some(script) = Script::python("page.py") else { return };
+    let home = Home::new();
+    stock(&home);
+    let server = Server::with(&home, variables);
+    let script = of_the_script.iter().fold(script, |script, (name, value)| script.env(name, (*value).to_owned()));
+    let judgement = script.judge(&server);
+    if let Some(complaint) = judgement.complaint() {
+        panic!("{complaint}");
+    }
+}
+
+#[test]
+#[ignore = "some of the endpoints are not there yet"]
+fn the_page_asks_by_keyboard_and_tells_screen_readers() {
+    judge(&[], &[]);
+}
+
+#[test]
+#[ignore = "some of the endpoints are not there yet"]
+fn the_page_asks_for_the_key_where_one_is_needed() {
+    judge(&[("SLM_API_KEY", "open sesame")], &[("SLM_PAGE_KEY", "open sesame")]);
+}
