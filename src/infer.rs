@@ -38,7 +38,7 @@ use crate::template::{
 };
 use crate::tools::ToolError;
 
-pub use chat::{Chat, End, Piece, Reply};
+pub use chat::{Chat, End, Given, Piece, Reply};
 pub use limited::{Limited, Retry};
 pub use question::{Answered, Asked};
 pub use vectors::{TooLong, Vectors};
@@ -160,6 +160,8 @@ pub enum InferError {
     Think(#[from] ThinkingError),
     #[error("`think` and a format cannot be asked for together: an answer in a format begins at once")]
     ThinkingAndForm,
+    #[error("this model's vocabulary has no tokens around a gap, so it cannot fill one; leave `suffix` away")]
+    NoInfill,
     #[error("`tools` and a format cannot be asked for together: give one of them")]
     ToolsAndForm,
     #[error(transparent)]

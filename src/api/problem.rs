@@ -136,6 +136,7 @@ impl From<InferError> for Problem {
         match error {
             InferError::Engine(error) => error.into(),
             InferError::Think(_) | InferError::ThinkingAndForm => Problem::invalid(error.to_string()).of("think"),
+            InferError::NoInfill => Problem::invalid(error.to_string()).of("suffix"),
             InferError::ToolsAndForm | InferError::Tools(_) => Problem::invalid(error.to_string()).of("tools"),
             InferError::Template(_) | InferError::Thinking => Problem::invalid(error.to_string()),
         }

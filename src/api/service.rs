@@ -19,8 +19,8 @@ use super::problem::{Kind, Problem};
 use crate::contract::{Contract, Form, Open};
 use crate::decide::Question;
 use crate::engine::compute::Compute;
-use crate::engine::{DEFAULT_CONTEXT, Detail, Options};
-use crate::infer::{Answered, Chat, Defaults, Piece, Reply, Session, Task, TooLong, Vectors};
+use crate::engine::{DEFAULT_CONTEXT, Detail, Options, Token};
+use crate::infer::{Answered, Chat, Defaults, Given, Piece, Reply, Session, Task, TooLong, Vectors};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use crate::opening;
@@ -70,6 +70,10 @@ pub struct Ask {
     pub keep_alive: Option<KeepAlive>,
     /// A chat template in the place of the model's, in Go's language or in Jinja.
     pub template: Option<String>,
+    /// A prompt that the client made, in the place of the chat.
+    pub given: Option<Given>,
+    /// Added to the logits of these tokens.
+    pub bias: Vec<(Token, f32)>,
 }
 
 impl Ask {
@@ -84,6 +88,8 @@ impl Ask {
             detail: Detail::Text,
             keep_alive: None,
             template: None,
+            given: None,
+            bias: Vec::new(),
         }
     }
 }
@@ -416,7 +422,11 @@ impl Service {
     pub fn ask_opened(&self, opened: Arc<Opened>, ask: Ask) -> Result<Answering, Problem> {
         let started = Instant::now();
         let (task, contract) = self.task(&opened, &ask)?;
-        let reply = opened.session(&ask)?.reply(&task, contract, &ask.chat)?;
+        let session = opened.session(&ask)?;
+        let reply = match &ask.given {
+            None => session.reply(&task, contract, &ask.chat)?,
+            Some(given) => session.continue_from(&task, contract, given)?,
+        };
         let (model, load_duration) = (opened.model.clone(), opened.load_duration);
         let (ledger, deadline) = (Ledger::new(&self.metrics, &model), Call::current().deadline);
         Ok(Answering { model, started, load_duration, reply, ledger, deadline, _opened: opened })
@@ -455,7 +465,10 @@ impl Service {
             None => (None, None),
         };
         let (parameters, lane, today) = (ask.parameters.clone(), Call::current().lane, Some((self.settings.today)()));
-        Ok((Task { parameters, lane, detail: ask.detail, open, today, ..Task::default() }, contract))
+        Ok((
+            Task { parameters, lane, detail: ask.detail, bias: ask.bias.clone(), open, today, ..Task::default() },
+            contract,
+        ))
     }
 
     /// Asks every question of the state by itself.

@@ -14,7 +14,7 @@ use crate::contract::{Contract, Open, Violation};
 use crate::decide::{self, Answer};
 use crate::engine::{
     Counts, Detail, EngineError, Event, Finish, GenerateRequest, Grammar, Piece as Written, Request, ScoreRequest,
-    Timings,
+    Timings, Token,
 };
 use crate::template::{Prompt, Run};
 use crate::thinking::{Splitter, Tags};
@@ -53,6 +53,17 @@ impl Chat {
     pub fn of(messages: Vec<Message>) -> Chat {
         Chat { messages, ..Chat::default() }
     }
+}
+
+/// A prompt that its writer made, without a chat template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// Text in which special tokens are what they say.
+    Raw(String),
+    /// Tokens by their numbers.
+    Tokens(Vec<Token>),
+    /// A gap to be filled.
+    Infill { before: String, behind: String },
 }
 
 /// A part of a reply.
@@ -153,6 +164,29 @@ impl Session {
             Some(Event::Failed(error)) => Err(error.into()),
             _ => Err(EngineError::Stopped.into()),
         }
+    }
+
+    /// Goes on from a prompt that its writer made: what comes is text, without thoughts and calls.
+    ///
+    /// # Errors
+    /// [`InferError::NoInfill`] where the model knows no gaps.
+    pub fn continue_from(
+        &self,
+        task: &Task,
+        contract: Option<Arc<Contract>>,
+        given: &Given,
+    ) -> Result<Reply, InferError> {
+        let started = Instant::now();
+        let run = |run| Prompt { runs: vec![run], ..Prompt::default() };
+        let prompt = match given {
+            Given::Raw(text) => run(Run::Raw(text.clone())),
+            Given::Tokens(tokens) => run(Run::Tokens(tokens.clone())),
+            Given::Infill { before, behind } => {
+                let infill = self.engine.info().infill.as_ref().ok_or(InferError::NoInfill)?;
+                infill.prompt(before, behind)
+            }
+        };
+        Ok(self.reply_to(task, contract, prompt, Reading::default(), started))
     }
 
     /// How an answer is read: what is thought in it, and which tools it calls.

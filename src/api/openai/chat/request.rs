@@ -217,7 +217,7 @@ impl ChatRequest {
         let think = self.reasoning_effort.map(ReasoningEffort::thinks);
         let chat = Chat { messages: messages::read(self.messages)?, tools, tool_choice, think };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
-        let ask = Ask { model: self.model.clone(), chat, form, parameters, detail, keep_alive: None, template: None };
+        let ask = Ask { form, parameters, detail, ..Ask::new(self.model.clone(), chat) };
         Ok(Wanted { model: self.model, ask, n_choices, n_top, calls, stream })
     }
 
