@@ -29,6 +29,7 @@ mod go;
 mod infill;
 mod jinja;
 mod probe;
+mod shown;
 mod thinking;
 
 pub use date::Date;
@@ -46,9 +47,10 @@ use thiserror::Error;
 use crate::chat::{Message, Role};
 use crate::thinking::Tags;
 use crate::tools::{Form, Tool, answered_by_user, describe, described, linked, parted, with_short_ids};
-use author::{Exchange, JsonExchange, Owner, Twins, Words};
+use author::{Exchange, JsonExchange, Owner, Twins};
 use go::Go;
 use jinja::Jinja;
+use shown::Shown;
 
 pub use probe::{SystemRole, ToolUse};
 pub use thinking::{Thinking, ThinkingError};
@@ -361,63 +363,6 @@ impl ChatTemplate {
         let messages = &*self.spelled(messages);
         let (contract, specials) = (contract.as_ref(), &self.specials);
         self.renderer.render(&Conversation { messages, tools, contract, inputs, specials, twins })
-    }
-
-    /// What the template gets to see beside the messages.
-    fn shown(&self, inputs: &Inputs) -> Shown {
-        let sees_tools = !inputs.tools.is_empty() && self.tool_use().tools;
-        let tools = inputs.tools.iter().filter(|_| sees_tools).map(|tool| tool.json().clone()).collect();
-        Shown { tools, contract: inputs.contract.filter(|_| self.reads("contract")).cloned() }
-    }
-
-    /// The messages with their calls written into the contents, where the template itself would drop them.
-    fn spelled<'m>(&self, messages: &'m [Message]) -> Cow<'m, [Message]> {
-        if messages.iter().all(|message| message.tool_calls.is_empty()) || self.tool_use().calls {
-            return Cow::Borrowed(messages);
-        }
-        let spell = |message: &Message| {
-            let mut message = message.clone();
-            let calls = std::mem::take(&mut message.tool_calls);
-            if !calls.is_empty() && !message.content.is_empty() {
-                message.content.push('\n');
-            }
-            if !calls.is_empty() {
-                message.content.push_str(&self.form.write(&calls));
-            }
-            message
-        };
-        Cow::Owned(messages.iter().map(spell).collect())
-    }
-}
-
-/// What a template gets to see beside the messages: persons' words, or their twins.
-#[derive(Debug, Default)]
-struct Shown {
-    tools: Vec<Json>,
-    contract: Option<Json>,
-}
-
-impl Shown {
-    fn map(&self, exchange: impl Fn(&Json) -> Json) -> Shown {
-        Shown { tools: self.tools.iter().map(&exchange).collect(), contract: self.contract.as_ref().map(&exchange) }
-    }
-
-    /// All words of persons, with those of the messages.
-    fn words<'w>(&'w self, messages: &'w [Message], owner: impl Fn(usize) -> Owner) -> Words<'w> {
-        let content = |(number, message): (usize, &'w Message)| (&*message.content, owner(number));
-        let contents = messages.iter().enumerate().map(content).collect();
-        let mut words = Words { contents, others: Vec::new() };
-        for message in messages {
-            let texts = [&message.thinking, &message.tool_name, &message.tool_call_id];
-            words.others.extend(texts.into_iter().flatten().map(String::as_str));
-            for call in &message.tool_calls {
-                words.others.extend(call.id.as_deref());
-                words.others.push(&call.name);
-                words.add_fields(&call.arguments);
-            }
-        }
-        self.tools.iter().chain(&self.contract).for_each(|json| words.add(json));
-        words
     }
 }
 

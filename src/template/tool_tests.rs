@@ -374,6 +374,29 @@ fn a_template_without_tools_is_told_of_them() {
     assert!(matches!(tagged.with_tools(&talk, &[]), Cow::Borrowed(_)));
 }
 
+/// Phi's looks for tools in the system message, as a text.
+#[test]
+fn tools_in_the_system_message_are_a_text() {
+    let template = parse(
+        "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not \
+         none %}{{ '<|im_start|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' }}{% else %}\
+         {{ '<|im_start|>' + message['content'] }}{% endif %}{% endfor %}",
+    );
+    assert_eq!(
+        (template.tool_use(), template.form()),
+        (ToolUse { tools: true, calls: false, results: true }, Form::PHI)
+    );
+    let tool = Tool::new("f", Some("<|im_start|> \"ü\""), None, "tools[0]").unwrap();
+    let mut talk = Talk { tools: vec![tool], messages: vec![Message::new(Role::User, "q")] };
+    let expected =
+        "<|im_start|><|tool|>[{\"name\": \"f\", \"description\": \"<|im_start|> \\\"ü\\\"\"}]<|/tool|><|im_start|>q";
+    let prompt = template.render(&inputs(&talk, &Map::new())).unwrap();
+    assert_eq!((prompt.text().as_str(), controls(&prompt)), (expected, vec!["<|im_start|>"; 2]));
+    talk.messages.insert(0, Message::new(Role::System, "Be short."));
+    let prompt = template.render(&inputs(&talk, &Map::new())).unwrap();
+    assert_eq!(prompt.text(), expected.replacen("<|tool|>", "Be short.<|tool|>", 1));
+}
+
 #[test]
 fn the_beginning_of_an_answer_has_its_special_tokens() {
     let template = parse("{{ messages[0].content }}<|im_end|>\nassistant:");

@@ -72,7 +72,7 @@ impl Form {
             () if says("[TOOL_CALLS]") && says("[ARGS]") => Form::MISTRAL_NAMED,
             () if says("[TOOL_CALLS]") => Form::MISTRAL,
             () if says("<|tool_call_start|>") || says("<|tool_list_start|>") || says("List of tools: [") => Form::LFM,
-            () if says("<|/tool_call|>") => Form::PHI,
+            () if says("<|/tool_call|>") || says("<|/tool|>") => Form::PHI,
             () if says("<|tool_call|>") => Form::GRANITE,
             () if says("<TOOLCALL>") => Form::NEMOTRON,
             () if says("<tool_call>") => Form::TAGGED,
@@ -178,6 +178,8 @@ impl Form {
 
 /// What Llama 3 may write before a call.
 pub(super) const PYTHON_TAG: &str = "<|python_tag|>";
+/// What Phi-4-mini may write before a list of calls.
+pub(super) const FUNCTOOLS: &str = "functools";
 
 fn object(call: &ToolCall, arguments: &str) -> Json {
     json!({"name": call.name, arguments: call.arguments})

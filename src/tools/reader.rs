@@ -4,7 +4,7 @@
 //! back is only what may begin a call. What turns out to be none, is broken or stays unfinished is given back as text; no
 //! byte gets lost but those of calls, of their marks, and of white space around them.
 
-use super::form::{Body, Form, PYTHON_TAG};
+use super::form::{Body, FUNCTOOLS, Form, PYTHON_TAG};
 use super::gemma::GemmaScan;
 use super::read::is_name;
 use super::scan::{JsonScan, PythonScan, Step};
@@ -166,6 +166,7 @@ impl CallReader {
     fn marks(&self) -> impl Iterator<Item = &'static str> + use<> {
         let other = match self.form {
             Form::BARE => PYTHON_TAG,
+            Form::PHI => FUNCTOOLS,
             // Models leave the mark around it away.
             Form::TAGS => tags::FUNCTION,
             _ => "",
@@ -285,6 +286,8 @@ enum End {
 /// How a body that begins with this byte is scanned.
 fn scan_of(form: Form, byte: u8, mark: &str) -> Option<Scan> {
     match (byte, form.body) {
+        // Llama was taught this, too.
+        (b'[', _) if form == Form::BARE => Some(Scan::Python(PythonScan::default())),
         (b'[', Body::Python) => Some(Scan::Python(PythonScan::default())),
         (b'{' | b'[', _) => Some(Scan::Json(JsonScan::new(CALL_KEYS))),
         (b'<', Body::Tags | Body::Object { .. }) => Some(Scan::Tags(TagScan::new(tags::FUNCTION))),

@@ -76,6 +76,8 @@ fn calls_are_read_in_each_familys_form() {
     check(Form::BARE, bare, "§", &[oslo()]);
     check(Form::BARE, &format!("<|python_tag|>{bare}; {bare}\n"), "§§", &[oslo(), oslo()]);
     check(Form::BARE, "{\"type\": \"function\", \"name\": \"now\", \"parameters\": {}}", "§", &[now()]);
+    check(Form::BARE, "[get_weather(city=\"Oslo\", days=2), now()]", "§§", &[oslo(), now()]);
+    check(Form::BARE, &format!("[{bare}]"), "§", &[oslo()]);
     check(Form::BARE, &format!("See: {bare}"), &format!("See: {bare}"), &[]);
 
     let list = "[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": 2}}, {\"name\": \"now\", \
@@ -85,6 +87,7 @@ fn calls_are_read_in_each_familys_form() {
     // Where the vocabulary's token is not shown.
     check(Form::MISTRAL, list, "§§", &[oslo(), now()]);
     check(Form::PHI, &format!("<|tool_call|>{list}<|/tool_call|>."), "§§.", &[oslo(), now()]);
+    check(Form::PHI, &format!("functools{list}"), "§§", &[oslo(), now()]);
     check(Form::GRANITE, &format!("<|tool_call|>{list}"), "§§", &[oslo(), now()]);
     check(Form::NEMOTRON, &format!("Yes. <TOOLCALL>{list}</TOOLCALL>"), "Yes. §§", &[oslo(), now()]);
 
@@ -149,6 +152,7 @@ fn what_is_no_call_stays_text() {
         "[now() + 1]",
         "<|tool_call_start|>[now(a=1]<|tool_call_end|>",
         "<|python_tag|>print(1)",
+        "functools[1] and functools.wraps",
         "<|tool_call>call:now{a:}<tool_call|>",
         "<|tool_call>call:now}",
         "<|tool_call>cold",

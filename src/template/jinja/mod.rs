@@ -1,9 +1,11 @@
 //! Jinja as the transformers library sets it up: Python's spelling, lenient values, limits. It knows no authors.
 
+mod context;
+mod json;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
-use serde_json::Value as Json;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -11,9 +13,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::probe::{PROBE, PROBE_USER};
-use super::{Conversation, Date, Inputs, Language, MAX_OUTPUT, Originals, Renderer, TemplateError};
+use super::{Conversation, Language, MAX_OUTPUT, Originals, Renderer, TemplateError};
 use crate::chat::{Message, Role};
-use crate::tools::ToolCall;
+use context::{ToolsAt, context};
+use json::to_json;
 
 /// Instructions that one rendering may execute: a conversation of a thousand turns takes a tenth of it.
 const FUEL: u64 = 5_000_000;
@@ -30,6 +33,7 @@ pub(super) struct Jinja {
     env: Environment<'static>,
     /// The variables that the template reads and does not set.
     undeclared: HashSet<String>,
+    tools_at: ToolsAt,
 }
 
 /// What a template said by `raise_exception`.
@@ -68,7 +72,7 @@ impl Jinja {
         });
         env.add_template_owned(NAME, without_generation_tags(source))?;
         let undeclared = env.get_template(NAME)?.undeclared_variables(false);
-        Ok(Jinja { env, undeclared })
+        Ok(Jinja { env, undeclared, tools_at: ToolsAt::of(source) })
     }
 }
 
@@ -81,7 +85,7 @@ impl Renderer for Jinja {
             env.to_mut().add_filter("tojson", move |value: &Value, kwargs: Kwargs| to_json(value, kwargs, &twins));
         }
         let written = env.get_template(NAME).and_then(|template| {
-            template.render_captured_to(context(conversation), &mut out)?;
+            template.render_captured_to(context(conversation, self.tools_at), &mut out)?;
             Ok(())
         });
         written.map_err(|error| failure(&error))?;
@@ -99,51 +103,6 @@ impl Renderer for Jinja {
     fn finished(&self) -> Vec<Message> {
         vec![Message::new(Role::User, PROBE_USER), Message::new(Role::Assistant, PROBE)]
     }
-}
-
-fn context(conversation: &Conversation) -> Value {
-    let Conversation { messages, tools, contract, inputs, specials, .. } = *conversation;
-    let Inputs { variables, add_generation_prompt, date, .. } = inputs;
-    let given = variables.iter().map(|(name, json)| (name.clone(), value(json)));
-    let own = [
-        ("messages", messages.iter().map(message).collect()),
-        ("add_generation_prompt", Value::from(*add_generation_prompt)),
-        ("bos_token", Value::from(specials.bos.as_str())),
-        ("eos_token", Value::from(specials.eos.as_str())),
-        ("strftime_now", strftime_now(*date)),
-    ];
-    // The reference passes these two as none unless they are given.
-    let none = ["tools", "documents"].map(|name| (name.to_owned(), Value::from(())));
-    let tools = (!tools.is_empty()).then(|| ("tools".to_owned(), tools.iter().map(value).collect()));
-    let contract = contract.map(|json| ("contract".to_owned(), value(json)));
-    let own = own.map(|(name, value)| (name.to_owned(), value));
-    Value::from_pairs(none.into_iter().chain(given).chain(own).chain(tools).chain(contract))
-}
-
-/// A message with the keys that it has something for: templates ask whether one is there.
-fn message(message: &Message) -> Value {
-    let text = |text: &Option<String>| text.as_deref().map(Value::from);
-    let calls = (!message.tool_calls.is_empty()).then(|| message.tool_calls.iter().map(call).collect());
-    let optional = [
-        // The first is the transformers library's name; the second that of templates that were made for it alone.
-        ("reasoning_content", text(&message.thinking)),
-        ("thinking", text(&message.thinking)),
-        ("tool_calls", calls),
-        ("tool_call_id", text(&message.tool_call_id)),
-        ("name", text(&message.tool_name)),
-    ];
-    let own = [("role", Value::from(message.role.as_str())), ("content", Value::from(message.content.as_str()))];
-    let optional = optional.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    Value::from_pairs(own.into_iter().chain(optional))
-}
-
-/// A call as the transformers library shows it to templates: the arguments as an object.
-fn call(call: &ToolCall) -> Value {
-    let arguments = Value::from_pairs(call.arguments.iter().map(|(name, json)| (name.as_str(), value(json))));
-    let function = Value::from_pairs([("name", Value::from(call.name.as_str())), ("arguments", arguments)]);
-    let own = [("type", Value::from("function")), ("function", function)];
-    let id = call.id.as_deref().map(|id| ("id", Value::from(id)));
-    Value::from_pairs(id.into_iter().chain(own))
 }
 
 fn failure(error: &minijinja::Error) -> TemplateError {
@@ -167,27 +126,6 @@ fn describe(error: &minijinja::Error) -> String {
         cause = current.source();
     }
     text
-}
-
-/// The function `strftime_now` that always says `date`, at midnight.
-fn strftime_now(date: Date) -> Value {
-    Value::from_function(move |format: String| date.strftime(&format))
-}
-
-/// A JSON value as the template sees it.
-fn value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::from(()),
-        Json::Bool(flag) => Value::from(*flag),
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(n), _) => Value::from(n),
-            (None, Some(n)) => Value::from(n),
-            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => items.iter().map(value).collect(),
-        Json::Object(fields) => Value::from_pairs(fields.iter().map(|(name, field)| (name.as_str(), value(field)))),
-    }
 }
 
 struct Limited(Vec<u8>);
@@ -344,123 +282,6 @@ fn quote(text: &str, out: &mut String) {
         }
     }
     out.push(mark);
-}
-
-/// The transformers library's `tojson`: Python's `json.dumps(x, ensure_ascii=False, ..)`, no HTML escapes.
-fn to_json(value: &Value, kwargs: Kwargs, twins: &Originals) -> Result<Value, Error> {
-    let indent: Option<Value> = kwargs.get("indent")?;
-    let separators: Option<Vec<String>> = kwargs.get("separators")?;
-    let ascii: Option<bool> = kwargs.get("ensure_ascii")?;
-    let sorted: Option<bool> = kwargs.get("sort_keys")?;
-    kwargs.assert_all_used()?;
-    let indent = match indent {
-        Some(value) if value.is_none() => None,
-        Some(value) => match (value.as_i64(), value.as_str()) {
-            (Some(n), _) => Some(" ".repeat(usize::try_from(n).unwrap_or(0).min(64))),
-            (None, Some(text)) => Some(text.to_owned()),
-            _ => return Err(Error::new(ErrorKind::InvalidOperation, "`indent` is a number or a text")),
-        },
-        None => None,
-    };
-    let (comma, colon) = match separators.as_deref() {
-        Some([comma, colon]) => (comma.clone(), colon.clone()),
-        _ => (if indent.is_some() { "," } else { ", " }.to_owned(), ": ".to_owned()),
-    };
-    let json = serde_json::to_value(value)
-        .map_err(|e| Error::new(ErrorKind::BadSerialization, "cannot be written as JSON").with_source(e))?;
-    let mut writer = JsonWriter {
-        indent,
-        comma,
-        colon,
-        ascii: ascii.unwrap_or(false),
-        sorted: sorted.unwrap_or(false),
-        twins,
-        out: String::new(),
-    };
-    writer.write(&json, 1);
-    Ok(Value::from(writer.out))
-}
-
-/// JSON with Python's separators, which serde_json's formatters cannot mix with sorting and ASCII.
-struct JsonWriter<'t> {
-    indent: Option<String>,
-    comma: String,
-    colon: String,
-    ascii: bool,
-    sorted: bool,
-    twins: &'t Originals,
-    out: String,
-}
-
-impl JsonWriter<'_> {
-    fn write(&mut self, json: &Json, depth: usize) {
-        match json {
-            Json::Array(items) if !items.is_empty() => {
-                self.out.push('[');
-                for (i, item) in items.iter().enumerate() {
-                    self.separate(i, depth);
-                    self.write(item, depth + 1);
-                }
-                self.line(depth - 1);
-                self.out.push(']');
-            }
-            Json::Object(fields) if !fields.is_empty() => {
-                self.out.push('{');
-                let mut fields: Vec<_> = fields.iter().collect();
-                if self.sorted {
-                    fields.sort_by_key(|(name, _)| *name);
-                }
-                for (i, (name, field)) in fields.into_iter().enumerate() {
-                    self.separate(i, depth);
-                    self.text(name);
-                    self.out.push_str(&self.colon);
-                    self.write(field, depth + 1);
-                }
-                self.line(depth - 1);
-                self.out.push('}');
-            }
-            Json::String(text) => self.text(text),
-            other => drop(write!(self.out, "{other}")),
-        }
-    }
-
-    fn separate(&mut self, index: usize, depth: usize) {
-        if index > 0 {
-            self.out.push_str(&self.comma);
-        }
-        self.line(depth);
-    }
-
-    fn line(&mut self, depth: usize) {
-        if let Some(indent) = &self.indent {
-            self.out.push('\n');
-            for _ in 0..depth {
-                self.out.push_str(indent);
-            }
-        }
-    }
-
-    /// A text in quotes. The twin of a character that is escaped is written as that character is.
-    fn text(&mut self, text: &str) {
-        self.out.push('"');
-        for c in text.chars() {
-            let original = self.twins.get(&c).copied().unwrap_or(c);
-            match original {
-                '"' | '\\' => self.out.extend(['\\', c]),
-                '\0'..' ' => {
-                    let quoted = Json::String(original.to_string()).to_string();
-                    self.out.push_str(quoted.trim_matches('"'));
-                }
-                _ if self.ascii && !original.is_ascii() => {
-                    for unit in original.encode_utf16(&mut [0; 2]) {
-                        let _ = write!(self.out, "\\u{unit:04x}");
-                    }
-                }
-                _ => self.out.push(c),
-            }
-        }
-        self.out.push('"');
-    }
 }
 
 /// The texts in quotes within the template's tags: what it may look for in a content.
