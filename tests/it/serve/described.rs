@@ -48,7 +48,6 @@ fn schemathesis(config: &str) {
 }
 
 #[test]
-#[ignore = "some of the endpoints are not there yet"]
 fn prometheus_reads_the_metrics() {
     let Some(script) = Script::python("metrics.py") else { return };
     let home = Home::new();

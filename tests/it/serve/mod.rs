@@ -1,15 +1,18 @@
 //! `slm serve` as programs use it: the real binary on a port of its own, spoken to over HTTP.
 
+mod attacks;
 mod browser;
 mod canonical;
 mod clients;
+mod connections;
 mod crash;
 mod described;
 mod environments;
 mod ollama;
+mod operations;
 mod scripts;
 
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -82,6 +85,15 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("it is taken at its end only").id()
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How it ended by itself; `None` where it did not in this time.
+    pub fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
+        self.child.take().and_then(|child| end_within(child, patience))
     }
 
     pub fn url(&self, path: &str) -> String {

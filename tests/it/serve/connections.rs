@@ -1,0 +1,111 @@
+//! Many clients, slow clients and clients that leave.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Server;
+use super::scripts::stock;
+use crate::slm::Home;
+
+/// Bytes of a process that are in memory.
+fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process of ours");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says it");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// A figure without labels.
+pub fn figure(server: &Server, name: &str) -> f64 {
+    let text = server.get("/metrics");
+    let line = text.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).map(str::to_owned);
+    line.unwrap_or_else(|| panic!("`{name}` is not in:\n{}", text.text())).parse().expect("a number")
+}
+
+pub fn becomes(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(30), "never {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A request for a text that has no end of itself.
+fn endless(stream: &mut TcpStream, is_streamed: bool) {
+    let body = json!({
+        "model": "endless", "prompt": "x", "stream": is_streamed, "options": {"num_predict": 100_000},
+    });
+    let body = body.to_string();
+    let head = format!("POST /api/generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).expect("the server reads");
+}
+
+#[test]
+fn a_thousand_idle_connections_do_not_hurt() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|maximum| maximum < 4000) {
+        eprintln!("skipped: this process may not open 4000 files");
+        return;
+    }
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let server = Server::of(&Home::new());
+    let asked = json!({"model": "triage", "prompt": "I was charged twice", "stream": false});
+    server.post("/api/generate", asked.clone()).ok();
+    let before = resident_bytes(server.pid());
+    let mut idle: Vec<TcpStream> = (0..1000).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    for (n, stream) in idle.iter_mut().enumerate() {
+        // Some have asked before, some are in the middle of a head.
+        match n % 3 {
+            0 => stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap(),
+            1 => stream.write_all(b"GET /health HTTP/1.1\r\nhost: ").unwrap(),
+            _ => {}
+        }
+    }
+    becomes("all connected", || figure(&server, "slm_http_connections") >= 1000.0);
+    server.post("/api/generate", asked).ok();
+    let each = (resident_bytes(server.pid()).saturating_sub(before)) / 1000;
+    println!("an idle connection takes {each} bytes");
+    assert!(each < 64 * 1024, "an idle connection takes {each} bytes");
+    drop(idle);
+    becomes("all gone", || figure(&server, "slm_http_connections") < 10.0);
+}
+
+#[test]
+fn a_client_that_leaves_is_computed_for_no_longer() {
+    let home = Home::new();
+    stock(&home);
+    let server = Server::of(&home);
+    for is_streamed in [true, false] {
+        let mut leaves = TcpStream::connect(server.address()).unwrap();
+        endless(&mut leaves, is_streamed);
+        if is_streamed {
+            leaves.read_exact(&mut [0; 500]).unwrap();
+        }
+        becomes("at work", || figure(&server, "slm_queue_running") == 1.0);
+        drop(leaves);
+        becomes("at rest", || figure(&server, "slm_queue_running") == 0.0);
+    }
+    let log = std::fs::read_to_string(home.path().join("serve.log")).unwrap();
+    assert_eq!(log.matches("\"status\":499").count(), 2, "{log}");
+}
+
+/// The answer of one that does not read waits in its socket, and others are answered meanwhile.
+#[test]
+fn a_reader_that_stops_does_no_harm_to_others() {
+    let home = Home::new();
+    stock(&home);
+    let server = Server::of(&home);
+    let mut stuck = TcpStream::connect(server.address()).unwrap();
+    endless(&mut stuck, true);
+    becomes("at work", || figure(&server, "slm_queue_running") == 1.0);
+    let asked = json!({"model": "fox", "prompt": "x", "stream": false});
+    for _ in 0..5 {
+        assert_eq!(server.post("/api/generate", asked.clone()).ok()["done"], true);
+    }
+    assert_eq!(figure(&server, "slm_queue_running"), 1.0);
+    drop(stuck);
+    becomes("at rest", || figure(&server, "slm_queue_running") == 0.0);
+}
