@@ -8,6 +8,7 @@ mod connections;
 mod crash;
 mod described;
 mod environments;
+mod load;
 mod ollama;
 mod operations;
 mod scripts;
