@@ -16,6 +16,9 @@ use super::{BaseKey, Order, Refusal, Resident, Settings, Snapshot, State, Tenant
 use crate::engine::{Engine, EngineError, ModelInfo, memory};
 use crate::model_ref::ModelRef;
 
+/// Commands between two looks at everything else.
+const AT_ONCE: usize = 64;
+
 /// What no clock overflows with.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -38,16 +41,18 @@ pub enum Command {
     Drain(Duration, oneshot::Sender<()>),
 }
 
-/// A request that waits to be let in; dropping it takes it out of the line.
-struct Withdrawal<'r> {
-    ticket: Ticket,
+/// A request that waits for its answer; dropping it takes it out of the line.
+struct InLine<'r> {
     residents: &'r Residents,
+    /// Taken away when the answer has come.
+    ticket: Option<Ticket>,
 }
 
-impl Drop for Withdrawal<'_> {
+impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        // Of one that was let in already nobody knows any more.
-        let _ = self.residents.owner.send(Command::Withdraw(self.ticket));
+        if let Some(ticket) = self.ticket {
+            let _ = self.residents.owner.send(Command::Withdraw(ticket));
+        }
     }
 }
 
@@ -81,8 +86,10 @@ impl Residents {
         let ticket = Ticket(self.n_tickets.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Acquire(ticket, Box::new(order), reply));
-        let _withdrawal = Withdrawal { ticket, residents: self };
-        answer.await.unwrap_or(Err(Refusal::Closing))
+        let mut in_line = InLine { residents: self, ticket: Some(ticket) };
+        let answer = answer.await;
+        in_line.ticket = None;
+        answer.unwrap_or(Err(Refusal::Closing))
     }
 
     /// Lets a model go when it is idle; the number of requests that it still answers, `None` where it is not loaded. The
@@ -161,6 +168,7 @@ enum Done {
 
 impl Owner {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        let mut commands = Vec::with_capacity(AT_ONCE);
         loop {
             let wake_at = [self.roster.wake_at(), self.ending.as_ref().map(|(at, _)| *at)].into_iter().flatten().min();
             let wake = async {
@@ -170,9 +178,9 @@ impl Owner {
                 }
             };
             tokio::select! {
-                command = inbox.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => break,
+                n = inbox.recv_many(&mut commands, AT_ONCE) => match n {
+                    0 => break,
+                    _ => commands.drain(..).for_each(|command| self.obey(command)),
                 },
                 Some(done) = self.world.tasks.join_next_with_id() => self.done(done),
                 () = wake => self.roster.tick(&mut self.world),

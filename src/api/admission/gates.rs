@@ -68,8 +68,9 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         Gates { max_queued, n_queued: 0, gates: HashMap::new() }
     }
 
-    /// A request comes to a gate that lets `limit` in at once from now on. What is told may be of this request and of others;
-    /// one that is not told of waits.
+    /// A request comes to a gate that lets at least `limit` in at once for as long as it is needed: contexts do not shrink, so
+    /// who asks for a smaller one takes nothing from the others. What is told may be of this request and of others; one
+    /// that is not told of waits.
     #[must_use]
     pub fn enter(
         &mut self,
@@ -80,7 +81,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         now: Instant,
     ) -> Vec<(Ticket, Outcome)> {
         let gate = self.gates.entry(key.clone()).or_default();
-        gate.limit = limit.max(1);
+        gate.limit = gate.limit.max(limit).max(1);
         gate.push(client, ticket);
         self.n_queued += 1;
         let mut outcomes = self.admit(key, now);
@@ -382,14 +383,17 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_grows_and_shrinks_with_what_its_callers_say() {
+    fn a_gate_grows_with_what_its_callers_say_and_shrinks_when_all_have_gone() {
         let (mut gates, now) = full();
         let outcomes = gates.enter(&"base", 3, &client(1), Ticket(9), now);
         assert_eq!(outcomes, [(Ticket(1), Outcome::Admitted), (Ticket(9), Outcome::Admitted)]);
-        // Nobody is thrown out; the next comes in when few enough are left.
         assert_eq!(gates.enter(&"base", 1, &client(1), Ticket(10), now), []);
-        assert_eq!((gates.leave(&"base", now), gates.leave(&"base", now)), (vec![], vec![]));
         assert_eq!(gates.leave(&"base", now), [(Ticket(2), Outcome::Admitted)]);
-        assert_eq!(gates.n_running(), 1);
+        assert_eq!(gates.n_running(), 3);
+        for _ in 0..5 {
+            let _ = gates.leave(&"base", now);
+        }
+        assert_eq!(gates.enter(&"base", 1, &client(1), Ticket(11), now), [(Ticket(11), Outcome::Admitted)]);
+        assert_eq!(gates.enter(&"base", 1, &client(1), Ticket(12), now), []);
     }
 }

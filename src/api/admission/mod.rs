@@ -34,7 +34,7 @@ pub struct Admission<K: Key> {
 #[derive(Debug, Clone)]
 pub struct Entry<K> {
     pub gate: K,
-    /// Requests that this gate lets in at once, from now on; at least one.
+    /// Requests that this gate lets in at once, or more where somebody else who is there said more; at least one.
     pub n_permits: usize,
     /// The same for all requests of one client.
     pub client: Arc<str>,
