@@ -72,7 +72,8 @@ impl Jinja {
         });
         env.add_template_owned(NAME, without_generation_tags(source))?;
         let undeclared = env.get_template(NAME)?.undeclared_variables(false);
-        Ok(Jinja { env, undeclared, tools_at: ToolsAt::of(source) })
+        let tools_at = if undeclared.contains("tools") { ToolsAt::Variable } else { ToolsAt::of(source) };
+        Ok(Jinja { env, undeclared, tools_at })
     }
 }
 
