@@ -103,7 +103,8 @@ impl From<crate::infer::InferError> for Failure {
 }
 
 /// An error's message with those of its causes that it does not repeat.
-fn with_causes(error: &dyn std::error::Error) -> String {
+#[must_use]
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -8,14 +8,17 @@ use axum::response::Response;
 use super::admission::Refused;
 use crate::contract::ContractError;
 use crate::engine::EngineError;
+use crate::failure::with_causes;
 use crate::infer::InferError;
 use crate::model_ref::ModelRefError;
-use crate::opening::OpeningError;
+use crate::opening::{OpeningError, PartError};
+use crate::registry::RegistryError;
 use crate::residents::Refusal;
 use crate::sampling::ParameterError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
+use crate::transfer::{PlaceError, PushError, TransferError};
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +58,8 @@ pub enum Kind {
     TimedOut,
     /// The model's process ended, or could not be started.
     Failed,
+    /// Another server, a registry for example, did not give what was asked of it.
+    Upstream,
 }
 
 impl Problem {
@@ -104,6 +109,7 @@ impl Problem {
             Kind::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Kind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+            Kind::Upstream => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -226,6 +232,16 @@ impl From<OpeningError> for Problem {
     }
 }
 
+impl From<PartError> for Problem {
+    fn from(error: PartError) -> Problem {
+        let field = match error {
+            PartError::Format(_) => "format",
+            PartError::Template(_) => "template",
+        };
+        Problem::invalid(error.to_string()).of(field)
+    }
+}
+
 impl From<ModelRefError> for Problem {
     fn from(error: ModelRefError) -> Problem {
         Problem::invalid(error.to_string()).of("model")
@@ -236,6 +252,50 @@ impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Problem {
         Problem::invalid(error.to_string()).of("model")
     }
+}
+
+impl From<PlaceError> for Problem {
+    fn from(error: PlaceError) -> Problem {
+        Problem::invalid(error.to_string()).of("model")
+    }
+}
+
+impl From<TransferError> for Problem {
+    fn from(error: TransferError) -> Problem {
+        let message = with_causes(&error);
+        match error {
+            TransferError::Registry { source, .. } | TransferError::Broken { source, .. } => {
+                of_registry(&source, message)
+            }
+            TransferError::Store { source, .. } => Problem { message, ..Problem::from(*source) },
+            TransferError::NoName { .. } => Problem::invalid(message).of("model"),
+            TransferError::Manifest { .. } | TransferError::NoModel { .. } => Problem::new(Kind::Upstream, message),
+        }
+    }
+}
+
+impl From<PushError> for Problem {
+    fn from(error: PushError) -> Problem {
+        let message = with_causes(&error);
+        match error {
+            PushError::Registry { source, .. } | PushError::Broken { source, .. } => of_registry(&source, message),
+            // In words of its own: the model is one of ours.
+            PushError::Store(source) => source.into(),
+            PushError::Pinned { .. } => Problem::invalid(message).of("model"),
+            PushError::Damaged { .. } | PushError::Unreadable { .. } => Problem::new(Kind::Failed, message),
+        }
+    }
+}
+
+/// What a registry could not give.
+fn of_registry(source: &RegistryError, message: String) -> Problem {
+    let kind = match source {
+        RegistryError::NotFound { .. } => Kind::NotFound,
+        RegistryError::Plain { .. } | RegistryError::Forbidden { .. } => Kind::Forbidden,
+        RegistryError::Address(_) => Kind::Invalid,
+        _ => Kind::Upstream,
+    };
+    Problem::new(kind, message)
 }
 
 impl From<ContractError> for Problem {

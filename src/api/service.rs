@@ -28,11 +28,14 @@ use crate::residents::{BaseKey, Guest, Order, Residents, Tenant};
 use crate::sampling::Parameters;
 use crate::store::{Model, Store};
 use crate::template::Date;
+use crate::transfer::Places;
 
 /// What a service is started with; the environment and the clock were read by whoever starts it.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub store: Store,
+    /// Where models come from and go to.
+    pub places: Places,
     pub compute: Compute,
     /// Positions of a context where neither request nor model says; `None` leaves it to the engine.
     pub n_ctx: Option<u32>,

@@ -9,8 +9,8 @@ use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
-use crate::modelfile::{self, Format, Modelfile};
-use crate::opening;
+use crate::modelfile::{self, Modelfile};
+use crate::opening::{self, PartError};
 use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
@@ -27,15 +27,12 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         .and_then(|text| Modelfile::parse(&text))
         .map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
     let modelfile = with_schema(&modelfile, &folder)?;
-    if let Some(Format::Schema(schema)) = &modelfile.format {
-        crate::contract::Form::from_schema(schema.clone())
-            .map_err(|error| Failure::usage(format!("FORMAT in `{shown}`: {error}")))?;
-    }
-    if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
-        opening::checked(text).map_err(|error| {
+    opening::check(&modelfile).map_err(|error| match error {
+        PartError::Format(error) => Failure::usage(format!("FORMAT in `{shown}`: {error}")),
+        PartError::Template(error) => {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
-        })?;
-    }
+        }
+    })?;
     if let modelfile::Source::Name(from) = &modelfile.from {
         load::find_or_pull(&from.to_string(), environment)?;
     }

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::args::ServeArgs;
+use super::args::{NetworkArgs, ServeArgs};
 use super::compute;
 use super::environment::{Environment, Serving, is_on, timestamp, today};
+use super::network;
 use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
@@ -139,6 +140,7 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
     let n_parallel = environment.num_parallel().map(|text| parsed::<usize>("SLM_NUM_PARALLEL", text)).transpose()?;
     Ok(service::Settings {
         store: environment.store()?,
+        places: network::places(&NetworkArgs::default(), environment)?,
         compute: compute::resolve(&args.compute, &parameters, &Parameters::default(), environment)?,
         n_ctx: parameters.num_ctx,
         max_queue: max_queue.unwrap_or(DEFAULT_MAX_QUEUE),

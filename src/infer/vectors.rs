@@ -38,8 +38,9 @@ impl Session {
                 Some(Event::Failed(error)) => return Err(error.into()),
                 _ => return Err(EngineError::Stopped.into()),
             };
+            let n_bytes: usize = texts.iter().map(String::len).sum();
             let n_cut = self.cut_longer(&mut texts, limit).await?;
-            if n_cut == 0 {
+            if texts.iter().map(String::len).sum::<usize>() == n_bytes {
                 // The model's own tokens around a text count as well: nothing that could be cut makes it fit.
                 return Err(EngineError::TextTooLong { n_tokens, limit, n_ctx_train: limit }.into());
             }

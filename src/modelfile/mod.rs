@@ -317,7 +317,10 @@ fn last<T>(slot: &mut Option<T>, value: T) -> Result<(), Reason> {
 }
 
 /// A semantic version without the `v` that may begin it, of one number at least.
-fn version(text: String) -> Result<String, Reason> {
+///
+/// # Errors
+/// The text is none.
+pub fn version(text: String) -> Result<String, Reason> {
     let plain = text.strip_prefix('v').unwrap_or(&text);
     let core = plain.split(['-', '+']).next().unwrap_or_default();
     let is_number = |part: &str| !part.is_empty() && part.len() < 10 && part.bytes().all(|byte| byte.is_ascii_digit());

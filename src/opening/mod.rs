@@ -7,7 +7,7 @@ use crate::contract::{ContractError, Form, Open};
 use crate::engine::compute::{Compute, WeightsIn};
 use crate::engine::{Adapter, AdapterSet, Load, Options, Weights};
 use crate::infer::Defaults;
-use crate::modelfile::Format;
+use crate::modelfile::{Format, Modelfile};
 use crate::sampling::Parameters;
 use crate::store::{self, Model, StoreError, StoredAdapter};
 use crate::template::TemplateError;
@@ -46,6 +46,30 @@ pub enum OpeningError {
     Format { name: String, error: ContractError },
     #[error("the FORMAT of `{name}` is in the file `{path}`, which is not stored")]
     FormatFile { name: String, path: String },
+}
+
+/// Why a Modelfile's model could not be opened, whatever it is built on.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    #[error("the format cannot be kept: {0}")]
+    Format(ContractError),
+    #[error("the template cannot be used: {0}; correct it or leave it out")]
+    Template(TemplateError),
+}
+
+/// Checks what a Modelfile says of prompts and answers, before anything is made of it.
+///
+/// # Errors
+/// See [`PartError`].
+pub fn check(modelfile: &Modelfile) -> Result<(), PartError> {
+    if let Some(Format::Schema(schema)) = &modelfile.format {
+        Form::from_schema(schema.clone()).map_err(PartError::Format)?;
+    }
+    // An empty one says nothing, as in Ollama.
+    if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
+        checked(text).map_err(PartError::Template)?;
+    }
+    Ok(())
 }
 
 /// Prepares a model; its header is read and checked, so that nothing unchecked reaches native code: a store may be another

@@ -49,7 +49,7 @@ impl From<&Problem> for ErrorBody {
             Kind::TooLarge => "request_too_large",
             Kind::Busy { .. } => "overloaded_error",
             Kind::TimedOut => "timeout_error",
-            Kind::Failed => "api_error",
+            Kind::Failed | Kind::Upstream => "api_error",
         };
         ErrorBody { r#type: "error", error: ErrorDetail { r#type, message: problem.message.clone() } }
     }

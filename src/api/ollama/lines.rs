@@ -129,7 +129,7 @@ fn logprobs(tokens: &[TokenLogprob]) -> Vec<super::types::reply::Logprob> {
 }
 
 /// A line. JSON holds no line break of its own.
-fn write(line: &impl Serialize, out: &mut String) {
+pub fn write(line: &impl Serialize, out: &mut String) {
     *out += &serde_json::json!(line).to_string();
     out.push('\n');
 }

@@ -1,22 +1,26 @@
 //! Ollama's API: its paths, its streams of JSON lines, its errors.
 
 mod answers;
+mod blobs;
 mod embeddings;
 mod lines;
 mod loaded;
 mod models;
+mod transfers;
 mod types;
+mod work;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, head, post};
+use axum::{Extension, Router};
 use utoipa::OpenApi;
 
 use super::page;
 use super::problem::Problem;
 use super::service::Service;
+use work::Works;
 
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {
@@ -32,6 +36,11 @@ pub fn routes() -> Router<Arc<Service>> {
         .route("/api/show", post(models::show))
         .route("/api/copy", post(models::copy))
         .route("/api/delete", delete(models::delete))
+        .route("/api/create", post(transfers::create))
+        .route("/api/pull", post(transfers::pull))
+        .route("/api/push", post(transfers::push))
+        .route("/api/blobs/{digest}", head(blobs::has).post(blobs::take))
+        .layer(Extension(Works::default()))
 }
 
 /// This dialect's part of the API's description.
@@ -46,7 +55,12 @@ pub fn routes() -> Router<Arc<Service>> {
     loaded::ps,
     models::show,
     models::copy,
-    models::delete
+    models::delete,
+    transfers::create,
+    transfers::pull,
+    transfers::push,
+    blobs::has,
+    blobs::take
 ))]
 pub struct Document;
 

@@ -59,7 +59,7 @@ impl From<&Problem> for ErrorBody {
             Kind::TooLarge => ("invalid_request_error", Some("request_too_large")),
             Kind::Busy { .. } => ("server_error", Some("overloaded")),
             Kind::TimedOut => ("server_error", Some("timeout")),
-            Kind::Failed => ("server_error", Some("server_error")),
+            Kind::Failed | Kind::Upstream => ("server_error", Some("server_error")),
         };
         ErrorBody {
             error: ErrorDetail { message: problem.message.clone(), r#type, param: problem.field.clone(), code },

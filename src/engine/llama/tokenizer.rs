@@ -410,9 +410,40 @@ impl Tokenizer {
         if tokens.len() <= n_tokens {
             return Cut { n_bytes: text.len(), n_tokens_kept: tokens.len(), n_tokens_cut: 0 };
         }
-        let end = self.ends(&tokens[..n_tokens]).last().unwrap_or(0);
-        let n_bytes = text.floor_char_boundary(end.min(text.len()));
-        Cut { n_bytes, n_tokens_kept: n_tokens, n_tokens_cut: tokens.len() - n_tokens }
+        // Where the tokens spell the text, they tell where it is to be cut.
+        if self.ends(&tokens).last() == Some(text.len()) {
+            let end = self.ends(&tokens[..n_tokens]).last().unwrap_or(0);
+            let n_bytes = text.floor_char_boundary(end);
+            return Cut { n_bytes, n_tokens_kept: n_tokens, n_tokens_cut: tokens.len() - n_tokens };
+        }
+        let n_bytes = self.longest(text, n_tokens);
+        let n_tokens_kept = self.plain(&text[..n_bytes]).len();
+        Cut { n_bytes, n_tokens_kept, n_tokens_cut: tokens.len() - n_tokens_kept }
+    }
+
+    /// The bytes of a beginning of `text` that is at most `n_tokens` long, found by trying: some vocabularies change texts
+    /// before they take them apart.
+    fn longest(&self, text: &str, n_tokens: usize) -> usize {
+        let fits = |n_bytes: usize| self.plain(&text[..n_bytes]).len() <= n_tokens;
+        let (mut fitting, mut step) = (0, n_tokens.max(1) * 4);
+        while fitting + step < text.len() && fits(text.floor_char_boundary(fitting + step)) {
+            fitting = text.floor_char_boundary(fitting + step);
+            step *= 2;
+        }
+        let mut beyond = (fitting + step).min(text.len());
+        while beyond - fitting > 1 {
+            let middle = text.floor_char_boundary(fitting.midpoint(beyond));
+            if middle == fitting {
+                // Inside one character.
+                break;
+            }
+            if fits(middle) {
+                fitting = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        fitting
     }
 
     /// What the vocabulary says a token is.
@@ -670,6 +701,21 @@ pub mod tests {
                 }
                 assert_eq!(tokenizer.cut(text, n_tokens).n_bytes, text.len());
             }
+        }
+    }
+
+    /// One that takes white space and capitals away before it looks for tokens.
+    #[test]
+    fn a_text_that_is_changed_first_is_cut_too() {
+        let Some(model) = model("bert-bge") else { return };
+        let tokenizer = model.tokenizer();
+        let text = "The cat   sat on Thé mat, unbelievably. ".repeat(20);
+        let n_tokens = tokenizer.plain(&text).len();
+        for n in 0..=n_tokens {
+            let Cut { n_bytes, n_tokens_kept, n_tokens_cut } = tokenizer.cut(&text, n);
+            assert_eq!(tokenizer.plain(&text[..n_bytes]).len(), n_tokens_kept);
+            assert!(n_tokens_kept <= n && n_tokens_kept + 4 >= n, "{n_tokens_kept} of {n}");
+            assert_eq!(n_tokens_kept + n_tokens_cut, n_tokens);
         }
     }
 }

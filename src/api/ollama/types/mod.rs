@@ -5,6 +5,7 @@ pub mod models;
 pub mod options;
 pub mod reply;
 pub mod request;
+pub mod transfer;
 
 use serde::Serialize;
 use serde_json::{Value, json};

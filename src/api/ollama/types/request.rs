@@ -206,7 +206,11 @@ impl Common {
 }
 
 impl ChatMessage {
-    fn read(self, at: &str) -> Result<Message, Problem> {
+    /// The message at this place of the request.
+    ///
+    /// # Errors
+    /// What cannot be understood or kept, by its field's name.
+    pub fn read(self, at: &str) -> Result<Message, Problem> {
         fields::none_left(&self.rest, at, &[("images", OF_TEXT)])?;
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         let tool_calls = match &self.tool_calls {
