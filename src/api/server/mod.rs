@@ -23,6 +23,7 @@ use axum::Router;
 use connection::Accepted;
 use exchange::Exchange;
 use listen::Listener;
+use sd_notify::NotifyState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use table::Table;
@@ -112,7 +113,9 @@ pub async fn serve(listeners: Listeners, router: Router, terms: Terms) -> Ended 
     for listener in listening {
         accepting.spawn(Arc::clone(&server).accept(listener));
     }
+    tell_systemd(NotifyState::Ready);
     server.drain.begun().await;
+    tell_systemd(NotifyState::Stopping);
     // Closed before the files of the sockets are removed.
     while accepting.join_next().await.is_some() {}
     drop(kept);
@@ -125,6 +128,13 @@ pub async fn serve(listeners: Listeners, router: Router, terms: Terms) -> Ended 
     // What is left ends here.
     server.drain.end();
     ended
+}
+
+/// Where systemd started this process and waits for such words; elsewhere nothing happens.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("cannot tell systemd how the server is: {error}");
+    }
 }
 
 struct Server {

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -158,6 +158,25 @@ fn a_unix_socket_is_for_its_owner() {
     signal(child.id(), "TERM");
     assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(0));
     assert!(!path.exists());
+}
+
+/// A service of type `notify` is told of when it answers and when it no longer does.
+#[test]
+fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
+    let home = Home::new();
+    let path = home.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 100];
+        let n_bytes = socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..n_bytes].to_vec()).unwrap()
+    };
+    let mut server = Server::with(&home, &[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    assert_eq!(told().trim(), "READY=1");
+    signal(server.pid(), "TERM");
+    assert_eq!(told().trim(), "STOPPING=1");
+    assert_eq!(server.ended(PATIENCE).and_then(|status| status.code()), Some(0));
 }
 
 /// A socket that is open already is taken over, as systemd hands it, and the address that is said is not listened at.
