@@ -37,9 +37,7 @@ pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Res
         }
         if path.is_file() {
             let id = digest(path).map_err(|error| Failure::failed(format!("cannot read `{name}`: {error}")))?;
-            // Whoever loads it may be in another folder.
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-            adapters.push(Adapter { path, id: id.to_string(), scale });
+            adapters.push(Adapter { path: path.to_owned(), id: id.to_string(), scale });
         } else {
             adapters.extend(
                 of_model(name, model, environment)?.iter().map(|adapter| opening::stored_adapter(adapter, scale)),

@@ -7,9 +7,9 @@ use super::compute;
 use super::environment::Environment;
 use super::pull;
 use crate::api::local::{self, Wish};
-use crate::engine::{AdapterSet, Compute, Engine, Load, Options};
+use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
-use crate::infer::Session;
+use crate::infer::{Defaults, Session};
 use crate::opening::{self, Opening};
 use crate::sampling::Parameters;
 use crate::source::Reference;
@@ -98,7 +98,7 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     notes.iter().for_each(say);
     let session = match (wanted_place, load) {
         (Place::Server, Load::Everything) => match served(&model, &options, environment) {
-            Some(engine) => Session::with(engine, defaults)?,
+            Some(engine) => Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?,
             None => Session::open(options, defaults)?,
         },
         _ => Session::open(options, defaults)?,
@@ -121,6 +121,15 @@ fn served(model: &Model, options: &Options, environment: &Environment) -> Option
     let wish = Wish { model: model.name.to_string(), digest: model.digest, n_ctx: options.n_ctx, compute };
     let attached = local::attach(environment.store().ok()?.root(), wish).ok()?.wait();
     attached.inspect_err(|error| tracing::debug!("the running server is not used: {error}")).ok()
+}
+
+/// The adapters for a process that may be in another folder.
+fn absolute(adapters: &AdapterSet) -> AdapterSet {
+    let absolute = |adapter: &Adapter| {
+        let path = std::path::absolute(&adapter.path).unwrap_or_else(|_| adapter.path.clone());
+        Adapter { path, ..adapter.clone() }
+    };
+    AdapterSet::new(adapters.as_slice().iter().map(absolute))
 }
 
 /// The text of a small file, as [`small_bytes`] reads it.
