@@ -22,6 +22,16 @@ fn long() -> Value {
         "messages": [{"role": "user", "content": "Where is my parcel?"}]})
 }
 
+/// The answer to a request; the first may still be sent to a process that has just been killed, and then says so.
+fn answered(server: &Server, body: &Value) -> Value {
+    let first = server.post("/api/chat", body.clone());
+    if first.status == 200 {
+        return first.json();
+    }
+    assert!(first.text().contains("signal 9"), "{}", first.text());
+    server.post("/api/chat", body.clone()).ok()
+}
+
 #[test]
 fn a_killed_model_ends_its_own_requests_and_comes_back() {
     let home = Home::new();
@@ -42,7 +52,7 @@ fn a_killed_model_ends_its_own_requests_and_comes_back() {
             let error = last["error"].as_str().unwrap_or_else(|| panic!("{last}"));
             assert!(error.contains("signal 9"), "{error}");
         }
-        assert_eq!(server.post("/api/chat", short.clone()).ok()["message"]["content"], before);
+        assert_eq!(answered(&server, &short)["message"]["content"], before);
     }
 }
 
