@@ -340,7 +340,8 @@ fn what_a_server_asks_for_is_done_and_what_it_forgets_begun_anew() {
         let said = home.slm(to(&taker)).env("SLM_STALL_SECONDS", "1").run();
         assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{case}: {}", said.stdout);
         arrived(&taker, &package, "team/large");
-        if case.starts_with("429") || case.starts_with("503") {
+        // A refusal in the middle of a part may be lost with its line; one at the end is heard, and waited for.
+        if case.starts_with("503") {
             assert!(began.elapsed() >= Duration::from_secs(1), "{case}");
         }
         let twice = taker.n_came() - package.n_bytes();
