@@ -288,7 +288,8 @@ class Server:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": row}]
         return self.request("POST", "/apply-template", {"messages": messages})["prompt"]
 
-    def classify(self, system, rows):
+    def classify(self, system, rows, n_clients=None):
+        """Asks about all rows, one at a time by each of the clients; they are as many as the slots where nothing else is said."""
         prompts = [self.prompt(system, row) for row in rows]
 
         def answer(prompt):
@@ -306,7 +307,7 @@ class Server:
                 sys.exit(f"llama-server answered `{label}`, which is not one of the labels")
             return reply["timings"]
 
-        with concurrent.futures.ThreadPoolExecutor(self.n_slots) as clients:
+        with concurrent.futures.ThreadPoolExecutor(n_clients or self.n_slots) as clients:
             start = time.monotonic()
             timings = list(clients.map(answer, prompts))
             seconds = time.monotonic() - start
