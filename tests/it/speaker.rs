@@ -31,6 +31,9 @@ Put a call, {"name": <name>, "arguments": <arguments>}, between <tool_call> and 
 {%- endfor %}<|end|>
 {%- endfor %}
 {%- if add_generation_prompt %}<|answer|>{% endif %}"#;
+/// What a model that thinks has behind it: an empty thought where no thought is wanted, as Qwen 3 has it.
+const NO_THOUGHT: &str =
+    "{%- if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}";
 
 /// Where the tokens of texts begin: behind `<unk>`, `<s>`, `</s>` and the three of the template.
 const N_CONTROL: usize = 6;
@@ -48,7 +51,8 @@ pub enum Then {
     Again,
 }
 
-/// Writes a model that says these pieces, a token each; the context that it claims is `context` positions.
+/// Writes a model that says these pieces, a token each; the context that it claims is `context` positions. A model that says a
+/// thought has a template that can turn thoughts off.
 pub fn write(folder: &Path, name: &str, pieces: &[&str], then: Then, context: u32) -> PathBuf {
     let path = folder.join(format!("{name}.gguf"));
     std::fs::write(&path, gguf(pieces, then, context).bytes()).expect("a writable folder");
@@ -65,7 +69,8 @@ fn gguf(pieces: &[&str], then: Then, context: u32) -> Gguf {
     gguf.number("llama.feed_forward_length", 32);
     gguf.number("llama.attention.head_count", HEADS);
     gguf.number("llama.attention.head_count_kv", 1);
-    gguf.text("tokenizer.chat_template", TEMPLATE);
+    let thinks = pieces.iter().any(|piece| piece.starts_with("<think>"));
+    gguf.text("tokenizer.chat_template", &format!("{TEMPLATE}{}", if thinks { NO_THOUGHT } else { "" }));
     let first = vocabulary(&mut gguf, pieces);
     let n_tokens = first + pieces.len() as u64;
     assert!(n_tokens <= WIDTH, "{} pieces are too many", pieces.len());

@@ -34,5 +34,5 @@ fn the_page_asks_by_keyboard_and_tells_screen_readers() {
 #[test]
 #[ignore = "some of the endpoints are not there yet"]
 fn the_page_asks_for_the_key_where_one_is_needed() {
-    judge(&[("SLM_API_KEY", "open sesame")], &[("SLM_PAGE_KEY", "open sesame")]);
+    judge(&[("SLM_API_KEY", "open-sesame")], &[("SLM_PAGE_KEY", "open-sesame")]);
 }
