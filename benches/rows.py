@@ -83,6 +83,7 @@ def parse_arguments():
     parser.add_argument("--shared-tokens", type=int, default=300, help="length of the system text")
     parser.add_argument("--row-tokens", type=int, default=50)
     parser.add_argument("--labels", default="a,b,c,d,e,f", type=lambda text: text.split(","))
+    parser.add_argument("--way", default="completion", choices=("completion", "chat"), help="how the server is asked")
     parser.add_argument("--slots", default="1,2,4,8", type=lambda text: [int(n) for n in text.split(",")])
     parser.add_argument("--seed", type=int, default=1, help="of the texts")
     options = parser.parse_args()
@@ -290,32 +291,47 @@ class Server:
 
     def classify(self, system, rows, n_clients=None):
         """Asks about all rows, one at a time by each of the clients; they are as many as the slots where nothing else is said."""
-        prompts = [self.prompt(system, row) for row in rows]
-
-        def answer(prompt):
-            body = {
-                "prompt": prompt,
-                "json_schema": {"type": "string", "enum": self.options.labels},
-                "cache_prompt": True,
-                "temperature": 0,
-                "n_predict": 64,
-                "stop": ['" ', '"\n'],
-            }
-            reply = self.request("POST", "/completion", body)
-            label = reply["content"].strip('"')
-            if label not in self.options.labels:
-                sys.exit(f"llama-server answered `{label}`, which is not one of the labels")
-            return reply["timings"]
-
+        if self.options.way == "chat":
+            ask, asked = self.ask_chat, [(system, row) for row in rows]
+        else:
+            ask, asked = self.ask_completion, [(self.prompt(system, row),) for row in rows]
         with concurrent.futures.ThreadPoolExecutor(n_clients or self.n_slots) as clients:
             start = time.monotonic()
-            timings = list(clients.map(answer, prompts))
+            timings = list(clients.map(lambda texts: ask(*texts), asked))
             seconds = time.monotonic() - start
         return ServerRound(
             rows_per_second=len(rows) / seconds,
             prompt_per_row=statistics.mean(timing["prompt_n"] for timing in timings),
             generated_per_row=statistics.mean(timing["predicted_n"] for timing in timings),
         )
+
+
+    def ask_completion(self, prompt):
+        """The cheapest way to ask: nothing but the label can be written, and white space behind it ends it."""
+        body = {
+            "prompt": prompt,
+            "json_schema": {"type": "string", "enum": self.options.labels},
+            "cache_prompt": True,
+            "temperature": 0,
+            "n_predict": 64,
+            "stop": ['" ', '"\n'],
+        }
+        reply = self.request("POST", "/completion", body)
+        label = reply["content"].strip('"')
+        if label not in self.options.labels:
+            sys.exit(f"llama-server answered `{label}`, which is not one of the labels")
+        return reply["timings"]
+
+    def ask_chat(self, system, row):
+        """As clients ask. A model with random weights may use up its tokens on white space, so the answer is not read."""
+        schema = {"type": "string", "enum": self.options.labels}
+        body = {
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": row}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "label", "schema": schema}},
+            "temperature": 0,
+            "max_tokens": 64,
+        }
+        return self.request("POST", "/v1/chat/completions", body)["timings"]
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 
 Both classify new rows under the same system text into the same labels, with as many threads, over HTTP: slm by `/api/chat` with
 an `enum` as `format`, once canonically (every answer the same to the last bit under any load) and once for throughput, the server by
-`/completion` with the `enum` as `json_schema`, its prompt cache on. Each client has one request in flight. The server gets the
-best of several slot counts for each number of clients. Rounds alternate, each side waits while the other works, and the figures to keep
-are the ratios within rounds: absolute rates belong to this machine and this hour.
+`/completion` with the `enum` as `json_schema`, its prompt cache on (`--way chat`: by `/v1/chat/completions`, as clients ask). Each
+client has one request in flight. The server gets the best of several slot counts for each number of clients. Rounds alternate, each
+side waits while the other works, and the figures to keep are the ratios within rounds: absolute rates belong to this machine and
+this hour.
 
     benches/serve.py --model model.gguf --slm target/release/slm --server path/to/llama-server
 
@@ -62,6 +63,7 @@ def parse_arguments():
     parser.add_argument("--rows", type=int, default=24, help="rows a round, at least; 3 for every 2 clients where that is more")
     parser.add_argument("--clients", default="1,4,16,64", type=numbers)
     parser.add_argument("--slots", default="1,2,4,8,16", type=numbers, help="slot counts of the server that are tried")
+    parser.add_argument("--way", default="completion", choices=("completion", "chat"), help="how the server is asked")
     parser.add_argument("--shared-tokens", type=int, default=300, help="length of the system text")
     parser.add_argument("--row-tokens", type=int, default=50)
     parser.add_argument("--labels", default="a,b,c,d,e,f", type=lambda text: text.split(","))
