@@ -1,7 +1,7 @@
 //! What the store holds, from manifests and configurations alone: it never opens weights.
 
 use super::model::{parse_manifest, weights_of};
-use super::{Store, StoreError, create, disk};
+use super::{Store, StoreError, disk};
 use crate::digest::Digest;
 use crate::manifest::{MAX_MANIFEST_BYTES, ModelConfig};
 use crate::model_ref::ModelRef;
@@ -60,7 +60,7 @@ impl Store {
             }
         }
         if let Some(embedded) = self.embedded.filter(|embedded| !self.manifest_path(&embedded.name()).exists()) {
-            let model = create::embedded_model(&embedded)?;
+            let model = self.own_model(&embedded)?;
             listing.models.push(Listed {
                 name: model.name,
                 digest: model.digest,

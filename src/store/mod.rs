@@ -45,30 +45,45 @@ use crate::digest::Digest;
 use crate::embedded::Embedded;
 use crate::model_ref::ModelRef;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 /// The models under one root folder, and the one inside the binary.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
     embedded: Option<Embedded>,
+    /// The embedded model, once somebody has asked for it: hashing it takes milliseconds, which every request would wait for.
+    own: Arc<OnceLock<Model>>,
 }
 
 impl Store {
     /// The store under `root`, which need not exist yet: the first write makes it.
     #[must_use]
     pub fn open(root: PathBuf) -> Store {
-        Store { root, embedded: None }
+        Store { root, embedded: None, own: Arc::default() }
     }
 
     /// The same store with a model of the binary's, found where no stored one has its name.
     #[must_use]
     pub fn with_embedded(self, embedded: Embedded) -> Store {
-        Store { embedded: Some(embedded), ..self }
+        Store { embedded: Some(embedded), own: Arc::default(), ..self }
     }
 
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The binary's own model as a stored one.
+    ///
+    /// # Errors
+    /// It is no model.
+    fn own_model(&self, embedded: &Embedded) -> Result<Model, StoreError> {
+        if let Some(model) = self.own.get() {
+            return Ok(model.clone());
+        }
+        let model = create::embedded_model(embedded)?;
+        Ok(self.own.get_or_init(|| model).clone())
     }
 
     /// Where a blob lies, or would.

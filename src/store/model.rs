@@ -141,7 +141,7 @@ impl Store {
             return self.stored(name, &path, &json);
         }
         match self.embedded.filter(|embedded| embedded.name() == *name) {
-            Some(embedded) => create::embedded_model(&embedded),
+            Some(embedded) => self.own_model(&embedded),
             None => Err(self.not_found(name)),
         }
     }

@@ -90,7 +90,7 @@ impl Store {
         let Some(embedded) = self.embedded.filter(|embedded| embedded.name() == name) else {
             return Err(self.not_found(&name));
         };
-        let manifest = create::embedded_model(&embedded)?.manifest;
+        let manifest = self.own_model(&embedded)?.manifest;
         for bytes in create::embedded_blobs(&embedded)? {
             contents.insert(Digest::of(&bytes), Content::Embedded(bytes));
         }

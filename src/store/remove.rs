@@ -1,7 +1,7 @@
 //! Takes a model away, and the blobs that no other model needs.
 
 use super::disk::{self, Removing, io_error};
-use super::{Store, StoreError, create, sources};
+use super::{Store, StoreError, sources};
 use crate::digest::Digest;
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::model_ref::ModelRef;
@@ -41,7 +41,7 @@ impl Store {
         let path = self.stored_manifest(name)?;
         let Some(digest) = manifest_digest(&path) else { return Ok(Recovery::Unknown) };
         if let Some(embedded) = &self.embedded
-            && create::embedded_model(embedded)?.digest == digest
+            && self.own_model(embedded)?.digest == digest
         {
             return Ok(Recovery::Embedded);
         }
