@@ -5,6 +5,7 @@
 
 mod chat;
 mod closed;
+mod context;
 mod limited;
 mod question;
 mod reading;
@@ -39,6 +40,7 @@ use crate::template::{
 use crate::tools::ToolError;
 
 pub use chat::{Chat, End, Given, Piece, Reply};
+pub use context::Memory;
 pub use limited::{Limited, Retry};
 pub use question::{Answered, Asked};
 pub use vectors::{TooLong, Vectors};
@@ -85,6 +87,8 @@ pub struct Task {
     pub adapters: Option<AdapterSet>,
     /// Added to the logits of these tokens.
     pub bias: Vec<(Token, f32)>,
+    /// How a conversation is kept between this and the next request.
+    pub memory: Memory,
 }
 
 /// A loaded model, ready to answer.
@@ -353,6 +357,7 @@ impl Session {
         if let Some(begun) = begun {
             go_on(&mut prompt, begun);
         }
+        task.memory.lead(&mut prompt);
         Ok(prompt)
     }
 
@@ -400,7 +405,9 @@ impl Session {
             Some((first, rest)) if first.role == Role::System => (Some(&first.content), rest),
             _ => (None, conversation),
         };
-        let system = task.system.as_ref().or(given).or(self.defaults.system.as_ref());
+        let defaults = Some(&self.defaults).filter(|_| !task.memory.goes_on());
+        let own = defaults.and_then(|defaults| defaults.system.as_ref());
+        let system = task.system.as_ref().or(given).or(own);
         // A template that reads `contract` describes it itself, or speaks for a model that has learned it.
         let described = match (contract, &task.open) {
             _ if self.template.reads("contract") => None,
@@ -413,7 +420,7 @@ impl Session {
             (None, described) => described,
         };
         let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
-        messages.extend(self.defaults.messages.iter().cloned());
+        messages.extend(defaults.iter().flat_map(|defaults| defaults.messages.iter().cloned()));
         messages.extend_from_slice(turns);
         if !self.has_template || self.system_role == SystemRole::Native {
             return (messages, String::new());

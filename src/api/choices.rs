@@ -1,12 +1,15 @@
 //! Several replies to one request at once, and all of a reply as one value.
 
+use std::sync::Arc;
+
 use futures_util::future::select_all;
 
 use super::problem::{Kind, Problem};
-use super::service::Answering;
+use super::service::{Answering, Ask, Service};
 use super::stream::Source;
 use crate::engine::TokenLogprob;
 use crate::infer::{End, Piece};
+use crate::sampling::Parameters;
 use crate::tools::{MAX_CALLS, ToolCall};
 
 /// Replies that are made at the same time. Dropping them cancels all.
@@ -40,6 +43,31 @@ impl Source for Choices {
     }
 }
 
+/// Asks one model for several answers to each of these at once; those to the first come first. Of the answers to one, each but
+/// the first has another seed, where one was given.
+///
+/// # Errors
+/// See [`Kind`].
+pub async fn ask_all(service: &Service, asks: &[Ask], n_each: usize) -> Result<Vec<Answering>, Problem> {
+    let Some(Ask { model, parameters, keep_alive, .. }) = asks.first() else { return Ok(Vec::new()) };
+    let opened = Arc::new(service.open(model, parameters, *keep_alive).await?);
+    let own_seed = if n_each > 1 { service.model(model)?.parameters.seed } else { None };
+    let mut answering = Vec::with_capacity(asks.len() * n_each);
+    for ask in asks {
+        for number in 0..n_each {
+            let seed = ask.parameters.seed.or(own_seed).map(|seed| nth_seed(seed, number));
+            let parameters = Parameters { seed, ..ask.parameters.clone() };
+            answering.push(service.ask_opened(opened.clone(), Ask { parameters, ..ask.clone() })?);
+        }
+    }
+    Ok(answering)
+}
+
+/// The seed of one of several answers; a negative one is random, and stays so.
+fn nth_seed(seed: i64, number: usize) -> i64 {
+    if seed < 0 { seed } else { (seed + number as i64) % (i64::from(u32::MAX) + 1) }
+}
+
 /// How many calls of tools an answer may make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Calls {
@@ -70,6 +98,18 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Waits for all of several replies.
+    ///
+    /// # Errors
+    /// What ended one of them too early.
+    pub async fn all(answering: Vec<Answering>) -> Result<Vec<Finished>, Problem> {
+        let mut finished = Vec::with_capacity(answering.len());
+        for answering in answering {
+            finished.push(Finished::of(answering).await?);
+        }
+        Ok(finished)
+    }
+
     /// Waits for all of a reply.
     ///
     /// # Errors
@@ -89,5 +129,15 @@ impl Finished {
             }
         }
         Err(Problem::new(Kind::Failed, "the answer ended without its last part"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nth_seed;
+
+    #[test]
+    fn seeds_follow_each_other() {
+        assert_eq!([nth_seed(7, 0), nth_seed(7, 2), nth_seed(-1, 2), nth_seed(u32::MAX.into(), 1)], [7, 9, -1, 0]);
     }
 }

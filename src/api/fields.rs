@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::engine::Token;
 use crate::sampling::{ParameterError, Parameters};
 
 /// A text, or a list in its place.
@@ -160,6 +161,22 @@ pub fn set_most_tokens(parameters: &mut Parameters, field: &str, value: Option<W
         Some(Whole(n)) => set(parameters, field, "num_predict", Some(n.min(i64::from(i32::MAX)).into())),
         None => Ok(()),
     }
+}
+
+/// Tokens by their numbers; which there are the model's vocabulary knows.
+///
+/// # Errors
+/// Something in the list is no token's number, named by its place.
+pub fn tokens(list: Vec<Value>, at: &str) -> Result<Vec<Token>, Problem> {
+    let token = |(number, value): (usize, Value)| {
+        let refused = |why: String| {
+            let place = format!("{at}[{number}]");
+            Problem::invalid(format!("`{place}` is no token: {why}")).of(place)
+        };
+        let Whole(id) = Whole::deserialize(&value).map_err(|error| refused(error.to_string()))?;
+        Token::try_from(id).map_err(|_| refused(format!("there is none of the number {id}")))
+    };
+    list.into_iter().enumerate().map(token).collect()
 }
 
 /// The log-probability of what is impossible, which JSON has no number for; OpenAI writes this in its place.

@@ -167,6 +167,8 @@ impl From<EngineError> for Problem {
             EngineError::Compute(_)
             | EngineError::SameTokens(..)
             | EngineError::NoSuchToken(_)
+            | EngineError::TokenOutOfRange { .. }
+            | EngineError::Bias { .. }
             | EngineError::NoTurnEnd
             | EngineError::NoBranches
             | EngineError::NoText(_)

@@ -20,7 +20,7 @@ use crate::contract::{Contract, Form, Open};
 use crate::decide::Question;
 use crate::engine::compute::Compute;
 use crate::engine::{DEFAULT_CONTEXT, Detail, Options, Token};
-use crate::infer::{Answered, Chat, Defaults, Given, Piece, Reply, Session, Task, TooLong, Vectors};
+use crate::infer::{Answered, Chat, Defaults, Given, Memory, Piece, Reply, Session, Task, TooLong, Vectors};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use crate::opening;
@@ -77,6 +77,8 @@ pub struct Ask {
     pub given: Option<Given>,
     /// Added to the logits of these tokens.
     pub bias: Vec<(Token, f32)>,
+    /// How the conversation is kept between this and the next request.
+    pub memory: Memory,
 }
 
 impl Ask {
@@ -93,6 +95,7 @@ impl Ask {
             template: None,
             given: None,
             bias: Vec::new(),
+            memory: Memory::Messages,
         }
     }
 }
@@ -467,11 +470,13 @@ impl Service {
             Some(Form::Open(open)) => (None, Some(open)),
             None => (None, None),
         };
-        let (parameters, lane, today) = (ask.parameters.clone(), Call::current().lane, Some((self.settings.today)()));
-        Ok((
-            Task { parameters, lane, detail: ask.detail, bias: ask.bias.clone(), open, today, ..Task::default() },
-            contract,
-        ))
+        if contract.is_some() && !ask.bias.is_empty() {
+            let why = "the answers of a closed format are scored, and a bias has no part in that; leave it away";
+            return Err(Problem::unsupported("logit_bias", why));
+        }
+        let (parameters, bias, memory) = (ask.parameters.clone(), ask.bias.clone(), ask.memory.clone());
+        let (lane, today) = (Call::current().lane, Some((self.settings.today)()));
+        Ok((Task { parameters, lane, detail: ask.detail, bias, memory, open, today, ..Task::default() }, contract))
     }
 
     /// Asks every question of the state by itself.

@@ -108,7 +108,8 @@ impl TextStream {
 }
 
 /// Bytes at the end of which more can still make a character.
-fn unfinished(bytes: &[u8]) -> usize {
+#[must_use]
+pub fn unfinished(bytes: &[u8]) -> usize {
     let invalid = bytes.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
     let may_grow = std::str::from_utf8(invalid).is_err_and(|error| error.error_len().is_none());
     if may_grow { invalid.len() } else { 0 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use super::context::Teller;
 use super::reading::Reading;
 use super::{InferError, Session, Task, closed, digest};
 use crate::chat::{Message, Role};
@@ -93,6 +94,8 @@ pub struct End {
     pub checked: Option<Result<Value, Violation>>,
     pub prompt_digest: String,
     pub evaluation_id: String,
+    /// The tokens behind which the conversation goes on, where it is kept in tokens.
+    pub context: Vec<Token>,
 }
 
 /// A reply on its way. Dropping it cancels it.
@@ -105,6 +108,8 @@ pub struct Reply {
     evaluation_id: String,
     /// Made, and not yet given.
     ready: VecDeque<Piece>,
+    /// Where the conversation's tokens are to be told.
+    teller: Option<Teller>,
     is_over: bool,
 }
 
@@ -211,6 +216,7 @@ impl Session {
     ) -> Reply {
         let (prompt_digest, evaluation_id) = (digest(&prompt), self.evaluation_id(task));
         let adapters = self.adapters(task).clone();
+        let teller = self.teller(&task.memory, &prompt);
         let (request, kind) = match contract {
             Some(contract) => {
                 let (groups, turn_end) = (decide::groups(&contract), self.turn_end.clone());
@@ -235,7 +241,7 @@ impl Session {
             }
         };
         let events = self.engine.send(request);
-        Reply { events, kind, started, prompt_digest, evaluation_id, ready: VecDeque::new(), is_over: false }
+        Reply { events, kind, started, prompt_digest, evaluation_id, ready: VecDeque::new(), teller, is_over: false }
     }
 }
 
@@ -269,7 +275,10 @@ impl Reply {
                 return Ok(Some(piece));
             }
             if self.is_over {
-                return Ok(None);
+                let Some(teller) = &mut self.teller else { return Ok(None) };
+                let told = teller.told().await;
+                self.teller = self.teller.take().filter(|_| told.is_ok());
+                return Ok(told?.map(Piece::End));
             }
             let event = self.events.recv().await;
             if let Err(error) = self.take(event) {
@@ -301,14 +310,16 @@ impl Reply {
                     Finish::Stop => open.check(text),
                 });
                 std::mem::take(&mut **reading).finish(&mut self.ready);
-                self.end(generation.finish, generation.counts, generation.timings, None, checked);
+                let said = Run::Tokens(generation.ids);
+                self.end(generation.finish, generation.counts, generation.timings, None, checked, said);
             }
             (Some(Event::Generated(generation)), Kind::Called { certain, text }) => {
                 // One that broke off is no call, and what there is of it no answer either.
                 let call = certain.call(text);
                 let checked = call.map(|call| self.ready.push_back(Piece::Call(call)));
                 let checked = checked.err().filter(|_| generation.finish == Finish::Stop).map(Err);
-                self.end(generation.finish, generation.counts, generation.timings, None, checked);
+                let said = Run::Tokens(generation.ids);
+                self.end(generation.finish, generation.counts, generation.timings, None, checked, said);
             }
             (Some(Event::Scored(scores)), Kind::Scored { contract, detail }) => {
                 let answer = decide::answer(contract, &scores.groups);
@@ -316,8 +327,10 @@ impl Reply {
                     Detail::Likely { n } => closed::tokens(&answer, usize::from(*n)),
                     Detail::Text | Detail::Tokens => Vec::new(),
                 };
-                self.ready.push_back(Piece::Text(Written { text: answer.json.to_string(), tokens }));
-                self.end(Finish::Stop, scores.counts, scores.timings, Some(answer), None);
+                let text = answer.json.to_string();
+                let said = Run::Text { text: text.clone(), persons: Vec::new() };
+                self.ready.push_back(Piece::Text(Written { text, tokens }));
+                self.end(Finish::Stop, scores.counts, scores.timings, Some(answer), None, said);
             }
             (Some(Event::Failed(error)), _) => return Err(error.into()),
             _ => return Err(EngineError::Stopped.into()),
@@ -332,11 +345,17 @@ impl Reply {
         timings: Timings,
         answer: Option<Answer>,
         checked: Option<Result<Value, Violation>>,
+        said: Run,
     ) {
         self.is_over = true;
         let (prompt_digest, evaluation_id) = (self.prompt_digest.clone(), self.evaluation_id.clone());
         let elapsed = self.started.elapsed();
-        let end = End { finish, counts, timings, elapsed, answer, checked, prompt_digest, evaluation_id };
-        self.ready.push_back(Piece::End(Box::new(end)));
+        let context = Vec::new();
+        let end =
+            Box::new(End { finish, counts, timings, elapsed, answer, checked, prompt_digest, evaluation_id, context });
+        match &mut self.teller {
+            Some(teller) => teller.ask(said, end),
+            None => self.ready.push_back(Piece::End(end)),
+        }
     }
 }

@@ -19,6 +19,8 @@ URL = os.environ.get("SLM_URL", "http://127.0.0.1:11434")
 # Says FOX, whatever it is asked.
 FOX_MODEL = os.environ.get("SLM_FOX", "fox")
 FOX = "The quick brown fox\njumps over the lazy dog."
+# What its template writes in front of an answer; whoever gives a raw prompt writes it as well.
+ANSWER = "<|answer|>"
 # Says `ab` without end.
 ENDLESS_MODEL = os.environ.get("SLM_ENDLESS", "endless")
 # Calls WEATHER_CALL and ends its turn.

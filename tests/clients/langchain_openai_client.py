@@ -15,6 +15,7 @@ from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from langchain_openai.decisions import Choice, Level, OpenAIDecisions, Predicate, Score
 
 from checks import (
+    ANSWER,
     CALLER_MODEL,
     DOUBLE_CHARGE,
     EMBEDDING_MODEL,
@@ -130,8 +131,8 @@ def _():
 @check("POST /v1/completions", "OpenAI: invoke, stream, several prompts")
 def _():
     model = OpenAI(model=FOX_MODEL, max_tokens=4, temperature=0, **SERVER)
-    text = model.invoke("hello")
-    equal("".join(model.stream("hello")), text)
+    equal(model.invoke(f"hello{ANSWER}"), "The quick brown fox")
+    equal("".join(model.stream(f"hello{ANSWER}")), "The quick brown fox")
     equal(len(model.generate(["hello", "you"]).generations), 2)
 
 

@@ -12,6 +12,7 @@ import time
 import ollama
 
 from checks import (
+    ANSWER,
     CALLER_MODEL,
     CONCLUSION,
     DOUBLE_CHARGE,
@@ -104,6 +105,30 @@ def _():
         for more in ({}, {"system": "be brief"}, {"template": "{{ .Prompt }}"}, {"raw": True})
     ]
     assert counts[1] > counts[0] > counts[2] >= counts[3], counts
+
+
+@check("POST /api/generate", "a conversation goes on behind exactly its tokens")
+def _():
+    alone = client.generate(FOX_MODEL, "you", options=COLD)
+    first = client.generate(FOX_MODEL, "hello", options=COLD)
+    # The prompt, the answer, and the end of its turn.
+    equal(len(first.context), first.prompt_eval_count + first.eval_count + 1)
+    second = list(client.generate(FOX_MODEL, "you", context=first.context, options=COLD, stream=True))
+    equal("".join(part.response for part in second), FOX)
+    equal([part.context for part in second[:-1]], [None] * (len(second) - 1))
+    equal(second[-1].context[: len(first.context)], first.context)
+    # A text begins once.
+    equal(second[-1].prompt_eval_count, len(first.context) + alone.prompt_eval_count - 1)
+    equal(second[-1].context[len(first.context) :], alone.context[1:])
+
+
+@check("POST /api/generate", "a raw prompt is the model's own, and has nothing beside it")
+def _():
+    reply = client.generate(FOX_MODEL, f"hello{ANSWER}", raw=True, options=COLD)
+    equal((reply.response, reply.context), (FOX, None))
+    for more in ({"system": "be brief"}, {"template": "{{ .Prompt }}"}, {"context": [1]}):
+        with raises(ollama.ResponseError, "raw mode does not support template, system, or context", status_code=400):
+            client.generate(FOX_MODEL, "hello", raw=True, **more)
 
 
 @check("POST /api/generate", "the Options class and keep_alive")
@@ -287,6 +312,9 @@ def _():
     for name, request in {
         "images": {"images": [png]},
         "suffix": {"suffix": "the end"},
+        "context": {"context": [-1_000_000_000_000]},
+        "100000": {"context": [100_000]},
+        "template": {"template": "{{ .Nothing"},
         "steps": {"steps": 4},
         "mirostat": {"options": {"mirostat": 2}},
         "tempreature": {"options": {"tempreature": 0}},

@@ -90,8 +90,9 @@ check('POST /v1/chat/completions', 'missing models, images, schemas and unknown 
 });
 
 check('POST /v1/completions', 'one object and a stream', async () => {
-  const asked = { model: FOX_MODEL, prompt: 'hello', max_tokens: 4, temperature: 0 };
+  const asked = { model: FOX_MODEL, prompt: 'hello<|answer|>', max_tokens: 4, temperature: 0 };
   const { text } = (await client.completions.create(asked)).choices[0];
+  assert.equal(text, 'The quick brown fox');
   const chunks = await gathered(client.completions.create({ ...asked, stream: true }));
   assert.equal(chunks.map((chunk) => chunk.choices[0]?.text ?? '').join(''), text);
 });

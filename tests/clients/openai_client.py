@@ -11,6 +11,7 @@ import pydantic
 from openai.lib.decisions_tool_runner import DecisionsToolRunner
 
 from checks import (
+    ANSWER,
     CALLER_MODEL,
     DOUBLE_CHARGE,
     EMBEDDING_MODEL,
@@ -203,6 +204,9 @@ def _():
     # The token of `The`: behind the controls and the bytes.
     reply = client.chat.completions.create(**FOX_CHAT, logit_bias={"263": -100}, max_tokens=5)
     assert not reply.choices[0].message.content.startswith("The"), reply
+    for more in ({"model": TRIAGE_MODEL}, {"logit_bias": {"The": -100}}, {"logit_bias": {"263": 101}}, {"logit_bias": {"9999": 1}}):
+        with raises(openai.BadRequestError, "9999" if "9999" in str(more) else "logit_bias"):
+            client.chat.completions.create(**{**FOX_CHAT, "logit_bias": {"263": 1}, **more})
 
 
 @check("POST /v1/chat/completions", "one seed, one text")
@@ -265,30 +269,82 @@ def _():
 # --- completions ------------------------------------------------------------------------------------------------------
 
 
+FOX_PROMPT = {"model": FOX_MODEL, "prompt": f"hello{ANSWER}", "temperature": 0}
+
+
 @check("POST /v1/completions", "one object, a stream, several prompts")
 def _():
-    reply = client.completions.create(model=FOX_MODEL, prompt="hello", max_tokens=4, temperature=0)
-    equal((reply.object, reply.choices[0].finish_reason), ("text_completion", "length"))
+    reply = client.completions.create(**FOX_PROMPT, max_tokens=4)
+    equal((reply.object, reply.choices[0].text, reply.choices[0].finish_reason), ("text_completion", "The quick brown fox", "length"))
     equal(reply.usage.completion_tokens, 4)
-    chunks = client.completions.create(model=FOX_MODEL, prompt="hello", max_tokens=4, temperature=0, stream=True)
+    chunks = list(client.completions.create(**FOX_PROMPT, max_tokens=4, stream=True, stream_options={"include_usage": True}))
     equal("".join(choice.text for chunk in chunks for choice in chunk.choices), reply.choices[0].text)
-    both = client.completions.create(model=FOX_MODEL, prompt=["hello", "you"], max_tokens=1, temperature=0)
-    equal([choice.index for choice in both.choices], [0, 1])
+    equal([choice.finish_reason for chunk in chunks for choice in chunk.choices][-2:], [None, "length"])
+    equal((chunks[-1].choices, chunks[-1].usage.total_tokens), ([], reply.usage.total_tokens))
+    whole = client.completions.create(**FOX_PROMPT, max_tokens=100).choices[0]
+    equal((whole.text, whole.finish_reason), (FOX, "stop"))
+    equal(client.completions.create(**FOX_PROMPT).usage.completion_tokens, 11)
+
+
+@check("POST /v1/completions", "n answers to each of several prompts, one after the other")
+def _():
+    # Behind a text of which nobody says where the answer begins, this model ends.
+    prompts = [f"hello{ANSWER}", "hello", f"you{ANSWER}"]
+    asked = {**FOX_PROMPT, "prompt": prompts, "n": 2, "best_of": 2, "max_tokens": 2}
+    reply = client.completions.create(**asked)
+    equal([choice.index for choice in reply.choices], list(range(6)))
+    equal([choice.text for choice in reply.choices], ["The quick"] * 2 + [""] * 2 + ["The quick"] * 2)
+    alone = [client.completions.create(**{**asked, "prompt": prompt, "n": 1, "best_of": 1}).usage for prompt in prompts]
+    equal(reply.usage.prompt_tokens, sum(usage.prompt_tokens for usage in alone))
+    equal(reply.usage.completion_tokens, 2 * sum(usage.completion_tokens for usage in alone))
+    parts = [choice for chunk in client.completions.create(**asked, stream=True) for choice in chunk.choices]
+    joined = ["".join(part.text for part in parts if part.index == index) for index in range(6)]
+    equal(joined, [choice.text for choice in reply.choices])
+
+
+@check("POST /v1/completions", "tokens as a prompt, and an echo of a text")
+def _():
+    # The token of the answer's beginning, and that of `The`.
+    for prompt, text in (([5], "The quick"), ([5, 263], " quick brown"), ([[5]], "The quick")):
+        equal(client.completions.create(**{**FOX_PROMPT, "prompt": prompt}, max_tokens=2).choices[0].text, text)
+    with raises(openai.BadRequestError, "100000"):
+        client.completions.create(**{**FOX_PROMPT, "prompt": [100_000]})
+    asked = {**FOX_PROMPT, "max_tokens": 2, "echo": True}
+    equal(client.completions.create(**asked).choices[0].text, f"hello{ANSWER}The quick")
+    chunks = client.completions.create(**asked, stream=True)
+    equal("".join(choice.text for chunk in chunks for choice in chunk.choices), f"hello{ANSWER}The quick")
 
 
 @check("POST /v1/completions", "log-probabilities in this endpoint's own form")
 def _():
-    said = client.completions.create(model=FOX_MODEL, prompt="hello", max_tokens=3, temperature=0, logprobs=2).choices[0]
+    said = client.completions.create(**FOX_PROMPT, max_tokens=3, logprobs=2).choices[0]
     equal((len(said.logprobs.tokens), len(said.logprobs.token_logprobs), len(said.logprobs.top_logprobs)), (3, 3, 3))
     equal("".join(said.logprobs.tokens), said.text)
     equal({len(rivals) for rivals in said.logprobs.top_logprobs}, {2})
+    equal(said.logprobs.text_offset, [0, 3, 9])
+    chunks = client.completions.create(**FOX_PROMPT, max_tokens=3, logprobs=0, stream=True)
+    streamed = [part.logprobs for chunk in chunks for part in chunk.choices if part.logprobs]
+    equal([token for part in streamed for token in part.tokens], said.logprobs.tokens)
+    equal([offset for part in streamed for offset in part.text_offset], said.logprobs.text_offset)
+
+
+@check("POST /v1/completions", "stop strings, a bias and a seed")
+def _():
+    stopped = client.completions.create(**FOX_PROMPT, stop=[" brown"]).choices[0]
+    equal((stopped.text, stopped.finish_reason), ("The quick", "stop"))
+    biased = client.completions.create(**FOX_PROMPT, logit_bias={"263": -100}, max_tokens=5).choices[0]
+    assert not biased.text.startswith("The"), biased
+    asked = {**FOX_PROMPT, "temperature": 2.0, "seed": 7, "max_tokens": 8}
+    equal(len({client.completions.create(**asked).choices[0].text for _ in range(3)}), 1)
 
 
 @check("POST /v1/completions", "what is not supported is refused by its name")
 def _():
-    for name, more in {"suffix": {"suffix": "end"}, "best_of": {"best_of": 3}}.items():
+    for name, more in {"suffix": {"suffix": "end"}, "best_of": {"best_of": 3}, "logprobs": {"logprobs": 6}}.items():
         with raises(openai.BadRequestError, name):
             client.completions.create(model=FOX_MODEL, prompt="hello", max_tokens=1, **more)
+    with raises(openai.BadRequestError, "2048", code="context_length_exceeded"):
+        client.completions.create(model=FOX_MODEL, prompt="x " * 5000, stream=True)
     with raises(openai.NotFoundError, "nowhere"):
         client.completions.create(model="nowhere", prompt="hello")
 

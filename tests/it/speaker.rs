@@ -37,6 +37,8 @@ const NO_THOUGHT: &str =
 
 /// Where the tokens of texts begin: behind `<unk>`, `<s>`, `</s>` and the three of the template.
 const N_CONTROL: usize = 6;
+const UNUSED: usize = 2;
+const START: usize = 3;
 const ANSWER: usize = 5;
 const END: usize = 4;
 const WIDTH: u64 = 320;
@@ -56,6 +58,17 @@ pub enum Then {
 pub fn write(folder: &Path, name: &str, pieces: &[&str], then: Then, context: u32) -> PathBuf {
     let path = folder.join(format!("{name}.gguf"));
     std::fs::write(&path, gguf(pieces, then, context).bytes()).expect("a writable folder");
+    path
+}
+
+/// As [`write`], with a vocabulary that has tokens around gaps; the answer begins behind the last of them.
+pub fn write_for_gaps(folder: &Path, name: &str, pieces: &[&str], context: u32) -> PathBuf {
+    let mut gguf = gguf(pieces, Then::End, context);
+    for (name, token) in [("pre", START), ("suf", UNUSED), ("mid", ANSWER)] {
+        gguf.number(&format!("tokenizer.ggml.fim_{name}_token_id"), token as u32);
+    }
+    let path = folder.join(format!("{name}.gguf"));
+    std::fs::write(&path, gguf.bytes()).expect("a writable folder");
     path
 }
 

@@ -11,7 +11,7 @@ use super::types::reply::{ChatResponse, DoneReason, GenerateResponse, ReplyCall,
 use crate::api::choices::Finished;
 use crate::api::problem::Problem;
 use crate::api::stream::Encoder;
-use crate::engine::TokenLogprob;
+use crate::engine::{Token, TokenLogprob};
 use crate::infer::Piece;
 
 /// How an answer comes.
@@ -55,6 +55,8 @@ struct Said {
     text: String,
     thinking: Option<String>,
     calls: Vec<ReplyCall>,
+    /// The tokens of the conversation so far.
+    context: Vec<Token>,
 }
 
 impl Lines {
@@ -62,7 +64,8 @@ impl Lines {
     pub fn whole(&self, finished: Finished) -> Response {
         let Finished { text, tokens, thinking, calls, end } = finished;
         let thinking = (!thinking.is_empty()).then_some(thinking);
-        let said = Said { text, thinking, calls: calls.into_iter().map(ReplyCall::from).collect() };
+        let (calls, context) = (calls.into_iter().map(ReplyCall::from).collect(), end.context.clone());
+        let said = Said { text, thinking, calls, context };
         self.object(said, Tail { logprobs: logprobs(&tokens), ..Tail::end(&end, self.load) })
     }
 
@@ -86,12 +89,12 @@ impl Lines {
     }
 
     fn generated(&self, said: Said, tail: Tail) -> GenerateResponse {
-        let Said { text: response, thinking, .. } = said;
-        GenerateResponse { model: self.model.clone(), created_at: self.now(), response, thinking, tail }
+        let Said { text: response, thinking, context, .. } = said;
+        GenerateResponse { model: self.model.clone(), created_at: self.now(), response, thinking, context, tail }
     }
 
     fn chatted(&self, said: Said, tail: Tail) -> ChatResponse {
-        let Said { text: content, thinking, calls: tool_calls } = said;
+        let Said { text: content, thinking, calls: tool_calls, .. } = said;
         let message = ReplyMessage { role: "assistant", content, thinking, tool_calls };
         ChatResponse { model: self.model.clone(), created_at: self.now(), message, tail }
     }
@@ -113,7 +116,7 @@ impl Encoder for Lines {
             Piece::Call(call) => Said { calls: vec![call.into()], ..Said::default() },
             Piece::End(end) => {
                 tail = Tail::end(&end, self.load);
-                Said::default()
+                Said { context: end.context, ..Said::default() }
             }
         };
         self.line(said, tail, out);

@@ -1,6 +1,8 @@
 //! OpenAI's API: its paths, its server-sent events, its errors.
 
+mod bias;
 pub mod chat;
+pub mod completions;
 pub mod embeddings;
 mod error;
 pub mod logprobs;
@@ -22,6 +24,7 @@ pub use error::{ErrorBody, ErrorDetail, OpenAiProblem, Refusals};
 pub fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/completions", post(completions::complete))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::get).delete(models::delete))
@@ -29,7 +32,7 @@ pub fn routes() -> Router<Arc<Service>> {
 
 /// This dialect's part of the API's description.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(chat::answer, embeddings::embed, models::list, models::get))]
+#[openapi(paths(chat::answer, completions::complete, embeddings::embed, models::list, models::get))]
 pub struct Document;
 
 /// A name that no other answer has.

@@ -1,5 +1,7 @@
 //! How many tokens a request took, in the words of chat and text completions.
 
+use std::iter::Sum;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -48,5 +50,22 @@ impl Usage {
         let details = &mut self.completion_tokens_details;
         details.accepted_prediction_tokens += counts.accepted;
         details.rejected_prediction_tokens += counts.drafted.saturating_sub(counts.accepted);
+    }
+}
+
+/// Of several prompts, each with its answers.
+impl Sum for Usage {
+    fn sum<I: Iterator<Item = Usage>>(usages: I) -> Usage {
+        usages.fold(Usage::default(), |mut all, one| {
+            all.prompt_tokens += one.prompt_tokens;
+            all.completion_tokens += one.completion_tokens;
+            all.total_tokens += one.total_tokens;
+            all.prompt_tokens_details.cached_tokens += one.prompt_tokens_details.cached_tokens;
+            let (details, more) = (&mut all.completion_tokens_details, one.completion_tokens_details);
+            details.reasoning_tokens += more.reasoning_tokens;
+            details.accepted_prediction_tokens += more.accepted_prediction_tokens;
+            details.rejected_prediction_tokens += more.rejected_prediction_tokens;
+            all
+        })
     }
 }

@@ -125,7 +125,7 @@ impl Model {
         let tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_ctx = self.info.n_ctx as usize;
         if tokens.is_empty() {
-            return Err(failed("the prompt is empty"));
+            return Err(EngineError::EmptyText);
         }
         // At least one token must fit behind the prompt.
         if tokens.len() >= n_ctx {

@@ -11,6 +11,7 @@ mod environments;
 mod load;
 mod ollama;
 mod operations;
+mod prompts;
 mod scripts;
 
 use std::process::{Child, ExitStatus, Stdio};

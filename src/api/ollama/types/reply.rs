@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::api::extra::Extra;
 use crate::api::fields::finite;
-use crate::engine::{Finish, TokenLogprob};
+use crate::engine::{Finish, Token, TokenLogprob};
 use crate::infer::End;
 use crate::tools::ToolCall;
 
@@ -20,6 +20,10 @@ pub struct GenerateResponse {
     /// What the model thinks before it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking: Option<String>,
+    /// In the last line of an answer to a prompt that is neither raw nor around a gap: the tokens of the conversation so far. A
+    /// request with these goes on behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub context: Vec<Token>,
     #[serde(flatten)]
     pub tail: Tail,
 }

@@ -11,7 +11,7 @@ use crate::api::problem::Problem;
 use crate::api::service::{Ask, AskedForm};
 use crate::chat::{Message, Role};
 use crate::engine::Detail;
-use crate::infer::Chat;
+use crate::infer::{Chat, Given, Memory};
 use crate::keep_alive::KeepAlive;
 use crate::tools::{Tool, ToolCall};
 
@@ -23,10 +23,19 @@ const MAX_TOP: i64 = 20;
 #[schema(as = ollama::GenerateRequest)]
 pub struct GenerateRequest {
     pub model: String,
-    /// Empty, it only loads the model.
+    /// Empty, it only loads the model, unless there is a `suffix`.
     pub prompt: Option<String>,
+    /// What stands behind the gap that is to be filled; the prompt stands before it. Models of code know gaps.
+    pub suffix: Option<String>,
     /// Takes the place of the Modelfile's.
     pub system: Option<String>,
+    /// Takes the place of the model's chat template, in Go's language or in Jinja.
+    pub template: Option<String>,
+    /// Whether the prompt goes to the model as it is, without a template; special tokens in it are what they say.
+    pub raw: Option<bool>,
+    /// The `context` of an earlier answer, behind which this goes on.
+    #[schema(value_type = Option<Vec<i32>>)]
+    pub context: Option<Vec<Value>>,
     /// A line for each piece, as is usual, or one object.
     pub stream: Option<bool>,
     /// `"json"` for any JSON object, or a JSON schema.
@@ -122,6 +131,7 @@ pub struct ChatMessage {
 }
 
 const OF_TEXT: &str = "models here read and write text";
+const OF_GAPS: &str = "a gap is filled outside of any conversation; leave it or `suffix` away";
 const OF_PICTURES: &str = "models here write text, not pictures";
 const REFUSED: [Refused; 7] = [
     ("images", OF_TEXT),
@@ -147,13 +157,43 @@ impl GenerateRequest {
     /// # Errors
     /// What cannot be understood or kept, by its field's name.
     pub fn wanted(self) -> Result<Wanted, Problem> {
+        let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let (system, template, suffix) = (said(self.system), said(self.template), said(self.suffix));
+        let context = fields::tokens(self.context.unwrap_or_default(), "context")?;
         let prompt = self.prompt.unwrap_or_default();
-        let is_empty = prompt.is_empty();
-        let system = self.system.filter(|system| !system.is_empty()).map(|system| Message::new(Role::System, system));
-        let messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
-        let GenerateRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
+        let is_empty = prompt.is_empty() && suffix.is_none();
+        let GenerateRequest { model, raw, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
         let common = Common { format, options, keep_alive, think, logprobs, top_logprobs, rest };
-        common.wanted(model, Chat::of(messages), is_empty)
+        let mut ask = common.ask(model, Chat::default())?;
+        // What only a conversation has.
+        let conversed = [
+            ("template", template.is_some()),
+            ("system", system.is_some()),
+            ("context", !context.is_empty()),
+            ("think", ask.chat.think == Some(true)),
+        ];
+        let conversed = conversed.into_iter().find_map(|(name, is_said)| is_said.then_some(name));
+        match (raw == Some(true), suffix, conversed) {
+            (false, None, _) => {
+                let system = system.map(|system| Message::new(Role::System, system));
+                ask.chat.messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
+                ask.memory = Memory::Tokens(context);
+            }
+            (false, Some(behind), None) => ask.given = Some(Given::Infill { before: prompt, behind }),
+            (false, Some(_), Some(name)) => return Err(Problem::unsupported(name, OF_GAPS)),
+            (true, None, None) => ask.given = Some(Given::Raw(prompt)),
+            (true, Some(_), _) => return Err(Problem::unsupported("suffix", "write the whole of a raw prompt")),
+            (true, None, Some("think")) => {
+                return Err(Problem::unsupported("think", "write the whole of a raw prompt"));
+            }
+            // In Ollama's words.
+            (true, None, Some(name)) => {
+                let message = "raw mode does not support template, system, or context";
+                return Err(Problem::unsupported_value(message.to_owned(), name));
+            }
+        }
+        ask.template = template;
+        Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
     }
 }
 
@@ -170,7 +210,8 @@ impl ChatRequest {
         let is_empty = messages.is_empty();
         let ChatRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
         let common = Common { format, options, keep_alive, think, logprobs, top_logprobs, rest };
-        common.wanted(model, Chat { tools, ..Chat::of(messages) }, is_empty)
+        let ask = common.ask(model, Chat { tools, ..Chat::of(messages) })?;
+        Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
     }
 }
 
@@ -186,7 +227,7 @@ struct Common {
 }
 
 impl Common {
-    fn wanted(self, model: String, chat: Chat, is_empty: bool) -> Result<Wanted, Problem> {
+    fn ask(self, model: String, chat: Chat) -> Result<Ask, Problem> {
         let mut rest = self.rest;
         // Whether a full context goes on without its beginning; here an answer ends, which is what `false` says.
         if rest.get("shift").is_some_and(Value::is_boolean) {
@@ -194,14 +235,13 @@ impl Common {
         }
         fields::none_left(&rest, "", &REFUSED)?;
         let detail = detail(self.logprobs.unwrap_or(false), self.top_logprobs)?;
-        let ask = Ask {
+        Ok(Ask {
             form: form(self.format)?,
             parameters: options::read(self.options)?,
             detail,
             keep_alive: self.keep_alive,
             ..Ask::new(model, Chat { think: think(self.think)?, ..chat })
-        };
-        Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
+        })
     }
 }
 
@@ -265,5 +305,80 @@ fn detail(logprobs: bool, top: Option<Whole>) -> Result<Detail, Problem> {
         (false, _) => refused("says nothing without `logprobs`: set it to `true`".to_owned()),
         // Within 20, as was checked.
         (true, n) => Ok(Detail::Likely { n: n as u8 }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn wanted(more: Value) -> Result<Wanted, Problem> {
+        let mut request = json!({"model": "m", "prompt": "a"});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<GenerateRequest>(request).unwrap().wanted()
+    }
+
+    fn asked(more: Value) -> Ask {
+        match wanted(more).unwrap() {
+            Wanted::Answer(ask) => *ask,
+            Wanted::Nothing(ask) => panic!("nothing is asked: {ask:?}"),
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_a_turn_unless_its_writer_made_it() {
+        let ask =
+            asked(json!({"system": "s", "template": "{{ .Prompt }}", "context": [1, 2.0], "raw": false, "suffix": ""}));
+        assert_eq!(ask.chat.messages, [Message::new(Role::System, "s"), Message::new(Role::User, "a")]);
+        assert_eq!((ask.template.as_deref(), ask.given), (Some("{{ .Prompt }}"), None));
+        assert_eq!(ask.memory, Memory::Tokens(vec![1, 2]));
+        let raw = asked(json!({"raw": true, "system": "", "template": "", "context": [], "think": false}));
+        assert_eq!((raw.given, raw.memory), (Some(Given::Raw("a".to_owned())), Memory::Messages));
+        let infill = |before: &str| Some(Given::Infill { before: before.to_owned(), behind: "z".to_owned() });
+        assert_eq!(asked(json!({"suffix": "z"})).given, infill("a"));
+        assert_eq!(asked(json!({"suffix": "z", "prompt": ""})).given, infill(""));
+        for nothing in
+            [json!({"prompt": ""}), json!({"prompt": "", "raw": true}), json!({"prompt": null, "system": "s"})]
+        {
+            assert!(matches!(wanted(nothing).unwrap(), Wanted::Nothing(_)));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_had_together_is_refused() {
+        let raw = "raw mode does not support template, system, or context";
+        let gap = "is not supported: a gap is filled outside of any conversation; leave it or `suffix` away";
+        let expected = [
+            (json!({"raw": true, "template": "x"}), raw.to_owned(), "template"),
+            (json!({"raw": true, "system": "x"}), raw.to_owned(), "system"),
+            (json!({"raw": true, "context": [1]}), raw.to_owned(), "context"),
+            (
+                json!({"raw": true, "think": true}),
+                "`think` is not supported: write the whole of a raw prompt".to_owned(),
+                "think",
+            ),
+            (
+                json!({"raw": true, "suffix": "z"}),
+                "`suffix` is not supported: write the whole of a raw prompt".to_owned(),
+                "suffix",
+            ),
+            (json!({"suffix": "z", "system": "x"}), format!("`system` {gap}"), "system"),
+            (json!({"suffix": "z", "context": [1]}), format!("`context` {gap}"), "context"),
+            (
+                json!({"context": [-5_000_000_000_i64]}),
+                "`context[0]` is no token: there is none of the number -5000000000".to_owned(),
+                "context[0]",
+            ),
+            (
+                json!({"truncate": true}),
+                "`truncate` is not supported: what does not fit is refused with both numbers; shorten it".to_owned(),
+                "truncate",
+            ),
+        ];
+        for (more, message, field) in expected {
+            let problem = wanted(more).unwrap_err();
+            assert_eq!((problem.message, problem.field), (message, Some(field.to_owned())));
+        }
     }
 }

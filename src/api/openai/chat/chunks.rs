@@ -87,7 +87,7 @@ impl Encoder<(usize, Piece)> for Chunks {
 }
 
 /// An event without a name. JSON holds no line break, so it is one line.
-fn event(data: &impl Serialize, out: &mut String) {
+pub fn event(data: &impl Serialize, out: &mut String) {
     *out += "data: ";
     *out += &serde_json::json!(data).to_string();
     *out += "\n\n";

@@ -8,6 +8,7 @@ use super::messages::{self, ChatMessage};
 use super::tools::{self, ChatTool, ChatToolChoice};
 use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::openai::bias;
 use crate::api::problem::Problem;
 use crate::api::service::{Ask, AskedForm};
 use crate::engine::Detail;
@@ -48,6 +49,9 @@ pub struct ChatRequest {
     pub presence_penalty: Option<f64>,
     #[schema(minimum = -100, maximum = 100)]
     pub frequency_penalty: Option<f64>,
+    /// What is added to the logits of tokens, by their numbers; -100 keeps a token away.
+    #[schema(value_type = Option<std::collections::HashMap<String, f64>>)]
+    pub logit_bias: Option<Map<String, Value>>,
     /// Whether tokens are told with their probabilities.
     pub logprobs: Option<bool>,
     /// Likely tokens in each token's place.
@@ -175,7 +179,7 @@ pub enum WithUsage {
     No,
 }
 
-const REFUSED: [Refused; 10] = [
+const REFUSED: [Refused; 9] = [
     ("audio", "answers are text"),
     ("function_call", "give `tool_choice`"),
     ("functions", "give `tools`"),
@@ -183,13 +187,12 @@ const REFUSED: [Refused; 10] = [
     ("prediction", "text is guessed ahead without it"),
     ("prompt_cache_options", "beginnings are always kept, as long as there is room"),
     ("prompt_cache_retention", "beginnings are always kept, as long as there is room"),
-    ("logit_bias", "take `response_format` to say what may be answered"),
     ("web_search_options", "models here do not leave this machine"),
     ("best_of", "give `n`"),
 ];
 
 /// The most answers of one request, as many as OpenAI gives.
-const MAX_CHOICES: i64 = 128;
+pub const MAX_CHOICES: i64 = 128;
 
 impl ChatRequest {
     /// Reads the request.
@@ -217,7 +220,8 @@ impl ChatRequest {
         let think = self.reasoning_effort.map(ReasoningEffort::thinks);
         let chat = Chat { messages: messages::read(self.messages)?, tools, tool_choice, think };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
-        let ask = Ask { form, parameters, detail, ..Ask::new(self.model.clone(), chat) };
+        let bias = bias::read(self.logit_bias.as_ref())?;
+        let ask = Ask { form, parameters, detail, bias, ..Ask::new(self.model.clone(), chat) };
         Ok(Wanted { model: self.model, ask, n_choices, n_top, calls, stream })
     }
 
@@ -271,7 +275,11 @@ fn n_top(logprobs: Option<bool>, top: Option<Whole>) -> Result<Option<u8>, Probl
     }
 }
 
-fn n_choices(n: Option<Whole>) -> Result<usize, Problem> {
+/// How many answers are wanted.
+///
+/// # Errors
+/// None, or too many.
+pub fn n_choices(n: Option<Whole>) -> Result<usize, Problem> {
     match n.map_or(1, |Whole(n)| n) {
         n if !(1..=MAX_CHOICES).contains(&n) => {
             let message = format!("`n` cannot be `{n}`: it must be a whole number from 1 to {MAX_CHOICES}");
@@ -281,7 +289,11 @@ fn n_choices(n: Option<Whole>) -> Result<usize, Problem> {
     }
 }
 
-fn stream(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<WithUsage>, Problem> {
+/// Whether parts are wanted as they come, and the usage behind them; `None` wants one object.
+///
+/// # Errors
+/// Something in the options is not known, or says nothing.
+pub fn stream(stream: Option<bool>, options: Option<StreamOptions>) -> Result<Option<WithUsage>, Problem> {
     let with_usage = match options {
         Some(options) => {
             fields::none_left(&options.rest, "stream_options", &[])?;
@@ -348,13 +360,14 @@ mod tests {
         let wanted = wanted(json!({
             "max_completion_tokens": 5, "temperature": 0, "top_p": 0.5, "seed": 3.0, "stop": "x", "n": 2, "stream": true,
             "stream_options": {"include_usage": true}, "logprobs": true, "top_logprobs": 4, "presence_penalty": 1,
-            "frequency_penalty": -1, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "strict": true,
+            "frequency_penalty": -1, "logit_bias": {"263": -100}, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "strict": true,
             "schema": {"enum": ["a", "b"]}}},
         }))
         .unwrap();
         let expected = json!({"num_predict": 5, "temperature": 0, "top_p": 0.5, "seed": 3, "stop": ["x"],
             "presence_penalty": 1, "frequency_penalty": -1});
         assert_eq!(wanted.ask.parameters, Parameters::from_json(&expected).unwrap());
+        assert_eq!(wanted.ask.bias, [(263, -100.0)]);
         assert_eq!((wanted.n_choices, wanted.n_top, wanted.stream), (2, Some(4), Some(WithUsage::Yes)));
         assert!(matches!(wanted.ask.form, AskedForm::Form(crate::contract::Form::Closed(_))));
     }
