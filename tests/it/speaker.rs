@@ -32,6 +32,11 @@ Put a call, {"name": <name>, "arguments": <arguments>}, between <tool_call> and 
 {%- endfor %}
 {%- if add_generation_prompt %}<|answer|>{% endif %}"#;
 
+/// A turn's text, and what stands before it in the template of a model that thinks: the thought.
+const TEXT: &str = "{{ message.content or '' }}";
+const THOUGHT: &str =
+    "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n{% endif %}";
+
 /// Where the tokens of texts begin: behind `<unk>`, `<s>`, `</s>` and the three of the template.
 const N_CONTROL: usize = 6;
 const ANSWER: usize = 5;
@@ -65,7 +70,9 @@ fn gguf(pieces: &[&str], then: Then, context: u32) -> Gguf {
     gguf.number("llama.feed_forward_length", 32);
     gguf.number("llama.attention.head_count", HEADS);
     gguf.number("llama.attention.head_count_kv", 1);
-    gguf.text("tokenizer.chat_template", TEMPLATE);
+    let thinks = pieces.iter().any(|piece| piece.contains("<think>"));
+    let template = if thinks { TEMPLATE.replace(TEXT, &format!("{THOUGHT}{TEXT}")) } else { TEMPLATE.to_owned() };
+    gguf.text("tokenizer.chat_template", &template);
     let first = vocabulary(&mut gguf, pieces);
     let n_tokens = first + pieces.len() as u64;
     assert!(n_tokens <= WIDTH, "{} pieces are too many", pieces.len());
