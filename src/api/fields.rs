@@ -97,6 +97,14 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
+/// Puts a part of a text behind the others, on a line of its own.
+pub fn add_line(text: &mut String, more: &str) {
+    if !text.is_empty() && !more.is_empty() {
+        text.push('\n');
+    }
+    *text += more;
+}
+
 /// A field that is known and not supported, with the reason.
 pub type Refused = (&'static str, &'static str);
 

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::stream;
+use serde::Serialize;
 
 use super::problem::Problem;
 use super::service::Answering;
@@ -44,6 +45,15 @@ pub trait Encoder<Item = Piece>: Send + 'static {
 /// The media types of streams.
 pub const JSON_LINES: &str = "application/x-ndjson";
 pub const SERVER_SENT_EVENTS: &str = "text/event-stream";
+
+/// A named server-sent event. JSON holds no line break, so it is one line.
+pub fn named_event(name: &str, data: &impl Serialize, out: &mut String) {
+    *out += "event: ";
+    *out += name;
+    *out += "\ndata: ";
+    *out += &serde_json::json!(data).to_string();
+    *out += "\n\n";
+}
 
 /// A response that sends the reply as it comes. Dropping its body cancels the reply.
 ///

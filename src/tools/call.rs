@@ -23,6 +23,17 @@ impl ToolCall {
         ToolCall { id: None, name: name.into(), arguments }
     }
 
+    /// A call of its parts; `arguments` are an object's JSON as a text.
+    ///
+    /// # Errors
+    /// [`ToolError`], with the place within `at`.
+    pub fn of_text(id: Option<String>, name: &str, arguments: &str, at: &str) -> Result<ToolCall, ToolError> {
+        let (name, arguments) = (Json::from(name), Json::from(arguments));
+        let name = Reader::new(&name, &format!("{at}.name")).tool_name()?.to_owned();
+        let arguments = read_arguments(&Reader::new(&arguments, &format!("{at}.arguments")))?;
+        Ok(ToolCall { id, name, arguments })
+    }
+
     /// The calls of a message's list; `at` is the list's place, such as `messages[2].tool_calls`.
     ///
     /// # Errors

@@ -120,6 +120,19 @@ fn calls_are_read_in_both_apis_forms() {
 }
 
 #[test]
+fn a_call_of_its_parts_is_held_to_the_same() {
+    let call = ToolCall::of_text(Some("call_1".to_owned()), "f", "{\"a\": 1}", "input[2]").unwrap();
+    assert_eq!((call.id.as_deref(), call.name.as_str(), &call.arguments["a"]), (Some("call_1"), "f", &json!(1)));
+    let say =
+        |name: &str, arguments: &str| ToolCall::of_text(None, name, arguments, "input[2]").unwrap_err().to_string();
+    assert_eq!(say("f", "[1]"), "`input[2].arguments` is a list, and must be an object");
+    assert_eq!(
+        say("f g", ""),
+        "`input[2].name`: `f g` cannot name a tool: it takes 1 to 128 letters, digits and the signs `_`, `-`, `.`, `/` and `:`"
+    );
+}
+
+#[test]
 fn a_choice_names_a_tool_that_there_is() {
     let parse = |json: Json| ToolChoice::parse(&json, "tool_choice");
     assert_eq!(parse(json!(null)).unwrap(), ToolChoice::Auto);

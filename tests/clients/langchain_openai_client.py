@@ -2,6 +2,7 @@
 """LangChain's classes for OpenAI: ChatOpenAI over both of its APIs, OpenAI, OpenAIEmbeddings and OpenAIDecisions."""
 
 import asyncio
+import functools
 import json
 import typing
 import warnings
@@ -17,10 +18,12 @@ from langchain_openai.decisions import Choice, Level, OpenAIDecisions, Predicate
 from checks import (
     ANSWER,
     CALLER_MODEL,
+    CONCLUSION,
     DOUBLE_CHARGE,
     EMBEDDING_MODEL,
     FOX,
     FOX_MODEL,
+    THINKER_MODEL,
     TRIAGE_MODEL,
     URL,
     check,
@@ -124,8 +127,22 @@ def _():
     assert message.usage_metadata["output_tokens"] > 0
     equal("".join(chunk.text for chunk in model.stream("hello")), FOX)
     assert isinstance(model.with_structured_output(Order).invoke("hello"), Order)
-    message = chat(CALLER_MODEL, use_responses_api=True).bind_tools([get_weather]).invoke("hello")
+    caller = chat(CALLER_MODEL, use_responses_api=True).bind_tools([get_weather])
+    message = caller.invoke("hello")
     equal([(call["name"], call["args"]) for call in message.tool_calls], [("get_weather", {"city": "Paris", "days": 2})])
+    answer = get_weather.invoke(message.tool_calls[0])
+    again = caller.invoke([HumanMessage("hello"), message, answer])
+    assert again.usage_metadata["input_tokens"] > message.usage_metadata["input_tokens"] + 20
+    whole = functools.reduce(lambda one, other: one + other, caller.stream("hello"))
+    equal([(call["name"], call["args"]) for call in whole.tool_calls], [("get_weather", {"city": "Paris", "days": 2})])
+
+
+@check("POST /v1/responses", "the other API: a thought goes back with the conversation")
+def _():
+    model = chat(THINKER_MODEL, use_responses_api=True)
+    message = model.invoke("hello")
+    equal(([block["type"] for block in message.content], message.text), (["reasoning", "text"], CONCLUSION))
+    equal(model.invoke([HumanMessage("hello"), message, HumanMessage("again")]).text, CONCLUSION)
 
 
 @check("POST /v1/completions", "OpenAI: invoke, stream, several prompts")

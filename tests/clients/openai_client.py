@@ -9,15 +9,19 @@ import typing
 import openai
 import pydantic
 from openai.lib.decisions_tool_runner import DecisionsToolRunner
+from openai.types import responses
 
 from checks import (
     ANSWER,
     CALLER_MODEL,
+    CONCLUSION,
     DOUBLE_CHARGE,
     EMBEDDING_MODEL,
     ENDLESS_MODEL,
     FOX,
     FOX_MODEL,
+    THINKER_MODEL,
+    THOUGHT,
     TRIAGE_MODEL,
     URL,
     check,
@@ -410,6 +414,34 @@ def _():
     assert reply.usage.input_tokens_details.cached_tokens >= 0 and reply.usage.output_tokens_details.reasoning_tokens == 0
 
 
+def valid(kind, found):
+    """It is what the client's own type says, which the client does not look at by itself."""
+    pydantic.TypeAdapter(kind).validate_python(found.to_dict())
+
+
+@check("POST /v1/responses", "every answer and every event is of the client's own types")
+def _():
+    tool = {"type": "function", **WEATHER["function"]}
+    form = {"type": "json_schema", "name": "order", "strict": True, "schema": Order.model_json_schema()}
+    for more in (
+        {"instructions": "be polite", "metadata": {"a": "b"}, "top_p": 0.5, "max_output_tokens": 100, "user": "me"},
+        {"text": {"format": form, "verbosity": "medium"}, "top_logprobs": 1, "include": ["message.output_text.logprobs"]},
+        {"model": THINKER_MODEL, "reasoning": {"effort": "low", "summary": "auto"}},
+        {"model": CALLER_MODEL, "tools": [tool], "tool_choice": "auto", "parallel_tool_calls": False},
+        {"tools": [tool], "tool_choice": {"type": "function", "name": "get_weather"}},
+        {"max_output_tokens": 3, "store": False, "truncation": "disabled", "service_tier": "auto"},
+    ):
+        asked = {"model": FOX_MODEL, "input": "hello", "temperature": 0, **more}
+        reply = client.responses.create(**asked)
+        valid(responses.Response, reply)
+        for event in (events := list(client.responses.create(**asked, stream=True))):
+            valid(responses.ResponseStreamEvent, event)
+        equal([item.type for item in events[-1].response.output], [item.type for item in reply.output])
+        equal(events[-1].response.usage.output_tokens, reply.usage.output_tokens)
+        for name in more.keys() & {"instructions", "metadata", "top_p", "max_output_tokens", "tool_choice", "parallel_tool_calls"}:
+            equal(reply.to_dict()[name], more[name])
+
+
 @check("POST /v1/responses", "instructions and items as input")
 def _():
     items = [
@@ -447,10 +479,90 @@ def _():
     assert isinstance(client.responses.parse(**asked, text_format=Order).output_parsed, Order)
 
 
+@check("POST /v1/responses", "a label of an enum with its probabilities, and `json_object`")
+def _():
+    form = {"type": "json_schema", "name": "queue", "schema": {"enum": ["billing", "shipping", "other"]}}
+    reply = client.responses.create(model=TRIAGE_MODEL, input=DOUBLE_CHARGE, text={"format": form})
+    equal(json.loads(reply.output_text), "billing")
+    sums_to_one(said["probability"] for said in reply.slm["fields"][0]["probabilities"])
+    asked = {"model": FOX_MODEL, "input": "hello", "temperature": 0, "max_output_tokens": 50}
+    assert client.responses.create(**asked, text={"format": {"type": "json_object"}}).output_text.lstrip().startswith("{")
+
+
+@check("POST /v1/responses", "log-probabilities of tokens and of their rivals, whole and streamed")
+def _():
+    asked = {"model": FOX_MODEL, "input": "hello", "temperature": 0, "include": ["message.output_text.logprobs"]}
+    entries = client.responses.create(**asked, top_logprobs=3).output[0].content[0].logprobs
+    equal("".join(entry.token for entry in entries), FOX)
+    for entry in entries:
+        near(entry.logprob, 0, by=1e-2)
+        equal((len(entry.top_logprobs), entry.top_logprobs[0].token), (3, entry.token))
+    events = list(client.responses.create(**asked, stream=True))
+    deltas = [entry for event in events if event.type == "response.output_text.delta" for entry in event.logprobs]
+    done = next(event for event in events if event.type == "response.output_text.done")
+    equal(("".join(entry.token for entry in deltas), "".join(entry.token for entry in done.logprobs)), (FOX, FOX))
+    equal(client.responses.create(model=FOX_MODEL, input="hello", temperature=0).output[0].content[0].logprobs, [])
+
+
+@check("POST /v1/responses", "what a model thinks is an item of its own, and goes back")
+def _():
+    asked = {"model": THINKER_MODEL, "temperature": 0}
+    reply = client.responses.create(**asked, input="hello")
+    equal([item.type for item in reply.output], ["reasoning", "message"])
+    equal((reply.output[0].content[0].text, reply.output[0].summary, reply.output_text), (THOUGHT, [], CONCLUSION))
+    events = list(client.responses.create(**asked, input="hello", stream=True))
+    thought = [event.delta for event in events if event.type == "response.reasoning_text.delta"]
+    said = [event.delta for event in events if event.type == "response.output_text.delta"]
+    equal(("".join(thought), "".join(said)), (THOUGHT, CONCLUSION))
+    talk = [{"role": "user", "content": "hello"}, *reply.output, {"role": "user", "content": "again"}]
+    again = client.responses.create(**asked, input=talk, include=["reasoning.encrypted_content"])
+    equal(again.output_text, CONCLUSION)
+    assert again.usage.input_tokens > reply.usage.input_tokens + 10, again.usage
+
+
+@check("POST /v1/responses", "a call that is required, of a model that would rather talk")
+def _():
+    tool = {"type": "function", **WEATHER["function"]}
+    asked = {"model": FOX_MODEL, "input": "hello", "temperature": 0, "tools": [tool]}
+    for choice in ("required", {"type": "function", "name": "get_weather"}):
+        (call,) = client.responses.create(**asked, tool_choice=choice, max_output_tokens=200).output
+        equal((call.type, call.name, sorted(json.loads(call.arguments))), ("function_call", "get_weather", ["city", "days"]))
+    equal(client.responses.create(**asked, tool_choice="none").output_text, FOX)
+
+
+@check("POST /v1/responses", "leaving a stream in its middle ends the work")
+def _():
+    started = time.monotonic()
+    with client.responses.create(model=ENDLESS_MODEL, input="hello", stream=True, max_output_tokens=100_000) as stream:
+        for _ in range(9):
+            next(stream)
+    equal(client.responses.create(model=FOX_MODEL, input="hello", temperature=0).output_text, FOX)
+    assert time.monotonic() - started < 20, "the work went on"
+
+
+@check("POST /v1/responses", "eight at once, by the asynchronous client")
+async def _():
+    asked = {"model": FOX_MODEL, "input": "hello", "temperature": 0}
+    async with openai.AsyncOpenAI(**aclient_options) as aclient:
+        replies = await asyncio.gather(*(aclient.responses.create(**asked) for _ in range(8)))
+        equal({reply.output_text for reply in replies}, {FOX})
+        async with aclient.responses.stream(**asked) as stream:
+            equal((await stream.get_final_response()).output_text, FOX)
+
+
+@check("POST /v1/responses", "a prompt beyond the context is refused with both numbers")
+def _():
+    for stream in (False, True):
+        with raises(openai.BadRequestError, "2048", code="context_length_exceeded"):
+            client.responses.create(model=FOX_MODEL, input="x " * 5000, stream=stream)
+
+
 @check("POST /v1/responses", "a limit makes it incomplete")
 def _():
     reply = client.responses.create(model=FOX_MODEL, input="hello", temperature=0, max_output_tokens=3)
     equal((reply.status, reply.incomplete_details.reason, reply.output_text), ("incomplete", "max_output_tokens", "The quick brown"))
+    events = list(client.responses.create(model=FOX_MODEL, input="hello", temperature=0, max_output_tokens=3, stream=True))
+    equal((events[-1].type, events[-1].response.status), ("response.incomplete", "incomplete"))
 
 
 @check("POST /v1/responses", "a tool's call, whole and streamed, and its result")
@@ -476,7 +588,14 @@ def _():
         "background": {"background": True},
         "conversation": {"conversation": "conv_1"},
         "tools": {"tools": [{"type": "web_search"}]},
+        "tool_choice": {"tool_choice": {"type": "file_search"}},
         "input": {"input": image},
+        "store": {"store": True},
+        "truncation": {"truncation": "auto"},
+        "include": {"include": ["file_search_call.results"]},
+        "prompt": {"prompt": {"id": "pmpt_1"}},
+        "temperature": {"temperature": "hot"},
+        "tempreature": {"extra_body": {"tempreature": 0}},
     }.items():
         with raises(openai.BadRequestError, name):
             client.responses.create(**{"model": FOX_MODEL, "input": "hello", **more})

@@ -35,6 +35,11 @@ Put a call, {"name": <name>, "arguments": <arguments>}, between <tool_call> and 
 const NO_THOUGHT: &str =
     "{%- if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}";
 
+/// A turn's text, and what stands before it in the template of a model that thinks: the thought.
+const TEXT: &str = "{{ message.content or '' }}";
+const THOUGHT: &str =
+    "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n{% endif %}";
+
 /// Where the tokens of texts begin: behind `<unk>`, `<s>`, `</s>` and the three of the template.
 const N_CONTROL: usize = 6;
 const UNUSED: usize = 2;
@@ -83,7 +88,11 @@ fn gguf(pieces: &[&str], then: Then, context: u32) -> Gguf {
     gguf.number("llama.attention.head_count", HEADS);
     gguf.number("llama.attention.head_count_kv", 1);
     let thinks = pieces.iter().any(|piece| piece.starts_with("<think>"));
-    gguf.text("tokenizer.chat_template", &format!("{TEMPLATE}{}", if thinks { NO_THOUGHT } else { "" }));
+    let template = match thinks {
+        true => TEMPLATE.replace(TEXT, &format!("{THOUGHT}{TEXT}")) + NO_THOUGHT,
+        false => TEMPLATE.to_owned(),
+    };
+    gguf.text("tokenizer.chat_template", &template);
     let first = vocabulary(&mut gguf, pieces);
     let n_tokens = first + pieces.len() as u64;
     assert!(n_tokens <= WIDTH, "{} pieces are too many", pieces.len());

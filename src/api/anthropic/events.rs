@@ -8,7 +8,7 @@ use super::reply::{ContentBlock, MessageReply, StopReason, Usage};
 use super::{ErrorBody, Head};
 use crate::api::extra::Extra;
 use crate::api::problem::Problem;
-use crate::api::stream::Encoder;
+use crate::api::stream::{self, Encoder};
 use crate::infer::Piece;
 
 /// What happens to a message.
@@ -76,17 +76,8 @@ impl Event {
     }
 
     fn write(&self, out: &mut String) {
-        write(self.name(), self, out);
+        stream::named_event(self.name(), self, out);
     }
-}
-
-/// A named event. JSON holds no line break, so it is one line.
-fn write(name: &str, data: &impl Serialize, out: &mut String) {
-    *out += "event: ";
-    *out += name;
-    *out += "\ndata: ";
-    *out += &serde_json::json!(data).to_string();
-    *out += "\n\n";
 }
 
 /// Writes what happens for each piece.
@@ -183,7 +174,7 @@ impl Encoder for Events {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        write("error", &ErrorBody::from(problem), out);
+        stream::named_event("error", &ErrorBody::from(problem), out);
     }
 }
 

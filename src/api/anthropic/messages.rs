@@ -107,7 +107,7 @@ fn add(messages: &mut Vec<Message>, message: Message) {
             last.content = format!("{}\n\n{}", last.content, message.content);
         }
         Some(last) if last.role == message.role && matches!(last.role, Role::User | Role::Assistant) => {
-            join(&mut last.content, &message.content);
+            fields::add_line(&mut last.content, &message.content);
             last.tool_calls.extend(message.tool_calls);
             last.thinking = last.thinking.take().or(message.thinking);
         }
@@ -115,19 +115,12 @@ fn add(messages: &mut Vec<Message>, message: Message) {
     }
 }
 
-fn join(text: &mut String, more: &str) {
-    if !text.is_empty() && !more.is_empty() {
-        text.push('\n');
-    }
-    *text += more;
-}
-
 /// A content that may only hold texts.
 fn texts(content: TextOr<Block>, at: &str) -> Result<String, Problem> {
     let mut all = String::new();
     for (at, block) in placed(content, at) {
         match block.r#type.as_str() {
-            "text" => join(&mut all, &block.text(&at)?),
+            "text" => fields::add_line(&mut all, &block.text(&at)?),
             other => return Err(unreadable(&at, other, "only `text` can stand here")),
         }
     }
@@ -139,10 +132,10 @@ fn said(content: TextOr<Block>, at: &str) -> Result<Message, Problem> {
     let mut message = Message::new(Role::Assistant, "");
     for (at, block) in placed(content, at) {
         match block.r#type.as_str() {
-            "text" => join(&mut message.content, &block.text(&at)?),
+            "text" => fields::add_line(&mut message.content, &block.text(&at)?),
             "thinking" => {
                 let thought = block.thinking.ok_or_else(|| missing(&at, "thinking"))?;
-                join(message.thinking.get_or_insert_default(), &thought);
+                fields::add_line(message.thinking.get_or_insert_default(), &thought);
             }
             "redacted_thinking" => {}
             "tool_use" => message.tool_calls.push(block.call(&at)?),
@@ -157,7 +150,7 @@ fn heard(messages: &mut Vec<Message>, content: TextOr<Block>, at: &str) -> Resul
     let mut text: Option<String> = None;
     for (at, block) in placed(content, at) {
         match block.r#type.as_str() {
-            "text" => join(text.get_or_insert_default(), &block.text(&at)?),
+            "text" => fields::add_line(text.get_or_insert_default(), &block.text(&at)?),
             "tool_result" => {
                 if let Some(text) = text.take() {
                     add(messages, Message::new(Role::User, text));

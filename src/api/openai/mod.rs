@@ -7,6 +7,7 @@ pub mod embeddings;
 mod error;
 pub mod logprobs;
 pub mod models;
+pub mod responses;
 pub mod usage;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub fn routes() -> Router<Arc<Service>> {
     Router::new()
         .route("/v1/chat/completions", post(chat::answer))
         .route("/v1/completions", post(completions::complete))
+        .route("/v1/responses", post(responses::respond))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::get).delete(models::delete))
@@ -32,7 +34,14 @@ pub fn routes() -> Router<Arc<Service>> {
 
 /// This dialect's part of the API's description.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(chat::answer, completions::complete, embeddings::embed, models::list, models::get))]
+#[openapi(paths(
+    chat::answer,
+    completions::complete,
+    responses::respond,
+    embeddings::embed,
+    models::list,
+    models::get
+))]
 pub struct Document;
 
 /// A name that no other answer has.

@@ -129,7 +129,10 @@ impl ChatMessage {
 }
 
 /// The name of the tool that an earlier message called under this id; the last call counts.
-fn called(earlier: &[Message], id: &str, at: &str) -> Result<String, Problem> {
+///
+/// # Errors
+/// There is no such call.
+pub fn called(earlier: &[Message], id: &str, at: &str) -> Result<String, Problem> {
     let mut calls = earlier.iter().rev().flat_map(|message| &message.tool_calls);
     let call = calls.find(|call| call.id.as_deref() == Some(id));
     let none =
@@ -163,7 +166,8 @@ impl ContentPart {
     }
 }
 
-fn missing(at: &str, what: &str) -> Problem {
+/// The problem that something is not there.
+pub fn missing(at: &str, what: &str) -> Problem {
     Problem::invalid(format!("`{at}` is missing: give {what}")).of(at)
 }
 

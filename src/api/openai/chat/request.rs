@@ -1,6 +1,6 @@
 //! What a request for a chat completion says, and what is asked of a model for it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -96,7 +96,7 @@ pub struct ResponseFormat {
     pub rest: Map<String, Value>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = openai::FormatKind)]
 pub enum FormatKind {
@@ -109,7 +109,7 @@ pub enum FormatKind {
 }
 
 /// How much a model thinks before it answers; models here do it or do not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = openai::ReasoningEffort)]
 pub enum ReasoningEffort {
@@ -202,14 +202,7 @@ impl ChatRequest {
     pub fn wanted(mut self) -> Result<Wanted, Problem> {
         self.pass_defaults();
         fields::none_left(&self.rest, "", &REFUSED)?;
-        if self.store == Some(true) {
-            return Err(Problem::unsupported("store", "nothing is stored here; leave it away or give `false`"));
-        }
-        if let Some(tier) = self.service_tier.as_ref().filter(|tier| !matches!(tier.as_str(), "auto" | "default")) {
-            let message =
-                format!("`service_tier` cannot be `{tier}`: there is one tier here; give `auto` or leave it away");
-            return Err(Problem::unsupported_value(message, "service_tier"));
-        }
+        one_service(self.store, self.service_tier.as_deref())?;
         let n_top = n_top(self.logprobs, self.top_logprobs)?;
         let n_choices = n_choices(self.n)?;
         let stream = stream(self.stream, self.stream_options.take())?;
@@ -263,8 +256,29 @@ pub fn stop(stop: Option<&TextOr<String>>) -> Option<Value> {
     }
 }
 
+/// Refuses to store, and tiers of service: there is one here.
+///
+/// # Errors
+/// More than that is asked for.
+pub fn one_service(store: Option<bool>, tier: Option<&str>) -> Result<(), Problem> {
+    if store == Some(true) {
+        return Err(Problem::unsupported("store", "nothing is stored here; leave it away or give `false`"));
+    }
+    match tier.filter(|tier| !matches!(*tier, "auto" | "default")) {
+        Some(tier) => {
+            let message =
+                format!("`service_tier` cannot be `{tier}`: there is one tier here; give `auto` or leave it away");
+            Err(Problem::unsupported_value(message, "service_tier"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Likely tokens for each token; `None` where no probabilities are wanted.
-fn n_top(logprobs: Option<bool>, top: Option<Whole>) -> Result<Option<u8>, Problem> {
+///
+/// # Errors
+/// More than 20, or any without the probabilities themselves.
+pub fn n_top(logprobs: Option<bool>, top: Option<Whole>) -> Result<Option<u8>, Problem> {
     let refused =
         |why: &str, n: i64| Err(Problem::invalid(format!("`top_logprobs` cannot be `{n}`: {why}")).of("top_logprobs"));
     match (logprobs.unwrap_or(false), top.map(|Whole(n)| n)) {

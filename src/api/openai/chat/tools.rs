@@ -39,7 +39,7 @@ pub enum ChatToolChoice {
     Tool(ChosenTool),
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = openai::ChoiceWord)]
 pub enum ChoiceWord {

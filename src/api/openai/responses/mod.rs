@@ -1,0 +1,63 @@
+//! `/v1/responses`, without anything that is kept between two requests.
+
+mod events;
+pub mod items;
+pub mod output;
+pub mod reply;
+pub mod request;
+pub mod tools;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+
+use super::{OpenAiProblem, Refusals, new_id, unix};
+use crate::api::body::Body;
+use crate::api::choices::{Calls, Finished};
+use crate::api::service::Service;
+use crate::api::stream;
+use events::{Events, NumberedEvent};
+use reply::ResponseReply;
+use request::{Delivery, Echo, ResponseRequest, Wanted};
+
+/// Answers a conversation.
+#[utoipa::path(
+    post,
+    path = "/v1/responses",
+    tag = "openai",
+    request_body = ResponseRequest,
+    responses(
+        (
+            status = 200,
+            description = "the answer; with `stream` what happens to it, one named event after the other",
+            content((ResponseReply = "application/json"), (NumberedEvent = "text/event-stream"))
+        ),
+        Refusals
+    )
+)]
+pub async fn respond(
+    State(service): State<Arc<Service>>,
+    Body(request): Body<ResponseRequest>,
+) -> Result<Response, OpenAiProblem> {
+    let Wanted { ask, n_top, calls, delivery, echo } = request.wanted()?;
+    let answering = service.ask(ask).await?;
+    let head = Head { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
+    match delivery {
+        Delivery::Whole => Ok(Json(ResponseReply::new(head, Finished::of(answering).await?)).into_response()),
+        Delivery::Streamed => Ok(stream::response(answering, Events::new(head), stream::SERVER_SENT_EVENTS).await?),
+    }
+}
+
+/// What every state of a response says, and how its items are told.
+#[derive(Debug, Clone)]
+pub struct Head {
+    id: String,
+    created: u64,
+    /// Likely tokens that are told of each token; `None` tells no probabilities.
+    n_top: Option<u8>,
+    calls: Calls,
+    echo: Echo,
+}
