@@ -6,6 +6,7 @@ mod lines;
 pub use lines::{Format, FormatError};
 
 use super::metrics::{InFlight, Metrics};
+use super::refusal::Dialect;
 use super::server::Peer;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{Instrument as _, Level};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// As clients of Anthropic's API look for it.
+const ANTHROPICS_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const MAX_ID_CHARS: usize = 64;
 /// As web servers write it down when a client leaves before its answer; nobody is sent it.
 const GONE: u16 = 499;
@@ -138,6 +141,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         client: request.extensions().get::<Peer>().map_or_else(String::new, Peer::to_string),
         status: GONE,
     };
+    let is_anthropics = Dialect::of(request.uri().path()) == Dialect::Anthropic;
     let mut record = Some(record);
     let mut response = ACCOUNT.scope(account, next.run(request)).instrument(span).await;
     if let Some(record) = &mut record {
@@ -145,6 +149,9 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     }
     // Made of visible ASCII.
     if let Ok(value) = HeaderValue::from_str(&id) {
+        if is_anthropics {
+            response.headers_mut().insert(ANTHROPICS_REQUEST_ID, value.clone());
+        }
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response.map(|body| if body.is_end_stream() { body } else { Body::new(Recorded { body, record, is_whole: false }) })
