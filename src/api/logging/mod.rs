@@ -118,7 +118,7 @@ impl Account {
         self.note(|facts| facts.waited = Some(waited));
     }
 
-    /// What ended an answer that had begun well.
+    /// Why there is no answer, or not all of it.
     pub fn problem(&self, problem: impl Into<String>) {
         self.note(|facts| facts.problem = Some(problem.into()));
     }
@@ -188,6 +188,7 @@ impl Drop for Record {
         self.metrics.answered(self.method.as_str(), route, self.status, took);
         let facts = self.account.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Facts { model, tokens, waited, problem } = facts;
+        let has_problem = problem.is_some();
         let (method, path, client, status) = (self.method.as_str(), &*self.path, &*self.client, self.status);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (duration_ms, waited_ms) = (ms(took), waited.map(ms));
@@ -220,6 +221,7 @@ impl Drop for Record {
         match status {
             _ if is_probe => line!(Level::DEBUG),
             500.. => line!(Level::WARN),
+            _ if has_problem => line!(Level::WARN),
             _ => line!(Level::INFO),
         }
     }
