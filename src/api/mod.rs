@@ -80,8 +80,9 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
 /// Keeps what holds for a request beside it.
 async fn called(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Caller>().map_or_else(String::new, |caller| caller.0.clone());
+    let drain = request.extensions().get::<Drain>().cloned().unwrap_or_default();
     match Call::read(request.headers(), client, service.settings().request_timeout) {
-        Ok(call) => call.scope(request, next).await,
+        Ok(call) => Call { drain, ..call }.scope(request, next).await,
         Err(problem) => {
             refuse_field(request.uri().path(), problem.status(), &problem.message, problem.field.as_deref())
         }
