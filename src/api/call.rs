@@ -9,7 +9,8 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
+use super::server::Drain;
 use crate::engine::Lane;
 
 /// Where a closed answer is evaluated: `canonical` (the default) or `throughput`.
@@ -25,6 +26,8 @@ pub struct Call {
     pub deadline: Option<Instant>,
     /// Who asks, as far as fairness goes: the same for all requests of one client.
     pub client: String,
+    /// Whether the server goes on.
+    pub drain: Drain,
 }
 
 tokio::task_local! {
@@ -33,7 +36,7 @@ tokio::task_local! {
 
 impl Default for Call {
     fn default() -> Self {
-        Call { lane: Lane::Canonical, deadline: None, client: String::new() }
+        Call { lane: Lane::Canonical, deadline: None, client: String::new(), drain: Drain::default() }
     }
 }
 
@@ -71,7 +74,29 @@ impl Call {
         };
         let within = [asked, longest].into_iter().flatten().min();
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        Ok(Call { lane, deadline, client })
+        Ok(Call { lane, deadline, client, ..Call::default() })
+    }
+
+    /// Waits for a part of the request's work, for no longer than the request has and the server lasts.
+    ///
+    /// # Errors
+    /// Its time is over, or the server's.
+    pub async fn within<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
+        let late = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = late => Err(Problem::new(Kind::TimedOut, "the request's time was over before its answer")),
+            () = self.drain.ended() => {
+                let message = "the server was stopped before the answer was whole; ask again when it is back";
+                Err(Problem::new(Kind::Busy { retry_after: Duration::from_secs(1) }, message))
+            }
+        }
     }
 
     /// Lets the request be answered under this call.

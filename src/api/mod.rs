@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod anthropic;
+pub mod aside;
 pub mod body;
 pub mod call;
 pub mod choices;
@@ -77,11 +78,16 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .with_state(service)
 }
 
-/// Keeps what holds for a request beside it.
+/// Keeps what holds for a request beside it, and what may take long beside the threads that serve others.
 async fn called(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Caller>().map_or_else(String::new, |caller| caller.0.clone());
+    let drain = request.extensions().get::<Drain>().cloned().unwrap_or_default();
     match Call::read(request.headers(), client, service.settings().request_timeout) {
-        Ok(call) => call.scope(request, next).await,
+        Ok(call) => {
+            let may_take_long = aside::may_take_long(&request);
+            let answer = Call { drain, ..call }.scope(request, next);
+            if may_take_long { aside::aside(answer).await } else { answer.await }
+        }
         Err(problem) => {
             refuse_field(request.uri().path(), problem.status(), &problem.message, problem.field.as_deref())
         }

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use super::admission::Refused;
+use super::logging::Account;
 use crate::contract::ContractError;
 use crate::engine::EngineError;
 use crate::failure::with_causes;
@@ -113,9 +114,18 @@ impl Problem {
         }
     }
 
+    /// Notes in a request's account what failed here. What was wrong with the request itself is told to its client alone: it may
+    /// be said in the words of a text.
+    pub fn note(&self, account: &Account) {
+        if self.status().is_server_error() {
+            account.problem(&self.message);
+        }
+    }
+
     /// A response with this body in its dialect's own shape, and with the headers that every dialect shares.
     #[must_use]
     pub fn response(&self, body: &serde_json::Value) -> Response {
+        self.note(&Account::current());
         let mut response = Response::new(axum::body::Body::from(body.to_string()));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();

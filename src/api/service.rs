@@ -171,7 +171,7 @@ pub struct Answering {
     pub load_duration: Duration,
     reply: Reply,
     ledger: Ledger,
-    deadline: Option<Instant>,
+    call: Call,
     _opened: Arc<Opened>,
 }
 
@@ -187,7 +187,7 @@ impl Answering {
     /// # Errors
     /// What ended the reply; no piece comes after it.
     pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
-        let piece = within(self.deadline, self.reply.next()).await??;
+        let piece = self.call.within(self.reply.next()).await??;
         if let Some(piece) = &piece {
             self.ledger.piece(piece);
         }
@@ -341,7 +341,7 @@ impl Service {
             client: call.client.as_str().into(),
             deadline: call.deadline,
         };
-        let permit = self.admission.enter(entry).await?;
+        let permit = call.within(self.admission.enter(entry)).await??;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
         self.hold(known, options, keep_alive, Some(permit)).await
@@ -358,7 +358,7 @@ impl Service {
         let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
         let order = Order { tenant, options, keep_alive };
-        let guest = within(Call::current().deadline, self.residents.acquire(order)).await??;
+        let guest = Call::current().within(self.residents.acquire(order)).await??;
         let session = guest.session(|| known.defaults.clone())?;
         let (model, load_duration) = (known.name.clone(), guest.waited());
         Ok(Opened { model, session, load_duration, known, _guest: guest, _permit: permit })
@@ -434,8 +434,8 @@ impl Service {
             Some(given) => session.continue_from(&task, contract, given)?,
         };
         let (model, load_duration) = (opened.model.clone(), opened.load_duration);
-        let (ledger, deadline) = (Ledger::new(&self.metrics, &model), Call::current().deadline);
-        Ok(Answering { model, started, load_duration, reply, ledger, deadline, _opened: opened })
+        let (ledger, call) = (Ledger::new(&self.metrics, &model), Call::current());
+        Ok(Answering { model, started, load_duration, reply, ledger, call, _opened: opened })
     }
 
     /// How many tokens a conversation has in front of its answer.
@@ -455,7 +455,7 @@ impl Service {
         let (task, contract) = self.task(opened, ask)?;
         let session = opened.session(ask)?;
         let count = session.count(&task, contract.as_deref(), &ask.chat);
-        Ok(within(Call::current().deadline, count).await??)
+        Ok(Call::current().within(count).await??)
     }
 
     /// What is wanted of a model, and the contract of a closed answer.
@@ -499,7 +499,7 @@ impl Service {
             }
         });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
-        let answers = within(call.deadline, answers).await?.map_err(Problem::from)?;
+        let answers = call.within(answers).await?.map_err(Problem::from)?;
         Ledger::new(&self.metrics, &model).answered(&answers);
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
@@ -515,7 +515,7 @@ impl Service {
         let opened = self.open(&embed.model, &embed.parameters, embed.keep_alive).await?;
         let task = Task { parameters: embed.parameters, ..Task::default() };
         let vectors = opened.session.vectors(&task, embed.texts, embed.too_long);
-        let vectors = within(Call::current().deadline, vectors).await??;
+        let vectors = Call::current().within(vectors).await??;
         Ledger::new(&self.metrics, &opened.model).embedded(vectors.embeddings.counts.prompt);
         let (model, load_duration) = (opened.model.clone(), opened.load_duration);
         Ok(Embedded { model, load_duration, vectors, elapsed: started.elapsed() })
@@ -539,12 +539,4 @@ pub struct Embedded {
     pub load_duration: Duration,
     pub vectors: Vectors,
     pub elapsed: Duration,
-}
-
-/// Waits no longer than a request's time.
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Problem> {
-    let Some(deadline) = deadline else { return Ok(work.await) };
-    tokio::time::timeout_at(deadline.into(), work)
-        .await
-        .map_err(|_| Problem::new(Kind::TimedOut, "the request's time was over before its answer"))
 }

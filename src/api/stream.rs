@@ -8,6 +8,7 @@ use axum::response::Response;
 use futures_util::stream;
 use serde::Serialize;
 
+use super::logging::Account;
 use super::problem::Problem;
 use super::service::Answering;
 use crate::infer::Piece;
@@ -65,14 +66,20 @@ pub async fn response<S: Source>(
     media_type: &'static str,
 ) -> Result<Response, Problem> {
     let mut out = String::new();
+    // The body is not of this task.
+    let account = Account::current();
     let first = source.next().await?;
     encoder.start(&mut out);
     let goes_on = encode(Ok(first), &mut encoder, &mut out);
-    let pieces = stream::unfold((out, goes_on.then_some((source, encoder))), |(mut out, mut streaming)| async {
-        while let Some((source, encoder)) = &mut streaming
+    let streaming = goes_on.then_some((source, encoder, account));
+    let pieces = stream::unfold((out, streaming), |(mut out, mut streaming)| async {
+        while let Some((source, encoder, account)) = &mut streaming
             && out.is_empty()
         {
             let next = source.next().await;
+            if let Err(problem) = &next {
+                problem.note(account);
+            }
             if !encode(next, encoder, &mut out) {
                 streaming = None;
             }

@@ -135,9 +135,9 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
     }
     compute::say(&args.compute, &mut parameters)?;
     let said = environment.serving();
-    let max_queue = said.max_queue.as_deref().map(|text| parsed("SLM_MAX_QUEUE", text)).transpose()?;
+    let max_queue = said.max_queue.as_deref().map(|text| whole("SLM_MAX_QUEUE", text)).transpose()?;
     // 0 is what Ollama writes for "as it likes".
-    let n_parallel = environment.num_parallel().map(|text| parsed::<usize>("SLM_NUM_PARALLEL", text)).transpose()?;
+    let n_parallel = environment.num_parallel().map(|text| whole("SLM_NUM_PARALLEL", text)).transpose()?;
     Ok(service::Settings {
         store: environment.store()?,
         places: network::places(&NetworkArgs::default(), environment)?,
@@ -160,8 +160,7 @@ fn residents_settings(args: &ServeArgs, said: &Serving) -> Result<residents::Set
         (None, Some(text)) => parsed("SLM_KEEP_ALIVE", text)?,
         (None, None) => default.keep_alive,
     };
-    let max_loaded =
-        said.max_loaded.as_deref().map(|text| parsed::<usize>("SLM_MAX_LOADED_MODELS", text)).transpose()?;
+    let max_loaded = said.max_loaded.as_deref().map(|text| whole("SLM_MAX_LOADED_MODELS", text)).transpose()?;
     let load_timeout = seconds("SLM_LOAD_TIMEOUT", said.load_timeout.as_deref())?.unwrap_or(default.load_timeout);
     Ok(residents::Settings { keep_alive, max_loaded: max_loaded.and_then(NonZeroUsize::new), load_timeout, ..default })
 }
@@ -195,6 +194,12 @@ fn rules(args: &ServeArgs, environment: &Environment, binds: &[Bind], listeners:
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(from: &str, text: &str) -> Result<T, Failure> {
     text.parse().map_err(|error| Failure::usage(format!("{from}: {error}")))
+}
+
+fn whole(from: &str, text: &str) -> Result<usize, Failure> {
+    text.trim()
+        .parse()
+        .map_err(|_| Failure::usage(format!("{from} is `{text}`; give a whole number of at least 0 (`4`)")))
 }
 
 /// A time in seconds, or as Ollama writes durations.

@@ -53,6 +53,8 @@ pub enum QuestionError {
     Choices(usize),
     #[error("a score has 2 or more levels and at most {MAX_CHOICES}, not {0}")]
     Levels(usize),
+    #[error("`criteria` of yes and no is an object with `true` and `false`, or a text")]
+    Meanings,
     #[error("an option is empty")]
     Empty,
     #[error("the option {0} is given twice")]

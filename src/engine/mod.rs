@@ -469,6 +469,8 @@ pub struct Timings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generation {
     pub finish: Finish,
+    /// The stop string that ended it; `None` where the model ended its turn, or something else did.
+    pub stopped_by: Option<String>,
     pub counts: Counts,
     pub timings: Timings,
     /// With [`Detail::Tokens`].

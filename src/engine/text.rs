@@ -21,8 +21,13 @@ pub struct TextStream {
 #[derive(Debug, PartialEq)]
 pub enum Pushed {
     Text(Piece),
-    /// The text before a stop string, and the bytes from there on: the generation ends here.
-    Stopped(Piece, usize),
+    /// A stop string came: the generation ends here.
+    Stopped {
+        before: Piece,
+        /// Bytes from the stop string on.
+        n_cut: usize,
+        by: String,
+    },
 }
 
 impl TextStream {
@@ -54,14 +59,16 @@ impl TextStream {
 
     fn let_out(&mut self) -> Pushed {
         // A stop string's first byte begins a character, so it is found between characters only.
-        let find = |stop: &String| self.held.windows(stop.len()).position(|window| window == stop.as_bytes());
-        if let Some(at) = self.stops.iter().filter_map(find).min() {
-            let n_cut = self.held.len() - at;
+        let find = |(number, stop): (usize, &String)| {
+            Some((self.held.windows(stop.len()).position(|window| window == stop.as_bytes())?, number))
+        };
+        if let Some((at, number)) = self.stops.iter().enumerate().filter_map(find).min() {
+            let (n_cut, by) = (self.held.len() - at, self.stops[number].clone());
             let before = self.take(at);
             // Nobody is shown the stop string and what came with it, at the end neither.
             self.held.clear();
             self.tokens.clear();
-            return Pushed::Stopped(before, n_cut);
+            return Pushed::Stopped { before, n_cut, by };
         }
         let n_safe = self.held.len() - self.begun_stop().max(unfinished(&self.held));
         let n = if self.tokens.is_empty() { n_safe } else { self.border(n_safe) };
@@ -126,7 +133,7 @@ mod tests {
         for piece in pieces {
             match stream.push(piece) {
                 Pushed::Text(piece) => out += &piece.text,
-                Pushed::Stopped(piece, _) => return (out + &piece.text + &stream.finish().text, true),
+                Pushed::Stopped { before, .. } => return (out + &before.text + &stream.finish().text, true),
             }
         }
         (out + &stream.finish().text, false)
@@ -144,8 +151,8 @@ mod tests {
         for bytes in tokens {
             match stream.push_token(token(bytes)) {
                 Pushed::Text(piece) => out.push(told(piece)),
-                Pushed::Stopped(piece, _) => {
-                    out.push(told(piece));
+                Pushed::Stopped { before, .. } => {
+                    out.push(told(before));
                     assert_eq!(stream.finish(), Piece::default(), "nothing comes behind a stop string");
                     return out;
                 }
@@ -153,6 +160,15 @@ mod tests {
         }
         out.push(told(stream.finish()));
         out
+    }
+
+    #[test]
+    fn the_stop_string_that_came_first_is_named() {
+        let stops = ["later", "ab", "abc"].map(str::to_owned);
+        let mut stream = TextStream::new(stops.to_vec());
+        assert_eq!(stream.push(b"x"), Pushed::Text(Piece { text: "x".to_owned(), tokens: vec![] }));
+        let before = Piece { text: "y".to_owned(), tokens: vec![] };
+        assert_eq!(stream.push(b"yabclater"), Pushed::Stopped { before, n_cut: 8, by: "ab".to_owned() });
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod adapter;
 mod error;
 mod footprint;
+mod infill;
 mod label;
 mod pooling;
 mod reader;

@@ -14,8 +14,8 @@ use crate::chat::{Message, Role};
 use crate::contract::{Contract, Open, Violation};
 use crate::decide::{self, Answer};
 use crate::engine::{
-    Counts, Detail, EngineError, Event, Finish, GenerateRequest, Grammar, Piece as Written, Request, ScoreRequest,
-    Timings, Token,
+    Counts, Detail, EngineError, Event, Finish, GenerateRequest, Generation, Grammar, Piece as Written, Request,
+    ScoreRequest, Scores, Timings, Token,
 };
 use crate::template::{Prompt, Run};
 use crate::thinking::{Splitter, Tags};
@@ -85,6 +85,8 @@ pub enum Piece {
 #[derive(Debug, Clone)]
 pub struct End {
     pub finish: Finish,
+    /// The stop string that ended it; `None` where the model ended its turn, or something else did.
+    pub stopped_by: Option<String>,
     pub counts: Counts,
     pub timings: Timings,
     pub elapsed: Duration,
@@ -310,16 +312,14 @@ impl Reply {
                     Finish::Stop => open.check(text),
                 });
                 std::mem::take(&mut **reading).finish(&mut self.ready);
-                let said = Run::Tokens(generation.ids);
-                self.end(generation.finish, generation.counts, generation.timings, None, checked, said);
+                self.written(generation, checked);
             }
             (Some(Event::Generated(generation)), Kind::Called { certain, text }) => {
                 // One that broke off is no call, and what there is of it no answer either.
                 let call = certain.call(text);
                 let checked = call.map(|call| self.ready.push_back(Piece::Call(call)));
                 let checked = checked.err().filter(|_| generation.finish == Finish::Stop).map(Err);
-                let said = Run::Tokens(generation.ids);
-                self.end(generation.finish, generation.counts, generation.timings, None, checked, said);
+                self.written(generation, checked);
             }
             (Some(Event::Scored(scores)), Kind::Scored { contract, detail }) => {
                 let answer = decide::answer(contract, &scores.groups);
@@ -330,7 +330,8 @@ impl Reply {
                 let text = answer.json.to_string();
                 let said = Run::Text { text: text.clone(), persons: Vec::new() };
                 self.ready.push_back(Piece::Text(Written { text, tokens }));
-                self.end(Finish::Stop, scores.counts, scores.timings, Some(answer), None, said);
+                let Scores { counts, timings, .. } = scores;
+                self.end(End { answer: Some(answer), ..self.ending(Finish::Stop, counts, timings) }, said);
             }
             (Some(Event::Failed(error)), _) => return Err(error.into()),
             _ => return Err(EngineError::Stopped.into()),
@@ -338,21 +339,32 @@ impl Reply {
         Ok(())
     }
 
-    fn end(
-        &mut self,
-        finish: Finish,
-        counts: Counts,
-        timings: Timings,
-        answer: Option<Answer>,
-        checked: Option<Result<Value, Violation>>,
-        said: Run,
-    ) {
+    /// A text has come to its end.
+    fn written(&mut self, generation: Generation, checked: Option<Result<Value, Violation>>) {
+        let Generation { finish, stopped_by, counts, timings, ids, .. } = generation;
+        self.end(End { stopped_by, checked, ..self.ending(finish, counts, timings) }, Run::Tokens(ids));
+    }
+
+    /// How it ended, so far as that is known of every kind of answer.
+    fn ending(&self, finish: Finish, counts: Counts, timings: Timings) -> End {
+        End {
+            finish,
+            stopped_by: None,
+            counts,
+            timings,
+            elapsed: self.started.elapsed(),
+            answer: None,
+            checked: None,
+            prompt_digest: self.prompt_digest.clone(),
+            evaluation_id: self.evaluation_id.clone(),
+            context: Vec::new(),
+        }
+    }
+
+    /// Nothing comes behind this but, where it is wanted, the conversation's tokens with what was said.
+    fn end(&mut self, end: End, said: Run) {
         self.is_over = true;
-        let (prompt_digest, evaluation_id) = (self.prompt_digest.clone(), self.evaluation_id.clone());
-        let elapsed = self.started.elapsed();
-        let context = Vec::new();
-        let end =
-            Box::new(End { finish, counts, timings, elapsed, answer, checked, prompt_digest, evaluation_id, context });
+        let end = Box::new(end);
         match &mut self.teller {
             Some(teller) => teller.ask(said, end),
             None => self.ready.push_back(Piece::End(end)),

@@ -6,6 +6,7 @@ mod template;
 use crate::contract::{ContractError, Form, Open};
 use crate::engine::compute::{Compute, WeightsIn};
 use crate::engine::{Adapter, AdapterSet, Load, Options, Weights};
+use crate::gguf::Header;
 use crate::infer::Defaults;
 use crate::modelfile::{Format, Modelfile};
 use crate::sampling::Parameters;
@@ -134,6 +135,16 @@ pub fn own_form(model: &Model) -> Result<Option<Form>, OpeningError> {
         Some(Format::Json) => Ok(Some(Form::Open(Open::json()))),
         Some(Format::File(path)) => Err(OpeningError::FormatFile { name: name(), path: path.clone() }),
     }
+}
+
+/// What a model can be used for, in the words of Ollama's API: by its template, and by its vocabulary where gaps are filled.
+#[must_use]
+pub fn capabilities(model: &Model, header: &Header) -> Vec<&'static str> {
+    if header.embeds().is_some() {
+        return vec!["embedding"];
+    }
+    let template = Choice::of(model, header).parsed(header);
+    template.map_or_else(|| vec!["completion"], |template| template.capabilities(header.can_infill()))
 }
 
 /// How a model is computed where these parameters are said: `base` with what they change.

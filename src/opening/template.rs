@@ -59,6 +59,19 @@ impl Choice {
         }
     }
 
+    /// The template itself; `None` where there is none that can be used.
+    #[must_use]
+    pub fn parsed(self, header: &Header) -> Option<ChatTemplate> {
+        let (language, text) = match self {
+            Choice::Template(source) => (source.language, source.text),
+            Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) => {
+                (Language::Jinja, header.chat_template()?.to_owned())
+            }
+            Choice::Broken(_) | Choice::Plain => return None,
+        };
+        ChatTemplate::parse(language, &text, SpecialTokens::default()).ok()
+    }
+
     /// The template that takes the place of the GGUF's own, where one does.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub struct Permit<K: Key> {
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("the queue is full with {n_queued} waiting; ask again in {} seconds", .retry_after.as_secs())]
+    #[error("the server is busy: {n_queued} requests wait already; ask again in {} seconds", .retry_after.as_secs())]
     Busy { n_queued: usize, retry_after: Duration },
     #[error("the request waited {} ms for its turn, which was all the time it had", .waited.as_millis())]
     TimedOut { waited: Duration },
@@ -256,7 +256,7 @@ mod tests {
         assert!(waits(&mut second).await);
         assert_eq!(
             admission.enter(entry("a", None)).await.unwrap_err().to_string(),
-            "the queue is full with 1 waiting; ask again in 2 seconds"
+            "the server is busy: 1 requests wait already; ask again in 2 seconds"
         );
         let late = second.await.unwrap_err();
         assert!(matches!(late, Refused::TimedOut { waited } if waited >= Duration::from_millis(39)), "{late:?}");

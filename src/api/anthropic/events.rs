@@ -162,8 +162,8 @@ impl Encoder for Events {
             }
             Piece::End(end) => {
                 self.close(out);
-                let stop_reason = StopReason::new(&end, self.n_calls);
-                let delta = Ended { stop_reason, stop_sequence: None };
+                let (stop_reason, stop_sequence) = StopReason::new(&self.head, &end, self.n_calls);
+                let delta = Ended { stop_reason, stop_sequence };
                 Event::MessageDelta { delta, usage: Usage::from(&*end), slm: Box::new(Extra::from(&*end)) }.write(out);
             }
         }
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn blocks_follow_each_other_without_gaps() {
-        let head = Head { id: "msg_1".into(), model: "m".into(), calls: Calls::One };
+        let head = Head { id: "msg_1".into(), model: "m".into(), calls: Calls::One, stop_sequences: vec![] };
         let mut events = Events::new(head, Usage::before(3));
         let mut out = String::new();
         let text = |text: &str| Piece::Text(engine::Piece { text: text.into(), ..engine::Piece::default() });

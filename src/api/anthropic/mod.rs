@@ -56,8 +56,8 @@ pub async fn answer(
     Body(request): Body<MessagesRequest>,
 ) -> Result<Response, AnthropicProblem> {
     let is_streamed = request.stream == Some(true);
-    let Wanted { model, ask, calls } = request.wanted()?;
-    let head = Head { id: new_id("msg_"), model, calls };
+    let Wanted { model, ask, calls, stop_sequences } = request.wanted()?;
+    let head = Head { id: new_id("msg_"), model, calls, stop_sequences };
     if !is_streamed {
         let finished = Finished::of(service.ask(ask).await?).await?;
         return Ok(Json(MessageReply::new(head, finished)).into_response());
@@ -99,6 +99,8 @@ pub struct Head {
     id: String,
     model: String,
     calls: super::choices::Calls,
+    /// The request's own: what else ends an answer is not told.
+    stop_sequences: Vec<String>,
 }
 
 /// A name that nothing else has.

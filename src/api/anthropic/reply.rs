@@ -100,14 +100,17 @@ impl From<&End> for Usage {
 }
 
 impl StopReason {
-    /// Why an answer with so many calls ended.
+    /// Why an answer with so many calls ended, and the text of `stop_sequences` that ended it, where one did.
     #[must_use]
-    pub fn new(end: &End, n_calls: usize) -> StopReason {
-        match end.finish {
+    pub fn new(head: &Head, end: &End, n_calls: usize) -> (StopReason, Option<String>) {
+        let by = end.stopped_by.clone().filter(|by| head.stop_sequences.contains(by));
+        let reason = match end.finish {
             Finish::Length => StopReason::MaxTokens,
             Finish::Stop if n_calls > 0 => StopReason::ToolUse,
+            Finish::Stop if by.is_some() => StopReason::StopSequence,
             Finish::Stop => StopReason::EndTurn,
-        }
+        };
+        (reason, by.filter(|_| reason == StopReason::StopSequence))
     }
 }
 
@@ -125,7 +128,7 @@ impl MessageReply {
     pub fn new(head: Head, finished: Finished) -> MessageReply {
         let Finished { text, thinking, mut calls, end, .. } = finished;
         calls.truncate(head.calls.most());
-        let stop_reason = Some(StopReason::new(&end, calls.len()));
+        let (stop_reason, stop_sequence) = StopReason::new(&head, &end, calls.len());
         let mut content = Vec::new();
         if !thinking.is_empty() {
             content.push(ContentBlock::Thinking { thinking, signature: String::new() });
@@ -136,7 +139,8 @@ impl MessageReply {
         content.extend(calls.into_iter().map(ContentBlock::call));
         let usage = Usage::from(&*end);
         let slm = Some(Extra::from(&*end));
-        MessageReply { content, stop_reason, slm, ..MessageReply::begun(head, usage) }
+        let begun = MessageReply::begun(head, usage);
+        MessageReply { content, stop_reason: Some(stop_reason), stop_sequence, slm, ..begun }
     }
 
     /// A message of which nothing is known yet but its prompt.

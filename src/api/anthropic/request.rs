@@ -165,6 +165,7 @@ pub struct Wanted {
     pub model: String,
     pub ask: Ask,
     pub calls: Calls,
+    pub stop_sequences: Vec<String>,
 }
 
 const REFUSED: [Refused; 7] = [
@@ -215,9 +216,6 @@ impl MessagesRequest {
         let think = self.thinking.map_or(Ok(None), Thinking::read)?;
         let form = form(self.output_config, self.output_format)?;
         let tools = tools::read(self.tools.unwrap_or_default())?;
-        if !tools.is_empty() {
-            return Err(Problem::unsupported("tools", "take `output_config` to say what is to be answered"));
-        }
         let (tool_choice, calls) = tools::choice(self.tool_choice, &tools)?;
         let messages = messages::read(self.system, self.messages)?;
         if think == Some(true) && messages.last().is_some_and(|last| last.role == Role::Assistant) {
@@ -227,7 +225,7 @@ impl MessagesRequest {
         }
         let chat = Chat { messages, tools, tool_choice, think };
         let ask = Ask { form, parameters, ..Ask::new(self.model.clone(), chat) };
-        Ok(Wanted { model: self.model, ask, calls })
+        Ok(Wanted { model: self.model, ask, calls, stop_sequences: self.stop_sequences.unwrap_or_default() })
     }
 
     fn parameters(&self) -> Result<Parameters, Problem> {

@@ -124,8 +124,11 @@ impl SystemOneQuestion {
             SystemOneQuestion::Noul { instructions, criteria } => {
                 let mut instructions = text(&instructions);
                 let meaning = |name| criteria.get(name).and_then(words);
-                if let Value::String(text) = &criteria {
-                    instructions = format!("{instructions}\n{text}").trim().to_owned();
+                match &criteria {
+                    Value::Null => {}
+                    Value::String(text) => instructions = format!("{instructions}\n{text}").trim().to_owned(),
+                    Value::Object(means) if means.keys().all(|key| key == "true" || key == "false") => {}
+                    _ => return Err(QuestionError::Meanings),
                 }
                 Ok(Question::predicate(instructions, meaning("true"), meaning("false")))
             }
@@ -208,6 +211,12 @@ mod tests {
         );
         assert!(refused(json!({"q": {"type": "rank", "criteria": {}}})).contains("unknown variant `rank`"));
         assert!(refused(json!({"q": {"type": "noul", "because": 1}})).contains("unknown field `because`"));
+        for criteria in [json!({"true": "a", "maybe": "b"}), json!(["a", "b"]), json!(5)] {
+            assert_eq!(
+                refused(json!({"q": {"type": "noul", "criteria": criteria}})),
+                "`questions.q`: `criteria` of yes and no is an object with `true` and `false`, or a text"
+            );
+        }
         let levels: Vec<String> = (0..11).map(|n| n.to_string()).collect();
         assert!(refused(json!({"q": {"type": "score", "criteria": levels}})).contains("not 11"));
     }

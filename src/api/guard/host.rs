@@ -66,7 +66,10 @@ impl Hosts {
         let name = host(said).ok_or_else(|| HostError::Malformed(shown()))?;
         let is_ours = match name.parse::<IpAddr>() {
             // Nobody can point an address elsewhere. From other machines any may lead here, over who knows what.
-            Ok(ip) if local.ip().to_canonical().is_loopback() => ip.is_loopback() || ip.is_unspecified(),
+            Ok(ip) if local.ip().to_canonical().is_loopback() => {
+                let ip = ip.to_canonical();
+                ip.is_loopback() || ip.is_unspecified()
+            }
             Ok(_) => true,
             Err(_) => self.names.contains(&name),
         };

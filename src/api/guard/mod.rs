@@ -137,7 +137,7 @@ pub async fn guard(State(rules): State<Arc<Rules>>, mut request: Request, next: 
 }
 
 /// Headers of ours that a page of another origin may read.
-const EXPOSED: &str = "x-request-id, retry-after";
+const EXPOSED: &str = "x-request-id, request-id, retry-after";
 const PRIVATE_NETWORK_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 

@@ -34,12 +34,25 @@ impl Origins {
     /// Whether pages of an origin may ask the server that they call `host`.
     pub(super) fn allow(&self, origin: &str, host: Option<&str>) -> bool {
         let origin = origin.to_ascii_lowercase();
+        if !is_origin(&origin) {
+            return false;
+        }
         let is_own = || {
             let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
             authority.is_some() && authority == host.map(str::to_ascii_lowercase).as_deref()
         };
         self.0.iter().any(|pattern| pattern.matches(&origin)) || is_own()
     }
+}
+
+/// Whether it is a scheme, a host and a port at most, as browsers write it: what has more behind them could be read as another
+/// host.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let is_plain = |text: &str| !text.contains(|c: char| !c.is_ascii_graphic() || "/\\?#@%".contains(c));
+    let host = rest.rfind(']').map_or(rest, |end| &rest[end..]);
+    let port = host.split_once(':').map_or("", |(_, port)| port);
+    is_plain(scheme) && is_plain(rest) && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl Pattern {

@@ -59,6 +59,7 @@ fn a_request_calls_us_by_one_of_our_names() {
         "127.0.0.1:11434",
         "127.0.0.2",
         "[::1]:11434",
+        "[::ffff:127.0.0.1]:11434",
         "0.0.0.0:11434",
         "box",
         "box.local:11434",
@@ -121,7 +122,7 @@ fn pages_of_other_origins_ask_only_where_they_were_allowed() {
         let (status, _, cors) = ask(origin);
         let expected = [
             format!("access-control-allow-origin: {origin}"),
-            "access-control-expose-headers: x-request-id, retry-after".to_owned(),
+            "access-control-expose-headers: x-request-id, request-id, retry-after".to_owned(),
         ];
         assert_eq!((status, cors), (200, expected.to_vec()), "{origin}");
     }
@@ -131,6 +132,10 @@ fn pages_of_other_origins_ask_only_where_they_were_allowed() {
         "",
         "http://localhost.evil.example",
         "http://localhost@evil.example",
+        "http://localhost:3000@evil.example",
+        "http://localhost:3000/evil",
+        "http://localhost:evil",
+        "http://[::1]:3000@evil.example",
         "https://app.example.org.evil.example",
         "https://lan.example",
         "http://app.example.org",
@@ -173,7 +178,7 @@ fn a_browsers_question_before_is_answered_for_pages_that_may_ask() {
         "access-control-allow-methods: GET, HEAD, POST, DELETE",
         "access-control-allow-origin: http://localhost:3000",
         "access-control-allow-private-network: true",
-        "access-control-expose-headers: x-request-id, retry-after",
+        "access-control-expose-headers: x-request-id, request-id, retry-after",
         "access-control-max-age: 600",
     ];
     assert_eq!(cors, expected);

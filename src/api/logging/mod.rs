@@ -6,6 +6,7 @@ mod lines;
 pub use lines::{Format, FormatError};
 
 use super::metrics::{InFlight, Metrics};
+use super::refusal::Dialect;
 use super::server::Peer;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -21,6 +22,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{Instrument as _, Level};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// As clients of Anthropic's API look for it.
+const ANTHROPICS_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const MAX_ID_CHARS: usize = 64;
 /// As web servers write it down when a client leaves before its answer; nobody is sent it.
 const GONE: u16 = 499;
@@ -115,7 +118,7 @@ impl Account {
         self.note(|facts| facts.waited = Some(waited));
     }
 
-    /// What ended an answer that had begun well.
+    /// Why there is no answer, or not all of it.
     pub fn problem(&self, problem: impl Into<String>) {
         self.note(|facts| facts.problem = Some(problem.into()));
     }
@@ -138,6 +141,7 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
         client: request.extensions().get::<Peer>().map_or_else(String::new, Peer::to_string),
         status: GONE,
     };
+    let is_anthropics = Dialect::of(request.uri().path()) == Dialect::Anthropic;
     let mut record = Some(record);
     let mut response = ACCOUNT.scope(account, next.run(request)).instrument(span).await;
     if let Some(record) = &mut record {
@@ -145,6 +149,9 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     }
     // Made of visible ASCII.
     if let Ok(value) = HeaderValue::from_str(&id) {
+        if is_anthropics {
+            response.headers_mut().insert(ANTHROPICS_REQUEST_ID, value.clone());
+        }
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response.map(|body| if body.is_end_stream() { body } else { Body::new(Recorded { body, record, is_whole: false }) })
@@ -181,6 +188,7 @@ impl Drop for Record {
         self.metrics.answered(self.method.as_str(), route, self.status, took);
         let facts = self.account.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Facts { model, tokens, waited, problem } = facts;
+        let has_problem = problem.is_some();
         let (method, path, client, status) = (self.method.as_str(), &*self.path, &*self.client, self.status);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (duration_ms, waited_ms) = (ms(took), waited.map(ms));
@@ -213,6 +221,7 @@ impl Drop for Record {
         match status {
             _ if is_probe => line!(Level::DEBUG),
             500.. => line!(Level::WARN),
+            _ if has_problem => line!(Level::WARN),
             _ => line!(Level::INFO),
         }
     }

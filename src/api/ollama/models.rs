@@ -17,6 +17,7 @@ use crate::api::service::Service;
 use crate::card::{Card, Entry};
 use crate::gguf::{Arrays, Header};
 use crate::model_ref::ModelRef;
+use crate::opening;
 use crate::source::Reference;
 use crate::store::{Listed, Listing, Model, Store, StoreError};
 
@@ -93,7 +94,7 @@ fn shown(model: &Model, arrays: Arrays, timestamp: fn(SystemTime) -> String) -> 
     Ok(ShowResponse {
         parameters: parameter_lines(&model.parameters),
         modified_at: time(model.modified, timestamp),
-        capabilities: capabilities(&header),
+        capabilities: opening::capabilities(model, &header),
         tensors: (arrays == Arrays::Whole).then(|| tensors(&header)),
         card,
     })
@@ -101,11 +102,6 @@ fn shown(model: &Model, arrays: Arrays, timestamp: fn(SystemTime) -> String) -> 
 
 fn time(modified: Option<SystemTime>, timestamp: fn(SystemTime) -> String) -> String {
     modified.map_or_else(|| NO_TIME.to_owned(), timestamp)
-}
-
-fn capabilities(header: &Header) -> Vec<String> {
-    let what = if header.embeds().is_some() { "embedding" } else { "completion" };
-    vec![what.to_owned()]
 }
 
 fn tensors(header: &Header) -> Vec<Tensor> {

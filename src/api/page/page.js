@@ -78,7 +78,8 @@ function total(metrics, name) {
 async function showFigures() {
   const metrics = await call("/metrics");
   const figures = [
-    ["Requests", "slm_http_requests_total"],
+    // Those of models: the page itself asks for figures all the time.
+    ["Requests", "slm_queue_admitted_total"],
     ["Waiting", "slm_queue_depth"],
     ["Tokens read", "slm_tokens_prefilled_total"],
     ["Tokens read before", "slm_tokens_reused_total"],

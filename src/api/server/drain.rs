@@ -83,6 +83,12 @@ impl Drain {
         self.reached(Life::Over).await;
     }
 
+    /// Until everything was to end this long ago.
+    pub async fn ended_for(&self, time: std::time::Duration) {
+        self.ended().await;
+        tokio::time::sleep(time).await;
+    }
+
     async fn reached(&self, life: Life) {
         // The sender lives as long as `self`.
         let _ = self.0.subscribe().wait_for(|now| *now >= life).await;

@@ -93,6 +93,8 @@ pub enum Ended {
 
 /// How many that are turned away are talked to at a time.
 const MAX_TURNED_AWAY: usize = 64;
+/// For the ends of answers that the server's own end cuts off.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Descriptors for all but connections: models, children, the store.
 const OTHER_DESCRIPTORS: usize = 128;
 
@@ -125,8 +127,9 @@ pub async fn serve(listeners: Listeners, router: Router, terms: Terms) -> Ended 
         () = server.table.emptied() => Ended::Drained,
         () = tokio::time::sleep(server.settings.grace) => Ended::CutOff(server.table.len()),
     };
-    // What is left ends here.
+    // Who waits for more of an answer is told, where the connection takes it. What is left then ends with the runtime.
     server.drain.end();
+    let _ = tokio::time::timeout(LAST_WORDS, server.table.emptied()).await;
     ended
 }
 
@@ -192,7 +195,7 @@ impl Server {
             let served = connection::serve(accepted, &server, place);
             tokio::select! {
                 () = served => {}
-                () = server.drain.ended() => {}
+                () = server.drain.ended_for(LAST_WORDS) => {}
             }
         });
     }

@@ -46,6 +46,8 @@ pub struct Generating {
     tokens: Vec<Token>,
     visible: Vec<Token>,
     ends: Vec<Token>,
+    /// The stop string that has come.
+    stopped_by: Option<String>,
     limit: usize,
     /// Tokens that the grammar has written already and whose probabilities are still to be read: drafts that are right.
     due: VecDeque<Token>,
@@ -77,6 +79,7 @@ impl Generating {
             tokens,
             visible,
             ends,
+            stopped_by: None,
             limit,
             due: VecDeque::new(),
             detail,
@@ -124,6 +127,9 @@ impl Generating {
                 None => self.sampler.pick(logits, self.constraint.as_mut())?,
             };
             if model.tokenizer().is_end(token) || self.ends.contains(&token) {
+                let is_stop = self.ends.contains(&token);
+                self.stopped_by =
+                    is_stop.then(|| String::from_utf8_lossy(&model.tokenizer().spelling(token)).into_owned());
                 return Ok(self.finished(n_accepted, Finish::Stop, guessed));
             }
             if let Some(finish) = self.push(model, token, Some(logits))? {
@@ -192,9 +198,10 @@ impl Generating {
         };
         match pushed {
             Pushed::Text(piece) => self.caller.piece(piece)?,
-            Pushed::Stopped(piece, n_cut) => {
+            Pushed::Stopped { before, n_cut, by } => {
                 self.forget(model, n_cut);
-                self.caller.piece(piece)?;
+                self.stopped_by = Some(by);
+                self.caller.piece(before)?;
                 return Ok(Some(Finish::Stop));
             }
         }
@@ -265,6 +272,7 @@ impl Generating {
         self.timings.generation = self.answering.map_or_else(Default::default, |at| at.elapsed());
         let generation = Generation {
             finish,
+            stopped_by: self.stopped_by.take(),
             counts: self.counts,
             timings: self.timings,
             tokens: std::mem::take(&mut self.details),

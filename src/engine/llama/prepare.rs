@@ -77,6 +77,7 @@ impl Model {
                 let (finish, timings) = (Finish::Length, Timings::default());
                 Prepared::Answer(Event::Generated(Generation {
                     finish,
+                    stopped_by: None,
                     counts,
                     timings,
                     tokens: Vec::new(),

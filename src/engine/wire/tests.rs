@@ -146,7 +146,14 @@ fn events(number: f64) -> Vec<Event> {
             timings,
         }),
         Event::Text(Piece { text: "a piece".to_owned(), tokens: vec![written] }),
-        Event::Generated(Generation { finish: Finish::Length, counts, timings, tokens, ids: vec![-1, 7] }),
+        Event::Generated(Generation {
+            finish: Finish::Length,
+            stopped_by: Some("x".to_owned()),
+            counts,
+            timings,
+            tokens,
+            ids: vec![-1, 7],
+        }),
         Event::Measured(Measured { n_tokens: 5, elapsed: Duration::from_micros(3) }),
     ]
 }

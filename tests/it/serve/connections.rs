@@ -92,6 +92,29 @@ fn a_client_that_leaves_is_computed_for_no_longer() {
     assert_eq!(log.matches("\"status\":499").count(), 2, "{log}");
 }
 
+/// Schemas that take seconds to understand, more of them at once than the server has threads.
+#[test]
+fn what_takes_long_to_understand_keeps_nobody_else_waiting() {
+    let server = Server::of(&Home::new());
+    let properties = (0..2500).map(|n| (format!("k{n}"), json!({"type": "string"})));
+    let properties: serde_json::Map<String, serde_json::Value> = properties.collect();
+    let asked = json!({"model": "triage", "prompt": "x", "stream": false, "format": {"type": "object", "properties": properties}});
+    let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
+    std::thread::scope(|scope| {
+        let began = Instant::now();
+        let asking = (0..=n_threads).map(|_| scope.spawn(|| server.post("/api/generate", asked.clone())));
+        let asking: Vec<_> = asking.collect();
+        let mut longest = Duration::ZERO;
+        while !asking.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            let began = Instant::now();
+            server.get("/health").ok();
+            longest = longest.max(began.elapsed());
+        }
+        let all = began.elapsed();
+        assert!(longest < all / 4, "one waited {longest:?} of the {all:?} that all took");
+    });
+}
+
 /// The answer of one that does not read waits in its socket, and others are answered meanwhile.
 #[test]
 fn a_reader_that_stops_does_no_harm_to_others() {

@@ -1,11 +1,15 @@
 //! A crash is contained: a model's process that is killed ends its own requests, with words, and nothing else.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::Server;
+use super::connections::becomes;
+use super::scripts::stock;
 use crate::slm::Home;
 
 /// The processes that a process has started.
@@ -54,6 +58,34 @@ fn a_killed_model_ends_its_own_requests_and_comes_back() {
         }
         assert_eq!(answered(&server, &short)["message"]["content"], before);
     }
+}
+
+/// Who reads the log learns that a stream that began well did not end well, and why.
+#[test]
+fn a_stream_that_fails_says_so_in_the_log_too() {
+    let home = Home::new();
+    stock(&home);
+    let server = Server::of(&home);
+    let body = json!({"model": "endless", "prompt": "x", "options": {"num_predict": 100_000}}).to_string();
+    let head = "POST /api/generate HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-request-id: failing\r\n";
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 500]).unwrap();
+    let [child] = children(server.pid())[..] else { panic!("one model has one process") };
+    kill_process(child, Signal::KILL).unwrap();
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    let is_line = |line: &&str| line.starts_with("{\"error\":");
+    let error: Value = serde_json::from_str(rest.lines().rfind(is_line).expect("a last line that says so")).unwrap();
+    let logged = || {
+        let log = std::fs::read_to_string(home.path().join("serve.log")).expect("a log");
+        let line =
+            log.lines().find(|line| line.contains("\"request_id\":\"failing\"") && line.contains("/api/generate"));
+        line.map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+    };
+    becomes("logged", || logged().is_some());
+    let line = logged().unwrap();
+    assert_eq!(json!([line["level"], line["status"], line["problem"]]), json!(["warn", 200, error["error"]]), "{line}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `slm serve` as programs use it: the real binary on a port of its own, spoken to over HTTP.
 
+mod anthropic;
 mod attacks;
 mod browser;
 mod canonical;

@@ -111,13 +111,16 @@ fn a_server_for_other_machines_does_not_start_without_a_key() {
     assert!(refused.stderr.starts_with("slm: --host: `localhost:http` is not an address"), "{}", refused.stderr);
 }
 
-/// What is being written is written to its end, nothing new begins, and the server leaves with 0; a second signal cuts it short.
+/// What is being written is written to its end, nothing new begins, and the server leaves with 0; a second signal cuts it short,
+/// and so does the end of the time for it: then the last line says so.
 #[test]
 fn a_drain_lets_streams_end_and_a_second_signal_does_not() {
     let home = Home::new();
     stock(&home);
-    for (signals, code, is_whole) in [(&["TERM"][..], 0, true), (&["INT", "INT"][..], 130, false)] {
-        let mut server = Server::of(&home);
+    for (signals, seconds, code, is_whole) in
+        [(&["TERM"][..], "30", 0, true), (&["INT", "INT"][..], "30", 130, false), (&["TERM"][..], "1", 1, false)]
+    {
+        let mut server = Server::with(&home, &[("SLM_DRAIN_SECONDS", seconds)]);
         let n_predict = if is_whole { 200 } else { 100_000 };
         let body = json!({"model": "endless", "prompt": "x", "options": {"num_predict": n_predict}}).to_string();
         let head = "POST /api/generate HTTP/1.1\r\nhost: localhost\r\n";
@@ -130,7 +133,10 @@ fn a_drain_lets_streams_end_and_a_second_signal_does_not() {
         }
         let mut rest = String::new();
         let read = stream.read_to_string(&mut rest);
-        assert_eq!(read.is_ok() && rest.contains("\"done\":true"), is_whole, "{read:?} {rest}");
+        let end = &rest[rest.len().saturating_sub(300)..];
+        assert_eq!(rest.contains("\"done\":true"), is_whole, "{read:?} {end}");
+        let cut = "{\"error\":\"the server was stopped before the answer was whole; ask again when it is back\"}\n";
+        assert!(read.is_ok() && rest.contains(cut) != is_whole && rest.ends_with("\r\n0\r\n\r\n"), "{read:?} {end}");
         let status = server.ended(PATIENCE).expect("it ends");
         assert_eq!(status.code(), Some(code));
         assert!(TcpStream::connect(server.address()).is_err());

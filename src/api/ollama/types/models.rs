@@ -92,7 +92,8 @@ pub struct ShowResponse {
     /// RFC 3339.
     pub modified_at: String,
     /// What it can be used for: `completion`, `embedding`, `tools`, `thinking`, `insert`.
-    pub capabilities: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub capabilities: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Vec<Tensor>>,
     #[serde(flatten)]

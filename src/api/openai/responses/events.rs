@@ -166,6 +166,8 @@ mod tests {
             checked: None,
             prompt_digest: "p".into(),
             evaluation_id: "e".into(),
+            stopped_by: None,
+            context: Vec::new(),
         })
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::refused;
 use crate::serve::Server;
+use crate::serve::scripts::stock;
 use crate::slm::Home;
 
 #[test]
@@ -53,4 +54,22 @@ fn models_are_listed_shown_copied_and_deleted() {
     let system = server.post("/api/show", json!({"model": "triage", "system": "y"}));
     refused(&system, 400, "`system` is not supported: a model is shown as it is stored; leave it out");
     assert_eq!(home.slm(["list", "--json"]).json()["models"].as_array().unwrap().len(), 1);
+}
+
+/// Editors and agents offer a model for tools only where it is said to call them.
+#[test]
+fn a_model_tells_what_it_can_do() {
+    let home = Home::new();
+    stock(&home);
+    let template = "TEMPLATE \"{{ .Prompt }}{{ if .Suffix }}{{ .Suffix }}{{ end }}\"";
+    home.file("Modelfile", format!("FROM fox\n{template}"));
+    home.slm(["create", "gaps"]).succeeds();
+    let server = Server::of(&home);
+    for (name, expected) in [
+        ("caller", json!(["completion", "tools"])),
+        ("gaps", json!(["completion", "insert"])),
+        ("bert", json!(["embedding"])),
+    ] {
+        assert_eq!(server.post("/api/show", json!({ "model": name })).ok()["capabilities"], expected, "{name}");
+    }
 }

@@ -1,0 +1,27 @@
+//! Long work of one request, done so that others do not wait for it: a schema with thousands of properties takes seconds to
+//! understand, and a server has as many threads as the machine has processors.
+
+use std::future::poll_fn;
+use std::pin::pin;
+
+use axum::extract::Request;
+use hyper::body::Body as _;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
+
+/// Requests with a longer body may take long; what is shorter is understood at once.
+const SHORT_BYTES: u64 = 8 * 1024;
+
+/// Whether a request may take long to understand, by the length of its body; one that is not said may be anything.
+#[must_use]
+pub fn may_take_long(request: &Request) -> bool {
+    request.body().size_hint().exact().is_none_or(|n_bytes| n_bytes > SHORT_BYTES)
+}
+
+/// Does work whose steps may be long, each of them beside the threads that serve others.
+pub async fn aside<W: Future>(work: W) -> W::Output {
+    let mut work = pin!(work);
+    // A runtime of one thread, as tests have it, has nobody else to serve.
+    let is_shared = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    poll_fn(|cx| if is_shared { block_in_place(|| work.as_mut().poll(cx)) } else { work.as_mut().poll(cx) }).await
+}
