@@ -113,7 +113,7 @@ impl Output {
         if text.is_empty() && tokens.is_empty() {
             return;
         }
-        if !self.growing.as_ref().is_some_and(|growing| !growing.is_thought()) {
+        if self.growing.as_ref().is_none_or(Growing::is_thought) {
             self.begin_message(events);
         }
         self.add(text, tokens.iter().map(TokenLogprob::from).collect(), events);
