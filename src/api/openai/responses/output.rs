@@ -101,7 +101,7 @@ impl Output {
         if text.is_empty() {
             return;
         }
-        if !self.growing.as_ref().is_some_and(|growing| growing.is_thought()) {
+        if !self.growing.as_ref().is_some_and(Growing::is_thought) {
             self.begin("rs_", OutputPart::ReasoningText { text: String::new() }, events);
         }
         self.add(text, Vec::new(), events);
@@ -113,7 +113,7 @@ impl Output {
         if text.is_empty() && tokens.is_empty() {
             return;
         }
-        if !self.growing.as_ref().is_some_and(|growing| !growing.is_thought()) {
+        if self.growing.as_ref().is_none_or(Growing::is_thought) {
             self.begin_message(events);
         }
         self.add(text, tokens.iter().map(TokenLogprob::from).collect(), events);
