@@ -34,14 +34,10 @@ pub fn routes() -> Router<Arc<Service>> {
 
 /// This dialect's part of the API's description.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(
-    chat::answer,
-    completions::complete,
-    responses::respond,
-    embeddings::embed,
-    models::list,
-    models::get
-))]
+#[openapi(
+    paths(chat::answer, completions::complete, responses::respond, embeddings::embed, models::list, models::get),
+    components(schemas(ErrorBody))
+)]
 pub struct Document;
 
 /// A name that no other answer has.

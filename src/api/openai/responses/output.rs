@@ -101,7 +101,7 @@ impl Output {
         if text.is_empty() {
             return;
         }
-        if !self.growing.as_ref().is_some_and(|growing| growing.is_thought()) {
+        if !self.growing.as_ref().is_some_and(Growing::is_thought) {
             self.begin("rs_", OutputPart::ReasoningText { text: String::new() }, events);
         }
         self.add(text, Vec::new(), events);

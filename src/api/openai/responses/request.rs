@@ -64,7 +64,8 @@ pub struct ResponseRequest {
     pub metadata: Option<BTreeMap<String, String>>,
     /// Has no effect.
     pub user: Option<String>,
-    /// `auto` and `default` have no effect: there is one tier.
+    /// Has no effect: there is one tier.
+    #[schema(pattern = "^(auto|default)$")]
     pub service_tier: Option<String>,
     /// Has no effect: beginnings are always kept.
     pub prompt_cache_key: Option<String>,
