@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::registry::docker::{self, DockerRegistry, PASSWORD, USER};
 use crate::registry::faulty::{Access, Fault, Faulty, What};
-use crate::registry::package::{Package, blob_path, digest, leftovers, outside_of_the_store};
+use crate::registry::package::{MODEL, Package, blob_path, digest, leftovers, outside_of_the_store};
 use crate::slm::{Home, end_within, files, triage_gguf};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -151,6 +151,23 @@ fn a_run_that_had_to_pull_still_ends_its_rows_at_ctrl_c() {
     // A run that ends in order counts what it has answered.
     let n_lines = std::fs::read_to_string(&out).unwrap().lines().count();
     assert!((1..3000).contains(&n_lines) && said.contains(&format!("{n_lines} rows")), "{n_lines}: {said}");
+}
+
+#[test]
+fn a_dry_run_of_a_file_copies_nothing() {
+    let home = Home::new();
+    let n_bytes = triage_gguf().len();
+    home.file("m.gguf", triage_gguf());
+    assert_eq!(home.slm(["pull", "--dry-run", "m.gguf"]).succeeds(), "m:latest: 1.4 MB to copy\n");
+    let layer = json!({"digest": null, "media_type": MODEL, "total": n_bytes, "completed": n_bytes});
+    let told = json!({"name": "m:latest", "layers": [layer], "total": n_bytes, "download": 0, "complete": false});
+    assert_eq!(home.slm(["pull", "--dry-run", "--json", "m.gguf"]).json(), told);
+    let missing = home.slm(["pull", "--dry-run", "none.gguf"]).ends(1).stderr;
+    assert_eq!(missing, home.slm(["pull", "none.gguf"]).ends(1).stderr);
+    assert!(missing.contains("`none.gguf`"), "{missing}");
+    home.file("page.gguf", "<html></html>");
+    let page = home.slm(["pull", "--dry-run", "page.gguf"]).ends(1).stderr;
+    assert_eq!(page, home.slm(["pull", "page.gguf"]).ends(1).stderr);
 }
 
 #[test]
