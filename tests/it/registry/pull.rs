@@ -153,6 +153,32 @@ fn a_run_that_had_to_pull_still_ends_its_rows_at_ctrl_c() {
     assert!((1..3000).contains(&n_lines) && said.contains(&format!("{n_lines} rows")), "{n_lines}: {said}");
 }
 
+/// Some tools push a list around a single manifest; the model is stored as if there were none.
+#[test]
+fn a_list_of_one_manifest_is_that_manifest() {
+    let (home, package) = (Home::new(), Package::random(1, 50_000, &[]));
+    let list = |manifests: &[&Package]| {
+        let entry = |of: &&Package| json!({"digest": digest(&of.manifest), "size": of.manifest.len()});
+        let json = json!({"schemaVersion": 2, "manifests": manifests.iter().map(entry).collect::<Vec<_>>()});
+        let mut blobs = package.blobs.clone();
+        blobs.extend(manifests.iter().map(|of| (digest(&of.manifest), of.manifest.clone())));
+        Package { manifest: json.to_string().into(), blobs }
+    };
+    let server = Faulty::serve(&list(&[&package]));
+    home.slm(["pull", &server.model()]).succeeds();
+    package.is_in(&home.models(), &server.place());
+
+    let other = package.edited(|manifest| manifest["annotations"] = json!({"other": "one"}));
+    server.offer(&list(&[&package, &other]));
+    let own = digest(&package.manifest);
+    let refused = format!(
+        "slm: cannot pull `{}:latest`: it is a list of 2 manifests, and no model; name one of them by its digest, as `@{own}`\n",
+        server.model()
+    );
+    home.slm(["pull", &server.model()]).fails(1, &refused);
+    home.slm(["pull", &format!("{}@{own}", server.model())]).succeeds();
+}
+
 #[test]
 fn a_dry_run_of_a_file_copies_nothing() {
     let home = Home::new();
