@@ -228,6 +228,11 @@ impl Registry {
         }
         let told = header(answer.response.headers(), CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
         let bytes = read_whole(&self.http, answer, &repository.base, MAX_MANIFEST_BYTES, "the manifest").await?;
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            // A hotel's network, or a proxy that wants a login.
+            let what = "a page in place of the manifest".to_owned();
+            return Err(RegistryError::Protocol { host: repository.host(), what });
+        }
         let found = Digest::of(&bytes);
         match pinned.or(told) {
             Some(expected) if expected != found => Err(RegistryError::OtherManifest {

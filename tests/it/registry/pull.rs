@@ -45,7 +45,7 @@ fn a_password_in_dockers_configuration_opens_a_registry() {
     let home = Home::new();
     let said = home.slm(["pull", &name]).ends(1);
     let locked = format!(
-        "`{0}` wants to know who asks: put them into Docker's config.json, as `docker login {0}` does",
+        "`{0}` wants to know who asks: put a name and a password into Docker's config.json, as `docker login {0}` does",
         registry.host()
     );
     assert!(said.stderr.contains(&locked), "{}", said.stderr);
