@@ -109,6 +109,37 @@ fn a_complete_model_costs_one_small_request() {
     assert_eq!(server.n_sent(), 700 + config);
 }
 
+/// As where a store is baked into an image: what is complete is complete there too, and goes to other registries.
+#[test]
+fn a_store_on_a_read_only_disk_serves_complete_models() {
+    let (home, package) = (Home::new(), Package::random(1, 50_000, &[]));
+    let server = Faulty::serve(&package);
+    home.slm(["pull", &server.model()]).succeeds();
+    let read_only = |args: &[&str]| {
+        let (folder, slm) = (home.models().display().to_string(), env!("CARGO_BIN_EXE_slm"));
+        let mount = format!("mount --bind '{folder}' '{folder}' && mount -o remount,bind,ro '{folder}' || exit 99");
+        let script = format!("{{ {mount}; }} 2>/dev/null; exec '{slm}' \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]).args(args).env("HOME", home.path());
+        command.output()
+    };
+    let complete = match read_only(&["pull", &server.model()]) {
+        Ok(output) if output.status.code() != Some(99) && !output.stderr.starts_with(b"unshare") => output,
+        _ => return eprintln!("skipped: nothing can be mounted here"),
+    };
+    assert_eq!(String::from_utf8_lossy(&complete.stderr), "");
+    assert!(String::from_utf8_lossy(&complete.stdout).contains(" is complete ("), "{complete:?}");
+    server.offer(&Package::random(2, 50_000, &[]));
+    let refused = String::from_utf8(read_only(&["pull", &server.model()]).unwrap().stderr).unwrap();
+    assert!(refused.ends_with("choose a folder that can be written to with `SLM_MODELS`\n"), "{refused}");
+    if let Some(registry) = DockerRegistry::start(docker::Access::Everybody) {
+        let name = format!("{}/team/m:v1", registry.host());
+        let pushed = read_only(&["push", &server.model(), "--as", &name]).unwrap();
+        assert!(pushed.status.success(), "{pushed:?}");
+        assert_eq!(registry.manifest("team/m", "v1"), package.manifest);
+    }
+}
+
 #[test]
 fn a_digest_pins_what_comes() {
     let (home, package) = (Home::new(), Package::random(1, 100_000, &[]));
