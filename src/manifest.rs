@@ -193,6 +193,22 @@ impl Manifest {
     }
 }
 
+/// The manifests that a list of them names (the image index of the Open Container Initiative, Docker's manifest list);
+/// `None` where the JSON is something else.
+#[must_use]
+pub fn listed(json: &[u8]) -> Option<Vec<Digest>> {
+    #[derive(Deserialize)]
+    struct List {
+        manifests: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        digest: Digest,
+    }
+    let list: List = serde_json::from_slice(json).ok()?;
+    Some(list.manifests.into_iter().map(|entry| entry.digest).collect())
+}
+
 /// Names in a configuration that Modelfiles write there.
 pub mod model_config {
     pub const REQUIRES: &str = "requires";
@@ -306,6 +322,18 @@ mod tests {
             media_type::MODEL,
         );
         assert_eq!(String::from_utf8(manifest.to_json()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_list_names_manifests() {
+        let digest = Digest::of(b"m");
+        let list =
+            serde_json::json!({"schemaVersion": 2, "manifests": [{"digest": digest, "size": 1, "platform": {}}]});
+        assert_eq!(listed(list.to_string().as_bytes()), Some(vec![digest]));
+        assert_eq!(listed(br#"{"manifests":[]}"#), Some(vec![]));
+        for other in [manifest().to_json(), b"".to_vec(), br#"{"manifests":[{"digest":"sha256:../x"}]}"#.to_vec()] {
+            assert_eq!(listed(&other), None);
+        }
     }
 
     #[test]

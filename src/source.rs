@@ -75,10 +75,18 @@ impl FromStr for Source {
         if Source::is_path(text) {
             return Ok(Source::Path(text.to_owned()));
         }
-        if text.contains("://") && text.split(['?', '#']).next().is_some_and(is_gguf) {
+        let address = text.split(['?', '#']).next().unwrap_or_default();
+        if text.contains("://") && is_gguf(address) {
             return text.parse().map(Source::File);
         }
-        text.parse().map(Source::Registry)
+        text.parse().map(Source::Registry).map_err(|error| match error {
+            // Of a path with as many parts as it likes, somebody means a page or a file.
+            SourceError::Name(ModelRefError { reason, .. }) if Scheme::of(text).is_some() => SourceError::Url {
+                url: address.chars().take(200).collect(),
+                reason: format!("{reason}, and a file's address ends in `.gguf`"),
+            },
+            error => error,
+        })
     }
 }
 
@@ -204,9 +212,12 @@ impl FromStr for FileUrl {
             return Err(refused("it does not lead to a file that ends in `.gguf`"));
         }
         url.set_fragment(None);
+        // Its short name only leads to the long one, to which the token belongs.
+        if url.host_str() == Some("hf.co") {
+            url.set_host(Some("huggingface.co")).map_err(|error| refused(&error.to_string()))?;
+        }
         // The page about a file on Hugging Face, as it is copied from a browser.
-        let is_page = matches!(url.host_str(), Some("huggingface.co" | "hf.co")) && url.path().contains("/blob/");
-        if is_page {
+        if url.host_str() == Some("huggingface.co") && url.path().contains("/blob/") {
             let path = url.path().replacen("/blob/", "/resolve/", 1);
             url.set_path(&path);
         }
@@ -312,9 +323,16 @@ mod tests {
         };
         assert_eq!(url.to_string(), "https://huggingface.co/u/r/resolve/main/Tiny%20Llama.Q4-00002-of-00003.gguf");
         assert_eq!(url.model_name().unwrap().to_string(), "Tiny-20Llama.Q4:latest");
+        let Source::File(url) = source("https://hf.co/u/r/resolve/main/a.gguf") else { panic!("an address") };
+        assert_eq!(url.to_string(), "https://huggingface.co/u/r/resolve/main/a.gguf");
         let error = "https://me:secret@example.com/a.gguf".parse::<Source>().unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
         assert!("ftp://example.com/a.gguf".parse::<Source>().is_err());
+        assert_eq!(
+            "https://huggingface.co/u/r/tree/main?token=1".parse::<Source>().unwrap_err().to_string(),
+            "`https://huggingface.co/u/r/tree/main` is no address of a model: it has more than a host, a namespace and a \
+             model, and a file's address ends in `.gguf`"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::args::CpArgs;
 use super::confirm;
 use super::environment::Environment;
+use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::source::Reference;
@@ -17,12 +18,13 @@ use crate::ui::output::Output;
 /// There is no such model, it is broken, or what it would replace is not to be lost.
 pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
-    let source = args.source.parse::<Reference>()?.name;
+    let source: Reference = args.source.parse()?;
     let destination: ModelRef = args.destination.parse()?;
-    if source == destination {
-        return Err(Failure::usage(format!("`{source}` has this name already; give another destination")));
+    if source.name == destination {
+        return Err(Failure::usage(format!("`{destination}` has this name already; give another destination")));
     }
-    let model = store.resolve(&source)?;
+    let model = load::find(&args.source, environment)?;
+    let source = source.name;
     if !args.yes && replaces_another(&store, &destination, model.digest)? {
         confirm::loss(&store, std::slice::from_ref(&destination), "replace")?;
     }

@@ -7,13 +7,15 @@ use super::compute;
 use super::environment::Environment;
 use super::pull;
 use crate::api::local::{self, Wish};
+use crate::digest::Digest;
 use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::infer::{Defaults, Session};
+use crate::model_ref::ModelRef;
 use crate::opening::{self, Opening};
 use crate::sampling::Parameters;
 use crate::source::Reference;
-use crate::store::{Model, StoreError};
+use crate::store::{Model, Store, StoreError};
 use crate::ui::output::say;
 
 /// The most bytes of a file that is read whole.
@@ -64,6 +66,25 @@ pub fn find_or_pull(name: &str, environment: &Environment) -> Result<Model, Fail
         Err(StoreError::NotFound(unknown)) => pull::missing(&reference, &unknown, environment),
         found => Ok(found?),
     }
+}
+
+/// The name that somebody typed for a stored model, broken ones included; where it is pinned to a digest the model's manifest
+/// has that one.
+///
+/// # Errors
+/// The name is none, or its model has another manifest.
+pub fn stored_name(text: &str, store: &Store) -> Result<ModelRef, Failure> {
+    let reference: Reference = text.parse()?;
+    if let (Some(digest), Ok(Some(json))) = (reference.digest, store.manifest_bytes(&reference.name)) {
+        let found = Digest::of(&json);
+        if found != digest {
+            let name = &reference.name;
+            return Err(Failure::failed(format!(
+                "`{name}` is `{found}` here, not `{digest}`; leave the digest out to mean the one that is here"
+            )));
+        }
+    }
+    Ok(reference.name)
 }
 
 fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Model, StoreError>, Failure> {

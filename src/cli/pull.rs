@@ -8,12 +8,14 @@ use super::args::{NetworkArgs, PullArgs};
 use super::environment::Environment;
 use super::network;
 use super::planned;
+use crate::digest::Digest;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::manifest::media_type;
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
 use crate::registry::Registry;
 use crate::source::{Reference, Source, name_of_file};
-use crate::store::{Model, Store, StoreError, Unknown};
+use crate::store::{self, Model, Store, StoreError, Unknown};
 use crate::transfer::{self, Direction, Places, Plan, Pull, PullFile, Pulled, Sources, Streams};
 use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::{Output, say};
@@ -124,8 +126,22 @@ fn file(path: &str, name: Option<ModelRef>, store: &Store, args: &PullArgs) -> R
         }
     };
     if args.dry_run {
-        let n_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
-        return Output::default().line(&format!("{name}: {} to copy", size(n_bytes))).map(|_| ());
+        // All of it is here already: nothing would be downloaded.
+        let here = |n_bytes| transfer::Planned {
+            digest: None,
+            media_type: media_type::MODEL.to_owned(),
+            n_bytes,
+            present: n_bytes,
+        };
+        let blobs = store::sizes_at(path)?.into_iter().map(here).collect();
+        let planned = Pulled { name, digest: Digest::of(b""), blobs, was_complete: false };
+        return match args.json {
+            true => tell(&planned, args),
+            false => {
+                let line = format!("{}: {} to copy", planned.name, size(planned.total_bytes()));
+                Output::default().line(&line).map(|_| ())
+            }
+        };
     }
     let modelfile = Modelfile::new(modelfile::Source::Path(path.to_owned()));
     let model = store.create(&name, &modelfile, Path::new(""), &Bytes::default())?;

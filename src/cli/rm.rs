@@ -5,9 +5,9 @@ use serde_json::json;
 use super::args::RmArgs;
 use super::confirm;
 use super::environment::Environment;
+use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
-use crate::source::Reference;
 use crate::ui::output::Output;
 use crate::ui::table::size;
 
@@ -19,7 +19,7 @@ pub fn run(args: &RmArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let mut names: Vec<ModelRef> = Vec::new();
     for name in &args.models {
-        let name = name.parse::<Reference>()?.name;
+        let name = load::stored_name(name, &store)?;
         if !names.contains(&name) {
             names.push(name);
         }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::args::VerifyArgs;
 use super::environment::Environment;
 use super::interrupt;
+use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::manifest::media_type;
 use crate::model_ref::ModelRef;
@@ -23,7 +24,7 @@ pub fn run(args: &VerifyArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let mut names: Vec<ModelRef> = Vec::new();
     for name in &args.models {
-        let name: ModelRef = name.parse()?;
+        let name = load::stored_name(name, &store)?;
         match store.recovery(&name, &[]) {
             Err(StoreError::RemoveEmbedded(_)) => {
                 say(format_args!("`{name}` is part of slm: there is nothing of it on the disk to verify"));

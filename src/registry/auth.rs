@@ -187,6 +187,6 @@ fn how(repository: &Repository) -> String {
     } else if repository.is_ollama() {
         "add the key `~/.ollama/id_ed25519.pub` to your account there".to_owned()
     } else {
-        format!("put them into Docker's config.json, as `docker login {host}` does")
+        format!("put a name and a password into Docker's config.json, as `docker login {host}` does")
     }
 }

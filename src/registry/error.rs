@@ -47,7 +47,7 @@ pub enum RegistryError {
         detail(.text)
     )]
     OtherBlob { host: String, digest: String, text: String },
-    #[error("`{host}` sent the bytes {got} where {asked} were asked for")]
+    #[error("`{host}` sent {got} where the bytes {asked} were asked for")]
     WrongRange { host: String, asked: String, got: String },
     #[error("`{host}` does not say how large `{what}` is, or says that it is empty; ask for it at another address")]
     NoSize { host: String, what: String },

@@ -36,6 +36,8 @@ use url::Url;
 /// The most bytes of a list of a repository's files.
 const MAX_LISTING_BYTES: u64 = 8 << 20;
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// A list of manifests, which some tools make of a single one too.
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The header in which a registry names the digest of a manifest.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -215,7 +217,7 @@ impl Registry {
         // Hugging Face gives who asks for OCI's a manifest of another kind, Docker's for models.
         let accept = match repository.is_hugging_face {
             true => media_type::MANIFEST.to_owned(),
-            false => format!("{}, {OCI_MANIFEST}", media_type::MANIFEST),
+            false => format!("{}, {OCI_MANIFEST}, {OCI_INDEX}", media_type::MANIFEST),
         };
         ask.headers.insert(ACCEPT, HeaderValue::from_str(&accept).expect("media types are plain text"));
         let answer = self.authorizer.send(&self.http, repository, Access::Pull, ask).await?;
@@ -226,6 +228,11 @@ impl Registry {
         }
         let told = header(answer.response.headers(), CONTENT_DIGEST).and_then(|digest| digest.parse().ok());
         let bytes = read_whole(&self.http, answer, &repository.base, MAX_MANIFEST_BYTES, "the manifest").await?;
+        if bytes.trim_ascii_start().starts_with(b"<") {
+            // A hotel's network, or a proxy that wants a login.
+            let what = "a page in place of the manifest".to_owned();
+            return Err(RegistryError::Protocol { host: repository.host(), what });
+        }
         let found = Digest::of(&bytes);
         match pinned.or(told) {
             Some(expected) if expected != found => Err(RegistryError::OtherManifest {
@@ -272,8 +279,11 @@ impl Registry {
         let mut ask = Ask::get(url.clone(), &repository.base, Lane::Talk);
         let head = Ask { method: Method::HEAD, ..ask.clone() };
         let mut answer = self.authorizer.send(&self.http, &repository, Access::Pull, head).await?;
-        if matches!(answer.response.status().as_u16(), 400 | 403 | 405 | 501) {
-            // Signed addresses are good for one method only, and some servers know no other.
+        let status = answer.response.status();
+        let knows_no_head = matches!(status.as_u16(), 400 | 403..=405 | 501);
+        if knows_no_head || status == StatusCode::OK && size_of(&answer).is_none() {
+            // Signed addresses are good for one method only, some servers know no other, and some count the bytes of a file
+            // only when they send it.
             ask.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
             answer = self.authorizer.send(&self.http, &repository, Access::Pull, ask).await?;
         }
@@ -283,10 +293,7 @@ impl Registry {
         let (headers, linked) = (answer.response.headers(), &answer.linked);
         let told = |name| header(linked, name).or_else(|| header(headers, name));
         let digest = told(LINKED_ETAG).and_then(|etag| format!("sha256:{}", etag.trim_matches('"')).parse().ok());
-        let of_range = header(headers, CONTENT_RANGE.as_str()).and_then(|range| range.rsplit('/').next());
-        // Of a HEAD the library knows no body's length, only the header.
-        let size = told(LINKED_SIZE).or(of_range).or_else(|| header(headers, CONTENT_LENGTH.as_str()));
-        let n_bytes = size.and_then(|size| size.parse().ok()).filter(|&size: &u64| size > 0 && size <= i64::MAX as u64);
+        let n_bytes = size_of(&answer);
         let no_size = || RegistryError::NoSize { host: host(url), what: url.path().to_owned() };
         // A weak tag does not tell bytes apart (RFC 9110, section 8.8.1).
         let tag = header(headers, ETAG.as_str());
@@ -311,6 +318,16 @@ impl Registry {
             error => error,
         }
     }
+}
+
+/// The size of a file as the answer to a HEAD, or to a range of it, tells it; none where it is said to be empty.
+fn size_of(answer: &Answer) -> Option<u64> {
+    let (headers, linked) = (answer.response.headers(), &answer.linked);
+    let of_range = || header(headers, CONTENT_RANGE.as_str()).and_then(|range| range.rsplit('/').next());
+    let told = header(linked, LINKED_SIZE).or_else(|| header(headers, LINKED_SIZE));
+    // Of a HEAD the library knows no body's length, only the header.
+    let size = told.or_else(of_range).or_else(|| header(headers, CONTENT_LENGTH.as_str()))?;
+    size.parse().ok().filter(|&size: &u64| size > 0 && size <= i64::MAX as u64)
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -78,7 +78,7 @@ impl Registry {
                     return Err(RegistryError::Changed { host: host(&home), what: home.path().to_owned() });
                 }
                 if status == StatusCode::RANGE_NOT_SATISFIABLE {
-                    return Err(wrong_range(&answer.url, &range, "none"));
+                    return Err(wrong_range(&answer.url, &range, ""));
                 }
                 let what = home.path().to_owned();
                 let refusal = self.http.refusal(answer, &what).await;
@@ -193,7 +193,10 @@ fn end_of(given: &str, asked: &Range<u64>, n_bytes: u64) -> Option<u64> {
 }
 
 fn wrong_range(url: &Url, asked: &Range<u64>, got: &str) -> RegistryError {
-    let got: String = got.trim_start_matches("bytes ").chars().take(100).collect();
+    let got = match got.trim_start_matches("bytes ").trim() {
+        "" => "no bytes that it names".to_owned(),
+        got => format!("the bytes {}", got.chars().take(100).collect::<String>()),
+    };
     RegistryError::WrongRange { host: host(url), asked: format!("{}-{}", asked.start, asked.end - 1), got }
 }
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("cannot {action} `{path}`: {source}")]
+    #[error("cannot {action} `{path}`: {source}{}", elsewhere(source))]
     Io { action: &'static str, path: PathBuf, source: io::Error },
     #[error(
         "no space left to write `{path}`{}; free some, or choose another disk for the store with `SLM_MODELS`",
@@ -71,6 +71,14 @@ pub struct Unknown {
     pub existing: Vec<ModelRef>,
     /// Those that are spelt alike, the nearest first.
     pub nearest: Vec<ModelRef>,
+}
+
+/// What to do about a disk that takes nothing.
+fn elsewhere(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => "; choose a folder that can be written to with `SLM_MODELS`",
+        _ => "",
+    }
 }
 
 fn sizes(needed_bytes: Option<u64>, free_bytes: Option<u64>) -> String {

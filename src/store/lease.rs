@@ -20,8 +20,8 @@ const MAX_LEASE_BYTES: u64 = 4 << 20;
 /// Keeps blobs from being removed, by this process or another, until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
-    path: PathBuf,
-    _lock: File,
+    /// The file of digests and its lock; none on a disk that takes nothing, where nobody can remove anything either.
+    held: Option<(PathBuf, File)>,
 }
 
 /// The leases of a store, as one who holds its lock alone finds them.
@@ -39,21 +39,26 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the disk refuses.
     pub fn lease(&self, digests: impl IntoIterator<Item = Digest>) -> Result<Lease, StoreError> {
-        let _writing = self.begin_writing()?;
+        let _writing = match self.begin_writing() {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                return Ok(Lease { held: None });
+            }
+            writing => writing?,
+        };
         let folder = self.downloads();
         disk::create_folder(&folder, &self.root)?;
-        let (path, file) = create_in(&folder)?;
-        let mut lease = Lease { path, _lock: file };
+        let (path, mut file) = create_in(&folder)?;
         // Somebody who only looks may have it locked for an instant.
-        match lease._lock.lock() {
+        let locked = match file.lock() {
             // A disk without locks is used without.
-            Err(error) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(io_error("lock", &lease.path)(error));
-            }
-            _ => {}
-        }
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(io_error("lock", &path)(error)),
+            _ => Ok(()),
+        };
         let lines: String = digests.into_iter().map(|digest| format!("{digest}\n")).collect();
-        lease._lock.write_all(lines.as_bytes()).map_err(io_error("write", &lease.path))?;
+        let written = locked.and_then(|()| file.write_all(lines.as_bytes()).map_err(io_error("write", &path)));
+        // What could not be written goes with it.
+        let lease = Lease { held: Some((path, file)) };
+        written?;
         Ok(lease)
     }
 
@@ -87,8 +92,10 @@ impl Store {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // Before the lock is let go of with the file. One that stays is nobody's.
-        let _ = fs::remove_file(&self.path);
+        if let Some((path, _lock)) = &self.held {
+            // Before the lock is let go of with the file. One that stays is nobody's.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

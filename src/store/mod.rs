@@ -38,7 +38,7 @@ pub use prune::{Action, Item, Kind, Pruned, Pruning, Why, Young};
 pub use pulled::Committed;
 pub use pushed::{Content, Note, Shipment};
 pub use remove::{Recovery, Removed};
-pub use shards::ImportedWeights;
+pub use shards::{ImportedWeights, sizes_at};
 pub use verify::{BlobState, Inspected, InspectedBlob, Inspection};
 
 use crate::digest::Digest;

@@ -2,7 +2,7 @@
 
 use super::blobs::{Imported, adapter_header, from_start, model_header, open_regular};
 use super::disk::{Writing, io_error};
-use super::{Store, StoreError};
+use super::{Store, StoreError, create};
 use crate::digest::Digest;
 use crate::gguf::{GgufError, Header, Shard};
 use crate::manifest::{Layer, media_type};
@@ -57,6 +57,17 @@ impl Store {
         }
         Ok(ImportedWeights { layers, header: merged(shards, &paths[0])? })
     }
+}
+
+/// How many bytes the files have of the weights that somebody named by any of them. Their headers are checked, and nothing
+/// is copied.
+///
+/// # Errors
+/// As [`Store::import_weights`], before it copies.
+pub fn sizes_at(path: &str) -> Result<Vec<u64>, StoreError> {
+    let found = files_at(&create::path_in(Path::new(""), path)?)?;
+    let size = |path: &PathBuf| Ok(std::fs::metadata(path).map_err(io_error("read", path))?.len());
+    found.paths.iter().map(size).collect()
 }
 
 /// Finds the weights of which somebody named a file, and checks their headers.

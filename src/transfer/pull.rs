@@ -4,7 +4,7 @@ use super::fetch::{FetchError, Job, fetch};
 use super::retry::Patience;
 use super::{Event, Listener, Streams, TransferError};
 use crate::digest::Digest;
-use crate::manifest::{Layer, Manifest, media_type};
+use crate::manifest::{Layer, Manifest, listed, media_type};
 use crate::model_ref::ModelRef;
 use crate::progress::Progress;
 use crate::registry::{Registry, RegistryError, Remote, Repository};
@@ -142,12 +142,38 @@ pub async fn pull(
     })
 }
 
-/// The manifest, tried again where that may help.
+/// The manifest; where the registry has a list of one in its place, the one that it names.
 async fn manifest(registry: &Registry, pull: &Pull, listener: &dyn Listener) -> Result<Vec<u8>, TransferError> {
+    let asked = pull.reference.tag_or_digest();
+    let json = manifest_at(registry, pull, &asked, pull.reference.digest, listener).await?;
+    match listed(&json).as_deref() {
+        None => Ok(json),
+        Some([digest]) => manifest_at(registry, pull, &digest.to_string(), Some(*digest), listener).await,
+        Some(digests) => {
+            let name = pull.reference.to_string();
+            let reason = match digests.first() {
+                None => "it is an empty list of manifests, and no model".to_owned(),
+                Some(first) => format!(
+                    "it is a list of {} manifests, and no model; name one of them by its digest, as `@{first}`",
+                    digests.len()
+                ),
+            };
+            Err(TransferError::NoModel { name, reason })
+        }
+    }
+}
+
+/// A manifest by its tag or digest, tried again where that may help.
+async fn manifest_at(
+    registry: &Registry,
+    pull: &Pull,
+    tag_or_digest: &str,
+    pinned: Option<Digest>,
+    listener: &dyn Listener,
+) -> Result<Vec<u8>, TransferError> {
     let mut patience = Patience::short();
     loop {
-        let asked = pull.reference.tag_or_digest();
-        let error = match registry.manifest(&pull.repository, &asked, pull.reference.digest).await {
+        let error = match registry.manifest(&pull.repository, tag_or_digest, pinned).await {
             Ok(json) => return Ok(json),
             Err(error) => error,
         };

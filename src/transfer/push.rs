@@ -164,8 +164,10 @@ pub async fn push(
     let put = async || registry.put_manifest(&push.repository, &tag, &media_type, &shipment.json).await;
     patiently(route, listener, put).await?;
     if store.origin(&digest).is_none() {
-        // From now on it can be had again.
-        store.record_origin(&digest, &push.target.to_string())?;
+        // From now on it can be had again. That it was pushed is true without the note.
+        if let Err(error) = store.record_origin(&digest, &push.target.to_string()) {
+            tracing::warn!("where `{}` was pushed to cannot be noted: {error}", push.source);
+        }
     }
     listener.event(Event::Manifested);
     listener.event(Event::Success);

@@ -210,6 +210,25 @@ fn a_copy_is_the_same_model_and_replaces_nothing_unasked() {
     assert_eq!(home.slm(["cp", "nothing", "x"]).ends(1).stderr.lines().count(), 1);
 }
 
+/// A digest behind a name is a condition, not a decoration.
+#[test]
+fn a_digest_that_a_model_has_not_keeps_it_from_being_taken() {
+    let home = home_with(&["mine"]);
+    let digest = home.slm(["show", "mine", "--json"]).json()["digest"].as_str().unwrap().to_owned();
+    let (own, zeros) = (format!("mine:latest@sha256:{digest}"), "0".repeat(64));
+    let other = format!("mine:latest@sha256:{zeros}");
+    let here = format!("slm: `mine:latest` is `sha256:{digest}` here, not `sha256:{zeros}`;");
+    let refused = format!("{here} leave the digest out to mean the one that is here\n");
+    home.slm(["rm", "--yes", &other]).fails(1, &refused);
+    home.slm(["verify", &other]).fails(1, &refused);
+    home.slm(["cp", &other, "copy"]).fails(1, &format!("{here} `slm pull {other}` brings that one\n"));
+
+    home.slm(["verify", &own]).succeeds();
+    home.slm(["cp", &own, "copy"]).succeeds();
+    home.slm(["rm", "--yes", &own]).succeeds();
+    assert!(!manifest(&home, "mine").exists() && manifest(&home, "copy").exists());
+}
+
 #[test]
 fn the_embedded_model_can_be_copied() {
     let home = Home::new();

@@ -274,7 +274,12 @@ async fn answer(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInf
             "application/json",
             format!("{{\"token\":\"{TOKEN}\",\"access_token\":\"{TOKEN}\",\"expires_in\":300}}").into(),
         ),
-        (What::Manifest, _) => (MANIFEST, shared.package.lock().unwrap().manifest.clone()),
+        (What::Manifest, _) => {
+            let package = shared.package.lock().unwrap();
+            // A manifest of a list, by its digest.
+            let listed = seen.path.rsplit('/').next().and_then(|reference| package.blobs.get(reference));
+            (MANIFEST, listed.unwrap_or(&package.manifest).clone())
+        }
         (What::Blob | What::Cdn, Some(digest)) => {
             let Some(blob) = shared.package.lock().unwrap().blobs.get(digest).cloned() else {
                 return StatusCode::NOT_FOUND.into_response();

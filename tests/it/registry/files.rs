@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 
+use axum::http::Method;
 use bytes::Bytes;
 
 use crate::registry::faulty::{Fault, Faulty, What};
@@ -79,4 +80,18 @@ fn a_weak_tag_is_no_condition() {
     let url = server.file("m.gguf", triage_gguf(), Some("W/\"one\""));
     home.slm(["pull", &url]).succeeds();
     assert!(std::fs::read(blob_path(&home.models(), &digest(&triage_gguf()))).unwrap() == triage_gguf());
+}
+
+/// Some servers answer no HEAD, or count the bytes of a file only when they send it.
+#[test]
+fn a_size_that_head_does_not_tell_is_asked_for_with_a_byte() {
+    for fault in [Fault::Endless, Fault::Length(0), Fault::Status(404), Fault::Status(405)] {
+        let (home, server) = (Home::new(), Faulty::serve(&Package::triage()));
+        let url = server.file("m.gguf", triage_gguf(), None);
+        let of_head = fault.clone();
+        server.faults(move |seen| if seen.method == Method::HEAD { of_head.clone() } else { Fault::None });
+        let said = home.slm(["pull", &url]).ends(0);
+        assert_eq!(said.stderr, "", "{fault:?}");
+        assert!(std::fs::read(blob_path(&home.models(), &digest(&triage_gguf()))).unwrap() == triage_gguf());
+    }
 }

@@ -5,11 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::registry::docker::{self, DockerRegistry, PASSWORD, USER};
 use crate::registry::faulty::{Access, Fault, Faulty, What};
-use crate::registry::package::{Package, blob_path, digest, leftovers, outside_of_the_store};
+use crate::registry::package::{MODEL, Package, blob_path, digest, leftovers, outside_of_the_store};
 use crate::slm::{Home, end_within, files, triage_gguf};
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,7 +45,7 @@ fn a_password_in_dockers_configuration_opens_a_registry() {
     let home = Home::new();
     let said = home.slm(["pull", &name]).ends(1);
     let locked = format!(
-        "`{0}` wants to know who asks: put them into Docker's config.json, as `docker login {0}` does",
+        "`{0}` wants to know who asks: put a name and a password into Docker's config.json, as `docker login {0}` does",
         registry.host()
     );
     assert!(said.stderr.contains(&locked), "{}", said.stderr);
@@ -109,6 +109,37 @@ fn a_complete_model_costs_one_small_request() {
     assert_eq!(server.n_sent(), 700 + config);
 }
 
+/// As where a store is baked into an image: what is complete is complete there too, and goes to other registries.
+#[test]
+fn a_store_on_a_read_only_disk_serves_complete_models() {
+    let (home, package) = (Home::new(), Package::random(1, 50_000, &[]));
+    let server = Faulty::serve(&package);
+    home.slm(["pull", &server.model()]).succeeds();
+    let read_only = |args: &[&str]| {
+        let (folder, slm) = (home.models().display().to_string(), env!("CARGO_BIN_EXE_slm"));
+        let mount = format!("mount --bind '{folder}' '{folder}' && mount -o remount,bind,ro '{folder}' || exit 99");
+        let script = format!("{{ {mount}; }} 2>/dev/null; exec '{slm}' \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script, "sh"]).args(args).env("HOME", home.path());
+        command.output()
+    };
+    let complete = match read_only(&["pull", &server.model()]) {
+        Ok(output) if output.status.code() != Some(99) && !output.stderr.starts_with(b"unshare") => output,
+        _ => return eprintln!("skipped: nothing can be mounted here"),
+    };
+    assert_eq!(String::from_utf8_lossy(&complete.stderr), "");
+    assert!(String::from_utf8_lossy(&complete.stdout).contains(" is complete ("), "{complete:?}");
+    server.offer(&Package::random(2, 50_000, &[]));
+    let refused = String::from_utf8(read_only(&["pull", &server.model()]).unwrap().stderr).unwrap();
+    assert!(refused.ends_with("choose a folder that can be written to with `SLM_MODELS`\n"), "{refused}");
+    if let Some(registry) = DockerRegistry::start(docker::Access::Everybody) {
+        let name = format!("{}/team/m:v1", registry.host());
+        let pushed = read_only(&["push", &server.model(), "--as", &name]).unwrap();
+        assert!(pushed.status.success(), "{pushed:?}");
+        assert_eq!(registry.manifest("team/m", "v1"), package.manifest);
+    }
+}
+
 #[test]
 fn a_digest_pins_what_comes() {
     let (home, package) = (Home::new(), Package::random(1, 100_000, &[]));
@@ -151,6 +182,49 @@ fn a_run_that_had_to_pull_still_ends_its_rows_at_ctrl_c() {
     // A run that ends in order counts what it has answered.
     let n_lines = std::fs::read_to_string(&out).unwrap().lines().count();
     assert!((1..3000).contains(&n_lines) && said.contains(&format!("{n_lines} rows")), "{n_lines}: {said}");
+}
+
+/// Some tools push a list around a single manifest; the model is stored as if there were none.
+#[test]
+fn a_list_of_one_manifest_is_that_manifest() {
+    let (home, package) = (Home::new(), Package::random(1, 50_000, &[]));
+    let list = |manifests: &[&Package]| {
+        let entry = |of: &&Package| json!({"digest": digest(&of.manifest), "size": of.manifest.len()});
+        let json = json!({"schemaVersion": 2, "manifests": manifests.iter().map(entry).collect::<Vec<_>>()});
+        let mut blobs = package.blobs.clone();
+        blobs.extend(manifests.iter().map(|of| (digest(&of.manifest), of.manifest.clone())));
+        Package { manifest: json.to_string().into(), blobs }
+    };
+    let server = Faulty::serve(&list(&[&package]));
+    home.slm(["pull", &server.model()]).succeeds();
+    package.is_in(&home.models(), &server.place());
+
+    let other = package.edited(|manifest| manifest["annotations"] = json!({"other": "one"}));
+    server.offer(&list(&[&package, &other]));
+    let own = digest(&package.manifest);
+    let refused = format!(
+        "slm: cannot pull `{}:latest`: it is a list of 2 manifests, and no model; name one of them by its digest, as `@{own}`\n",
+        server.model()
+    );
+    home.slm(["pull", &server.model()]).fails(1, &refused);
+    home.slm(["pull", &format!("{}@{own}", server.model())]).succeeds();
+}
+
+#[test]
+fn a_dry_run_of_a_file_copies_nothing() {
+    let home = Home::new();
+    let n_bytes = triage_gguf().len();
+    home.file("m.gguf", triage_gguf());
+    assert_eq!(home.slm(["pull", "--dry-run", "m.gguf"]).succeeds(), "m:latest: 1.4 MB to copy\n");
+    let layer = json!({"digest": null, "media_type": MODEL, "total": n_bytes, "completed": n_bytes});
+    let told = json!({"name": "m:latest", "layers": [layer], "total": n_bytes, "download": 0, "complete": false});
+    assert_eq!(home.slm(["pull", "--dry-run", "--json", "m.gguf"]).json(), told);
+    let missing = home.slm(["pull", "--dry-run", "none.gguf"]).ends(1).stderr;
+    assert_eq!(missing, home.slm(["pull", "none.gguf"]).ends(1).stderr);
+    assert!(missing.contains("`none.gguf`"), "{missing}");
+    home.file("page.gguf", "<html></html>");
+    let page = home.slm(["pull", "--dry-run", "page.gguf"]).ends(1).stderr;
+    assert_eq!(page, home.slm(["pull", "page.gguf"]).ends(1).stderr);
 }
 
 #[test]

@@ -161,8 +161,8 @@ fn who_may_push_is_the_registrys_to_say() {
     push().fails(
         1,
         &format!(
-            "slm: cannot push `{name}`: `{host}` wants to know who asks: put them into Docker's config.json, as `docker \
-             login {host}` does\n"
+            "slm: cannot push `{name}`: `{host}` wants to know who asks: put a name and a password into Docker's config.json, as \
+             `docker login {host}` does\n"
         ),
     );
     docker_config(&home, &host, &format!("{USER}:wrong"));
