@@ -20,10 +20,13 @@ const JSON: &str = "#json";
 
 /// The types that an argument can have, each as Ollama keeps it: a list of one word, or of none, which prints itself, and is
 /// JSON, as that word alone. Such a list is known by where it lies.
-static KINDS: LazyLock<[(&str, Arc<[Value]>); 8]> = LazyLock::new(|| {
+static KINDS: LazyLock<[Kind; 8]> = LazyLock::new(|| {
     let words = ["", "string", "number", "integer", "boolean", "array", "object", "null"];
     words.map(|word| (word, Some(word).filter(|word| !word.is_empty()).map(text).into_iter().collect()))
 });
+
+/// A type's word, and the list that Ollama keeps it as.
+type Kind = (&'static str, Arc<[Value]>);
 
 /// The fields of a struct by their names in Go and in its JSON.
 struct Struct<'e> {
