@@ -52,6 +52,8 @@ pub fn document() -> Value {
     all.merge(operations::Document::openapi());
     all.merge(anthropic::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
+    let schemas = all["components"]["schemas"].as_object_mut().into_iter().flatten();
+    schemas.for_each(|(_, schema)| say_that_one_is_needed(schema));
     let operations = all["paths"].as_object_mut().into_iter().flatten();
     let operations = operations.filter_map(|(_, path)| path.as_object_mut()).flat_map(|path| path.iter_mut());
     for (_, operation) in operations {
@@ -63,6 +65,16 @@ pub fn document() -> Value {
         }
     }
     all
+}
+
+/// Describes of a request that may call its model `model` or `name` that one of these must be there, and not empty.
+fn say_that_one_is_needed(schema: &mut Value) {
+    let is_optional = |name: &str| schema["properties"][name]["type"] == json!(["string", "null"]);
+    if is_optional("model") && is_optional("name") {
+        let named =
+            |name: &str| json!({ "required": [name], "properties": { name: { "type": "string", "minLength": 1 } } });
+        schema["anyOf"] = json!([named("model"), named("name")]);
+    }
 }
 
 #[cfg(test)]

@@ -47,8 +47,6 @@ pub enum Kind {
     /// It is understood and not allowed here.
     Forbidden,
     NotFound,
-    /// The path is known, the method is not.
-    Method,
     /// The body is larger than is accepted.
     TooLarge,
     /// Too much waits already; it is worth another try after this time.
@@ -80,6 +78,12 @@ impl Problem {
         Problem { field: Some(field.into()), ..self }
     }
 
+    /// A model was asked for by a name that none can have.
+    #[must_use]
+    pub fn no_model<E: Into<Problem>>(why: E) -> Problem {
+        Problem { kind: Kind::NotFound, ..why.into() }
+    }
+
     /// A field that is understood and cannot be honoured.
     #[must_use]
     pub fn unsupported(field: &str, why: &str) -> Problem {
@@ -105,7 +109,6 @@ impl Problem {
             Kind::Unauthorized => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::NotFound => StatusCode::NOT_FOUND,
-            Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Kind::TimedOut => StatusCode::GATEWAY_TIMEOUT,

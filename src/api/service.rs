@@ -296,7 +296,16 @@ impl Service {
     /// # Errors
     /// The name is none, or no model has it.
     pub fn model(&self, name: &str) -> Result<Model, Problem> {
-        Ok(self.settings.store.resolve(&name.parse()?)?)
+        let name: ModelRef = name.parse().map_err(Problem::no_model)?;
+        Ok(self.settings.store.resolve(&name)?)
+    }
+
+    /// What was read of a request. Where it cannot be read and its model is not there, the model is what is wrong.
+    ///
+    /// # Errors
+    /// The model is missing, or what the reader found.
+    pub fn read<T>(&self, model: &str, read: Result<T, Problem>) -> Result<T, Problem> {
+        read.map_err(|problem| self.model(model).err().filter(|error| error.kind == Kind::NotFound).unwrap_or(problem))
     }
 
     /// The model that a request names, or the one to take where it names none: the only one in the store.
@@ -393,7 +402,7 @@ impl Service {
     /// No model has the name.
     pub async fn unload(&self, name: &str) -> Result<(), Problem> {
         // One that was deleted meanwhile may still be in memory.
-        match self.residents.unload(&name.parse()?).await {
+        match self.residents.unload(&name.parse().map_err(Problem::no_model)?).await {
             Some(_) => Ok(()),
             None => self.model(name).map(|_| ()),
         }

@@ -42,7 +42,7 @@ pub struct ErrorDetail {
 impl From<&Problem> for ErrorBody {
     fn from(problem: &Problem) -> ErrorBody {
         let r#type = match problem.kind {
-            Kind::Invalid | Kind::Unsupported | Kind::Unknown | Kind::TooLong | Kind::Method => "invalid_request_error",
+            Kind::Invalid | Kind::Unsupported | Kind::Unknown | Kind::TooLong => "invalid_request_error",
             Kind::Unauthorized => "authentication_error",
             Kind::Forbidden => "permission_error",
             Kind::NotFound => "not_found_error",

@@ -33,7 +33,7 @@ pub fn routes() -> Router<Arc<Service>> {
 
 /// This dialect's part of the API's description.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(answer, count))]
+#[openapi(paths(answer, count), components(schemas(ErrorBody)))]
 pub struct Document;
 
 /// Answers a conversation.
@@ -56,7 +56,8 @@ pub async fn answer(
     Body(request): Body<MessagesRequest>,
 ) -> Result<Response, AnthropicProblem> {
     let is_streamed = request.stream == Some(true);
-    let Wanted { model, ask, calls, stop_sequences } = request.wanted()?;
+    let wanted = service.read(&request.model.clone(), request.wanted())?;
+    let Wanted { model, ask, calls, stop_sequences } = wanted;
     let head = Head { id: new_id("msg_"), model, calls, stop_sequences };
     if !is_streamed {
         let finished = Finished::of(service.ask(ask).await?).await?;
@@ -82,7 +83,8 @@ pub async fn count(
     State(service): State<Arc<Service>>,
     Body(request): Body<CountRequest>,
 ) -> Result<Json<Count>, AnthropicProblem> {
-    let Wanted { ask, .. } = MessagesRequest::from(request).wanted()?;
+    let model = request.model.clone();
+    let Wanted { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
     Ok(Json(Count { input_tokens: service.count(&ask).await? }))
 }
 

@@ -123,8 +123,8 @@ pub async fn decide(
     State(service): State<Arc<Service>>,
     Body(request): Body<DecisionRequest>,
 ) -> Result<Response, OpenAiProblem> {
-    let (names, questions) = questions(request.questions)?;
-    let (system, state) = request.input.read()?;
+    let (names, questions) = service.read(&request.model, questions(request.questions))?;
+    let (system, state) = service.read(&request.model, request.input.read())?;
     let ask = AskQuestions { model: request.model, system, state, questions: questions.clone() };
     let answered = service.ask_questions(ask).await?;
     Ok(Json(reply(&names, &questions, &answered)).into_response())

@@ -86,8 +86,8 @@ pub async fn answer(
     Body(request): Body<SystemOneRequest>,
 ) -> Result<Response, SystemOneProblem> {
     let ids: Vec<String> = request.questions.keys().cloned().collect();
-    let questions = questions(request.questions)?;
     let model = service.model_or_default(request.model.as_deref())?;
+    let questions = service.read(&model, questions(request.questions))?;
     let ask = AskQuestions { model, system: None, state: text(&request.state), questions: questions.clone() };
     let answered = service.ask_questions(ask).await?;
     Ok(Json(reply(&ids, &questions, &answered)).into_response())

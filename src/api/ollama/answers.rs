@@ -38,7 +38,8 @@ pub async fn generate(
     Body(request): Body<GenerateRequest>,
 ) -> Result<Response, OllamaProblem> {
     let delivery = Delivery::of(request.stream);
-    Ok(answer(&service, request.wanted()?, delivery, Shape::Generate).await?)
+    let wanted = service.read(&request.model.clone(), request.wanted())?;
+    Ok(answer(&service, wanted, delivery, Shape::Generate).await?)
 }
 
 /// Answers a conversation. Without messages the model is loaded, or, with a `keep_alive` of 0, let go.
@@ -61,7 +62,8 @@ pub async fn chat(
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, OllamaProblem> {
     let delivery = Delivery::of(request.stream);
-    Ok(answer(&service, request.wanted()?, delivery, Shape::Chat).await?)
+    let wanted = service.read(&request.model.clone(), request.wanted())?;
+    Ok(answer(&service, wanted, delivery, Shape::Chat).await?)
 }
 
 async fn answer(service: &Service, wanted: Wanted, delivery: Delivery, shape: Shape) -> Result<Response, Problem> {

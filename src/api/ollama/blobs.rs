@@ -30,7 +30,7 @@ enum Coming {
 
 /// Says whether a blob is here.
 #[utoipa::path(head, path = "/api/blobs/{digest}", tag = "ollama",
-    params(("digest" = String, Path, description = "`sha256:` and 64 hex digits")),
+    params(("digest" = String, Path, description = "`sha256:` and 64 hex digits", pattern = "^sha256:[0-9a-f]{64}$")),
     responses((status = 200, description = "It is here."), (status = 404, description = "It is not.")))]
 pub async fn has(State(service): State<Arc<Service>>, Path(digest): Path<String>) -> Result<StatusCode, OllamaProblem> {
     let digest = parsed(&digest)?;
@@ -40,7 +40,7 @@ pub async fn has(State(service): State<Arc<Service>>, Path(digest): Path<String>
 
 /// Takes a blob. What does not have the digest that is said is refused, and nothing is kept of it.
 #[utoipa::path(post, path = "/api/blobs/{digest}", tag = "ollama",
-    params(("digest" = String, Path, description = "`sha256:` and 64 hex digits")),
+    params(("digest" = String, Path, description = "`sha256:` and 64 hex digits", pattern = "^sha256:[0-9a-f]{64}$")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 201, description = "It is here now."),

@@ -20,7 +20,7 @@ pub async fn embed(
     State(service): State<Arc<Service>>,
     Body(request): Body<EmbedRequest>,
 ) -> Result<Json<EmbedResponse>, OllamaProblem> {
-    let (embed, dimensions) = request.wanted()?;
+    let (embed, dimensions) = service.read(&request.model.clone(), request.wanted())?;
     let model = embed.model.clone();
     if embed.texts.is_empty() {
         let loaded = load(&service, embed).await?;
@@ -36,7 +36,7 @@ pub async fn embeddings(
     State(service): State<Arc<Service>>,
     Body(request): Body<EmbeddingsRequest>,
 ) -> Result<Json<EmbeddingsResponse>, OllamaProblem> {
-    let embed = request.wanted()?;
+    let embed = service.read(&request.model.clone(), request.wanted())?;
     let model = embed.model.clone();
     if embed.texts.is_empty() {
         load(&service, embed).await?;

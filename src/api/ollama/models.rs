@@ -13,10 +13,10 @@ use super::types::models::{
     parameter_lines,
 };
 use crate::api::body::Body;
+use crate::api::problem::Problem;
 use crate::api::service::Service;
 use crate::card::{Card, Entry};
 use crate::gguf::{Arrays, Header};
-use crate::model_ref::ModelRef;
 use crate::opening;
 use crate::source::Reference;
 use crate::store::{Listed, Listing, Model, Store, StoreError};
@@ -39,7 +39,7 @@ pub async fn show(
     Body(request): Body<ShowRequest>,
 ) -> Result<Json<ShowResponse>, OllamaProblem> {
     let (name, is_verbose) = request.wanted()?;
-    let name = name.parse::<Reference>()?.name;
+    let name = name.parse::<Reference>().map_err(Problem::no_model)?.name;
     let arrays = if is_verbose { Arrays::Whole } else { Arrays::Short };
     let timestamp = service.settings().timestamp;
     Ok(Json(service.in_store(move |store| shown(&store.resolve(&name)?, arrays, timestamp)).await?))
@@ -49,8 +49,8 @@ pub async fn show(
 #[utoipa::path(post, path = "/api/copy", tag = "ollama", request_body = CopyRequest,
     responses((status = 200, description = "It is done."), Errors))]
 pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyRequest>) -> Result<(), OllamaProblem> {
-    let source = request.source.parse::<Reference>().map_err(of("source"))?.name;
-    let destination: ModelRef = request.destination.parse().map_err(of("destination"))?;
+    let source = request.source.parse::<Reference>().map_err(Problem::no_model)?.name;
+    let destination = service.read(&request.source, request.destination.parse().map_err(of("destination")))?;
     // A name copied to itself is as it should be already.
     service.in_store(move |store| store.copy(&source, &destination)).await?;
     Ok(())
@@ -63,7 +63,8 @@ pub async fn delete(
     State(service): State<Arc<Service>>,
     Body(request): Body<DeleteRequest>,
 ) -> Result<(), OllamaProblem> {
-    let name = Named { model: request.model, name: request.name }.one()?.parse::<Reference>()?.name;
+    let name = Named { model: request.model, name: request.name }.one()?;
+    let name = name.parse::<Reference>().map_err(Problem::no_model)?.name;
     service.in_store(move |store| store.remove(&name)).await?;
     Ok(())
 }
@@ -74,7 +75,7 @@ pub async fn version() -> Json<VersionResponse> {
     Json(VersionResponse { version: env!("CARGO_PKG_VERSION").to_owned() })
 }
 
-fn of<E: Into<crate::api::problem::Problem>>(field: &'static str) -> impl Fn(E) -> crate::api::problem::Problem {
+fn of<E: Into<Problem>>(field: &'static str) -> impl Fn(E) -> Problem {
     move |error| error.into().of(field)
 }
 

@@ -105,10 +105,10 @@ pub async fn embed(
     Body(request): Body<EmbeddingRequest>,
 ) -> Result<Json<EmbeddingList>, OpenAiProblem> {
     let (model, encoding) = (request.model.clone(), request.encoding_format.unwrap_or_default());
-    let dimensions = request.dimensions.map(vectors::dimensions).transpose()?;
+    let dimensions = service.read(&model, request.dimensions.map(vectors::dimensions).transpose())?;
     let embed = Embed {
         model: model.clone(),
-        texts: request.texts()?,
+        texts: service.read(&model, request.texts())?,
         too_long: TooLong::Refused,
         parameters: Parameters::default(),
         keep_alive: None,

@@ -55,7 +55,6 @@ impl From<&Problem> for ErrorBody {
                 ("invalid_request_error", Some("model_not_found"))
             }
             Kind::NotFound => ("invalid_request_error", Some("not_found")),
-            Kind::Method => ("invalid_request_error", Some("method_not_allowed")),
             Kind::TooLarge => ("invalid_request_error", Some("request_too_large")),
             Kind::Busy { .. } => ("server_error", Some("overloaded")),
             Kind::TimedOut => ("server_error", Some("timeout")),

@@ -29,7 +29,7 @@ pub fn routes() -> Router<Arc<Service>> {
         .route("/v1/responses", post(responses::respond))
         .route("/v1/embeddings", post(embeddings::embed))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::get).delete(models::delete))
+        .route("/v1/models/{*id}", get(models::get))
 }
 
 /// This dialect's part of the API's description.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{OpenAiProblem, Refusals, unix};
-use crate::api::problem::{Kind, Problem};
+use crate::api::problem::Problem;
 use crate::api::service::Service;
 use crate::model_ref::ModelRef;
 use crate::store::Store;
@@ -87,13 +87,7 @@ pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, O
     responses((status = 200, body = Model), Refusals)
 )]
 pub async fn get(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Json<Model>, OpenAiProblem> {
-    let name: ModelRef = id.parse()?;
+    let name: ModelRef = id.parse().map_err(Problem::no_model)?;
     let model = service.in_store(move |store| store.resolve(&name)).await?;
     Ok(Json(Model::new(&model.name, model.modified, service.settings().timestamp)))
-}
-
-/// Models are not deleted here.
-pub async fn delete(Path(id): Path<String>) -> OpenAiProblem {
-    let message = format!("models are not deleted here: `slm rm {id}` does it, and so does `DELETE /api/delete`");
-    Problem::new(Kind::Method, message).into()
 }

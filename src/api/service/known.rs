@@ -54,7 +54,8 @@ impl Models {
     /// # Errors
     /// The name is none, no model has it, or the model cannot be opened.
     pub fn find(&self, settings: &Settings, name: &str) -> Result<Arc<Known>, Problem> {
-        let model = settings.store.resolve(&name.parse()?)?;
+        let name: ModelRef = name.parse().map_err(Problem::no_model)?;
+        let model = settings.store.resolve(&name)?;
         let key = (model.name.clone(), model.digest);
         let models = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = models().get(&key) {

@@ -26,13 +26,11 @@ fn judge(variables: &[(&str, &str)], of_the_script: &[(&'static str, &str)]) {
 }
 
 #[test]
-#[ignore = "some of the endpoints are not there yet"]
 fn the_page_asks_by_keyboard_and_tells_screen_readers() {
     judge(&[], &[]);
 }
 
 #[test]
-#[ignore = "some of the endpoints are not there yet"]
 fn the_page_asks_for_the_key_where_one_is_needed() {
     judge(&[("SLM_API_KEY", "open-sesame")], &[("SLM_PAGE_KEY", "open-sesame")]);
 }

@@ -18,7 +18,6 @@ const PYTHON: [&str; 6] = [
 const NODE: [&str; 2] = ["ollama_client.mjs", "openai_client.mjs"];
 
 #[test]
-#[ignore = "some of the endpoints are not there yet"]
 fn the_clients_that_people_have_find_what_they_expect() {
     let python = PYTHON.into_iter().map_while(Script::python);
     let scripts: Vec<Script> = python.chain(NODE.into_iter().map_while(Script::node)).collect();

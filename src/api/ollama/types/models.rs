@@ -8,7 +8,7 @@ use crate::api::problem::Problem;
 use crate::card::{Card, Details, Entry};
 use crate::sampling::Parameters;
 
-/// A model's name, which older clients call `name`. Some send both and leave one of them empty.
+/// A model's name, which older clients call `name`. Some send both; `model` is what counts then, as it does for Ollama.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 pub struct Named {
     pub model: Option<String>,
@@ -17,20 +17,14 @@ pub struct Named {
 }
 
 impl Named {
-    /// The one name that was said.
+    /// The name that was said.
     ///
     /// # Errors
-    /// None was, or two different ones.
+    /// None was.
     pub fn one(self) -> Result<String, Problem> {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
-        match (said(self.model), said(self.name)) {
-            (Some(model), Some(name)) if model != name => {
-                Err(Problem::invalid(format!("`model` is `{model}` and `name` is `{name}`; leave `name` out"))
-                    .of("name"))
-            }
-            (Some(name), _) | (None, Some(name)) => Ok(name),
-            (None, None) => Err(Problem::invalid("there is no `model`; give a model's name").of("model")),
-        }
+        let name = said(self.model).or_else(|| said(self.name));
+        name.ok_or_else(|| Problem::invalid("there is no `model`; give a model's name").of("model"))
     }
 }
 
@@ -174,10 +168,7 @@ mod tests {
         assert_eq!(one(json!({"name": "a"})), Ok("a".to_owned()));
         // As Ollama's own command line sends it.
         assert_eq!(one(json!({"model": "", "name": "a"})), Ok("a".to_owned()));
-        assert_eq!(
-            one(json!({"model": "a", "name": "b"})),
-            Err("`model` is `a` and `name` is `b`; leave `name` out".to_owned())
-        );
+        assert_eq!(one(json!({"model": "a", "name": "b"})), Ok("a".to_owned()));
         assert_eq!(one(json!({"model": ""})), Err("there is no `model`; give a model's name".to_owned()));
     }
 

@@ -83,8 +83,8 @@ pub struct Tail {
     /// The tokens that wrote what this line says, where they are wanted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<Logprob>,
-    /// In the last line of an answer.
     #[serde(flatten)]
+    #[schema(value_type = LastFigures)]
     pub figures: Option<Figures>,
     /// In the last line of an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +116,22 @@ pub struct Figures {
     pub prompt_eval_duration: u64,
     pub eval_count: usize,
     pub eval_duration: u64,
+}
+
+/// [`Figures`] as a line has them: in the last line of an answer, and nowhere else.
+#[derive(ToSchema)]
+#[schema(as = ollama::LastFigures)]
+#[allow(dead_code)] // Only described.
+pub struct LastFigures {
+    /// In nanoseconds, as all times are.
+    total_duration: Option<u64>,
+    /// What the request waited for the model to be loaded.
+    load_duration: Option<u64>,
+    /// All of the prompt's tokens, those that were kept from earlier requests too.
+    prompt_eval_count: Option<usize>,
+    prompt_eval_duration: Option<u64>,
+    eval_count: Option<usize>,
+    eval_duration: Option<u64>,
 }
 
 /// A token with its natural log-probability.

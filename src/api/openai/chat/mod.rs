@@ -41,7 +41,7 @@ pub async fn answer(
     State(service): State<Arc<Service>>,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, OpenAiProblem> {
-    let wanted = request.wanted()?;
+    let wanted = service.read(&request.model.clone(), request.wanted())?;
     let answering = ask_all(&service, &[wanted.ask], wanted.n_choices).await?;
     let head = Head {
         id: new_id("chatcmpl-"),

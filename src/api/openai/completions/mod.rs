@@ -44,7 +44,7 @@ pub async fn complete(
     State(service): State<Arc<Service>>,
     Body(request): Body<CompletionRequest>,
 ) -> Result<Response, OpenAiProblem> {
-    let mut wanted = request.wanted()?;
+    let mut wanted = service.read(&request.model.clone(), request.wanted())?;
     limit(&service, &mut wanted)?;
     let answering = ask_all(&service, &wanted.asks, wanted.n_each).await?;
     let head = Head {

@@ -42,7 +42,8 @@ pub async fn respond(
     State(service): State<Arc<Service>>,
     Body(request): Body<ResponseRequest>,
 ) -> Result<Response, OpenAiProblem> {
-    let Wanted { ask, n_top, calls, delivery, echo } = request.wanted()?;
+    let wanted = service.read(&request.model.clone(), request.wanted())?;
+    let Wanted { ask, n_top, calls, delivery, echo } = wanted;
     let answering = service.ask(ask).await?;
     let head = Head { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
