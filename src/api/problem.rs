@@ -186,6 +186,7 @@ impl From<EngineError> for Problem {
             | EngineError::NoBranches
             | EngineError::NoText(_)
             | EngineError::EmptyText
+            | EngineError::EmptyPrompt
             | EngineError::Adapter { .. }
             | EngineError::Grammar { .. } => Kind::Invalid,
             _ => Kind::Failed,

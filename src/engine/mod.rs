@@ -522,6 +522,8 @@ pub enum EngineError {
     NoText(String),
     #[error("the text is empty, and the model has no tokens of its own to put around it")]
     EmptyText,
+    #[error("there is no token in front of the answer; give a longer prompt")]
+    EmptyPrompt,
     #[error("the adapter `{}` cannot be applied: {reason}", .path.display())]
     Adapter {
         #[serde(with = "wire::path")]

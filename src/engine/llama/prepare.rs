@@ -108,7 +108,7 @@ impl Model {
         adapters: AdapterSet,
     ) -> Result<branching::Prepared, EngineError> {
         if tokens.is_empty() {
-            return Err(failed("the prompt is empty"));
+            return Err(EngineError::EmptyPrompt);
         }
         let prepared = branching::Prepared::new(tokens, points, adapters)?;
         let (needed, n_ctx) = (prepared.tokens.len() + prepared.n_branch_cells(), self.info.n_ctx as usize);
@@ -126,7 +126,7 @@ impl Model {
         let tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_ctx = self.info.n_ctx as usize;
         if tokens.is_empty() {
-            return Err(EngineError::EmptyText);
+            return Err(EngineError::EmptyPrompt);
         }
         // At least one token must fit behind the prompt.
         if tokens.len() >= n_ctx {

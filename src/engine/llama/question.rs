@@ -22,7 +22,8 @@ impl Question {
     /// Tokenizes a request.
     ///
     /// # Errors
-    /// The prompt or the ending has tokens that the vocabulary lacks, or two candidates are the same tokens.
+    /// The prompt or the ending has tokens that the vocabulary lacks, two candidates are the same tokens, or nothing stands in front
+    /// of them.
     pub fn new(model: &Model, request: &ScoreRequest) -> Result<Self, EngineError> {
         let tokenizer = model.tokenizer();
         let end = tokenizer.turn_end(request.turn_end.as_deref())?;
@@ -61,6 +62,9 @@ impl Question {
             path.push(end);
         }
         same_tokens(&paths, &names)?;
+        if trunk.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
         let border = border.min(trunk.len());
         let adapters = request.adapters.clone();
         Ok(Question { trunk, border, trie: Trie::new(&paths), group_sizes, skip, adapters })

@@ -98,7 +98,7 @@ impl<'m> ScoreLane<'m> {
 
     fn evaluate(&mut self, question: &Question, counts: &mut Counts, caller: &Caller) -> Result<Vec<f64>, EngineError> {
         let plan = chunks(question.trunk.len(), question.border, N_BATCH as usize);
-        let last = plan.last().cloned().ok_or_else(|| failed("the prompt is empty"))?;
+        let last = plan.last().cloned().ok_or(EngineError::EmptyPrompt)?;
         // The first branches ride with the trunk's last chunk where they fit; one row of logits is the trunk's own.
         let room = (N_BATCH as usize - last.len()).min(MAX_ROWS - 1);
         let waves = question.trie.waves(if room == 0 { MAX_ROWS } else { room });
@@ -151,7 +151,7 @@ impl<'m> ScoreLane<'m> {
             return Err(EngineError::Context { needed, n_ctx });
         }
         let plan = chunks(question.trunk.len(), question.border, N_BATCH as usize);
-        let (last, before) = plan.split_last().ok_or_else(|| failed("the prompt is empty"))?;
+        let (last, before) = plan.split_last().ok_or(EngineError::EmptyPrompt)?;
         for branch in &branches {
             self.clear();
             for chunk in before {

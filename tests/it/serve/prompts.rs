@@ -99,15 +99,30 @@ fn a_conversation_goes_on_behind_its_tokens() {
 }
 
 #[test]
-fn a_bias_has_no_part_in_a_closed_answer() {
+fn a_models_own_form_holds_behind_a_raw_prompt() {
     let home = Home::new();
     let server = Server::of(&home);
-    let asked = json!({"model": "triage", "prompt": "I was charged twice", "logit_bias": {"7": 1}});
-    let refused = server.post("/v1/completions", asked);
-    let message = "`logit_bias` is not supported: the answers of a closed format are scored, and a bias has no part in \
-                   that; leave it away";
-    let error = json!({
-        "message": message, "type": "invalid_request_error", "param": "logit_bias", "code": "unsupported_parameter"
-    });
-    assert_eq!((refused.status, refused.json()), (400, json!({ "error": error })));
+    let complete = |more: Value| {
+        let mut asked = json!({"model": "triage"});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        server.post("/v1/completions", asked)
+    };
+    let reply = complete(json!({"prompt": "I was charged twice"})).ok();
+    let choice = &reply["choices"][0];
+    let answer: Value = serde_json::from_str(choice["text"].as_str().unwrap()).unwrap();
+    let fields = choice["slm"]["fields"].as_array().unwrap();
+    assert_eq!((&answer["queue"], choice["finish_reason"].as_str()), (&fields[0]["value"], Some("stop")));
+
+    let refused = |more: Value, message: &str, field: Option<&str>, code: &str| {
+        let refused = complete(more);
+        let error = json!({ "message": message, "type": "invalid_request_error", "param": field, "code": code });
+        assert_eq!((refused.status, refused.json()), (400, json!({ "error": error })));
+    };
+    let bias = "`logit_bias` is not supported: the answers of a closed format are scored, and a bias has no part in that; \
+                leave it away";
+    let biased = json!({"prompt": "I was charged twice", "logit_bias": {"7": 1}});
+    refused(biased, bias, Some("logit_bias"), "unsupported_parameter");
+    // This vocabulary has no token that every text begins with.
+    let empty = "there is no token in front of the answer; give a longer prompt";
+    refused(json!({}), empty, None, "invalid_value");
 }

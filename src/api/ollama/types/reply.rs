@@ -23,6 +23,7 @@ pub struct GenerateResponse {
     /// In the last line of an answer to a prompt that is neither raw nor around a gap: the tokens of the conversation so far. A
     /// request with these goes on behind them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<i32>)]
     pub context: Vec<Token>,
     #[serde(flatten)]
     pub tail: Tail,
