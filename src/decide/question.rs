@@ -53,7 +53,7 @@ pub enum QuestionError {
     Choices(usize),
     #[error("a score has 2 or more levels and at most {MAX_CHOICES}, not {0}")]
     Levels(usize),
-    #[error("`criteria` of yes and no is an object with `true` and `false`, or a text")]
+    #[error("what yes and no mean is an object with `true` and `false`, or a text")]
     Meanings,
     #[error("an option is empty")]
     Empty,
