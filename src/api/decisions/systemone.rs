@@ -119,8 +119,8 @@ impl SystemOneQuestion {
                 Question::choice(text(&instructions), options)
             }
             SystemOneQuestion::Score { instructions, criteria } => {
-                if criteria.len() > MAX_LEVELS {
-                    return Err(QuestionError::Levels(criteria.len()));
+                if !(2..=MAX_LEVELS).contains(&criteria.len()) {
+                    return Err(QuestionError::Levels { n: criteria.len(), most: MAX_LEVELS });
                 }
                 Question::score(text(&instructions), criteria.iter().map(|level| (text(level), None)))
             }
