@@ -65,7 +65,13 @@ fn gguf(pieces: &[&str], then: Then, context: u32) -> Gguf {
     gguf.number("llama.feed_forward_length", 32);
     gguf.number("llama.attention.head_count", HEADS);
     gguf.number("llama.attention.head_count_kv", 1);
-    gguf.text("tokenizer.chat_template", TEMPLATE);
+    // A template tells by what it says of earlier thoughts that its model has some.
+    let thoughts = "{%- if message.thinking %}<think>\n{{ message.thinking }}\n</think>\n\n{% endif %}";
+    let content = "{{ message.content or '' }}";
+    let thinks = pieces.iter().any(|piece| piece.contains("<think>"));
+    let template =
+        if thinks { TEMPLATE.replace(content, &format!("{thoughts}{content}")) } else { TEMPLATE.to_owned() };
+    gguf.text("tokenizer.chat_template", &template);
     let first = vocabulary(&mut gguf, pieces);
     let n_tokens = first + pieces.len() as u64;
     assert!(n_tokens <= WIDTH, "{} pieces are too many", pieces.len());
