@@ -51,9 +51,9 @@ struct Answerable {
 pub enum QuestionError {
     #[error("a choice has 2 to {MAX_CHOICES} options, not {0}")]
     Choices(usize),
-    #[error("a score has 2 or more levels and at most {MAX_CHOICES}, not {0}")]
-    Levels(usize),
-    #[error("`criteria` of yes and no is an object with `true` and `false`, or a text")]
+    #[error("a score has 2 to {most} levels, not {n}")]
+    Levels { n: usize, most: usize },
+    #[error("what yes and no mean is an object with `true` and `false`, or a text")]
     Meanings,
     #[error("an option is empty")]
     Empty,
@@ -98,7 +98,7 @@ impl Question {
     ) -> Result<Question, QuestionError> {
         let levels: Vec<(String, Option<String>)> = levels.into_iter().collect();
         if !(2..=MAX_CHOICES).contains(&levels.len()) {
-            return Err(QuestionError::Levels(levels.len()));
+            return Err(QuestionError::Levels { n: levels.len(), most: MAX_CHOICES });
         }
         let legend = levels.iter().map(|(name, _)| name.clone()).collect();
         let option = |(number, (name, means)): (usize, (String, Option<String>))| Answerable {

@@ -272,7 +272,9 @@ fn form(config: Option<OutputConfig>, older: Option<OutputFormat>) -> Result<Ask
         let message = format!("`{at}.type` cannot be `{}`: only `json_schema` is supported", format.r#type);
         return Err(Problem::unsupported_value(message, at));
     }
-    AskedForm::schema(format.schema).map_err(|problem| problem.of(at))
+    // This dialect's errors have no other place for the field.
+    let named = |problem: Problem| Problem { message: format!("`{at}`: {}", problem.message), ..problem }.of(at);
+    AskedForm::schema(format.schema).map_err(named)
 }
 
 #[cfg(test)]
@@ -324,6 +326,10 @@ mod tests {
             (
                 json!({"output_format": {"type": "grammar", "schema": {}}}),
                 "`output_format.type` cannot be `grammar`: only `json_schema` is supported",
+            ),
+            (
+                json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "nonsense"}}}}),
+                "`output_config.format`: the schema cannot be kept: `nonsense` is not a type of JSON Schema",
             ),
         ];
         for (more, message) in expected {

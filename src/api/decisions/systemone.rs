@@ -102,7 +102,10 @@ fn questions(given: Map<String, Value>) -> Result<Vec<Arc<Question>>, Problem> {
         let at = format!("questions.{id}");
         let named = |reason: String| Problem::invalid(format!("`{at}`: {reason}")).of(at.as_str());
         let question: SystemOneQuestion = serde_json::from_value(question).map_err(|error| named(error.to_string()))?;
-        question.read().map(Arc::new).map_err(|error| named(error.to_string()))
+        // All that can be wrong with a question that was read is in there.
+        let criteria = format!("{at}.criteria");
+        let of_criteria = |error| Problem::invalid(format!("`{criteria}`: {error}")).of(criteria.as_str());
+        question.read().map(Arc::new).map_err(of_criteria)
     };
     given.into_iter().map(question).collect()
 }
@@ -116,8 +119,8 @@ impl SystemOneQuestion {
                 Question::choice(text(&instructions), options)
             }
             SystemOneQuestion::Score { instructions, criteria } => {
-                if criteria.len() > MAX_LEVELS {
-                    return Err(QuestionError::Levels(criteria.len()));
+                if !(2..=MAX_LEVELS).contains(&criteria.len()) {
+                    return Err(QuestionError::Levels { n: criteria.len(), most: MAX_LEVELS });
                 }
                 Question::score(text(&instructions), criteria.iter().map(|level| (text(level), None)))
             }
@@ -207,14 +210,14 @@ mod tests {
         assert!(refused(json!({})).contains("`questions` has 0 entries"));
         assert!(
             refused(json!({"q": {"type": "choice", "criteria": {"x": null}}}))
-                .starts_with("`questions.q`: a choice has")
+                .starts_with("`questions.q.criteria`: a choice has")
         );
         assert!(refused(json!({"q": {"type": "rank", "criteria": {}}})).contains("unknown variant `rank`"));
         assert!(refused(json!({"q": {"type": "noul", "because": 1}})).contains("unknown field `because`"));
         for criteria in [json!({"true": "a", "maybe": "b"}), json!(["a", "b"]), json!(5)] {
             assert_eq!(
                 refused(json!({"q": {"type": "noul", "criteria": criteria}})),
-                "`questions.q`: `criteria` of yes and no is an object with `true` and `false`, or a text"
+                "`questions.q.criteria`: what yes and no mean is an object with `true` and `false`, or a text"
             );
         }
         let levels: Vec<String> = (0..11).map(|n| n.to_string()).collect();

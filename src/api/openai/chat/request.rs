@@ -202,6 +202,10 @@ impl ChatRequest {
     pub fn wanted(mut self) -> Result<Wanted, Problem> {
         self.pass_defaults();
         fields::none_left(&self.rest, "", &REFUSED)?;
+        // Without any of its options it is a wish to search, too.
+        if self.rest.get("web_search_options").is_some_and(Value::is_object) {
+            return Err(Problem::unsupported("web_search_options", "models here do not leave this machine"));
+        }
         one_service(self.store, self.service_tier.as_deref())?;
         let n_top = n_top(self.logprobs, self.top_logprobs)?;
         let n_choices = n_choices(self.n)?;
@@ -330,7 +334,10 @@ impl ResponseFormat {
             (FormatKind::JsonSchema, Some(schema)) => {
                 fields::none_left(&schema.rest, place, &[])?;
                 match schema.schema {
-                    Some(schema) => AskedForm::schema(schema).map_err(|problem| problem.of("response_format")),
+                    Some(schema) => AskedForm::schema(schema).map_err(|problem| {
+                        let message = format!("`response_format`: {}", problem.message);
+                        Problem { message, ..problem }.of("response_format")
+                    }),
                     None => Ok(AskedForm::json()),
                 }
             }
@@ -405,6 +412,11 @@ mod tests {
                 json!({"store": true}),
                 "`store` is not supported: nothing is stored here; leave it away or give `false`",
                 "store",
+            ),
+            (
+                json!({"web_search_options": {}}),
+                "`web_search_options` is not supported: models here do not leave this machine",
+                "web_search_options",
             ),
             (json!({"n": 0}), "`n` cannot be `0`: it must be a whole number from 1 to 128", "n"),
             (json!({"top_logprobs": 2}), "`top_logprobs` cannot be `2`: it needs `logprobs: true`", "top_logprobs"),
