@@ -301,7 +301,7 @@ fn renderings_with_tools_equal_those_of_go_byte_for_byte() {
             n_compared += 1;
         }
     }
-    assert_eq!(n_compared, 36);
+    assert_eq!(n_compared, 96);
 }
 
 /// What Ollama drops of a schema, and a model can use, stays behind what Ollama writes.

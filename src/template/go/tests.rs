@@ -100,12 +100,20 @@ fn renderings_equal_those_of_go_byte_for_byte() {
 }
 
 #[test]
+fn an_action_that_is_not_closed_is_told() {
+    let expected = "it is no template in Go: line 2: an action is not closed with `}}`";
+    assert_eq!(refused("a\n{{ .Prompt"), expected);
+    assert_eq!(refused("a\n{{ if .Prompt"), expected);
+}
+
+#[test]
 fn the_ends_of_turns_and_the_place_of_system_are_found() {
     let expected = [
         ("alpaca", None, SystemRole::Native),
         ("chatml", Some("<|im_end|>"), SystemRole::Native),
         // What opens the next turn ends no answer.
         ("chatml_without_response", None, SystemRole::Native),
+        ("deepseek", None, SystemRole::Native),
         ("gemma2", Some("<end_of_turn>"), SystemRole::Native),
         ("gemma3", Some("<end_of_turn>"), SystemRole::Native),
         ("llama2", Some("</s>"), SystemRole::Native),

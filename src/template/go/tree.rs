@@ -57,6 +57,12 @@ fn n_else_ifs(source: &str) -> usize {
 
 fn syntax(error: &TemplateError) -> String {
     match error {
+        // It came upon the mark where `}}` should be.
+        TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. }
+            if message.contains("\\u{f8ff}") =>
+        {
+            format!("line {line}: an action is not closed with `}}}}`")
+        }
         TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } if *line > 0 => {
             format!("line {line}: {}", message.replace(END, ""))
         }
