@@ -61,7 +61,7 @@ impl Store {
         let mut layers = base.layers;
         // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
         layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
-        let is_weights = |layer: &Layer| [media_type::MODEL, media_type::ADAPTER].contains(&layer.media_type.as_str());
+        let is_weights = |layer: &Layer| layer.is(media_type::MODEL) || layer.is(media_type::ADAPTER);
         let behind = layers.iter().rposition(is_weights).map_or(0, |at| at + 1);
         layers.splice(behind..behind, adapters);
         // A layer takes the place of the base's of its kind; licences add up.
@@ -69,9 +69,7 @@ impl Store {
             media_type::PROMPT => media_type::TEMPLATE.to_owned(),
             other => other.to_owned(),
         };
-        layers.retain(|old| {
-            old.media_type == media_type::LICENSE || new.iter().all(|layer| layer.media_type != kind(old))
-        });
+        layers.retain(|old| old.is(media_type::LICENSE) || new.iter().all(|layer| layer.media_type != kind(old)));
         for layer in new {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));

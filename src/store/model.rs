@@ -115,7 +115,7 @@ impl Model {
     /// What [`Model::modelfile`] cannot say, in words; a model that is made of it is without that.
     #[must_use]
     pub fn unwritten(&self) -> Vec<String> {
-        let lost = |layer: &&Layer| !media_type::WRITTEN.contains(&layer.media_type.as_str());
+        let lost = |layer: &&Layer| !media_type::WRITTEN.iter().any(|written| layer.is(written));
         let layer = |layer: &Layer| format!("the layer {} of type `{}`", layer.digest, layer.media_type);
         let parameters = self.parameters.to_map();
         let lost_parameter = |(name, value): (&String, &Value)| {

@@ -103,6 +103,16 @@ fn every_layer_takes_effect() {
 }
 
 #[test]
+fn a_modelfile_says_what_docker_calls_by_other_words() {
+    let mut stored = Stored::new();
+    stored.layers[0].media_type = "application/vnd.docker.ai.gguf.v3".to_owned();
+    stored.layer("application/vnd.docker.ai.license", "MIT");
+    let home = stored.done();
+    let written = home.slm(["show", "there", "--modelfile"]).succeeds();
+    assert!(written.starts_with("FROM ") && written.ends_with("\nLICENSE MIT\n"), "{written}");
+}
+
+#[test]
 fn a_template_that_is_none_gives_way_to_the_weights_own() {
     let mut stored = Stored::new();
     stored.layer(media_type::TEMPLATE, "{{ if .Prompt }}a");
