@@ -113,7 +113,7 @@ impl Progress for Bytes {
             return;
         }
         let bar = ProgressBar::new(total_bytes);
-        let style = "{msg} {bar:30} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+        let style = "{msg} {wide_bar} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
         bar.set_style(ProgressStyle::with_template(style).expect("a fixed template"));
         bar.set_message(what.to_owned());
         *self.0.borrow_mut() = Some(bar);
@@ -190,7 +190,8 @@ impl Layers {
                 _ => write!(out, "?"),
             };
         };
-        let template = "{msg:25} {bar:30} {decimal_bytes:>9}/{decimal_total_bytes:9} {speed}  {left} left";
+        // Whole in a line of 80 columns.
+        let template = "{msg:22} {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:9} {speed}  {left} left";
         let style = ProgressStyle::with_template(template).expect("a fixed template");
         // Whole before it is shown, so that what is there already is never shown as missing.
         let bar = ProgressBar::new(total)
