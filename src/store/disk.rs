@@ -51,6 +51,7 @@ impl Store {
 
     fn open_lock(&self) -> Result<(File, PathBuf), StoreError> {
         let path = self.root.join(LOCK);
+        remove_link(&path).map_err(io_error("remove", &path))?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         Ok((file.map_err(io_error("open", &path))?, path))
     }
@@ -85,6 +86,14 @@ pub(super) fn remove_leftover(path: &Path) {
             tracing::warn!("a leftover cannot be removed: `{}`: {error}", path.display());
         }
         _ => {}
+    }
+}
+
+/// Removes a link from where the store writes a file of its own: what it leads to is somebody else's.
+pub(super) fn remove_link(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => fs::remove_file(path),
+        _ => Ok(()),
     }
 }
 

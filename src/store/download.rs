@@ -61,6 +61,10 @@ impl Store {
         let folder = self.downloads();
         disk::create_folder(&folder, &self.root)?;
         let data_path = folder.join(file_name(wanted));
+        let journal_path = with_suffix(&data_path);
+        for path in [&data_path, &journal_path] {
+            disk::remove_link(path).map_err(io_error("remove", path))?;
+        }
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         let data = open.open(&data_path).map_err(io_error("open", &data_path))?;
         match data.try_lock() {
@@ -74,7 +78,6 @@ impl Store {
             // Its last owner finished or removed it between our open and our lock.
             return Ok(Begun::Busy);
         }
-        let journal_path = with_suffix(&data_path);
         let journal = open.open(&journal_path).map_err(io_error("open", &journal_path))?;
         let mut download = Download { wanted, n_bytes, data, journal, data_path, done: Vec::new(), n_whole: 0 };
         if let Err(error) = download.read_journal().and_then(|()| download.reserve()) {
@@ -428,6 +431,25 @@ mod tests {
         assert!(matches!(error, StoreError::OtherBytes { .. }), "{error}");
         assert_eq!(ours(&store, wanted, 5).done_bytes(), 0);
         assert!(!store.blob_path(&Digest::of(b"right")).exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_a_downloads_place_leads_no_byte_out_of_the_store() {
+        let (folder, store) = store();
+        let outside = folder.path().join("precious");
+        fs::write(&outside, b"mine").unwrap();
+        let wanted = Wanted::Digest(Digest::of(b"right"));
+        fs::create_dir_all(store.downloads()).unwrap();
+        let place = store.downloads().join(file_name(wanted));
+        std::os::unix::fs::symlink(&outside, &place).unwrap();
+        std::os::unix::fs::symlink(&outside, with_suffix(&place)).unwrap();
+        let mut download = ours(&store, wanted, 5);
+        download.write(0, b"right").unwrap();
+        let found = hashed(&download);
+        store.finish_download(download, found, "text/plain").unwrap();
+        assert!(fs::symlink_metadata(store.blob_path(&found)).unwrap().is_file());
+        assert_eq!(fs::read(&outside).unwrap(), b"mine");
     }
 
     #[test]

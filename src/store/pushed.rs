@@ -103,6 +103,7 @@ impl Store {
         let folder = self.downloads();
         disk::create_folder(&folder, self.root()).ok()?;
         let path = folder.join(format!("{NOTE_PREFIX}{}", upload.hex()));
+        disk::remove_link(&path).ok()?;
         // An address may hold what lets others write there.
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).ok()?;

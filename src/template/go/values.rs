@@ -25,7 +25,7 @@ static KINDS: LazyLock<[Kind; 8]> = LazyLock::new(|| {
     words.map(|word| (word, Some(word).filter(|word| !word.is_empty()).map(text).into_iter().collect()))
 });
 
-/// A type's word, and the list that Ollama keeps it as.
+/// A type's word, and the list that stands for it.
 type Kind = (&'static str, Arc<[Value]>);
 
 /// The fields of a struct by their names in Go and in its JSON.
