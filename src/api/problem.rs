@@ -167,7 +167,7 @@ impl From<EngineError> for Problem {
         let kind = match &error {
             EngineError::Context { needed, n_ctx } => {
                 let message = format!(
-                    "the prompt does not fit: {needed} tokens are needed, the context has {n_ctx}; shorten the prompt or ask \
+                    "the prompt is too long: {needed} tokens are needed, the context has {n_ctx}; shorten the prompt or ask \
                      for a larger context (`num_ctx`)"
                 );
                 return Problem::new(Kind::TooLong, message);

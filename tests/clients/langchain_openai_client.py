@@ -55,6 +55,11 @@ def chat(model=FOX_MODEL, **more):
     return ChatOpenAI(model=model, temperature=0, **SERVER, **more)
 
 
+def achat(**more):
+    """With connections of its own: those that the class keeps belong to the event loop of an earlier check."""
+    return chat(http_async_client=openai.DefaultAsyncHttpxClient(), **more)
+
+
 @check("POST /v1/chat/completions", "invoke, with usage and metadata")
 def _():
     message = chat().invoke("hello")
@@ -65,7 +70,7 @@ def _():
 @check("POST /v1/chat/completions", "stream, astream and their usage")
 async def _():
     equal("".join(chunk.text for chunk in chat().stream("hello")), FOX)
-    chunks = [chunk async for chunk in chat(stream_usage=True).astream("hello")]
+    chunks = [chunk async for chunk in achat(stream_usage=True).astream("hello")]
     equal("".join(chunk.text for chunk in chunks), FOX)
     equal(sum(bool(chunk.usage_metadata) for chunk in chunks), 1)
 
@@ -74,8 +79,9 @@ async def _():
 def _():
     assert isinstance(chat(max_tokens=200).with_structured_output(Order).invoke("hello"), Order)
     assert isinstance(chat(max_tokens=200).with_structured_output(Order, method="function_calling").invoke("hello"), Order)
-    raw = chat(max_tokens=50).with_structured_output(Order, method="json_mode", include_raw=True).invoke("hello, in JSON")
-    assert raw["raw"].content.lstrip().startswith("{"), raw
+    # Any object at all may be a long one; the client itself says then that it was cut off.
+    with raises(openai.LengthFinishReasonError, "length limit"):
+        chat(max_tokens=50).with_structured_output(Order, method="json_mode", include_raw=True).invoke("hello, in JSON")
 
 
 @check("POST /v1/chat/completions", "a tool's call and its result")
@@ -107,7 +113,8 @@ def _():
 @check("POST /v1/chat/completions", "batches, at once")
 async def _():
     equal([message.content for message in chat().batch(["hello", "you", "there"])], [FOX] * 3)
-    replies = await asyncio.gather(*(chat().ainvoke([HumanMessage("a"), AIMessage("b"), HumanMessage("c")]) for _ in range(4)))
+    model = achat()
+    replies = await asyncio.gather(*(model.ainvoke([HumanMessage("a"), AIMessage("b"), HumanMessage("c")]) for _ in range(4)))
     equal({reply.content for reply in replies}, {FOX})
 
 

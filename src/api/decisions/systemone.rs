@@ -35,21 +35,18 @@ pub struct SystemOneRequest {
 pub enum SystemOneQuestion {
     /// One of 2 to 255 options.
     Choice {
-        #[serde(default)]
         instructions: Value,
         /// Each option with its description, or null.
         criteria: Map<String, Value>,
     },
     /// A level of a scale.
     Score {
-        #[serde(default)]
         instructions: Value,
         /// 2 to 10 levels, the lowest first.
         criteria: Vec<Value>,
     },
     /// Yes or no.
     Noul {
-        #[serde(default)]
         instructions: Value,
         /// What yes and no mean: an object with `true` and `false`, or a text.
         #[serde(default)]
@@ -209,18 +206,24 @@ mod tests {
     fn what_cannot_be_asked_is_named() {
         assert!(refused(json!({})).contains("`questions` has 0 entries"));
         assert!(
-            refused(json!({"q": {"type": "choice", "criteria": {"x": null}}}))
+            refused(json!({"q": {"type": "choice", "instructions": "?", "criteria": {"x": null}}}))
                 .starts_with("`questions.q.criteria`: a choice has")
         );
-        assert!(refused(json!({"q": {"type": "rank", "criteria": {}}})).contains("unknown variant `rank`"));
-        assert!(refused(json!({"q": {"type": "noul", "because": 1}})).contains("unknown field `because`"));
+        assert!(
+            refused(json!({"q": {"type": "rank", "instructions": "?", "criteria": {}}}))
+                .contains("unknown variant `rank`")
+        );
+        assert!(
+            refused(json!({"q": {"type": "noul", "instructions": "?", "because": 1}}))
+                .contains("unknown field `because`")
+        );
         for criteria in [json!({"true": "a", "maybe": "b"}), json!(["a", "b"]), json!(5)] {
             assert_eq!(
-                refused(json!({"q": {"type": "noul", "criteria": criteria}})),
+                refused(json!({"q": {"type": "noul", "instructions": "?", "criteria": criteria}})),
                 "`questions.q.criteria`: what yes and no mean is an object with `true` and `false`, or a text"
             );
         }
         let levels: Vec<String> = (0..11).map(|n| n.to_string()).collect();
-        assert!(refused(json!({"q": {"type": "score", "criteria": levels}})).contains("not 11"));
+        assert!(refused(json!({"q": {"type": "score", "instructions": "?", "criteria": levels}})).contains("not 11"));
     }
 }

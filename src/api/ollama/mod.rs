@@ -45,23 +45,26 @@ pub fn routes() -> Router<Arc<Service>> {
 
 /// This dialect's part of the API's description.
 #[derive(Debug, OpenApi)]
-#[openapi(paths(
-    models::version,
-    answers::generate,
-    answers::chat,
-    embeddings::embed,
-    embeddings::embeddings,
-    models::tags,
-    loaded::ps,
-    models::show,
-    models::copy,
-    models::delete,
-    transfers::create,
-    transfers::pull,
-    transfers::push,
-    blobs::has,
-    blobs::take
-))]
+#[openapi(
+    paths(
+        models::version,
+        answers::generate,
+        answers::chat,
+        embeddings::embed,
+        embeddings::embeddings,
+        models::tags,
+        loaded::ps,
+        models::show,
+        models::copy,
+        models::delete,
+        transfers::create,
+        transfers::pull,
+        transfers::push,
+        blobs::has,
+        blobs::take
+    ),
+    components(schemas(types::ErrorResponse))
+)]
 pub struct Document;
 
 /// A problem in this dialect's words.

@@ -153,7 +153,12 @@ fn bodies() -> Vec<Attack> {
         ),
         ("a key twice", post(CHAT, &format!("{model}\"model\": \"other\"}}")), 400, "`model` is there twice"),
         ("compressed", post(&gzip, "{}"), 415, "`gzip`"),
-        ("a model's name with a path", post(CHAT, "{\"model\": \"../../etc/passwd\", \"messages\": []}"), 400, ""),
+        (
+            "a model's name with a path",
+            post(CHAT, "{\"model\": \"../../etc/passwd\", \"messages\": []}"),
+            404,
+            "no model name",
+        ),
         ("a field nobody knows", post(CHAT, &format!("{model}\"bogus\": 1}}")), 400, "`bogus`"),
         ("a wrong type", post(DECISIONS, "{\"model\": 5}"), 400, "\"param\":\"model\""),
     ]
