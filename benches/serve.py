@@ -97,7 +97,7 @@ def compare(slm, options, work, n_clients):
 def best_slots(options, work, n_clients):
     """Tries the server with each slot count that so many clients can fill, and returns the fastest."""
     rates = {}
-    for n_slots in [n for n in options.slots if n <= n_clients]:
+    for n_slots in [n for n in options.slots if n <= n_clients] or [1]:
         with Server(options, n_slots) as server:
             server.classify(work.system, work.warming[:n_slots])
             rates[n_slots] = server.classify(work.system, work.trial[: max(12, 2 * n_slots)], n_clients).rows_per_second
