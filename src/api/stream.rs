@@ -47,11 +47,17 @@ pub trait Encoder<Item = Piece>: Send + 'static {
 pub const JSON_LINES: &str = "application/x-ndjson";
 pub const SERVER_SENT_EVENTS: &str = "text/event-stream";
 
-/// A named server-sent event. JSON holds no line break, so it is one line.
+/// A server-sent event with a name.
 pub fn named_event(name: &str, data: &impl Serialize, out: &mut String) {
     *out += "event: ";
     *out += name;
-    *out += "\ndata: ";
+    out.push('\n');
+    event(data, out);
+}
+
+/// A server-sent event without a name. JSON holds no line break, so it is one line.
+pub fn event(data: &impl Serialize, out: &mut String) {
+    *out += "data: ";
     *out += &serde_json::json!(data).to_string();
     *out += "\n\n";
 }

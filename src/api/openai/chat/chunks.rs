@@ -1,7 +1,5 @@
 //! A chat completion as server-sent events.
 
-use serde::Serialize;
-
 use super::Head;
 use super::reply::{ChatCompletionChunk, ChunkChoice, Delta, FinishReason};
 use super::request::WithUsage;
@@ -11,7 +9,7 @@ use crate::api::openai::ErrorBody;
 use crate::api::openai::logprobs::ChatLogprobs;
 use crate::api::openai::usage::Usage;
 use crate::api::problem::Problem;
-use crate::api::stream::Encoder;
+use crate::api::stream::{Encoder, event};
 use crate::infer::Piece;
 
 /// Writes a part for each piece.
@@ -84,11 +82,4 @@ impl Encoder<(usize, Piece)> for Chunks {
     fn problem(&mut self, problem: &Problem, out: &mut String) {
         event(&ErrorBody::from(problem), out);
     }
-}
-
-/// An event without a name. JSON holds no line break, so it is one line.
-pub fn event(data: &impl Serialize, out: &mut String) {
-    *out += "data: ";
-    *out += &serde_json::json!(data).to_string();
-    *out += "\n\n";
 }

@@ -1,6 +1,6 @@
 //! `/v1/chat/completions`.
 
-pub(super) mod chunks;
+mod chunks;
 pub mod messages;
 pub mod reply;
 pub mod request;

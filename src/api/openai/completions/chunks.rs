@@ -5,11 +5,10 @@ use super::logprobs::{CompletionLogprobs, Place};
 use super::reply::{Completion, CompletionChoice};
 use crate::api::extra::Extra;
 use crate::api::openai::ErrorBody;
-use crate::api::openai::chat::chunks::event;
 use crate::api::openai::chat::request::WithUsage;
 use crate::api::openai::usage::Usage;
 use crate::api::problem::Problem;
-use crate::api::stream::Encoder;
+use crate::api::stream::{Encoder, event};
 use crate::infer::Piece;
 
 /// Writes a part for each piece.
