@@ -11,6 +11,7 @@ mod step;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use super::Token;
 use super::cache::{Grant, Reuse, Slots, Wish, common};
@@ -171,7 +172,9 @@ impl Scheduler {
 
     /// Books that a step's decode failed: the requests in it end, what they had evaluated before stays.
     pub fn fail(&mut self, step: &Step) -> Vec<JobId> {
-        let ended: Vec<JobId> = step.parts.iter().map(|part| part.id).collect();
+        let mut ended: Vec<JobId> = step.parts.iter().map(|part| part.id).collect();
+        // A chunk and the pack behind it are two parts of one request.
+        ended.dedup();
         for &id in &ended {
             if let Some(sequence) = self.running.iter().find(|sequence| sequence.id == id) {
                 self.slots.trim(sequence.slot);
@@ -295,26 +298,21 @@ impl Scheduler {
     /// The next pack of a request whose prompt is evaluated as far as that needs.
     fn plan_branches(&mut self, id: JobId, n_batch: usize, step: &mut Step) {
         let Some(sequence) = sequence_of(&self.running, id) else { return };
-        let Work::Branch { packs } = &sequence.work else { return };
-        let Some(pack) = packs.get(sequence.next_pack).filter(|pack| pack.at <= sequence.n_evaluated) else { return };
-        let first = step.branches.end;
-        let has_room = step.n_read() + pack.rows.len() <= self.limits.n_read
-            && (step.rows.len() + pack.rows.len() <= n_batch || step.rows.is_empty())
-            && first + pack.n_sequences <= self.limits.n_slots + self.limits.n_branches;
-        if !has_room {
-            return;
-        }
-        step.branches.end += pack.n_sequences;
-        let from = step.rows.len();
-        for row in &pack.rows {
-            let sequences = row.sequences.iter().map(|sequence| first + sequence).collect();
-            step.rows.push(Row { token: row.token, position: pack.at + row.depth, sequences, is_read: true });
-        }
-        for branch in first..step.branches.end {
+        let Some(pack) = sequence.next_pack().filter(|pack| pack.at <= sequence.n_evaluated) else { return };
+        let Some(branches) = self.room_for(pack, n_batch, step) else { return };
+        for branch in branches.clone() {
             self.slots.copy_to_branch(sequence.slot, branch, pack.at);
         }
-        let phase = Phase::Branch { pack: sequence.next_pack };
-        step.parts.push(Part { id: sequence.id, phase, rows: from..step.rows.len() });
+        step.push_pack(sequence.id, sequence.next_pack, pack, branches);
+    }
+
+    /// The sequence numbers of a pack's branches, where all of it fits into the step.
+    fn room_for(&self, pack: &Pack, n_batch: usize, step: &Step) -> Option<Range<usize>> {
+        let branches = step.branches.end..step.branches.end + pack.n_sequences;
+        let has_room = step.n_read() + pack.rows.len() <= self.limits.n_read
+            && (step.rows.len() + pack.rows.len() <= n_batch || step.rows.is_empty())
+            && branches.end <= self.limits.n_slots + self.limits.n_branches;
+        has_room.then_some(branches)
     }
 
     /// A chunk of a prompt, in the order of admission.
@@ -338,6 +336,18 @@ impl Scheduler {
             step.rows.push(Row { token, position, sequences: vec![sequence.slot], is_read });
         }
         step.parts.push(Part { id: sequence.id, phase: Phase::Prefill, rows: from..step.rows.len() });
+        // What follows the chunk's end comes along: the chunk belongs to its branches too.
+        let pack = sequence.next_pack().filter(|pack| pack.at == sequence.n_evaluated + n);
+        let Some((pack, branches)) = pack.and_then(|pack| Some((pack, self.room_for(pack, n_batch, step)?))) else {
+            return;
+        };
+        for branch in branches.clone() {
+            self.slots.copy_to_branch(sequence.slot, branch, sequence.n_evaluated);
+        }
+        for row in &mut step.rows[from..] {
+            row.sequences.extend(branches.clone());
+        }
+        step.push_pack(sequence.id, sequence.next_pack, pack, branches);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request in the scheduler's books: what is known of its text, and how far it is evaluated.
 
-use super::step::{Job, JobId, Work};
+use super::step::{Job, JobId, Pack, Work};
 use crate::engine::Token;
 use crate::engine::cache::Reuse;
 
@@ -69,6 +69,14 @@ impl Sequence {
         match &self.work {
             Work::Generate { .. } => self.n_prefill,
             Work::Branch { packs } => packs.get(self.next_pack).map_or(self.n_evaluated, |pack| pack.at),
+        }
+    }
+
+    /// The branches that are evaluated next.
+    pub fn next_pack(&self) -> Option<&Pack> {
+        match &self.work {
+            Work::Generate { .. } => None,
+            Work::Branch { packs } => packs.get(self.next_pack),
         }
     }
 

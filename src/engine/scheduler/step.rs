@@ -116,6 +116,17 @@ pub enum Outcome {
 }
 
 impl Step {
+    /// Adds a request's pack, in these branches.
+    pub fn push_pack(&mut self, id: JobId, number: usize, pack: &Pack, branches: Range<usize>) {
+        let from = self.rows.len();
+        for row in &pack.rows {
+            let sequences = row.sequences.iter().map(|sequence| branches.start + sequence).collect();
+            self.rows.push(Row { token: row.token, position: pack.at + row.depth, sequences, is_read: true });
+        }
+        self.branches.end = branches.end;
+        self.parts.push(Part { id, phase: Phase::Branch { pack: number }, rows: from..self.rows.len() });
+    }
+
     /// Rows whose logits are read.
     #[must_use]
     pub fn n_read(&self) -> usize {
