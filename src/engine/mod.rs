@@ -10,6 +10,8 @@ pub mod cache;
 pub mod chunks;
 pub mod compute;
 pub mod constraint;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod kernels;
 mod llama;
 pub mod memory;
 mod merge;

@@ -9,6 +9,8 @@ pub mod devices;
 mod embedding_lane;
 mod generating;
 mod generation;
+#[cfg(all(target_arch = "x86_64", unix))]
+mod kernels;
 mod log;
 mod measure;
 mod prepare;
@@ -413,7 +415,10 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
     static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     let made = BACKEND.get_or_init(|| {
         log::install();
-        LlamaBackend::init().map_err(|error| error.to_string())
+        let backend = LlamaBackend::init().map_err(|error| error.to_string())?;
+        #[cfg(all(target_arch = "x86_64", unix))]
+        kernels::install();
+        Ok(backend)
     });
     made.as_ref().map_err(|reason| EngineError::Load { reason: reason.clone() })
 }

@@ -98,7 +98,7 @@ unsafe fn place(
 }
 
 /// Room for a few tensors' descriptions, without their data.
-fn context() -> Result<Owned<ggml::ggml_context>, EngineError> {
+pub fn context() -> Result<Owned<ggml::ggml_context>, EngineError> {
     // SAFETY: ggml allocates for itself.
     let context = unsafe {
         let mem_size = 8 * ggml::ggml_tensor_overhead() + ggml::ggml_graph_overhead();
@@ -111,7 +111,7 @@ fn context() -> Result<Owned<ggml::ggml_context>, EngineError> {
 ///
 /// # Safety
 /// `device` is ggml's.
-unsafe fn layouts(device: ggml::ggml_backend_dev_t) -> Vec<Layout> {
+pub unsafe fn layouts(device: ggml::ggml_backend_dev_t) -> Vec<Layout> {
     type Ask = unsafe extern "C" fn(ggml::ggml_backend_dev_t) -> *mut Layout;
     let mut layouts = Vec::new();
     // SAFETY: under this name ggml has a function of this type, which gives a list that a null ends, or null.
@@ -131,17 +131,17 @@ unsafe fn layouts(device: ggml::ggml_backend_dev_t) -> Vec<Layout> {
 }
 
 /// Something of ggml's that is freed when dropped.
-struct Owned<T> {
+pub struct Owned<T> {
     it: NonNull<T>,
     free: fn(*mut T),
 }
 
 impl<T> Owned<T> {
-    fn new(it: *mut T, free: fn(*mut T)) -> Option<Self> {
+    pub fn new(it: *mut T, free: fn(*mut T)) -> Option<Self> {
         NonNull::new(it).map(|it| Owned { it, free })
     }
 
-    fn get(&self) -> *mut T {
+    pub fn get(&self) -> *mut T {
         self.it.as_ptr()
     }
 }

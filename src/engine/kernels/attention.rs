@@ -1,0 +1,634 @@
+//! Attention of several tokens over keys and values in 16-bit floats: softmax(q k / √d + mask) v, block by block of cells
+//! with a running maximum (Rabe and Staats, *Self-attention Does Not Need O(n²) Memory*, 2021).
+//!
+//! The heads that share a head of keys and values are rows of one matrix, as are the tokens of a tile, so that each block of
+//! cells is unpacked once for all of them and both products are products of matrices.
+
+use std::arch::x86_64::*;
+
+/// Cells of a block.
+const CELLS: usize = 64;
+
+/// Rows (tokens times heads that share keys) of a tile, at most.
+pub const TILE_ROWS: usize = 48;
+
+/// Rows of a product that fill the registers.
+const PRODUCT_ROWS: usize = 6;
+
+/// The largest heads that tiles are made for.
+pub const GREATEST_HEAD: usize = 256;
+
+/// 16-bit minus infinity.
+const MASKED: u16 = 0xfc00;
+
+/// Vectors of heads: of tokens (queries) or of cells (keys, values). Strides are in numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Heads<T> {
+    pub data: *const T,
+    /// Numbers of a head, a multiple of 8.
+    pub size: usize,
+    pub n_heads: usize,
+    /// From a token or cell to the next.
+    pub stride: usize,
+    /// From a head to the next.
+    pub head_stride: usize,
+}
+
+/// One layer's attention.
+#[derive(Debug, Clone, Copy)]
+pub struct Attention {
+    pub queries: Heads<f32>,
+    pub n_tokens: usize,
+    pub keys: Heads<u16>,
+    pub values: Heads<u16>,
+    pub n_cells: usize,
+    /// For each token what is added to its score of each cell, in 16-bit floats, and the numbers from a token to the next.
+    pub mask: Option<(*const u16, usize)>,
+    pub scale: f32,
+    /// Scores are `cap * tanh(score / cap)`; 0 is without.
+    pub soft_cap: f32,
+    /// Heads of a token side by side, tokens behind each other.
+    pub out: *mut f32,
+}
+
+/// Where the parts of a thread's memory begin, in numbers.
+struct Room {
+    queries: usize,
+    keys: usize,
+    scores: usize,
+    values: usize,
+    results: usize,
+    end: usize,
+}
+
+impl Attention {
+    /// Heads of queries for one of keys.
+    fn group(&self) -> usize {
+        self.queries.n_heads / self.keys.n_heads
+    }
+
+    fn tile_tokens(&self) -> usize {
+        (TILE_ROWS / self.group()).max(1)
+    }
+
+    fn n_tiles(&self) -> usize {
+        self.n_tokens.div_ceil(self.tile_tokens())
+    }
+
+    /// Into how many parts it falls that can be computed side by side.
+    #[must_use]
+    pub fn n_parts(&self) -> usize {
+        self.keys.n_heads * self.n_tiles()
+    }
+
+    fn room(&self) -> Room {
+        let (key, value) = (self.keys.size, self.values.size);
+        let keys = TILE_ROWS * key;
+        let scores = keys + key * CELLS;
+        let values = scores + TILE_ROWS * CELLS;
+        let results = values + CELLS * value;
+        Room { queries: 0, keys, scores, values, results, end: results + TILE_ROWS * value }
+    }
+
+    /// Numbers of memory that a thread needs.
+    #[must_use]
+    pub fn scratch_len(&self) -> usize {
+        self.room().end
+    }
+
+    /// Computes a part.
+    ///
+    /// # Safety
+    /// [`super::is_supported`]; what is described is there; heads are of at most [`GREATEST_HEAD`] numbers and groups of at most
+    /// [`TILE_ROWS`]; `scratch` has room for [`Attention::scratch_len`] numbers and is this thread's own, as the part is.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    pub unsafe fn compute(&self, part: usize, scratch: *mut f32) {
+        let (head, tile) = (part / self.n_tiles(), part % self.n_tiles());
+        let first = tile * self.tile_tokens();
+        let tokens = first..self.n_tokens.min(first + self.tile_tokens());
+        let n_rows = tokens.len() * self.group();
+        let room = self.room();
+        let (key, value) = (self.keys.size, self.values.size);
+        let mut running = [Running::NOTHING; TILE_ROWS];
+        // SAFETY: the caller's; each part of the scratch has the size that `room` gives it.
+        unsafe {
+            let queries = scratch.add(room.queries);
+            let keys = scratch.add(room.keys);
+            let scores = scratch.add(room.scores);
+            let values = scratch.add(room.values);
+            let results = scratch.add(room.results);
+            self.copy_queries(head, tokens.clone(), queries);
+            results.write_bytes(0, n_rows * value);
+            for cell in (0..self.n_cells).step_by(CELLS) {
+                let n_cells = CELLS.min(self.n_cells - cell);
+                let at = |heads: &Heads<u16>| heads.data.add(cell * heads.stride + head * heads.head_stride);
+                let mut is_unpacked = false;
+                let mut from = tokens.start;
+                // Tokens of different texts see different blocks: runs of those that see something of this one.
+                while let Some(run) = self.seeing(from..tokens.end, cell, n_cells) {
+                    from = run.end;
+                    if !is_unpacked {
+                        transpose(at(&self.keys), self.keys.stride, key, n_cells, keys);
+                        unpack(at(&self.values), self.values.stride, value, n_cells, values);
+                        is_unpacked = true;
+                    }
+                    let rows = (run.start - first) * self.group()..(run.end - first) * self.group();
+                    let n_rows = rows.len();
+                    let scores = scores.add(rows.start * CELLS);
+                    multiply::<false>(
+                        (scores, CELLS),
+                        (queries.add(rows.start * key), key),
+                        (keys, CELLS),
+                        (n_rows, key, CELLS),
+                    );
+                    for row in rows.clone() {
+                        let mask =
+                            self.mask.map(|(mask, stride)| mask.add((first + row / self.group()) * stride + cell));
+                        let scores = scores.add((row - rows.start) * CELLS);
+                        self.weigh(scores, mask, n_cells, &mut running[row], results.add(row * value));
+                    }
+                    let results = (results.add(rows.start * value), value);
+                    multiply::<true>(results, (scores, CELLS), (values, value), (n_rows, CELLS, value));
+                }
+            }
+            for (row, running) in running[..n_rows].iter().enumerate() {
+                let (token, head) = (first + row / self.group(), head * self.group() + row % self.group());
+                let out = self.out.add((token * self.queries.n_heads + head) * value);
+                // A token that sees no cell gets zeros.
+                let factor = if running.sum == 0.0 { 0.0 } else { 1.0 / running.sum };
+                scale(results.add(row * value), out, value, factor);
+            }
+        }
+    }
+
+    /// The tile's queries, scaled, row by row.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn copy_queries(&self, head: usize, tokens: std::ops::Range<usize>, into: *mut f32) {
+        let Heads { data, size, stride, head_stride, .. } = self.queries;
+        let factor = if self.soft_cap == 0.0 { self.scale } else { self.scale / self.soft_cap };
+        let mut row = into;
+        for token in tokens {
+            for member in 0..self.group() {
+                // SAFETY: the caller's.
+                unsafe {
+                    let from = data.add(token * stride + (head * self.group() + member) * head_stride);
+                    scale(from, row, size, factor);
+                    row = row.add(size);
+                }
+            }
+        }
+    }
+
+    /// The first run of tokens, each of which sees at least one of a block's cells.
+    unsafe fn seeing(
+        &self,
+        tokens: std::ops::Range<usize>,
+        cell: usize,
+        n_cells: usize,
+    ) -> Option<std::ops::Range<usize>> {
+        let sees = |token: usize| {
+            let Some((mask, stride)) = self.mask else { return true };
+            // SAFETY: the caller's; the mask has all tokens and cells.
+            let row = unsafe { std::slice::from_raw_parts(mask.add(token * stride + cell), n_cells) };
+            // Not `any`, whose early end keeps the compiler from comparing sixteen at once.
+            row.iter().fold(false, |sees, &mask| sees | (mask != MASKED))
+        };
+        let start = tokens.clone().find(|&token| sees(token))?;
+        let end = (start + 1..tokens.end).find(|&token| !sees(token)).unwrap_or(tokens.end);
+        Some(start..end)
+    }
+
+    /// Makes a row's scores of a block its weights: `exp(score - maximum)`. Where the maximum rises, what was added up before
+    /// shrinks.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn weigh(
+        &self,
+        scores: *mut f32,
+        mask: Option<*const u16>,
+        n_cells: usize,
+        running: &mut Running,
+        results: *mut f32,
+    ) {
+        const N: usize = CELLS / 8;
+        let mut all = [_mm256_set1_ps(f32::NEG_INFINITY); N];
+        let mut greatest = all[0];
+        // SAFETY: the caller's; the mask is read as far as there are cells.
+        unsafe {
+            for (i, score) in all.iter_mut().enumerate().take(n_cells.div_ceil(8)) {
+                let mut found = _mm256_loadu_ps(scores.add(8 * i));
+                if self.soft_cap != 0.0 {
+                    found = _mm256_mul_ps(tanh(found), _mm256_set1_ps(self.soft_cap));
+                }
+                let n = (n_cells - 8 * i).min(8);
+                if let Some(mask) = mask {
+                    let mut halves = [MASKED; 8];
+                    mask.add(8 * i).copy_to_nonoverlapping(halves.as_mut_ptr(), n);
+                    found = _mm256_add_ps(found, _mm256_cvtph_ps(_mm_loadu_si128(halves.as_ptr().cast())));
+                } else if n < 8 {
+                    let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                    let is_cell = _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), lanes);
+                    found = _mm256_blendv_ps(_mm256_set1_ps(f32::NEG_INFINITY), found, _mm256_castsi256_ps(is_cell));
+                }
+                *score = found;
+                greatest = _mm256_max_ps(greatest, found);
+            }
+            let greatest = lanes(greatest).into_iter().fold(f32::NEG_INFINITY, f32::max);
+            if greatest > running.maximum {
+                let factor = lanes(exp(_mm256_set1_ps(running.maximum - greatest)))[0];
+                running.sum *= factor;
+                running.maximum = greatest;
+                scale(results, results, self.values.size, factor);
+            }
+            // While no cell was seen there is nothing to subtract, and every weight is exp(-∞).
+            let maximum = if running.maximum == f32::NEG_INFINITY { 0.0 } else { running.maximum };
+            let mut sum = _mm256_setzero_ps();
+            for (i, score) in all.into_iter().enumerate() {
+                let weight = exp(_mm256_sub_ps(score, _mm256_set1_ps(maximum)));
+                sum = _mm256_add_ps(sum, weight);
+                _mm256_storeu_ps(scores.add(8 * i), weight);
+            }
+            running.sum += lanes(sum).into_iter().sum::<f32>();
+        }
+    }
+}
+
+/// What is known of a row so far.
+#[derive(Clone, Copy)]
+struct Running {
+    maximum: f32,
+    /// Of the weights, relative to the maximum.
+    sum: f32,
+}
+
+impl Running {
+    const NOTHING: Running = Running { maximum: f32::NEG_INFINITY, sum: 0.0 };
+}
+
+/// `c = a b`, or `c += a b`: matrices with their strides; `(rows of a, columns of a, columns of b)`, the last a multiple of 8.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn multiply<const ADD: bool>(
+    (c, c_stride): (*mut f32, usize),
+    (a, a_stride): (*const f32, usize),
+    (b, b_stride): (*const f32, usize),
+    (n_rows, depth, n_columns): (usize, usize, usize),
+) {
+    for row in (0..n_rows).step_by(PRODUCT_ROWS) {
+        let mut column = 0;
+        while column < n_columns {
+            // SAFETY: the caller's; rows and columns are within the matrices.
+            unsafe {
+                let c = (c.add(row * c_stride + column), c_stride);
+                let a = (a.add(row * a_stride), a_stride);
+                let b = (b.add(column), b_stride);
+                let rows = n_rows - row;
+                column += if n_columns - column >= 16 {
+                    multiply_columns::<ADD, 2>(c, a, b, depth, rows)
+                } else {
+                    multiply_columns::<ADD, 1>(c, a, b, depth, rows)
+                };
+            }
+        }
+    }
+}
+
+/// The same for `8 * V` columns and as many rows as fit; returns the columns.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn multiply_columns<const ADD: bool, const V: usize>(
+    c: (*mut f32, usize),
+    a: (*const f32, usize),
+    b: (*const f32, usize),
+    depth: usize,
+    n_rows: usize,
+) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        match n_rows {
+            1 => multiply_tile::<ADD, 1, V>(c, a, b, depth),
+            2 => multiply_tile::<ADD, 2, V>(c, a, b, depth),
+            3 => multiply_tile::<ADD, 3, V>(c, a, b, depth),
+            4 => multiply_tile::<ADD, 4, V>(c, a, b, depth),
+            5 => multiply_tile::<ADD, 5, V>(c, a, b, depth),
+            _ => multiply_tile::<ADD, PRODUCT_ROWS, V>(c, a, b, depth),
+        }
+    }
+    8 * V
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn multiply_tile<const ADD: bool, const R: usize, const V: usize>(
+    (c, c_stride): (*mut f32, usize),
+    (a, a_stride): (*const f32, usize),
+    (b, b_stride): (*const f32, usize),
+    depth: usize,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut sums = [[_mm256_setzero_ps(); V]; R];
+        if ADD {
+            for (r, sums) in sums.iter_mut().enumerate() {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = _mm256_loadu_ps(c.add(r * c_stride + 8 * v));
+                }
+            }
+        }
+        for k in 0..depth {
+            let mut columns = [_mm256_setzero_ps(); V];
+            for (v, column) in columns.iter_mut().enumerate() {
+                *column = _mm256_loadu_ps(b.add(k * b_stride + 8 * v));
+            }
+            for (r, sums) in sums.iter_mut().enumerate() {
+                let factor = _mm256_set1_ps(*a.add(r * a_stride + k));
+                for (sum, column) in sums.iter_mut().zip(columns) {
+                    *sum = _mm256_fmadd_ps(factor, column, *sum);
+                }
+            }
+        }
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (v, sum) in sums.into_iter().enumerate() {
+                _mm256_storeu_ps(c.add(r * c_stride + 8 * v), sum);
+            }
+        }
+    }
+}
+
+/// Vectors of cells as floats, cells side by side; zeros where there are none.
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn transpose(from: *const u16, stride: usize, size: usize, n_cells: usize, into: *mut f32) {
+    for cell in (0..CELLS).step_by(8) {
+        for at in (0..size).step_by(8) {
+            let mut eight = [_mm256_setzero_ps(); 8];
+            // SAFETY: the caller's; no more cells are read than there are.
+            unsafe {
+                for (i, vector) in eight.iter_mut().enumerate().take(n_cells.saturating_sub(cell)) {
+                    *vector = _mm256_cvtph_ps(_mm_loadu_si128(from.add((cell + i) * stride + at).cast()));
+                }
+                for (i, vector) in transposed(eight).into_iter().enumerate() {
+                    _mm256_storeu_ps(into.add((at + i) * CELLS + cell), vector);
+                }
+            }
+        }
+    }
+}
+
+/// Vectors of cells as floats, cell behind cell; zeros where there are none.
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn unpack(from: *const u16, stride: usize, size: usize, n_cells: usize, into: *mut f32) {
+    // SAFETY: the caller's.
+    unsafe {
+        for cell in 0..n_cells {
+            for at in (0..size).step_by(8) {
+                let vector = _mm256_cvtph_ps(_mm_loadu_si128(from.add(cell * stride + at).cast()));
+                _mm256_storeu_ps(into.add(cell * size + at), vector);
+            }
+        }
+        into.add(n_cells * size).write_bytes(0, (CELLS - n_cells) * size);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+unsafe fn scale(from: *const f32, into: *mut f32, n: usize, factor: f32) {
+    for at in (0..n).step_by(8) {
+        // SAFETY: the caller's; `n` is a multiple of 8.
+        unsafe { _mm256_storeu_ps(into.add(at), _mm256_mul_ps(_mm256_loadu_ps(from.add(at)), _mm256_set1_ps(factor))) };
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+    let pair = |i: usize| (_mm256_unpacklo_ps(rows[i], rows[i + 1]), _mm256_unpackhi_ps(rows[i], rows[i + 1]));
+    let four = |(a0, a1): (__m256, __m256), (b0, b1): (__m256, __m256)| {
+        [
+            _mm256_shuffle_ps::<0x44>(a0, b0),
+            _mm256_shuffle_ps::<0xee>(a0, b0),
+            _mm256_shuffle_ps::<0x44>(a1, b1),
+            _mm256_shuffle_ps::<0xee>(a1, b1),
+        ]
+    };
+    let (first, second) = (four(pair(0), pair(2)), four(pair(4), pair(6)));
+    let low = |i: usize| _mm256_permute2f128_ps::<0x20>(first[i], second[i]);
+    let high = |i: usize| _mm256_permute2f128_ps::<0x31>(first[i], second[i]);
+    [low(0), low(1), low(2), low(3), high(0), high(1), high(2), high(3)]
+}
+
+#[target_feature(enable = "avx2")]
+fn lanes(vector: __m256) -> [f32; 8] {
+    let mut lanes = [0.0; 8];
+    // SAFETY: eight numbers.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), vector) };
+    lanes
+}
+
+/// eˣ for x up to 88, within 2 units in the last place; 0 below -87. (The polynomial is that of Cephes' `expf`.)
+#[target_feature(enable = "avx2,fma")]
+fn exp(x: __m256) -> __m256 {
+    let least = _mm256_set1_ps(-87.0);
+    let is_zero = _mm256_cmp_ps::<_CMP_LT_OQ>(x, least);
+    // In this order, what is not a number stays none.
+    let x = _mm256_max_ps(least, x);
+    let power = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm256_mul_ps(
+        x,
+        _mm256_set1_ps(std::f32::consts::LOG2_E),
+    ));
+    // ln 2 in two parts.
+    let rest = _mm256_fnmadd_ps(power, _mm256_set1_ps(0.693_359_4), x);
+    let rest = _mm256_fnmadd_ps(power, _mm256_set1_ps(-2.121_944_4e-4), rest);
+    let mut sum = _mm256_set1_ps(1.987_569_1e-4);
+    for factor in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        sum = _mm256_fmadd_ps(sum, rest, _mm256_set1_ps(factor));
+    }
+    let sum = _mm256_add_ps(_mm256_fmadd_ps(sum, _mm256_mul_ps(rest, rest), rest), _mm256_set1_ps(1.0));
+    let exponent = _mm256_slli_epi32::<23>(_mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127)));
+    _mm256_andnot_ps(is_zero, _mm256_mul_ps(sum, _mm256_castsi256_ps(exponent)))
+}
+
+/// The hyperbolic tangent, 1 - 2 / (e²ˣ + 1).
+#[target_feature(enable = "avx2,fma")]
+fn tanh(x: __m256) -> __m256 {
+    let one = _mm256_set1_ps(1.0);
+    let bounded = _mm256_max_ps(_mm256_min_ps(x, _mm256_set1_ps(20.0)), _mm256_set1_ps(-20.0));
+    let power = exp(_mm256_add_ps(bounded, bounded));
+    _mm256_sub_ps(one, _mm256_div_ps(_mm256_set1_ps(2.0), _mm256_add_ps(power, one)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Random heads in 16 bits, cells behind each other, and what they are as floats.
+    struct Cells(Vec<u16>);
+
+    impl Cells {
+        fn new(random: &mut fastrand::Rng, n: usize) -> Cells {
+            Cells((0..n).map(|_| half::f16::from_f32(random.f32() * 2.0 - 1.0).to_bits()).collect())
+        }
+
+        fn get(&self, at: usize) -> f64 {
+            half::f16::from_bits(self.0[at]).to_f64()
+        }
+    }
+
+    struct Case {
+        n_heads: usize,
+        n_key_heads: usize,
+        key: usize,
+        value: usize,
+        n_tokens: usize,
+        n_cells: usize,
+        soft_cap: f32,
+        queries: Vec<f32>,
+        keys: Cells,
+        values: Cells,
+        mask: Option<Vec<u16>>,
+    }
+
+    impl Case {
+        fn new(seed: u64, heads: (usize, usize), sizes: (usize, usize), n_tokens: usize, n_cells: usize) -> Case {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let ((n_heads, n_key_heads), (key, value)) = (heads, sizes);
+            Case {
+                n_heads,
+                n_key_heads,
+                key,
+                value,
+                n_tokens,
+                n_cells,
+                soft_cap: 0.0,
+                queries: (0..n_tokens * n_heads * key).map(|_| random.f32() * 8.0 - 4.0).collect(),
+                keys: Cells::new(&mut random, n_cells * n_key_heads * key),
+                values: Cells::new(&mut random, n_cells * n_key_heads * value),
+                // Each token sees about half of the cells, and the first one none.
+                mask: Some(
+                    (0..n_tokens * n_cells).map(|at| if at < n_cells || random.bool() { MASKED } else { 0 }).collect(),
+                ),
+            }
+        }
+
+        /// All parts, and the tokens' results.
+        fn compute(&self) -> Vec<f32> {
+            let mut out = vec![f32::NAN; self.n_tokens * self.n_heads * self.value];
+            let heads = |cells: &Cells, size| Heads {
+                data: cells.0.as_ptr(),
+                size,
+                n_heads: self.n_key_heads,
+                stride: self.n_key_heads * size,
+                head_stride: size,
+            };
+            let attention = Attention {
+                queries: Heads {
+                    data: self.queries.as_ptr(),
+                    size: self.key,
+                    n_heads: self.n_heads,
+                    stride: self.n_heads * self.key,
+                    head_stride: self.key,
+                },
+                n_tokens: self.n_tokens,
+                keys: heads(&self.keys, self.key),
+                values: heads(&self.values, self.value),
+                n_cells: self.n_cells,
+                mask: self.mask.as_ref().map(|mask| (mask.as_ptr(), self.n_cells)),
+                scale: 1.0 / (self.key as f32).sqrt(),
+                soft_cap: self.soft_cap,
+                out: out.as_mut_ptr(),
+            };
+            let mut scratch = vec![f32::NAN; attention.scratch_len()];
+            for part in 0..attention.n_parts() {
+                // SAFETY: all of it is as large as said.
+                unsafe { attention.compute(part, scratch.as_mut_ptr()) };
+            }
+            out
+        }
+
+        /// One head of one token, in double precision.
+        fn expected(&self, token: usize, head: usize) -> Vec<f64> {
+            let key_head = head / (self.n_heads / self.n_key_heads);
+            let scores: Vec<f64> = (0..self.n_cells)
+                .map(|cell| {
+                    let key = |i| self.keys.get((cell * self.n_key_heads + key_head) * self.key + i);
+                    let query = |i| f64::from(self.queries[(token * self.n_heads + head) * self.key + i]);
+                    let score = (0..self.key).map(|i| query(i) * key(i)).sum::<f64>() / (self.key as f64).sqrt();
+                    let cap = f64::from(self.soft_cap);
+                    let score = if cap == 0.0 { score } else { cap * (score / cap).tanh() };
+                    let mask = self.mask.as_ref().map_or(0, |mask| mask[token * self.n_cells + cell]);
+                    score + half::f16::from_bits(mask).to_f64()
+                })
+                .collect();
+            let greatest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let weights: Vec<f64> = scores.iter().map(|score| (score - greatest).exp()).collect();
+            let sum: f64 = weights.iter().sum();
+            (0..self.value)
+                .map(|i| {
+                    let value = |cell| self.values.get((cell * self.n_key_heads + key_head) * self.value + i);
+                    weights.iter().enumerate().map(|(cell, weight)| weight / sum * value(cell)).sum()
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn attention_is_that_of_its_definition() {
+        if !super::super::is_supported() {
+            return;
+        }
+        let cases = [
+            Case::new(1, (8, 2), (64, 64), 13, 256),
+            Case::new(2, (4, 4), (128, 128), 61, 300),
+            Case::new(3, (6, 1), (40, 72), 9, 65),
+            Case { soft_cap: 2.0, ..Case::new(4, (4, 2), (256, 256), 8, 70) },
+            Case { mask: None, ..Case::new(5, (2, 1), (32, 32), 50, 71) },
+        ];
+        for (at, case) in cases.iter().enumerate() {
+            let out = case.compute();
+            for token in 0..case.n_tokens {
+                for head in 0..case.n_heads {
+                    let found = &out[(token * case.n_heads + head) * case.value..][..case.value];
+                    if token == 0 && case.mask.is_some() {
+                        assert!(found.iter().all(|&x| x == 0.0), "case {at}: a token that sees no cell");
+                        continue;
+                    }
+                    for (found, expected) in found.iter().zip(case.expected(token, head)) {
+                        let off = (f64::from(*found) - expected).abs();
+                        assert!(off < 1e-5, "case {at}, token {token}, head {head}: {found} for {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_has_the_same_bits_in_every_batch_and_with_cells_that_it_does_not_see() {
+        if !super::super::is_supported() {
+            return;
+        }
+        let together = Case::new(6, (8, 2), (64, 64), 30, 320);
+        let out = together.compute();
+        let size = 8 * 64;
+        for token in [1, 11, 12, 29] {
+            let mask = together.mask.as_ref().unwrap()[token * 320..][..320].to_vec();
+            let queries = together.queries[token * size..][..size].to_vec();
+            let alone = Case { n_tokens: 1, queries, mask: Some(mask), ..Case::new(6, (8, 2), (64, 64), 30, 320) };
+            assert_eq!(alone.compute(), out[token * size..][..size], "token {token}");
+        }
+    }
+
+    #[test]
+    fn powers_are_exact_to_two_units_in_the_last_place() {
+        if !super::super::is_supported() {
+            return;
+        }
+        for at in 0..100_000 {
+            let x = -87.0 + at as f32 * 1.5e-3;
+            // SAFETY: checked above.
+            let found = unsafe { lanes(exp(_mm256_set1_ps(x)))[0] };
+            let expected = f64::from(x).exp();
+            assert!((f64::from(found) / expected - 1.0).abs() < 2.4e-7, "e^{x}: {found} for {expected}");
+        }
+        // SAFETY: checked above.
+        let of = |x| unsafe { (lanes(exp(_mm256_set1_ps(x)))[0], lanes(tanh(_mm256_set1_ps(x)))[0]) };
+        assert_eq!((of(0.0), of(f32::NEG_INFINITY), of(-88.0).0), ((1.0, 0.0), (0.0, -1.0), 0.0));
+        for x in [-3.0f32, -0.1, 0.5, 9.0] {
+            assert!((of(x).1 - x.tanh()).abs() < 3e-7, "tanh {x}");
+        }
+    }
+}
