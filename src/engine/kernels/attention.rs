@@ -51,9 +51,8 @@ pub struct Attention {
     pub out: *mut f32,
 }
 
-/// Where the parts of a thread's memory begin, in numbers.
+/// Where the parts of a thread's memory behind the queries begin, in numbers.
 struct Room {
-    queries: usize,
     keys: usize,
     scores: usize,
     values: usize,
@@ -68,7 +67,7 @@ impl Attention {
     }
 
     fn tile_tokens(&self) -> usize {
-        (TILE_ROWS / self.group()).max(1)
+        TILE_ROWS / self.group()
     }
 
     fn n_tiles(&self) -> usize {
@@ -87,7 +86,7 @@ impl Attention {
         let scores = keys + key * CELLS;
         let values = scores + TILE_ROWS * CELLS;
         let results = values + CELLS * value;
-        Room { queries: 0, keys, scores, values, results, end: results + TILE_ROWS * value }
+        Room { keys, scores, values, results, end: results + TILE_ROWS * value }
     }
 
     /// Numbers of memory that a thread needs.
@@ -112,7 +111,7 @@ impl Attention {
         let mut running = [Running::NOTHING; TILE_ROWS];
         // SAFETY: the caller's; each part of the scratch has the size that `room` gives it.
         unsafe {
-            let queries = scratch.add(room.queries);
+            let queries = scratch;
             let keys = scratch.add(room.keys);
             let scores = scratch.add(room.scores);
             let values = scratch.add(room.values);

@@ -47,8 +47,7 @@ pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) ->
             .next()
             .ok_or_else(refused)?;
         let product = ggml::ggml_mul_mat(context.get(), weights, input);
-        let buffer = ggml::ggml_backend_alloc_ctx_tensors_from_buft(context.get(), plain);
-        let _buffer = Owned::new(buffer, |it| ggml::ggml_backend_buffer_free(it)).ok_or_else(refused)?;
+        let _buffer = allocate(&context, plain).ok_or_else(refused)?;
         let numbers = vec![0.5f32; usize::try_from(matrix.n_in * u64::from(n_rows)).map_err(|_| refused())?];
         ggml::ggml_backend_tensor_set(input, numbers.as_ptr().cast::<c_void>(), 0, size_of_val(&*numbers));
         let graph = ggml::ggml_new_graph(context.get());
@@ -66,7 +65,7 @@ pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) ->
 }
 
 type Tensor = *mut ggml::ggml_tensor;
-type Layout = ggml::ggml_backend_buffer_type_t;
+pub type Layout = ggml::ggml_backend_buffer_type_t;
 
 /// Weights of zeros in a layout, if the device multiplies by them there.
 ///
@@ -83,8 +82,7 @@ unsafe fn place(
     unsafe {
         let context = context().ok()?;
         let weights = ggml::ggml_new_tensor_2d(context.get(), kind, n_in, n_out);
-        let buffer = ggml::ggml_backend_alloc_ctx_tensors_from_buft(context.get(), layout);
-        let buffer = Owned::new(buffer, |it| ggml::ggml_backend_buffer_free(it))?;
+        let buffer = allocate(&context, layout)?;
         ggml::ggml_backend_buffer_set_usage(buffer.get(), ggml::GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         // A layout for other types refuses here, and must then not be written to.
         let trial = self::context().ok()?;
@@ -105,6 +103,19 @@ pub fn context() -> Result<Owned<ggml::ggml_context>, EngineError> {
         ggml::ggml_init(ggml::ggml_init_params { mem_size, mem_buffer: std::ptr::null_mut(), no_alloc: true })
     };
     Owned::new(context, |it| unsafe { ggml::ggml_free(it) }).ok_or_else(|| failed("ggml has no memory"))
+}
+
+/// Memory in a layout for all tensors of a context; none where ggml has none.
+///
+/// # Safety
+/// `layout` is ggml's.
+pub unsafe fn allocate(
+    context: &Owned<ggml::ggml_context>,
+    layout: Layout,
+) -> Option<Owned<ggml::ggml_backend_buffer>> {
+    // SAFETY: the context is live, the layout as the caller's.
+    let buffer = unsafe { ggml::ggml_backend_alloc_ctx_tensors_from_buft(context.get(), layout) };
+    Owned::new(buffer, |it| unsafe { ggml::ggml_backend_buffer_free(it) })
 }
 
 /// The layouts that a device prefers for weights, as llama.cpp asks for them.

@@ -22,12 +22,18 @@ impl Format {
     }
 }
 
-/// 256 weights `d * scale * q - dmin * min`: eight scales and mins of six bits, `q` of four.
+/// What a block of weights `d * scale * q - dmin * min` begins with: eight scales and mins of six bits.
 #[repr(C)]
-pub struct Q4K {
+pub struct Scales {
     pub d: u16,
     pub dmin: u16,
-    pub scales: [u8; 12],
+    pub packed: [u8; 12],
+}
+
+/// 256 weights with `q` of four bits.
+#[repr(C)]
+pub struct Q4K {
+    pub scales: Scales,
     /// Of every 64 weights the first 32 in the low halves of 32 bytes, the others in the high ones.
     pub q: [u8; 128],
 }
@@ -46,12 +52,22 @@ pub struct Q4Kx8 {
 /// As [`Q4K`], with a fifth bit.
 #[repr(C)]
 pub struct Q5K {
-    pub d: u16,
-    pub dmin: u16,
-    pub scales: [u8; 12],
+    pub scales: Scales,
     /// Bit `i` of byte `l` belongs to the weight `32 * i + l`.
     pub high: [u8; 32],
     pub q: [u8; 128],
+}
+
+impl AsRef<Scales> for Q4K {
+    fn as_ref(&self) -> &Scales {
+        &self.scales
+    }
+}
+
+impl AsRef<Scales> for Q5K {
+    fn as_ref(&self) -> &Scales {
+        &self.scales
+    }
 }
 
 /// 256 weights `d * scale * (q - 32)`: sixteen scales of eight bits, `q` of six.

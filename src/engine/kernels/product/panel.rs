@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::blocks::{Format, Q4K, Q4Kx8, Q5K, Q6K, scales_and_mins};
+use super::blocks::{Format, Q4K, Q4Kx8, Q5K, Q6K, Scales, scales_and_mins};
 use super::{BLOCK, PANEL_ROWS, Weights};
 
 /// Eight rows of 256 weights. Weight `k` of row `r` is `d[r] * scale * q - dmin[r] * min` (K-quants with mins) or
@@ -60,13 +60,7 @@ fn unpack_q4(rows: &Rows<'_, Q4K>, into: &mut Panel) {
             store(&mut into.q[16 * part + 8 + i], high_halves(bytes));
         }
     }
-    let (mut scales, mut mins, mut d, mut dmin) = ([0; 8], [0; 8], [0; 8], [0; 8]);
-    for (i, row) in rows.0.iter().enumerate() {
-        (scales[i], mins[i]) = scales_and_mins(row.scales);
-        (d[i], dmin[i]) = (row.d, row.dmin);
-    }
-    store_all_scales(scales, mins, into);
-    (into.d, into.dmin) = (floats(d), floats(dmin));
+    unpack_scales(rows, into);
 }
 
 #[target_feature(enable = "avx2,f16c")]
@@ -112,13 +106,7 @@ fn unpack_q5(rows: &Rows<'_, Q5K>, into: &mut Panel) {
             high[i] = _mm256_srli_epi16::<2>(high[i]);
         }
     }
-    let (mut scales, mut mins, mut d, mut dmin) = ([0; 8], [0; 8], [0; 8], [0; 8]);
-    for (i, row) in rows.0.iter().enumerate() {
-        (scales[i], mins[i]) = scales_and_mins(row.scales);
-        (d[i], dmin[i]) = (row.d, row.dmin);
-    }
-    store_all_scales(scales, mins, into);
-    (into.d, into.dmin) = (floats(d), floats(dmin));
+    unpack_scales(rows, into);
 }
 
 #[target_feature(enable = "avx2,f16c")]
@@ -155,15 +143,22 @@ fn unpack_q6(rows: &Rows<'_, Q6K>, into: &mut Panel) {
     into.d = floats(d);
 }
 
-/// Scales and mins of six bits, a byte each: of each row its eight.
-#[target_feature(enable = "avx2")]
-fn store_all_scales(scales: [u64; 8], mins: [u64; 8], into: &mut Panel) {
+/// Scales and mins of six bits.
+#[target_feature(enable = "avx2,f16c")]
+fn unpack_scales<B: AsRef<Scales>>(rows: &Rows<'_, B>, into: &mut Panel) {
+    let (mut scales, mut mins, mut d, mut dmin) = ([0; 8], [0; 8], [0; 8], [0; 8]);
+    for (i, row) in rows.0.iter().enumerate() {
+        let row = row.as_ref();
+        (scales[i], mins[i]) = scales_and_mins(row.packed);
+        (d[i], dmin[i]) = (row.d, row.dmin);
+    }
     for (pair, scales) in transposed(scales).into_iter().enumerate() {
         store_scales(pair, scales, into);
     }
     for (pair, mins) in transposed(mins).into_iter().enumerate() {
         store_offsets(pair, mins, into);
     }
+    (into.d, into.dmin) = (floats(d), floats(dmin));
 }
 
 /// Of two scales of eight rows each, a byte each: the eight of the first, then those of the second.

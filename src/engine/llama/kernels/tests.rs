@@ -1,6 +1,6 @@
 //! ggml's graphs with several tokens, which come here, against the same with one token each, which ggml computes itself.
 
-use super::super::product::{Owned, context};
+use super::super::product::{Owned, allocate, context};
 use super::*;
 
 /// ggml's processor, with two threads.
@@ -8,8 +8,7 @@ fn processor() -> Owned<ggml::ggml_backend> {
     super::super::backend().unwrap();
     // SAFETY: ggml's own device.
     unsafe {
-        let device = ggml::ggml_backend_dev_by_type(ggml::GGML_BACKEND_DEVICE_TYPE_CPU);
-        let backend = ggml::ggml_backend_dev_init(device, std::ptr::null());
+        let backend = ggml::ggml_backend_dev_init(device(), std::ptr::null());
         ggml::ggml_backend_cpu_set_n_threads(backend, 2);
         Owned::new(backend, |it| ggml::ggml_backend_free(it)).unwrap()
     }
@@ -18,16 +17,6 @@ fn processor() -> Owned<ggml::ggml_backend> {
 fn device() -> ggml::ggml_backend_dev_t {
     // SAFETY: takes a number.
     unsafe { ggml::ggml_backend_dev_by_type(ggml::GGML_BACKEND_DEVICE_TYPE_CPU) }
-}
-
-/// Gives all of a context's tensors memory in a kind of buffer.
-fn place(
-    context: &Owned<ggml::ggml_context>,
-    kind: ggml::ggml_backend_buffer_type_t,
-) -> Owned<ggml::ggml_backend_buffer> {
-    // SAFETY: both are live.
-    let buffer = unsafe { ggml::ggml_backend_alloc_ctx_tensors_from_buft(context.get(), kind) };
-    Owned::new(buffer, |it| unsafe { ggml::ggml_backend_buffer_free(it) }).unwrap()
 }
 
 fn fill<T>(tensor: *mut Tensor, numbers: &[T]) {
@@ -65,12 +54,12 @@ fn multiply(
     // SAFETY: both contexts have room for a few tensors.
     unsafe {
         let matrix = ggml::ggml_new_tensor_2d(owner.get(), kind, n_in as i64, n_out as i64);
-        let _weights = place(&owner, layout);
+        let _weights = allocate(&owner, layout).unwrap();
         fill(matrix, weights);
         let rows = (numbers.len() / n_in) as i64;
         let input = ggml::ggml_new_tensor_2d(graph.get(), ggml::GGML_TYPE_F32, n_in as i64, rows);
         let op = ggml::ggml_mul_mat(graph.get(), matrix, input);
-        let _buffer = place(&graph, ggml::ggml_backend_dev_buffer_type(device()));
+        let _buffer = allocate(&graph, ggml::ggml_backend_dev_buffer_type(device())).unwrap();
         fill(input, numbers);
         compute(op, &graph)
     }
@@ -149,7 +138,7 @@ fn attention_is_ggmls() {
             let m = ggml::ggml_new_tensor_2d(graph.get(), ggml::GGML_TYPE_F16, n_cells, n);
             let q = ggml::ggml_permute(graph.get(), heads, 0, 2, 1, 3);
             let op = ggml::ggml_flash_attn_ext(graph.get(), q, k, v, m, 0.125, 0.0, cap);
-            let _buffer = place(&graph, ggml::ggml_backend_dev_buffer_type(device()));
+            let _buffer = allocate(&graph, ggml::ggml_backend_dev_buffer_type(device())).unwrap();
             let row = (size * n_heads) as usize;
             fill(heads, &queries[tokens.start * row..tokens.end * row]);
             fill(k, &keys);
