@@ -32,10 +32,10 @@ use crate::engine::{
 };
 use crate::extract;
 use crate::limits::Limits;
+use crate::prompt::{Prompt, Run};
 use crate::sampling::{AnswerShape, Parameters, Sampling};
 use crate::template::{
-    ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole, TemplateError, TemplateSource, ThinkingError,
-    fold_system,
+    ChatTemplate, Date, Inputs, Language, SystemRole, TemplateError, TemplateSource, ThinkingError, fold_system,
 };
 use crate::tools::ToolError;
 

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use slm_fuzz::tools::{CallReader, Form, Part, Tool};
+use slm_values::tools::{CallReader, Form, Part, Tool};
 
 fn read<'p>(form: Form, tools: &[Tool], pieces: impl Iterator<Item = &'p str>) -> (String, Vec<(usize, String)>) {
     let mut reader = CallReader::new(form, tools);

@@ -4,8 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use serde::{Deserialize, Serialize};
 use slm_fuzz::frame::{Incoming, Outgoing};
-use slm_fuzz::sampling::Sampling;
-use slm_fuzz::template::Prompt;
+use slm_values::sampling::Sampling;
+use slm_values::prompt::Prompt;
 
 /// What a request is made of, without the engine that its own type belongs to.
 #[derive(Debug, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::gguf::{AdapterHeader, Header, Shard};
+use slm_values::gguf::{AdapterHeader, Header, Shard};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(header) = Header::read(bytes, bytes.len() as u64) {

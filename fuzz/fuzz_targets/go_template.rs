@@ -3,9 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, json};
-use slm_fuzz::chat::{Message, Role};
-use slm_fuzz::template::{ChatTemplate, Date, Inputs, Language, Run, SpecialTokens};
-use slm_fuzz::tools::{Tool, ToolCall};
+use slm_values::chat::{Message, Role};
+use slm_values::prompt::{Run, SpecialTokens};
+use slm_values::template::{ChatTemplate, Date, Inputs, Language};
+use slm_values::tools::{Tool, ToolCall};
 
 /// A special token that the source does not write, so that only a content could.
 const FORGED: &str = "<|forged|>";

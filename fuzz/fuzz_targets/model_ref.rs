@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::model_ref::ModelRef;
+use slm_values::model_ref::ModelRef;
 use std::path::Component;
 
 fuzz_target!(|text: &str| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::modelfile::Modelfile;
+use slm_values::modelfile::Modelfile;
 
 fuzz_target!(|text: &str| {
     if let Ok(modelfile) = Modelfile::parse(text) {

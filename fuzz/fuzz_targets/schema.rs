@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::contract::Form;
+use slm_values::contract::Form;
 
 fuzz_target!(|texts: (&str, &str)| {
     let (schema, answer) = texts;

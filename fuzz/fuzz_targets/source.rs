@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::source::{Source, shard_names};
+use slm_values::source::{Source, shard_names};
 
 fuzz_target!(|text: &str| {
     match text.parse::<Source>() {

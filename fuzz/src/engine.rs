@@ -1,6 +1,6 @@
 //! The part of slm's engine that reads grammars, with as much of the rest as it names.
 
-#[path = "../../src/engine/constraint.rs"]
+#[path = "../../crates/engine/src/constraint.rs"]
 pub mod constraint;
 
 pub type Token = i32;

@@ -1,31 +1,7 @@
-//! The pure parsers of slm by their paths, without the engine that its library links.
+//! Parsers of slm's engine and store by their paths, without llama.cpp and the network; those of `slm-values` come as a crate.
 
-#[path = "../../src/registry/challenge.rs"]
+#[path = "../../crates/store/src/registry/challenge.rs"]
 pub mod challenge;
-#[path = "../../src/chat.rs"]
-pub mod chat;
-#[path = "../../src/contract/mod.rs"]
-pub mod contract;
-#[path = "../../src/digest.rs"]
-pub mod digest;
 pub mod engine;
-#[path = "../../src/engine/process/frame.rs"]
+#[path = "../../crates/engine/src/process/frame.rs"]
 pub mod frame;
-#[path = "../../src/gguf/mod.rs"]
-pub mod gguf;
-#[path = "../../src/manifest.rs"]
-pub mod manifest;
-#[path = "../../src/model_ref.rs"]
-pub mod model_ref;
-#[path = "../../src/modelfile/mod.rs"]
-pub mod modelfile;
-#[path = "../../src/sampling.rs"]
-pub mod sampling;
-#[path = "../../src/source.rs"]
-pub mod source;
-#[path = "../../src/template/mod.rs"]
-pub mod template;
-#[path = "../../src/thinking.rs"]
-pub mod thinking;
-#[path = "../../src/tools/mod.rs"]
-pub mod tools;

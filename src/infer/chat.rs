@@ -17,7 +17,7 @@ use crate::engine::{
     Counts, Detail, EngineError, Event, Finish, GenerateRequest, Generation, Grammar, Piece as Written, Request,
     ScoreRequest, Scores, Timings, Token,
 };
-use crate::template::{Prompt, Run};
+use crate::prompt::{Prompt, Run};
 use crate::thinking::{Splitter, Tags};
 use crate::tools::{CallReader, Certain, Tool, ToolCall, ToolChoice};
 

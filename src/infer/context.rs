@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::chat::End;
 use super::{InferError, Session};
 use crate::engine::{Engine, EngineError, Event, Request, Token};
-use crate::template::{Prompt, Run};
+use crate::prompt::{Prompt, Run};
 
 /// How a conversation is kept between two requests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

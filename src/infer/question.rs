@@ -12,7 +12,8 @@ use super::{InferError, Session, Task, digest, skip_in_row};
 use crate::chat::{Message, Role};
 use crate::decide::{FieldAnswer, Question};
 use crate::engine::{Counts, EngineError, Event, Request, ScoreRequest, Timings};
-use crate::template::{Date, Inputs, Prompt, SystemRole, fold_system};
+use crate::prompt::Prompt;
+use crate::template::{Date, Inputs, SystemRole, fold_system};
 
 /// A question on its way. Dropping it cancels it.
 #[derive(Debug)]

@@ -6,8 +6,9 @@ use super::OpeningError;
 use crate::chat::{Message, Role};
 use crate::gguf::Header;
 use crate::manifest::model_config;
+use crate::prompt::SpecialTokens;
 use crate::store::Model;
-use crate::template::{ChatTemplate, Date, Inputs, Language, SpecialTokens, TemplateError, TemplateSource};
+use crate::template::{ChatTemplate, Date, Inputs, Language, TemplateError, TemplateSource};
 
 /// Where a model's prompts come from.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use slm::engine::{
     Request, ScoreRequest, TokenLogprob, Weights,
 };
 use slm::gguf::Footprint;
+use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters};
-use slm::template::{Prompt, Run};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 

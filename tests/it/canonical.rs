@@ -9,7 +9,7 @@ use slm::contract::Contract;
 use slm::engine::{AdapterSet, Compute, Engine, Group, Lane, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
-use slm::template::{Prompt, Run};
+use slm::prompt::{Prompt, Run};
 
 /// Tokens of the stable part: around what the kernels, the padding and the chunks change at.
 const BORDERS: [usize; 10] = [40, 63, 64, 65, 255, 256, 257, 511, 512, 513];

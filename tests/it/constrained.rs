@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use slm::engine::{Engine, EngineError, Event, Finish, GenerateRequest, Grammar, Load, Options, Request, Weights};
+use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters, Sampling};
-use slm::template::{Prompt, Run};
 
 use crate::slm::shared;
 use crate::tiny::KINDS;

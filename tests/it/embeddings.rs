@@ -8,7 +8,7 @@ use slm::engine::{
     ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
-use slm::template::{Prompt, Run};
+use slm::prompt::{Prompt, Run};
 
 use crate::slm::Home;
 

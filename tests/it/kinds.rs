@@ -11,8 +11,8 @@ use slm::engine::{
 };
 use slm::gguf::Footprint;
 use slm::infer::{Defaults, Session, Task};
+use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters, Sampling};
-use slm::template::{Prompt, Run};
 
 use crate::slm::Home;
 use crate::tiny::{KINDS, Kind, WINDOW};

@@ -13,8 +13,8 @@ use slm::engine::{
     Options, Request, ScoreRequest, Scores, Weights,
 };
 use slm::gguf::Footprint;
+use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters};
-use slm::template::{Prompt, Run};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::slm::{Home, triage_gguf};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use slm::digest::Digest;
 use slm::engine::{AdapterSet, Compute, Engine, EngineError, Group, Lane, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Header;
+use slm::prompt::{Prompt, Run};
 use slm::residents::{Means, Order, Residents, Settings, State, Tenant};
-use slm::template::{Prompt, Run};
 
 use crate::slm::triage_gguf;
 

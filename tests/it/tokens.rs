@@ -4,8 +4,8 @@ use slm::engine::{
     AdapterSet, Detail, Drafts, Engine, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation,
     Grammar, Lane, Point, ProbeRequest, Request, ScoreRequest, TokenLogprob,
 };
+use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters};
-use slm::template::{Prompt, Run};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::kinds::{Tiny, group, plain, words};

@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use slm::chat::{Message, Role};
 use slm::engine::{Compute, Engine, Load, Options, PromptToken, TokenKind, Weights};
 use slm::gguf::Footprint;
-use slm::template::{ChatTemplate, Date, Inputs, Language, Prompt, Run, SystemRole};
+use slm::prompt::{Prompt, Run};
+use slm::template::{ChatTemplate, Date, Inputs, Language, SystemRole};
 
 use crate::slm::shared;
 use crate::tiny::{Kind, USER_DEFINED};

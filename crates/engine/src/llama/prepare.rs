@@ -1,0 +1,189 @@
+//! Requests to what the lanes evaluate: tokens, tries and compiled grammars, everything checked that can be before the first
+//! decode. Runs beside the decoding thread and evaluates nothing.
+
+use super::super::scoring::Trie;
+use super::super::{
+    AdapterSet, Counts, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation, Lane, Load, Measure,
+    ProbeRequest, Request, ScoreRequest, Timings, Token,
+};
+use super::question::Question;
+use super::{Model, PrefixReuse, branching, embedding_lane, failed, generating};
+use slm_values::gguf::Pooling;
+
+/// A request that was prepared.
+pub enum Prepared {
+    /// Nothing is to be evaluated.
+    Answer(Event),
+    Work(Work),
+}
+
+/// What a lane can start with.
+pub enum Work {
+    Alone(Alone),
+    Generation(Box<generating::Prepared>),
+    Branches(Box<branching::Prepared>),
+    /// Nothing to evaluate yet: adapters to load.
+    Adapters(AdapterSet),
+    Measure(Measure),
+}
+
+/// What is evaluated by itself, one after the other, between the steps of the generation lane.
+pub enum Alone {
+    Question(Box<Question>),
+    Embedding(Box<embedding_lane::Prepared>),
+}
+
+impl Work {
+    /// The adapters that it is evaluated with.
+    pub fn adapters(&self) -> Option<&AdapterSet> {
+        match self {
+            Work::Alone(Alone::Question(question)) => Some(&question.adapters),
+            Work::Alone(Alone::Embedding(texts)) => Some(&texts.adapters),
+            Work::Generation(prepared) => Some(&prepared.adapters),
+            Work::Branches(prepared) => Some(&prepared.adapters),
+            Work::Adapters(adapters) => Some(adapters),
+            Work::Measure(_) => None,
+        }
+    }
+}
+
+impl Model {
+    /// Prepares a request.
+    ///
+    /// # Errors
+    /// What can be known to be wrong before anything is evaluated.
+    pub fn prepare(&self, request: Request) -> Result<Prepared, EngineError> {
+        // llama.cpp gives no logits for these, and whoever reads them reads nothing.
+        let writes = matches!(request, Request::Score(_) | Request::Generate(_) | Request::Probe(_));
+        if writes && Pooling::is_encoder(&self.architecture) {
+            return Err(EngineError::NoText(self.architecture.clone()));
+        }
+        match request {
+            Request::Tokenize(prompt) => Ok(Prepared::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
+            Request::Cut { text, n_tokens } => Ok(Prepared::Answer(Event::Cut(self.tokenizer().cut(&text, n_tokens)))),
+            Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
+            Request::Prepare(adapters) => Ok(Prepared::Work(Work::Adapters(adapters))),
+            Request::Score(request) => self.question(&request).map(Prepared::Work),
+            Request::Embed(request) => {
+                self.embedding(request).map(|ready| Prepared::Work(Work::Alone(Alone::Embedding(Box::new(ready)))))
+            }
+            Request::Measure(measure) => Ok(Prepared::Work(Work::Measure(measure))),
+            Request::Generate(request) => self.generation(request).map(|ready| {
+                if ready.limit > ready.tokens.len() {
+                    return Prepared::Work(Work::Generation(Box::new(ready)));
+                }
+                // No token is wanted.
+                let counts = Counts { prompt: ready.tokens.len(), ..Counts::default() };
+                let (finish, timings) = (Finish::Length, Timings::default());
+                Prepared::Answer(Event::Generated(Generation {
+                    finish,
+                    stopped_by: None,
+                    counts,
+                    timings,
+                    tokens: Vec::new(),
+                    ids: Vec::new(),
+                }))
+            }),
+            Request::Probe(request) => {
+                self.probes(request).map(|ready| Prepared::Work(Work::Branches(Box::new(ready))))
+            }
+        }
+    }
+
+    fn question(&self, request: &ScoreRequest) -> Result<Work, EngineError> {
+        let question = Question::new(self, request)?;
+        // Recurrent state cannot be shared between branches: such models have the score lane only.
+        if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
+            return Ok(Work::Alone(Alone::Question(Box::new(question))));
+        }
+        let Question { trunk, trie, group_sizes, skip, adapters, .. } = question;
+        let point = branching::Point { n_tokens: trunk.len(), trie, skip, group_sizes };
+        self.branches(trunk, vec![point], adapters).map(|ready| Work::Branches(Box::new(ready)))
+    }
+
+    fn branches(
+        &self,
+        tokens: Vec<Token>,
+        points: Vec<branching::Point>,
+        adapters: AdapterSet,
+    ) -> Result<branching::Prepared, EngineError> {
+        if tokens.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        let prepared = branching::Prepared::new(tokens, points, adapters)?;
+        let (needed, n_ctx) = (prepared.tokens.len() + prepared.n_branch_cells(), self.info.n_ctx as usize);
+        if needed > n_ctx { Err(EngineError::Context { needed, n_ctx }) } else { Ok(prepared) }
+    }
+
+    fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
+        let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts, bias, visible } = request;
+        for &(id, bias) in &bias {
+            self.tokenizer().check(id)?;
+            if !bias.is_finite() {
+                return Err(EngineError::Bias { id, bias });
+            }
+        }
+        let tokens = self.tokenizer().encode(&prompt)?.tokens;
+        let n_ctx = self.info.n_ctx as usize;
+        if tokens.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        // At least one token must fit behind the prompt.
+        if tokens.len() >= n_ctx {
+            return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
+        }
+        let specials = |texts: &[String]| texts.iter().filter_map(|text| self.tokenizer().known(text)).collect();
+        let (visible, ends) = (specials(&visible), specials(&sampling.stop));
+        let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
+        let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
+        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, bias, visible, ends, limit })
+    }
+
+    fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {
+        if self.prefix_reuse == PrefixReuse::Never {
+            return Err(EngineError::NoBranches);
+        }
+        let ProbeRequest { prompt, adapters, generated, points } = request;
+        let mut tokens = self.tokenizer().encode(&prompt)?.tokens;
+        let n_prompt = tokens.len();
+        tokens.extend(generated.iter().map(|token| token.id));
+        if !points.is_sorted_by_key(|point| point.at) {
+            return Err(failed("places of a text that are not in its order"));
+        }
+        let mut ready = Vec::new();
+        for point in &points {
+            let (n_before, rest) = tokens_before(&generated, point.at);
+            let written = |token: &GeneratedToken| {
+                let n_bytes = token.n_bytes;
+                self.tokenizer().spelling(token.id).into_iter().take(n_bytes)
+            };
+            let bytes = generated[n_before..].iter().flat_map(written).take(rest);
+            let begun = String::from_utf8(bytes.collect()).map_err(|_| failed("a place inside a character"))?;
+            let path = |candidate: &String| self.tokenizer().continuation(&format!("{begun}{candidate}"));
+            let paths: Vec<Vec<Token>> = point.candidates.iter().map(path).collect();
+            ready.push(branching::Point {
+                n_tokens: n_prompt + n_before,
+                trie: Trie::new(&paths),
+                skip: vec![0; paths.len()],
+                group_sizes: vec![paths.len()],
+            });
+        }
+        let n_needed = ready.last().map_or(0, |point| point.n_tokens);
+        tokens.truncate(n_needed);
+        self.branches(tokens, ready, adapters)
+    }
+}
+
+/// The generated tokens that end at or before byte `at`, and the bytes from there to it.
+fn tokens_before(generated: &[GeneratedToken], at: usize) -> (usize, usize) {
+    let mut end = 0;
+    let mut n = 0;
+    for token in generated {
+        if end + token.n_bytes > at {
+            break;
+        }
+        end += token.n_bytes;
+        n += 1;
+    }
+    (n, at - end)
+}

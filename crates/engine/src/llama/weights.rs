@@ -1,0 +1,166 @@
+//! Where llama.cpp reads weights from: a file, the files of a split model, or this process's own memory.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+
+use llama_cpp_2::llama_backend::LlamaBackend;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+
+use super::super::compute::{Compute, Paging, WeightsIn};
+use super::super::{EngineError, Load, Weights};
+use super::log;
+use slm_values::gguf::{GgufError, Header, Shard};
+
+/// Weights that llama.cpp can open by their paths, for as long as this value lives.
+pub enum Opened {
+    File(PathBuf),
+    Shards(Vec<PathBuf>),
+    /// An anonymous file in memory (`memfd_create`), so that a model inside the binary needs no disk.
+    Memory {
+        _file: File,
+        path: PathBuf,
+    },
+}
+
+/// How weights are loaded.
+pub struct How<'a> {
+    pub load: Load,
+    pub compute: &'a Compute,
+    pub n_gpu_layers: u32,
+    /// An empty list is the processor alone.
+    pub gpus: &'a [usize],
+}
+
+impl Opened {
+    pub fn new(weights: &Weights) -> Result<Self, EngineError> {
+        let there = |path: &Path| match path.exists() {
+            true => Ok(()),
+            false => Err(failed(format!("`{}` does not exist", path.display()))),
+        };
+        match weights {
+            Weights::File(path) => there(path).map(|()| Opened::File(path.clone())),
+            Weights::Shards(paths) => {
+                paths.iter().try_for_each(|path| there(path))?;
+                Ok(Opened::Shards(paths.clone()))
+            }
+            Weights::Bytes(bytes) => {
+                memory_file(bytes).map_err(|error| failed(format!("no file in memory could be made: {error}")))
+            }
+        }
+    }
+
+    /// Loads the weights; llama.cpp's own words where it refuses them.
+    pub fn load(&self, backend: &LlamaBackend, how: &How<'_>) -> Result<LlamaModel, EngineError> {
+        let path = match self {
+            Opened::Shards(paths) => return load_shards(backend, paths, how),
+            Opened::File(path) | Opened::Memory { path, .. } => path,
+        };
+        let main_gpu = main_gpu(how);
+        let params = LlamaModelParams::default()
+            .with_vocab_only(how.load == Load::Vocabulary)
+            .with_use_mmap(how.compute.weights_in == WeightsIn::Mapping)
+            .with_use_mlock(how.compute.paging == Paging::Locked)
+            .with_n_gpu_layers(how.n_gpu_layers)
+            .with_main_gpu(main_gpu)
+            .with_devices(how.gpus)
+            .map_err(|error| failed(error.to_string()))?;
+        LlamaModel::load_from_file(backend, path, &params).map_err(|error| failed(log::reason(&error.to_string())))
+    }
+
+    /// The path of what is one file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Opened::File(path) | Opened::Memory { path, .. } => path,
+            Opened::Shards(paths) => &paths[0],
+        }
+    }
+}
+
+/// llama.cpp finds shards by the pattern of their names, which blobs do not have; its other function takes them all by path,
+/// and llama_cpp_2 has none for it.
+fn load_shards(_backend: &LlamaBackend, paths: &[PathBuf], how: &How<'_>) -> Result<LlamaModel, EngineError> {
+    let mut names = Vec::new();
+    for path in paths {
+        use std::os::unix::ffi::OsStrExt as _;
+        names.push(CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.to_string()))?);
+    }
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+    // SAFETY: these take numbers and give values; a device of a number below their count is never null.
+    let (mut params, mut devices) = unsafe {
+        let n_devices = llama_cpp_sys_2::ggml_backend_dev_count();
+        if let Some(gpu) = how.gpus.iter().find(|&&gpu| gpu >= n_devices) {
+            return Err(failed(format!("there is no device {gpu}")));
+        }
+        let devices: Vec<_> = how.gpus.iter().map(|&gpu| llama_cpp_sys_2::ggml_backend_dev_get(gpu)).collect();
+        (llama_cpp_sys_2::llama_model_default_params(), devices)
+    };
+    devices.push(std::ptr::null_mut());
+    params.devices = devices.as_mut_ptr();
+    params.vocab_only = how.load == Load::Vocabulary;
+    params.load_mode = match (how.compute.weights_in, how.compute.paging) {
+        (WeightsIn::Mapping, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP_MLOCK,
+        (WeightsIn::Mapping, _) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP,
+        (_, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MLOCK,
+        _ => llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE,
+    };
+    params.n_gpu_layers = i32::try_from(how.n_gpu_layers).unwrap_or(i32::MAX);
+    params.main_gpu = main_gpu(how);
+    // SAFETY: the names end with zero and outlive the call, as does the list of devices, which ends with null; the backend is
+    // there, for it was borrowed.
+    let model = unsafe { llama_cpp_sys_2::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params) };
+    let model = NonNull::new(model).ok_or_else(|| failed(log::reason("llama.cpp refused it")))?;
+    // SAFETY: `LlamaModel` is a transparent wrapper of this very pointer (llama_cpp_2 is pinned to one version) and frees it
+    // once, with the function that is right for models however they were loaded.
+    Ok(unsafe { std::mem::transmute::<NonNull<llama_cpp_sys_2::llama_model>, LlamaModel>(model) })
+}
+
+/// The header of weights that adapters are to fit.
+pub fn base_header(weights: &Weights) -> Result<Header, String> {
+    let read = match weights {
+        Weights::Bytes(bytes) => Header::read(bytes.as_ref(), bytes.len() as u64),
+        Weights::File(path) => open(path).and_then(|(file, n_bytes)| Header::read(file, n_bytes)),
+        Weights::Shards(paths) => {
+            let shard = |path: &PathBuf| open(path).and_then(|(file, n_bytes)| Shard::read(file, n_bytes));
+            paths.iter().map(shard).collect::<Result<_, _>>().and_then(Header::of_shards)
+        }
+    };
+    read.map_err(|error| error.to_string())
+}
+
+fn open(path: &Path) -> Result<(BufReader<File>, u64), GgufError> {
+    let file = File::open(path)?;
+    let n_bytes = file.metadata()?.len();
+    Ok((BufReader::new(file), n_bytes))
+}
+
+fn main_gpu(how: &How<'_>) -> i32 {
+    how.compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0)
+}
+
+fn failed(reason: String) -> EngineError {
+    EngineError::Load { reason }
+}
+
+#[cfg(target_os = "linux")]
+pub fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+    let descriptor = rustix::fs::memfd_create("slm-model", rustix::fs::MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(descriptor);
+    file.write_all(bytes)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    Ok(Opened::Memory { _file: file, path })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
+    use std::io::Write as _;
+    let mut file = tempfile::NamedTempFile::new()?;
+    file.write_all(bytes)?;
+    let (file, path) = file.keep()?;
+    Ok(Opened::Memory { _file: file, path })
+}

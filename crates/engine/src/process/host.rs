@@ -1,0 +1,102 @@
+//! The inside of an engine's process: it loads one model, serves the line on its standard input, and ends with that line,
+//! whatever native code is doing then.
+
+use std::mem::ManuallyDrop;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+
+use tokio::sync::oneshot;
+
+use super::line::{Line, LineError};
+use super::relay::{RelayError, relay};
+use crate::{Engine, EngineError, Options};
+
+/// Why there is no engine here.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error(
+        "standard input is no line from another slm ({0}); this command is for `slm serve`, which starts it itself"
+    )]
+    NoLine(std::io::Error),
+    #[error(transparent)]
+    Relay(RelayError),
+    #[error("the engine has stopped")]
+    Stopped,
+}
+
+/// Is an engine until nobody wants one.
+///
+/// # Errors
+/// Standard input is no line, or what comes over it is no request.
+pub fn run() -> Result<(), HostError> {
+    end_with_parent();
+    let stream = std::io::stdin().as_fd().try_clone_to_owned().map_err(HostError::NoLine)?;
+    let stream = UnixStream::from(stream);
+    // A pipe or a file is no socket, and says so here.
+    stream.peer_addr().map_err(HostError::NoLine)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(HostError::NoLine)?;
+    runtime.block_on(async {
+        let mut line = Line::new(stream).map_err(HostError::NoLine)?;
+        serve(&mut line).await
+    })
+}
+
+/// Signals that mean "leave" are the parent's to answer: it lets requests end first, and then closes the line. Where the
+/// parent dies, the line is closed as well, and Linux ends this process even while it could not look.
+fn end_with_parent() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: nothing runs in this process yet, and to ignore a signal needs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        // The program may have been started by a path that is no name (`/proc/self/exe`).
+        // SAFETY: the name is a C string.
+        unsafe { libc::prctl(libc::PR_SET_NAME, c"slm".as_ptr()) };
+    }
+}
+
+async fn serve(line: &mut Line) -> Result<(), HostError> {
+    let options: Options = match line.receive().await {
+        Ok(options) => options,
+        Err(error) => return over(error),
+    };
+    let (loaded, mut loading) = oneshot::channel();
+    let load = move || drop(loaded.send(Engine::load(options)));
+    if let Err(error) = std::thread::Builder::new().name("loader".to_owned()).spawn(load) {
+        return Err(HostError::NoLine(error));
+    }
+    let engine = loop {
+        tokio::select! {
+            loaded = &mut loading => break loaded.unwrap_or(Err(EngineError::Stopped)),
+            // Nobody wants the model any more: there is no other way out of llama.cpp's loading.
+            turned = line.turn() => if let Err(error) = turned { return over(error) },
+        }
+    };
+    let answer = engine.as_ref().map(Engine::info).map_err(EngineError::clone);
+    if let Err(error) = line.push(&answer) {
+        return over(error.into());
+    }
+    let Ok(engine) = engine else {
+        return line.flush().await.or_else(over);
+    };
+    // Dropping it would wait for its next decode.
+    let engine = ManuallyDrop::new(engine);
+    tokio::select! {
+        end = relay(&engine, line) => match end {
+            RelayError::Line(error) => over(error),
+            error @ RelayError::Twice(_) => Err(HostError::Relay(error)),
+        },
+        // A panic has ended its thread: a process without an engine is no use to anybody.
+        _ = engine.closed() => Err(HostError::Stopped),
+    }
+}
+
+/// A line that was closed has done its work.
+fn over(error: LineError) -> Result<(), HostError> {
+    match error {
+        LineError::Closed => Ok(()),
+        error @ LineError::Frame(_) => Err(HostError::Relay(error.into())),
+    }
+}

@@ -1,0 +1,169 @@
+//! Who we are to which host: Docker's configuration, Hugging Face's token, Ollama's key. It sends nothing.
+
+use super::error::RegistryError;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use reqwest::header::HeaderValue;
+use ssh_key::PrivateKey;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// Where credentials are kept.
+#[derive(Debug, Clone, Default)]
+pub struct Keeping {
+    /// Docker's `config.json`.
+    pub docker_config: Option<PathBuf>,
+    pub hugging_face: Option<Secret>,
+    /// OpenSSH files of ed25519 keys as Ollama makes them; the first that can be read counts.
+    pub ollama_keys: Vec<PathBuf>,
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    #[must_use]
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
+    /// As the header of a request.
+    #[must_use]
+    pub(super) fn bearer(&self) -> Option<HeaderValue> {
+        sensitive(&format!("Bearer {}", self.0))
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What Docker's configuration holds for a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Login {
+    /// The header of basic authentication.
+    Basic(Secret),
+    /// A token that is exchanged for others.
+    Refresh(Secret),
+}
+
+impl Login {
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        match self {
+            Login::Basic(pair) => sensitive(&format!("Basic {}", pair.0)),
+            Login::Refresh(_) => None,
+        }
+    }
+}
+
+/// What Docker's configuration holds for `host`, with its port where it has one.
+pub(super) fn docker_login(config: &Path, host: &str) -> Result<Option<Login>, RegistryError> {
+    let failed = |reason: String| RegistryError::Credentials { host: host.to_owned(), reason };
+    let file = match fs::File::open(config) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(format!("`{}`: {error}", config.display()))),
+    };
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_CONFIG_BYTES), &mut bytes)
+        .map_err(|error| failed(format!("`{}`: {error}", config.display())))?;
+    // As Docker's own tools spell a server.
+    let host = if host == "registry-1.docker.io" { "index.docker.io" } else { host };
+    for server in [host.to_owned(), format!("https://{host}"), format!("http://{host}"), format!("https://{host}/v1/")]
+    {
+        match docker_credential::get_credential_from_reader(bytes.as_slice(), &server) {
+            Ok(DockerCredential::UsernamePassword(name, word)) if name == "<token>" => {
+                return Ok(Some(Login::Refresh(Secret(word))));
+            }
+            Ok(DockerCredential::UsernamePassword(name, word)) => {
+                return Ok(Some(Login::Basic(Secret(STANDARD.encode(format!("{name}:{word}"))))));
+            }
+            Ok(DockerCredential::IdentityToken(token)) => return Ok(Some(Login::Refresh(Secret(token)))),
+            // A helper that knows nothing of the host fails too, and one that is not installed has nothing to say.
+            Err(
+                CredentialRetrievalError::NoCredentialConfigured
+                | CredentialRetrievalError::HelperFailure { .. }
+                | CredentialRetrievalError::HelperCommunicationError,
+            ) => {}
+            Err(error) => return Err(failed(format!("`{}`: {error}", config.display()))),
+        }
+    }
+    Ok(None)
+}
+
+/// Signs a request for a token as Ollama does: `<public key>:<signature>`, both in base64, over
+/// `GET,<address>,<base64 of the hex SHA-256 of the empty body>` (Ollama's `auth` package). The signature holds for that address only.
+pub(super) fn sign(key: &PrivateKey, url: &str) -> Option<HeaderValue> {
+    use signature::Signer as _;
+    let empty = STANDARD.encode(slm_values::digest::Digest::of(b"").hex());
+    let signature: ssh_key::Signature = key.try_sign(format!("GET,{url},{empty}").as_bytes()).ok()?;
+    let public = key.public_key().to_openssh().ok()?;
+    let public = public.split(' ').nth(1)?.to_owned();
+    sensitive(&format!("{public}:{}", STANDARD.encode(signature.as_bytes())))
+}
+
+/// The first key of a list that can be read.
+pub(super) fn ollama_key(paths: &[PathBuf]) -> Option<PrivateKey> {
+    paths.iter().find_map(|path| {
+        let text = fs::read_to_string(path).ok()?;
+        PrivateKey::from_openssh(text).ok().filter(|key| key.algorithm() == ssh_key::Algorithm::Ed25519)
+    })
+}
+
+/// A header that logs do not show; `None` where a character cannot stand in one.
+pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_configuration_speaks_for_one_host() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.json");
+        // me:secret
+        fs::write(
+            &config,
+            r#"{"auths": {"reg.corp:5000": {"auth": "bWU6c2VjcmV0"}, "ghcr.io": {"identitytoken": "t"}}}"#,
+        )
+        .unwrap();
+        let login = |host| docker_login(&config, host).unwrap();
+        assert_eq!(login("reg.corp:5000"), Some(Login::Basic(Secret("bWU6c2VjcmV0".to_owned()))));
+        assert_eq!(login("ghcr.io"), Some(Login::Refresh(Secret("t".to_owned()))));
+        assert_eq!((login("reg.corp"), login("reg.corp:5001"), login("corp")), (None, None, None));
+        assert_eq!(docker_login(Path::new("/nowhere/config.json"), "ghcr.io").unwrap(), None);
+        fs::write(&config, "{").unwrap();
+        assert!(docker_login(&config, "ghcr.io").is_err());
+        assert!(!format!("{:?}", Secret("hidden".to_owned())).contains("hidden"));
+    }
+
+    #[test]
+    fn a_signature_is_of_the_key_and_the_address() {
+        use signature::Verifier as _;
+        let key = PrivateKey::new(ssh_key::private::Ed25519Keypair::from_seed(&[7; 32]).into(), "").unwrap();
+        let header = sign(&key, "https://ollama.com/token?ts=1").unwrap();
+        let (public, signature) = header.to_str().unwrap().split_once(':').unwrap();
+        assert!(key.public_key().to_openssh().unwrap().contains(public));
+        let signature =
+            ssh_key::Signature::new(ssh_key::Algorithm::Ed25519, STANDARD.decode(signature).unwrap()).unwrap();
+        // SHA-256 of nothing, its hex digits in base64.
+        let empty = "ZTNiMGM0NDI5OGZjMWMxNDlhZmJmNGM4OTk2ZmI5MjQyN2FlNDFlNDY0OWI5MzRjYTQ5NTk5MWI3ODUyYjg1NQ==";
+        let signed = format!("GET,https://ollama.com/token?ts=1,{empty}");
+        key.public_key().key_data().verify(signed.as_bytes(), &signature).unwrap();
+    }
+}

@@ -1,0 +1,96 @@
+//! Adapters that a Modelfile names: GGUF files as they are, PEFT's folders and safetensors converted, all as blobs.
+
+use super::blobs::{Imported, adapter_header, open_regular};
+use super::create::path_in;
+use super::disk::{self, Writing};
+use super::{Store, StoreError};
+use slm_values::gguf::Header;
+use slm_values::manifest::Layer;
+use slm_values::modelfile::AdapterSource;
+use slm_values::peft;
+use slm_values::progress::Progress;
+use std::path::{Path, PathBuf};
+
+const TENSORS: &str = "adapter_model.safetensors";
+const CONFIG: &str = "adapter_config.json";
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+/// An adapter of PEFT's is read whole.
+const MAX_TENSORS_BYTES: u64 = 8 << 30;
+
+/// An adapter that fits its base, before it is a blob.
+pub(super) struct Checked {
+    source: PathBuf,
+    /// The GGUF of what was PEFT's; `None` where the file is one itself.
+    converted: Option<Vec<u8>>,
+    scale: f32,
+}
+
+/// Reads what a Modelfile names and checks it against the base; writes nothing.
+pub(super) fn checked(adapters: &[AdapterSource], folder: &Path, base: &Header) -> Result<Vec<Checked>, StoreError> {
+    let check = |AdapterSource { path, scale }: &AdapterSource| {
+        let source = path_in(folder, path)?;
+        let converted = match peft_files(&source)? {
+            Some([config, tensors]) => Some(convert(&config, &tensors, base)?),
+            None => {
+                let header = adapter_header(&mut open_regular(&source)?, &source)?;
+                header.check_base(base).map_err(|error| StoreError::Adapter { path: source.clone(), source: error })?;
+                None
+            }
+        };
+        Ok(Checked { source, converted, scale: *scale })
+    };
+    adapters.iter().map(check).collect()
+}
+
+impl Store {
+    /// A layer for each adapter, its blob written.
+    pub(super) fn adapter_layers(
+        &self,
+        adapters: &[Checked],
+        progress: &dyn Progress,
+        writing: &Writing,
+    ) -> Result<Vec<Layer>, StoreError> {
+        let mut layers: Vec<Layer> = Vec::new();
+        for Checked { source, converted, scale } in adapters {
+            let layer = match converted {
+                Some(bytes) => Layer::adapter(self.put(bytes, writing)?, bytes.len() as u64, *scale),
+                None => {
+                    let Imported { digest, n_bytes, .. } = self.import(source, &adapter_header, progress, writing)?;
+                    Layer::adapter(digest, n_bytes, *scale)
+                }
+            };
+            if layers.iter().any(|known| known.digest == layer.digest) {
+                return Err(StoreError::AdapterTwice(source.clone()));
+            }
+            layers.push(layer);
+        }
+        Ok(layers)
+    }
+}
+
+/// The configuration and the tensors of PEFT's, where a path means these.
+fn peft_files(path: &Path) -> Result<Option<[PathBuf; 2]>, StoreError> {
+    if path.is_dir() {
+        let tensors = path.join(TENSORS);
+        return if tensors.exists() {
+            Ok(Some([path.join(CONFIG), tensors]))
+        } else {
+            Err(StoreError::NoAdapter(path.to_owned()))
+        };
+    }
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        return Ok(Some([path.with_file_name(CONFIG), path.to_owned()]));
+    }
+    Ok(None)
+}
+
+fn convert(config: &Path, tensors: &Path, base: &Header) -> Result<Vec<u8>, StoreError> {
+    let config = whole(config, MAX_CONFIG_BYTES)?;
+    let bytes = whole(tensors, MAX_TENSORS_BYTES)?;
+    peft::convert(&config, &bytes, base).map_err(|source| StoreError::Peft { path: tensors.to_owned(), source })
+}
+
+fn whole(path: &Path, max_bytes: u64) -> Result<Vec<u8>, StoreError> {
+    let missing = || disk::io_error("read", path)(std::io::ErrorKind::NotFound.into());
+    disk::read(path, max_bytes)?.ok_or_else(missing)
+}

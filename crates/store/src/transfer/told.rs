@@ -1,0 +1,118 @@
+//! How a model comes or goes, told in the words of Ollama's API: a line for each thing that happens.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Direction, Event};
+use slm_values::digest::Digest;
+
+/// What is told at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Told {
+    pub status: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub digest: Option<Digest>,
+    /// Bytes of the blob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// Bytes of it that are there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<u64>,
+}
+
+impl Told {
+    #[must_use]
+    pub fn status(status: impl Into<String>) -> Told {
+        Told { status: status.into(), digest: None, total: None, completed: None }
+    }
+
+    /// The last thing that is told, and of nothing else.
+    #[must_use]
+    pub fn success() -> Told {
+        Told::status("success")
+    }
+}
+
+/// Makes words of events; a blob's progress ten times a second at most.
+#[derive(Debug, Default)]
+pub struct Teller {
+    direction: Direction,
+    blobs: HashMap<Digest, Blob>,
+}
+
+#[derive(Debug)]
+struct Blob {
+    digest: Option<Digest>,
+    total: u64,
+    completed: u64,
+    told: Instant,
+}
+
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+impl Teller {
+    #[must_use]
+    pub fn of(direction: Direction) -> Teller {
+        Teller { direction, ..Teller::default() }
+    }
+
+    /// What is to be told of an event, if anything.
+    pub fn tell(&mut self, event: Event<'_>) -> Option<Told> {
+        let status = |pull: Option<&str>, push: Option<&str>| match self.direction {
+            Direction::Pull => pull.map(Told::status),
+            Direction::Push => push.map(Told::status),
+        };
+        match event {
+            Event::Manifest => status(Some("pulling manifest"), Some("retrieving manifest")),
+            Event::Blob { id, digest, total, done, .. } => {
+                let new = Blob { digest: digest.copied(), total, completed: done, told: Instant::now() };
+                let blob = self.blobs.entry(*id).or_insert(new);
+                (blob.total, blob.completed) = (total, done);
+                self.blob(id)
+            }
+            Event::Bytes { id, n_bytes } => self.moved(id, |blob| blob.completed += n_bytes),
+            Event::At { id, done } => self.moved(id, |blob| blob.completed = done),
+            Event::Discarded { id } => {
+                self.blobs.get_mut(id)?.completed = 0;
+                None
+            }
+            Event::Ready { id } => {
+                let blob = self.blobs.get_mut(id)?;
+                blob.completed = blob.total;
+                self.blob(id)
+            }
+            Event::Elsewhere { .. } => None,
+            Event::Retrying { reason, wait } => {
+                Some(Told::status(format!("retrying in {:.1} s: {reason}", wait.as_secs_f64())))
+            }
+            Event::Verified => status(Some("verifying sha256 digest"), Some("pushing manifest")),
+            Event::Manifested => status(Some("writing manifest"), None),
+            Event::Success => Some(Told::success()),
+        }
+    }
+
+    fn moved(&mut self, id: &Digest, change: impl FnOnce(&mut Blob)) -> Option<Told> {
+        let blob = self.blobs.get_mut(id)?;
+        change(blob);
+        if blob.told.elapsed() < TELL_EVERY {
+            return None;
+        }
+        self.blob(id)
+    }
+
+    fn blob(&mut self, id: &Digest) -> Option<Told> {
+        let blob = self.blobs.get_mut(id)?;
+        blob.told = Instant::now();
+        let verb = match self.direction {
+            Direction::Pull => "pulling",
+            Direction::Push => "pushing",
+        };
+        let what = blob.digest.map_or_else(|| "file".to_owned(), |digest| digest.short());
+        let (digest, total, completed) = (blob.digest, Some(blob.total), Some(blob.completed));
+        Some(Told { status: format!("{verb} {what}"), digest, total, completed })
+    }
+}

@@ -1,0 +1,20 @@
+//! What slm speaks of, parsed into types that cannot be wrong. Pure: no input or output, no clock, no async.
+
+pub mod chat;
+pub mod contract;
+pub mod digest;
+pub mod embedded;
+pub mod gguf;
+pub mod keep_alive;
+pub mod limits;
+pub mod manifest;
+pub mod model_ref;
+pub mod modelfile;
+pub mod peft;
+pub mod progress;
+pub mod prompt;
+pub mod sampling;
+pub mod source;
+pub mod template;
+pub mod thinking;
+pub mod tools;
