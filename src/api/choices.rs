@@ -5,12 +5,10 @@ use std::sync::Arc;
 use futures_util::future::select_all;
 
 use super::problem::{Kind, Problem};
-use super::service::{Answering, Ask, Service};
+use super::service::{Answering, Opened, Service, TurnRequest};
 use super::stream::Source;
-use crate::engine::TokenLogprob;
-use crate::infer::{End, Piece};
-use crate::sampling::Parameters;
-use crate::tools::{MAX_CALLS, ToolCall};
+use crate::infer::{Finished, Piece, Pieces};
+use crate::tools::MAX_CALLS;
 
 /// Replies that are made at the same time. Dropping them cancels all.
 #[derive(Debug)]
@@ -43,29 +41,24 @@ impl Source for Choices {
     }
 }
 
-/// Asks one model for several answers to each of these at once; those to the first come first. Of the answers to one, each but
-/// the first has another seed, where one was given.
+/// Asks a model that is held for several answers to each of these at once; those to the first come first. Of the answers to
+/// one, each but the first has another seed, where one was given.
 ///
 /// # Errors
 /// See [`Kind`].
-pub async fn ask_all(service: &Service, asks: &[Ask], n_each: usize) -> Result<Vec<Answering>, Problem> {
-    let Some(Ask { model, parameters, keep_alive, .. }) = asks.first() else { return Ok(Vec::new()) };
-    let opened = Arc::new(service.open(model, parameters, *keep_alive).await?);
-    let own_seed = if n_each > 1 { service.model(model)?.parameters.seed } else { None };
-    let mut answering = Vec::with_capacity(asks.len() * n_each);
-    for ask in asks {
-        for number in 0..n_each {
-            let seed = ask.parameters.seed.or(own_seed).map(|seed| nth_seed(seed, number));
-            let parameters = Parameters { seed, ..ask.parameters.clone() };
-            answering.push(service.ask_opened(opened.clone(), Ask { parameters, ..ask.clone() })?);
-        }
+pub fn ask_all(
+    service: &Service,
+    opened: &Arc<Opened>,
+    requests: Vec<TurnRequest>,
+    n_each: usize,
+) -> Result<Vec<Answering>, Problem> {
+    let mut answering = Vec::with_capacity(requests.len() * n_each);
+    for request in requests {
+        let ready = service.ready(opened, request)?;
+        let numbers = 0..u32::try_from(n_each).unwrap_or(u32::MAX);
+        answering.extend(numbers.map(|number| service.send(opened.clone(), ready.nth(number))));
     }
     Ok(answering)
-}
-
-/// The seed of one of several answers; a negative one is random, and stays so.
-fn nth_seed(seed: i64, number: usize) -> i64 {
-    if seed < 0 { seed } else { (seed + number as i64) % (i64::from(u32::MAX) + 1) }
 }
 
 /// How many calls of tools an answer may make.
@@ -85,59 +78,28 @@ impl Calls {
     }
 }
 
-/// All of a reply.
-#[derive(Debug, Clone)]
-pub struct Finished {
-    pub text: String,
-    /// What wrote the text, where its tokens are told.
-    pub tokens: Vec<TokenLogprob>,
-    /// What the model thought before it answered.
-    pub thinking: String,
-    pub calls: Vec<ToolCall>,
-    pub end: Box<End>,
+/// Waits for all of several replies.
+///
+/// # Errors
+/// What ended one of them too early.
+pub async fn all_whole(answering: Vec<Answering>) -> Result<Vec<Finished>, Problem> {
+    let mut all = Vec::with_capacity(answering.len());
+    for answering in answering {
+        all.push(whole(answering).await?);
+    }
+    Ok(all)
 }
 
-impl Finished {
-    /// Waits for all of several replies.
-    ///
-    /// # Errors
-    /// What ended one of them too early.
-    pub async fn all(answering: Vec<Answering>) -> Result<Vec<Finished>, Problem> {
-        let mut finished = Vec::with_capacity(answering.len());
-        for answering in answering {
-            finished.push(Finished::of(answering).await?);
+/// Waits for all of a reply.
+///
+/// # Errors
+/// What ended it too early.
+pub async fn whole(mut answering: Answering) -> Result<Finished, Problem> {
+    let mut pieces = Pieces::default();
+    while let Some(piece) = answering.next().await? {
+        if let Some(whole) = pieces.add(piece) {
+            return Ok(whole);
         }
-        Ok(finished)
     }
-
-    /// Waits for all of a reply.
-    ///
-    /// # Errors
-    /// What ended it too early.
-    pub async fn of(mut answering: Answering) -> Result<Finished, Problem> {
-        let (mut text, mut tokens) = (String::new(), Vec::new());
-        let (mut thinking, mut calls) = (String::new(), Vec::new());
-        while let Some(piece) = answering.next().await? {
-            match piece {
-                Piece::Text(piece) => {
-                    text += &piece.text;
-                    tokens.extend(piece.tokens);
-                }
-                Piece::Thinking(piece) => thinking += &piece,
-                Piece::Call(call) => calls.push(call),
-                Piece::End(end) => return Ok(Finished { text, tokens, thinking, calls, end }),
-            }
-        }
-        Err(Problem::new(Kind::Failed, "the answer ended without its last part"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::nth_seed;
-
-    #[test]
-    fn seeds_follow_each_other() {
-        assert_eq!([nth_seed(7, 0), nth_seed(7, 2), nth_seed(-1, 2), nth_seed(u32::MAX.into(), 1)], [7, 9, -1, 0]);
-    }
+    Err(Problem::new(Kind::Failed, "the answer ended without its last part"))
 }

@@ -45,7 +45,7 @@ pub struct ExtraProbability {
 impl From<&End> for Extra {
     fn from(end: &End) -> Extra {
         Extra {
-            fields: end.answer.iter().flat_map(|answer| &answer.fields).map(ExtraField::from).collect(),
+            fields: end.closed_fields().iter().map(ExtraField::from).collect(),
             evaluation_id: end.evaluation_id.clone(),
             prompt_digest: end.prompt_digest.clone(),
         }

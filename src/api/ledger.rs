@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use super::logging::{Account, Tokens};
 use super::metrics::Metrics;
-use crate::infer::{Answered, End, Piece};
+use super::service::Answered;
+use crate::infer::{End, Piece};
 
 /// Follows one answer to its end. An answer that is cancelled is not counted: nobody has told what it took.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Ledger {
     fn end(&self, end: &End) {
         let counts = &end.counts;
         self.prefilled(counts.prompt, counts.reused);
-        if end.answer.is_some() {
+        if end.answer().is_some() {
             self.metrics.scored(&self.model, 1);
         }
         if counts.generated > 0 {

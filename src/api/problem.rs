@@ -157,6 +157,8 @@ impl From<InferError> for Problem {
             InferError::Think(_) | InferError::ThinkingAndForm => Problem::invalid(error.to_string()).of("think"),
             InferError::NoInfill => Problem::invalid(error.to_string()).of("suffix"),
             InferError::ToolsAndForm | InferError::Tools(_) => Problem::invalid(error.to_string()).of("tools"),
+            InferError::BiasAndClosed => Problem::unsupported("logit_bias", &format!("{error}; leave it away")),
+            InferError::GivenTemplate(_) => Problem::invalid(error.to_string()).of("template"),
             InferError::Template(_) | InferError::Thinking => Problem::invalid(error.to_string()),
         }
     }

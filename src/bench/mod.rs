@@ -7,14 +7,14 @@ pub mod report;
 mod rows;
 pub mod text;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::contract::Contract;
-use crate::engine::{
-    self, AdapterSet, Counts, EngineError, Event, GenerateRequest, Grammar, Measure, Measured, Pass, Request, memory,
-};
-use crate::infer::{InferError, Session, Task};
-use crate::sampling::{AnswerShape, Parameters};
+use crate::contract::{Contract, Form};
+use crate::engine::{self, Counts, EngineError, Measure, Measured, Pass, memory};
+use crate::infer::{Cancel, InferError, Reply, Session, Turn, wait};
+use crate::sampling::Parameters;
 use report::{Ceiling, Decode, FORM, Memory, Model, Prefill, Report, Rows, Setting, Spread};
 
 /// Tokens that an extracted record may take at most.
@@ -88,15 +88,13 @@ impl Plan {
 }
 
 /// A model to measure.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Subject<'a> {
     pub session: &'a Session,
     pub name: &'a str,
     pub digest: &'a str,
     /// The model's own contract, for the scored rows.
-    pub contract: Option<&'a Contract>,
-    /// What the records are extracted with.
-    pub adapters: &'a AdapterSet,
+    pub contract: Option<Arc<Contract>>,
 }
 
 /// Measures what the plan says; `on_step` hears what comes next.
@@ -157,14 +155,12 @@ fn repeat(plan: &Plan, once: impl Fn() -> Result<Measured, EngineError>) -> Resu
 
 /// Rows one after the other, as they are scored; the first two make the prefix ready that the others share.
 fn score(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
-    let own = rows::closed();
-    let contract = subject.contract.unwrap_or(&own);
-    let task = Task::default();
+    let form = Form::Closed(subject.contract.clone().unwrap_or_else(rows::closed));
     let mut counts = Vec::new();
     let mut number = 0;
     let mut next = || -> Result<Counts, InferError> {
         number += 1;
-        Ok(subject.session.decide(&task, contract, &rows::text(number))?.counts)
+        counts_of(subject.session.ask(Turn { form: form.clone(), ..Turn::to_text(None, &rows::text(number)) })?)
     };
     next()?;
     next()?;
@@ -179,24 +175,18 @@ fn score(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
 
 /// Records, several in flight, held to a schema.
 fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
-    let session = subject.session;
-    let task = Task { system: Some(rows::INSTRUCTION.to_owned()), ..Task::default() };
-    let parameters = Parameters { num_predict: Some(RECORD_TOKENS), ..Parameters::default() };
-    let sampling = parameters.resolve(AnswerShape::Formatted);
-    let grammar = Grammar(format!("start: %json {}", rows::RECORD).into());
-    let start = |number: usize| -> Result<_, InferError> {
-        let prompt = session.prepare(&task, None, &rows::text(number))?.prompt;
-        let request = GenerateRequest {
-            grammar: Some(grammar.clone()),
-            adapters: subject.adapters.clone(),
-            ..GenerateRequest::new(prompt, sampling.clone())
-        };
-        Ok(session.engine().send(Request::Generate(request)))
+    let form = rows::record();
+    // As every model is asked, whatever its Modelfile says of its answers.
+    let parameters = Parameters { temperature: Some(0.0), num_predict: Some(RECORD_TOKENS), ..Parameters::default() };
+    let start = |number: usize| {
+        let (form, parameters) = (form.clone(), parameters.clone());
+        let turn = Turn { form, parameters, ..Turn::to_text(Some(rows::INSTRUCTION), &rows::text(number)) };
+        subject.session.ask(turn)
     };
     let mut counts = Vec::new();
     let mut number = 0;
     let mut some = |n_rows: u32, counts: &mut Vec<Counts>| -> Result<(), InferError> {
-        let mut running = std::collections::VecDeque::new();
+        let mut running = VecDeque::new();
         let mut left = n_rows;
         while left > 0 || !running.is_empty() {
             while left > 0 && running.len() < plan.n_parallel.max(1) as usize {
@@ -204,14 +194,8 @@ fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
                 left -= 1;
                 running.push_back(start(number)?);
             }
-            let Some(mut events) = running.pop_front() else { break };
-            loop {
-                match events.blocking_recv() {
-                    Some(Event::Text(_)) => {}
-                    Some(Event::Generated(generation)) => break counts.push(generation.counts),
-                    Some(Event::Failed(error)) => return Err(error.into()),
-                    Some(_) | None => return Err(EngineError::Stopped.into()),
-                }
+            if let Some(reply) = running.pop_front() {
+                counts.push(counts_of(reply)?);
             }
         }
         Ok(())
@@ -219,6 +203,11 @@ fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
     some(1, &mut Vec::new())?;
     let speed = row_repetitions(plan, || some(plan.n_rows, &mut counts))?;
     Ok(of_rows(plan, plan.n_parallel, speed, &counts))
+}
+
+/// What a reply took.
+fn counts_of(reply: Reply) -> Result<Counts, InferError> {
+    Ok(wait(reply.whole(), &Cancel::default())?.end.counts)
 }
 
 /// Rows cost more than raw decodes, and vary less: three repetitions are enough.

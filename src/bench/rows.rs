@@ -1,6 +1,8 @@
 //! The rows that a benchmark answers: texts of about 60 tokens, a closed contract and a record to extract.
 
-use crate::contract::Contract;
+use std::sync::Arc;
+
+use crate::contract::{Contract, Form, Open};
 
 /// What rows are scored with where the model has no contract of its own.
 const CLOSED: &str = r#"{"type": "object", "properties": {
@@ -10,7 +12,7 @@ const CLOSED: &str = r#"{"type": "object", "properties": {
 
 /// The record of six fields that is extracted; every string has a longest form, so that models of any quality write about
 /// as much.
-pub const RECORD: &str = r#"{"x-guidance": {"whitespace_flexible": false},
+const RECORD: &str = r#"{"x-guidance": {"whitespace_flexible": false},
 "type": "object", "additionalProperties": false,
 "required": ["customer", "order", "amount", "queue", "refund", "date"], "properties": {
 "customer": {"type": "string", "minLength": 8, "maxLength": 24},
@@ -55,8 +57,17 @@ pub fn text(number: usize) -> String {
 /// # Panics
 /// Never: the schema is a constant.
 #[must_use]
-pub fn closed() -> Contract {
-    Contract::parse(CLOSED).expect("a constant that a test parses")
+pub fn closed() -> Arc<Contract> {
+    Arc::new(Contract::parse(CLOSED).expect("a constant that a test parses"))
+}
+
+/// The form of the extracted records. It is a grammar, about which nothing is said in the prompt but [`INSTRUCTION`].
+///
+/// # Panics
+/// Never: the schema is a constant.
+#[must_use]
+pub fn record() -> Form {
+    Form::Open(Open::lark(&format!("start: %json {RECORD}")).expect("a constant that a test compiles"))
 }
 
 #[cfg(test)]
@@ -70,6 +81,6 @@ mod tests {
         assert_eq!(distinct.len(), texts.len());
         assert!(texts.iter().all(|text| (170..260).contains(&text.len())), "{texts:?}");
         assert_eq!(closed().fields().len(), 3);
-        assert!(serde_json::from_str::<serde_json::Value>(RECORD).is_ok());
+        assert!(matches!(record(), Form::Open(_)));
     }
 }

@@ -28,7 +28,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     let earlier = args.compare.as_deref().map(earlier).transpose()?;
     let model = load::find_or_pull(&args.model, environment)?;
     let contract = match opening::own_form(&model) {
-        Ok(Some(Form::Closed(contract))) => Some(contract),
+        Ok(Form::Closed(contract)) => Some(contract),
         _ => None,
     };
     let digest = model.weights_digest.to_string();
@@ -52,8 +52,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     if args.verbose {
         tell(&compute::describe(session.engine().info()));
     }
-    let subject =
-        Subject { session: &session, name: &name, digest: &digest, contract: contract.as_ref(), adapters: &adapters };
+    let subject = Subject { session: &session, name: &name, digest: &digest, contract };
     let steps = Steps::new(plan.n_steps_of_progress());
     let report = bench::run(&subject, &plan, |step| steps.next(step))?;
     drop(steps);

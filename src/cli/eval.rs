@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::adapters;
@@ -11,14 +12,15 @@ use super::environment::Environment;
 use super::interrupt;
 use super::load::{self, Loaded, Wanted};
 use crate::contract::{Contract, Form};
-use crate::engine::Load;
+use crate::engine::{EngineError, Load};
 use crate::eval::data::Data;
 use crate::eval::suite::Suite;
 use crate::eval::{self, Answered, Detail};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::Task;
+use crate::infer::{Cancel, End, Finding, InferError, Session, Turn, wait};
 use crate::opening;
 use crate::sampling::Parameters;
+use crate::store::Model;
 use crate::ui::output::Output;
 use crate::ui::progress::Rows;
 
@@ -35,28 +37,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         .map_err(|error| Failure::usage(format!("`{}`: {error}", args.suite.display())))?;
     let data = Data::load(&suite.data_in(folder), &suite)?;
     let model = load::find_or_pull(&suite.model, environment)?;
-    let contract = match suite.schema_in(folder)? {
-        Some(schema) => Some(
-            Contract::from_schema(schema)
-                .map_err(|error| Failure::usage(format!("the format of `{}`: {error}", args.suite.display())))?,
-        ),
-        None => match opening::own_form(&model)? {
-            Some(Form::Closed(contract)) => Some(contract),
-            Some(Form::Open(_)) => {
-                return Err(Failure::usage(format!(
-                    "the FORMAT of `{}` is open, and a suite measures closed answers; add `format:` with a closed schema",
-                    suite.model
-                )));
-            }
-            None => None,
-        },
-    };
-    let contract = contract.ok_or_else(|| {
-        let (suite, model) = (args.suite.display(), &suite.model);
-        Failure::usage(format!(
-            "`{suite}` has no format and `{model}` has none of its own; add `format:` with a schema"
-        ))
-    })?;
+    let contract = contract(args, &suite, folder, &model)?;
     let names: Vec<Option<String>> = contract.fields().iter().map(crate::contract::Field::name).collect();
     suite.check_fields(&names.iter().map(Option::as_deref).collect::<Vec<_>>())?;
 
@@ -71,7 +52,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         place: load::Place::Here,
     };
     let Loaded { session, .. } = load::open(model, &wanted, environment)?;
-    let task = Task { system: suite.system.clone(), parameters, ..Task::default() };
+    let form = Form::Closed(contract);
     let _listening = interrupt::listen(|| {});
     let bar = Rows::new(Some(data.rows.len() as u64));
     let started = Instant::now();
@@ -79,8 +60,9 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         &suite,
         &data,
         |text| {
-            let decided = session.decide(&task, &contract, text).map_err(|error| error.to_string())?;
-            Ok(Answered { latency: decided.elapsed, answer: decided.answer })
+            let (form, parameters) = (form.clone(), parameters.clone());
+            let turn = Turn { form, parameters, ..Turn::to_text(suite.system.as_deref(), text) };
+            answer(&session, turn).map_err(|error| error.to_string())
         },
         |progress| {
             bar.at(progress.done as u64, progress.done as u64, String::new);
@@ -90,7 +72,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let elapsed = started.elapsed();
     drop(bar);
     let mut report = outcome.report(&suite, elapsed, if args.rows { Detail::Rows } else { Detail::Summary });
-    report.evaluation_id = Some(session.evaluation_id(&task));
+    report.evaluation_id = Some(session.evaluation_id());
     let mut output = Output::default();
     if args.json {
         output.json(&serde_json::to_value(&report).expect("a report is plain data"))?;
@@ -98,4 +80,36 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         output.text(&report.to_text())?;
     }
     Ok(Exit::Done)
+}
+
+/// The closed contract that a suite measures: its own, or the model's.
+fn contract(args: &EvalArgs, suite: &Suite, folder: &Path, model: &Model) -> Result<Arc<Contract>, Failure> {
+    if let Some(schema) = suite.schema_in(folder)? {
+        let contract = Contract::from_schema(schema);
+        return contract
+            .map(Arc::new)
+            .map_err(|error| Failure::usage(format!("the format of `{}`: {error}", args.suite.display())));
+    }
+    match opening::own_form(model)? {
+        Form::Closed(contract) => Ok(contract),
+        Form::Open(_) => Err(Failure::usage(format!(
+            "the FORMAT of `{}` is open, and a suite measures closed answers; add `format:` with a closed schema",
+            suite.model
+        ))),
+        Form::Free => {
+            let (suite, model) = (args.suite.display(), &suite.model);
+            Err(Failure::usage(format!(
+                "`{suite}` has no format and `{model}` has none of its own; add `format:` with a schema"
+            )))
+        }
+    }
+}
+
+/// The answer to a row, with how long it took.
+fn answer(session: &Session, turn: Turn) -> Result<Answered, InferError> {
+    let End { finding, elapsed, .. } = *wait(session.ask(turn)?.whole(), &Cancel::default())?.end;
+    match finding {
+        Finding::Closed(answer) => Ok(Answered { answer, latency: elapsed }),
+        Finding::Free | Finding::Open(_) | Finding::Vectors(_) => Err(EngineError::Stopped.into()),
+    }
 }

@@ -5,68 +5,31 @@
 //! comes first depends on the pair alone, never on what else is asked.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use super::{InferError, Session, Task, digest, skip_in_row};
+use super::reader::Reader;
+use super::ready::{Prompted, Ready};
+use super::render::{skip_in_row, thinks, without_thoughts};
+use super::{InferError, Session};
 use crate::chat::{Message, Role};
-use crate::decide::{FieldAnswer, Question};
-use crate::engine::{Counts, EngineError, Event, Request, ScoreRequest, Timings};
+use crate::decide::Question;
+use crate::engine::Lane;
 use crate::prompt::Prompt;
 use crate::template::{Date, Inputs, SystemRole, fold_system};
 
-/// A question on its way. Dropping it cancels it.
-#[derive(Debug)]
-pub struct Asked {
-    question: Arc<Question>,
-    events: UnboundedReceiver<Event>,
-    prompt_digest: String,
-}
-
-/// The answer to a question, with what it took.
-#[derive(Debug, Clone)]
-pub struct Answered {
-    pub answer: FieldAnswer,
-    pub counts: Counts,
-    pub timings: Timings,
-    pub prompt_digest: String,
-}
-
-impl Asked {
-    /// Waits for the scores and makes the answer of them.
-    ///
-    /// # Errors
-    /// See [`InferError`].
-    pub async fn finish(mut self) -> Result<Answered, InferError> {
-        let scores = match self.events.recv().await {
-            Some(Event::Scored(scores)) => scores,
-            Some(Event::Failed(error)) => return Err(error.into()),
-            _ => return Err(EngineError::Stopped.into()),
-        };
-        let answer = self.question.answer(scores.groups.first().map(Vec::as_slice).unwrap_or_default());
-        let prompt_digest = self.prompt_digest;
-        Ok(Answered { answer, counts: scores.counts, timings: scores.timings, prompt_digest })
-    }
-}
-
 impl Session {
-    /// Sends a question about a state and returns at once.
-    ///
-    /// # Errors
-    /// The prompt cannot be made.
-    pub fn ask(
+    /// Makes the prompt of a question about a state.
+    pub(super) fn ready_question(
         &self,
-        task: &Task,
         system: Option<&str>,
         state: &str,
         question: Arc<Question>,
-    ) -> Result<Asked, InferError> {
+        lane: Lane,
+    ) -> Result<Ready, InferError> {
+        let started = Instant::now();
         let prompt = self.question_prompt(system, state, &question)?;
-        let prompt_digest = digest(&prompt);
-        let (adapters, turn_end, lane) = (self.adapters(task).clone(), self.turn_end.clone(), task.lane);
-        let request = ScoreRequest { prompt, groups: vec![question.group()], adapters, turn_end, lane };
-        let events = self.engine.send(Request::Score(request));
-        Ok(Asked { question, events, prompt_digest })
+        let request = self.scored(prompt, vec![question.group()], lane);
+        Ok(self.with_prompt(Prompted::Score(request), Reader::Question(question), started))
     }
 
     fn question_prompt(&self, system: Option<&str>, state: &str, question: &Question) -> Result<Prompt, InferError> {
@@ -96,7 +59,7 @@ impl Session {
             messages: &messages,
             add_generation_prompt: true,
             date: Date::PINNED,
-            variables: &super::variables(true),
+            variables: &without_thoughts(),
             tools: &[],
             contract: reads_contract.then_some(&schema),
         })?;
@@ -104,7 +67,7 @@ impl Session {
             Order::QuestionFirst => skip_in_row(&mut prompt, &folded),
             Order::StateFirst => skip_in_row(&mut prompt, &format!("{folded}{state}{BETWEEN}")),
         }
-        if super::thinks(&prompt) {
+        if thinks(&prompt) {
             return Err(InferError::Thinking);
         }
         Ok(prompt)

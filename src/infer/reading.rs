@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::chat::Piece;
+use super::reply::Piece;
 use crate::engine::{Piece as Written, TokenLogprob};
 use crate::thinking::{self, Splitter};
 use crate::tools::{self, CallReader};
 
 /// Reads one answer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Reading {
     /// Special tokens whose texts have to be seen.
     pub visible: Vec<String>,

@@ -3,7 +3,7 @@
 
 mod template;
 
-use crate::contract::{ContractError, Form, Open};
+use crate::contract::{ContractError, Form};
 use crate::engine::compute::{Compute, WeightsIn};
 use crate::engine::{Adapter, AdapterSet, Load, Options, Weights};
 use crate::gguf::Header;
@@ -125,14 +125,14 @@ pub fn stored_adapter(adapter: &StoredAdapter, factor: f32) -> Adapter {
 ///
 /// # Errors
 /// The stored FORMAT is none that can be kept.
-pub fn own_form(model: &Model) -> Result<Option<Form>, OpeningError> {
+pub fn own_form(model: &Model) -> Result<Form, OpeningError> {
     let name = || model.name.to_string();
     match &model.format {
-        None => Ok(None),
+        None => Ok(Form::Free),
         Some(Format::Schema(schema)) => {
-            Form::from_schema(schema.clone()).map(Some).map_err(|error| OpeningError::Format { name: name(), error })
+            Form::from_schema(schema.clone()).map_err(|error| OpeningError::Format { name: name(), error })
         }
-        Some(Format::Json) => Ok(Some(Form::Open(Open::json()))),
+        Some(Format::Json) => Ok(Form::json()),
         Some(Format::File(path)) => Err(OpeningError::FormatFile { name: name(), path: path.clone() }),
     }
 }

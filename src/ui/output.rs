@@ -73,6 +73,35 @@ pub fn tell(lines: &str) {
     let _ = std::io::stderr().write_all(harmless(lines).as_bytes());
 }
 
+/// What a model thinks before it answers, dimmed on standard error where a person looks on. It is no part of the answer.
+#[derive(Debug)]
+pub struct Thoughts {
+    is_shown: bool,
+    has_begun: bool,
+}
+
+impl Default for Thoughts {
+    fn default() -> Self {
+        Thoughts { is_shown: std::io::stderr().is_terminal(), has_begun: false }
+    }
+}
+
+impl Thoughts {
+    pub fn think(&mut self, text: &str) {
+        if self.is_shown {
+            self.has_begun = true;
+            let _ = write!(std::io::stderr(), "\x1b[2m{}\x1b[0m", harmless(text));
+        }
+    }
+
+    /// The answer begins.
+    pub fn end(&mut self) {
+        if std::mem::take(&mut self.has_begun) {
+            tell("\n\n");
+        }
+    }
+}
+
 /// Text from a model or a file, made harmless for a terminal: control characters but newline and tab are shown as
 /// pictures (U+2400 and on), so that no escape sequence reaches the screen.
 #[must_use]

@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
 use super::body::Body;
-use super::choices::Finished;
+use super::choices::whole;
 use super::service::Service;
 use super::stream;
 use events::Events;
@@ -60,15 +60,14 @@ pub async fn answer(
     let Wanted { model, ask, calls, stop_sequences } = wanted;
     let head = Head { id: new_id("msg_"), model, calls, stop_sequences };
     if !is_streamed {
-        let finished = Finished::of(service.ask(ask).await?).await?;
+        let finished = whole(service.ask(ask).await?).await?;
         return Ok(Json(MessageReply::new(head, finished)).into_response());
     }
     // The first event says how long the prompt is, before the engine has said anything.
-    let opened = Arc::new(service.open(&ask.model, &ask.parameters, ask.keep_alive).await?);
-    let n_prompt = service.count_opened(&opened, &ask).await?;
-    let answering = service.ask_opened(opened, ask)?;
-    let events = Events::new(head, Usage::before(n_prompt));
-    Ok(stream::response(answering, events, stream::SERVER_SENT_EVENTS).await?)
+    let opened = service.open_for(&ask).await?;
+    let ready = service.ready(&opened, ask)?;
+    let events = Events::new(head, Usage::before(service.count(&ready).await?));
+    Ok(stream::response(service.send(opened, ready), events, stream::SERVER_SENT_EVENTS).await?)
 }
 
 /// Counts the tokens of a conversation as the model sees it, with its template and its own instructions.
@@ -85,7 +84,9 @@ pub async fn count(
 ) -> Result<Json<Count>, AnthropicProblem> {
     let model = request.model.clone();
     let Wanted { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
-    Ok(Json(Count { input_tokens: service.count(&ask).await? }))
+    let opened = service.open_for(&ask).await?;
+    let ready = service.ready(&opened, ask)?;
+    Ok(Json(Count { input_tokens: service.count(&ready).await? }))
 }
 
 /// How many tokens a conversation has.

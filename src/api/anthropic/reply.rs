@@ -5,10 +5,9 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{Head, new_id};
-use crate::api::choices::Finished;
 use crate::api::extra::Extra;
 use crate::engine::Finish;
-use crate::infer::End;
+use crate::infer::{End, Finished};
 use crate::tools::ToolCall;
 
 /// A whole answer.

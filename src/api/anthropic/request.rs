@@ -9,9 +9,9 @@ use super::tools::{self, WireTool, WireToolChoice};
 use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
 use crate::api::problem::Problem;
-use crate::api::service::{Ask, AskedForm};
+use crate::api::service::{AskedForm, TurnRequest};
 use crate::chat::Role;
-use crate::infer::Chat;
+use crate::infer::{Chat, Turn};
 use crate::sampling::Parameters;
 
 /// A request for a message.
@@ -163,7 +163,7 @@ pub struct OutputFormat {
 #[derive(Debug)]
 pub struct Wanted {
     pub model: String,
-    pub ask: Ask,
+    pub ask: TurnRequest,
     pub calls: Calls,
     pub stop_sequences: Vec<String>,
 }
@@ -223,8 +223,9 @@ impl MessagesRequest {
                            one of both can be";
             return Err(Problem::invalid(message).of("thinking"));
         }
-        let chat = Chat { messages, tools, tool_choice, think };
-        let ask = Ask { form, parameters, ..Ask::new(self.model.clone(), chat) };
+        let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
+        let turn = Turn { before: chat.into(), parameters, ..Turn::default() };
+        let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
         Ok(Wanted { model: self.model, ask, calls, stop_sequences: self.stop_sequences.unwrap_or_default() })
     }
 
@@ -295,16 +296,19 @@ mod tests {
     fn what_is_said_is_read_and_nothing_else() {
         let plain =
             wanted(json!({"tools": [], "cache_control": {"type": "ephemeral"}, "metadata": {"user_id": "u"}})).unwrap();
-        assert_eq!(plain.ask.parameters, Parameters::from_json(&json!({"num_predict": 9})).unwrap());
-        assert!(matches!(plain.ask.form, AskedForm::Own) && plain.ask.chat.think.is_none());
+        assert_eq!(plain.ask.turn.parameters, Parameters::from_json(&json!({"num_predict": 9})).unwrap());
+        assert!(matches!(plain.ask.form, AskedForm::Own) && plain.ask.turn.chat().unwrap().think.is_none());
         let all = wanted(json!({
             "temperature": 0, "top_p": 0.5, "top_k": 3, "stop_sequences": ["x"], "thinking": {"type": "enabled", "budget_tokens": 1024},
             "output_config": {"format": {"type": "json_schema", "schema": {"enum": ["a", "b"]}}},
         }))
         .unwrap();
         let expected = json!({"num_predict": 9, "temperature": 0, "top_p": 0.5, "top_k": 3, "stop": ["x"]});
-        assert_eq!(all.ask.parameters, Parameters::from_json(&expected).unwrap());
-        assert!(matches!(all.ask.form, AskedForm::Form(Form::Closed(_))) && all.ask.chat.think == Some(true));
+        assert_eq!(all.ask.turn.parameters, Parameters::from_json(&expected).unwrap());
+        assert!(
+            matches!(all.ask.form, AskedForm::Form(Form::Closed(_)))
+                && all.ask.turn.chat().unwrap().think == Some(true)
+        );
     }
 
     #[test]

@@ -14,10 +14,9 @@ use super::{usage, within_one};
 use crate::api::body::Body;
 use crate::api::openai::OpenAiProblem;
 use crate::api::problem::Problem;
-use crate::api::service::{AnsweredQuestions, AskQuestions, Service};
+use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
 use crate::decide::question::{Kind, MAX_QUESTIONS};
 use crate::decide::{Question, QuestionError, expected_level};
-use crate::infer::Answered;
 
 /// A request to `/v1/decisions`.
 #[derive(Debug, Clone, Deserialize, ToSchema)]

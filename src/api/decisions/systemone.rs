@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{usage, within_one};
 use crate::api::body::Body;
 use crate::api::problem::Problem;
-use crate::api::service::{AnsweredQuestions, AskQuestions, Service};
+use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
 use crate::decide::question::{Kind, MAX_QUESTIONS};
 use crate::decide::{Question, QuestionError, expected_level};
 
@@ -146,7 +146,7 @@ fn text(value: &Value) -> String {
 }
 
 fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Value {
-    let one = |(question, answered): (&Arc<Question>, &crate::infer::Answered)| {
+    let one = |(question, answered): (&Arc<Question>, &Answered)| {
         let answer = &answered.answer;
         let probabilities = || answer.probabilities.iter().map(|(value, p)| (text(value), within_one(*p).into()));
         let probabilities = || probabilities().collect::<Map<String, Value>>();

@@ -12,9 +12,9 @@ use super::types::Errors;
 use super::types::reply::{ChatResponse, DoneReason, GenerateResponse};
 use super::types::request::{ChatRequest, GenerateRequest, Wanted};
 use crate::api::body::Body;
-use crate::api::choices::Finished;
+use crate::api::choices::whole;
 use crate::api::problem::Problem;
-use crate::api::service::{Ask, Service};
+use crate::api::service::{Service, TurnRequest};
 use crate::api::stream;
 use crate::keep_alive::KeepAlive;
 
@@ -76,17 +76,17 @@ async fn answer(service: &Service, wanted: Wanted, delivery: Delivery, shape: Sh
     let lines = Lines { shape, model, timestamp, load: answering.load_duration };
     match delivery {
         Delivery::Lines => stream::response(answering, lines, stream::JSON_LINES).await,
-        Delivery::Whole => Ok(lines.whole(Finished::of(answering).await?)),
+        Delivery::Whole => Ok(lines.whole(whole(answering).await?)),
     }
 }
 
 /// Lets a model be there, or go.
-async fn without_asking(service: &Service, ask: Ask, shape: Shape) -> Result<Response, Problem> {
+async fn without_asking(service: &Service, ask: TurnRequest, shape: Shape) -> Result<Response, Problem> {
     let lines = |load| Lines { shape, model: ask.model.clone(), timestamp: service.settings().timestamp, load };
     if ask.keep_alive == Some(KeepAlive::For(Duration::ZERO)) {
         service.unload(&ask.model).await?;
         return Ok(lines(Duration::ZERO).nothing_asked(DoneReason::Unload));
     }
-    let opened = service.open(&ask.model, &ask.parameters, ask.keep_alive).await?;
+    let opened = service.open_for(&ask).await?;
     Ok(lines(opened.load_duration).nothing_asked(DoneReason::Load))
 }

@@ -43,7 +43,7 @@ pub async fn embeddings(
         return Ok(Json(EmbeddingsResponse { embedding: Vec::new() }));
     }
     let embedded = service.embed(embed).await?;
-    let rows = vectors::shortened(&model, embedded.vectors.embeddings, None)?;
+    let rows = vectors::shortened(&model, embedded.embeddings, None)?;
     Ok(Json(EmbeddingsResponse { embedding: rows.into_iter().next().unwrap_or_default() }))
 }
 

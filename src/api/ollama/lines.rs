@@ -8,11 +8,10 @@ use serde::Serialize;
 
 use super::types::error;
 use super::types::reply::{ChatResponse, DoneReason, GenerateResponse, ReplyCall, ReplyMessage, Tail};
-use crate::api::choices::Finished;
 use crate::api::problem::Problem;
 use crate::api::stream::Encoder;
 use crate::engine::{Token, TokenLogprob};
-use crate::infer::Piece;
+use crate::infer::{Finished, Piece};
 
 /// How an answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -113,7 +113,7 @@ pub async fn embed(
         parameters: Parameters::default(),
         keep_alive: None,
     };
-    let embeddings = service.embed(embed).await?.vectors.embeddings;
+    let embeddings = service.embed(embed).await?.embeddings;
     Ok(Json(EmbeddingList::new(model, embeddings, dimensions, encoding)?))
 }
 

@@ -23,7 +23,7 @@ pub struct Known {
     pub digest: Digest,
     pub defaults: Defaults,
     options: Options,
-    form: Result<Option<Form>, Problem>,
+    form: Result<Form, Problem>,
 }
 
 /// The models that were asked for, by name and digest of the manifest.
@@ -43,7 +43,7 @@ impl Known {
     ///
     /// # Errors
     /// The stored FORMAT is none that can be kept.
-    pub fn form(&self) -> Result<Option<Form>, Problem> {
+    pub fn form(&self) -> Result<Form, Problem> {
         self.form.clone()
     }
 }

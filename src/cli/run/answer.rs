@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::Run;
+use super::{Run, embedding, limited};
 use crate::decide::{Answer, FieldAnswer};
-use crate::engine::{Counts, Timings};
+use crate::engine::{Counts, Finish, Timings};
 use crate::extract::{Certainty, Field};
-use crate::infer::Decided;
+use crate::infer::{End, Finding, Finished, Limited};
 use crate::ui::table::bar;
 
 /// Characters of a probability's bar.
@@ -33,31 +33,91 @@ pub fn for_people(answer: &Answer) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The bare label, or the object as one line of JSON.
-pub fn bare(answer: &Answer) -> String {
-    match answer.fields.as_slice() {
-        [FieldAnswer { name: None, value, .. }] => label(value),
-        _ => answer.json.to_string(),
+/// An answer without anything around it: the bare label, the object as one line of JSON, the vector, or the text.
+pub fn bare(finished: &Finished) -> String {
+    match &finished.end.finding {
+        Finding::Closed(Answer { fields, json }) => match fields.as_slice() {
+            [FieldAnswer { name: None, value, .. }] => label(value),
+            _ => json.to_string(),
+        },
+        Finding::Vectors(embeddings) => embedding::value(embeddings).to_string(),
+        Finding::Free | Finding::Open(_) => finished.text.clone(),
+    }
+}
+
+/// An answer as its contract reads it: JSON parsed, other text as it is.
+pub fn value(finished: &Finished) -> Value {
+    match &finished.end.finding {
+        Finding::Closed(answer) => answer.json.clone(),
+        Finding::Vectors(embeddings) => embedding::value(embeddings),
+        Finding::Open(Ok(value)) => value.clone(),
+        Finding::Open(Err(_)) | Finding::Free => finished.text.as_str().into(),
     }
 }
 
 /// Everything that is known about an answer.
-pub fn json(decided: &Decided, run: &Run<'_>) -> Value {
-    let mut object = Map::new();
-    object.insert("model".to_owned(), run.model_name.clone().into());
-    match decided.answer.fields.as_slice() {
-        [field @ FieldAnswer { name: None, .. }] => object.extend(field_json(field)),
-        fields => {
-            object.insert("value".to_owned(), decided.answer.json.clone());
-            let fields = fields.iter().map(|field| (field.name.clone().unwrap_or_default(), field_json(field).into()));
-            object.insert("fields".to_owned(), Value::Object(fields.collect()));
+pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
+    let Limited { finished, .. } = limited;
+    let end = &*finished.end;
+    let mut object = Map::from_iter([("model".to_owned(), Value::from(run.model_name.clone()))]);
+    match &end.finding {
+        Finding::Closed(answer) => object.extend(closed(answer)),
+        Finding::Vectors(embeddings) => object.extend([embedding::named_value(embeddings)]),
+        Finding::Free | Finding::Open(_) => object.extend(written(finished)),
+    }
+    object.insert("tokens".to_owned(), tokens(&end.counts, n_tokens_cut));
+    object.insert("timings".to_owned(), timings(&end.timings, end.elapsed, run));
+    match &end.finding {
+        Finding::Closed(_) => {
+            object.insert("evaluation_id".to_owned(), end.evaluation_id.clone().into());
+            object.insert("prompt_digest".to_owned(), end.prompt_digest.clone().into());
+        }
+        Finding::Vectors(_) => {
+            object.insert("evaluation_id".to_owned(), end.evaluation_id.clone().into());
+        }
+        Finding::Free | Finding::Open(_) => {
+            object.extend((!run.limits.is_empty()).then(|| ("contract".to_owned(), limited::contract(limited))));
         }
     }
-    object.insert("tokens".to_owned(), tokens(&decided.counts, decided.n_tokens_cut));
-    object.insert("timings".to_owned(), timings(&decided.timings, decided.elapsed, run));
-    object.insert("evaluation_id".to_owned(), decided.evaluation_id.clone().into());
-    object.insert("prompt_digest".to_owned(), decided.prompt_digest.clone().into());
     Value::Object(object)
+}
+
+/// The answer of a closed form.
+fn closed(answer: &Answer) -> Map<String, Value> {
+    match answer.fields.as_slice() {
+        [field @ FieldAnswer { name: None, .. }] => field_json(field),
+        fields => {
+            let fields = fields.iter().map(|field| (field.name.clone().unwrap_or_default(), field_json(field).into()));
+            let fields = Value::Object(fields.collect());
+            Map::from_iter([("value".to_owned(), answer.json.clone()), ("fields".to_owned(), fields)])
+        }
+    }
+}
+
+/// A generated answer, with what is known of its fields where it was written under a schema.
+fn written(finished: &Finished) -> Map<String, Value> {
+    let Finished { text, thinking, end, .. } = finished;
+    let mut object = Map::from_iter([("response".to_owned(), Value::from(text.as_str()))]);
+    let mut insert = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
+    if !thinking.is_empty() {
+        insert("thinking", thinking.as_str().into());
+    }
+    match &end.finding {
+        Finding::Open(Ok(value)) => {
+            insert("value", value.clone());
+            if let Some(fields) = &end.fields {
+                insert("fields", extracted(fields));
+            }
+        }
+        Finding::Open(Err(violation)) => insert("violation", violation.to_string().into()),
+        Finding::Free | Finding::Closed(_) | Finding::Vectors(_) => {}
+    }
+    let done_reason = match end.finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+    };
+    insert("done_reason", done_reason.into());
+    object
 }
 
 fn field_json(field: &FieldAnswer) -> Map<String, Value> {
@@ -72,7 +132,7 @@ fn field_json(field: &FieldAnswer) -> Map<String, Value> {
 }
 
 /// What is known of the fields of a written answer.
-pub fn extracted(fields: &[Field]) -> Value {
+fn extracted(fields: &[Field]) -> Value {
     let fields = fields.iter().map(|field| (field.name.clone().unwrap_or_default(), extracted_field(field)));
     Value::Object(fields.collect())
 }
@@ -103,7 +163,7 @@ fn extracted_field(field: &Field) -> Value {
 }
 
 /// Token counts: `evaluated` is what this request cost, `reused` what an earlier one had left.
-pub fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
+fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
     json!({
         "prompt": counts.prompt,
         "reused": counts.reused,
@@ -118,7 +178,7 @@ pub fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
 }
 
 /// Times in milliseconds; `load` is the model's, once for all rows.
-pub fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
+fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
     let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
     json!({
         "load_ms": ms(run.session.engine().info().load_duration),
@@ -130,7 +190,8 @@ pub fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
 }
 
 /// Token counts and rates for --verbose.
-pub fn figures(counts: &Counts, timings: &Timings) -> String {
+pub fn figures(end: &End) -> String {
+    let End { counts, timings, .. } = end;
     let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
     let evaluated = counts.prompt - counts.reused + counts.branch;
     let mut text = format!(

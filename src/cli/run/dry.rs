@@ -5,14 +5,14 @@ use serde_json::json;
 use super::Run;
 use crate::engine::{PromptToken, Tokenized};
 use crate::failure::{Exit, Outcome};
-use crate::infer::Prepared;
 use crate::ui::output::Output;
 
 /// Prints the prompt of one text.
 pub fn show(run: &Run<'_>, text: &str) -> Outcome {
-    let Prepared { prompt, n_tokens_cut } = run.session.prepare(&run.task, run.contract.as_ref(), text)?;
-    let rendered = prompt.text();
-    let Tokenized { tokens, border } = run.session.tokenize(prompt)?;
+    let (text, n_tokens_cut) = run.cut(text)?;
+    let ready = run.session.ready(run.turn_to(&text))?;
+    let rendered = ready.prompt().text();
+    let Tokenized { tokens, border } = ready.tokenize().wait()?;
     let mut output = Output::default();
     if run.args.json {
         let of = |token: &PromptToken| json!({"id": token.id, "text": token.text, "kind": token.kind.as_str()});

@@ -1,14 +1,11 @@
-//! Embedding models under `slm run`: a text's vector as one line of JSON.
+//! Embedding models under `slm run`: what cannot be asked of them, and a text's vector as JSON.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Run, answer};
 use crate::cli::args::RunArgs;
-use crate::engine::EmbeddingKind;
-use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::{Cancel, Embedded};
+use crate::engine::{EmbeddingKind, Embeddings};
+use crate::failure::Failure;
 use crate::store::Model;
-use crate::ui::output::{Output, tell};
 
 /// A model that gives vectors gives no answers.
 ///
@@ -42,44 +39,21 @@ pub fn refuse_answers(args: &RunArgs, model: &Model) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Run<'_> {
-    pub fn embed(&self, text: &str) -> Outcome {
-        let embedded = self.session.start_embedding(&self.task, text)?.finish(&Cancel::default())?;
-        self.say_what_was_cut(embedded.n_tokens_cut);
-        let mut output = Output::default();
-        if self.args.json {
-            output.json(&json(&embedded, self))?;
-        } else {
-            output.line(&value(&embedded).to_string())?;
-        }
-        if self.args.verbose {
-            tell(&answer::figures(&embedded.counts, &embedded.timings));
-        }
-        Ok(Exit::Done)
-    }
-}
-
 /// The vector as a list, a reranker's score as a number.
-pub fn value(embedded: &Embedded) -> Value {
-    match (embedded.kind, embedded.row.as_slice()) {
+pub fn value(embeddings: &Embeddings) -> Value {
+    match (embeddings.kind, embeddings.rows.first().map_or(&[][..], Vec::as_slice)) {
         (EmbeddingKind::Scores, &[score]) => number(score),
         (_, row) => row.iter().copied().map(number).collect(),
     }
 }
 
+/// The same with its name.
+pub fn named_value(embeddings: &Embeddings) -> (String, Value) {
+    let name = if embeddings.kind == EmbeddingKind::Scores { "score" } else { "embedding" };
+    (name.to_owned(), value(embeddings))
+}
+
 /// Through its shortest text, so that 0.1 does not become 0.10000000149011612.
 fn number(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
-}
-
-/// Everything that is known about a vector.
-pub fn json(embedded: &Embedded, run: &Run<'_>) -> Value {
-    let name = if embedded.kind == EmbeddingKind::Scores { "score" } else { "embedding" };
-    json!({
-        "model": run.model_name,
-        name: value(embedded),
-        "tokens": answer::tokens(&embedded.counts, embedded.n_tokens_cut),
-        "timings": answer::timings(&embedded.timings, embedded.elapsed, run),
-        "evaluation_id": run.session.evaluation_id(&run.task),
-    })
 }

@@ -4,14 +4,13 @@ mod answer;
 mod dry;
 mod embedding;
 mod limited;
+mod one;
 mod output;
 mod rows;
 mod tally;
 
 use std::io::{IsTerminal as _, Read as _};
-use std::ops::ControlFlow;
-
-use serde_json::json;
+use std::sync::Arc;
 
 use self::output::Origin;
 use super::adapters;
@@ -19,22 +18,27 @@ use super::args::{RunArgs, SamplingArgs};
 use super::compute;
 use super::environment::{Environment, today};
 use super::load::{self, Loaded, Wanted};
+use crate::chat::{Message, Role};
 use crate::contract::{Contract, ContractError, Form, Open};
-use crate::engine::{Detail, Drafts, Finish, Lane, Load};
-use crate::failure::{Exit, Failure, Outcome};
+use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
+use crate::failure::{Failure, Outcome};
 use crate::gguf::Pooling;
-use crate::infer::{Generated, InferError, Session, Task};
+use crate::infer::{Ask, Chat, Retry, Session, Turn};
+use crate::limits::Limits;
 use crate::opening;
 use crate::sampling::Parameters;
-use crate::ui::output::{Output, Reader, say, tell};
+use crate::ui::output::{say, tell};
 
 /// A checked command line with its loaded model.
 struct Run<'a> {
     args: &'a RunArgs,
     model_name: String,
     session: Session,
-    contract: Option<Contract>,
-    task: Task,
+    /// What is asked about every text, which is its last message.
+    turn: Turn,
+    /// What open text must keep, and what becomes of text that does not.
+    limits: Limits,
+    retry: Retry,
     /// How the model makes a vector of a text, where it is one for embeddings.
     embeds: Option<Pooling>,
 }
@@ -52,18 +56,31 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
-    let form = match asked {
-        Asked::Form(form) => Some(form),
-        Asked::Anything => None,
-        Asked::Nothing => opening::own_form(&model)?,
-    };
-    let (contract, open) = match form {
-        Some(Form::Closed(contract)) => (Some(contract), None),
-        Some(Form::Open(open)) => (None, Some(open)),
-        None => (None, None),
-    };
+    let form = asked.map_or_else(|| opening::own_form(&model), Ok)?;
     let (limits, retry) = limited::limits(&args.limits)?;
-    if contract.is_some() && !limits.is_empty() {
+    refuse_together(args, &form, &limits)?;
+    let adapters = adapters::chosen(&args.adapter, &model, environment)?;
+    let is_rows = args.lines || args.jsonl.is_some();
+    let origin = Origin { model: &model, form: &form, adapters: &adapters };
+    let rows = if is_rows { Some(rows::Input::open(args, origin, environment)?) } else { None };
+    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
+    let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
+    let place = if args.local { load::Place::Here } else { load::Place::Server };
+    let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
+    let Loaded { model, session } = load::open(model, &wanted, environment)?;
+    let turn = turn(args, form, parameters);
+    let run = Run { args, model_name: model.name.to_string(), session, turn, limits, retry, embeds };
+    run.say_what_is_loaded();
+    match rows {
+        _ if args.dry_run => dry::show(&run, &text),
+        Some(rows) => rows::run(&run, rows),
+        None => one::run(&run, &text),
+    }
+}
+
+/// Refuses what the flags cannot say together.
+fn refuse_together(args: &RunArgs, form: &Form, limits: &Limits) -> Result<(), Failure> {
+    if matches!(form, Form::Closed(_)) && !limits.is_empty() {
         return Err(Failure::usage(
             "limits are for generated text, and these answers are scored from a closed list; add --format none for open text",
         ));
@@ -77,69 +94,42 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
             "--output takes the answers to rows: give --lines or --jsonl, or redirect standard output",
         ));
     }
-    let adapters = adapters::chosen(&args.adapter, &model, environment)?;
-    let origin = Origin { model: &model, contract: contract.as_ref(), open: open.as_ref(), adapters: &adapters };
-    let rows = if is_rows { Some(rows::Input::open(args, origin, environment)?) } else { None };
-    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
-    let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
-    let place = if args.local { load::Place::Here } else { load::Place::Server };
-    let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
-    let Loaded { model, session } = load::open(model, &wanted, environment)?;
-    let task = Task {
-        system: args.system.clone(),
+    Ok(())
+}
+
+/// What the flags say of every text.
+fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
+    let system = args.system.as_deref().map(|system| Message::new(Role::System, system));
+    let chat = Chat { today: Some(today()), ..Chat::of(system.into_iter().collect()) };
+    Turn {
+        before: chat.into(),
+        form,
         parameters,
-        truncate: args.truncate,
         lane: if args.throughput { Lane::Throughput } else { Lane::Canonical },
-        limits,
-        retry,
-        open,
         detail: if args.json { Detail::Tokens } else { Detail::Text },
-        today: Some(today()),
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
-        ..Task::default()
-    };
-    let run = Run { args, model_name: model.name.to_string(), session, contract, task, embeds };
-    run.say_what_is_loaded();
-    if args.dry_run {
-        return dry::show(&run, &text);
-    }
-    if let Some(rows) = rows {
-        return rows::run(&run, rows);
-    }
-    if run.embeds.is_some() {
-        return run.embed(&text);
-    }
-    match &run.contract {
-        Some(contract) => run.decide(contract, &text),
-        None if run.task.limits.is_empty() => run.generate(&text),
-        None => run.generate_limited(&text),
+        ..Turn::default()
     }
 }
 
-enum Asked {
-    Form(Form),
-    /// Open text, whatever the model's own format is.
-    Anything,
-    Nothing,
-}
-
-fn asked_form(args: &RunArgs) -> Result<Asked, Failure> {
+/// The form that the flags ask for; `None` leaves it to the model's own.
+fn asked_form(args: &RunArgs) -> Result<Option<Form>, Failure> {
     if let Some(list) = &args.choices {
-        return Ok(Asked::Form(Form::Closed(Contract::choices(list)?)));
+        return Ok(Some(Form::Closed(Arc::new(Contract::choices(list)?))));
     }
     if let Some(grammar) = &args.grammar {
-        return Ok(Asked::Form(Form::Open(Open::lark(&text_or_file(grammar, "grammar")?)?)));
+        return Ok(Some(Form::Open(Open::lark(&text_or_file(grammar, "grammar")?)?)));
     }
     if let Some(regex) = &args.regex {
-        return Ok(Asked::Form(Form::Open(Open::regex(regex)?)));
+        return Ok(Some(Form::Open(Open::regex(regex)?)));
     }
-    let Some(format) = &args.format else { return Ok(Asked::Nothing) };
+    let Some(format) = &args.format else { return Ok(None) };
     let schema = match format.trim() {
-        "none" => return Ok(Asked::Anything),
-        "json" => return Ok(Asked::Form(Form::Open(Open::json()))),
+        "none" => return Ok(Some(Form::Free)),
+        "json" => return Ok(Some(Form::json())),
         format => text_or_file(format, "schema")?,
     };
-    Form::parse(&schema).map(Asked::Form).map_err(|error| {
+    Form::parse(&schema).map(Some).map_err(|error| {
         let is_name = matches!(error, ContractError::NotJson(_)) && !format.starts_with(['{', '@']);
         let hint = if is_name { "; a file with a schema is given as `@FILE`" } else { "" };
         Failure::usage(format!("--format: {error}{hint}"))
@@ -199,6 +189,30 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
 }
 
 impl Run<'_> {
+    /// The beginning of a text that `--truncate` leaves, and how many of its tokens that cuts away.
+    fn cut(&self, text: &str) -> Result<(String, usize), EngineError> {
+        let Some(n_tokens) = self.args.truncate else { return Ok((text.to_owned(), 0)) };
+        let Cut { n_bytes, n_tokens_cut, .. } = self.session.engine().cut(text, n_tokens)?;
+        Ok((text[..n_bytes].to_owned(), n_tokens_cut))
+    }
+
+    /// What is asked about a text, where the model writes or chooses.
+    fn turn_to(&self, text: &str) -> Turn {
+        let mut turn = self.turn.clone();
+        if let Some(chat) = turn.chat_mut() {
+            chat.messages.push(Message::new(Role::User, text));
+        }
+        turn
+    }
+
+    /// What is asked about a text.
+    fn ask_of(&self, text: &str) -> Ask {
+        match self.embeds {
+            Some(_) => Ask::Vectors { texts: vec![text.to_owned()] },
+            None => self.turn_to(text).into(),
+        }
+    }
+
     fn say_what_is_loaded(&self) {
         if self.embeds.is_none() && !self.session.has_template() {
             say(format_args!(
@@ -207,15 +221,19 @@ impl Run<'_> {
             ));
         }
         let given = self.args.sampling.of_generation();
-        if self.contract.is_none() && self.args.throughput {
+        let is_closed = matches!(self.turn.form, Form::Closed(_));
+        if !is_closed && self.args.throughput {
             say("generated answers always share their batches: --throughput has no effect");
         }
-        if self.contract.is_some() && !given.is_empty() {
+        if is_closed && !given.is_empty() {
             say(format_args!("closed answers are scored, not sampled: {} has no effect", given.join(", ")));
         }
-        if !self.args.verbose {
-            return;
+        if self.args.verbose {
+            self.tell_what_is_loaded();
         }
+    }
+
+    fn tell_what_is_loaded(&self) {
         let info = self.session.engine().info();
         tell(&format!(
             "model          {}\nparameters     {:.3} million, {:.1} MB\ncontext        {} tokens (trained for {})\n\
@@ -226,103 +244,17 @@ impl Run<'_> {
             info.n_ctx,
             info.n_ctx_train,
             compute::describe(info),
-            match (&self.contract, self.embeds) {
-                (Some(_), _) => "scored".to_owned(),
-                (None, Some(pooling)) => format!("embeddings, pooling `{}`", pooling.as_str()),
-                (None, None) => "generated".to_owned(),
+            match (&self.turn.form, self.embeds) {
+                (Form::Closed(_), _) => "scored".to_owned(),
+                (_, Some(pooling)) => format!("embeddings, pooling `{}`", pooling.as_str()),
+                (Form::Open(_) | Form::Free, None) => "generated".to_owned(),
             },
-            self.session.evaluation_id(&self.task),
+            self.session.evaluation_id(),
             info.load_duration.as_secs_f64() * 1e3,
         ));
-        for adapter in self.session.adapters(&self.task).as_slice() {
+        for adapter in self.session.defaults().adapters.as_slice() {
             tell(&format!("adapter        {} at {}\n", adapter.id, adapter.scale));
         }
-    }
-
-    fn decide(&self, contract: &Contract, text: &str) -> Outcome {
-        let decided = self.session.decide(&self.task, contract, text)?;
-        self.say_what_was_cut(decided.n_tokens_cut);
-        let mut output = Output::default();
-        if self.args.json {
-            output.json(&answer::json(&decided, self))?;
-        } else if output.is_terminal() {
-            output.text(&answer::for_people(&decided.answer))?;
-        } else {
-            output.line(&answer::bare(&decided.answer))?;
-        }
-        if self.args.verbose {
-            tell(&answer::figures(&decided.counts, &decided.timings));
-        }
-        Ok(Exit::Done)
-    }
-
-    fn generate(&self, text: &str) -> Outcome {
-        let mut output = Output::default();
-        let mut whole = String::new();
-        let mut broken = None;
-        let generated = self.session.generate(&self.task, text, |piece| {
-            whole += piece;
-            if self.args.json {
-                return ControlFlow::Continue(());
-            }
-            match output.text(piece) {
-                Ok(Reader::Listens) => ControlFlow::Continue(()),
-                Ok(Reader::Gone) => ControlFlow::Break(()),
-                Err(failure) => {
-                    broken = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        if let Some(failure) = broken {
-            return Err(failure);
-        }
-        let Some(generated) = generated else { return Ok(Exit::Done) };
-        if self.args.json {
-            output.json(&self.generated_json(Some(text), &whole, &generated)?)?;
-        } else if !whole.ends_with('\n') {
-            output.text("\n")?;
-        }
-        self.say_what_was_cut(generated.n_tokens_cut);
-        if self.args.verbose {
-            tell(&answer::figures(&generated.generation.counts, &generated.generation.timings));
-        }
-        match generated.violation() {
-            Some(violation) => {
-                say(violation);
-                Ok(Exit::NotMet)
-            }
-            None => Ok(Exit::Done),
-        }
-    }
-
-    /// Everything that is known of a generated answer, of its fields too where the input is at hand.
-    fn generated_json(
-        &self,
-        input: Option<&str>,
-        text: &str,
-        generated: &Generated,
-    ) -> Result<serde_json::Value, InferError> {
-        let Generated { generation, elapsed, n_tokens_cut, answer } = generated;
-        let mut object = json!({ "model": self.model_name, "response": text });
-        match answer {
-            Some(Ok(value)) => {
-                object["value"] = value.clone();
-                let fields = input.map(|input| self.session.extract(&self.task, input, text, generated)).transpose()?;
-                if let Some(fields) = fields.flatten() {
-                    object["fields"] = answer::extracted(&fields);
-                }
-            }
-            Some(Err(violation)) => object["violation"] = violation.to_string().into(),
-            None => {}
-        }
-        object["done_reason"] = match generation.finish {
-            Finish::Stop => "stop".into(),
-            Finish::Length => "length".into(),
-        };
-        object["tokens"] = answer::tokens(&generation.counts, *n_tokens_cut);
-        object["timings"] = answer::timings(&generation.timings, *elapsed, self);
-        Ok(object)
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {

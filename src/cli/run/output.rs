@@ -6,9 +6,9 @@ use std::path::Path;
 
 use crate::batch::journal::{Existing, Journal, TaskId};
 use crate::batch::records::Records;
-use crate::batch::row::Form;
+use crate::batch::row;
 use crate::cli::args::{ComputeArgs, RunArgs};
-use crate::contract::{Contract, Open};
+use crate::contract::Form;
 use crate::digest::{Digest, Hasher};
 use crate::engine::AdapterSet;
 use crate::failure::Failure;
@@ -19,8 +19,7 @@ use crate::ui::output::{Output, Reader};
 #[derive(Clone, Copy)]
 pub struct Origin<'a> {
     pub model: &'a Model,
-    pub contract: Option<&'a Contract>,
-    pub open: Option<&'a Open>,
+    pub form: &'a Form,
     pub adapters: &'a AdapterSet,
 }
 
@@ -39,7 +38,7 @@ impl Sink {
         args: &RunArgs,
         origin: Origin<'_>,
         records: &mut Records<R>,
-        form: &Form,
+        form: &row::Form,
     ) -> Result<Sink, Failure> {
         let Some(path) = &args.output else { return Ok(Sink::Stdout(Output::default())) };
         refuse_input(path)?;
@@ -118,8 +117,12 @@ fn settings(args: &RunArgs, origin: Origin<'_>) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(format!("{args:?}").as_bytes());
     // A file's name is the same flag when the file has changed.
-    hasher.update(origin.contract.map(|contract| contract.schema().to_string()).unwrap_or_default().as_bytes());
-    hasher.update(origin.open.map(Open::grammar).unwrap_or_default().as_bytes());
+    let form = match origin.form {
+        Form::Closed(contract) => contract.schema().to_string(),
+        Form::Open(open) => open.grammar().to_owned(),
+        Form::Free => String::new(),
+    };
+    hasher.update(form.as_bytes());
     hasher.update(origin.adapters.evaluation_id("adapters").as_bytes());
     hasher.finish()
 }

@@ -7,17 +7,18 @@ use serde_json::Value;
 
 use super::output::{Origin, Sink};
 use super::tally::{Share, Tally};
-use super::{Run, answer, embedding, limited};
+use super::{Run, answer, limited};
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
 use crate::cli::args::RunArgs;
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
+use crate::contract;
 use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::{Cancel, Deciding, Embedding, Generating, InferError};
+use crate::infer::{Cancel, Finding, Finished, InferError, LimitedReply, wait};
 use crate::ui::output::{Reader, say, tell};
 use crate::ui::progress::Rows;
 
@@ -41,13 +42,8 @@ struct Place {
 struct Begun<'r> {
     row: Row,
     place: Place,
-    asked: Asked<'r>,
-}
-
-enum Asked<'r> {
-    Closed(Deciding<'r>),
-    Open(Generating),
-    Vector(Embedding),
+    reply: LimitedReply<'r>,
+    n_tokens_cut: usize,
 }
 
 /// A row that is over: the line to write, or why there is none.
@@ -72,19 +68,6 @@ struct Refused {
     exit: Exit,
     /// The answer that did not meet its contract, with everything known.
     details: Option<Value>,
-}
-
-/// A reply, in each of the forms that it may be written in.
-struct Reply {
-    /// Bare, for a pipe.
-    text: String,
-    /// As the contract's JSON, for `--jsonl`.
-    value: Value,
-    /// With everything known, for `--json`.
-    details: Value,
-    /// Why it must not be written as an answer.
-    refusal: Option<String>,
-    share: Share,
 }
 
 /// Why no more answers are wanted.
@@ -112,7 +95,7 @@ impl Input {
             None => Form::Lines,
         };
         let n_parallel = parallel(args.parallel.as_deref(), environment)?;
-        let is_alone = origin.contract.is_some() && !args.throughput;
+        let is_alone = matches!(origin.form, contract::Form::Closed(_)) && !args.throughput;
         let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
         let mut records = Records::new(BufReader::new(std::io::stdin()));
         let sink = Sink::open(args, origin, &mut records, &form)?;
@@ -209,15 +192,16 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
 /// Sends a row to the engine.
 fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result<Begun<'r>, Box<Done>> {
     let row = row.map_err(|bad| over(place, refused(bad)))?;
-    let asked = match &run.contract {
-        Some(contract) => run.session.start_deciding(&run.task, contract, &row.text).map(Asked::Closed),
-        None if run.embeds.is_some() => run.session.start_embedding(&run.task, &row.text).map(Asked::Vector),
-        None => run.session.start_generating(&run.task, &row.text).map(Asked::Open),
-    };
-    match asked {
-        Ok(asked) => Ok(Begun { row, place, asked }),
+    match ask(run, &row.text) {
+        Ok((reply, n_tokens_cut)) => Ok(Begun { row, place, reply, n_tokens_cut }),
         Err(error) => Err(over(place, unwritten(row, error))),
     }
+}
+
+fn ask<'r>(run: &'r Run<'_>, text: &str) -> Result<(LimitedReply<'r>, usize), InferError> {
+    let (text, n_tokens_cut) = run.cut(text)?;
+    let reply = LimitedReply::ask(&run.session, run.ask_of(&text), &run.limits, run.retry)?;
+    Ok((reply, n_tokens_cut))
 }
 
 /// A row that never reached the engine.
@@ -227,14 +211,19 @@ fn over(place: Place, why: Unwritten) -> Box<Done> {
 
 /// Waits for a row's reply.
 fn finish(run: &Run<'_>, begun: Begun<'_>, cancel: &Cancel) -> Done {
-    let Begun { row, place, asked } = begun;
-    let (share, written) = match reply(run, &row.text, asked, cancel) {
-        Ok(Reply { refusal: Some(reason), details, share, .. }) => {
+    let Begun { row, place, reply, n_tokens_cut } = begun;
+    let limited = match wait(reply.whole(), cancel) {
+        Ok(limited) => limited,
+        Err(error) => return Done { place, share: Share::default(), written: Err(unwritten(row, error)) },
+    };
+    let share = Share::of(&limited.finished.end);
+    let details = if run.args.json { answer::details(run, &limited, n_tokens_cut) } else { Value::Null };
+    let written = match limited::refusal(&limited) {
+        None => Ok(line(run, &row, &limited.finished, details)),
+        Some(reason) => {
             let row = BadRow { line: row.line, object: row.object, reason };
-            (share, Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) }))))
+            Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) })))
         }
-        Ok(reply) => success(run, row, reply),
-        Err(error) => (Share::default(), Err(unwritten(row, error))),
     };
     Done { place, share, written }
 }
@@ -252,49 +241,22 @@ fn refused(row: BadRow) -> Unwritten {
     Unwritten::Bad(Box::new(Refused { row, exit: Exit::Failed, details: None }))
 }
 
-fn reply(run: &Run<'_>, text: &str, asked: Asked<'_>, cancel: &Cancel) -> Result<Reply, InferError> {
-    match asked {
-        Asked::Closed(deciding) => {
-            let decided = deciding.finish(cancel)?;
-            let details = answer::json(&decided, run);
-            let text = one_line(&answer::bare(&decided.answer));
-            let share = Share::closed(&decided.answer, decided.counts);
-            Ok(Reply { text, value: decided.answer.json, details, refusal: None, share })
-        }
-        Asked::Vector(embedding) => {
-            let embedded = embedding.finish(cancel)?;
-            let value = embedding::value(&embedded);
-            let details = embedding::json(&embedded, run);
-            let share = Share::open(embedded.counts);
-            Ok(Reply { text: value.to_string(), value, details, refusal: None, share })
-        }
-        Asked::Open(generating) => {
-            let limited = run.session.finish_limited(generating, &run.task, text, cancel)?;
-            let details = if run.args.json { run.limited_json(text, &limited)? } else { Value::Null };
-            let refusal = limited::refusal(&limited);
-            let value = limited.generated.value(&limited.text);
-            let share = Share::open(limited.generated.generation.counts);
-            Ok(Reply { text: one_line(limited.text.trim()), value, details, refusal, share })
-        }
-    }
-}
-
-/// The line that a reply is written as.
-fn success(run: &Run<'_>, row: Row, reply: Reply) -> (Share, Result<String, Unwritten>) {
-    let line = match (row.object, run.args.json) {
-        (Some(object), with_details) => {
-            extended(&object, "answer", if with_details { &reply.details } else { &reply.value })
-        }
+/// The line that an answer is written as.
+fn line(run: &Run<'_>, row: &Row, finished: &Finished, mut details: Value) -> String {
+    match (&row.object, run.args.json) {
+        (Some(object), true) => extended(object, "answer", &details),
+        (Some(object), false) => extended(object, "answer", &answer::value(finished)),
         (None, true) => {
-            let mut details = reply.details;
             if let Some(object) = details.as_object_mut() {
                 object.insert("line".to_owned(), row.line.into());
             }
             details.to_string()
         }
-        (None, false) => reply.text,
-    };
-    (reply.share, Ok(line))
+        (None, false) => match &finished.end.finding {
+            Finding::Free | Finding::Open(_) => one_line(finished.text.trim()),
+            Finding::Closed(_) | Finding::Vectors(_) => one_line(&answer::bare(finished)),
+        },
+    }
 }
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.

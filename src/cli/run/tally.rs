@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::answer::label;
-use crate::decide::Answer;
 use crate::engine::Counts;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::infer::End;
 
 /// Labels that are shown while rows are answered.
 const SHOWN_LABELS: usize = 5;
@@ -37,14 +37,9 @@ pub struct Share {
 
 impl Share {
     #[must_use]
-    pub fn closed(answer: &Answer, counts: Counts) -> Share {
-        let labels = answer.fields.iter().map(|field| (field.name.clone(), label(&field.value))).collect();
-        Share { counts, labels }
-    }
-
-    #[must_use]
-    pub fn open(counts: Counts) -> Share {
-        Share { counts, labels: Vec::new() }
+    pub fn of(end: &End) -> Share {
+        let labels = end.closed_fields().iter().map(|field| (field.name.clone(), label(&field.value))).collect();
+        Share { counts: end.counts, labels }
     }
 }
 

@@ -7,21 +7,42 @@ mod formats;
 mod open;
 mod strict;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 pub use closed::{Choice, Contract, Field, Kind, MAX_FIELDS, MAX_OPTIONS};
 pub use open::{Open, Violation};
 
 /// The form that an answer must have.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Form {
     /// Every allowed answer is known: answers are scored.
-    Closed(Contract),
+    Closed(Arc<Contract>),
     /// Answers are written under a grammar, and checked.
     Open(Open),
+    /// Answers are any text.
+    #[default]
+    Free,
 }
 
 impl Form {
+    /// Any JSON object.
+    #[must_use]
+    pub fn json() -> Self {
+        Form::Open(Open::json())
+    }
+
+    /// The schema as it was given, where the form is one.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Value> {
+        match self {
+            Form::Closed(contract) => Some(contract.schema()),
+            Form::Open(open) => open.schema(),
+            Form::Free => None,
+        }
+    }
+
     /// Parses a schema's text.
     ///
     /// # Errors
@@ -36,7 +57,7 @@ impl Form {
     /// [`ContractError`], naming the place in the schema.
     pub fn from_schema(schema: Value) -> Result<Self, ContractError> {
         match Contract::from_schema(schema.clone()) {
-            Ok(contract) => Ok(Form::Closed(contract)),
+            Ok(contract) => Ok(Form::Closed(Arc::new(contract))),
             Err(ContractError::Open { .. }) => Open::from_schema(schema).map(Form::Open),
             Err(error) => Err(error),
         }

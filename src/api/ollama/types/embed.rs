@@ -122,9 +122,9 @@ impl EmbedResponse {
         Ok(EmbedResponse {
             total_duration: nanoseconds(embedded.elapsed),
             load_duration: nanoseconds(embedded.load_duration),
-            prompt_eval_count: embedded.vectors.embeddings.counts.prompt,
-            truncated_tokens: embedded.vectors.n_tokens_cut,
-            embeddings: vectors::shortened(&model, embedded.vectors.embeddings, dimensions)?,
+            prompt_eval_count: embedded.embeddings.counts.prompt,
+            truncated_tokens: embedded.n_tokens_cut,
+            embeddings: vectors::shortened(&model, embedded.embeddings, dimensions)?,
             model,
         })
     }

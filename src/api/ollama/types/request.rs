@@ -8,11 +8,13 @@ use super::options::{self, Options};
 use super::{Format, KeepAliveText};
 use crate::api::fields::{self, Refused, Whole};
 use crate::api::problem::Problem;
-use crate::api::service::{Ask, AskedForm};
+use crate::api::service::{AskedForm, TurnRequest};
 use crate::chat::{Message, Role};
 use crate::engine::Detail;
-use crate::infer::{Chat, Given, Memory};
+use crate::infer::{Before, Chat, Given, Memory, Turn};
 use crate::keep_alive::KeepAlive;
+use crate::opening;
+use crate::template::TemplateSource;
 use crate::tools::{Tool, ToolCall};
 
 /// The most tokens that are told in the place of one.
@@ -147,8 +149,8 @@ const REFUSED: [Refused; 7] = [
 #[derive(Debug, Clone)]
 pub enum Wanted {
     /// The model is to be there, or to go, and nothing is asked of it.
-    Nothing(Box<Ask>),
-    Answer(Box<Ask>),
+    Nothing(Box<TurnRequest>),
+    Answer(Box<TurnRequest>),
 }
 
 impl GenerateRequest {
@@ -163,25 +165,26 @@ impl GenerateRequest {
         let prompt = self.prompt.unwrap_or_default();
         let is_empty = prompt.is_empty() && suffix.is_none();
         let GenerateRequest { model, raw, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
-        let common = Common { format, options, keep_alive, think, logprobs, top_logprobs, rest };
-        let mut ask = common.ask(model, Chat::default())?;
+        let common = Common { format, options, keep_alive, logprobs, top_logprobs, rest };
+        let think = self::think(think)?;
         // What only a conversation has.
         let conversed = [
             ("template", template.is_some()),
             ("system", system.is_some()),
             ("context", !context.is_empty()),
-            ("think", ask.chat.think == Some(true)),
+            ("think", think == Some(true)),
         ];
         let conversed = conversed.into_iter().find_map(|(name, is_said)| is_said.then_some(name));
-        match (raw == Some(true), suffix, conversed) {
+        let before = match (raw == Some(true), suffix, conversed) {
             (false, None, _) => {
                 let system = system.map(|system| Message::new(Role::System, system));
-                ask.chat.messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
-                ask.memory = Memory::Tokens(context);
+                let messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
+                let template = template.map(|text| self::template(&text)).transpose()?;
+                Before::Chat(Chat { think, memory: Memory::Tokens(context), template, ..Chat::of(messages) })
             }
-            (false, Some(behind), None) => ask.given = Some(Given::Infill { before: prompt, behind }),
+            (false, Some(behind), None) => Before::Prompt(Given::Infill { before: prompt, behind }),
             (false, Some(_), Some(name)) => return Err(Problem::unsupported(name, OF_GAPS)),
-            (true, None, None) => ask.given = Some(Given::Raw(prompt)),
+            (true, None, None) => Before::Prompt(Given::Raw(prompt)),
             (true, Some(_), _) => return Err(Problem::unsupported("suffix", "write the whole of a raw prompt")),
             (true, None, Some("think")) => {
                 return Err(Problem::unsupported("think", "write the whole of a raw prompt"));
@@ -191,8 +194,8 @@ impl GenerateRequest {
                 let message = "raw mode does not support template, system, or context";
                 return Err(Problem::unsupported_value(message.to_owned(), name));
             }
-        }
-        ask.template = template;
+        };
+        let ask = common.ask(model, before)?;
         Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
     }
 }
@@ -209,8 +212,9 @@ impl ChatRequest {
         let tools = self.tools.map(|tools| Tool::list(&tools, "tools")).transpose()?.unwrap_or_default();
         let is_empty = messages.is_empty();
         let ChatRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
-        let common = Common { format, options, keep_alive, think, logprobs, top_logprobs, rest };
-        let ask = common.ask(model, Chat { tools, ..Chat::of(messages) })?;
+        let common = Common { format, options, keep_alive, logprobs, top_logprobs, rest };
+        let think = self::think(think)?;
+        let ask = common.ask(model, Before::Chat(Chat { tools, think, ..Chat::of(messages) }))?;
         Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
     }
 }
@@ -220,14 +224,13 @@ struct Common {
     format: Option<Value>,
     options: Option<Map<String, Value>>,
     keep_alive: Option<KeepAlive>,
-    think: Option<Value>,
     logprobs: Option<bool>,
     top_logprobs: Option<Whole>,
     rest: Map<String, Value>,
 }
 
 impl Common {
-    fn ask(self, model: String, chat: Chat) -> Result<Ask, Problem> {
+    fn ask(self, model: String, before: Before) -> Result<TurnRequest, Problem> {
         let mut rest = self.rest;
         // Whether a full context goes on without its beginning; here an answer ends, which is what `false` says.
         if rest.get("shift").is_some_and(Value::is_boolean) {
@@ -235,13 +238,8 @@ impl Common {
         }
         fields::none_left(&rest, "", &REFUSED)?;
         let detail = detail(self.logprobs.unwrap_or(false), self.top_logprobs)?;
-        Ok(Ask {
-            form: form(self.format)?,
-            parameters: options::read(self.options)?,
-            detail,
-            keep_alive: self.keep_alive,
-            ..Ask::new(model, Chat { think: think(self.think)?, ..chat })
-        })
+        let turn = Turn { before, parameters: options::read(self.options)?, detail, ..Turn::default() };
+        Ok(TurnRequest { model, keep_alive: self.keep_alive, form: form(self.format)?, turn })
     }
 }
 
@@ -284,6 +282,12 @@ fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
     }
 }
 
+/// `template`: a chat template that writes what it is asked.
+fn template(text: &str) -> Result<TemplateSource, Problem> {
+    opening::checked(text)
+        .map_err(|error| Problem::invalid(format!("the template cannot be used: {error}")).of("template"))
+}
+
 /// `think`: yes, no, or how much, which is yes too.
 fn think(think: Option<Value>) -> Result<Option<bool>, Problem> {
     match think {
@@ -319,7 +323,7 @@ mod tests {
         serde_json::from_value::<GenerateRequest>(request).unwrap().wanted()
     }
 
-    fn asked(more: Value) -> Ask {
+    fn asked(more: Value) -> TurnRequest {
         match wanted(more).unwrap() {
             Wanted::Answer(ask) => *ask,
             Wanted::Nothing(ask) => panic!("nothing is asked: {ask:?}"),
@@ -330,14 +334,19 @@ mod tests {
     fn a_prompt_is_a_turn_unless_its_writer_made_it() {
         let ask =
             asked(json!({"system": "s", "template": "{{ .Prompt }}", "context": [1, 2.0], "raw": false, "suffix": ""}));
-        assert_eq!(ask.chat.messages, [Message::new(Role::System, "s"), Message::new(Role::User, "a")]);
-        assert_eq!((ask.template.as_deref(), ask.given), (Some("{{ .Prompt }}"), None));
-        assert_eq!(ask.memory, Memory::Tokens(vec![1, 2]));
-        let raw = asked(json!({"raw": true, "system": "", "template": "", "context": [], "think": false}));
-        assert_eq!((raw.given, raw.memory), (Some(Given::Raw("a".to_owned())), Memory::Messages));
-        let infill = |before: &str| Some(Given::Infill { before: before.to_owned(), behind: "z".to_owned() });
-        assert_eq!(asked(json!({"suffix": "z"})).given, infill("a"));
-        assert_eq!(asked(json!({"suffix": "z", "prompt": ""})).given, infill(""));
+        let Before::Chat(chat) = ask.turn.before else { panic!("a turn of a conversation") };
+        assert_eq!(chat.messages, [Message::new(Role::System, "s"), Message::new(Role::User, "a")]);
+        assert_eq!(chat.template.map(|template| template.text).as_deref(), Some("{{ .Prompt }}"));
+        assert_eq!(chat.memory, Memory::Tokens(vec![1, 2]));
+        let given = |more: Value| match asked(more).turn.before {
+            Before::Prompt(given) => given,
+            Before::Chat(chat) => panic!("a conversation: {chat:?}"),
+        };
+        let raw = given(json!({"raw": true, "system": "", "template": "", "context": [], "think": false}));
+        assert_eq!(raw, Given::Raw("a".to_owned()));
+        let infill = |before: &str| Given::Infill { before: before.to_owned(), behind: "z".to_owned() };
+        assert_eq!(given(json!({"suffix": "z"})), infill("a"));
+        assert_eq!(given(json!({"suffix": "z", "prompt": ""})), infill(""));
         for nothing in
             [json!({"prompt": ""}), json!({"prompt": "", "raw": true}), json!({"prompt": null, "system": "s"})]
         {

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::{OpenAiProblem, Refusals, new_id, unix};
 use crate::api::body::Body;
-use crate::api::choices::{Calls, Choices, Finished, ask_all};
+use crate::api::choices::{Calls, Choices, all_whole, ask_all};
 use crate::api::service::Service;
 use crate::api::stream;
 use chunks::Chunks;
@@ -42,7 +42,8 @@ pub async fn answer(
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, OpenAiProblem> {
     let wanted = service.read(&request.model.clone(), request.wanted())?;
-    let answering = ask_all(&service, &[wanted.ask], wanted.n_choices).await?;
+    let opened = service.open_for(&wanted.ask).await?;
+    let answering = ask_all(&service, &opened, vec![wanted.ask], wanted.n_choices)?;
     let head = Head {
         id: new_id("chatcmpl-"),
         created: unix(SystemTime::now()),
@@ -55,7 +56,7 @@ pub async fn answer(
         let chunks = Chunks::new(head, answering.len(), with_usage);
         return Ok(stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await?);
     }
-    Ok(Json(ChatCompletion::new(head, Finished::all(answering).await?)).into_response())
+    Ok(Json(ChatCompletion::new(head, all_whole(answering).await?)).into_response())
 }
 
 /// What every part of an answer says.

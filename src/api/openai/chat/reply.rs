@@ -5,11 +5,11 @@ use utoipa::ToSchema;
 
 use super::Head;
 use super::tools::{AnsweredCall, CallChunk};
-use crate::api::choices::Finished;
 use crate::api::extra::Extra;
 use crate::api::openai::logprobs::ChatLogprobs;
 use crate::api::openai::usage::Usage;
 use crate::engine::Finish;
+use crate::infer::Finished;
 
 /// A whole answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -128,11 +128,11 @@ pub struct Delta {
 }
 
 impl ChatCompletion {
-    pub fn new(head: Head, finished: Vec<Finished>) -> ChatCompletion {
+    pub fn new(head: Head, answers: Vec<Finished>) -> ChatCompletion {
         let mut usage = Usage::default();
-        finished.iter().for_each(|finished| usage.add(&finished.end));
+        answers.iter().for_each(|finished| usage.add(&finished.end));
         let choice = |(index, finished)| ChatChoice::new(index, finished, &head);
-        let choices = finished.into_iter().enumerate().map(choice).collect();
+        let choices = answers.into_iter().enumerate().map(choice).collect();
         let Head { id, created, model, system_fingerprint, .. } = head;
         ChatCompletion { id, object: "chat.completion", created, model, choices, usage, system_fingerprint }
     }

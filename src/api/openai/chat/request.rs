@@ -10,9 +10,9 @@ use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
 use crate::api::openai::bias;
 use crate::api::problem::Problem;
-use crate::api::service::{Ask, AskedForm};
+use crate::api::service::{AskedForm, TurnRequest};
 use crate::engine::Detail;
-use crate::infer::Chat;
+use crate::infer::{Chat, Turn};
 use crate::sampling::Parameters;
 
 /// A request for a chat completion.
@@ -164,7 +164,7 @@ pub struct StreamOptions {
 #[derive(Debug)]
 pub struct Wanted {
     pub model: String,
-    pub ask: Ask,
+    pub ask: TurnRequest,
     pub n_choices: usize,
     /// Likely tokens that are told of each token; `None` tells no probabilities.
     pub n_top: Option<u8>,
@@ -215,10 +215,11 @@ impl ChatRequest {
         let (tools, tool_choice) = tools::read(self.tools.as_ref(), self.tool_choice.as_ref())?;
         let calls = if self.parallel_tool_calls == Some(false) { Calls::One } else { Calls::Any };
         let think = self.reasoning_effort.map(ReasoningEffort::thinks);
-        let chat = Chat { messages: messages::read(self.messages)?, tools, tool_choice, think };
+        let chat = Chat { tools, tool_choice, think, ..Chat::of(messages::read(self.messages)?) };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
         let bias = bias::read(self.logit_bias.as_ref())?;
-        let ask = Ask { form, parameters, detail, bias, ..Ask::new(self.model.clone(), chat) };
+        let turn = Turn { before: chat.into(), parameters, detail, bias, ..Turn::default() };
+        let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
         Ok(Wanted { model: self.model, ask, n_choices, n_top, calls, stream })
     }
 
@@ -371,7 +372,7 @@ mod tests {
     #[test]
     fn nothing_is_imposed() {
         let wanted = wanted(json!({"temperature": null, "seed": null, "stop": []})).unwrap();
-        assert!(wanted.ask.parameters.is_empty());
+        assert!(wanted.ask.turn.parameters.is_empty());
         assert!(matches!(wanted.ask.form, AskedForm::Own));
         assert_eq!((wanted.n_choices, wanted.n_top, wanted.stream), (1, None, None));
     }
@@ -387,8 +388,8 @@ mod tests {
         .unwrap();
         let expected = json!({"num_predict": 5, "temperature": 0, "top_p": 0.5, "seed": 3, "stop": ["x"],
             "presence_penalty": 1, "frequency_penalty": -1});
-        assert_eq!(wanted.ask.parameters, Parameters::from_json(&expected).unwrap());
-        assert_eq!(wanted.ask.bias, [(263, -100.0)]);
+        assert_eq!(wanted.ask.turn.parameters, Parameters::from_json(&expected).unwrap());
+        assert_eq!(wanted.ask.turn.bias, [(263, -100.0)]);
         assert_eq!((wanted.n_choices, wanted.n_top, wanted.stream), (2, Some(4), Some(WithUsage::Yes)));
         assert!(matches!(wanted.ask.form, AskedForm::Form(crate::contract::Form::Closed(_))));
     }

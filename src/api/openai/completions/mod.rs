@@ -14,13 +14,13 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::{OpenAiProblem, Refusals, new_id, unix};
 use crate::api::body::Body;
-use crate::api::choices::{Choices, Finished, ask_all};
-use crate::api::problem::Problem;
+use crate::api::choices::{Choices, all_whole, ask_all};
 use crate::api::service::Service;
 use crate::api::stream;
+use crate::sampling::Parameters;
 use chunks::Chunks;
 use reply::Completion;
-use request::{CompletionRequest, Wanted};
+use request::CompletionRequest;
 
 /// Most tokens of an answer where neither the request nor the model's Modelfile says, as many as OpenAI gives.
 const MAX_TOKENS: i32 = 16;
@@ -45,8 +45,14 @@ pub async fn complete(
     Body(request): Body<CompletionRequest>,
 ) -> Result<Response, OpenAiProblem> {
     let mut wanted = service.read(&request.model.clone(), request.wanted())?;
-    limit(&service, &mut wanted)?;
-    let answering = ask_all(&service, &wanted.asks, wanted.n_each).await?;
+    let opened = Arc::new(service.open(&wanted.model, &Parameters::default(), None).await?);
+    let own = opened.session.defaults().parameters.num_predict;
+    // Answers are short where nobody says how long they may be.
+    for ask in &mut wanted.asks {
+        let n = &mut ask.turn.parameters.num_predict;
+        *n = n.or(own).or(Some(MAX_TOKENS));
+    }
+    let answering = ask_all(&service, &opened, wanted.asks, wanted.n_each)?;
     let head = Head {
         id: new_id("cmpl-"),
         created: unix(SystemTime::now()),
@@ -60,17 +66,7 @@ pub async fn complete(
         let chunks = Chunks::new(head, answering.len(), with_usage);
         return Ok(stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await?);
     }
-    Ok(Json(Completion::new(head, Finished::all(answering).await?)).into_response())
-}
-
-/// Answers are short where nobody says how long they may be.
-fn limit(service: &Service, wanted: &mut Wanted) -> Result<(), Problem> {
-    if wanted.asks.iter().all(|ask| ask.parameters.num_predict.is_some()) {
-        return Ok(());
-    }
-    let own = service.model(&wanted.model)?.parameters.num_predict;
-    wanted.asks.iter_mut().for_each(|ask| ask.parameters.num_predict = own.or(Some(MAX_TOKENS)));
-    Ok(())
+    Ok(Json(Completion::new(head, all_whole(answering).await?)).into_response())
 }
 
 /// What every part of the answers says.

@@ -5,10 +5,10 @@ use utoipa::ToSchema;
 
 use super::Head;
 use super::logprobs::{CompletionLogprobs, Place};
-use crate::api::choices::Finished;
 use crate::api::extra::Extra;
 use crate::api::openai::usage::Usage;
 use crate::engine::Finish;
+use crate::infer::Finished;
 
 /// The answers, or a part of one.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -66,13 +66,13 @@ impl From<Finish> for CompletionFinish {
 }
 
 impl Completion {
-    pub fn new(head: Head, finished: Vec<Finished>) -> Completion {
-        let mut usages = vec![Usage::default(); finished.len().div_ceil(head.n_each)];
-        for (index, finished) in finished.iter().enumerate() {
+    pub fn new(head: Head, answers: Vec<Finished>) -> Completion {
+        let mut usages = vec![Usage::default(); answers.len().div_ceil(head.n_each)];
+        for (index, finished) in answers.iter().enumerate() {
             usages[index / head.n_each].add(&finished.end);
         }
         let choice = |(index, finished)| CompletionChoice::new(index, finished, &head);
-        let choices = finished.into_iter().enumerate().map(choice).collect();
+        let choices = answers.into_iter().enumerate().map(choice).collect();
         Completion { usage: Some(usages.into_iter().sum()), ..Completion::part(&head, choices) }
     }
 

@@ -8,9 +8,9 @@ use crate::api::fields::{self, Refused, TextOr, Whole};
 use crate::api::openai::bias;
 use crate::api::openai::chat::request::{MAX_CHOICES, StreamOptions, WithUsage, n_choices, stop, stream};
 use crate::api::problem::Problem;
-use crate::api::service::Ask;
+use crate::api::service::{AskedForm, TurnRequest};
 use crate::engine::Detail;
-use crate::infer::{Chat, Given};
+use crate::infer::{Before, Given, Turn};
 use crate::sampling::Parameters;
 
 /// A request for completions.
@@ -97,7 +97,7 @@ pub struct TokenLists(Vec<Tokens>);
 pub struct Wanted {
     pub model: String,
     /// One for each prompt, otherwise alike.
-    pub asks: Vec<Ask>,
+    pub asks: Vec<TurnRequest>,
     /// Answers to each prompt.
     pub n_each: usize,
     /// Likely tokens that are told of each token; `None` tells no probabilities.
@@ -142,8 +142,14 @@ impl CompletionRequest {
         }
         let echoed = if self.echo == Some(true) { echoed(&given, n_top)? } else { Vec::new() };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
-        let common = Ask { parameters, detail, bias, ..Ask::new(self.model.clone(), Chat::default()) };
-        let asks = given.into_iter().map(|given| Ask { given: Some(given), ..common.clone() }).collect();
+        let turn = Turn { parameters, detail, bias, ..Turn::default() };
+        let ask = |given| TurnRequest {
+            model: self.model.clone(),
+            keep_alive: None,
+            form: AskedForm::Own,
+            turn: Turn { before: Before::Prompt(given), ..turn.clone() },
+        };
+        let asks = given.into_iter().map(ask).collect();
         Ok(Wanted { model: self.model, asks, n_each, n_top, echoed, stream })
     }
 
@@ -243,13 +249,17 @@ mod tests {
     }
 
     fn prompts(more: Value) -> Vec<Given> {
-        wanted(more).unwrap().asks.into_iter().map(|ask| ask.given.unwrap()).collect()
+        let given = |ask: TurnRequest| match ask.turn.before {
+            Before::Prompt(given) => given,
+            Before::Chat(chat) => panic!("a conversation: {chat:?}"),
+        };
+        wanted(more).unwrap().asks.into_iter().map(given).collect()
     }
 
     #[test]
     fn nothing_is_imposed() {
         let wanted = wanted(json!({"prompt": "a", "stop": null, "echo": false, "best_of": 1, "user": "u"})).unwrap();
-        assert!(wanted.asks[0].parameters.is_empty());
+        assert!(wanted.asks[0].turn.parameters.is_empty());
         assert_eq!((wanted.n_each, wanted.n_top, wanted.stream), (1, None, None));
         assert_eq!(wanted.echoed, [""; 0]);
     }
@@ -278,8 +288,8 @@ mod tests {
         let expected = json!({"num_predict": 0, "temperature": 0, "top_p": 0.5, "seed": 3, "stop": ["x"],
             "presence_penalty": 1, "frequency_penalty": -1});
         for ask in &wanted.asks {
-            assert_eq!(ask.parameters, Parameters::from_json(&expected).unwrap());
-            assert_eq!(ask.bias, [(7, -100.0)]);
+            assert_eq!(ask.turn.parameters, Parameters::from_json(&expected).unwrap());
+            assert_eq!(ask.turn.bias, [(7, -100.0)]);
         }
         assert_eq!((wanted.n_each, wanted.n_top, wanted.stream), (2, None, Some(WithUsage::Yes)));
         assert_eq!(wanted.echoed, ["a", "b"]);

@@ -135,10 +135,10 @@ impl Encoder for Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::choices::{Calls, Finished};
+    use crate::api::choices::Calls;
     use crate::api::openai::responses::request::ResponseRequest;
     use crate::engine::{self, Counts, Finish, Timings};
-    use crate::infer::End;
+    use crate::infer::{End, Finding, Finished};
     use crate::tools::ToolCall;
     use serde_json::{Map, Value, json};
     use std::time::Duration;
@@ -162,8 +162,8 @@ mod tests {
             counts: Counts { prompt: 5, reused: 2, generated: 3, ..Counts::default() },
             timings: Timings::default(),
             elapsed: Duration::ZERO,
-            answer: None,
-            checked: None,
+            finding: Finding::Free,
+            fields: None,
             prompt_digest: "p".into(),
             evaluation_id: "e".into(),
             stopped_by: None,

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::{OpenAiProblem, Refusals, new_id, unix};
 use crate::api::body::Body;
-use crate::api::choices::{Calls, Finished};
+use crate::api::choices::{Calls, whole};
 use crate::api::service::Service;
 use crate::api::stream;
 use events::{Events, NumberedEvent};
@@ -47,7 +47,7 @@ pub async fn respond(
     let answering = service.ask(ask).await?;
     let head = Head { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
-        Delivery::Whole => Ok(Json(ResponseReply::new(head, Finished::of(answering).await?)).into_response()),
+        Delivery::Whole => Ok(Json(ResponseReply::new(head, whole(answering).await?)).into_response()),
         Delivery::Streamed => Ok(stream::response(answering, Events::new(head), stream::SERVER_SENT_EVENTS).await?),
     }
 }

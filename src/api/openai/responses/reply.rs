@@ -6,10 +6,9 @@ use utoipa::ToSchema;
 use super::Head;
 use super::output::{Output, OutputItem, Status};
 use super::request::Echo;
-use crate::api::choices::Finished;
 use crate::api::extra::Extra;
 use crate::api::problem::{Kind, Problem};
-use crate::infer::End;
+use crate::infer::{End, Finished};
 
 /// An answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]

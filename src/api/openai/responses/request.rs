@@ -12,9 +12,9 @@ use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
 use crate::api::openai::chat::request::{FormatKind, ReasoningEffort, n_top, one_service};
 use crate::api::problem::Problem;
-use crate::api::service::{Ask, AskedForm};
+use crate::api::service::{AskedForm, TurnRequest};
 use crate::engine::Detail;
-use crate::infer::Chat;
+use crate::infer::{Chat, Turn};
 use crate::sampling::Parameters;
 
 /// A request for a response. Nothing is stored: `input` is the whole conversation.
@@ -150,7 +150,7 @@ pub struct ResponseStreamOptions {
 /// What a request wants.
 #[derive(Debug)]
 pub struct Wanted {
-    pub ask: Ask,
+    pub ask: TurnRequest,
     /// Likely tokens that are told of each token; `None` tells no probabilities.
     pub n_top: Option<u8>,
     pub calls: Calls,
@@ -236,9 +236,10 @@ impl ResponseRequest {
         let delivery = if self.stream == Some(true) { Delivery::Streamed } else { Delivery::Whole };
         let echo = self.echo();
         let messages = items::read(self.instructions, self.input)?;
-        let chat = Chat { messages, tools, tool_choice, think };
+        let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
-        let ask = Ask { form, parameters, detail, ..Ask::new(self.model, chat) };
+        let turn = Turn { before: chat.into(), parameters, detail, ..Turn::default() };
+        let ask = TurnRequest { model: self.model, keep_alive: None, form, turn };
         Ok(Wanted { ask, n_top, calls, delivery, echo })
     }
 
@@ -369,7 +370,7 @@ mod tests {
     #[test]
     fn nothing_is_imposed() {
         let wanted = wanted(json!({"temperature": null, "tools": [], "text": {"format": null}})).unwrap();
-        assert!(wanted.ask.parameters.is_empty() && wanted.ask.chat.think.is_none());
+        assert!(wanted.ask.turn.parameters.is_empty() && wanted.ask.turn.chat().unwrap().think.is_none());
         assert!(matches!(wanted.ask.form, AskedForm::Own));
         assert_eq!((wanted.n_top, wanted.calls, wanted.delivery), (None, Calls::Any, Delivery::Whole));
         let expected = json!({
@@ -391,9 +392,12 @@ mod tests {
         }))
         .unwrap();
         let expected = json!({"num_predict": 5, "temperature": 0, "top_p": 0.5});
-        assert_eq!(wanted.ask.parameters, Parameters::from_json(&expected).unwrap());
+        assert_eq!(wanted.ask.turn.parameters, Parameters::from_json(&expected).unwrap());
         assert_eq!((wanted.n_top, wanted.calls, wanted.delivery), (Some(4), Calls::One, Delivery::Streamed));
-        assert!(matches!(wanted.ask.form, AskedForm::Form(Form::Closed(_))) && wanted.ask.chat.think == Some(true));
+        assert!(
+            matches!(wanted.ask.form, AskedForm::Form(Form::Closed(_)))
+                && wanted.ask.turn.chat().unwrap().think == Some(true)
+        );
         let expected = json!({
             "model": "m", "instructions": "be kind", "max_output_tokens": 5, "max_tool_calls": null, "metadata": {"a": "b"},
             "parallel_tool_calls": false, "reasoning": {"effort": "low", "summary": null}, "temperature": 0.0, "top_p": 0.5,
@@ -403,7 +407,7 @@ mod tests {
         let choice = json!({"type": "function", "name": "f"});
         let wanted = self::wanted(json!({"tools": [tool], "tool_choice": choice})).unwrap();
         assert_eq!((&json!(wanted.echo.tools), &wanted.echo.tool_choice), (&json!([tool]), &choice));
-        assert_eq!(wanted.ask.chat.tools.len(), 1);
+        assert_eq!(wanted.ask.turn.chat().unwrap().tools.len(), 1);
     }
 
     #[test]

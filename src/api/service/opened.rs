@@ -1,0 +1,141 @@
+//! A model's name to a loaded model that is held: a place in line, and a base to be a guest of.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::known::Known;
+use super::{Service, TurnRequest};
+use crate::api::admission::{Entry, Permit};
+use crate::api::call::Call;
+use crate::api::local::Wish;
+use crate::api::logging::Account;
+use crate::api::problem::{Kind, Problem};
+use crate::contract::Form;
+use crate::engine::{DEFAULT_CONTEXT, Options};
+use crate::infer::Session;
+use crate::keep_alive::KeepAlive;
+use crate::model_ref::ModelRef;
+use crate::opening;
+use crate::residents::{BaseKey, Guest, Order, Tenant};
+use crate::sampling::Parameters;
+
+/// Cells of a context that a request is thought to take, where its engine has to be shared before anybody knows.
+const CELLS_OF_A_REQUEST: usize = 256;
+/// Sequences of an engine.
+const MAX_PARALLEL: usize = 32;
+
+/// A loaded model, held as long as this lives.
+#[derive(Debug)]
+pub struct Opened {
+    /// The model's full name.
+    pub model: ModelRef,
+    pub session: Arc<Session>,
+    /// What loading took, where this request had to wait for it.
+    pub load_duration: Duration,
+    known: Arc<Known>,
+    _guest: Guest,
+    /// Given back after the guest has left.
+    _permit: Option<Permit<BaseKey>>,
+}
+
+impl Opened {
+    /// The form that the Modelfile gives every answer.
+    ///
+    /// # Errors
+    /// The stored FORMAT cannot be kept.
+    pub fn own_form(&self) -> Result<Form, Problem> {
+        self.known.form()
+    }
+}
+
+impl Service {
+    /// Loads the model that a request names, and holds it.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn open_for(&self, request: &TurnRequest) -> Result<Arc<Opened>, Problem> {
+        self.open(&request.model, &request.turn.parameters, request.keep_alive).await.map(Arc::new)
+    }
+
+    /// Loads a model where it is not loaded, and holds it. Of the parameters, those count that say how it is computed.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn open(
+        &self,
+        name: &str,
+        parameters: &Parameters,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<Opened, Problem> {
+        let known = self.models.find(&self.settings, name)?;
+        let account = Account::current();
+        account.model(known.name.to_string());
+        let mut options = known.options(&self.settings);
+        options.n_ctx = parameters.num_ctx.or(options.n_ctx);
+        options.compute = opening::compute(options.compute, parameters);
+        let call = Call::current();
+        let entry = Entry {
+            gate: BaseKey::of(&options),
+            n_permits: self.n_permits(options.n_ctx),
+            client: call.client.as_str().into(),
+            deadline: call.deadline,
+        };
+        let permit = call.within(self.admission.enter(entry)).await??;
+        account.waited(permit.waited());
+        self.metrics.waited(permit.waited());
+        self.hold(known, options, keep_alive, Some(permit)).await
+    }
+
+    /// Waits for a base and becomes its guest.
+    async fn hold(
+        &self,
+        known: Arc<Known>,
+        options: Options,
+        keep_alive: Option<KeepAlive>,
+        permit: Option<Permit<BaseKey>>,
+    ) -> Result<Opened, Problem> {
+        let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
+        let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
+        let order = Order { tenant, options, keep_alive };
+        let guest = Call::current().within(self.residents.acquire(order)).await??;
+        let session = guest.session(|| known.defaults.clone())?;
+        let (model, load_duration) = (known.name.clone(), guest.waited());
+        Ok(Opened { model, session, load_duration, known, _guest: guest, _permit: permit })
+    }
+
+    /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks
+    /// is its own affair, and the engine shares itself between all.
+    ///
+    /// # Errors
+    /// The name means another model by now; see [`Kind`].
+    pub async fn lend(&self, wish: &Wish) -> Result<Opened, Problem> {
+        let known = self.models.find(&self.settings, &wish.model)?;
+        if known.digest != wish.digest {
+            let message = format!("`{}` is another model by now", wish.model);
+            return Err(Problem::new(Kind::NotFound, message).of("model"));
+        }
+        let mut options = known.options(&self.settings);
+        options.n_ctx = wish.n_ctx.or(options.n_ctx);
+        options.compute = wish.compute.clone().unwrap_or(options.compute);
+        self.hold(known, options, None, None).await
+    }
+
+    /// Requests that an engine works on at once: as many as its context has room for, where nobody says.
+    fn n_permits(&self, n_ctx: Option<u32>) -> usize {
+        let room = n_ctx.unwrap_or(DEFAULT_CONTEXT) as usize / CELLS_OF_A_REQUEST;
+        self.settings.n_parallel.map_or(room.clamp(1, MAX_PARALLEL), NonZeroUsize::get)
+    }
+
+    /// Lets a model go once its answers are done.
+    ///
+    /// # Errors
+    /// No model has the name.
+    pub async fn unload(&self, name: &str) -> Result<(), Problem> {
+        // One that was deleted meanwhile may still be in memory.
+        match self.residents.unload(&name.parse().map_err(Problem::no_model)?).await {
+            Some(_) => Ok(()),
+            None => self.model(name).map(|_| ()),
+        }
+    }
+}

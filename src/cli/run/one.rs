@@ -1,0 +1,89 @@
+//! One text and its answer.
+
+use super::limited::refusal;
+use super::{Run, answer};
+use crate::contract::Form;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::infer::{Ask, Cancel, End, Finding, InferError, LimitedReply, Piece, wait};
+use crate::ui::output::{Output, Reader, Thoughts, tell};
+
+/// Answers one text.
+///
+/// # Errors
+/// Anything that keeps the text from its answer.
+pub fn run(run: &Run<'_>, text: &str) -> Outcome {
+    let (text, n_tokens_cut) = run.cut(text)?;
+    let ask = run.ask_of(&text);
+    let is_written = run.embeds.is_none() && !matches!(run.turn.form, Form::Closed(_));
+    if is_written && run.limits.is_empty() && !run.args.json {
+        stream(run, ask, n_tokens_cut)
+    } else {
+        whole(run, ask, n_tokens_cut)
+    }
+}
+
+/// Shows text as it is written.
+fn stream(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
+    let mut reply = run.session.ask(ask)?;
+    let (mut output, mut thoughts) = (Output::default(), Thoughts::default());
+    let mut ends_line = false;
+    while let Some(piece) = wait(reply.next(), &Cancel::default())? {
+        match piece {
+            Piece::Thinking(text) => thoughts.think(&text),
+            Piece::Text(piece) => {
+                thoughts.end();
+                if !piece.text.is_empty() {
+                    ends_line = piece.text.ends_with('\n');
+                }
+                if output.text(&piece.text)? == Reader::Gone {
+                    return Ok(Exit::Done);
+                }
+            }
+            Piece::Call(_) => {}
+            Piece::End(end) => {
+                thoughts.end();
+                if !ends_line {
+                    output.text("\n")?;
+                }
+                run.say_what_was_cut(n_tokens_cut);
+                figures(run, &end);
+                return end.violation().map_or(Ok(Exit::Done), |violation| Err(not_met(violation.to_string())));
+            }
+        }
+    }
+    Err(Failure::from(InferError::from(crate::engine::EngineError::Stopped)))
+}
+
+/// Shows an answer when all of it is there. Under limits nothing is shown before it keeps them: half of it in a pipe could
+/// not be taken back.
+fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
+    let reply = LimitedReply::ask(&run.session, ask, &run.limits, run.retry)?;
+    let limited = wait(reply.whole(), &Cancel::default())?;
+    let (finished, refusal) = (&limited.finished, refusal(&limited));
+    let mut output = Output::default();
+    match &finished.end.finding {
+        _ if run.args.json => output.json(&answer::details(run, &limited, n_tokens_cut)).map(drop)?,
+        Finding::Closed(answer) if output.is_terminal() => output.text(&answer::for_people(answer)).map(drop)?,
+        Finding::Free | Finding::Open(_) if refusal.is_some() => {
+            if run.args.verbose {
+                tell(&format!("refused        {}\n", finished.text.trim()));
+            }
+        }
+        Finding::Closed(_) | Finding::Vectors(_) => output.line(&answer::bare(finished)).map(drop)?,
+        Finding::Free | Finding::Open(_) => output.line(finished.text.trim_end_matches('\n')).map(drop)?,
+    }
+    run.say_what_was_cut(n_tokens_cut);
+    figures(run, &finished.end);
+    refusal.map_or(Ok(Exit::Done), |message| Err(not_met(message)))
+}
+
+fn figures(run: &Run<'_>, end: &End) {
+    if run.args.verbose {
+        tell(&answer::figures(end));
+    }
+}
+
+/// An answer that breaks its contract or its limits.
+fn not_met(message: String) -> Failure {
+    Failure { message, exit: Exit::NotMet }
+}

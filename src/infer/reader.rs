@@ -1,0 +1,165 @@
+//! An engine's events as the pieces of a reply, by the form that was asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::reading::Reading;
+use super::reply::{Finding, Piece};
+use super::{InferError, closed};
+use crate::contract::{Contract, Open, Violation};
+use crate::decide::{self, Answer, Question};
+use crate::engine::{
+    Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Piece as Written, Scores, Timings,
+};
+use crate::prompt::Run;
+use crate::tools::Certain;
+
+/// Reads one reply.
+#[derive(Debug, Clone)]
+pub(super) enum Reader {
+    Closed {
+        contract: Arc<Contract>,
+        detail: Detail,
+    },
+    Question(Arc<Question>),
+    Open {
+        open: Open,
+        /// All of it, to be checked.
+        text: String,
+    },
+    Free(Box<Reading>),
+    /// The one call that the request asks for.
+    Call {
+        certain: Box<Certain>,
+        text: String,
+    },
+    Vectors,
+}
+
+/// What is known when the engine has said its last.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub finish: Finish,
+    pub stopped_by: Option<String>,
+    pub counts: Counts,
+    pub timings: Timings,
+    pub finding: Finding,
+    /// The text of an open form.
+    pub text: String,
+    /// With [`Detail::Tokens`].
+    pub tokens: Vec<GeneratedToken>,
+    /// What a prompt that goes on from here has in the answer's place.
+    pub said: Run,
+}
+
+impl Reader {
+    /// Special tokens whose texts have to be seen.
+    pub fn visible(&self) -> Vec<String> {
+        match self {
+            Reader::Free(reading) => reading.visible.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes pieces of an event; something where it is the last.
+    ///
+    /// # Errors
+    /// The request failed, or the engine is gone.
+    pub fn take(&mut self, event: Option<Event>, out: &mut VecDeque<Piece>) -> Result<Option<Last>, InferError> {
+        match event {
+            Some(Event::Text(piece)) => {
+                self.text(piece, out);
+                Ok(None)
+            }
+            Some(Event::Generated(generation)) => Ok(Some(self.generated(generation, out))),
+            Some(Event::Scored(scores)) => self.scored(scores, out).map(Some),
+            Some(Event::Embedded(embeddings)) => {
+                let (counts, timings) = (embeddings.counts, embeddings.timings);
+                let said = Run::Tokens(Vec::new());
+                Ok(Some(Last { finding: Finding::Vectors(embeddings), ..Last::scored(counts, timings, said) }))
+            }
+            Some(Event::Failed(error)) => Err(error.into()),
+            Some(Event::Tokenized(_) | Event::Cut(_) | Event::Prepared | Event::Measured(_)) | None => {
+                Err(EngineError::Stopped.into())
+            }
+        }
+    }
+
+    fn text(&mut self, piece: Written, out: &mut VecDeque<Piece>) {
+        match self {
+            Reader::Open { text, .. } => {
+                *text += &piece.text;
+                out.push_back(Piece::Text(piece));
+            }
+            Reader::Call { text, .. } => *text += &piece.text,
+            Reader::Free(reading) => reading.push(piece, out),
+            // These have no text but their answer's.
+            Reader::Closed { .. } | Reader::Question(_) | Reader::Vectors => {}
+        }
+    }
+
+    fn generated(&mut self, generation: Generation, out: &mut VecDeque<Piece>) -> Last {
+        let Generation { finish, stopped_by, counts, timings, tokens, ids } = generation;
+        let (finding, text) = match self {
+            Reader::Open { open, text } => {
+                let checked = match finish {
+                    Finish::Length => Err(Violation::Length),
+                    Finish::Stop => open.check(text),
+                };
+                (Finding::Open(checked), std::mem::take(text))
+            }
+            Reader::Call { certain, text } => match (certain.call(text), finish) {
+                (Ok(call), _) => {
+                    out.push_back(Piece::Call(call));
+                    (Finding::Free, String::new())
+                }
+                // One that broke off is no call, and what there is of it no answer either.
+                (Err(_), Finish::Length) => (Finding::Open(Err(Violation::Length)), String::new()),
+                (Err(violation), Finish::Stop) => (Finding::Open(Err(violation)), String::new()),
+            },
+            Reader::Free(reading) => {
+                std::mem::take(&mut **reading).finish(out);
+                (Finding::Free, String::new())
+            }
+            Reader::Closed { .. } | Reader::Question(_) | Reader::Vectors => (Finding::Free, String::new()),
+        };
+        Last { finish, stopped_by, counts, timings, finding, text, tokens, said: Run::Tokens(ids) }
+    }
+
+    fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
+        let Scores { groups, counts, timings } = scores;
+        let (answer, detail) = match self {
+            Reader::Closed { contract, detail } => (decide::answer(contract, &groups), *detail),
+            Reader::Question(question) => {
+                let field = question.answer(groups.first().map(Vec::as_slice).unwrap_or_default());
+                let json = field.value.clone();
+                (Answer { fields: vec![field], json }, Detail::Text)
+            }
+            _ => return Err(EngineError::Stopped.into()),
+        };
+        let tokens = match detail {
+            Detail::Likely { n } => closed::tokens(&answer, usize::from(n)),
+            Detail::Text | Detail::Tokens => Vec::new(),
+        };
+        let text = answer.json.to_string();
+        let said = Run::Text { text: text.clone(), persons: Vec::new() };
+        out.push_back(Piece::Text(Written { text, tokens }));
+        Ok(Last { finding: Finding::Closed(answer), ..Last::scored(counts, timings, said) })
+    }
+}
+
+impl Last {
+    /// Of what was not generated.
+    fn scored(counts: Counts, timings: Timings, said: Run) -> Last {
+        Last {
+            finish: Finish::Stop,
+            stopped_by: None,
+            counts,
+            timings,
+            finding: Finding::Free,
+            text: String::new(),
+            tokens: Vec::new(),
+            said,
+        }
+    }
+}
