@@ -4,11 +4,13 @@
 //! `SLM_CANONICAL_MODEL=file.gguf cargo test --release canonical -- --nocapture` asks another model than the embedded one.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use slm::contract::Contract;
+use slm::contract::{Contract, Form};
+use slm::decide::Answer;
 use slm::engine::{AdapterSet, Compute, Engine, Group, Lane, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Footprint;
-use slm::infer::{Defaults, Session, Task};
+use slm::infer::{Cancel, Defaults, Finding, InferError, Session, Turn, wait};
 use slm::prompt::{Prompt, Run};
 
 /// Tokens of the stable part: around what the kernels, the padding and the chunks change at.
@@ -47,7 +49,7 @@ fn words(seed: usize, n: usize) -> String {
 
 /// One question: instructions that end at a wanted border, and a row.
 struct Question {
-    task: Task,
+    system: String,
     text: String,
 }
 
@@ -58,13 +60,25 @@ fn contract() -> Contract {
     Contract::parse(schema).unwrap()
 }
 
+/// A text under instructions, to be answered in the contract.
+fn turn(system: Option<&str>, text: &str) -> Turn {
+    Turn { form: Form::Closed(Arc::new(contract())), ..Turn::to_text(system, text) }
+}
+
+fn answer(session: &Session, turn: Turn) -> Result<Answer, InferError> {
+    match wait(session.ask(turn)?.whole(), &Cancel::default())?.end.finding {
+        Finding::Closed(answer) => Ok(answer),
+        other => panic!("a closed form has no {other:?}"),
+    }
+}
+
+/// The prompt of a text without anything around it.
+fn plain(session: &Session, text: &str) -> Prompt {
+    session.ready(Turn::to_text(None, text)).unwrap().prompt().clone()
+}
+
 fn questions(session: &Session) -> Vec<Question> {
-    let contract = contract();
-    let border = |system: &str| {
-        let task = Task { system: Some(system.to_owned()), ..Task::default() };
-        let prepared = session.prepare(&task, Some(&contract), "x").unwrap();
-        session.tokenize(prepared.prompt).unwrap().border
-    };
+    let border = |system: &str| session.ready(turn(Some(system), "x")).unwrap().tokenize().wait().unwrap().border;
     let mut questions = Vec::new();
     for (number, wanted) in BORDERS.into_iter().enumerate() {
         // Words are of one token or more: grow until the border is reached, or passed where it cannot be met.
@@ -74,8 +88,7 @@ fn questions(session: &Session) -> Vec<Question> {
             system = format!("{system} {}", words(number + system.len(), missing.div_ceil(4)));
         }
         for n_words in ROWS {
-            let task = Task { system: Some(system.clone()), ..Task::default() };
-            questions.push(Question { task, text: words(n_words * 31 + number, n_words) });
+            questions.push(Question { system: system.clone(), text: words(n_words * 31 + number, n_words) });
         }
     }
     questions
@@ -83,19 +96,18 @@ fn questions(session: &Session) -> Vec<Question> {
 
 /// Every probability and label mass, as bits.
 fn bits(session: &Session, question: &Question) -> Vec<u64> {
-    let decided = session.decide(&question.task, &contract(), &question.text).unwrap();
+    let answer = answer(session, turn(Some(&question.system), &question.text)).unwrap();
     let of = |field: &slm::decide::FieldAnswer| {
         field.probabilities.iter().map(|(_, p)| p.to_bits()).chain([field.label_mass.to_bits()]).collect::<Vec<_>>()
     };
-    decided.answer.fields.iter().flat_map(of).collect()
+    answer.fields.iter().flat_map(of).collect()
 }
 
 #[test]
 fn probabilities_are_the_same_bits_in_every_state_of_the_lane() {
     let warm = session();
     let questions = questions(&warm);
-    let others: Vec<Task> =
-        (0..20).map(|i| Task { system: Some(words(1000 + i, 30 + i)), ..Task::default() }).collect();
+    let others: Vec<String> = (0..20).map(|i| words(1000 + i, 30 + i)).collect();
     let cold: Vec<_> = questions.iter().map(|question| bits(&session(), question)).collect();
     let mut differing = Vec::new();
     let mut check = |state: &'static str, number: usize, bits: Vec<u64>| {
@@ -108,11 +120,11 @@ fn probabilities_are_the_same_bits_in_every_state_of_the_lane() {
         for (number, question) in numbered() {
             bits(&warm, question);
             check("resident", number, bits(&warm, question));
-            warm.decide(&others[0], &contract(), "another prefix takes the lane").unwrap();
+            answer(&warm, turn(Some(&others[0]), "another prefix takes the lane")).unwrap();
             check("restored", number, bits(&warm, question));
         }
         for other in &others {
-            warm.decide(other, &contract(), "one of twenty").unwrap();
+            answer(&warm, turn(Some(other), "one of twenty")).unwrap();
         }
         for (number, question) in numbered() {
             check("after 20 other prefixes", number, bits(&warm, question));
@@ -169,10 +181,10 @@ fn one_pass_scoring_equals_separate_evaluations() {
     };
     let mut largest: f64 = 0.0;
     for n_words in [5, 60, 300, 700] {
-        let prepared = session.prepare(&Task::default(), None, &words(n_words, n_words)).unwrap();
+        let prompt = plain(&session, &words(n_words, n_words));
         let ask = |candidates: &[&str]| {
             let request = ScoreRequest {
-                prompt: prepared.prompt.clone(),
+                prompt: prompt.clone(),
                 groups: vec![group(candidates)],
                 adapters: AdapterSet::NONE,
                 turn_end: None,
@@ -193,10 +205,10 @@ fn one_pass_scoring_equals_separate_evaluations() {
 #[test]
 fn more_candidates_than_sequences_go_in_waves() {
     let session = session();
-    let prepared = session.prepare(&Task::default(), None, "which number is it").unwrap();
+    let prompt = plain(&session, "which number is it");
     let candidates: Vec<String> = (0..200).map(|n| format!("number {n}")).collect();
     let request = |groups| ScoreRequest {
-        prompt: prepared.prompt.clone(),
+        prompt: prompt.clone(),
         groups,
         adapters: AdapterSet::NONE,
         turn_end: None,
@@ -225,12 +237,10 @@ fn more_candidates_than_sequences_go_in_waves() {
 #[test]
 fn a_question_beyond_the_context_names_both_numbers_and_harms_nobody() {
     let session = session();
-    let task = Task::default();
-    let before = session.decide(&task, &contract(), "short").unwrap();
-    let error = session.decide(&task, &contract(), &words(1, 3000)).unwrap_err().to_string();
+    let before = answer(&session, turn(None, "short")).unwrap();
+    let error = answer(&session, turn(None, &words(1, 3000))).unwrap_err().to_string();
     assert!(error.starts_with("the prompt does not fit: ") && error.contains("the context has 1024"), "{error}");
-    let after = session.decide(&task, &contract(), "short").unwrap();
-    assert_eq!(before.answer, after.answer);
+    assert_eq!(before, answer(&session, turn(None, "short")).unwrap());
 }
 
 #[test]

@@ -1,16 +1,16 @@
 //! Models that remember differently (plain attention, a sliding window, a recurrent state, both): all of them keep the
 //! engine's promises. The models are random; what they say does not matter, that they say the same does.
 
-use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
-use slm::contract::Contract;
+use slm::contract::{Contract, Form};
 use slm::engine::{
     AdapterSet, Compute, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request, ScoreRequest,
     Weights,
 };
 use slm::gguf::Footprint;
-use slm::infer::{Defaults, Session, Task};
+use slm::infer::{Cancel, Defaults, Finished, InferError, Session, Turn, wait};
 use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 
@@ -124,13 +124,17 @@ fn one_pass_equals_the_same_text_read_as_a_prompt() {
     }
 }
 
+fn ask(session: &Session, turn: Turn) -> Result<Finished, InferError> {
+    wait(session.ask(turn)?.whole(), &Cancel::default())
+}
+
 fn bits(session: &Session, system: &str, text: &str) -> Vec<u64> {
     let contract = Contract::parse(
         r#"{"type": "object", "properties": {"queue": {"enum": ["billing", "bill", "other"]}, "refund": {"type": "boolean"}}}"#,
     );
-    let task = Task { system: Some(system.to_owned()), ..Task::default() };
-    let decided = session.decide(&task, &contract.unwrap(), text).unwrap();
-    let fields = decided.answer.fields.iter();
+    let form = Form::Closed(Arc::new(contract.unwrap()));
+    let end = ask(session, Turn { form, ..Turn::to_text(Some(system), text) }).unwrap().end;
+    let fields = end.closed_fields().iter();
     fields.flat_map(|field| field.probabilities.iter().map(|(_, p)| p.to_bits())).collect()
 }
 
@@ -162,14 +166,9 @@ fn probabilities_have_the_same_bits_cold_again_and_after_another_prefix() {
 /// A greedy answer of at most 40 tokens, unless the parameters say otherwise.
 fn generate(session: &Session, text: &str, parameters: Parameters) -> (String, Finish, usize) {
     let own = Parameters { temperature: Some(0.0), num_predict: Some(40), ..Parameters::default() };
-    let task = Task { parameters: parameters.over(own), ..Task::default() };
-    let mut answer = String::new();
-    let generated = session.generate(&task, text, |piece| {
-        answer += piece;
-        ControlFlow::Continue(())
-    });
-    let generation = generated.unwrap().unwrap().generation;
-    (answer, generation.finish, generation.counts.generated)
+    let turn = Turn { parameters: parameters.over(own), ..Turn::to_text(None, text) };
+    let Finished { text, end, .. } = ask(session, turn).unwrap();
+    (text, end.finish, end.counts.generated)
 }
 
 #[test]
@@ -238,7 +237,7 @@ fn a_prompt_beyond_the_context_names_both_numbers() {
         };
         let error = engine.score(request).unwrap_err().to_string();
         assert!(error.contains(&format!("the context has {N_CTX}; ")), "{:?}: {error}", tiny.kind);
-        let error = session.generate(&Task::default(), &long, |_| ControlFlow::Continue(())).unwrap_err().to_string();
+        let error = ask(&session, Turn::to_text(None, &long)).unwrap_err().to_string();
         let expected = format!(
             "the prompt does not fit: {} tokens are needed, the context has {N_CTX}; raise --num-ctx or cut with --truncate",
             n_tokens + 1

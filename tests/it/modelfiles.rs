@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slm::contract::{Contract, Form, Open};
@@ -55,17 +56,17 @@ fn form(name: &str) -> Form {
     Form::from_schema(schema).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-fn closed(name: &str) -> Contract {
+fn closed(name: &str) -> Arc<Contract> {
     match form(name) {
         Form::Closed(contract) => contract,
-        Form::Open(_) => panic!("{name} is open"),
+        Form::Open(_) | Form::Free => panic!("{name} is open"),
     }
 }
 
 fn open(name: &str) -> Open {
     match form(name) {
         Form::Open(open) => open,
-        Form::Closed(_) => panic!("{name} is closed"),
+        Form::Closed(_) | Form::Free => panic!("{name} is not open"),
     }
 }
 

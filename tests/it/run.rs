@@ -5,6 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::slm::{Home, Said, unpullable};
+use crate::speaker::{self, Then};
 
 const TICKET: &str = "I was charged twice for order 1182, please refund me";
 
@@ -180,6 +181,22 @@ fn generation_follows_its_flags() {
     assert!(text.starts_with(cut["response"].as_str().unwrap()) && cut["response"] != whole["response"]);
     let (before, _) = text.split_once(':').expect("a record of fields");
     assert_eq!(open(&["--temperature", "0", "--stop", ":"]).succeeds(), format!("{before}\n"));
+}
+
+#[test]
+fn a_thought_is_no_part_of_the_answer() {
+    let home = Home::new();
+    let pieces = ["<think>\n", "Two", " and", " two.", "\n</think>\n\n", "Four", "."];
+    speaker::write(home.path(), "thinker", &pieces, Then::End, 512);
+    home.file("Modelfile", "FROM ./thinker.gguf\n");
+    home.slm(["create", "thinker"]).succeeds();
+    // Standard error is no terminal here: nobody looks on.
+    assert_eq!(home.slm(["run", "thinker", "2 + 2?"]).succeeds(), "Four.\n");
+    let json = home.slm(["run", "thinker", "--json", "2 + 2?"]).json();
+    assert_eq!((&json["response"], &json["thinking"]), (&"Four.".into(), &"Two and two.".into()));
+    let limited = home.slm(["run", "thinker", "--max-words", "1", "2 + 2?"]).succeeds();
+    let rows = home.slm(["run", "thinker", "--lines"]).stdin("2 + 2?\n1 + 3?\n").succeeds();
+    assert_eq!((limited.as_str(), rows.as_str()), ("Four.\n", "Four.\nFour.\n"));
 }
 
 #[test]
