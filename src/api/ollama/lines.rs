@@ -132,6 +132,6 @@ fn logprobs(tokens: &[TokenLogprob]) -> Vec<super::types::reply::Logprob> {
 
 /// A line. JSON holds no line break of its own.
 pub fn write(line: &impl Serialize, out: &mut String) {
-    *out += &serde_json::json!(line).to_string();
+    *out += &serde_json::to_string(line).expect("a line is plain data");
     out.push('\n');
 }

@@ -64,6 +64,29 @@ pub enum Event {
     Failed { response: Box<ResponseReply> },
 }
 
+impl Event {
+    /// The event's name, which is also its `type`.
+    fn name(&self) -> &'static str {
+        match self {
+            Event::Created { .. } => "response.created",
+            Event::InProgress { .. } => "response.in_progress",
+            Event::OutputItemAdded { .. } => "response.output_item.added",
+            Event::ContentPartAdded { .. } => "response.content_part.added",
+            Event::OutputTextDelta { .. } => "response.output_text.delta",
+            Event::OutputTextDone { .. } => "response.output_text.done",
+            Event::ReasoningTextDelta { .. } => "response.reasoning_text.delta",
+            Event::ReasoningTextDone { .. } => "response.reasoning_text.done",
+            Event::ContentPartDone { .. } => "response.content_part.done",
+            Event::FunctionCallArgumentsDelta { .. } => "response.function_call_arguments.delta",
+            Event::FunctionCallArgumentsDone { .. } => "response.function_call_arguments.done",
+            Event::OutputItemDone { .. } => "response.output_item.done",
+            Event::Completed { .. } => "response.completed",
+            Event::Incomplete { .. } => "response.incomplete",
+            Event::Failed { .. } => "response.failed",
+        }
+    }
+}
+
 /// An event with its place in the stream.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = openai::NumberedEvent)]
@@ -92,8 +115,8 @@ impl Events {
 
     fn write(&mut self, events: Vec<Event>, out: &mut String) {
         for event in events {
-            let data = serde_json::json!(NumberedEvent { event, sequence_number: self.n_events });
-            stream::named_event(data["type"].as_str().unwrap_or_default(), &data, out);
+            let name = event.name();
+            stream::named_event(name, &NumberedEvent { event, sequence_number: self.n_events }, out);
             self.n_events += 1;
         }
     }
