@@ -13,8 +13,10 @@ mod create;
 mod damage;
 mod disk;
 mod download;
+mod embedded;
 mod error;
 mod incoming;
+mod layers;
 mod lease;
 mod list;
 mod model;
@@ -82,7 +84,7 @@ impl Store {
         if let Some(model) = self.own.get() {
             return Ok(model.clone());
         }
-        let model = create::embedded_model(embedded)?;
+        let model = embedded::embedded_model(embedded)?;
         Ok(self.own.get_or_init(|| model).clone())
     }
 
