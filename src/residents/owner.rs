@@ -155,7 +155,7 @@ impl Owner {
 
     fn list(&self) -> Vec<Resident> {
         let now = self.world.now();
-        let wall = SystemTime::now();
+        let wall = self.world.time_of_day();
         let at = |then: Instant| wall + then.saturating_duration_since(now) - now.saturating_duration_since(then);
         let shown = |entry: &Entry| {
             let n_requests = entry.n_guests();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -63,6 +63,10 @@ impl World {
             tasks: JoinSet::new(),
             engine_of_task: HashMap::new(),
         }
+    }
+
+    pub fn time_of_day(&self) -> SystemTime {
+        (self.means.now)()
     }
 
     /// Waits for an engine's end, whoever brings it about.
