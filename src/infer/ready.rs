@@ -44,7 +44,7 @@ impl Session {
     pub fn ready(&self, turn: Turn) -> Result<Ready, InferError> {
         let started = Instant::now();
         match turn.chat().and_then(|chat| chat.template.clone()) {
-            Some(template) => self.with_template(template)?.ready_here(turn, started),
+            Some(template) => self.with_template(template).ready_here(turn, started),
             None => self.ready_here(turn, started),
         }
     }

@@ -52,7 +52,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     compute::say(&args.compute, &mut parameters)?;
     let asked = asked_form(args)?;
     let model = load::find_or_pull(&args.model, environment)?;
-    let embeds = model.weights.header()?.embeds();
+    let header = model.weights.header()?;
+    let embeds = header.embeds();
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
@@ -67,7 +68,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let place = if args.local { load::Place::Here } else { load::Place::Server };
     let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
-    let Loaded { model, session } = load::open(model, &wanted, environment)?;
+    let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;
     let turn = turn(args, form, parameters);
     let run = Run { args, model_name: model.name.to_string(), session, turn, limits, retry, embeds };
     run.say_what_is_loaded();

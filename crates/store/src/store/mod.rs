@@ -26,6 +26,7 @@ mod pushed;
 mod remove;
 mod shards;
 mod sources;
+mod stamp;
 mod verify;
 
 pub use blobs::Imported;
@@ -41,6 +42,7 @@ pub use pulled::Committed;
 pub use pushed::{Content, Note, Shipment};
 pub use remove::{Recovery, Removed};
 pub use shards::{ImportedWeights, sizes_at};
+pub use stamp::ManifestStamp;
 pub use verify::{BlobState, Inspected, InspectedBlob, Inspection};
 
 use slm_values::digest::Digest;
