@@ -23,7 +23,7 @@ use std::time::Instant;
 use crate::chat::Message;
 use crate::engine::{self, AdapterSet, EmbedRequest, Engine, EngineError, Load, Request};
 use crate::sampling::Parameters;
-use crate::template::{ChatTemplate, Language, SystemRole, TemplateError, TemplateSource, ThinkingError};
+use crate::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
 use crate::tools::ToolError;
 use reader::Reader;
 use render::digest;
@@ -49,7 +49,7 @@ pub struct Defaults {
     pub messages: Vec<Message>,
     pub parameters: Parameters,
     /// A chat template that takes the place of the model's own.
-    pub template: Option<TemplateSource>,
+    pub template: Option<ChatTemplate>,
     pub adapters: AdapterSet,
 }
 
@@ -69,9 +69,6 @@ pub struct Session {
 pub enum InferError {
     #[error("the model's chat template cannot be used: {0}; a Modelfile's TEMPLATE gives the model another")]
     Template(#[from] TemplateError),
-    /// The one that came with the question.
-    #[error("the template cannot be used: {0}")]
-    GivenTemplate(TemplateError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
@@ -119,25 +116,25 @@ impl Session {
     /// The template cannot be parsed.
     pub fn over(engine: Engine, defaults: Defaults) -> Result<Self, InferError> {
         let info = engine.info();
-        let (language, source) = match (&defaults.template, &info.chat_template) {
-            (Some(given), _) => (given.language, given.text.as_str()),
-            (None, Some(own)) => (Language::Jinja, own.as_str()),
-            (None, None) => (Language::Jinja, NO_TEMPLATE),
-        };
         let has_template = defaults.template.is_some() || info.chat_template.is_some();
-        let template = ChatTemplate::parse(language, source, info.specials.clone())?;
+        let template = match &defaults.template {
+            Some(given) => given.clone().with_specials(info.specials.clone()),
+            None => {
+                let own = info.chat_template.as_deref().unwrap_or(NO_TEMPLATE);
+                ChatTemplate::parse(Language::Jinja, own, info.specials.clone())?
+            }
+        };
         let turn_end = template.turn_end();
         let system_role = template.system_role();
         Ok(Session { engine, template, has_template, turn_end, system_role, defaults })
     }
 
     /// The same model with another chat template.
-    fn with_template(&self, template: TemplateSource) -> Result<Session, InferError> {
-        let defaults = Defaults { template: Some(template), ..self.defaults.clone() };
-        Session::over(self.engine.clone(), defaults).map_err(|error| match error {
-            InferError::Template(error) => InferError::GivenTemplate(error),
-            other => other,
-        })
+    fn with_template(&self, template: ChatTemplate) -> Session {
+        let (engine, defaults) = (self.engine.clone(), self.defaults.clone());
+        let template = template.with_specials(engine.info().specials.clone());
+        let (turn_end, system_role) = (template.turn_end(), template.system_role());
+        Session { engine, template, has_template: true, turn_end, system_role, defaults }
     }
 
     #[must_use]

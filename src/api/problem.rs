@@ -158,7 +158,6 @@ impl From<InferError> for Problem {
             InferError::NoInfill => Problem::invalid(error.to_string()).of("suffix"),
             InferError::ToolsAndForm | InferError::Tools(_) => Problem::invalid(error.to_string()).of("tools"),
             InferError::BiasAndClosed => Problem::unsupported("logit_bias", &format!("{error}; leave it away")),
-            InferError::GivenTemplate(_) => Problem::invalid(error.to_string()).of("template"),
             InferError::Template(_) | InferError::Thinking => Problem::invalid(error.to_string()),
         }
     }

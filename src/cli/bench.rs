@@ -47,7 +47,8 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
         load: Load::Everything,
         place: load::Place::Here,
     };
-    let Loaded { model, session } = load::open(model, &wanted, environment)?;
+    let header = model.weights.header()?;
+    let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;
     let name = model.name.to_string();
     if args.verbose {
         tell(&compute::describe(session.engine().info()));

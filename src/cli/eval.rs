@@ -51,7 +51,8 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         load: Load::Everything,
         place: load::Place::Here,
     };
-    let Loaded { session, .. } = load::open(model, &wanted, environment)?;
+    let header = model.weights.header()?;
+    let Loaded { session, .. } = load::open(model, &header, &wanted, environment)?;
     let form = Form::Closed(contract);
     let _listening = interrupt::listen(|| {});
     let bar = Rows::new(Some(data.rows.len() as u64));

@@ -10,6 +10,7 @@ use crate::api::local::{self, Wish};
 use crate::digest::Digest;
 use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
+use crate::gguf::Header;
 use crate::infer::{Defaults, Session};
 use crate::model_ref::ModelRef;
 use crate::opening::{self, Opening};
@@ -100,11 +101,11 @@ fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Mo
     }
 }
 
-/// Loads a found model with adapters.
+/// Loads a found model, whose weights have this header, with adapters.
 ///
 /// # Errors
 /// The engine refuses the weights or the parameters.
-pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Result<Loaded, Failure> {
+pub fn open(model: Model, header: &Header, wanted: &Wanted<'_>, environment: &Environment) -> Result<Loaded, Failure> {
     let Wanted { parameters: said, load, .. } = *wanted;
     let mut fallback = Parameters::default();
     if let Some(length) = environment.context_length() {
@@ -115,7 +116,7 @@ pub fn open(model: Model, wanted: &Wanted<'_>, environment: &Environment) -> Res
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
     let wanted_place = wanted.place;
     let wanted = opening::Wanted { load, n_ctx, compute, adapters: wanted.adapters.clone() };
-    let Opening { options, defaults, notes } = opening::open(&model, wanted)?;
+    let Opening { options, defaults, notes } = opening::open(&model, header, wanted)?;
     notes.iter().for_each(say);
     let session = match (wanted_place, load) {
         (Place::Server, Load::Everything) => match served(&model, &options, environment) {

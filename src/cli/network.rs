@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -45,6 +45,7 @@ pub fn places(args: &NetworkArgs, environment: &Environment) -> Result<Places, F
         },
         stall,
         neighbours: network.neighbours.clone(),
+        now: SystemTime::now,
     })
 }
 

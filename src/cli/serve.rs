@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::args::{NetworkArgs, ServeArgs};
 use super::compute;
@@ -57,7 +57,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             }
         }
         let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
-        let residents = Residents::start(residents_settings, Means::processes(program));
+        let residents = Residents::start(residents_settings, Means::processes(program, SystemTime::now));
         let service = Arc::new(service::Service::new(settings, residents.clone()));
         let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
         let (max_body, prompts) = front;

@@ -8,7 +8,7 @@ use crate::contract::Form;
 use crate::decide::Question;
 use crate::engine::{Detail, Drafts, Lane, Token};
 use crate::sampling::Parameters;
-use crate::template::{Date, TemplateSource};
+use crate::template::{ChatTemplate, Date};
 use crate::tools::{Tool, ToolChoice};
 
 /// What is asked of a model.
@@ -66,7 +66,7 @@ pub struct Chat {
     /// How the conversation is kept between this and the next request.
     pub memory: Memory,
     /// Takes the place of the model's chat template.
-    pub template: Option<TemplateSource>,
+    pub template: Option<ChatTemplate>,
     /// Today, for templates that print the date in generated answers.
     pub today: Option<Date>,
 }

@@ -44,7 +44,7 @@ impl Session {
     pub fn ready(&self, turn: Turn) -> Result<Ready, InferError> {
         let started = Instant::now();
         match turn.chat().and_then(|chat| chat.template.clone()) {
-            Some(template) => self.with_template(template)?.ready_here(turn, started),
+            Some(template) => self.with_template(template).ready_here(turn, started),
             None => self.ready_here(turn, started),
         }
     }
@@ -127,6 +127,12 @@ impl Ready {
         }
     }
 
+    /// Identifies the prompt without the text: template, system message, examples, contract and its wording.
+    #[must_use]
+    pub fn prompt_digest(&self) -> String {
+        digest(self.prompt())
+    }
+
     /// The prompt's tokens.
     pub fn tokenize(&self) -> engine::Reply<Tokenized> {
         self.engine.tokenizing(self.prompt().clone())
@@ -144,11 +150,8 @@ impl Ready {
 
     /// Sends it, and returns at once.
     pub fn send(self) -> Reply {
+        let prompt_digest = self.prompt_digest();
         let Ready { engine, request, reader, epilogue, evaluation_id, started } = self;
-        let prompt_digest = match &request {
-            Prompted::Score(request) => digest(&request.prompt),
-            Prompted::Generate(request) => digest(&request.prompt),
-        };
         let events = engine.send(match request {
             Prompted::Score(request) => Request::Score(request),
             Prompted::Generate(request) => Request::Generate(request),

@@ -73,15 +73,14 @@ pub fn check(modelfile: &Modelfile) -> Result<(), PartError> {
     Ok(())
 }
 
-/// Prepares a model; its header is read and checked, so that nothing unchecked reaches native code: a store may be another
-/// program's, or a blob damaged since.
+/// Prepares a model with the header of its weights. That it was read means that it was checked, so that nothing unchecked
+/// reaches native code: a store may be another program's, or a blob damaged since.
 ///
 /// # Errors
-/// The header is none, or the model has a TEMPLATE that is none and nothing in its place.
-pub fn open(model: &Model, wanted: Wanted) -> Result<Opening, OpeningError> {
-    let header = model.weights.header()?;
+/// The model has a TEMPLATE that cannot be parsed, and nothing in its place.
+pub fn open(model: &Model, header: &Header, wanted: Wanted) -> Result<Opening, OpeningError> {
     let mut notes = Vec::new();
-    let template = Choice::of(model, &header);
+    let template = Choice::of(model, header);
     if let Choice::OwnInstead(error) = &template {
         let name = &model.name;
         notes.push(format!("the TEMPLATE of `{name}` cannot be used, so the chat template in its GGUF is: {error}"));

@@ -8,13 +8,13 @@ use crate::gguf::Header;
 use crate::manifest::model_config;
 use crate::prompt::SpecialTokens;
 use crate::store::Model;
-use crate::template::{ChatTemplate, Date, Inputs, Language, TemplateError, TemplateSource};
+use crate::template::{ChatTemplate, Date, Inputs, Language, TemplateError};
 
 /// Where a model's prompts come from.
 #[derive(Debug)]
 pub enum Choice {
     /// The TEMPLATE of the Modelfile or the manifest.
-    Template(TemplateSource),
+    Template(ChatTemplate),
     /// The Jinja template in the GGUF; there is no TEMPLATE.
     Own,
     /// The Jinja template in the GGUF, because Ollama has a program that writes the prompt in place of the TEMPLATE.
@@ -37,7 +37,7 @@ impl Choice {
         }
         // An empty one says nothing, as in Ollama.
         match model.template.as_deref().filter(|text| !text.trim().is_empty()).map(checked) {
-            Some(Ok(source)) => Choice::Template(source),
+            Some(Ok(template)) => Choice::Template(template),
             Some(Err(error)) if has_own => Choice::OwnInstead(error),
             Some(Err(error)) => Choice::Broken(error),
             None if has_own => Choice::Own,
@@ -49,7 +49,9 @@ impl Choice {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Choice::Template(source) => format!("TEMPLATE of the Modelfile ({})", source.language.as_str()),
+            Choice::Template(template) => {
+                format!("TEMPLATE of the Modelfile ({})", template.language().as_str())
+            }
             Choice::Own => "the GGUF's own (Jinja)".to_owned(),
             Choice::OwnForRenderer(renderer) => {
                 format!("the GGUF's own (Jinja); Ollama has its own renderer `{renderer}` for it")
@@ -63,36 +65,34 @@ impl Choice {
     /// The template itself; `None` where there is none that can be used.
     #[must_use]
     pub fn parsed(self, header: &Header) -> Option<ChatTemplate> {
-        let (language, text) = match self {
-            Choice::Template(source) => (source.language, source.text),
+        match self {
+            Choice::Template(template) => Some(template),
             Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) => {
-                (Language::Jinja, header.chat_template()?.to_owned())
+                ChatTemplate::parse(Language::Jinja, header.chat_template()?, SpecialTokens::default()).ok()
             }
-            Choice::Broken(_) | Choice::Plain => return None,
-        };
-        ChatTemplate::parse(language, &text, SpecialTokens::default()).ok()
+            Choice::Broken(_) | Choice::Plain => None,
+        }
     }
 
     /// The template that takes the place of the GGUF's own, where one does.
     ///
     /// # Errors
     /// The model has a TEMPLATE that is none, and nothing else.
-    pub fn given(self, model: &Model) -> Result<Option<TemplateSource>, OpeningError> {
+    pub fn given(self, model: &Model) -> Result<Option<ChatTemplate>, OpeningError> {
         match self {
-            Choice::Template(source) => Ok(Some(source)),
+            Choice::Template(template) => Ok(Some(template)),
             Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
             Choice::Broken(error) => Err(OpeningError::Template { name: model.name.to_string(), error }),
         }
     }
 }
 
-/// A TEMPLATE's text as a template that can be parsed, and that writes what it is asked.
+/// A TEMPLATE's text, parsed, and known to write what it is asked.
 ///
 /// # Errors
 /// It is none, or drops the user's words.
-pub fn checked(text: &str) -> Result<TemplateSource, TemplateError> {
-    let language = Language::of(text);
-    let template = ChatTemplate::parse(language, text, SpecialTokens::default())?;
+pub fn checked(text: &str) -> Result<ChatTemplate, TemplateError> {
+    let template = ChatTemplate::parse(Language::of(text), text, SpecialTokens::default())?;
     let (messages, variables) = ([Message::new(Role::User, PROBE)], Map::new());
     let inputs = Inputs {
         messages: &messages,
@@ -108,7 +108,7 @@ pub fn checked(text: &str) -> Result<TemplateSource, TemplateError> {
     {
         return Err(TemplateError::Failed { reason: "it writes nothing of what the user says".to_owned() });
     }
-    Ok(TemplateSource { language, text: text.to_owned() })
+    Ok(template)
 }
 
 /// What a template must hand on.

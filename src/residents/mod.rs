@@ -4,12 +4,15 @@
 //! adapters, are its tenants and share it, each with a keep-alive of its own. [`roster`] decides, purely; an owner task
 //! does what it says; [`Residents`] is the handle. It knows no manifests and no requests.
 
-mod base;
-mod means;
+mod command;
+mod handle;
+mod lease;
+mod loader;
 mod owner;
 pub mod roster;
 #[cfg(test)]
 mod tests;
+mod world;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -24,9 +27,9 @@ use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use roster::{Need, Wish};
 
-pub use base::Guest;
-pub use means::{GivenUp, Load, Means};
-pub use owner::Residents;
+pub use handle::Residents;
+pub use lease::Guest;
+pub use loader::{GivenUp, Load, Means};
 
 /// What one engine can serve: the same weights, computed in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -42,6 +42,7 @@ fn means(n_loads: &Arc<AtomicUsize>) -> Means {
             Box::pin(async { tokio::task::spawn_blocking(|| Engine::load(options)).await.unwrap() })
         }),
         free: Arc::new(crate::engine::memory::available),
+        now: SystemTime::now,
     }
 }
 
@@ -157,7 +158,7 @@ async fn who_waits_no_more_gives_the_load_up() {
             Err(EngineError::Stopped)
         })
     };
-    let means = Means { load: Arc::new(load), free: Arc::new(|| None) };
+    let means = Means { load: Arc::new(load), free: Arc::new(|| None), now: SystemTime::now };
     let residents = Residents::start(Settings::default(), means);
     let mut acquiring = Box::pin(residents.acquire(order("slow", 256)));
     assert!(tokio::time::timeout(Duration::from_millis(20), &mut acquiring).await.is_err());
@@ -173,7 +174,11 @@ async fn who_waits_no_more_gives_the_load_up() {
 
 #[tokio::test]
 async fn a_load_without_end_is_given_up() {
-    let means = Means { load: Arc::new(|_, _| Box::pin(std::future::pending())), free: Arc::new(|| None) };
+    let means = Means {
+        load: Arc::new(|_, _| Box::pin(std::future::pending())),
+        free: Arc::new(|| None),
+        now: SystemTime::now,
+    };
     let settings = Settings { load_timeout: Duration::from_millis(30), ..Settings::default() };
     let residents = Residents::start(settings, means);
     assert_eq!(

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use slm::digest::Digest;
 use slm::engine::{AdapterSet, Compute, Engine, EngineError, Group, Lane, Load, Options, ScoreRequest, Weights};
@@ -33,7 +33,7 @@ fn order(base: &str, gguf: &[u8]) -> Order {
 }
 
 fn start(settings: Settings) -> Residents {
-    Residents::start(settings, Means::processes(PathBuf::from(PROGRAM)))
+    Residents::start(settings, Means::processes(PathBuf::from(PROGRAM), SystemTime::now))
 }
 
 async fn answer(engine: &Engine) -> Result<f64, EngineError> {

@@ -114,11 +114,10 @@ fn a_file_with_answers_is_only_touched_when_told_how() {
     let first = read(&home, "out");
     assert_eq!(first.lines().count(), 3);
 
-    let exists =
-        "slm: `out` exists already; give --resume to go on behind its last line, or --overwrite to begin anew\n";
+    let exists = "slm: `out` already exists; continue it with --resume, or start again with --overwrite\n";
     answer(&home, &["--lines", "--output", "out"]).stdin("three\n").fails(1, exists);
     let foreign =
-        |why: &str| format!("slm: cannot go on with `out`: {why}; give another file, or --overwrite to begin anew\n");
+        |why: &str| format!("slm: cannot continue `out`: {why}; give another file, or start again with --overwrite\n");
     let resume = |more: &[&str], input: &str| {
         answer(&home, &[&["--lines", "--output", "out", "--resume"], more].concat()).stdin(input)
     };
@@ -127,9 +126,12 @@ fn a_file_with_answers_is_only_touched_when_told_how() {
     home.slm(["create", "other"]).succeeds();
     home.slm("run other --choices billing,shipping,legal --lines --output out --resume".split(' '))
         .fails(1, &foreign(model));
-    resume(&["--json"], "one\n\ntwo\n").fails(1, &foreign("it was begun with other flags, or another format"));
-    resume(&[], "one\n\nTWO\n").fails(1, &foreign("its first 3 lines answer other records than this input's"));
-    resume(&[], "one\n").fails(1, &foreign("it has 3 lines and the input only 1 records"));
+    let rows = "it was begun with other rows: another field is read, or answers are written in another way";
+    resume(&["--json"], "one\n\ntwo\n").fails(1, &foreign(rows));
+    let prompt = "it was begun with another prompt: another system message, template or examples";
+    resume(&["--system", "other"], "one\n\ntwo\n").fails(1, &foreign(prompt));
+    resume(&[], "one\n\nTWO\n").fails(1, &foreign("its first 3 lines answer other records than the input has"));
+    resume(&[], "one\n").fails(1, &foreign("it has more lines (3) than the input has records (1)"));
     assert_eq!(read(&home, "out"), first);
 
     // Nothing is left to do; then there is more, and flags that change no answer may be others.
@@ -151,8 +153,8 @@ fn what_cannot_be_an_output_is_refused() {
     let refused = "slm: `tickets` is the input itself; give another file to --output\n";
     assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(2), refused));
     assert_eq!(read(&home, "tickets"), "one\ntwo\n");
-    let device =
-        "slm: `/dev/null` is no file that can be appended to; leave --output away and redirect standard output\n";
+    let device = "slm: `/dev/null` is not a regular file, so answers cannot be appended to it; leave out --output and redirect standard \
+         output\n";
     answer(&home, &["--lines", "--output", "/dev/null", "--resume"]).fails(1, device);
     let single = "slm: --output takes the answers to rows: give --lines or --jsonl, or redirect standard output\n";
     answer(&home, &["--output", "out", "text"]).fails(2, single);
@@ -200,7 +202,8 @@ fn a_full_disk_is_a_sentence_and_the_rest_follows() {
     let n_lines = out.lines().count();
     assert!((10..n).contains(&n_lines) && out.ends_with('\n'), "{n_lines}");
     let full = format!(
-        "slm: no space is left to write `small/out`; its {n_lines} lines are whole: free some space and go on with --resume\n"
+        "slm: no space left to write `small/out`; its {n_lines} complete lines are kept; free some space and continue with \
+         --resume\n"
     );
     assert_eq!(said.stderr, full);
     std::fs::remove_file(filler).unwrap();

@@ -1,19 +1,29 @@
-//! Models as requests need them, read from the store once: a request that finds its model loaded opens no file of weights.
+//! Models as requests need them, read from the store once: a request for a model that is known opens no file.
+//!
+//! Another process may change the store at any time: `slm pull`, `slm create`, Ollama. Each request therefore asks the system
+//! for the state of the manifest's file ([`ManifestStamp`]), which costs a few microseconds where reading and hashing the
+//! manifest and its small layers costs milliseconds. Two changes in one tick of a disk's clock can look alike, so a stamp
+//! counts only once the manifest was read again at least [`SETTLES_AFTER`] after the stamp was first seen; until then each
+//! request reads it as if nothing were known. On a network disk a change is seen when that disk's client sees it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Settings;
 use crate::api::problem::Problem;
 use crate::contract::Form;
 use crate::digest::Digest;
-use crate::engine::{Load, Options};
+use crate::engine::{Compute, Load, Options, Weights};
 use crate::infer::Defaults;
 use crate::model_ref::ModelRef;
 use crate::opening::{self, Opening, Wanted};
+use crate::store::{ManifestStamp, Model, Store};
 
 /// Models that are remembered; more than anybody uses at a time.
 const MAX_KNOWN: usize = 256;
+/// Longer than a tick of any disk's clock (FAT has ticks of two seconds).
+const SETTLES_AFTER: Duration = Duration::from_secs(3);
 
 /// What a request needs of a stored model.
 #[derive(Debug)]
@@ -26,11 +36,46 @@ pub struct Known {
     form: Result<Form, Problem>,
 }
 
-/// The models that were asked for, by name and digest of the manifest.
+/// The models that were asked for, by name.
 #[derive(Debug, Default)]
-pub struct Models(Mutex<HashMap<(ModelRef, Digest), Arc<Known>>>);
+pub struct Models(Mutex<HashMap<ModelRef, Entry>>);
+
+#[derive(Debug, Clone)]
+struct Entry {
+    known: Arc<Known>,
+    stamp: ManifestStamp,
+    /// When a manifest with this stamp was seen first.
+    seen: Instant,
+    /// The stamp alone says that the manifest is the one that was read.
+    is_settled: bool,
+}
 
 impl Known {
+    /// Reads the header of a model's weights.
+    fn open(model: Model, compute: &Compute) -> Result<Known, Problem> {
+        let compute = opening::compute(compute.clone(), &model.parameters);
+        let n_ctx = model.parameters.num_ctx;
+        let wanted = Wanted { load: Load::Everything, n_ctx, compute, adapters: opening::own_adapters(&model) };
+        let header = model.weights.header()?;
+        let Opening { options, defaults, notes } = opening::open(&model, &header, wanted)?;
+        for note in notes {
+            tracing::warn!(model = %model.name, "{note}");
+        }
+        let form = opening::own_form(&model).map_err(Problem::from);
+        Ok(Known { name: model.name, digest: model.digest, defaults, options, form })
+    }
+
+    /// Whether its weights and adapters lie where they did; what is missing, a full reading of the manifest tells.
+    fn has_its_files(&self) -> bool {
+        let weights = match &self.options.weights {
+            Weights::File(path) => std::slice::from_ref(path),
+            Weights::Shards(paths) => paths.as_slice(),
+            Weights::Bytes(_) => &[],
+        };
+        let adapters = self.defaults.adapters.as_slice().iter().map(|adapter| &adapter.path);
+        weights.iter().chain(adapters).all(|path| path.exists())
+    }
+
     /// How the model is loaded where a request says nothing of it.
     #[must_use]
     pub fn options(&self, settings: &Settings) -> Options {
@@ -54,27 +99,137 @@ impl Models {
     /// # Errors
     /// The name is none, no model has it, or the model cannot be opened.
     pub fn find(&self, settings: &Settings, name: &str) -> Result<Arc<Known>, Problem> {
+        self.find_at(Instant::now(), &settings.store, &settings.compute, name)
+    }
+
+    fn find_at(&self, now: Instant, store: &Store, compute: &Compute, name: &str) -> Result<Arc<Known>, Problem> {
         let name: ModelRef = name.parse().map_err(Problem::no_model)?;
-        let model = settings.store.resolve(&name)?;
-        let key = (model.name.clone(), model.digest);
-        let models = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = models().get(&key) {
+        // Before the manifest is read: what is written meanwhile has another stamp.
+        let stamp = store.manifest_stamp(&name)?;
+        let before = self.entries().get(&name).cloned();
+        if let Some(Entry { known, stamp: then, is_settled: true, .. }) = &before
+            && *then == stamp
+            && known.has_its_files()
+        {
             return Ok(known.clone());
         }
-        let compute = opening::compute(settings.compute.clone(), &model.parameters);
-        let n_ctx = model.parameters.num_ctx;
-        let wanted = Wanted { load: Load::Everything, n_ctx, compute, adapters: opening::own_adapters(&model) };
-        let Opening { options, defaults, notes } = opening::open(&model, wanted)?;
-        for note in notes {
-            tracing::warn!(model = %model.name, "{note}");
+        let model = store.resolve(&name)?;
+        let seen = before.as_ref().filter(|entry| entry.stamp == stamp).map_or(now, |entry| entry.seen);
+        // A part of the binary changes as little as the binary does.
+        let is_own = stamp == ManifestStamp::Absent && model.modified.is_none();
+        let is_settled = is_own || now.duration_since(seen) >= SETTLES_AFTER;
+        let known = match before.filter(|entry| entry.known.digest == model.digest) {
+            Some(entry) => entry.known,
+            None => Arc::new(Known::open(model, compute)?),
+        };
+        let mut entries = self.entries();
+        if entries.len() >= MAX_KNOWN {
+            entries.clear();
         }
-        let form = opening::own_form(&model).map_err(Problem::from);
-        let known = Arc::new(Known { name: model.name, digest: model.digest, defaults, options, form });
-        let mut models = models();
-        if models.len() >= MAX_KNOWN {
-            models.clear();
-        }
-        models.insert(key, known.clone());
+        entries.insert(name, Entry { known: known.clone(), stamp, seen, is_settled });
         Ok(known)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<ModelRef, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::modelfile::Modelfile;
+    use crate::progress::Silent;
+
+    const LATER: Duration = SETTLES_AFTER;
+
+    struct Cached {
+        folder: tempfile::TempDir,
+        store: Store,
+        models: Models,
+        began: Instant,
+    }
+
+    impl Cached {
+        fn new() -> Cached {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path().to_owned()).with_embedded(crate::embedded::TRIAGE);
+            Cached { folder, store, models: Models::default(), began: Instant::now() }
+        }
+
+        fn create(&self, name: &str, system: &str) {
+            let modelfile = Modelfile::parse(&format!("FROM triage\nSYSTEM {system}")).unwrap();
+            self.store.create(&name.parse().unwrap(), &modelfile, Path::new(""), &Silent).unwrap();
+        }
+
+        fn manifest(&self, name: &str) -> std::path::PathBuf {
+            self.folder.path().join("manifests/registry.ollama.ai/library").join(name).join("latest")
+        }
+
+        fn find(&self, name: &str, after: Duration) -> Result<Arc<Known>, String> {
+            let found = self.models.find_at(self.began + after, &self.store, &Compute::default(), name);
+            found.map_err(|problem| problem.message)
+        }
+
+        fn system(&self, name: &str, after: Duration) -> String {
+            self.find(name, after).unwrap().defaults.system.clone().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_settled_model_is_not_read_again_until_its_manifest_changes() {
+        let cached = Cached::new();
+        cached.create("a", "one");
+        let first = cached.find("a", Duration::ZERO).unwrap();
+        assert!(Arc::ptr_eq(&first, &cached.find("a", LATER).unwrap()));
+        // Who read the layers now would find other bytes in this one.
+        let layer = cached.store.blob_path(&Digest::of(b"one"));
+        std::fs::write(&layer, "two").unwrap();
+        assert!(Arc::ptr_eq(&first, &cached.find("a", LATER).unwrap()));
+        std::fs::write(&layer, "one").unwrap();
+        cached.create("a", "three");
+        assert_eq!(cached.system("a", LATER), "three");
+        cached.store.remove(&"a".parse().unwrap()).unwrap();
+        assert!(cached.find("a", LATER * 9).unwrap_err().contains("no model"));
+    }
+
+    #[test]
+    fn what_is_written_in_one_tick_of_the_clock_is_found() {
+        let cached = Cached::new();
+        cached.create("a", "one");
+        cached.create("b", "two");
+        let other = std::fs::read(cached.manifest("b")).unwrap();
+        assert_eq!(other.len(), std::fs::read(cached.manifest("a")).unwrap().len());
+        assert_eq!(cached.system("a", Duration::ZERO), "one");
+        // As another program may do it: into the same file, as many bytes, at once.
+        std::fs::write(cached.manifest("a"), &other).unwrap();
+        assert_eq!(cached.system("a", Duration::ZERO), "two");
+        assert_eq!(cached.system("a", LATER), "two");
+        assert_eq!(cached.system("a", LATER), "two");
+    }
+
+    #[test]
+    fn a_stored_model_takes_the_place_of_the_binarys_own_and_goes_again() {
+        let cached = Cached::new();
+        let own = cached.find("triage", Duration::ZERO).unwrap();
+        assert!(Arc::ptr_eq(&own, &cached.find("triage", Duration::ZERO).unwrap()));
+        cached.create("triage", "one");
+        assert_eq!(cached.system("triage", Duration::ZERO), "one");
+        cached.store.remove(&"triage".parse().unwrap()).unwrap();
+        assert_eq!(cached.find("triage", LATER).unwrap().digest, own.digest);
+    }
+
+    #[test]
+    fn weights_that_are_gone_are_missed_by_a_cached_model_too() {
+        let cached = Cached::new();
+        cached.create("a", "one");
+        cached.find("a", Duration::ZERO).unwrap();
+        cached.find("a", LATER).unwrap();
+        let weights = cached.store.blob_path(&Digest::of(crate::embedded::TRIAGE.gguf));
+        std::fs::remove_file(&weights).unwrap();
+        let missing = format!("the blob `{}` is missing; create or pull the model again", weights.display());
+        assert_eq!(cached.find("a", LATER * 2).unwrap_err(), missing);
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod dry;
 mod embedding;
+mod identity;
 mod limited;
 mod one;
 mod output;
@@ -12,7 +13,6 @@ mod tally;
 use std::io::{IsTerminal as _, Read as _};
 use std::sync::Arc;
 
-use self::output::Origin;
 use super::adapters;
 use super::args::{RunArgs, SamplingArgs};
 use super::compute;
@@ -20,6 +20,7 @@ use super::environment::{Environment, today};
 use super::load::{self, Loaded, Wanted};
 use crate::chat::{Message, Role};
 use crate::contract::{Contract, ContractError, Form, Open};
+use crate::digest::Digest;
 use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
 use crate::failure::{Failure, Outcome};
 use crate::gguf::Pooling;
@@ -33,6 +34,7 @@ use crate::ui::output::{say, tell};
 struct Run<'a> {
     args: &'a RunArgs,
     model_name: String,
+    model_digest: Digest,
     session: Session,
     /// What is asked about every text, which is its last message.
     turn: Turn,
@@ -52,7 +54,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     compute::say(&args.compute, &mut parameters)?;
     let asked = asked_form(args)?;
     let model = load::find_or_pull(&args.model, environment)?;
-    let embeds = model.weights.header()?.embeds();
+    let header = model.weights.header()?;
+    let embeds = header.embeds();
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
@@ -61,15 +64,15 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     refuse_together(args, &form, &limits)?;
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
     let is_rows = args.lines || args.jsonl.is_some();
-    let origin = Origin { model: &model, form: &form, adapters: &adapters };
-    let rows = if is_rows { Some(rows::Input::open(args, origin, environment)?) } else { None };
+    let rows = if is_rows { Some(rows::Input::open(args, &form, environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let place = if args.local { load::Place::Here } else { load::Place::Server };
     let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
-    let Loaded { model, session } = load::open(model, &wanted, environment)?;
+    let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;
     let turn = turn(args, form, parameters);
-    let run = Run { args, model_name: model.name.to_string(), session, turn, limits, retry, embeds };
+    let (model_name, model_digest) = (model.name.to_string(), model.digest);
+    let run = Run { args, model_name, model_digest, session, turn, limits, retry, embeds };
     run.say_what_is_loaded();
     match rows {
         _ if args.dry_run => dry::show(&run, &text),

@@ -4,24 +4,13 @@ use std::io::BufRead;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::batch::journal::{Existing, Journal, TaskId};
+use crate::batch::journal::{Existing, Identity, Journal, JournalError, JournalFile};
 use crate::batch::records::Records;
 use crate::batch::row;
-use crate::cli::args::{ComputeArgs, RunArgs};
-use crate::contract::Form;
-use crate::digest::{Digest, Hasher};
-use crate::engine::AdapterSet;
+use crate::cli::args::RunArgs;
+use crate::digest::Digest;
 use crate::failure::Failure;
-use crate::store::Model;
 use crate::ui::output::{Output, Reader};
-
-/// What answers come of, beside flags and texts.
-#[derive(Clone, Copy)]
-pub struct Origin<'a> {
-    pub model: &'a Model,
-    pub form: &'a Form,
-    pub adapters: &'a AdapterSet,
-}
 
 /// What takes the lines.
 pub enum Sink {
@@ -29,27 +18,36 @@ pub enum Sink {
     File(Box<Journal>),
 }
 
+/// Opens the file that the flags name; `None` is standard output. Nothing in it is changed.
+///
+/// # Errors
+/// The file cannot be written, or has answers that are not to be touched.
+pub fn open(args: &RunArgs) -> Result<Option<JournalFile>, Failure> {
+    let Some(path) = &args.output else { return Ok(None) };
+    refuse_input(path)?;
+    let existing = match (args.resume, args.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        (false, false) => Existing::Refuse,
+    };
+    Ok(Some(JournalFile::open(path, existing).map_err(failure)?))
+}
+
 impl Sink {
-    /// Opens what the flags say; records that a file answers already are read from the input.
+    /// Makes ready for the first line; records that a file answers already are read from the input.
     ///
     /// # Errors
-    /// The file cannot be written, or is not this work's.
-    pub fn open<R: BufRead>(
-        args: &RunArgs,
-        origin: Origin<'_>,
+    /// The file cannot be written, or its answers are not those to what is `asked`.
+    pub fn begin<R: BufRead>(
+        file: Option<JournalFile>,
+        asked: impl FnOnce() -> Identity,
         records: &mut Records<R>,
         form: &row::Form,
     ) -> Result<Sink, Failure> {
-        let Some(path) = &args.output else { return Ok(Sink::Stdout(Output::default())) };
-        refuse_input(path)?;
-        let existing = match (args.resume, args.overwrite) {
-            (true, _) => Existing::Resume,
-            (_, true) => Existing::Overwrite,
-            (false, false) => Existing::Refuse,
-        };
-        let settings = settings(args, origin);
-        let task = TaskId { model: origin.model.name.to_string(), model_digest: origin.model.digest, settings };
-        Ok(Sink::File(Box::new(Journal::open(path, existing, task, records, form)?)))
+        match file {
+            None => Ok(Sink::Stdout(Output::default())),
+            Some(file) => Ok(Sink::File(Box::new(file.begin(asked(), records, form).map_err(failure)?))),
+        }
     }
 
     /// Lines that were there already.
@@ -60,17 +58,6 @@ impl Sink {
         }
     }
 
-    /// Makes ready for the first line.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn begin(&mut self) -> Result<(), Failure> {
-        match self {
-            Sink::Stdout(_) => Ok(()),
-            Sink::File(journal) => Ok(journal.begin()?),
-        }
-    }
-
     /// Writes the line that stands in the place of a record.
     ///
     /// # Errors
@@ -78,7 +65,7 @@ impl Sink {
     pub fn line(&mut self, record: Digest, line: &str) -> Result<Reader, Failure> {
         match self {
             Sink::Stdout(output) => output.line(line),
-            Sink::File(journal) => Ok(journal.append(record, line).map(|()| Reader::Listens)?),
+            Sink::File(journal) => journal.append(record, line).map(|()| Reader::Listens).map_err(failure),
         }
     }
 
@@ -89,7 +76,7 @@ impl Sink {
     pub fn end(&mut self) -> Result<(), Failure> {
         match self {
             Sink::Stdout(_) => Ok(()),
-            Sink::File(journal) => Ok(journal.save()?),
+            Sink::File(journal) => journal.save().map_err(failure),
         }
     }
 }
@@ -105,24 +92,16 @@ fn refuse_input(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Everything but the model that an answer depends on. A flag that is new here counts until it is named below.
-fn settings(args: &RunArgs, origin: Origin<'_>) -> Digest {
-    let mut args = args.clone();
-    // The model has a digest of its own; the others change no answer, or (devices, threads) nothing that people mean.
-    args.model.clear();
-    (args.output, args.resume, args.overwrite) = (None, false, false);
-    (args.parallel, args.keep_going, args.verbose) = (None, true, false);
-    let ComputeArgs { num_ctx, kv_type, .. } = args.compute;
-    args.compute = ComputeArgs { num_ctx, kv_type, ..ComputeArgs::default() };
-    let mut hasher = Hasher::new();
-    hasher.update(format!("{args:?}").as_bytes());
-    // A file's name is the same flag when the file has changed.
-    let form = match origin.form {
-        Form::Closed(contract) => contract.schema().to_string(),
-        Form::Open(open) => open.grammar().to_owned(),
-        Form::Free => String::new(),
+/// The failure of a journal, with the flags that help.
+fn failure(error: JournalError) -> Failure {
+    let hint = match &error {
+        JournalError::Exists(_) => "; continue it with --resume, or start again with --overwrite",
+        JournalError::NoFile(_) => "; leave out --output and redirect standard output",
+        JournalError::Foreign { .. } => "; give another file, or start again with --overwrite",
+        JournalError::DiskFull { .. } => "; free some space and continue with --resume",
+        JournalError::Busy(_) | JournalError::Input(_) | JournalError::Io { .. } => "",
     };
-    hasher.update(form.as_bytes());
-    hasher.update(origin.adapters.evaluation_id("adapters").as_bytes());
-    hasher.finish()
+    let mut failure = Failure::from(error);
+    failure.message += hint;
+    failure
 }

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
-use super::output::{Origin, Sink};
+use super::output::{self, Sink};
 use super::tally::{Share, Tally};
 use super::{Run, answer, limited};
+use crate::batch::journal::JournalFile;
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
@@ -80,26 +81,25 @@ enum Enough {
 pub struct Input {
     records: Records<BufReader<Stdin>>,
     form: Form,
-    sink: Sink,
+    file: Option<JournalFile>,
     n_parallel: usize,
 }
 
 impl Input {
-    /// Opens input and output; rows that were answered by an earlier run are read and left behind.
+    /// Opens input and output.
     ///
     /// # Errors
-    /// The flags say nothing that can be done, or the output is not this work's.
-    pub fn open(args: &RunArgs, origin: Origin<'_>, environment: &Environment) -> Result<Input, Failure> {
+    /// The flags say nothing that can be done, or the output has answers that are not to be touched.
+    pub fn open(args: &RunArgs, asked: &contract::Form, environment: &Environment) -> Result<Input, Failure> {
         let form = match &args.jsonl {
             Some(field) => Form::Objects { field: field.clone() },
             None => Form::Lines,
         };
         let n_parallel = parallel(args.parallel.as_deref(), environment)?;
-        let is_alone = matches!(origin.form, contract::Form::Closed(_)) && !args.throughput;
+        let is_alone = matches!(asked, contract::Form::Closed(_)) && !args.throughput;
         let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
-        let mut records = Records::new(BufReader::new(std::io::stdin()));
-        let sink = Sink::open(args, origin, &mut records, &form)?;
-        Ok(Input { records, form, sink, n_parallel })
+        let (records, file) = (Records::new(BufReader::new(std::io::stdin())), output::open(args)?);
+        Ok(Input { records, form, file, n_parallel })
     }
 }
 
@@ -122,8 +122,9 @@ fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usiz
 /// # Errors
 /// Input or output cannot be read or written, or a row failed and the rest was not wanted.
 pub fn run(run: &Run<'_>, input: Input) -> Outcome {
-    let Input { records, form, mut sink, n_parallel } = input;
-    sink.begin()?;
+    let Input { mut records, form, file, n_parallel } = input;
+    // Rows that an earlier run answered are read here.
+    let mut sink = Sink::begin(file, || run.identity(), &mut records, &form)?;
     if run.args.verbose && sink.n_resumed() > 0 {
         tell(&format!("goes on behind {} rows\n", sink.n_resumed()));
     }

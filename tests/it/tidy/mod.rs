@@ -1,6 +1,7 @@
 //! The rules of the house that a program can check.
 
 mod circles;
+mod clock;
 mod modules;
 
 use std::path::{Path, PathBuf};

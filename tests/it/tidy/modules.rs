@@ -26,6 +26,8 @@ pub struct Module {
     globs: Vec<Vec<String>>,
     /// Paths as they are written, `crate`, `super` and `self` included.
     written: BTreeSet<Vec<String>>,
+    /// The names of the methods that are called.
+    pub methods: BTreeSet<String>,
 }
 
 /// All modules of all of slm's crates.
@@ -72,6 +74,15 @@ impl Modules {
     pub fn uses(&self, from: &ModulePath) -> BTreeSet<ModulePath> {
         let written = &self.all[from].written;
         written.iter().filter_map(|names| self.resolved(from, names, 0)).filter(|used| used != from).collect()
+    }
+
+    /// What a module uses of other crates, as whole paths: `["std", "time", "Instant", "now"]`.
+    pub fn foreign(&self, from: &ModulePath) -> impl Iterator<Item = Vec<String>> {
+        let module = &self.all[from];
+        module.written.iter().map(|names| match module.handed_on.get(&names[0]) {
+            Some(whole) => whole.iter().chain(&names[1..]).cloned().collect(),
+            None => names.clone(),
+        })
     }
 
     /// The module that defines what is written in `from` as `names`.
@@ -227,6 +238,11 @@ impl<'ast> Visit<'ast> for Reader {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         self.used(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         syn::visit::visit_path(self, path);
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
+        self.module.methods.insert(call.method.to_string());
+        syn::visit::visit_expr_method_call(self, call);
     }
 
     fn visit_macro(&mut self, called: &'ast syn::Macro) {

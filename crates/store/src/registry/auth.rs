@@ -21,13 +21,14 @@ const MAX_TOKEN_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Authorizer {
     keeping: Keeping,
+    now: fn() -> SystemTime,
     /// By server, repository and access: what the last request with these was authorized by.
     known: Mutex<HashMap<(String, String), HeaderValue>>,
 }
 
 impl Authorizer {
-    pub(super) fn new(keeping: Keeping) -> Authorizer {
-        Authorizer { keeping, known: Mutex::default() }
+    pub(super) fn new(keeping: Keeping, now: fn() -> SystemTime) -> Authorizer {
+        Authorizer { keeping, now, known: Mutex::default() }
     }
 
     /// Sends a request to a repository's own server, and once more with credentials where it asks for them.
@@ -137,7 +138,7 @@ impl Authorizer {
             // Who asks is known by a key in place of a password.
             Err(RegistryError::Unauthorized { .. } | RegistryError::Refused { .. }) if login.is_none() => {
                 let Some(key) = credentials::ollama_key(&self.keeping.ollama_keys) else { return given };
-                let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
                 url.query_pairs_mut()
                     .append_pair("ts", &seconds.to_string())

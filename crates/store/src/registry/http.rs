@@ -4,7 +4,7 @@
 use super::address::{self, Named, is_loopback, is_same_origin};
 use super::error::{Forbidden, RegistryError};
 use super::payload::Payload;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use super::public::{NotPublic, PublicOnly};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
 use std::error::Error;
@@ -62,6 +62,7 @@ pub(super) struct Http {
     named: Named,
     user_agent: String,
     stall: Duration,
+    now: fn() -> SystemTime,
     talk: Clients,
     data: Clients,
     upload: Clients,
@@ -98,11 +99,11 @@ impl<'a> Ask<'a> {
 
 impl Http {
     /// `stall` is how long a server may be silent.
-    pub(super) fn new(named: Named, user_agent: String, stall: Duration) -> Http {
+    pub(super) fn new(named: Named, user_agent: String, stall: Duration, now: fn() -> SystemTime) -> Http {
         // A second call finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let [talk, data, upload] = [Clients::default(), Clients::default(), Clients::default()];
-        Http { named, user_agent, stall, talk, data, upload }
+        Http { named, user_agent, stall, now, talk, data, upload }
     }
 
     fn client(&self, lane: Lane, known: Known) -> Result<&Client, RegistryError> {
@@ -231,7 +232,7 @@ impl Http {
     pub(super) async fn refusal(&self, answer: Answer, what: &str) -> RegistryError {
         let Answer { response, url, .. } = answer;
         let (host, status) = (host(&url), response.status());
-        let after = retry_after(response.headers());
+        let after = retry_after(response.headers(), self.now);
         // What a server says beside its status is not waited for.
         let text = tokio::time::timeout(ERROR_TIMEOUT, read_some(response, MAX_ERROR_BYTES)).await.unwrap_or_default();
         let text = message_of(&text);
@@ -317,13 +318,13 @@ fn message_of(body: &[u8]) -> String {
 }
 
 /// How long a server wants to be left alone: seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: fn() -> SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Some(date.duration_since(now()).unwrap_or_default())
 }
 
 /// The host of an address, with its port where it is not the usual one, as people write it.
@@ -345,32 +346,6 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     last.to_string()
 }
 
-/// Looks names up, and gives only numbers of the public network.
-#[derive(Debug)]
-struct PublicOnly {
-    /// Proxies are resolved by the same client, and were named by a person.
-    proxies: Vec<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("it is no public address")]
-struct NotPublic;
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        let is_proxy = self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(name.as_str()));
-        Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let public: Vec<_> =
-                found.into_iter().filter(|address| is_proxy || address::is_public(address.ip())).collect();
-            if public.is_empty() {
-                return Err(NotPublic.into());
-            }
-            Ok(Box::new(public.into_iter()) as Addrs)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,10 +363,11 @@ mod tests {
         let after = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(RETRY_AFTER, value.parse().unwrap());
-            retry_after(&headers)
+            retry_after(&headers, || SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_470))
         };
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(10)));
+        assert_eq!(after("Wed, 21 Oct 2015 07:27:00 GMT"), Some(Duration::ZERO));
         assert_eq!(after("soon"), None);
     }
 }

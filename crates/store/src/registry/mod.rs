@@ -13,6 +13,7 @@ mod credentials;
 mod error;
 mod http;
 mod payload;
+mod public;
 mod range;
 mod upload;
 
@@ -30,7 +31,7 @@ use reqwest::{Method, StatusCode};
 use slm_values::digest::Digest;
 use slm_values::manifest::{MAX_MANIFEST_BYTES, media_type};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use url::Url;
 
 /// The most bytes of a list of a repository's files.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub stall: Duration,
     /// Hugging Face, or what stands for it: where its token may go.
     pub hugging_face: Url,
+    /// The time of day, by which servers' dates are judged and requests are signed.
+    pub now: fn() -> SystemTime,
 }
 
 /// A speaker with registries.
@@ -199,8 +202,9 @@ impl Registry {
     /// Contacts nobody yet.
     #[must_use]
     pub fn new(settings: Settings) -> Registry {
-        let http = Http::new(settings.named, settings.user_agent, settings.stall);
-        Registry { http, authorizer: Authorizer::new(settings.keeping), hugging_face: settings.hugging_face }
+        let Settings { named, keeping, user_agent, stall, hugging_face, now } = settings;
+        let http = Http::new(named, user_agent, stall, now);
+        Registry { http, authorizer: Authorizer::new(keeping, now), hugging_face }
     }
 
     /// The bytes of a manifest by its tag or digest, which they have where one is given.

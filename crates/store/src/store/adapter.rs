@@ -1,7 +1,6 @@
 //! Adapters that a Modelfile names: GGUF files as they are, PEFT's folders and safetensors converted, all as blobs.
 
-use super::blobs::{Imported, adapter_header, open_regular};
-use super::create::path_in;
+use super::blobs::{Imported, adapter_header, open_regular, path_in};
 use super::disk::{self, Writing};
 use super::{Store, StoreError};
 use slm_values::gguf::Header;

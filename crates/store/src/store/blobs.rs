@@ -7,7 +7,7 @@ use slm_values::gguf::{AdapterHeader, GgufError, Header};
 use slm_values::progress::Progress;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -83,6 +83,14 @@ impl Store {
     }
 }
 
+/// A path that a Modelfile names, relative to its folder.
+pub(super) fn path_in(folder: &Path, path: &str) -> Result<PathBuf, StoreError> {
+    if path.starts_with('~') {
+        return Err(StoreError::HomePath(path.to_owned()));
+    }
+    Ok(folder.join(path))
+}
+
 /// Opens a file that somebody named.
 pub(super) fn open_regular(path: &Path) -> Result<File, StoreError> {
     // Before the file is opened: to open a pipe would wait for its writer.
@@ -100,6 +108,12 @@ pub(super) fn model_header(file: &mut File, path: &Path) -> Result<Header, Store
         return Err(StoreError::VocabularyOnly(path.to_owned()));
     }
     Ok(header)
+}
+
+/// The header of the model in the binary.
+pub(super) fn embedded_header(bytes: &[u8]) -> Result<Header, StoreError> {
+    Header::read(bytes, bytes.len() as u64)
+        .map_err(|source| StoreError::Gguf { path: PathBuf::from("(embedded)"), source })
 }
 
 /// The header of a file that is to be an adapter, read from its start.

@@ -1,20 +1,17 @@
 //! Makes a model from a Modelfile: the weights and layers it builds on, and its own layers over them.
 
+use super::blobs::path_in;
 use super::disk::{self, Writing};
+use super::layers::{config_of, config_over, config_with, layers_over, push_once};
 use super::{Model, Store, StoreError, Weights, adapter, shards};
-use bytes::Bytes;
-use serde::Serialize;
-use serde_json::{Map, Value};
-use slm_values::digest::Digest;
-use slm_values::embedded::Embedded;
+use serde_json::Value;
 use slm_values::gguf::Header;
-use slm_values::manifest::{Layer, Manifest, ModelConfig, RootFs, media_type, model_config};
+use slm_values::manifest::{Layer, Manifest, ModelConfig, media_type};
 use slm_values::model_ref::ModelRef;
 use slm_values::modelfile::{Format, Modelfile, Source};
 use slm_values::progress::Progress;
 use slm_values::sampling::Parameters;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The most bytes of a schema's file.
 const MAX_SCHEMA_BYTES: u64 = 1 << 20;
@@ -24,12 +21,6 @@ struct Base {
     config: ModelConfig,
     layers: Vec<Layer>,
     parameters: Parameters,
-}
-
-/// A layer that is not yet a blob.
-struct NewLayer {
-    media_type: &'static str,
-    bytes: Vec<u8>,
 }
 
 impl Store {
@@ -109,155 +100,6 @@ impl Store {
     }
 }
 
-/// The binary's own model, in the form that [`Store::create`] would give it.
-pub(super) fn embedded_model(embedded: &Embedded) -> Result<Model, StoreError> {
-    let modelfile = Modelfile::parse(embedded.modelfile)?;
-    let weights = Layer::new(media_type::MODEL, Digest::of(embedded.gguf), embedded.gguf.len() as u64);
-    let weights_digest = weights.digest;
-    let mut layers = vec![weights];
-    for layer in layers_over(&Parameters::default(), &modelfile) {
-        push_once(&mut layers, Layer::new(layer.media_type, Digest::of(&layer.bytes), layer.bytes.len() as u64));
-    }
-    let (config_layer, config_bytes) =
-        config_with(config_over(config_of(&embedded_header(embedded.gguf)?), &modelfile), &layers);
-    let manifest = Manifest::new(config_layer, layers);
-    let config = ModelConfig::parse(&config_bytes)
-        .map_err(|source| StoreError::Manifest { path: PathBuf::from(embedded.name().to_string()), source })?;
-    Ok(Model {
-        name: embedded.name(),
-        digest: Digest::of(&manifest.to_json()),
-        modified: None,
-        config,
-        weights: Weights::Embedded(embedded.gguf),
-        weights_digest,
-        parameters: modelfile.parameters,
-        system: modelfile.system,
-        template: modelfile.template,
-        messages: modelfile.messages,
-        licenses: modelfile.licenses,
-        format: modelfile.format,
-        adapters: Vec::new(),
-        manifest,
-    })
-}
-
-/// The bytes of every blob of the binary's own model.
-pub(super) fn embedded_blobs(embedded: &Embedded) -> Result<Vec<Bytes>, StoreError> {
-    let new = layers_over(&Parameters::default(), &Modelfile::parse(embedded.modelfile)?);
-    let layers = embedded_model(embedded)?.manifest.layers;
-    let (_, config) = config_with(config_of(&embedded_header(embedded.gguf)?), &layers);
-    let own = new.into_iter().map(|layer| Bytes::from(layer.bytes));
-    Ok([Bytes::from_static(embedded.gguf), Bytes::from(config)].into_iter().chain(own).collect())
-}
-
-pub(super) fn embedded_header(bytes: &[u8]) -> Result<Header, StoreError> {
-    Header::read(bytes, bytes.len() as u64)
-        .map_err(|source| StoreError::Gguf { path: PathBuf::from("(embedded)"), source })
-}
-
-/// The Modelfile's own layers, its parameters over those of its base.
-fn layers_over(base: &Parameters, modelfile: &Modelfile) -> Vec<NewLayer> {
-    let text = |media_type, text: &Option<String>| {
-        text.as_ref().map(|text| NewLayer { media_type, bytes: text.clone().into_bytes() })
-    };
-    let parameters = (!modelfile.parameters.is_empty()).then(|| NewLayer {
-        media_type: media_type::PARAMS,
-        bytes: go_json(&as_go_orders(modelfile.parameters.clone().over(base.clone()).to_map())),
-    });
-    let messages = (!modelfile.messages.is_empty())
-        .then(|| NewLayer { media_type: media_type::MESSAGES, bytes: go_json(&modelfile.messages) });
-    let format = modelfile.format.as_ref().map(|format| {
-        let value = match format {
-            Format::Json => Value::from("json"),
-            Format::Schema(schema) => schema.clone(),
-            Format::File(path) => unreachable!("the file `{path}` was read before"),
-        };
-        NewLayer { media_type: media_type::FORMAT, bytes: value.to_string().into_bytes() }
-    });
-    let optional = [
-        text(media_type::TEMPLATE, &modelfile.template),
-        text(media_type::SYSTEM, &modelfile.system),
-        parameters,
-        messages,
-        format,
-    ];
-    let licenses = modelfile
-        .licenses
-        .iter()
-        .map(|license| NewLayer { media_type: media_type::LICENSE, bytes: license.clone().into_bytes() });
-    optional.into_iter().flatten().chain(licenses).collect()
-}
-
-/// What the configuration tells of weights.
-pub(super) fn config_of(header: &Header) -> ModelConfig {
-    let family = header.architecture().to_owned();
-    ModelConfig {
-        model_format: "gguf".to_owned(),
-        model_families: Some(vec![family.clone()]),
-        model_family: family,
-        model_type: header.size_label(),
-        file_type: header.quantization().to_owned(),
-        // Ollama's constants: a model is the same on every machine.
-        architecture: "amd64".to_owned(),
-        os: "linux".to_owned(),
-        rootfs: None,
-        other: Map::new(),
-    }
-}
-
-/// A base's configuration with what the Modelfile says there.
-fn config_over(mut config: ModelConfig, modelfile: &Modelfile) -> ModelConfig {
-    if modelfile.template.is_some() {
-        // It would write the prompt in place of the template that somebody has just given.
-        config.other.remove(model_config::RENDERER);
-    }
-    let said = [
-        (model_config::RENDERER, &modelfile.renderer),
-        (model_config::PARSER, &modelfile.parser),
-        (model_config::REQUIRES, &modelfile.requires),
-    ];
-    for (name, text) in said {
-        if let Some(text) = text {
-            config.other.insert(name.to_owned(), text.clone().into());
-        }
-    }
-    config
-}
-
-/// The configuration of a model of these layers, as a layer and as bytes.
-pub(super) fn config_with(mut config: ModelConfig, layers: &[Layer]) -> (Layer, Vec<u8>) {
-    let diff_ids = Some(layers.iter().map(|layer| layer.digest).collect());
-    config.rootfs = Some(RootFs { kind: "layers".to_owned(), diff_ids });
-    let bytes = go_json(&config);
-    (Layer::new(media_type::CONFIG, Digest::of(&bytes), bytes.len() as u64), bytes)
-}
-
-fn push_once(layers: &mut Vec<Layer>, layer: Layer) {
-    if !layers.iter().any(|old| old.media_type == layer.media_type && old.digest == layer.digest) {
-        layers.push(layer);
-    }
-}
-
-/// JSON as Go's encoder writes it, so that a layer that Ollama has too is the same blob.
-fn go_json(value: &impl Serialize) -> Vec<u8> {
-    let json = serde_json::to_string(value).expect("values of text keys, numbers and text");
-    // These characters stand only inside strings.
-    let mut json = json.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e");
-    json = json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
-    json.push('\n');
-    json.into_bytes()
-}
-
-/// Parameters as Go's encoder writes a map: in the order of their names, whole numbers without a fraction.
-fn as_go_orders(parameters: Map<String, Value>) -> BTreeMap<String, Value> {
-    let whole = |value: Value| match value.as_f64() {
-        // Exact: a whole number far below 2^53.
-        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < 1e15 => Value::from(number as i64),
-        _ => value,
-    };
-    parameters.into_iter().map(|(name, value)| (name, whole(value))).collect()
-}
-
 /// The Modelfile with the schema that its `FORMAT @file` names.
 ///
 /// # Errors
@@ -276,11 +118,4 @@ pub fn with_schema(modelfile: &Modelfile, folder: &Path) -> Result<Modelfile, St
         };
     }
     Ok(modelfile)
-}
-
-pub(super) fn path_in(folder: &Path, path: &str) -> Result<PathBuf, StoreError> {
-    if path.starts_with('~') {
-        return Err(StoreError::HomePath(path.to_owned()));
-    }
-    Ok(folder.join(path))
 }

@@ -13,8 +13,10 @@ mod create;
 mod damage;
 mod disk;
 mod download;
+mod embedded;
 mod error;
 mod incoming;
+mod layers;
 mod lease;
 mod list;
 mod model;
@@ -24,6 +26,7 @@ mod pushed;
 mod remove;
 mod shards;
 mod sources;
+mod stamp;
 mod verify;
 
 pub use blobs::Imported;
@@ -39,6 +42,7 @@ pub use pulled::Committed;
 pub use pushed::{Content, Note, Shipment};
 pub use remove::{Recovery, Removed};
 pub use shards::{ImportedWeights, sizes_at};
+pub use stamp::ManifestStamp;
 pub use verify::{BlobState, Inspected, InspectedBlob, Inspection};
 
 use slm_values::digest::Digest;
@@ -82,7 +86,7 @@ impl Store {
         if let Some(model) = self.own.get() {
             return Ok(model.clone());
         }
-        let model = create::embedded_model(embedded)?;
+        let model = embedded::embedded_model(embedded)?;
         Ok(self.own.get_or_init(|| model).clone())
     }
 

@@ -2,7 +2,7 @@
 
 use super::disk::{self, io_error};
 use super::error::Unknown;
-use super::{Store, StoreError, blobs, create, shards};
+use super::{Store, StoreError, blobs, shards};
 use serde_json::{Map, Value};
 use slm_values::chat::{Message, Role};
 use slm_values::digest::Digest;
@@ -80,7 +80,7 @@ impl Weights {
     pub fn header(&self) -> Result<Header, StoreError> {
         match self {
             Weights::Blobs(paths) => shards::header_of(paths),
-            Weights::Embedded(bytes) => create::embedded_header(bytes),
+            Weights::Embedded(bytes) => blobs::embedded_header(bytes),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::blobs::{self, adapter_header};
 use super::disk::{self, Partial, io_error};
-use super::{Store, StoreError, create, shards};
+use super::{Store, StoreError, layers, shards};
 use slm_values::digest::{Digest, Hasher};
 use slm_values::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, media_type};
 use slm_values::model_ref::ModelRef;
@@ -128,7 +128,7 @@ impl Store {
     pub fn manifest_of(&self, weights: Vec<Layer>) -> Result<Manifest, StoreError> {
         let paths: Vec<PathBuf> = weights.iter().map(|layer| self.blob_path(&layer.digest)).collect();
         let header = shards::header_of(&paths)?;
-        let (config, bytes) = create::config_with(create::config_of(&header), &weights);
+        let (config, bytes) = layers::config_with(layers::config_of(&header), &weights);
         let writing = self.begin_writing()?;
         self.put(&bytes, &writing)?;
         Ok(Manifest::new(config, weights))

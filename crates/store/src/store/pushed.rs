@@ -3,7 +3,7 @@
 
 use super::disk::{self, io_error};
 use super::model::parse_manifest;
-use super::{Store, StoreError, create};
+use super::{Store, StoreError, embedded};
 use bytes::Bytes;
 use slm_values::digest::Digest;
 use slm_values::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -91,7 +91,7 @@ impl Store {
             return Err(self.not_found(&name));
         };
         let manifest = self.own_model(&embedded)?.manifest;
-        for bytes in create::embedded_blobs(&embedded)? {
+        for bytes in embedded::embedded_blobs(&embedded)? {
             contents.insert(Digest::of(&bytes), Content::Embedded(bytes));
         }
         Ok(Shipment { name, json: manifest.to_json(), manifest, contents })

@@ -1,8 +1,8 @@
 //! Weights in files: one GGUF, or several that are shards of one model.
 
-use super::blobs::{Imported, adapter_header, from_start, model_header, open_regular};
+use super::blobs::{Imported, adapter_header, from_start, model_header, open_regular, path_in};
 use super::disk::{Writing, io_error};
-use super::{Store, StoreError, create};
+use super::{Store, StoreError};
 use slm_values::digest::Digest;
 use slm_values::gguf::{GgufError, Header, Shard};
 use slm_values::manifest::{Layer, media_type};
@@ -65,7 +65,7 @@ impl Store {
 /// # Errors
 /// As [`Store::import_weights`], before it copies.
 pub fn sizes_at(path: &str) -> Result<Vec<u64>, StoreError> {
-    let found = files_at(&create::path_in(Path::new(""), path)?)?;
+    let found = files_at(&path_in(Path::new(""), path)?)?;
     let size = |path: &PathBuf| Ok(std::fs::metadata(path).map_err(io_error("read", path))?.len());
     found.paths.iter().map(size).collect()
 }

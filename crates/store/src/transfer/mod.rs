@@ -12,13 +12,15 @@ mod places;
 mod pull;
 mod push;
 mod retry;
+mod route;
 mod told;
 mod upload;
 
 pub use file::{PullFile, pull_file};
 pub use places::{PlaceError, Places};
 pub use pull::{Plan, Planned, Pull, Pulled, Sources};
-pub use push::{Push, PushError, Pushed, push};
+pub use push::{Push, Pushed, push};
+pub use route::PushError;
 pub use told::{Teller, Told};
 
 use crate::registry::{RegistryError, Remedy};

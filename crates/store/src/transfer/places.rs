@@ -1,7 +1,7 @@
 //! Which server stands behind a model's name, and how servers are spoken to, as a person has set it up. It asks nobody.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use url::Url;
 
@@ -27,6 +27,8 @@ pub struct Places {
     pub stall: Duration,
     /// Roots of other stores on this machine.
     pub neighbours: Vec<PathBuf>,
+    /// The time of day.
+    pub now: fn() -> SystemTime,
 }
 
 /// A place that is none.
@@ -50,7 +52,8 @@ impl Places {
         let user_agent =
             format!("slm/{} ({}; {})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
         let (named, keeping, stall) = (self.named.clone(), self.keeping.clone(), self.stall);
-        Ok(Registry::new(Settings { named, keeping, user_agent, stall, hugging_face: self.hugging_face()? }))
+        let (hugging_face, now) = (self.hugging_face()?, self.now);
+        Ok(Registry::new(Settings { named, keeping, user_agent, stall, hugging_face, now }))
     }
 
     /// Where a name's manifests and blobs are.

@@ -2,8 +2,8 @@
 //! takes no parts.
 
 use super::outgoing::Outgoing;
-use super::push::{PushError, Route};
 use super::retry::Patience;
+use super::route::{PushError, Route};
 use super::{Event, Listener};
 use crate::registry::{Access, Payload, RegistryError, Session};
 use crate::store::{Content, Note};

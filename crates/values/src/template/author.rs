@@ -104,7 +104,7 @@ impl Exchange {
 }
 
 /// The special tokens that can be forged, by first character, the longest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Specials {
     by_first: HashMap<char, Vec<String>>,
     /// Every character of them.

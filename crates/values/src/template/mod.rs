@@ -58,11 +58,11 @@ const MAX_SOURCE: usize = 1 << 20;
 /// The most bytes that one rendering may write.
 const MAX_OUTPUT: usize = 64 << 20;
 
-/// A model's chat template, parsed once.
-#[derive(Debug)]
+/// A model's chat template, parsed once; a copy shares what was parsed.
+#[derive(Debug, Clone)]
 pub struct ChatTemplate {
     language: Language,
-    renderer: Box<dyn Renderer>,
+    renderer: Arc<dyn Renderer>,
     specials: SpecialTokens,
     /// Specials by first character, the longest first, as llama.cpp looks for them.
     table: author::Specials,
@@ -99,13 +99,6 @@ impl Language {
             Language::Go => "Go",
         }
     }
-}
-
-/// A template that is not parsed yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateSource {
-    pub language: Language,
-    pub text: String,
 }
 
 /// One language's template, which renders whatever texts it is given.
@@ -179,12 +172,12 @@ impl ChatTemplate {
         if source.len() > MAX_SOURCE {
             return Err(TemplateError::TooLong { bytes: source.len(), limit: MAX_SOURCE });
         }
-        let (renderer, literals): (Box<dyn Renderer>, _) = match language {
-            Language::Jinja => (Box::new(Jinja::parse(source)?), jinja::literals(source)),
+        let (renderer, literals): (Arc<dyn Renderer>, _) = match language {
+            Language::Jinja => (Arc::new(Jinja::parse(source)?), jinja::literals(source)),
             Language::Go => {
                 let go = Go::parse(source)?;
                 let literals = go.literals();
-                (Box::new(go), literals)
+                (Arc::new(go), literals)
             }
         };
         let table = author::Specials::new(&specials.control);
@@ -192,6 +185,20 @@ impl ChatTemplate {
         let says = Tags::ALL.into_iter().filter(|tags| source.contains(tags.close)).collect();
         let (tool_use, thinking) = (OnceLock::new(), OnceLock::new());
         Ok(ChatTemplate { language, renderer, specials, table, literals, form, says, tool_use, thinking })
+    }
+
+    /// The same template for a model whose vocabulary has these special tokens.
+    #[must_use]
+    pub fn with_specials(self, specials: SpecialTokens) -> Self {
+        let table = author::Specials::new(&specials.control);
+        // What it does with tools and thoughts was found with the other tokens.
+        let (tool_use, thinking) = (OnceLock::new(), OnceLock::new());
+        ChatTemplate { specials, table, tool_use, thinking, ..self }
+    }
+
+    #[must_use]
+    pub fn language(&self) -> Language {
+        self.language
     }
 
     /// True if the template reads the variable and does not set it itself.

@@ -14,7 +14,7 @@ use crate::engine::Detail;
 use crate::infer::{Before, Chat, Given, Memory, Turn};
 use crate::keep_alive::KeepAlive;
 use crate::opening;
-use crate::template::TemplateSource;
+use crate::template::ChatTemplate;
 use crate::tools::{Tool, ToolCall};
 
 /// The most tokens that are told in the place of one.
@@ -283,7 +283,7 @@ fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
 }
 
 /// `template`: a chat template that writes what it is asked.
-fn template(text: &str) -> Result<TemplateSource, Problem> {
+fn template(text: &str) -> Result<ChatTemplate, Problem> {
     opening::checked(text)
         .map_err(|error| Problem::invalid(format!("the template cannot be used: {error}")).of("template"))
 }
@@ -315,6 +315,7 @@ fn detail(logprobs: bool, top: Option<Whole>) -> Result<Detail, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::template::Language;
     use serde_json::json;
 
     fn wanted(more: Value) -> Result<Wanted, Problem> {
@@ -336,7 +337,7 @@ mod tests {
             asked(json!({"system": "s", "template": "{{ .Prompt }}", "context": [1, 2.0], "raw": false, "suffix": ""}));
         let Before::Chat(chat) = ask.turn.before else { panic!("a turn of a conversation") };
         assert_eq!(chat.messages, [Message::new(Role::System, "s"), Message::new(Role::User, "a")]);
-        assert_eq!(chat.template.map(|template| template.text).as_deref(), Some("{{ .Prompt }}"));
+        assert_eq!(chat.template.map(|template| template.language()), Some(Language::Go));
         assert_eq!(chat.memory, Memory::Tokens(vec![1, 2]));
         let given = |more: Value| match asked(more).turn.before {
             Before::Prompt(given) => given,

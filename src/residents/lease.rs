@@ -1,13 +1,10 @@
 //! A loaded base and its guests: whoever holds a [`Guest`] keeps the engine from being ended.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::owner::Command;
-use super::roster::EngineId;
 use super::{BaseKey, Tenant};
 use crate::digest::Digest;
 use crate::engine::Engine;
@@ -28,16 +25,14 @@ pub struct Base {
 #[derive(Debug)]
 pub struct Guest {
     base: Arc<Base>,
-    hold: Hold,
+    tenant: Tenant,
     waited: Duration,
+    _hold: Hold,
 }
 
-/// Tells the owner that a guest has gone.
-#[derive(Debug)]
+/// Says once that a guest has gone: when it is dropped.
 pub struct Hold {
-    pub engine: EngineId,
-    pub tenant: Tenant,
-    pub owner: mpsc::UnboundedSender<Command>,
+    leave: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
 impl Base {
@@ -54,8 +49,8 @@ impl Base {
 
 impl Guest {
     #[must_use]
-    pub fn new(base: Arc<Base>, hold: Hold, waited: Duration) -> Guest {
-        Guest { base, hold, waited }
+    pub fn new(base: Arc<Base>, tenant: Tenant, hold: Hold, waited: Duration) -> Guest {
+        Guest { base, tenant, waited, _hold: hold }
     }
 
     #[must_use]
@@ -65,7 +60,7 @@ impl Guest {
 
     #[must_use]
     pub fn tenant(&self) -> &Tenant {
-        &self.hold.tenant
+        &self.tenant
     }
 
     #[must_use]
@@ -85,7 +80,7 @@ impl Guest {
     /// The model's template is none.
     pub fn session(&self, defaults: impl FnOnce() -> Defaults) -> Result<Arc<Session>, InferError> {
         let sessions = || self.base.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = self.hold.tenant.digest;
+        let digest = self.tenant.digest;
         if let Some(session) = sessions().get(&digest) {
             return Ok(Arc::clone(session));
         }
@@ -100,9 +95,23 @@ impl Guest {
     }
 }
 
+impl Hold {
+    #[must_use]
+    pub fn new(leave: impl FnOnce() + Send + Sync + 'static) -> Hold {
+        Hold { leave: Some(Box::new(leave)) }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
-        // Without an owner there is nothing left to keep in order.
-        let _ = self.owner.send(Command::Leave(self.engine, self.tenant.clone()));
+        if let Some(leave) = self.leave.take() {
+            leave();
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").finish_non_exhaustive()
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -20,12 +21,14 @@ pub struct Means {
     pub load: Arc<Load>,
     /// Bytes that one more engine could take; `None` where nobody says.
     pub free: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
+    /// The time of day, in which it is told when a model goes.
+    pub now: fn() -> SystemTime,
 }
 
 impl Means {
     /// Every engine in a process of its own; `program` is this program's file.
     #[must_use]
-    pub fn processes(program: PathBuf) -> Means {
+    pub fn processes(program: PathBuf, now: fn() -> SystemTime) -> Means {
         let load = move |options, given_up| -> BoxFuture<'static, Result<Engine, EngineError>> {
             let mut loading = Engine::spawn(program.clone(), options);
             Box::pin(async move {
@@ -38,7 +41,7 @@ impl Means {
                 }
             })
         };
-        Means { load: Arc::new(load), free: Arc::new(memory::available) }
+        Means { load: Arc::new(load), free: Arc::new(memory::available), now }
     }
 }
 

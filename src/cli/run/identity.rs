@@ -1,0 +1,81 @@
+//! What a run asks of every row, as the file of its answers notes it: who resumes must ask the same.
+
+use serde_json::{Value, json};
+
+use super::Run;
+use crate::batch::journal::Identity;
+use crate::contract::Form;
+use crate::digest::Digest;
+use crate::engine::{Drafts, Lane};
+use crate::infer::Retry;
+use crate::sampling::AnswerShape;
+
+/// The digest of a value; numbers and texts are as JSON writes them.
+fn digest(value: &Value) -> Digest {
+    Digest::of(value.to_string().as_bytes())
+}
+
+impl Run<'_> {
+    pub fn identity(&self) -> Identity {
+        let adapters = self.session.defaults().adapters.as_slice().iter().map(|one| json!([one.id, one.scale]));
+        Identity {
+            model: self.model_name.clone(),
+            model_digest: self.model_digest,
+            prompt: self.prompt_digest(),
+            form: digest(&self.form_asked()),
+            sampling: digest(&self.sampling_asked()),
+            adapters: digest(&adapters.collect()),
+            evaluation_id: self.session.evaluation_id(),
+            rows: digest(&json!({ "field": self.args.jsonl, "details": self.args.json })),
+        }
+    }
+
+    fn prompt_digest(&self) -> Digest {
+        if self.embeds.is_some() {
+            return Digest::of(b"");
+        }
+        let mut turn = self.turn_to("text");
+        if let Some(chat) = turn.chat_mut() {
+            // Tomorrow it is still the same question.
+            chat.today = None;
+        }
+        // A question that cannot be asked is refused in each row's place.
+        let prompt = self.session.ready(turn).map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
+        Digest::of(prompt.as_bytes())
+    }
+
+    fn form_asked(&self) -> Value {
+        let form = match (&self.turn.form, self.embeds) {
+            (_, Some(pooling)) => json!({ "vector": pooling.as_str() }),
+            (Form::Closed(contract), _) => json!({ "schema": contract.schema() }),
+            (Form::Open(open), _) => json!({ "grammar": open.grammar() }),
+            (Form::Free, _) => Value::Null,
+        };
+        json!({
+            "form": form,
+            "max_words": self.limits.max_words,
+            "max_sentences": self.limits.max_sentences,
+            "matches": self.args.limits.matches,
+            "is_asked_again": self.retry == Retry::Once,
+        })
+    }
+
+    fn sampling_asked(&self) -> Value {
+        let info = self.session.engine().info();
+        let shape = match &self.turn.form {
+            // Closed answers are scored.
+            Form::Closed(_) => None,
+            Form::Open(_) => Some(AnswerShape::Formatted),
+            Form::Free => Some(AnswerShape::Open),
+        };
+        let parameters = || self.turn.parameters.clone().over(self.session.defaults().parameters.clone());
+        json!({
+            "sampling": shape.map(|shape| parameters().resolve(shape)),
+            "has_drafts": self.turn.drafts == Drafts::Auto,
+            "is_canonical": self.turn.lane == Lane::Canonical,
+            "truncate": self.args.truncate,
+            "n_ctx": info.n_ctx,
+            "kv_type": info.compute.kv_type,
+        })
+    }
+}
