@@ -21,6 +21,7 @@ pub mod openai;
 pub mod openapi;
 pub mod operations;
 pub mod page;
+pub mod panics;
 pub mod problem;
 pub mod refusal;
 pub mod server;
@@ -74,6 +75,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .layer(Extension(front.drain))
         .layer(Extension(front.max_body))
         .layer(Extension(front.prompts))
+        .layer(middleware::from_fn(panics::answered))
         .layer(middleware::from_fn_with_state(metrics, logging::observe))
         .with_state(service)
 }
