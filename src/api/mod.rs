@@ -86,7 +86,7 @@ async fn called(State(service): State<Arc<Service>>, request: Request, next: Nex
     let drain = request.extensions().get::<Drain>().cloned().unwrap_or_default();
     match Call::read(request.headers(), client, service.settings().request_timeout) {
         Ok(call) => {
-            let may_take_long = aside::may_take_long(&request);
+            let may_take_long = aside::may_take_long(request.headers());
             let answer = Call { drain, ..call }.scope(request, next);
             if may_take_long { aside::aside(answer).await } else { answer.await }
         }
