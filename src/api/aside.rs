@@ -4,18 +4,21 @@
 use std::future::poll_fn;
 use std::pin::pin;
 
-use axum::extract::Request;
-use hyper::body::Body as _;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::block_in_place;
 
 /// Requests with a longer body may take long; what is shorter is understood at once.
 const SHORT_BYTES: u64 = 8 * 1024;
 
-/// Whether a request may take long to understand, by the length of its body; one that is not said may be anything.
+/// Whether a request may take long to understand, by the length that it says its body has; in chunks it may be anything.
 #[must_use]
-pub fn may_take_long(request: &Request) -> bool {
-    request.body().size_hint().exact().is_none_or(|n_bytes| n_bytes > SHORT_BYTES)
+pub fn may_take_long(headers: &HeaderMap) -> bool {
+    match headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok()) {
+        Some(n_bytes) => n_bytes > SHORT_BYTES,
+        None => headers.contains_key(TRANSFER_ENCODING),
+    }
 }
 
 /// Does work whose steps may be long, each of them beside the threads that serve others.

@@ -21,6 +21,7 @@ pub mod openai;
 pub mod openapi;
 pub mod operations;
 pub mod page;
+pub mod panics;
 pub mod problem;
 pub mod refusal;
 pub mod server;
@@ -74,6 +75,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .layer(Extension(front.drain))
         .layer(Extension(front.max_body))
         .layer(Extension(front.prompts))
+        .layer(middleware::from_fn(panics::answered))
         .layer(middleware::from_fn_with_state(metrics, logging::observe))
         .with_state(service)
 }
@@ -84,7 +86,7 @@ async fn called(State(service): State<Arc<Service>>, request: Request, next: Nex
     let drain = request.extensions().get::<Drain>().cloned().unwrap_or_default();
     match Call::read(request.headers(), client, service.settings().request_timeout) {
         Ok(call) => {
-            let may_take_long = aside::may_take_long(&request);
+            let may_take_long = aside::may_take_long(request.headers());
             let answer = Call { drain, ..call }.scope(request, next);
             if may_take_long { aside::aside(answer).await } else { answer.await }
         }

@@ -12,12 +12,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use std::error::Error;
-use std::io;
+use std::time::Duration;
+use tokio::time::timeout;
+use tower_http::timeout::TimeoutError;
 
 /// How long a body may be where nobody says: a conversation of millions of words.
 pub const DEFAULT_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// From here on a body is parsed beside the threads that serve others.
 const LARGE_BYTES: usize = 256 * 1024;
+
+/// However it comes, byte by byte for example, a body must be whole within this time.
+const WITHIN: Duration = Duration::from_secs(300);
 
 /// The limit of bodies, in a request's extensions. Bodies that are streamed have their own.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +86,7 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
         let is_logged = request.extensions().get() == Some(&Prompts::Logged);
         let read = async {
             judge_headers(request.headers(), max)?;
-            let bytes = collect(request.into_body(), max).await?;
+            let bytes = collect(request.into_body(), max, WITHIN).await?;
             if is_logged {
                 tracing::info!(body = %String::from_utf8_lossy(&bytes), "what was asked");
             }
@@ -119,11 +124,12 @@ fn judge_headers(headers: &HeaderMap, max: usize) -> Result<(), BodyError> {
     Ok(())
 }
 
-async fn collect(body: axum::body::Body, max: usize) -> Result<Bytes, BodyError> {
-    match Limited::new(body, max).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { max }),
-        Err(error) => Err(broken(&*error)),
+async fn collect(body: axum::body::Body, max: usize, within: Duration) -> Result<Bytes, BodyError> {
+    match timeout(within, Limited::new(body, max).collect()).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge { max }),
+        Ok(Err(error)) => Err(broken(&*error)),
+        Err(_) => Err(BodyError::Late),
     }
 }
 
@@ -131,7 +137,7 @@ async fn collect(body: axum::body::Body, max: usize) -> Result<Bytes, BodyError>
 fn broken(error: &(dyn Error + 'static)) -> BodyError {
     let (mut deepest, mut next) = (error, Some(error));
     while let Some(error) = next {
-        if error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut) {
+        if error.is::<TimeoutError>() {
             return BodyError::Late;
         }
         deepest = error;
@@ -155,15 +161,18 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, BodyError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Body, MaxBody};
+    use super::{Body, BodyError, MaxBody, collect};
     use axum::Router;
     use axum::extract::Extension;
     use axum::http::{Request, header};
     use axum::routing::post;
+    use bytes::Bytes;
     use serde::Deserialize;
     use serde_json::Value;
     use std::collections::BTreeMap;
+    use std::time::Duration;
     use tower::ServiceExt as _;
+    use tower_http::timeout::TimeoutBody;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -263,6 +272,24 @@ mod tests {
         let (status, body) = sent("/v1/chat/completions", &[], "{\"model\": 5}");
         assert_eq!(status, 400);
         assert!(body.contains("\"type\":\"invalid_request_error\",\"param\":\"model\""), "{body}");
+    }
+
+    #[test]
+    fn a_body_that_stops_or_drips_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let drips = || async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                Some((Ok::<_, std::io::Error>(Bytes::from("x")), ()))
+            };
+            let dripping = axum::body::Body::from_stream(futures_util::stream::unfold((), move |()| drips()));
+            let late = collect(dripping, 1000, Duration::from_millis(60)).await.unwrap_err();
+            assert!(matches!(late, BodyError::Late), "{late:?}");
+            let silent = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+            let silent = TimeoutBody::new(Duration::from_millis(10), axum::body::Body::from_stream(silent));
+            let late = collect(axum::body::Body::new(silent), 1000, Duration::from_secs(60)).await.unwrap_err();
+            assert!(matches!(late, BodyError::Late), "{late:?}");
+        });
     }
 
     #[test]

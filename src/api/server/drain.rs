@@ -1,26 +1,15 @@
 //! The end of a server, in two steps: no new work, then no work.
 
-use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Whether the server goes on, shared by all who must know.
-#[derive(Debug, Clone)]
-pub struct Drain(Arc<watch::Sender<Life>>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Life {
-    Serving,
+#[derive(Debug, Clone, Default)]
+pub struct Drain {
     /// What is begun is brought to its end; nothing new begins.
-    Draining,
+    begun: CancellationToken,
     /// Everything ends now.
-    Over,
-}
-
-impl Default for Drain {
-    fn default() -> Drain {
-        Drain(Arc::new(watch::Sender::new(Life::Serving)))
-    }
+    ended: CancellationToken,
 }
 
 impl Drain {
@@ -52,45 +41,33 @@ impl Drain {
 
     /// No new work from here on.
     pub fn begin(&self) {
-        self.reach(Life::Draining);
+        self.begun.cancel();
     }
 
     /// Everything ends now.
     pub fn end(&self) {
-        self.reach(Life::Over);
-    }
-
-    fn reach(&self, life: Life) {
-        self.0.send_if_modified(|now| {
-            let is_later = *now < life;
-            *now = (*now).max(life);
-            is_later
-        });
+        self.begin();
+        self.ended.cancel();
     }
 
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.0.borrow() >= Life::Draining
+        self.begun.is_cancelled()
     }
 
     /// Until the drain begins.
     pub async fn begun(&self) {
-        self.reached(Life::Draining).await;
+        self.begun.cancelled().await;
     }
 
     /// Until everything is to end.
     pub async fn ended(&self) {
-        self.reached(Life::Over).await;
+        self.ended.cancelled().await;
     }
 
     /// Until everything was to end this long ago.
     pub async fn ended_for(&self, time: std::time::Duration) {
         self.ended().await;
         tokio::time::sleep(time).await;
-    }
-
-    async fn reached(&self, life: Life) {
-        // The sender lives as long as `self`.
-        let _ = self.0.subscribe().wait_for(|now| *now >= life).await;
     }
 }

@@ -1,12 +1,13 @@
 //! Where clients connect: addresses of this machine, the file of a Unix socket, or sockets that systemd hands over.
 
-use super::socket::{Peer, Socket};
+use super::socket::{self, Peer, Stream};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 
 pub const DEFAULT_PORT: u16 = 11434;
@@ -140,6 +141,13 @@ pub(super) enum Listener {
     Unix(UnixListener),
 }
 
+/// A connection, and who is at its ends.
+pub(super) struct Accepted {
+    pub stream: Box<dyn Stream>,
+    pub peer: Peer,
+    pub local: Local,
+}
+
 /// The file of a socket, removed when dropped, if it is still ours.
 #[derive(Debug)]
 pub struct SocketFile {
@@ -176,7 +184,12 @@ impl Listeners {
     pub async fn add(&mut self, bind: &Bind, mode: SocketMode) -> Result<(), ListenError> {
         match bind {
             Bind::Tcp { host, port } => self.add_tcp(host, *port).await,
-            Bind::Unix(path) => self.add_unix(path, mode),
+            Bind::Unix(path) => {
+                let (listener, file) = bind_unix(path, mode)?;
+                self.files.push(file);
+                self.listeners.push(Listener::Unix(listener));
+                Ok(())
+            }
         }
     }
 
@@ -197,13 +210,6 @@ impl Listeners {
             port = listener.local_addr().map_or(port, |address| address.port());
             self.listeners.push(Listener::Tcp(listener));
         }
-        Ok(())
-    }
-
-    fn add_unix(&mut self, path: &Path, mode: SocketMode) -> Result<(), ListenError> {
-        let (listener, file) = bind_unix(path, mode)?;
-        self.files.push(file);
-        self.listeners.push(Listener::Unix(listener));
         Ok(())
     }
 
@@ -292,16 +298,18 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<(Socket, Peer, Local)> {
+    /// The next connection, whose client may take no bytes of its answer for as long as `patience`.
+    pub(super) async fn accept(&self, patience: Duration) -> io::Result<Accepted> {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
+                socket::watch_over(&stream, patience);
                 let local = Local::Tcp(stream.local_addr()?);
-                Ok((Socket::Tcp(stream), Peer::Tcp(peer), local))
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::Tcp(peer), local })
             }
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Socket::Unix(stream), Peer::Unix, Local::Unix))
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::Unix, local: Local::Unix })
             }
         }
     }

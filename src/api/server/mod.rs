@@ -1,18 +1,13 @@
 //! Sockets and connections: where clients connect, how long they may take, and how the server ends. It knows nothing of what
 //! is asked.
 
-mod chunks;
 mod connection;
-mod departure;
 mod drain;
-mod exchange;
-mod head;
 mod listen;
 mod socket;
 mod table;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 pub use drain::Drain;
 pub use listen::{Bind, BindError, ListenError, Listeners, Local, SocketFile, SocketMode, bind_unix};
@@ -20,12 +15,10 @@ pub use socket::Peer;
 
 use super::metrics::Metrics;
 use axum::Router;
-use connection::Accepted;
-use exchange::Exchange;
-use listen::Listener;
+use listen::{Accepted, Listener};
 use sd_notify::NotifyState;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use table::Table;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -51,13 +44,10 @@ pub struct Settings {
 /// How long the server waits for its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For a request on a connection that has none.
-    pub idle: Duration,
-    /// For a head, from its first byte on.
+    /// For a request's whole head, from the end of the answer before it.
     pub head: Duration,
-    /// For the next `body_bytes` of a body, or its end.
+    /// For the next bytes of a body.
     pub body: Duration,
-    pub body_bytes: usize,
     /// For a client to take any bytes of its answer.
     pub write: Duration,
 }
@@ -71,10 +61,9 @@ impl Default for Settings {
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
-            idle: Duration::from_secs(120),
-            head: Duration::from_secs(15),
+            // Longer than the minute for which proxies keep their connections.
+            head: Duration::from_secs(90),
             body: Duration::from_secs(30),
-            body_bytes: 64 * 1024,
             write: Duration::from_secs(60),
         }
     }
@@ -119,7 +108,7 @@ pub async fn serve(listeners: Listeners, router: Router, terms: Terms) -> Ended 
     server.drain.begun().await;
     tell_systemd(NotifyState::Stopping);
     // Closed before the files of the sockets are removed.
-    while accepting.join_next().await.is_some() {}
+    accepting.shutdown().await;
     drop(kept);
     let ended = tokio::select! {
         biased;
@@ -150,45 +139,38 @@ struct Server {
 }
 
 impl Server {
+    /// Failures never end it: with no descriptors or memory left, it waits for some.
     async fn accept(self: Arc<Server>, listener: Listener) {
-        let mut trouble = Trouble::default();
+        let mut n_failures = 0;
         loop {
-            let accepted = tokio::select! {
-                () = self.drain.begun() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((socket, peer, local)) => {
-                    trouble = Trouble::default();
-                    self.take(socket, peer, local);
+            match listener.accept(self.settings.patience.write).await {
+                Ok(accepted) => {
+                    n_failures = 0;
+                    self.take(accepted);
                 }
+                Err(error) if is_of_one(&error) => {}
                 Err(error) => {
-                    if let Some(pause) = trouble.pause(&error) {
-                        self.table.evict_idle();
-                        tokio::select! {
-                            () = self.drain.begun() => return,
-                            () = tokio::time::sleep(pause) => {}
-                        }
-                    }
+                    tracing::error!("cannot accept connections: {error}; trying again");
+                    self.table.evict_idle();
+                    n_failures += 1;
+                    tokio::time::sleep(Duration::from_millis(10 << n_failures.min(7))).await;
                 }
             }
         }
     }
 
-    fn take(self: &Arc<Server>, socket: socket::Socket, peer: Peer, local: Local) {
-        let exchange = Arc::new(Exchange::new());
-        let Some(place) = self.table.enter(&exchange) else {
-            tracing::warn!(client = %peer, "turned a connection away: {} are at work", self.table.len());
+    fn take(self: &Arc<Server>, accepted: Accepted) {
+        let Some(place) = self.table.enter() else {
+            tracing::warn!(client = %accepted.peer, "turned a connection away: {} are at work", self.table.len());
             // Past that number they are closed without a word.
             if let Ok(permit) = Arc::clone(&self.turned_away).try_acquire_owned() {
                 tokio::spawn(async move {
-                    connection::turn_away(socket).await;
+                    connection::turn_away(accepted.stream).await;
                     drop(permit);
                 });
             }
             return;
         };
-        let accepted = Accepted { socket: Arc::new(socket), exchange, peer, local };
         let server = Arc::clone(self);
         tokio::spawn(async move {
             let _counted = server.metrics.connection();
@@ -201,27 +183,10 @@ impl Server {
     }
 }
 
-/// Failures to accept in a row. They never end the server: with no descriptors or memory left, it waits for some.
-#[derive(Debug, Default)]
-struct Trouble {
-    n_failures: u32,
-    said: Option<Instant>,
-}
-
-impl Trouble {
-    /// How long to wait before the next try; not at all where only one client's connection failed.
-    fn pause(&mut self, error: &std::io::Error) -> Option<Duration> {
-        use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-        if matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-            return None;
-        }
-        if self.said.is_none_or(|said| said.elapsed() > Duration::from_secs(5)) {
-            self.said = Some(Instant::now());
-            tracing::error!("cannot accept connections: {error}; trying again");
-        }
-        self.n_failures += 1;
-        Some(Duration::from_millis(10 << self.n_failures.min(7)).min(Duration::from_secs(1)))
-    }
+/// Whether one client's connection failed, not the server's listening.
+fn is_of_one(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 /// As many connections as the process may have descriptors for, after it has asked for all that it may have.

@@ -1,14 +1,15 @@
-//! A connected socket, TCP or Unix, that its reader and a watcher for its client's departure share.
+//! A connected socket, TCP or Unix, whose client must go on taking its answer.
 
-use rustix::net::{RecvFlags, Shutdown};
-use std::io;
-use std::mem::MaybeUninit;
+use super::table::Activity;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{Interest, Ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Sleep;
 
 /// A client's address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,85 +28,86 @@ impl std::fmt::Display for Peer {
     }
 }
 
-/// All that is done to it takes `&self`: it is used by one task, in turns.
-#[derive(Debug)]
-pub(super) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+/// A connected socket, of either kind.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl Stream for TcpStream {}
+impl Stream for UnixStream {}
+
+/// Has the kernel notice clients that vanished with their machine: `patience` is how long it tries to hand over bytes.
+pub(super) fn watch_over(stream: &TcpStream, patience: Duration) {
+    // Each of these is a help, none a need.
+    let _ = stream.set_nodelay(true);
+    let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
+    let _ = rustix::net::sockopt::set_tcp_keepidle(stream, Duration::from_secs(30));
+    let _ = rustix::net::sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10));
+    let _ = rustix::net::sockopt::set_tcp_keepcnt(stream, 3);
+    #[cfg(target_os = "linux")]
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
+    #[cfg(not(target_os = "linux"))]
+    let _ = patience;
 }
 
-macro_rules! either {
-    ($socket:expr, $stream:ident => $call:expr) => {
-        match $socket {
-            Socket::Tcp($stream) => $call,
-            Socket::Unix($stream) => $call,
-        }
-    };
+/// What hyper reads and writes. Writing fails once the client has taken nothing for some time.
+pub(super) struct Socket {
+    pub stream: Box<dyn Stream>,
+    patience: Duration,
+    activity: Arc<Activity>,
+    /// Runs while the client takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Socket {
-    /// Has the kernel notice clients that vanished with their machine: `patience` is how long it tries to hand over bytes.
-    pub(super) fn prepare(&self, patience: Duration) {
-        let Socket::Tcp(stream) = self else { return };
-        // Each of these is a help, none a need.
-        let _ = stream.set_nodelay(true);
-        let _ = rustix::net::sockopt::set_socket_keepalive(stream, true);
-        let _ = rustix::net::sockopt::set_tcp_keepidle(stream, Duration::from_secs(30));
-        let _ = rustix::net::sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10));
-        let _ = rustix::net::sockopt::set_tcp_keepcnt(stream, 3);
-        #[cfg(target_os = "linux")]
-        let _ =
-            rustix::net::sockopt::set_tcp_user_timeout(stream, u32::try_from(patience.as_millis()).unwrap_or(u32::MAX));
-        #[cfg(not(target_os = "linux"))]
-        let _ = patience;
+    pub(super) fn new(stream: Box<dyn Stream>, patience: Duration, activity: Arc<Activity>) -> Socket {
+        Socket { stream, patience, activity, stalled: None }
     }
 
-    pub(super) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        loop {
-            std::task::ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
-            match either!(self, stream => stream.try_read(into)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                read => return Poll::Ready(read),
-            }
+    fn in_time<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
         }
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not take its answer in time")))
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.in_time(cx, written)
     }
 
-    /// Whether there is something to read, without reading it: 0 is the end.
-    pub(super) fn poll_peek(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let peek = |fd: BorrowedFd<'_>| {
-            let mut byte = [MaybeUninit::uninit(); 1];
-            let (_, n_bytes) = rustix::net::recv(fd, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-            Ok(n_bytes)
-        };
-        loop {
-            std::task::ready!(either!(self, stream => stream.poll_read_ready(cx)))?;
-            match either!(self, stream => stream.try_io(Interest::READABLE, || peek(stream.as_fd()))) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                peeked => return Poll::Ready(peeked),
-            }
-        }
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.in_time(cx, written)
     }
 
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        loop {
-            std::task::ready!(either!(self, stream => stream.poll_write_ready(cx)))?;
-            match either!(self, stream => stream.try_write_vectored(bytes)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                written => return Poll::Ready(written),
-            }
-        }
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        either!(self, stream => stream.try_write(bytes))
+    /// hyper asks for this when all that it had to write is written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.activity.flushed();
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    pub(super) async fn ready(&self, interest: Interest) -> io::Result<Ready> {
-        either!(self, stream => stream.ready(interest).await)
-    }
-
-    /// Says that nothing more will be written.
-    pub(super) fn finish(&self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(either!(self, stream => stream.as_fd()), Shutdown::Write)?)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

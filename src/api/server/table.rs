@@ -1,69 +1,69 @@
 //! The connections that there are, so that their number is bounded: when there are too many, those that ask nothing go.
 
-use super::exchange::Exchange;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 #[derive(Debug)]
 pub(super) struct Table {
     max: usize,
-    connections: Mutex<Connections>,
+    connections: Mutex<Vec<Arc<Activity>>>,
     /// Woken when the last one has left.
     empty: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Connections {
-    next: u64,
-    by_number: HashMap<u64, Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    exchange: Arc<Exchange>,
-    close: Arc<Notify>,
 }
 
 /// A connection's place in the table; dropping it gives it up.
 #[derive(Debug)]
 pub(super) struct Place {
     table: Arc<Table>,
-    number: u64,
-    /// Told when the connection is to end as soon as it has no request.
-    pub close: Arc<Notify>,
+    pub activity: Arc<Activity>,
 }
+
+/// How far a connection is with its request.
+#[derive(Debug)]
+pub(super) struct Activity {
+    stage: Mutex<Stage>,
+    /// Told when the connection is to end as soon as it has no request.
+    pub close: Notify,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// No request, or not all of its head, since then.
+    Idle(Instant),
+    /// A request whose answer is not whole.
+    Asked,
+    /// The end of an answer is being written.
+    Answered,
+}
+
+/// A connection's request, until all of its answer is handed over or given up.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Activity>);
 
 impl Table {
     pub(super) fn new(max: usize) -> Arc<Table> {
         Arc::new(Table { max, connections: Mutex::default(), empty: Notify::new() })
     }
 
-    fn connections(&self) -> std::sync::MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A place for one more; of a full table the connection that has been idle longest is told to end. None: all are at work.
-    pub(super) fn enter(self: &Arc<Table>, exchange: &Arc<Exchange>) -> Option<Place> {
-        let mut connections = self.connections();
-        if connections.by_number.len() >= self.max && !evict(&mut connections) {
+    pub(super) fn enter(self: &Arc<Table>) -> Option<Place> {
+        let mut connections = locked(&self.connections);
+        if connections.len() >= self.max && !evict(&mut connections) {
             return None;
         }
-        let number = connections.next;
-        connections.next += 1;
-        let close = Arc::new(Notify::new());
-        let entry = Entry { exchange: Arc::clone(exchange), close: Arc::clone(&close) };
-        connections.by_number.insert(number, entry);
-        Some(Place { table: Arc::clone(self), number, close })
+        let activity = Arc::new(Activity { stage: Mutex::new(Stage::Idle(Instant::now())), close: Notify::new() });
+        connections.push(Arc::clone(&activity));
+        Some(Place { table: Arc::clone(self), activity })
     }
 
     /// Frees a descriptor where the system has none left.
     pub(super) fn evict_idle(&self) {
-        evict(&mut self.connections());
+        evict(&mut locked(&self.connections));
     }
 
     pub(super) fn len(&self) -> usize {
-        self.connections().by_number.len()
+        locked(&self.connections).len()
     }
 
     /// Until nobody is left.
@@ -79,21 +79,59 @@ impl Table {
 }
 
 /// Whether there was one to go. Its place is free at once: it holds nothing but a descriptor for a moment longer.
-fn evict(connections: &mut Connections) -> bool {
-    let idle = |(number, entry): (&u64, &Entry)| Some((entry.exchange.idle_since()?, *number));
-    let Some((_, number)) = connections.by_number.iter().filter_map(idle).min() else { return false };
-    if let Some(entry) = connections.by_number.remove(&number) {
-        entry.close.notify_one();
-    }
+fn evict(connections: &mut Vec<Arc<Activity>>) -> bool {
+    let idle = connections.iter().enumerate().filter_map(|(at, activity)| Some((activity.idle_since()?, at)));
+    let Some((_, at)) = idle.min() else { return false };
+    connections.swap_remove(at).close.notify_one();
     true
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut connections = self.table.connections();
-        connections.by_number.remove(&self.number);
-        if connections.by_number.is_empty() {
+        let mut connections = locked(&self.table.connections);
+        connections.retain(|activity| !Arc::ptr_eq(activity, &self.activity));
+        if connections.is_empty() {
             self.table.empty.notify_waiters();
         }
     }
+}
+
+impl Activity {
+    /// A request has come.
+    pub(super) fn asked(self: &Arc<Activity>) -> Busy {
+        *locked(&self.stage) = Stage::Asked;
+        Busy(Arc::clone(self))
+    }
+
+    /// Nothing is left to be written at this moment.
+    pub(super) fn flushed(&self) {
+        let mut stage = locked(&self.stage);
+        if matches!(*stage, Stage::Answered) {
+            *stage = Stage::Idle(Instant::now());
+        }
+    }
+
+    fn idle_since(&self) -> Option<Instant> {
+        match *locked(&self.stage) {
+            Stage::Idle(since) => Some(since),
+            Stage::Asked | Stage::Answered => None,
+        }
+    }
+
+    /// Until there has been no request for this long.
+    pub(super) async fn idle_for(&self, time: Duration) {
+        while self.idle_since().is_none_or(|since| since.elapsed() < time) {
+            tokio::time::sleep(time).await;
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        *locked(&self.0.stage) = Stage::Answered;
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

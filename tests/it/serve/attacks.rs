@@ -2,7 +2,7 @@
 //! of it the server answers as before.
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
@@ -35,57 +35,77 @@ fn post(first: &str, body: &str) -> Vec<u8> {
     format!("{first}connection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// An attack by its name, its bytes, the status that it must get and words that the answer must hold.
-type Attack = (&'static str, Vec<u8>, u16, &'static str);
+/// An attack by its name, its bytes, the statuses that it must get and words that the last answer must hold.
+type Attack = (&'static str, Vec<u8>, &'static [u16], &'static str);
 
-/// Heads that two programs could read in two ways, each with a second request hidden behind it, which must not be answered.
+/// A second request behind one.
+const HIDDEN: &str = "GET /api/tags HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+fn with_hidden(fields: &str) -> Vec<u8> {
+    format!("{CHAT}{fields}{HIDDEN}").into_bytes()
+}
+
+/// Heads and bodies that two programs could read in two ways, each with a second request hidden behind it, which must not be
+/// answered.
 fn smuggled() -> Vec<Attack> {
-    let hidden = "GET /api/tags HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    let with = |fields: &str| format!("{CHAT}{fields}{hidden}").into_bytes();
-    let both = "both Content-Length and Transfer-Encoding";
+    let with = with_hidden;
     vec![
         (
             "Content-Length and chunked",
             with("content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
-            400,
-            both,
+            &[400],
+            "no body",
         ),
         (
             "chunked and Content-Length",
             with("transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n"),
-            400,
-            both,
+            &[400],
+            "no body",
         ),
-        ("two lengths", with("content-length: 0\r\ncontent-length: 46\r\n\r\n"), 400, "more than one Content-Length"),
+        ("two lengths", with("content-length: 0\r\ncontent-length: 46\r\n\r\n"), &[400], ""),
+        ("a list of lengths", with("content-length: 0, 46\r\n\r\n"), &[400], ""),
+        ("a signed length", with("content-length: +0\r\n\r\n"), &[400], ""),
+        ("a space before the colon", with("content-length : 0\r\n\r\n"), &[400], ""),
+        ("a folded field", with("x: a\r\n content-length: 0\r\n\r\n"), &[400], ""),
+        ("a bare carriage return", with("x: a\rcontent-length: 0\r\n\r\n"), &[400], ""),
+        ("a zero byte in a field", with("x: a\0b\r\n\r\n"), &[400], ""),
+        ("chunked, then identity", with("transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"), &[400], ""),
+        ("a coding nobody knows", with("transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"), &[400], ""),
         (
-            "two equal lengths",
-            with("content-length: 0\r\ncontent-length: 0\r\n\r\n"),
-            400,
-            "more than one Content-Length",
+            "another coding before chunked",
+            with("transfer-encoding: x, chunked\r\n\r\n0\r\n\r\n"),
+            &[501],
+            "`chunked` alone",
         ),
-        ("a list of lengths", with("content-length: 0, 46\r\n\r\n"), 400, "is no Content-Length"),
-        ("a signed length", with("content-length: +0\r\n\r\n"), 400, "is no Content-Length"),
-        ("a space before the colon", with("content-length : 0\r\n\r\n"), 400, "no name of a header field"),
-        ("a folded field", with("x: a\r\n content-length: 0\r\n\r\n"), 400, "folded"),
-        ("a bare line feed", with("x: a\ncontent-length: 0\r\n\r\n"), 400, "bare line feed"),
-        ("a bare carriage return", with("x: a\rcontent-length: 0\r\n\r\n"), 400, "control character"),
-        ("a zero byte in a field", with("x: a\0b\r\n\r\n"), 400, "control character"),
         (
-            "chunked, then identity",
-            with("transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
-            400,
-            "does not end in",
+            "a coding in each of two fields",
+            with("transfer-encoding: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            &[501],
+            "`chunked` alone",
         ),
-        ("a coding nobody knows", with("transfer-encoding: xchunked\r\n\r\n0\r\n\r\n"), 501, "`chunked` alone"),
-        ("a chunk of bad size", with("transfer-encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n"), 400, "broke off"),
+        (
+            "a chunk of bad size",
+            with("transfer-encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n"),
+            &[400],
+            "broke off",
+        ),
         (
             "a chunk longer than it says",
             with("transfer-encoding: chunked\r\n\r\n1\r\nhello\r\n0\r\n\r\n"),
-            400,
+            &[400],
             "broke off",
         ),
-        ("a chunk's line feed alone", with("transfer-encoding: chunked\r\n\r\n2\n{}\n0\n\n"), 400, "broke off"),
-        ("a trailer", with("transfer-encoding: chunked\r\n\r\n0\r\nhost: evil\r\n\r\n"), 400, "broke off"),
+        ("a chunk's line feed alone", with("transfer-encoding: chunked\r\n\r\n2\n{}\n0\n\n"), &[400], "broke off"),
+    ]
+}
+
+/// What RFC 9112 lets a server read, in one way: what comes behind is a request of its own for a proxy too.
+fn read_in_one_way() -> Vec<Attack> {
+    let with = with_hidden;
+    vec![
+        ("two equal lengths", with("content-length: 0\r\ncontent-length: 0\r\n\r\n"), &[400, 200], "\"models\""),
+        ("a bare line feed", with("x: a\ncontent-length: 0\r\n\r\n"), &[400, 200], "\"models\""),
+        ("a trailer", with("transfer-encoding: chunked\r\n\r\n0\r\nhost: evil\r\n\r\n"), &[400, 200], "\"models\""),
     ]
 }
 
@@ -97,30 +117,30 @@ fn strange() -> Vec<Attack> {
     let large_head = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {}\r\n\r\n", "a".repeat(100_000)).into_bytes();
     let many_fields = format!("GET / HTTP/1.1\r\nhost: localhost\r\n{}\r\n", "x: y\r\n".repeat(500)).into_bytes();
     vec![
-        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), 400, "not TLS"),
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), 505, "HTTP/1.1"),
-        ("HTTP/0.9", b"GET /\r\n\r\n".to_vec(), 400, "request line"),
-        ("CONNECT", get("CONNECT evil.example:443 HTTP/1.1"), 405, "no proxy"),
-        ("another server's address", get("GET http://evil.example/ HTTP/1.1"), 400, "not the same"),
-        ("a path out of the root", get("GET /../../etc/passwd HTTP/1.1"), 404, "nothing at"),
-        ("a long line", get(&long_line), 414, "8192"),
-        ("a large head", large_head, 431, "32768"),
-        ("many fields", many_fields, 431, "100"),
-        ("no Host", closed("GET /api/tags HTTP/1.1\r\n"), 400, "no Host"),
+        ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), &[400], ""),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[], ""),
+        ("HTTP/0.9", b"GET /\r\n\r\n".to_vec(), &[400], ""),
+        ("CONNECT", get("CONNECT evil.example:443 HTTP/1.1"), &[405], "no proxy"),
+        ("another server's address", get("GET http://evil.example/ HTTP/1.1"), &[400], "not the same"),
+        ("a path out of the root", get("GET /../../etc/passwd HTTP/1.1"), &[404], "nothing at"),
+        ("a long line", get(&long_line), &[404], "nothing at"),
+        ("a large head", large_head, &[431], ""),
+        ("many fields", many_fields, &[431], ""),
+        ("no Host", closed("GET /api/tags HTTP/1.1\r\n"), &[400], "no Host"),
         (
             "two Hosts",
             closed("GET /api/tags HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n"),
-            400,
-            "more than one Host",
+            &[400],
+            "more than one `host`",
         ),
-        ("a rebound Host", closed("GET /api/tags HTTP/1.1\r\nhost: evil.example\r\n"), 403, "SLM_ALLOWED_HOSTS"),
-        ("a Host with a user", closed("GET /api/tags HTTP/1.1\r\nhost: localhost@evil.example\r\n"), 400, "no Host"),
-        ("a page of another origin", closed(&format!("{CHAT}origin: https://evil.example\r\n")), 403, "SLM_ORIGINS"),
-        ("a page without an origin", closed(&format!("{CHAT}origin: null\r\n")), 403, "SLM_ORIGINS"),
+        ("a rebound Host", closed("GET /api/tags HTTP/1.1\r\nhost: evil.example\r\n"), &[403], "SLM_ALLOWED_HOSTS"),
+        ("a Host with a user", closed("GET /api/tags HTTP/1.1\r\nhost: localhost@evil.example\r\n"), &[400], "no Host"),
+        ("a page of another origin", closed(&format!("{CHAT}origin: https://evil.example\r\n")), &[403], "SLM_ORIGINS"),
+        ("a page without an origin", closed(&format!("{CHAT}origin: null\r\n")), &[403], "SLM_ORIGINS"),
         (
             "another origin's form",
             closed("POST /api/pull HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\n"),
-            403,
+            &[403],
             "SLM_ORIGINS",
         ),
     ]
@@ -136,31 +156,31 @@ fn bodies() -> Vec<Attack> {
     let gzip = format!("{CHAT}content-encoding: gzip\r\n");
     let model = "{\"model\": \"triage\", ";
     vec![
-        ("a body larger than is taken", claimed, 413, "16777216"),
-        ("lists in lists", nested("["), 400, "128 deep"),
-        ("objects in objects", nested("{\"a\":"), 400, "128 deep"),
-        ("no body", post(CHAT, ""), 400, "no body"),
-        ("no JSON", post(CHAT, "model=triage"), 400, "not JSON"),
-        ("half a body", post(CHAT, "{\"model\": \"triage\""), 400, "not JSON"),
-        ("a list", post(CHAT, "[]"), 400, "not a JSON object"),
-        ("no UTF-8", not_text, 400, "byte 11 (0xc3)"),
-        ("half a character", post(CHAT, "{\"model\": \"\\ud800\"}"), 400, "not JSON"),
+        ("a body larger than is taken", claimed, &[413], "16777216"),
+        ("lists in lists", nested("["), &[400], "128 deep"),
+        ("objects in objects", nested("{\"a\":"), &[400], "128 deep"),
+        ("no body", post(CHAT, ""), &[400], "no body"),
+        ("no JSON", post(CHAT, "model=triage"), &[400], "not JSON"),
+        ("half a body", post(CHAT, "{\"model\": \"triage\""), &[400], "not JSON"),
+        ("a list", post(CHAT, "[]"), &[400], "not a JSON object"),
+        ("no UTF-8", not_text, &[400], "byte 11 (0xc3)"),
+        ("half a character", post(CHAT, "{\"model\": \"\\ud800\"}"), &[400], "not JSON"),
         (
             "a number beyond numbers",
             post(CHAT, &format!("{model}\"options\": {{\"temperature\": 1e999}}}}")),
-            400,
+            &[400],
             "out of range",
         ),
-        ("a key twice", post(CHAT, &format!("{model}\"model\": \"other\"}}")), 400, "`model` is there twice"),
-        ("compressed", post(&gzip, "{}"), 415, "`gzip`"),
+        ("a key twice", post(CHAT, &format!("{model}\"model\": \"other\"}}")), &[400], "`model` is there twice"),
+        ("compressed", post(&gzip, "{}"), &[415], "`gzip`"),
         (
             "a model's name with a path",
             post(CHAT, "{\"model\": \"../../etc/passwd\", \"messages\": []}"),
-            404,
+            &[404],
             "no model name",
         ),
-        ("a field nobody knows", post(CHAT, &format!("{model}\"bogus\": 1}}")), 400, "`bogus`"),
-        ("a wrong type", post(DECISIONS, "{\"model\": 5}"), 400, "\"param\":\"model\""),
+        ("a field nobody knows", post(CHAT, &format!("{model}\"bogus\": 1}}")), &[400], "`bogus`"),
+        ("a wrong type", post(DECISIONS, "{\"model\": 5}"), &[400], "\"param\":\"model\""),
     ]
 }
 
@@ -170,12 +190,13 @@ fn attacks_get_their_status_and_change_nothing() {
     let server = Server::of(&home);
     let before = server.get("/api/tags").ok();
     let mut wrong = Vec::new();
-    for (name, bytes, status, words) in smuggled().into_iter().chain(strange()).chain(bodies()) {
+    let all = [smuggled(), read_in_one_way(), strange(), bodies()];
+    for (name, bytes, expected, words) in all.into_iter().flatten() {
         let said = said(server.address(), &bytes);
         let (statuses, body) = answers(&said);
         println!("{name:<34} {statuses:?}");
-        if statuses != [status] || !body.contains(words) {
-            wrong.push(format!("{name}: {status} with `{words}` expected, and this came:\n{said}"));
+        if statuses != expected || !body.contains(words) {
+            wrong.push(format!("{name}: {expected:?} with `{words}` expected, and this came:\n{said}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -183,24 +204,4 @@ fn attacks_get_their_status_and_change_nothing() {
     let asked =
         json!({"model": "triage", "messages": [{"role": "user", "content": "I was charged twice"}], "stream": false});
     assert_eq!(server.post("/api/chat", asked).ok()["done"], true);
-}
-
-/// A client that sends no more, and reads.
-#[test]
-fn who_has_sent_all_and_says_so_is_answered() {
-    let server = Server::of(&Home::new());
-    let body = json!({"model": "triage", "prompt": "I was charged twice", "stream": false}).to_string();
-    let request = format!(
-        "POST /api/generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut said = String::new();
-    stream.read_to_string(&mut said).unwrap();
-    let (statuses, body) = answers(&said);
-    // An interim answer asks whether the client is there still.
-    assert!(statuses == [200] || statuses == [100, 200], "{said}");
-    assert!(body.contains("\"done\":true"), "{said}");
 }
