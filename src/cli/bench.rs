@@ -1,8 +1,8 @@
 //! `slm bench`: a model's speed on this machine, and against an earlier run.
 
 use super::adapters;
-use super::args::BenchArgs;
 use super::compute;
+use super::compute::ComputeArgs;
 use super::environment::Environment;
 use super::load::{self, Loaded, Wanted};
 use crate::bench::report::Report;
@@ -15,6 +15,57 @@ use crate::sampling::Parameters;
 use crate::ui::output::{Output, tell};
 use crate::ui::progress::Steps;
 use crate::ui::table::table;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Measure a model's speed on this machine
+///
+/// Raw prefill and decode as llama-bench measures them, several sequences at once, rows scored and records extracted through
+/// the path of `slm run`, memory, and what the machine could do at best. All of it is measured in this run.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slm bench triage --quick
+  slm bench llama3.2:1b --json > before.json
+  slm bench llama3.2:1b --compare before.json")]
+pub struct BenchArgs {
+    /// A model's name; `slm list` shows what there is
+    pub model: String,
+    /// Measure for seconds instead of minutes: shorter, fewer, less sure
+    #[arg(long)]
+    pub quick: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show the ratios to an earlier run, a file that --json wrote
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Runs of each measurement [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub repetitions: Option<u32>,
+    /// Lengths of the prompts [default: 32,128,512]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub prefill: Vec<u32>,
+    /// Tokens to decode [default: 128; a fourth of it where several sequences are decoded at once]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub decode: Option<u32>,
+    /// Sequences to decode at once [default: 1,2,4,8,16]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub sequences: Vec<u32>,
+    /// Rows to score and records to extract in each run; 0 leaves them out [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub rows: Option<u32>,
+    /// Records in flight [default: all rows of a run, at most 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub parallel: Option<u32>,
+    /// Leave out what the machine could do at best
+    #[arg(long)]
+    pub no_ceiling: bool,
+    /// Say on standard error what computes and how
+    #[arg(long, short)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
 
 /// Measures and prints. Ctrl-C ends the process at once: nothing is half written.
 ///

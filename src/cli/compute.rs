@@ -1,6 +1,5 @@
 //! From flags, Modelfile and environment to how a model is computed, and back to words.
 
-use super::args::ComputeArgs;
 use super::environment::Environment;
 use crate::engine::compute::{Compute, Devices, FlashAttention, KvType, Paging, WeightsIn};
 use crate::engine::{self, ModelInfo};
@@ -8,6 +7,46 @@ use crate::failure::Failure;
 use crate::opening;
 use crate::sampling::Parameters;
 use crate::ui::table::size;
+use clap::Args;
+
+/// How a model is loaded and computed; Ollama's names where it has one.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Compute")]
+pub struct ComputeArgs {
+    /// Tokens of context
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_ctx: Option<String>,
+    /// Threads that compute [default: one for each core]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_thread: Option<String>,
+    /// Layers on GPUs [default: as many as fit]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_gpu: Option<String>,
+    /// Devices that compute, by name or number, separated by commas; `none` is the processor alone
+    #[arg(long, value_name = "A,B")]
+    pub device: Option<String>,
+    /// Of several GPUs, the one that holds small tensors
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub main_gpu: Option<String>,
+    /// Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16
+    #[arg(long, value_name = "TYPE")]
+    pub kv_type: Option<String>,
+    /// Flash attention; auto is on wherever the model allows it
+    #[arg(long, value_name = "on|off|auto")]
+    pub flash_attn: Option<String>,
+    /// Tokens of a decode of generated text and its prompts [default: 512]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub num_batch: Option<String>,
+    /// Tokens of a decode that are computed at once [default: 512]
+    #[arg(long, value_name = "N")]
+    pub num_ubatch: Option<u32>,
+    /// Read the weights into memory instead of mapping their file
+    #[arg(long)]
+    pub no_mmap: bool,
+    /// Keep the weights in memory whatever else needs it
+    #[arg(long)]
+    pub mlock: bool,
+}
 
 /// Takes over the flags that are Ollama's parameters, checked as these.
 ///

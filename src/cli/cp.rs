@@ -1,8 +1,8 @@
 //! `slm cp`: a second name for a model, which shares its blobs.
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::CpArgs;
 use super::confirm;
 use super::environment::Environment;
 use super::load;
@@ -11,6 +11,20 @@ use crate::model_ref::ModelRef;
 use crate::source::Reference;
 use crate::store::{Store, StoreError};
 use crate::ui::output::Output;
+
+/// Give a model a second name; its blobs are shared
+#[derive(Debug, Args)]
+#[command(visible_alias = "copy")]
+pub struct CpArgs {
+    pub source: String,
+    pub destination: String,
+    /// Replace a model that may be lost for ever without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Copies the model; a model that has the destination's name is replaced.
 ///

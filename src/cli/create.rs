@@ -1,10 +1,10 @@
 //! `slm create`: a model from a Modelfile.
 
-use std::path::Path;
+use clap::Args;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::args::CreateArgs;
 use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
@@ -14,6 +14,19 @@ use crate::opening::{self, PartError};
 use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
+
+/// Make a model from a Modelfile
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The new model's name
+    pub name: String,
+    /// The Modelfile; `-` reads standard input
+    #[arg(short, long, value_name = "FILE", default_value = "Modelfile")]
+    pub file: PathBuf,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Makes the model; its name points at the old one until everything is there.
 ///

@@ -1,12 +1,13 @@
 //! `slm eval`: a model on labelled data.
 
+use super::compute::ComputeArgs;
+use clap::Args;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::adapters;
-use super::args::EvalArgs;
 use super::compute;
 use super::environment::Environment;
 use super::interrupt;
@@ -23,6 +24,27 @@ use crate::sampling::Parameters;
 use crate::store::Model;
 use crate::ui::output::Output;
 use crate::ui::progress::Rows;
+
+/// Measure a model on labelled data
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// A suite: YAML with model, data, input, expect
+    pub suite: PathBuf,
+    /// Another model than the suite's
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Stop after N rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+    /// With --json: every row's answer too
+    #[arg(long, requires = "json")]
+    pub rows: bool,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
 
 /// Runs a suite and prints its report.
 ///

@@ -1,16 +1,25 @@
 //! `slm list`: every model, the newest first.
 
+use clap::Args;
 use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::args::ListArgs;
 use super::environment::{Environment, timestamp};
 use crate::card::Entry;
 use crate::failure::{Exit, Outcome};
 use crate::store::{Listed, Origin};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
+
+/// List the models
+#[derive(Debug, Args)]
+#[command(visible_alias = "ls")]
+pub struct ListArgs {
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Lists the models; a name that cannot be read is reported beside them.
 ///

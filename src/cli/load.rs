@@ -2,8 +2,7 @@
 
 use std::io::Read;
 
-use super::args::ComputeArgs;
-use super::compute;
+use super::compute::{self, ComputeArgs};
 use super::environment::Environment;
 use super::pull;
 use crate::api::local::{self, Wish};

@@ -33,7 +33,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 pub use args::{Cli, Command};
 use environment::Environment;
@@ -86,8 +86,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
-        Command::Completions(args) => generated::completions(&args),
-        Command::Man(args) => generated::man(&args),
+        Command::Completions(args) => generated::completions(&args, Cli::command()),
+        Command::Man(args) => generated::man(&args, Cli::command()),
         Command::Engine => engine::run(),
     };
     if !interrupt::happened() {

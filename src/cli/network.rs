@@ -1,17 +1,29 @@
 //! From environment and flags to the servers that models come from, and the wait for them.
 
+use clap::Args;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
-use super::args::NetworkArgs;
 use super::environment::Environment;
 use super::interrupt;
 use crate::failure::{Exit, Failure};
 use crate::registry::{Keeping, Named, Secret};
 use crate::transfer::Places;
+
+/// Whom to trust on the network.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Network")]
+pub struct NetworkArgs {
+    /// A host that may be spoken to without TLS; this machine may always
+    #[arg(long, value_name = "HOST")]
+    pub insecure: Vec<String>,
+    /// A host that a registry may lead to although its address is private, or ask for tokens
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
+}
 
 const STALL: Duration = Duration::from_secs(15);
 

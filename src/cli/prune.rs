@@ -1,15 +1,35 @@
 //! `slm prune`: the disk without what nothing needs.
 
+use clap::Args;
 use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::args::PruneArgs;
 use super::environment::Environment;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::store::{Action, Item, Kind, Pruned, Pruning, Why, Young};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
+
+/// Remove what no model needs: blobs without a model, old downloads, traces of processes that died
+///
+/// What is in use stays, and so do blobs younger than an hour (another program may be about to name them) and downloads
+/// that were gone on with within a day.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Young blobs too, and weights that a manifest without any readable digest may have had
+    #[arg(long)]
+    pub all: bool,
+    /// Every download that nobody is at, and Ollama's that are older than a day
+    #[arg(long)]
+    pub partial: bool,
+    /// Only say what would go
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Removes what nothing needs, or tells what that would be.
 ///

@@ -1,13 +1,21 @@
 //! `slm ps`: what the running server holds in memory.
 
+use clap::Args;
 use serde_json::Value;
 
-use super::args::PsArgs;
 use super::environment::Environment;
 use super::served::Served;
 use crate::failure::{Exit, Outcome};
 use crate::ui::output::Output;
 use crate::ui::table::{size, table};
+
+/// List the models that the running server holds in memory
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    /// Write Ollama's /api/ps
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Lists the loaded models.
 ///

@@ -1,10 +1,12 @@
 //! `slm pull`: a model from a registry, an address or a file into the store.
 
+use super::network::NetworkArgs;
+use clap::Args;
+use clap::builder::TypedValueParser as _;
 use std::path::Path;
 
 use serde_json::json;
 
-use super::args::{NetworkArgs, PullArgs};
 use super::environment::Environment;
 use super::network;
 use super::planned;
@@ -21,6 +23,36 @@ use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::{Bytes, Layers};
 use crate::ui::table::{size, table};
+
+/// Bring a model from a registry, an address or a file
+///
+/// What is here already is not downloaded again, and what an earlier try has brought is gone on with.
+#[derive(Debug, Args)]
+#[command(after_help = "Sources:
+  llama3.2:1b                        Ollama's registry, or the one in SLM_REGISTRY
+  hf.co/USER/REPOSITORY:Q4_K_M       Hugging Face; HF_TOKEN for private ones
+  registry.example.com/team/model    any OCI registry; credentials as `docker login` leaves them
+  model@sha256:DIGEST                pinned to a manifest
+  https://example.com/model.gguf     a file, or the first of several shards
+  ./model.gguf                       a file of this machine")]
+pub struct PullArgs {
+    #[arg(required = true, value_name = "SOURCE")]
+    pub sources: Vec<String>,
+    /// Keep it under another name
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Say what would come and how large it is
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write an event a line, in Ollama's words
+    #[arg(long)]
+    pub json: bool,
+    /// Ranges to download at once [default: as many as make it faster]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64).map(usize::from))]
+    pub streams: Option<usize>,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
 
 /// Brings every source, one after the other.
 ///

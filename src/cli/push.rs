@@ -1,8 +1,9 @@
 //! `slm push`: a model of the store into a registry.
 
+use super::network::NetworkArgs;
+use clap::Args;
 use serde_json::json;
 
-use super::args::PushArgs;
 use super::environment::Environment;
 use super::network;
 use super::planned;
@@ -13,6 +14,32 @@ use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::Output;
 use crate::ui::progress::Layers;
 use crate::ui::table::{size, table};
+
+/// Bring a model to a registry
+///
+/// What the registry has already is not uploaded again, and what an earlier try has brought there is gone on with as long
+/// as the registry keeps it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  slm push registry.example.com/team/triage:v2
+  slm push triage --as registry.example.com/team/triage:v2
+
+Credentials are those that `docker login` leaves.")]
+pub struct PushArgs {
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Push it under another name, `[HOST/]NAMESPACE/MODEL[:TAG]`; here it keeps its own
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Option<String>,
+    /// Say what would go and how large it is
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write an event a line, in Ollama's words
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub network: NetworkArgs,
+}
 
 /// Pushes every model, one after the other.
 ///

@@ -1,8 +1,8 @@
 //! `slm rm`: models go, with the blobs that no other model needs.
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::RmArgs;
 use super::confirm;
 use super::environment::Environment;
 use super::load;
@@ -10,6 +10,23 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::ui::output::Output;
 use crate::ui::table::size;
+
+/// Remove models, and their blobs that no other model needs
+///
+/// What slm did not pull itself may be lost for ever, and is removed only where somebody at a terminal says so, or with
+/// --yes.
+#[derive(Debug, Args)]
+#[command(visible_alias = "remove")]
+pub struct RmArgs {
+    #[arg(required = true, value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Remove what may be lost for ever without asking
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Removes all of the models, or none where one of them does not exist or a person says no.
 ///

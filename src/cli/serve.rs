@@ -1,14 +1,15 @@
 //! `slm serve`: the server, with what the command line and the environment say.
 
+use super::compute::ComputeArgs;
+use clap::Args;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::args::{NetworkArgs, ServeArgs};
 use super::compute;
 use super::environment::{Environment, Serving, is_on, timestamp, today};
-use super::network;
+use super::network::{self, NetworkArgs};
 use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
@@ -22,6 +23,35 @@ use crate::keep_alive::KeepAlive;
 use crate::residents::{self, Means, Residents};
 use crate::sampling::Parameters;
 use crate::ui::output::say;
+
+/// Serve models to programs that speak Ollama's, OpenAI's, Anthropic's or System One's API
+///
+/// Listens on 127.0.0.1:11434, or where SLM_HOST says. Models are loaded when they are asked for, each in a process of its
+/// own, and stay for five minutes after their last request. SIGTERM and Ctrl-C let requests end that have begun.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  slm serve
+  slm serve --host 0.0.0.0:11434          with SLM_API_KEY in the environment
+  slm serve --host unix:/run/slm.sock --inference-only")]
+pub struct ServeArgs {
+    /// Where to listen, `HOST:PORT` or `unix:PATH`; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Vec<String>,
+    /// Listen to other machines without asking for a key
+    #[arg(long)]
+    pub insecure_bind: bool,
+    /// Answer requests, and let nobody change the store over the network
+    #[arg(long)]
+    pub inference_only: bool,
+    /// Let the group of a Unix socket speak to it too, and not its owner alone
+    #[arg(long)]
+    pub group_socket: bool,
+    /// How long a model stays after its last request: `10m`, seconds, `0`, or `-1` for ever
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub keepalive: Option<String>,
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+}
 
 /// The longest that a request may take where nobody says otherwise.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);

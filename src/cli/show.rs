@@ -1,8 +1,8 @@
 //! `slm show`: what a model is made of, and where its prompt comes from.
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::ShowArgs;
 use super::environment::{Environment, timestamp};
 use super::load;
 use crate::card::{Card, format_json};
@@ -12,6 +12,18 @@ use crate::opening::Choice;
 use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
 use crate::ui::table::size;
+
+/// Show what a model is made of
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    pub model: String,
+    /// Print it as a Modelfile
+    #[arg(long, conflicts_with = "json")]
+    pub modelfile: bool,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Shows one model.
 ///

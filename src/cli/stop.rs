@@ -1,12 +1,21 @@
 //! `slm stop`: the running server lets a model go.
 
+use clap::Args;
 use serde_json::json;
 
-use super::args::StopArgs;
 use super::environment::Environment;
 use super::served::Served;
 use crate::failure::{Exit, Outcome};
 use crate::model_ref::ModelRef;
+
+/// Let the running server unload a model
+///
+/// Answers on their way are finished first.
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
 
 /// Unloads models; answers on their way are finished first.
 ///

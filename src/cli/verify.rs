@@ -1,10 +1,10 @@
 //! `slm verify`: whether every stored byte is what it was.
 
+use clap::Args;
 use std::num::NonZeroUsize;
 
 use serde_json::json;
 
-use super::args::VerifyArgs;
 use super::environment::Environment;
 use super::interrupt;
 use super::load;
@@ -15,6 +15,17 @@ use crate::store::{BlobState, Inspected, InspectedBlob, Inspection, Store, Store
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use crate::ui::table::{size, table};
+
+/// Hash what is stored and say what is damaged
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The models [default: all]
+    #[arg(value_name = "MODEL")]
+    pub models: Vec<String>,
+    /// Write JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Hashes the models' blobs and says what is wrong.
 ///

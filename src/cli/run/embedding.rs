@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cli::args::RunArgs;
+use super::args::RunArgs;
 use crate::engine::{EmbeddingKind, Embeddings};
 use crate::failure::Failure;
 use crate::store::Model;

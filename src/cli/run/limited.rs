@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::args::LimitArgs;
+use super::args::LimitArgs;
 use crate::failure::Failure;
 use crate::infer::{Limited, Retry};
 use crate::limits::{Breach, Limits, sentence};

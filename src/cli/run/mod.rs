@@ -1,6 +1,7 @@
 //! `slm run`: one text, or one for each line of standard input.
 
 mod answer;
+mod args;
 mod dry;
 mod embedding;
 mod identity;
@@ -14,7 +15,6 @@ use std::io::{IsTerminal as _, Read as _};
 use std::sync::Arc;
 
 use super::adapters;
-use super::args::{RunArgs, SamplingArgs};
 use super::compute;
 use super::environment::{Environment, today};
 use super::load::{self, Loaded, Wanted};
@@ -29,6 +29,8 @@ use crate::limits::Limits;
 use crate::opening;
 use crate::sampling::Parameters;
 use crate::ui::output::{say, tell};
+pub use args::RunArgs;
+use args::SamplingArgs;
 
 /// A checked command line with its loaded model.
 struct Run<'a> {

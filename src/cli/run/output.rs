@@ -4,10 +4,10 @@ use std::io::BufRead;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::args::RunArgs;
 use crate::batch::journal::{Existing, Identity, Journal, JournalError, JournalFile};
 use crate::batch::records::Records;
 use crate::batch::row;
-use crate::cli::args::RunArgs;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ui::output::{Output, Reader};

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use serde_json::Value;
 
+use super::args::RunArgs;
 use super::output::{self, Sink};
 use super::tally::{Share, Tally};
 use super::{Run, answer, limited};
@@ -12,7 +13,6 @@ use crate::batch::journal::JournalFile;
 use crate::batch::records::{Record, Records};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
-use crate::cli::args::RunArgs;
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
 use crate::contract;
