@@ -6,8 +6,8 @@ use slm::engine::{Engine, EngineError, Event, Finish, GenerateRequest, Grammar, 
 use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters, Sampling};
 
-use crate::slm::shared;
 use crate::tiny::KINDS;
+use slm_testing::shared;
 
 fn engine(path: &std::path::Path) -> Engine {
     let options = Options {

@@ -98,7 +98,7 @@ impl<'h> SmallDisk<'h> {
         mount.args(["-t", "tmpfs", "-o", "size=1m,mode=0777", "tmpfs"]).arg(place).stderr(Stdio::null());
         let mounted = mount.status().is_ok_and(|status| status.success());
         if !mounted {
-            eprintln!("skipped: no disk can be mounted here");
+            slm_testing::skipped!("no disk can be mounted here");
         }
         mounted.then_some(SmallDisk(place))
     }

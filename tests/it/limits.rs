@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::slm::{Call, Home, shared};
+use crate::slm::{Call, Home};
+use slm_testing::shared;
 
 /// A home with a model that writes the word it has learned for a ticket, and other words behind a longer chat.
 fn home() -> Home {

@@ -351,7 +351,7 @@ sys.exit(child.wait())
     let output = command.output();
     let output = output.ok().filter(|output| output.status.code() != Some(77));
     let Some(output) = output else {
-        eprintln!("skipped: there is no python3, or no pseudo-terminal");
+        slm_testing::skipped!("there is no python3, or no pseudo-terminal");
         return None;
     };
     Some((String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n"), output.status.code().unwrap()))
@@ -436,7 +436,7 @@ fn no_escape_sequence_reaches_a_terminal() {
     let mut command = Command::new("script");
     command.args(["-qec", &script, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = command.env("HOME", home.path()).current_dir(home.path()).spawn() else {
-        eprintln!("skipped: there is no `script`");
+        slm_testing::skipped!("there is no `script`");
         return;
     };
     // `script` gives its input to the program's terminal, where Ctrl-D is the end.

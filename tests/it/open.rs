@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::slm::{Home, shared};
+use crate::slm::Home;
+use slm_testing::shared;
 
 const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE gives it one)\n";
 const UNFINISHED: &str = "the answer is unfinished: it came to the limit of tokens; raise --num-predict or --num-ctx";

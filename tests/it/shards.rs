@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use slm::gguf::{self, Header, Writer};
 
-use crate::slm::{Home, files, shared, triage_gguf};
+use crate::slm::{Home, files, triage_gguf};
+use slm_testing::shared;
 
 /// Splits a GGUF as `llama-gguf-split` does: all keys in the first file, the tensors over all.
 pub fn split(gguf: &[u8], n_files: usize) -> Vec<Vec<u8>> {

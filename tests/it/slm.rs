@@ -148,18 +148,6 @@ pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// The folder of real models and reference data beside the checkout, where it exists; else says that a test is skipped.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("SLM_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = folder.join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: `{}` does not exist", path.display());
-    None
-}
-
 /// The embedded model's own file.
 pub fn triage_gguf() -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Modelfiles/triage/triage.gguf");

@@ -104,7 +104,7 @@ fn what_was_made_here_goes_only_where_somebody_says_so() {
 #[test]
 fn a_person_is_asked() {
     if !Path::new("/usr/bin/script").exists() {
-        eprintln!("skipped: `/usr/bin/script` does not exist");
+        slm_testing::skipped!("`/usr/bin/script` does not exist");
         return;
     }
     let home = home_with(&["mine"]);

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::slm::{Home, shared};
+use crate::slm::Home;
+use slm_testing::shared;
 
 /// What slm says on standard error of a model without a chat template.
 const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE gives it one)\n";

@@ -15,8 +15,8 @@ use slm::gguf::Footprint;
 use slm::prompt::{Prompt, Run};
 use slm::template::{ChatTemplate, Date, Inputs, Language, SystemRole};
 
-use crate::slm::shared;
 use crate::tiny::{Kind, USER_DEFINED};
+use slm_testing::shared;
 
 /// Every tokenizer, with the reference chat template that fits it.
 const VOCABULARIES: [(&str, &[&str]); 5] = [

@@ -33,7 +33,7 @@ impl DockerRegistry {
     /// Starts one; `None` where the package is not installed, and then says that the test is skipped.
     pub fn start(access: Access) -> Option<DockerRegistry> {
         if !std::path::Path::new(PROGRAM).exists() {
-            eprintln!("skipped: `{PROGRAM}` does not exist (Debian's package docker-registry)");
+            slm_testing::skipped!("`{PROGRAM}` does not exist (Debian's package docker-registry)");
             return None;
         }
         // A port that was free may be taken before the registry has it.

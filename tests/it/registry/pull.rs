@@ -125,7 +125,7 @@ fn a_store_on_a_read_only_disk_serves_complete_models() {
     };
     let complete = match read_only(&["pull", &server.model()]) {
         Ok(output) if output.status.code() != Some(99) && !output.stderr.starts_with(b"unshare") => output,
-        _ => return eprintln!("skipped: nothing can be mounted here"),
+        _ => return slm_testing::skipped!("nothing can be mounted here"),
     };
     assert_eq!(String::from_utf8_lossy(&complete.stderr), "");
     assert!(String::from_utf8_lossy(&complete.stdout).contains(" is complete ("), "{complete:?}");
@@ -417,7 +417,7 @@ fn a_host_without_tls_must_be_named() {
 fn a_proxy_is_used_and_passed_by() {
     let program = "/usr/bin/tinyproxy";
     if !std::path::Path::new(program).exists() {
-        eprintln!("skipped: `{program}` does not exist (Debian's package tinyproxy)");
+        slm_testing::skipped!("`{program}` does not exist (Debian's package tinyproxy)");
         return;
     }
     let (home, package) = (Home::new(), Package::random(1, 500_000, &[]));

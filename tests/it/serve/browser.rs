@@ -11,7 +11,7 @@ const PROGRAMS: [&str; 2] = ["/usr/bin/chromium", "/usr/bin/chromedriver"];
 /// Judges the page of a server with these variables in its environment.
 fn judge(variables: &[(&str, &str)], of_the_script: &[(&'static str, &str)]) {
     if let Some(missing) = PROGRAMS.iter().find(|program| !Path::new(program).exists()) {
-        eprintln!("skipped: `{missing}` does not exist (Debian's packages chromium and chromium-driver)");
+        slm_testing::skipped!("`{missing}` does not exist (Debian's packages chromium and chromium-driver)");
         return;
     }
     let Some(script) = Script::python("page.py") else { return };

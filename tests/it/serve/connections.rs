@@ -47,7 +47,7 @@ fn a_thousand_idle_connections_do_not_hurt() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.maximum.is_some_and(|maximum| maximum < 4000) {
-        eprintln!("skipped: this process may not open 4000 files");
+        slm_testing::skipped!("this process may not open 4000 files");
         return;
     }
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });

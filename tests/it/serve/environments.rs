@@ -62,7 +62,7 @@ fn kept(kind: &str, lists: &[&str], make: impl FnOnce(&Path) -> Result<(), Strin
         }
     }
     if let Err(why) = make(&folder) {
-        eprintln!("skipped: the clients for {kind} cannot be installed: {why}");
+        slm_testing::skipped!("the clients for {kind} cannot be installed: {why}");
         return None;
     }
     std::fs::write(made, "").expect("a writable folder");

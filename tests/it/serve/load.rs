@@ -12,7 +12,7 @@ const WRK: &str = "/usr/bin/wrk";
 #[test]
 fn sixty_four_clients_at_once_are_all_answered() {
     if !std::path::Path::new(WRK).exists() {
-        eprintln!("skipped: `{WRK}` does not exist (Debian's package wrk)");
+        slm_testing::skipped!("`{WRK}` does not exist (Debian's package wrk)");
         return;
     }
     let home = Home::new();

@@ -91,7 +91,7 @@ impl Judgement {
             };
             judgement.lines.push((outcome, name.to_owned()));
         }
-        judgement.named(Outcome::Skipped).for_each(|name| eprintln!("skipped: {}: {name}", judgement.client));
+        judgement.named(Outcome::Skipped).for_each(|name| slm_testing::skipped!("{}: {name}", judgement.client));
         judgement
     }
 

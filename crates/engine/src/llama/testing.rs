@@ -2,8 +2,9 @@
 
 use super::super::constraint::Compiler;
 use super::super::{Compute, Engine, Load, Options, Token, Weights};
-use super::tokenizer::tests::{model, shared};
+use super::tokenizer::tests::model;
 use super::{Model, token_env};
+use slm_testing::shared;
 use slm_values::gguf::Footprint;
 use slm_values::prompt::{Prompt, Run};
 

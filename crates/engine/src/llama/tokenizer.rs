@@ -479,21 +479,10 @@ pub mod tests {
     use super::*;
     use crate::llama::Model;
     use crate::{Compute, Load, Options, Weights};
+    use slm_testing::shared;
     use slm_values::chat::{Message, Role};
     use slm_values::gguf::Footprint;
     use slm_values::template::{ChatTemplate, Date, Inputs, Language};
-    use std::path::PathBuf;
-
-    /// A file beside the checkout, or a word on standard error where it is not.
-    pub fn shared(path: &str) -> Option<PathBuf> {
-        let folder = std::env::var_os("SLM_SHARED")
-            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
-        let path = folder.join(path);
-        if !path.exists() {
-            eprintln!("skipped: `{}` does not exist", path.display());
-        }
-        path.exists().then_some(path)
-    }
 
     /// The vocabulary of that name beside the checkout.
     pub fn model(name: &str) -> Option<Model> {

@@ -43,7 +43,7 @@ fn reads_the_shared_files() {
         .filter(|path| path.extension().is_some_and(|end| end == "gguf"))
         .collect();
     if files.is_empty() {
-        eprintln!("skipped: no GGUF files in ../shared");
+        slm_testing::skipped!("no GGUF files in ../shared");
     }
     for path in files {
         let file = std::fs::File::open(&path).unwrap();
@@ -230,7 +230,7 @@ fn no_change_to_a_file_makes_it_panic() {
 fn no_change_to_a_real_file_makes_it_panic() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/models/stories260K.gguf");
     let Ok(file) = std::fs::read(path) else {
-        eprintln!("skipped: no ../shared/models/stories260K.gguf");
+        slm_testing::skipped!("no ../shared/models/stories260K.gguf");
         return;
     };
     let n_header = read(&file).unwrap().data_offset as usize;

@@ -73,7 +73,7 @@ fn vectors() -> Vec<(String, Vectors)> {
     let shared = std::env::var_os("SLM_SHARED")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
     let Ok(folder) = std::fs::read_dir(shared.join("vectors/chat")) else {
-        eprintln!("skipped: no reference renderings in `{}`", shared.join("vectors/chat").display());
+        slm_testing::skipped!("no reference renderings in `{}`", shared.join("vectors/chat").display());
         return Vec::new();
     };
     let mut paths: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();

@@ -85,7 +85,7 @@ fn templates() -> BTreeMap<String, ChatTemplate> {
         let places = [own.join(&file), shared.join("vectors/chat").join(&file)];
         match places.iter().find_map(|path| std::fs::read_to_string(path).ok()) {
             Some(source) => drop(found.insert(name, parse(&source))),
-            None => eprintln!("skipped: there is no `{}`", places[1].display()),
+            None => slm_testing::skipped!("there is no `{}`", places[1].display()),
         }
     }
     found

@@ -75,7 +75,7 @@ fn assert_near(found: &[f32], expected: &[f32], relative: f32, what: &str) {
 #[test]
 fn products_are_ggmls() {
     let _alive = processor();
-    let Some(before) = REPACKED.get() else { return eprintln!("skipped: not built for this processor") };
+    let Some(before) = REPACKED.get() else { return slm_testing::skipped!("not built for this processor") };
     let mut random = fastrand::Rng::with_seed(1);
     let (n_in, n_out) = (768, 264);
     let source: Vec<f32> = (0..n_in * n_out).map(|_| random.f32() - 0.5).collect();
@@ -115,7 +115,7 @@ fn products_are_ggmls() {
 fn attention_is_ggmls() {
     let _alive = processor();
     if REPACKED.get().is_none() {
-        return eprintln!("skipped: not built for this processor");
+        return slm_testing::skipped!("not built for this processor");
     }
     let mut random = fastrand::Rng::with_seed(2);
     let (size, n_heads, n_key_heads, n_tokens, n_cells) = (64usize, 6usize, 2usize, 11usize, 128usize);
