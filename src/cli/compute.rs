@@ -2,7 +2,7 @@
 
 use super::args::ComputeArgs;
 use super::environment::Environment;
-use crate::engine::compute::{Compute, Devices, FlashAttention, KvType, Paging, WeightsIn};
+use crate::engine::compute::{Compute, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
 use crate::engine::{self, ModelInfo};
 use crate::failure::Failure;
 use crate::opening;
@@ -53,6 +53,7 @@ pub fn resolve(
         (None, Some(text)) => named("SLM_FLASH_ATTENTION", text)?,
         (None, None) => FlashAttention::default(),
     };
+    let kernels = environment.kernels().map(|text| named("SLM_KERNELS", text)).transpose()?.unwrap_or(Kernels::On);
     if args.num_ubatch == Some(0) {
         return Err(Failure::usage("--num-ubatch cannot be `0`: it must be 1 or more"));
     }
@@ -65,6 +66,7 @@ pub fn resolve(
         flash_attention,
         n_ubatch: args.num_ubatch,
         paging: if args.mlock { Paging::Locked } else { Paging::Allowed },
+        kernels,
         ..Compute::default()
     };
     let compute = opening::compute(base, &parameters);

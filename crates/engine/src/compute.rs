@@ -29,6 +29,7 @@ pub struct Compute {
     pub n_ubatch: Option<u32>,
     pub weights_in: WeightsIn,
     pub paging: Paging,
+    pub kernels: Kernels,
 }
 
 /// Which devices compute.
@@ -66,6 +67,14 @@ pub enum FlashAttention {
     /// On; off for the few architectures that refuse it.
     #[default]
     Auto,
+    On,
+    Off,
+}
+
+/// Whether slm's own kernels compute on processors that have what they need; ggml's do where they are off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kernels {
+    #[default]
     On,
     Off,
 }
@@ -123,6 +132,8 @@ pub enum ComputeError {
     NoSuchKvType(String),
     #[error("flash attention is `on`, `off` or `auto`, not `{0}`")]
     NoSuchFlashAttention(String),
+    #[error("kernels are `on` or `off`, not `{0}`")]
+    NoSuchKernels(String),
 }
 
 impl Compute {
@@ -279,6 +290,28 @@ impl FromStr for FlashAttention {
             "on" | "1" | "true" | "t" => Ok(FlashAttention::On),
             "off" | "0" | "false" | "f" => Ok(FlashAttention::Off),
             _ => Err(ComputeError::NoSuchFlashAttention(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kernels::On => "on",
+            Kernels::Off => "off",
+        })
+    }
+}
+
+impl FromStr for Kernels {
+    type Err = ComputeError;
+
+    /// As [`FlashAttention`] is written.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "on" | "1" | "true" | "t" => Ok(Kernels::On),
+            "off" | "0" | "false" | "f" => Ok(Kernels::Off),
+            _ => Err(ComputeError::NoSuchKernels(text.to_owned())),
         }
     }
 }

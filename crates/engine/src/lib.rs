@@ -6,10 +6,15 @@
 //! decode; dropping every handle ends the thread or the child and frees the model.
 
 pub mod adapters;
+mod build;
 pub mod cache;
 pub mod chunks;
 pub mod compute;
 pub mod constraint;
+mod evaluation;
+#[cfg(test)]
+mod facts;
+#[allow(unsafe_code, reason = "llama.cpp and ggml are called here, and nowhere else")]
 mod llama;
 pub mod memory;
 mod merge;
@@ -37,10 +42,11 @@ use slm_values::prompt::Prompt;
 use slm_values::sampling::Sampling;
 
 pub use adapters::{Adapter, AdapterSet};
+pub use build::{Build, build, processor};
 pub use compute::Compute;
-pub use llama::build::{Build, build, processor};
 pub use llama::default_threads;
 pub use llama::devices::devices;
+pub use llama::native::leave;
 pub use reply::Reply;
 
 /// A token's number in its model's vocabulary.

@@ -4,15 +4,14 @@
 
 mod adapters;
 mod branching;
-pub mod build;
 pub mod devices;
 mod embedding_lane;
 mod generating;
 mod generation;
-#[cfg(all(target_arch = "x86_64", unix))]
 mod kernels;
 mod log;
 mod measure;
+pub mod native;
 mod prepare;
 mod product;
 mod question;
@@ -35,8 +34,10 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 
+use super::build::check_processor;
 use super::compute::{Compute, DEFAULT_BATCH, Device, DeviceKind, FlashAttention, KvType};
 use super::constraint::Compiler;
+use super::evaluation::{Setting, evaluation_id};
 use super::memory::{Need, Shortage, cell_bytes, layers_that_fit, rooms};
 use super::run::Caller;
 use super::{
@@ -106,10 +107,11 @@ impl Model {
     /// [`EngineError::Load`] with llama.cpp's own words.
     pub fn load(options: &Options) -> Result<Model, EngineError> {
         let started = Instant::now();
-        build::check_processor().map_err(|reason| EngineError::Load { reason })?;
+        check_processor().map_err(|reason| EngineError::Load { reason })?;
         let backend = backend()?;
-        let placed = Placed::new(options)?;
         let compute = &options.compute;
+        let kernels = kernels::choose(compute.kernels)?;
+        let placed = Placed::new(options)?;
         let need = Need::of_model(&options.footprint, placed.n_ctx, compute);
         if options.load == Load::Everything && placed.cells == Cells::Here {
             need.check(&rooms()).map_err(EngineError::Memory)?;
@@ -125,7 +127,7 @@ impl Model {
         let tokenizer = Arc::new(Tokenizer::new(Arc::clone(&llama)));
         let architecture = llama.meta_val_str("general.architecture").unwrap_or_default();
         let prefix_reuse = prefix_reuse(&llama, &architecture);
-        let mut info = info(&llama, &tokenizer, options, &placed);
+        let mut info = info(&llama, &tokenizer, options, &placed, kernels);
         info.load_duration = started.elapsed();
         let (load, compiler, weights) = (options.load, OnceLock::new(), options.weights.clone());
         let Placed { cells, gpus, .. } = placed;
@@ -415,15 +417,18 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
     static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     let made = BACKEND.get_or_init(|| {
         log::install();
-        let backend = LlamaBackend::init().map_err(|error| error.to_string())?;
-        #[cfg(all(target_arch = "x86_64", unix))]
-        kernels::install();
-        Ok(backend)
+        LlamaBackend::init().map_err(|error| error.to_string())
     });
     made.as_ref().map_err(|reason| EngineError::Load { reason: reason.clone() })
 }
 
-fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &Placed) -> ModelInfo {
+fn info(
+    llama: &LlamaModel,
+    tokenizer: &Tokenizer,
+    options: &Options,
+    placed: &Placed,
+    kernels: Option<u32>,
+) -> ModelInfo {
     let compute = &options.compute;
     let n_ctx_train = llama.n_ctx_train();
     // Positions beyond the training mean nothing to the model, and their memory could be any amount.
@@ -434,12 +439,14 @@ fn info(llama: &LlamaModel, tokenizer: &Tokenizer, options: &Options, placed: &P
         .max(1);
     let n_layers = llama.n_layer();
     let n_gpu_layers = placed.n_gpu_layers.min(n_layers.saturating_add(1));
-    let evaluation_id = build::evaluation_id(&build::Setting {
+    let evaluation_id = evaluation_id(&Setting {
         weights_id: &options.weights_id,
         n_threads,
         n_gpu_layers,
         devices: &placed.devices,
         flash_attention: compute.flash_attention,
+        kernels,
+        c_library: &native::c_library(),
     });
     ModelInfo {
         chat_template: llama.meta_val_str("tokenizer.chat_template").ok(),

@@ -5,6 +5,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::line::{Line, LineError};
@@ -29,6 +30,7 @@ pub enum HostError {
 /// # Errors
 /// Standard input is no line, or what comes over it is no request.
 pub fn run() -> Result<(), HostError> {
+    name_process();
     end_with_parent();
     let stream = std::io::stdin().as_fd().try_clone_to_owned().map_err(HostError::NoLine)?;
     let stream = UnixStream::from(stream);
@@ -36,25 +38,31 @@ pub fn run() -> Result<(), HostError> {
     stream.peer_addr().map_err(HostError::NoLine)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(HostError::NoLine)?;
     runtime.block_on(async {
+        ignore_signals().map_err(HostError::NoLine)?;
         let mut line = Line::new(stream).map_err(HostError::NoLine)?;
         serve(&mut line).await
     })
 }
 
-/// Signals that mean "leave" are the parent's to answer: it lets requests end first, and then closes the line. Where the
-/// parent dies, the line is closed as well, and Linux ends this process even while it could not look.
+/// Signals that mean "leave" are the parent's to answer: it lets requests end first, and then closes the line. Caught by a
+/// runtime that has no use for them, they are nobody's from now on.
+fn ignore_signals() -> std::io::Result<()> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        drop(signal(kind)?);
+    }
+    Ok(())
+}
+
+/// Where the parent dies, the line is closed as well, and Linux ends this process even while it could not look.
 fn end_with_parent() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: nothing runs in this process yet, and to ignore a signal needs no handler.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
     #[cfg(target_os = "linux")]
-    {
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        // The program may have been started by a path that is no name (`/proc/self/exe`).
-        // SAFETY: the name is a C string.
-        unsafe { libc::prctl(libc::PR_SET_NAME, c"slm".as_ptr()) };
-    }
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// The program may have been started by a path that is no name (`/proc/self/exe`): a list of processes shows this one.
+fn name_process() {
+    // Other systems have no such file, and show the path.
+    let _ = std::fs::write("/proc/self/comm", "slm");
 }
 
 async fn serve(line: &mut Line) -> Result<(), HostError> {

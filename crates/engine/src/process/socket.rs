@@ -29,7 +29,7 @@ struct Hello {
 
 impl Hello {
     fn ours() -> Hello {
-        Hello { build: format!("{} {}", build().version, build().id) }
+        Hello { build: format!("{} {}", build().version, build().protocol) }
     }
 }
 

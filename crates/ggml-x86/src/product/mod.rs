@@ -12,7 +12,7 @@ mod kernel;
 mod panel;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 pub use blocks::Format;
 pub use rows::RowBlock;
