@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 #[path = "src/facts.rs"]
 mod facts;
 
-use facts::{Facts, locked_version};
+use facts::{BuildFacts, locked_version};
 
 /// The switches that .cargo/config.toml and install.sh set.
 const SWITCHES: [&str; 11] =
@@ -35,7 +35,7 @@ fn main() {
         .map(|(_, name)| name)
         .collect();
     let lock = std::fs::read_to_string("../../Cargo.lock").expect("Cargo.lock is committed");
-    let facts = Facts {
+    let facts = BuildFacts {
         llama_cpp: locked_version(&lock, "llama-cpp-sys-2"),
         switches: &switches,
         backends: &backends.join(" "),

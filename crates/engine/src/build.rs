@@ -12,7 +12,7 @@ pub struct Build {
     pub ggml_switches: &'static str,
     /// ggml's backends beside the processor's, separated by spaces.
     pub ggml_backends: &'static str,
-    /// The version of the kernels in `ggml-x86`; none where there are none for this target.
+    /// The version of the kernels in `ggml-x86`; `None` where there are none for this target.
     pub kernels: Option<u32>,
     pub rustc: &'static str,
     /// The compilers of C++ and C, with their flags.
@@ -119,7 +119,7 @@ pub fn processor() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Facts, locked_version};
+    use crate::facts::{BuildFacts, locked_version};
 
     fn lock() -> String {
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap()
@@ -129,7 +129,7 @@ mod tests {
     fn id(lock: &str) -> String {
         let Build { ggml_switches, ggml_backends, compilers, target, .. } = build();
         let llama_cpp = locked_version(lock, "llama-cpp-sys-2");
-        Facts { llama_cpp, switches: ggml_switches, backends: ggml_backends, compilers, target }.id()
+        BuildFacts { llama_cpp, switches: ggml_switches, backends: ggml_backends, compilers, target }.id()
     }
 
     /// Cargo.lock with another version of a package.
@@ -152,13 +152,13 @@ mod tests {
 
     #[test]
     fn the_id_names_everything_that_a_build_can_change_bits_by() {
-        let own = Facts { llama_cpp: "1", switches: "AVX2", backends: "", compilers: "c++ 12", target: "x86_64" };
+        let own = BuildFacts { llama_cpp: "1", switches: "AVX2", backends: "", compilers: "c++ 12", target: "x86_64" };
         let others = [
-            Facts { llama_cpp: "2", ..own },
-            Facts { switches: "AVX2 FMA", ..own },
-            Facts { backends: "cuda", ..own },
-            Facts { compilers: "c++ 12 with -ffast-math", ..own },
-            Facts { target: "aarch64", ..own },
+            BuildFacts { llama_cpp: "2", ..own },
+            BuildFacts { switches: "AVX2 FMA", ..own },
+            BuildFacts { backends: "cuda", ..own },
+            BuildFacts { compilers: "c++ 12 with -ffast-math", ..own },
+            BuildFacts { target: "aarch64", ..own },
         ];
         for other in others {
             assert_ne!(other.id(), own.id(), "{other:?}");

@@ -13,7 +13,7 @@ pub const LANE: u32 = 1;
 
 /// What of a machine and of a model's loading changes the bits of its probabilities.
 #[derive(Debug, Clone, Copy)]
-pub struct Setting<'a> {
+pub struct EvaluationSetting<'a> {
     pub weights_id: &'a str,
     pub n_threads: u32,
     pub n_gpu_layers: u32,
@@ -27,12 +27,13 @@ pub struct Setting<'a> {
 
 /// The id of probabilities that this build computes on this processor in a setting. Batch sizes and the type of keys and values
 /// are the generation lane's own and not in it.
-pub fn evaluation_id(setting: &Setting<'_>) -> String {
+pub fn evaluation_id(setting: &EvaluationSetting<'_>) -> String {
     id_of(build().id, &processor(), LANE, setting)
 }
 
-fn id_of(build: &str, processor: &str, lane: u32, setting: &Setting<'_>) -> String {
-    let Setting { weights_id, n_threads, n_gpu_layers, devices, flash_attention, kernels, c_library } = setting;
+fn id_of(build: &str, processor: &str, lane: u32, setting: &EvaluationSetting<'_>) -> String {
+    let EvaluationSetting { weights_id, n_threads, n_gpu_layers, devices, flash_attention, kernels, c_library } =
+        setting;
     let kernels = kernels.map_or_else(|| "ggml".to_owned(), |version| format!("ggml-x86 {version}"));
     let parts = [
         build.to_owned(),

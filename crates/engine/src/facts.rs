@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 /// written; compilers neither fuse nor reorder them, and what is vectorized is so by name, in `ggml-x86`, whose results are
 /// held to a recorded digest. That crate's version, and that of what the engine itself computes, are in the evaluation id.
 #[derive(Debug, Clone, Copy)]
-pub struct Facts<'a> {
+pub struct BuildFacts<'a> {
     /// The version of llama-cpp-sys-2, which carries its llama.cpp.
     pub llama_cpp: &'a str,
     /// ggml's processor switches that are on.
@@ -23,10 +23,10 @@ pub struct Facts<'a> {
     pub target: &'a str,
 }
 
-impl Facts<'_> {
+impl BuildFacts<'_> {
     /// Eight bytes of a digest, in hexadecimal.
     pub fn id(&self) -> String {
-        let Facts { llama_cpp, switches, backends, compilers, target } = self;
+        let BuildFacts { llama_cpp, switches, backends, compilers, target } = self;
         let mut hash = Sha256::new();
         for part in [llama_cpp, switches, backends, compilers, target] {
             hash.update(part.len().to_le_bytes());

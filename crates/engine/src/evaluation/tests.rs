@@ -21,7 +21,7 @@ const BITS_OF_IDS: [(&str, &str); 1] = [("a55d92052344bd19", "f7bf3c2993913258")
 #[test]
 fn the_id_names_everything_that_changes_bits() {
     let devices = ["a GPU".to_owned()];
-    let own = Setting {
+    let own = EvaluationSetting {
         weights_id: "a",
         n_threads: 2,
         n_gpu_layers: 0,
@@ -33,14 +33,14 @@ fn the_id_names_everything_that_changes_bits() {
     let own_id = id_of("build", "processor", 1, &own);
     assert_eq!(id_of("build", "processor", 1, &own.clone()), own_id);
     let others = [
-        Setting { weights_id: "b", ..own },
-        Setting { n_threads: 1, ..own },
-        Setting { n_gpu_layers: 3, ..own },
-        Setting { devices: &devices, ..own },
-        Setting { flash_attention: FlashAttention::Off, ..own },
-        Setting { kernels: Some(2), ..own },
-        Setting { kernels: None, ..own },
-        Setting { c_library: "glibc 2.41", ..own },
+        EvaluationSetting { weights_id: "b", ..own },
+        EvaluationSetting { n_threads: 1, ..own },
+        EvaluationSetting { n_gpu_layers: 3, ..own },
+        EvaluationSetting { devices: &devices, ..own },
+        EvaluationSetting { flash_attention: FlashAttention::Off, ..own },
+        EvaluationSetting { kernels: Some(2), ..own },
+        EvaluationSetting { kernels: None, ..own },
+        EvaluationSetting { c_library: "glibc 2.41", ..own },
     ];
     for other in others {
         assert_ne!(id_of("build", "processor", 1, &other), own_id, "{other:?}");

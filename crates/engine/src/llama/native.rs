@@ -1,4 +1,4 @@
-//! Calls of the C library that no safe function stands for.
+//! Calls of the C library that have no safe wrapper.
 
 /// Ends the process as it stands, without tearing down what other threads of native code are using: exit handlers and
 /// destructors of static objects would pull llama.cpp's from under them.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::Random;
 
-/// Random heads in 16 bits, cells behind each other, and what they are as floats.
+/// Random heads in 16 bits, one cell after the other, and what they are as floats.
 struct Cells(Vec<u16>);
 
 impl Cells {

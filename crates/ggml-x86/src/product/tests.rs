@@ -194,7 +194,7 @@ fn a_row_has_the_same_bits_in_every_batch() {
 }
 
 #[test]
-fn what_is_no_number_stays_none() {
+fn nan_stays_nan() {
     if !is_supported() {
         return;
     }

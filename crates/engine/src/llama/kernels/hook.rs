@@ -1,6 +1,6 @@
 //! Gives ggml's processor backend the kernels of [`ggml_x86`].
 //!
-//! ggml asks the owners of special buffers, at every operation, who computes it (`ggml-cpu/traits.h`); the one owner that all
+//! At every operation ggml asks the owners of special buffers whether they compute it (`ggml-cpu/traits.h`); the one owner that all
 //! builds for x86 have repacks weights for ggml's own kernels. This puts itself before that owner: what is faster here is
 //! computed here, everything else is asked on. The owner is a C++ object, known to ggml by its table of virtual functions
 //! alone, so that one whose table has functions of Rust (Itanium C++ ABI, as on all Unix systems) is as good.
@@ -22,7 +22,7 @@ pub fn install() -> bool {
         return false;
     }
     // SAFETY: ggml's own functions give live pointers or null; a buffer type is checked to be laid out as it is written here
-    // before it is changed, and nobody computes yet.
+    // before it is changed, and nothing is computed yet.
     unsafe {
         let device = ggml::ggml_backend_dev_by_type(ggml::GGML_BACKEND_DEVICE_TYPE_CPU);
         if device.is_null() {
@@ -41,7 +41,7 @@ pub fn install() -> bool {
     true
 }
 
-/// ggml's buffers of repacked weights, and who owned them before.
+/// ggml's buffer type of repacked weights, and its owner before this one.
 pub struct Repacked {
     pub buffer_type: ggml::ggml_backend_buffer_type_t,
     owner: *mut Object<OwnerFunctions>,

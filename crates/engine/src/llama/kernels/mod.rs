@@ -1,4 +1,4 @@
-//! Who computes ggml's most costly operations on the processor: ggml's own kernels, or those of `ggml-x86` where they can.
+//! Which kernels compute ggml's most costly operations on the processor: ggml's own, or those of `ggml-x86` where it has some.
 //!
 //! ggml has one set of kernels for all models of a process, so the first model that is loaded chooses.
 
