@@ -118,7 +118,7 @@ impl Door {
 
 fn say(end: &GuestError) {
     match end {
-        GuestError::Relay(RelayError::Line(_)) => tracing::debug!("a process has left the store's socket"),
+        GuestError::Relay(RelayError::Connection(_)) => tracing::debug!("a process has left the store's socket"),
         end => tracing::warn!("a process at the store's socket: {end}"),
     }
 }

@@ -97,6 +97,7 @@ fn differences(before: &Setting, now: &Setting) -> Vec<String> {
         ("threads", before.n_threads.to_string(), now.n_threads.to_string()),
         ("keys and values", before.kv_type.clone(), now.kv_type.clone()),
         ("flash attention", before.flash_attention.clone(), now.flash_attention.clone()),
+        ("kernels", before.kernels.clone(), now.kernels.clone()),
         ("batch", before.n_batch.to_string(), now.n_batch.to_string()),
         ("batch at once", before.n_ubatch.to_string(), now.n_ubatch.to_string()),
     ];

@@ -284,6 +284,7 @@ fn setting(subject: &Subject<'_>) -> Setting {
         n_threads: info.n_threads,
         kv_type: info.compute.kv_type.to_string(),
         flash_attention: info.compute.flash_attention.to_string(),
+        kernels: info.compute.kernels.to_string(),
         n_batch,
         n_ubatch,
     }

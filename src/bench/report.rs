@@ -46,8 +46,16 @@ pub struct Setting {
     pub n_threads: u32,
     pub kv_type: String,
     pub flash_attention: String,
+    /// `on`, or `off` where ggml's own kernels computed everything.
+    #[serde(default = "kernels_on")]
+    pub kernels: String,
     pub n_batch: u32,
     pub n_ubatch: u32,
+}
+
+/// Reports that do not have it are older than the switch.
+fn kernels_on() -> String {
+    "on".to_owned()
 }
 
 /// Several runs of the same.

@@ -1,7 +1,7 @@
 //! From flags, Modelfile and environment to how a model is computed, and back to words.
 
 use super::environment::Environment;
-use crate::engine::compute::{Compute, Devices, FlashAttention, KvType, Paging, WeightsIn};
+use crate::engine::compute::{Compute, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
 use crate::engine::{self, ModelInfo};
 use crate::failure::Failure;
 use crate::opening;
@@ -92,6 +92,7 @@ pub fn resolve(
         (None, Some(text)) => named("SLM_FLASH_ATTENTION", text)?,
         (None, None) => FlashAttention::default(),
     };
+    let kernels = environment.kernels().map(|text| named("SLM_KERNELS", text)).transpose()?.unwrap_or(Kernels::On);
     if args.num_ubatch == Some(0) {
         return Err(Failure::usage("--num-ubatch cannot be `0`: it must be 1 or more"));
     }
@@ -104,6 +105,7 @@ pub fn resolve(
         flash_attention,
         n_ubatch: args.num_ubatch,
         paging: if args.mlock { Paging::Locked } else { Paging::Allowed },
+        kernels,
         ..Compute::default()
     };
     let compute = opening::compute(base, &parameters);

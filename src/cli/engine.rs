@@ -1,5 +1,6 @@
 //! `slm engine`: the process in which `slm serve` keeps a model. Nobody types it.
 
+use crate::engine;
 use crate::engine::process::host::{self, HostError};
 use crate::ui::output::say;
 
@@ -12,6 +13,5 @@ pub fn run() -> ! {
             if matches!(error, HostError::NoLine(_)) { 2 } else { 1 }
         }
     };
-    // SAFETY: `_exit` touches nothing of this program.
-    unsafe { libc::_exit(code) }
+    engine::leave(code)
 }

@@ -16,6 +16,7 @@ pub struct Environment {
     num_parallel: Option<String>,
     kv_cache_type: Option<String>,
     flash_attention: Option<String>,
+    kernels: Option<String>,
     debug: Option<String>,
     host: Option<String>,
     api_key: Option<String>,
@@ -83,6 +84,7 @@ impl Environment {
             num_parallel: text("NUM_PARALLEL"),
             kv_cache_type: text("KV_CACHE_TYPE"),
             flash_attention: text("FLASH_ATTENTION"),
+            kernels: text("KERNELS"),
             debug: text("DEBUG"),
             host: text("HOST"),
             api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
@@ -174,6 +176,12 @@ impl Environment {
     #[must_use]
     pub fn flash_attention(&self) -> Option<&str> {
         self.flash_attention.as_deref()
+    }
+
+    /// `SLM_KERNELS`, as text.
+    #[must_use]
+    pub fn kernels(&self) -> Option<&str> {
+        self.kernels.as_deref()
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::engine;
+
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 /// As a shell reports SIGINT.
 const EXIT_CODE: i32 = 130;
@@ -13,12 +15,6 @@ const EXIT_CODE: i32 = 130;
 #[must_use]
 pub fn happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
-}
-
-/// Ends the process as it stands: leaving in the ordinary way would tear down what the engine's thread is using.
-fn leave() -> ! {
-    // SAFETY: `_exit` touches nothing of this program.
-    unsafe { libc::_exit(EXIT_CODE) }
 }
 
 /// What the first Ctrl-C does; without it, Ctrl-C ends the process.
@@ -59,11 +55,11 @@ fn begin() {
         runtime.block_on(async {
             while interrupts.recv().await.is_some() {
                 if HAPPENED.swap(true, Ordering::SeqCst) {
-                    leave();
+                    engine::leave(EXIT_CODE);
                 }
                 match &*FIRST.lock().unwrap_or_else(PoisonError::into_inner) {
                     Some(first) => first(),
-                    None => leave(),
+                    None => engine::leave(EXIT_CODE),
                 }
             }
         });

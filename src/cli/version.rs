@@ -22,6 +22,7 @@ pub fn print(is_verbose: bool) -> Outcome {
         let lines = [
             ("target", build.target.to_owned()),
             ("llama-cpp-sys-2", build.llama_cpp.to_owned()),
+            ("ggml-x86", build.kernels.map_or_else(|| "none".to_owned(), |version| version.to_string())),
             ("ggml built for", or_none(build.ggml_switches.split_whitespace().collect())),
             ("this processor", engine::processor()),
             ("missing here", or_none(build.missing_on_this_processor())),
@@ -29,7 +30,7 @@ pub fn print(is_verbose: bool) -> Outcome {
             ("GPU backends", or_none(backends)),
             ("threads", engine::default_threads().to_string()),
             ("rustc", build.rustc.to_owned()),
-            ("c++", build.cxx.to_owned()),
+            ("c++", build.compilers.to_owned()),
             ("build id", build.id.to_owned()),
         ];
         for (name, value) in lines {

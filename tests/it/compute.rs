@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use serde_json::{Value, json};
+
+use crate::serve::Server;
 use crate::slm::Home;
 use crate::tiny::Kind;
 
@@ -87,6 +90,33 @@ fn the_score_lane_keeps_its_keys_and_batches() {
     assert_eq!(answer(&["--kv-type=q8_0", "--num-batch=32", "--no-mmap"]), plain);
     let off = answer(&["--flash-attn=off"]);
     assert_ne!(off["evaluation_id"], plain["evaluation_id"]);
+}
+
+/// Whoever computes: each has its own bits, under its own evaluation id, and the answer is the same.
+#[test]
+fn kernels_are_switched_off_wherever_a_model_is_loaded() {
+    let home = Home::new();
+    let answer = |kernels: &str| {
+        let args = ["run", "triage", "--json", "--local", "I was charged twice"];
+        home.slm(args).env("SLM_KERNELS", kernels).json()
+    };
+    let (on, off) = (answer("on"), answer("off"));
+    let values = |answer: &Value| {
+        let fields = answer["fields"].as_array().unwrap().iter();
+        fields.map(|field| field["value"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&on), values(&off));
+    let plain = home.slm(["run", "triage", "--json", "I was charged twice"]).json();
+    assert_eq!((&plain["evaluation_id"], &plain["fields"]), (&on["evaluation_id"], &on["fields"]));
+    if on["evaluation_id"] == off["evaluation_id"] {
+        return eprintln!("skipped: slm's kernels are not for this processor");
+    }
+    // In the server's own processes too.
+    let server = Server::with(&home, &[("SLM_KERNELS", "off")]);
+    let body = json!({"model": "triage", "prompt": "I was charged twice", "stream": false});
+    assert_eq!(server.post("/api/generate", body).ok()["slm"]["evaluation_id"], off["evaluation_id"]);
+    let said = home.slm(["run", "triage", "x"]).env("SLM_KERNELS", "fast").ends(2).stderr;
+    assert_eq!(said, "slm: SLM_KERNELS: kernels are `on` or `off`, not `fast`\n");
 }
 
 #[test]

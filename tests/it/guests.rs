@@ -216,7 +216,7 @@ fn ours(served: &Served) -> Vec<u8> {
 fn other_builds_are_told_apart_before_anything_else_is_read() {
     let served = Served::new();
     let build = slm::engine::build();
-    assert_eq!(String::from_utf8(ours(&served)).unwrap(), format!("{} {}", build.version, build.id));
+    assert_eq!(String::from_utf8(ours(&served)).unwrap(), format!("{} {}", build.version, build.protocol));
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join(".slm-serve.sock")).unwrap();
     let older = std::thread::spawn(move || {

@@ -3,7 +3,7 @@
 //! `SLM_HOSTILE=20000 cargo test --release hostile -- --nocapture` tries more of them, `SLM_HOSTILE_SEED` others.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -170,16 +170,7 @@ impl Layout {
 
 /// The exit code, or the signal as a negative number; `None` where it did not end.
 fn outcome(home: &Home, args: &[&str]) -> Option<i32> {
-    let mut command = home.slm(args).command();
-    // SAFETY: between fork and exec only setrlimit is called, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            let limit = rustix::process::Rlimit { current: Some(MEMORY_BYTES), maximum: Some(MEMORY_BYTES) };
-            rustix::process::setrlimit(rustix::process::Resource::As, limit)?;
-            let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
-            Ok(rustix::process::setrlimit(rustix::process::Resource::Core, none)?)
-        });
-    }
+    let mut command = home.limited(&format!("-c 0 -v {}", MEMORY_BYTES / 1024), args).command();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let status = end_within(command.spawn().expect("the binary starts"), PATIENCE)?;
     Some(status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)))

@@ -133,15 +133,7 @@ fn a_full_disk_is_a_sentence_and_leaves_nothing_behind() {
 fn a_file_that_may_not_grow_leaves_the_store_usable() {
     let home = Home::new();
     home.file("Modelfile", "FROM triage");
-    let mut command = home.slm(["create", "x"]).command();
-    // SAFETY: between fork and exec only setrlimit is called, which is async-signal-safe.
-    unsafe {
-        command.pre_exec(|| {
-            let limit = |bytes| rustix::process::Rlimit { current: Some(bytes), maximum: Some(bytes) };
-            rustix::process::setrlimit(rustix::process::Resource::Core, limit(0))?;
-            Ok(rustix::process::setrlimit(rustix::process::Resource::Fsize, limit(1 << 19))?)
-        });
-    }
+    let mut command = home.limited("-c 0 -f 512", ["create", "x"]).command();
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(!output.status.success());
     assert_eq!(home.slm(["list"]).succeeds().lines().count(), 2);

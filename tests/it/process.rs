@@ -1,13 +1,12 @@
 //! An engine in a process of its own: it answers as one on a thread does, and whatever becomes of it, its parent and its
 //! siblings live on and nothing of it stays behind.
 
-use std::ffi::CString;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use slm::engine::{
     AdapterSet, Compute, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Grammar, Group, Lane, Load,
     Options, Request, ScoreRequest, Scores, Weights,
@@ -17,7 +16,7 @@ use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::slm::{Home, triage_gguf};
+use crate::slm::{Home, send, triage_gguf};
 
 /// What is waited for at most where only a fault would take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,11 +90,6 @@ pub fn all(mut events: UnboundedReceiver<Event>) -> Vec<Event> {
 fn assert_crashed(event: Option<&Event>, how: &str) {
     let Some(Event::Failed(error @ EngineError::Crashed { .. })) = event else { panic!("{event:?}") };
     assert_eq!(error.to_string(), format!("the model's process {how}"));
-}
-
-fn kill(pid: u32, signal: i32) {
-    // SAFETY: a signal to a process that this test has started and not yet reaped.
-    assert_eq!(unsafe { libc::kill(i32::try_from(pid).unwrap(), signal) }, 0);
 }
 
 /// A process that is there, if only as a zombie.
@@ -190,7 +184,7 @@ fn a_killed_child_ends_its_requests_and_no_others() {
     }
     let others: Vec<_> = (0..4).map(|seed| sibling.send(long_text(300, seed))).collect();
     let pid = doomed.pid().unwrap();
-    kill(pid, libc::SIGKILL);
+    send(Signal::KILL, pid);
     for events in running {
         let events = all(events);
         assert_crashed(events.last(), "was ended by signal 9 (SIGKILL)");
@@ -211,15 +205,15 @@ fn a_killed_child_ends_its_requests_and_no_others() {
 #[test]
 fn a_death_is_noticed_while_nobody_asks() {
     let child = spawned();
-    kill(child.pid().unwrap(), libc::SIGABRT);
+    send(Signal::ABORT, child.pid().unwrap());
     assert_crashed(Some(&Event::Failed(closed(&child))), "was ended by signal 6 (SIGABRT)");
 }
 
 #[test]
 fn signals_that_mean_leave_are_the_parents_to_answer() {
     let child = spawned();
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        kill(child.pid().unwrap(), signal);
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        send(signal, child.pid().unwrap());
     }
     bits(child.score(question(1)));
 }
@@ -261,7 +255,7 @@ fn requests_end_before_their_engine_does() {
 fn a_child_that_does_not_answer_any_more_is_ended() {
     let child = spawned();
     let (pid, over) = (child.pid().unwrap(), child.closed());
-    kill(pid, libc::SIGSTOP);
+    send(Signal::STOP, pid);
     drop(child);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(over);
@@ -312,9 +306,7 @@ fn make_executable(path: &Path) {
 /// A model that takes for ever to load: a pipe that nobody writes to.
 fn endless(home: &Home) -> Options {
     let path = home.path().join("model.gguf");
-    let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: the name is a C string.
-    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
     options(Weights::File(path))
 }
 

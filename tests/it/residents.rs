@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::process::{Pid, Signal};
 use slm::digest::Digest;
 use slm::engine::{AdapterSet, Compute, Engine, EngineError, Group, Lane, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Header;
@@ -55,10 +56,11 @@ async fn pids(residents: &Residents) -> Vec<u32> {
     residents.list().await.iter().filter_map(|resident| resident.pid).collect()
 }
 
+/// Ends a process of this test's residents, which one that is reaped is not any more; its number is not given to another within
+/// this moment.
 fn kill(pid: u32) {
-    // SAFETY: a signal to a process that this test's residents have started; one that is reaped is not theirs any more,
-    // and its number is not given to another within this moment.
-    unsafe { libc::kill(i32::try_from(pid).unwrap(), libc::SIGKILL) };
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
 }
 
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
+
 /// A home folder with an empty store, removed when dropped.
 pub struct Home {
     folder: tempfile::TempDir,
@@ -46,11 +48,31 @@ impl Home {
     /// `slm` with arguments, with nothing on standard input and an environment of its own.
     pub fn slm<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Call {
         let mut command = Command::new(env!("CARGO_BIN_EXE_slm"));
-        command.args(args).env_clear().env("HOME", self.path()).env("PATH", "/usr/bin:/bin").current_dir(self.path());
+        command.args(args);
+        self.call(command)
+    }
+
+    /// The same within the limits of bash's `ulimit`.
+    pub fn limited<S: AsRef<std::ffi::OsStr>>(&self, limits: &str, args: impl IntoIterator<Item = S>) -> Call {
+        let script = format!("ulimit {limits} && exec \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_slm")]).args(args);
+        self.call(command)
+    }
+
+    fn call(&self, mut command: Command) -> Call {
+        command.env_clear().env("HOME", self.path()).env("PATH", "/usr/bin:/bin").current_dir(self.path());
         // No test leaves this machine.
         command.env("SLM_REGISTRY", NO_REGISTRY);
         Call { command, stdin: Vec::new() }
     }
+}
+
+/// Sends a signal to a process that this test has started and not yet reaped.
+#[track_caller]
+pub fn send(signal: Signal, pid: u32) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// What is said before there is a model of a name that is neither here nor in a registry.

@@ -1,4 +1,4 @@
-//! Which LoRA adapters a request asks for, and how strongly: plain data, with an order of its own.
+//! Which LoRA adapters a request asks for, and how strongly: plain data in a fixed order.
 
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Which llama.cpp sequences hold which tokens, and how many cells of the context that takes: prefix reuse as a pure book.
+//! Which llama.cpp sequences hold which tokens, and how many cells of the context that takes: the bookkeeping of prefix reuse, without llama.cpp.
 //!
 //! A slot is one sequence number of the context. A busy slot belongs to a running request; an idle one keeps what it
 //! evaluated for requests that begin in the same way. Taking over a prefix copies no data: llama.cpp marks the cells as
@@ -142,12 +142,12 @@ impl Slots {
         self.slots[slot].tokens.extend_from_slice(tokens);
     }
 
-    /// Removes what was evaluated behind the noted tokens: a draft's refused end.
+    /// Removes what was evaluated after the recorded tokens: the rejected end of a draft.
     pub fn trim(&mut self, slot: usize) {
         self.effects.push(Effect::Truncate { slot, from: self.slots[slot].tokens.len() });
     }
 
-    /// Lets a branch's sequence, which is none of the slots, begin with the slot's first `n` tokens.
+    /// Lets a branch's sequence, which is not one of the slots, begin with the slot's first `n` tokens.
     pub fn copy_to_branch(&mut self, slot: usize, branch: usize, n: usize) {
         self.effects.push(Effect::Copy { from: slot, to: branch, n });
     }
@@ -178,7 +178,7 @@ impl Slots {
     /// Lets idle slots go, the longest unused first, until `n` more cells are free. `pinned` keeps its first tokens.
     fn make_room(&mut self, n: usize, pinned: Option<(usize, usize)>) -> bool {
         while self.n_used() + n > self.n_cells {
-            // One that nobody shares goes even where it has no cells of its own: its parent can go after it.
+            // A slot that is not shared is evicted even if it has no cells of its own, so that its parent can be evicted next.
             let goes = |slots: &Self, slot| slots.spare(slot, pinned) > 0 || slots.n_needed(slot, pinned) == 0;
             let Some(slot) = self.oldest_idle(goes) else { return false };
             let keep = self.n_needed(slot, pinned);

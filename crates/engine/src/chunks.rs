@@ -25,7 +25,7 @@ pub fn chunks(n_tokens: usize, border: usize, n_batch: usize) -> Vec<Range<usize
     chunks
 }
 
-/// Tokens of `resident` (whole chunks, by their lengths) that the new trunk's chunks begin with, to the letter.
+/// Tokens of `resident` (whole chunks, by their lengths) that the new trunk's chunks begin with exactly.
 #[must_use]
 pub fn common_chunks(resident: &[Vec<Token>], tokens: &[Token], chunks: &[Range<usize>]) -> usize {
     resident.iter().zip(chunks).take_while(|(kept, chunk)| kept.as_slice() == &tokens[(*chunk).clone()]).count()

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens of one decode where nobody said another number: one chunk of the score lane, always.
+/// Tokens of one decode by default; in the score lane always: one chunk is one decode.
 pub const DEFAULT_BATCH: u32 = 512;
 
-/// What a model is computed with. The default is good where nobody knows better.
+/// What a model is computed with. The defaults suit most machines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compute {
     /// Threads of every decode; `None` takes one for each physical core that this process may use, and one thread alone
@@ -19,7 +19,7 @@ pub struct Compute {
     pub devices: Devices,
     /// Of several devices, the one that holds small tensors, counted from 0.
     pub main_gpu: Option<u32>,
-    /// How the generation lane keeps keys and values. The score lane keeps F16, whatever is said here: its probabilities
+    /// How the generation lane keeps keys and values. The score lane always keeps F16: its probabilities
     /// are compared across runs.
     pub kv_type: KvType,
     pub flash_attention: FlashAttention,
@@ -29,6 +29,7 @@ pub struct Compute {
     pub n_ubatch: Option<u32>,
     pub weights_in: WeightsIn,
     pub paging: Paging,
+    pub kernels: Kernels,
 }
 
 /// Which devices compute.
@@ -70,7 +71,15 @@ pub enum FlashAttention {
     Off,
 }
 
-/// How a key or value is kept; names and sizes are ggml's.
+/// Whether slm's own kernels compute on processors that have what they need; ggml's do where they are off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kernels {
+    #[default]
+    On,
+    Off,
+}
+
+/// The type of a key or value in the cache; names and sizes are ggml's.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvType {
     F32,
@@ -85,7 +94,7 @@ pub enum KvType {
     Iq4Nl,
 }
 
-/// What computes, as the backend tells it.
+/// A device, as the backend describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     /// Its number among all, as `--device` takes it.
@@ -104,7 +113,7 @@ pub enum DeviceKind {
     Gpu,
 }
 
-/// Why settings cannot be together, or not here.
+/// Why settings contradict each other, or cannot be used on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ComputeError {
     #[error("keys and values of type `{0}` need flash attention, which is off; turn it on, or keep `f16`")]
@@ -123,6 +132,8 @@ pub enum ComputeError {
     NoSuchKvType(String),
     #[error("flash attention is `on`, `off` or `auto`, not `{0}`")]
     NoSuchFlashAttention(String),
+    #[error("kernels are `on` or `off`, not `{0}`")]
+    NoSuchKernels(String),
 }
 
 impl Compute {
@@ -279,6 +290,28 @@ impl FromStr for FlashAttention {
             "on" | "1" | "true" | "t" => Ok(FlashAttention::On),
             "off" | "0" | "false" | "f" => Ok(FlashAttention::Off),
             _ => Err(ComputeError::NoSuchFlashAttention(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kernels::On => "on",
+            Kernels::Off => "off",
+        })
+    }
+}
+
+impl FromStr for Kernels {
+    type Err = ComputeError;
+
+    /// As [`FlashAttention`] is written.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "on" | "1" | "true" | "t" => Ok(Kernels::On),
+            "off" | "0" | "false" | "f" => Ok(Kernels::Off),
+            _ => Err(ComputeError::NoSuchKernels(text.to_owned())),
         }
     }
 }

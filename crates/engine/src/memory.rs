@@ -46,7 +46,7 @@ pub enum Limit {
 pub struct Shortage {
     pub need: Need,
     pub room: Room,
-    /// llama.cpp's words, where it was tried.
+    /// llama.cpp's message, if the allocation was tried.
     pub reason: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Need {
         }
     }
 
-    /// The room that leaves least behind this need.
+    /// The room that leaves least after this need.
     #[must_use]
     pub fn tightest(&self, rooms: &[Room]) -> Option<Room> {
         let left = |room: &&Room| i128::from(room.bytes) - i128::from(self.bytes(room.limit));
@@ -156,7 +156,7 @@ pub fn size(n_bytes: u64) -> String {
     }
 }
 
-/// The memory that this process can have now, by everything that limits it; empty where nobody says.
+/// The memory that this process can have now, by everything that limits it; empty where the system does not say.
 #[cfg(target_os = "linux")]
 #[must_use]
 pub fn rooms() -> Vec<Room> {
@@ -193,7 +193,7 @@ pub fn of_process(pid: u32) -> Option<u64> {
     shares.or_else(|| kilobytes(&read("status")?, "VmRSS:"))
 }
 
-/// Bytes that nobody can have before this process ends: its own memory, and what it has locked. What it has only mapped
+/// Bytes that stay taken until this process ends: its own memory, and what it has locked. What it has only mapped
 /// from files counts as available. `None` where the system does not say, or there is no such process.
 #[must_use]
 pub fn own_of_process(pid: u32) -> Option<u64> {
@@ -204,7 +204,7 @@ pub fn own_of_process(pid: u32) -> Option<u64> {
 }
 
 /// Bytes that processes can have if all is dropped that is only kept of files, the mapped weights of engines included:
-/// whoever wants to keep those, takes them off. `None` where the system does not say.
+/// a caller that wants to keep those subtracts them. `None` where the system does not say.
 #[must_use]
 pub fn available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();

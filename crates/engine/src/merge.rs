@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use slm_values::gguf::{AdapterHeader, LoraPair, TensorInfo, TensorType, Writer};
 
 /// An adapter's file with what it is multiplied with.
-pub struct Part<'a> {
+pub struct MergeInput<'a> {
     pub adapter: &'a AdapterHeader,
     pub file: &'a [u8],
     pub scale: f32,
@@ -19,14 +19,15 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// A part's numbers are of a type that cannot be taken apart, in a sentence.
-pub fn merge(parts: &[Part<'_>]) -> Result<Vec<u8>, String> {
+pub fn merge(parts: &[MergeInput<'_>]) -> Result<Vec<u8>, String> {
     let mut writer = Writer::new();
     writer.text("general.type", "adapter");
     writer.text("general.architecture", parts.first().map_or("", |part| part.adapter.header.architecture()));
     writer.text("adapter.type", "lora");
     writer.float("adapter.lora.alpha", 0.0);
     let pairs = parts.iter().flat_map(|part| part.adapter.pairs.iter().map(move |pair| (part, pair)));
-    let mut by_name: std::collections::BTreeMap<&str, Vec<(&Part<'_>, &LoraPair)>> = std::collections::BTreeMap::new();
+    let mut by_name: std::collections::BTreeMap<&str, Vec<(&MergeInput<'_>, &LoraPair)>> =
+        std::collections::BTreeMap::new();
     for (part, pair) in pairs {
         by_name.entry(&pair.name).or_default().push((part, pair));
     }
@@ -62,7 +63,7 @@ fn interleaved(lists: &[(Vec<f32>, usize)]) -> Vec<u8> {
 }
 
 /// A tensor's numbers. The header was checked against the file's length.
-fn floats(part: &Part<'_>, tensor: &TensorInfo) -> Result<Vec<f32>, String> {
+fn floats(part: &MergeInput<'_>, tensor: &TensorInfo) -> Result<Vec<f32>, String> {
     let start = (part.adapter.header.data_offset + tensor.offset) as usize;
     let bytes = part.file.get(start..start + tensor.n_bytes as usize);
     let bytes = bytes.ok_or_else(|| format!("`{}` changed while it was read", tensor.name))?;
@@ -117,7 +118,7 @@ mod tests {
 
     fn values(header: &AdapterHeader, file: &[u8], name: &str) -> (Vec<u64>, Vec<f32>) {
         let tensor = header.header.tensor(name).unwrap();
-        let part = Part { adapter: header, file, scale: 1.0 };
+        let part = MergeInput { adapter: header, file, scale: 1.0 };
         (tensor.dimensions.clone(), floats(&part, tensor).unwrap())
     }
 
@@ -127,8 +128,8 @@ mod tests {
         let headers: Vec<AdapterHeader> =
             files.iter().map(|file| AdapterHeader::read(file.as_slice(), file.len() as u64).unwrap()).collect();
         let scales = [0.5, 3.0];
-        let parts: Vec<Part> =
-            (0..2).map(|at| Part { adapter: &headers[at], file: &files[at], scale: scales[at] }).collect();
+        let parts: Vec<MergeInput> =
+            (0..2).map(|at| MergeInput { adapter: &headers[at], file: &files[at], scale: scales[at] }).collect();
         let merged = merge(&parts).unwrap();
         let header = AdapterHeader::read(merged.as_slice(), merged.len() as u64).unwrap();
         let of = |name: &str| values(&header, &merged, name);

@@ -106,7 +106,7 @@ impl Engine {
     /// The longest beginning of `text` that is at most `n_tokens` tokens.
     ///
     /// # Errors
-    /// The engine is over.
+    /// The engine has stopped.
     pub fn cut(&self, text: &str, n_tokens: usize) -> Result<Cut, EngineError> {
         self.cutting(text, n_tokens).wait()
     }
@@ -143,7 +143,7 @@ impl Engine {
         self.scoring(request).wait()
     }
 
-    /// Times one pass; meant for an engine that nobody else uses meanwhile.
+    /// Times one pass; meaningful only while the engine has no other requests.
     ///
     /// # Errors
     /// There is no memory for the context, or a decode failed.

@@ -2,65 +2,20 @@
 //! llama.cpp's types.
 
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::llama::{Alone, Model, Prepared, Work};
-use super::{EngineError, Event, ModelInfo, Options, Piece, Request};
-
-/// A request on its way to the engine's thread.
-#[derive(Debug)]
-pub struct Command {
-    pub request: Request,
-    pub events: mpsc::UnboundedSender<Event>,
-    pub sent: Instant,
-}
-
-/// Who waits for a request's events.
-#[derive(Debug)]
-pub struct Caller {
-    events: mpsc::UnboundedSender<Event>,
-    sent: Instant,
-}
-
-impl Caller {
-    /// From sending the request until now.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        self.sent.elapsed()
-    }
-
-    /// Gives an event. Nobody listens any more where the request was cancelled.
-    pub fn send(&self, event: Event) {
-        let _ = self.events.send(event);
-    }
-
-    /// Asked between decodes: nobody listening is the request's cancellation.
-    ///
-    /// # Errors
-    /// [`EngineError::Cancelled`].
-    pub fn check(&self) -> Result<(), EngineError> {
-        if self.events.is_closed() { Err(EngineError::Cancelled) } else { Ok(()) }
-    }
-
-    /// Gives a piece of generated text.
-    ///
-    /// # Errors
-    /// [`EngineError::Cancelled`].
-    pub fn piece(&self, piece: Piece) -> Result<(), EngineError> {
-        if piece.text.is_empty() && piece.tokens.is_empty() {
-            return self.check();
-        }
-        self.events.send(Event::Text(piece)).map_err(|_| EngineError::Cancelled)
-    }
-}
+use super::caller::{Caller, PendingRequest};
+use super::error::EngineError;
+use super::event::Event;
+use super::llama::{Alone, LaneWork, Lanes, Model, Preparation};
+use super::options::{ModelInfo, Options};
 
 /// The engine's thread, seen from outside. Dropping it waits until the thread has ended, at its next decode: a process that
 /// left while native code runs would pull the ground from under it.
 #[derive(Debug)]
 pub struct Thread {
-    commands: Option<mpsc::UnboundedSender<Command>>,
+    commands: Option<mpsc::UnboundedSender<PendingRequest>>,
     handle: Option<JoinHandle<()>>,
     ended: watch::Receiver<Option<EngineError>>,
     pub info: ModelInfo,
@@ -68,7 +23,7 @@ pub struct Thread {
 
 impl Thread {
     /// Queues a command. A stopped engine drops it and with it the sender of its events: the receiver sees the end.
-    pub fn send(&self, command: Command) {
+    pub fn send(&self, command: PendingRequest) {
         if let Some(commands) = &self.commands {
             let _ = commands.send(command);
         }
@@ -84,7 +39,7 @@ impl Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // A panic of the engine was seen by whoever waited for its events.
+        // Callers have seen a panic of the engine as the end of their events.
         let _ = self.handle.take().map(JoinHandle::join);
     }
 }
@@ -118,7 +73,7 @@ pub fn spawn(options: Options) -> Result<Thread, EngineError> {
     }
 }
 
-fn serve(model: &Model, inbox: mpsc::UnboundedReceiver<Command>) {
+fn serve(model: &Model, inbox: mpsc::UnboundedReceiver<PendingRequest>) {
     std::thread::scope(|scope| {
         let (prepared, mut work) = mpsc::unbounded_channel();
         let preparer = std::thread::Builder::new().name("tokenizer".to_owned());
@@ -126,21 +81,25 @@ fn serve(model: &Model, inbox: mpsc::UnboundedReceiver<Command>) {
             return;
         }
         evaluate(model, &mut work);
-        // Whoever still prepares something sees that nobody takes it.
+        // The preparing thread sees that its work has no receiver, and ends.
         drop(work);
     });
 }
 
 /// Makes tokens of texts and answers at once what needs no more than that.
-fn prepare(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>, work: &mpsc::UnboundedSender<(Work, Caller)>) {
-    while let Some(Command { request, events, sent }) = inbox.blocking_recv() {
-        let caller = Caller { events, sent };
+fn prepare(
+    model: &Model,
+    mut inbox: mpsc::UnboundedReceiver<PendingRequest>,
+    work: &mpsc::UnboundedSender<(LaneWork, Caller)>,
+) {
+    while let Some(command) = inbox.blocking_recv() {
+        let (request, caller) = command.split();
         if caller.check().is_err() {
             continue;
         }
         match model.prepare(request) {
-            Ok(Prepared::Answer(event)) => caller.send(event),
-            Ok(Prepared::Work(ready)) => {
+            Ok(Preparation::Answer(event)) => caller.send(event),
+            Ok(Preparation::Work(ready)) => {
                 if work.send((ready, caller)).is_err() {
                     return;
                 }
@@ -150,10 +109,10 @@ fn prepare(model: &Model, mut inbox: mpsc::UnboundedReceiver<Command>, work: &mp
     }
 }
 
-/// Evaluates until nothing is left and nobody can send more. Between two steps of the generation lane at most one question of
+/// Evaluates until nothing is left and no more can come. Between two steps of the generation lane at most one question of
 /// the score lane or one request for embeddings is answered, so neither waits for all of the other.
-fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(Work, Caller)>) {
-    let mut lanes = model.lanes();
+fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(LaneWork, Caller)>) {
+    let mut lanes = Lanes::new(model);
     let mut questions: std::collections::VecDeque<(Alone, Caller)> = std::collections::VecDeque::new();
     loop {
         let mut next =
@@ -163,7 +122,7 @@ fn evaluate(model: &Model, work: &mut mpsc::UnboundedReceiver<(Work, Caller)>) {
         }
         while let Some((ready, caller)) = next {
             match ready {
-                Work::Alone(question) => questions.push_back((question, caller)),
+                LaneWork::Alone(question) => questions.push_back((question, caller)),
                 other => lanes.submit(other, caller),
             }
             next = work.try_recv().ok();

@@ -48,7 +48,7 @@ pub struct Wave {
 }
 
 impl Wave {
-    /// The cells that the wave occupies behind the trunk.
+    /// The cells that the wave occupies after the trunk.
     #[must_use]
     pub fn n_rows(&self) -> usize {
         self.batches.iter().map(Vec::len).sum()

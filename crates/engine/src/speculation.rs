@@ -25,7 +25,7 @@ const TRY_AGAIN: usize = 48;
 /// Where each short run of tokens was seen last in one request, and how well its drafts did.
 #[derive(Debug)]
 pub struct Drafter {
-    /// For every length of [`LENGTHS`]: the position behind the run's last occurrence.
+    /// For every length of [`LENGTHS`]: the position after the run's last occurrence.
     seen: [HashMap<[Token; 3], usize>; 2],
     n_indexed: usize,
     /// For every length the estimated probability that a draft's next token is right.
@@ -42,7 +42,7 @@ impl Drafter {
         Drafter { seen, n_indexed: 0, acceptance: [0.7, 0.5], used: 0, n_since_try: 0 }
     }
 
-    /// What may come behind `tokens`, the request's whole text so far; often nothing.
+    /// What may come after `tokens`, the request's whole text so far; often nothing.
     ///
     /// `costs` are those of decodes with `n_rows` rows beside this request's draft.
     pub fn draft(&mut self, tokens: &[Token], costs: &Costs, n_rows: usize) -> Vec<Token> {

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::registry::docker::{Access, DockerRegistry, PASSWORD, USER};
 use crate::registry::package::{MANIFEST, Package, blob_path, digest, leftovers, nothing_is_wrong};
 use crate::registry::pull::docker_config;
 use crate::registry::taker::{Fault, Taker};
-use crate::slm::{Home, end_within, files};
+use crate::slm::{Home, end_within, files, send};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const PART: u64 = 16 << 20;
@@ -299,8 +300,7 @@ fn control_c_ends_a_push_that_can_go_on() {
     while taker.n_came() < PART + PART / 4 && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(2));
     }
-    // SAFETY: a signal to a child of ours that was not waited for.
-    assert_eq!(unsafe { libc::kill(i32::try_from(child.id()).unwrap(), libc::SIGINT) }, 0);
+    send(Signal::INT, child.id());
     assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
     home.slm(to(&taker)).succeeds();
     arrived(&taker, &package, "team/large");

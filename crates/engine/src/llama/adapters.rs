@@ -17,7 +17,7 @@ use llama_cpp_2::model::{LlamaLoraAdapter, LlamaModel};
 
 use super::super::EngineError;
 use super::super::adapters::{Adapter, AdapterSet};
-use super::super::merge::{Part, merge};
+use super::super::merge::{MergeInput, merge};
 use super::weights::{base_header, memory_file};
 use super::{Model, failed, log};
 use slm_values::gguf::{AdapterHeader, Header};
@@ -55,8 +55,8 @@ impl<'m> Adapters<'m> {
         Adapters { model, base: None, loaded: Vec::new() }
     }
 
-    /// Puts exactly this set on a context, of which `applied` is the book. Nothing happens where it is on already; an error
-    /// leaves the context as it was. What the context has evaluated with another set is the caller's to forget.
+    /// Puts exactly this set on a context, whose current set is `applied`. Nothing happens where it is on already; an error
+    /// leaves the context as it was. The caller must discard what the context has evaluated with another set.
     ///
     /// # Errors
     /// [`EngineError::Adapter`] where a file cannot be read or does not fit the base.
@@ -133,8 +133,8 @@ impl<'m> Adapters<'m> {
         for adapter in adapters {
             files.push(read(&adapter.path).map_err(|reason| refused(&adapter.path, reason))?);
         }
-        let parts: Vec<Part<'_>> = (adapters.iter().zip(&headers).zip(&files))
-            .map(|((adapter, header), file)| Part { adapter: header, file, scale: adapter.scale })
+        let parts: Vec<MergeInput<'_>> = (adapters.iter().zip(&headers).zip(&files))
+            .map(|((adapter, header), file)| MergeInput { adapter: header, file, scale: adapter.scale })
             .collect();
         let last = &adapters.last().expect("an empty set is not loaded").path;
         let merged = merge(&parts).map_err(|reason| refused(last, reason))?;
@@ -168,7 +168,7 @@ fn refused(path: &Path, reason: impl Into<String>) -> EngineError {
     EngineError::Adapter { path: path.to_owned(), reason: reason.into() }
 }
 
-/// An adapter that llama.cpp holds; freed when nobody uses it any more, and before its model.
+/// An adapter that llama.cpp holds; freed with its last user, and before its model.
 pub struct Native<'m> {
     adapter: NonNull<llama_cpp_sys_2::llama_adapter_lora>,
     model: PhantomData<&'m LlamaModel>,

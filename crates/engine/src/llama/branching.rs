@@ -1,16 +1,16 @@
-//! Closed questions in the generation lane: candidates as branches behind places of one text, several questions in one
+//! Closed questions in the generation lane: candidates as branches after positions of one text, several questions in one
 //! decode. What is read is collected here; what it means is the caller's.
 
 use std::time::Instant;
 
-use super::super::run::Caller;
+use super::super::caller::Caller;
 use super::super::scheduler::{Pack, PackRow};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Trie, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, Event, Scores, Timings, Token};
 use super::failed;
 
-/// Candidates behind one place.
-pub struct Point {
+/// The candidates at one position of the text.
+pub struct BranchPoint {
     /// Tokens before the candidates: at least one.
     pub n_tokens: usize,
     pub trie: Trie,
@@ -21,29 +21,29 @@ pub struct Point {
 }
 
 /// Questions about one text, ready to run.
-pub struct Prepared {
+pub struct BranchPlan {
     pub tokens: Vec<Token>,
-    pub points: Vec<Point>,
+    pub points: Vec<BranchPoint>,
     pub adapters: AdapterSet,
     packs: Vec<(usize, Wave)>,
 }
 
-impl Prepared {
+impl BranchPlan {
     /// Plans the branches of all points, which come in the order of their places.
     ///
     /// # Errors
     /// A candidate is longer than a decode.
-    pub fn new(tokens: Vec<Token>, points: Vec<Point>, adapters: AdapterSet) -> Result<Self, EngineError> {
+    pub fn new(tokens: Vec<Token>, points: Vec<BranchPoint>, adapters: AdapterSet) -> Result<Self, EngineError> {
         let mut packs = Vec::new();
         for (index, point) in points.iter().enumerate() {
             let of_point = point.trie.packs(MAX_ROWS - 1, MAX_BRANCHES);
             let of_point = of_point.ok_or_else(|| failed("an answer is too long to be evaluated in one piece"))?;
             packs.extend(of_point.into_iter().map(|wave| (index, wave)));
         }
-        Ok(Prepared { tokens, points, adapters, packs })
+        Ok(BranchPlan { tokens, points, adapters, packs })
     }
 
-    /// Cells that the widest decode needs behind the text.
+    /// Cells that the widest decode needs after the text.
     pub fn n_branch_cells(&self) -> usize {
         self.packs.iter().map(|(_, wave)| wave.n_rows() + 1).max().unwrap_or(0)
     }
@@ -68,7 +68,7 @@ impl Prepared {
 /// Questions in the lane.
 pub struct Branching {
     caller: Caller,
-    prepared: Prepared,
+    prepared: BranchPlan,
     /// For every point the log-probability of every node of its trie.
     values: Vec<Vec<f64>>,
     counts: Counts,
@@ -77,7 +77,7 @@ pub struct Branching {
 }
 
 impl Branching {
-    pub fn new(prepared: Prepared, caller: Caller) -> Self {
+    pub fn new(prepared: BranchPlan, caller: Caller) -> Self {
         let values = prepared.points.iter().map(|point| vec![0.0; point.trie.len()]).collect();
         let counts = Counts { prompt: prepared.tokens.len(), ..Counts::default() };
         Branching { caller, prepared, values, counts, queued: None, started: Instant::now() }

@@ -15,8 +15,8 @@ use llama_cpp_2::context::params::{LlamaContextParams, LlamaPoolingType};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
+use super::super::caller::Caller;
 use super::super::compute::{FlashAttention, KvType};
-use super::super::run::Caller;
 use super::super::{AdapterSet, Counts, EmbedRequest, EmbeddingKind, Embeddings, EngineError, Timings, Token};
 use super::adapters::{Adapters, Applied};
 use super::{Model, PrefixReuse, clear, decode, failed};
@@ -28,28 +28,28 @@ const SHORT: usize = 512;
 const N_TEXTS: usize = 64;
 
 /// Texts as tokens, known to fit.
-pub struct Prepared {
+pub struct TokenizedTexts {
     texts: Vec<Vec<Token>>,
     pub adapters: AdapterSet,
 }
 
 /// How a model makes a vector of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Manner {
-    pooling: Pooling,
+struct TextPooling {
+    kind: Pooling,
     /// Whether a text must be computed in one piece.
     is_whole: bool,
 }
 
 pub struct EmbeddingLane<'m> {
     model: &'m Model,
-    manner: Manner,
-    short: Option<Pass<'m>>,
-    long: Option<Pass<'m>>,
+    pooling: TextPooling,
+    short: Option<TextContext<'m>>,
+    long: Option<TextContext<'m>>,
 }
 
 /// A context with what it can take at once.
-struct Pass<'m> {
+struct TextContext<'m> {
     context: LlamaContext<'m>,
     applied: Applied<'m>,
     batch: LlamaBatch<'m>,
@@ -63,7 +63,7 @@ impl Model {
     ///
     /// # Errors
     /// A text has no tokens, or more than the model takes.
-    pub fn embedding(&self, request: EmbedRequest) -> Result<Prepared, EngineError> {
+    pub fn embedding(&self, request: EmbedRequest) -> Result<TokenizedTexts, EngineError> {
         let limit = self.info.n_ctx as usize;
         let mut texts = Vec::new();
         for text in &request.texts {
@@ -77,39 +77,39 @@ impl Model {
             }
             texts.push(tokens);
         }
-        Ok(Prepared { texts, adapters: request.adapters })
+        Ok(TokenizedTexts { texts, adapters: request.adapters })
     }
 
-    fn manner(&self) -> Manner {
+    fn pooling(&self) -> TextPooling {
         let said = |key: &str| self.llama.meta_val_str(&format!("{}.{key}", self.architecture)).ok();
         let is_causal =
             said("attention.causal").is_none_or(|value| value != "false") && !Pooling::is_encoder(&self.architecture);
-        let pooling = said("pooling_type").and_then(|value| value.parse().ok()).and_then(Pooling::of);
-        let pooling = match pooling {
+        let kind = said("pooling_type").and_then(|value| value.parse().ok()).and_then(Pooling::of);
+        let kind = match kind {
             // As Ollama does for models that say nothing: the last token has read all others. In a model that looks ahead
-            // no token is special, and the mean is what such models are trained for where nothing else is said.
+            // no token is special, and such models are trained with the mean unless their file says otherwise.
             None | Some(Pooling::None) if is_causal => Pooling::Last,
             None | Some(Pooling::None) => Pooling::Mean,
-            Some(pooling) => pooling,
+            Some(kind) => kind,
         };
         // A causal reranker reads its score off the last token.
-        let is_whole = !is_causal || matches!(pooling, Pooling::Mean | Pooling::Cls);
-        Manner { pooling, is_whole }
+        let is_whole = !is_causal || matches!(kind, Pooling::Mean | Pooling::Cls);
+        TextPooling { kind, is_whole }
     }
 }
 
 impl<'m> EmbeddingLane<'m> {
     pub fn new(model: &'m Model) -> Self {
-        EmbeddingLane { model, manner: model.manner(), short: None, long: None }
+        EmbeddingLane { model, pooling: model.pooling(), short: None, long: None }
     }
 
     /// A vector of length 1 for every text, or its scores.
     ///
     /// # Errors
-    /// A context cannot be made, a decode fails, or nobody listens any more.
+    /// A context cannot be made, a decode fails, or the request was cancelled.
     pub fn embed(
         &mut self,
-        prepared: &Prepared,
+        prepared: &TokenizedTexts,
         adapters: &mut Adapters<'m>,
         caller: &Caller,
     ) -> Result<Embeddings, EngineError> {
@@ -120,12 +120,12 @@ impl<'m> EmbeddingLane<'m> {
             let n = together(rest, if self.model.prefix_reuse == PrefixReuse::Never { 1 } else { N_TEXTS });
             let (texts, behind) = rest.split_at(n);
             let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
-            let pass = self.pass(longest)?;
+            let pass = self.context_for(longest)?;
             adapters.apply(&mut pass.context, &mut pass.applied, &prepared.adapters)?;
             rows.extend(pass.run(texts, caller)?);
             rest = behind;
         }
-        let kind = match self.manner.pooling {
+        let kind = match self.pooling.kind {
             Pooling::Rank => EmbeddingKind::Scores,
             _ => EmbeddingKind::UnitVectors,
         };
@@ -141,29 +141,29 @@ impl<'m> EmbeddingLane<'m> {
     }
 
     /// A context that holds texts of up to `longest` tokens.
-    fn pass(&mut self, longest: usize) -> Result<&mut Pass<'m>, EngineError> {
+    fn context_for(&mut self, longest: usize) -> Result<&mut TextContext<'m>, EngineError> {
         let slot = if longest <= SHORT { &mut self.short } else { &mut self.long };
         if slot.as_ref().is_none_or(|pass| pass.n_ctx < longest) {
             // The smaller one goes first: both at once may not fit.
             *slot = None;
-            *slot = Some(Pass::new(self.model, self.manner, longest)?);
+            *slot = Some(TextContext::new(self.model, self.pooling, longest)?);
         }
         Ok(slot.as_mut().expect("made above"))
     }
 }
 
-impl<'m> Pass<'m> {
-    fn new(model: &'m Model, manner: Manner, longest: usize) -> Result<Self, EngineError> {
+impl<'m> TextContext<'m> {
+    fn new(model: &'m Model, pooling: TextPooling, longest: usize) -> Result<Self, EngineError> {
         let is_short = longest <= SHORT;
         // Grown in steps of two, so that texts that get longer and longer do not make a context each.
         let n_ctx = if is_short { SHORT } else { longest.next_power_of_two() };
-        let n_batch = if manner.is_whole { n_ctx } else { SHORT };
+        let n_batch = if pooling.is_whole { n_ctx } else { SHORT };
         let n_texts = if is_short && model.prefix_reuse != PrefixReuse::Never { N_TEXTS } else { 1 };
         let n_sequences = u32::try_from(n_texts).expect("a small constant");
         let size = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let shape = LlamaContextParams::default()
             .with_embeddings(true)
-            .with_pooling_type(pooling_type(manner.pooling))
+            .with_pooling_type(pooling_type(pooling.kind))
             .with_kv_unified(true)
             .with_swa_full(true)
             .with_n_seq_max(n_sequences);
@@ -172,7 +172,7 @@ impl<'m> Pass<'m> {
         let sizes = (size(n_batch), size(n_batch));
         let context = model.new_context_with(shape, size(n_ctx), kv_type, sizes, flash_attention)?;
         let batch = LlamaBatch::new(n_batch, 1);
-        Ok(Pass { context, applied: Applied::default(), batch, n_ctx, n_batch, n_sequences })
+        Ok(TextContext { context, applied: Applied::default(), batch, n_ctx, n_batch, n_sequences })
     }
 
     /// Vectors as the model gives them: of several texts in one decode, or of one in as many as it takes.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::super::caller::Caller;
 use super::super::constraint::Constraint;
-use super::super::run::Caller;
 use super::super::scheduler::Outcome;
 use super::super::scoring::{likeliest, logprobs};
 use super::super::speculation::{Costs, Drafter};
@@ -18,7 +18,7 @@ use super::{Model, PrefixReuse, failed};
 use slm_values::sampling::Sampling;
 
 /// A generation that is ready to run: tokenized, its grammar compiled, known to fit.
-pub struct Prepared {
+pub struct GenerationPlan {
     pub tokens: Vec<Token>,
     pub sampling: Sampling,
     pub adapters: AdapterSet,
@@ -66,9 +66,9 @@ pub struct Read {
 }
 
 impl Generating {
-    pub fn new(model: &Model, prepared: Prepared, caller: Caller) -> Self {
-        let Prepared { tokens, sampling, constraint, detail, drafts, bias, visible, ends, limit, .. } = prepared;
-        // A recurrent state cannot be rolled back behind a wrong draft.
+    pub fn new(model: &Model, prepared: GenerationPlan, caller: Caller) -> Self {
+        let GenerationPlan { tokens, sampling, constraint, detail, drafts, bias, visible, ends, limit, .. } = prepared;
+        // A recurrent state cannot be rolled back after a wrong draft.
         let may_draft = drafts == Drafts::Auto && model.prefix_reuse != PrefixReuse::Never;
         let n_prompt = tokens.len();
         Generating {
@@ -108,7 +108,7 @@ impl Generating {
     /// Takes the tokens that the read rows say: the row of the last known token, then those of the draft.
     ///
     /// # Errors
-    /// The grammar or the model fails, or nobody listens any more.
+    /// The grammar or the model fails, or the request was cancelled.
     pub fn read<'l>(
         &mut self,
         model: &Model,

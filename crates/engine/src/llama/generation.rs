@@ -13,14 +13,14 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
 use super::super::cache::{Effect, Reuse};
-use super::super::run::Caller;
+use super::super::caller::Caller;
 use super::super::scheduler::{Job, JobId, Limits, Outcome, Part, Phase, Scheduler, Step, Work};
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS};
 use super::super::speculation::Costs;
-use super::super::{AdapterSet, EngineError};
+use super::super::{AdapterSet, DEFAULT_CONTEXT, EngineError};
 use super::adapters::{Adapters, Applied};
-use super::branching::{self, Branching};
-use super::generating::{self, Generating, Read};
+use super::branching::{BranchPlan, Branching};
+use super::generating::{Generating, GenerationPlan, Read};
 use super::{LEAST_BATCH, Model, PrefixReuse, decode, failed};
 
 /// Requests that run at once.
@@ -111,7 +111,7 @@ impl<'m> GenerationLane<'m> {
     }
 
     /// Takes a generation in.
-    pub fn generate(&mut self, prepared: generating::Prepared, caller: Caller) {
+    pub fn generate(&mut self, prepared: GenerationPlan, caller: Caller) {
         let (tokens, limit) = (prepared.tokens.clone(), prepared.limit);
         let group = self.group(&prepared.adapters);
         let generating = Generating::new(self.model, prepared, caller);
@@ -119,7 +119,7 @@ impl<'m> GenerationLane<'m> {
     }
 
     /// Takes closed questions in.
-    pub fn branch(&mut self, prepared: branching::Prepared, caller: Caller) {
+    pub fn branch(&mut self, prepared: BranchPlan, caller: Caller) {
         let (tokens, packs) = (prepared.tokens.clone(), prepared.packs());
         let group = self.group(&prepared.adapters);
         let branching = Branching::new(prepared, caller);
@@ -142,7 +142,7 @@ impl<'m> GenerationLane<'m> {
         self.scheduler.submit(Job { id: self.next_id, group, tokens, work });
     }
 
-    /// One decode for whoever is in it; requests that nobody listens to any more are dropped first.
+    /// One decode for the requests that are in it; cancelled requests are dropped first.
     pub fn step(&mut self, adapters: &mut Adapters<'m>) {
         self.drop_cancelled();
         if self.is_idle() {
@@ -335,5 +335,5 @@ pub fn limits(model: &Model) -> Limits {
 
 /// Cells that all requests share: a small context of one is no reason to run few at once.
 fn n_cells(n_ctx: usize, n_running: usize) -> usize {
-    n_ctx.max((n_ctx * n_running).min(super::DEFAULT_CONTEXT as usize))
+    n_ctx.max((n_ctx * n_running).min(DEFAULT_CONTEXT as usize))
 }

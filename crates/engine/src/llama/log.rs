@@ -24,7 +24,7 @@ pub fn clear() {
 /// llama.cpp's own explanation of a failure, or `otherwise` where it gave none.
 pub fn reason(otherwise: &str) -> String {
     let complaints = lock();
-    // The first error names the cause; those behind it only say that loading failed.
+    // The first error names the cause; the later ones only say that loading failed.
     let first = complaints.iter().find(|line| line.contains("error") || line.contains("fail")).or(complaints.first());
     first.cloned().unwrap_or_else(|| otherwise.to_owned())
 }

@@ -1,5 +1,5 @@
 //! Raw speed: decodes of random tokens in a context of their own, timed as llama-bench times them. It samples nothing and
-//! answers nobody.
+//! generates no answer.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
-use super::super::run::Caller;
+use super::super::caller::Caller;
 use super::super::{EngineError, Measure, Measured, Pass};
 use super::{Model, clear, decode, failed};
 
@@ -51,7 +51,7 @@ impl<'m> MeasureLane<'m> {
     /// One pass over an empty context; the time is that of the decodes alone.
     ///
     /// # Errors
-    /// A decode failed, or nobody waits any more.
+    /// A decode failed, or the request was cancelled.
     pub fn run(&mut self, measure: &Measure, caller: &Caller) -> Result<Measured, EngineError> {
         clear(&mut self.context, self.n_sequences);
         self.context.synchronize();

@@ -6,22 +6,25 @@ use super::super::{
     AdapterSet, Counts, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation, Lane, Load, Measure,
     ProbeRequest, Request, ScoreRequest, Timings, Token,
 };
+use super::branching::{BranchPlan, BranchPoint};
+use super::embedding_lane::TokenizedTexts;
+use super::generating::GenerationPlan;
 use super::question::Question;
-use super::{Model, PrefixReuse, branching, embedding_lane, failed, generating};
+use super::{Model, PrefixReuse, failed};
 use slm_values::gguf::Pooling;
 
 /// A request that was prepared.
-pub enum Prepared {
+pub enum Preparation {
     /// Nothing is to be evaluated.
     Answer(Event),
-    Work(Work),
+    Work(LaneWork),
 }
 
 /// What a lane can start with.
-pub enum Work {
+pub enum LaneWork {
     Alone(Alone),
-    Generation(Box<generating::Prepared>),
-    Branches(Box<branching::Prepared>),
+    Generation(Box<GenerationPlan>),
+    Branches(Box<BranchPlan>),
     /// Nothing to evaluate yet: adapters to load.
     Adapters(AdapterSet),
     Measure(Measure),
@@ -30,19 +33,19 @@ pub enum Work {
 /// What is evaluated by itself, one after the other, between the steps of the generation lane.
 pub enum Alone {
     Question(Box<Question>),
-    Embedding(Box<embedding_lane::Prepared>),
+    Embedding(Box<TokenizedTexts>),
 }
 
-impl Work {
+impl LaneWork {
     /// The adapters that it is evaluated with.
     pub fn adapters(&self) -> Option<&AdapterSet> {
         match self {
-            Work::Alone(Alone::Question(question)) => Some(&question.adapters),
-            Work::Alone(Alone::Embedding(texts)) => Some(&texts.adapters),
-            Work::Generation(prepared) => Some(&prepared.adapters),
-            Work::Branches(prepared) => Some(&prepared.adapters),
-            Work::Adapters(adapters) => Some(adapters),
-            Work::Measure(_) => None,
+            LaneWork::Alone(Alone::Question(question)) => Some(&question.adapters),
+            LaneWork::Alone(Alone::Embedding(texts)) => Some(&texts.adapters),
+            LaneWork::Generation(prepared) => Some(&prepared.adapters),
+            LaneWork::Branches(prepared) => Some(&prepared.adapters),
+            LaneWork::Adapters(adapters) => Some(adapters),
+            LaneWork::Measure(_) => None,
         }
     }
 }
@@ -52,30 +55,32 @@ impl Model {
     ///
     /// # Errors
     /// What can be known to be wrong before anything is evaluated.
-    pub fn prepare(&self, request: Request) -> Result<Prepared, EngineError> {
-        // llama.cpp gives no logits for these, and whoever reads them reads nothing.
+    pub fn prepare(&self, request: Request) -> Result<Preparation, EngineError> {
+        // llama.cpp computes no logits for encoders; reading them would read nothing.
         let writes = matches!(request, Request::Score(_) | Request::Generate(_) | Request::Probe(_));
         if writes && Pooling::is_encoder(&self.architecture) {
             return Err(EngineError::NoText(self.architecture.clone()));
         }
         match request {
-            Request::Tokenize(prompt) => Ok(Prepared::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
-            Request::Cut { text, n_tokens } => Ok(Prepared::Answer(Event::Cut(self.tokenizer().cut(&text, n_tokens)))),
-            Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
-            Request::Prepare(adapters) => Ok(Prepared::Work(Work::Adapters(adapters))),
-            Request::Score(request) => self.question(&request).map(Prepared::Work),
-            Request::Embed(request) => {
-                self.embedding(request).map(|ready| Prepared::Work(Work::Alone(Alone::Embedding(Box::new(ready)))))
+            Request::Tokenize(prompt) => Ok(Preparation::Answer(Event::Tokenized(self.tokenizer().describe(&prompt)?))),
+            Request::Cut { text, n_tokens } => {
+                Ok(Preparation::Answer(Event::Cut(self.tokenizer().cut(&text, n_tokens))))
             }
-            Request::Measure(measure) => Ok(Prepared::Work(Work::Measure(measure))),
+            Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
+            Request::Prepare(adapters) => Ok(Preparation::Work(LaneWork::Adapters(adapters))),
+            Request::Score(request) => self.question(&request).map(Preparation::Work),
+            Request::Embed(request) => self
+                .embedding(request)
+                .map(|ready| Preparation::Work(LaneWork::Alone(Alone::Embedding(Box::new(ready))))),
+            Request::Measure(measure) => Ok(Preparation::Work(LaneWork::Measure(measure))),
             Request::Generate(request) => self.generation(request).map(|ready| {
                 if ready.limit > ready.tokens.len() {
-                    return Prepared::Work(Work::Generation(Box::new(ready)));
+                    return Preparation::Work(LaneWork::Generation(Box::new(ready)));
                 }
                 // No token is wanted.
                 let counts = Counts { prompt: ready.tokens.len(), ..Counts::default() };
                 let (finish, timings) = (Finish::Length, Timings::default());
-                Prepared::Answer(Event::Generated(Generation {
+                Preparation::Answer(Event::Generated(Generation {
                     finish,
                     stopped_by: None,
                     counts,
@@ -85,37 +90,37 @@ impl Model {
                 }))
             }),
             Request::Probe(request) => {
-                self.probes(request).map(|ready| Prepared::Work(Work::Branches(Box::new(ready))))
+                self.probes(request).map(|ready| Preparation::Work(LaneWork::Branches(Box::new(ready))))
             }
         }
     }
 
-    fn question(&self, request: &ScoreRequest) -> Result<Work, EngineError> {
+    fn question(&self, request: &ScoreRequest) -> Result<LaneWork, EngineError> {
         let question = Question::new(self, request)?;
         // Recurrent state cannot be shared between branches: such models have the score lane only.
         if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
-            return Ok(Work::Alone(Alone::Question(Box::new(question))));
+            return Ok(LaneWork::Alone(Alone::Question(Box::new(question))));
         }
         let Question { trunk, trie, group_sizes, skip, adapters, .. } = question;
-        let point = branching::Point { n_tokens: trunk.len(), trie, skip, group_sizes };
-        self.branches(trunk, vec![point], adapters).map(|ready| Work::Branches(Box::new(ready)))
+        let point = BranchPoint { n_tokens: trunk.len(), trie, skip, group_sizes };
+        self.branches(trunk, vec![point], adapters).map(|ready| LaneWork::Branches(Box::new(ready)))
     }
 
     fn branches(
         &self,
         tokens: Vec<Token>,
-        points: Vec<branching::Point>,
+        points: Vec<BranchPoint>,
         adapters: AdapterSet,
-    ) -> Result<branching::Prepared, EngineError> {
+    ) -> Result<BranchPlan, EngineError> {
         if tokens.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
-        let prepared = branching::Prepared::new(tokens, points, adapters)?;
+        let prepared = BranchPlan::new(tokens, points, adapters)?;
         let (needed, n_ctx) = (prepared.tokens.len() + prepared.n_branch_cells(), self.info.n_ctx as usize);
         if needed > n_ctx { Err(EngineError::Context { needed, n_ctx }) } else { Ok(prepared) }
     }
 
-    fn generation(&self, request: GenerateRequest) -> Result<generating::Prepared, EngineError> {
+    fn generation(&self, request: GenerateRequest) -> Result<GenerationPlan, EngineError> {
         let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts, bias, visible } = request;
         for &(id, bias) in &bias {
             self.tokenizer().check(id)?;
@@ -128,7 +133,7 @@ impl Model {
         if tokens.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
-        // At least one token must fit behind the prompt.
+        // At least one token must fit after the prompt.
         if tokens.len() >= n_ctx {
             return Err(EngineError::Context { needed: tokens.len() + 1, n_ctx });
         }
@@ -136,10 +141,10 @@ impl Model {
         let (visible, ends) = (specials(&visible), specials(&sampling.stop));
         let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
         let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
-        Ok(generating::Prepared { tokens, sampling, adapters, constraint, detail, drafts, bias, visible, ends, limit })
+        Ok(GenerationPlan { tokens, sampling, adapters, constraint, detail, drafts, bias, visible, ends, limit })
     }
 
-    fn probes(&self, request: ProbeRequest) -> Result<branching::Prepared, EngineError> {
+    fn probes(&self, request: ProbeRequest) -> Result<BranchPlan, EngineError> {
         if self.prefix_reuse == PrefixReuse::Never {
             return Err(EngineError::NoBranches);
         }
@@ -161,7 +166,7 @@ impl Model {
             let begun = String::from_utf8(bytes.collect()).map_err(|_| failed("a place inside a character"))?;
             let path = |candidate: &String| self.tokenizer().continuation(&format!("{begun}{candidate}"));
             let paths: Vec<Vec<Token>> = point.candidates.iter().map(path).collect();
-            ready.push(branching::Point {
+            ready.push(BranchPoint {
                 n_tokens: n_prompt + n_before,
                 trie: Trie::new(&paths),
                 skip: vec![0; paths.len()],

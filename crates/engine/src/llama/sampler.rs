@@ -78,7 +78,7 @@ impl Sampler {
         if constraint.take(token)? { Ok(token) } else { Err(failed("the grammar refused a token that it allows")) }
     }
 
-    /// Notes a token as said, for the penalties.
+    /// Records a token as written, for the penalties.
     pub fn accept(&mut self, token: Token) {
         if let Way::Chain { penalties: Some(penalties), .. } = &mut self.way {
             penalties.accept(LlamaToken(token));

@@ -1,7 +1,7 @@
 //! The score lane: a context that evaluates one question at a time, so that the same question always meets the same
 //! kernels with the same rows over the same cells (the design's *Canonical evaluation*).
 //!
-//! It holds the current question's path only: the trunk in sequence 0 with cell = position, branches behind it in
+//! It holds the current question's path only: the trunk in sequence 0 with cell = position, branches after it in
 //! sequences from 1, gone when the question is answered. What it refuses to do is to batch two questions.
 
 use std::collections::VecDeque;
@@ -13,8 +13,8 @@ use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 
+use super::super::caller::Caller;
 use super::super::chunks::{chunks, common_chunks};
-use super::super::run::Caller;
 use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, Scores, Timings, Token};
 use super::adapters::{Adapters, Applied};
@@ -131,7 +131,7 @@ impl<'m> ScoreLane<'m> {
             }
             self.close_branches(wave.n_sequences)?;
         }
-        // The last chunk shared its decode with this question's branches: it serves nobody else.
+        // The last chunk shared its decode with this question's branches: nothing else may reuse it.
         self.remove_from(last.start)?;
         Ok(values)
     }
@@ -302,7 +302,7 @@ impl<'m> ScoreLane<'m> {
         Ok(())
     }
 
-    /// Removes the trunk from `position` on, and the chunks that it belonged to from the books.
+    /// Removes the trunk from `position` on, and forgets the chunks that it belonged to.
     fn remove_from(&mut self, position: usize) -> Result<(), EngineError> {
         let mut end = 0;
         let kept = self.resident.iter().take_while(|chunk| {

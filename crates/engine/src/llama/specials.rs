@@ -1,6 +1,6 @@
 //! A vocabulary's special tokens by their texts, and raw texts taken apart at them. It knows no llama.cpp.
 //!
-//! llama.cpp takes texts apart too, but searches all that is left of a text for every special token behind every one that it
+//! llama.cpp takes texts apart too, but searches all that is left of a text for every special token after every one that it
 //! has found: minutes for a hostile megabyte.
 
 use std::borrow::Cow;
@@ -42,7 +42,7 @@ impl Specials {
         self.by_text.keys()
     }
 
-    /// The prompt with raw runs taken apart. A row's place in one is lost: whoever writes his own template has no rows.
+    /// The prompt with raw runs taken apart. The row's position in a raw run is lost: raw prompts have no rows.
     pub fn parsed<'p>(&self, prompt: &'p Prompt) -> Cow<'p, Prompt> {
         if !prompt.runs.iter().any(|run| matches!(run, Run::Raw(_))) {
             return Cow::Borrowed(prompt);

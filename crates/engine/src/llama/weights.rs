@@ -16,7 +16,7 @@ use super::log;
 use slm_values::gguf::{GgufError, Header, Shard};
 
 /// Weights that llama.cpp can open by their paths, for as long as this value lives.
-pub enum Opened {
+pub enum WeightFiles {
     File(PathBuf),
     Shards(Vec<PathBuf>),
     /// An anonymous file in memory (`memfd_create`), so that a model inside the binary needs no disk.
@@ -27,7 +27,7 @@ pub enum Opened {
 }
 
 /// How weights are loaded.
-pub struct How<'a> {
+pub struct LoadSettings<'a> {
     pub load: Load,
     pub compute: &'a Compute,
     pub n_gpu_layers: u32,
@@ -35,17 +35,17 @@ pub struct How<'a> {
     pub gpus: &'a [usize],
 }
 
-impl Opened {
+impl WeightFiles {
     pub fn new(weights: &Weights) -> Result<Self, EngineError> {
         let there = |path: &Path| match path.exists() {
             true => Ok(()),
             false => Err(failed(format!("`{}` does not exist", path.display()))),
         };
         match weights {
-            Weights::File(path) => there(path).map(|()| Opened::File(path.clone())),
+            Weights::File(path) => there(path).map(|()| WeightFiles::File(path.clone())),
             Weights::Shards(paths) => {
                 paths.iter().try_for_each(|path| there(path))?;
-                Ok(Opened::Shards(paths.clone()))
+                Ok(WeightFiles::Shards(paths.clone()))
             }
             Weights::Bytes(bytes) => {
                 memory_file(bytes).map_err(|error| failed(format!("no file in memory could be made: {error}")))
@@ -54,19 +54,19 @@ impl Opened {
     }
 
     /// Loads the weights; llama.cpp's own words where it refuses them.
-    pub fn load(&self, backend: &LlamaBackend, how: &How<'_>) -> Result<LlamaModel, EngineError> {
+    pub fn load(&self, backend: &LlamaBackend, settings: &LoadSettings<'_>) -> Result<LlamaModel, EngineError> {
         let path = match self {
-            Opened::Shards(paths) => return load_shards(backend, paths, how),
-            Opened::File(path) | Opened::Memory { path, .. } => path,
+            WeightFiles::Shards(paths) => return load_shards(backend, paths, settings),
+            WeightFiles::File(path) | WeightFiles::Memory { path, .. } => path,
         };
-        let main_gpu = main_gpu(how);
+        let main_gpu = main_gpu(settings);
         let params = LlamaModelParams::default()
-            .with_vocab_only(how.load == Load::Vocabulary)
-            .with_use_mmap(how.compute.weights_in == WeightsIn::Mapping)
-            .with_use_mlock(how.compute.paging == Paging::Locked)
-            .with_n_gpu_layers(how.n_gpu_layers)
+            .with_vocab_only(settings.load == Load::Vocabulary)
+            .with_use_mmap(settings.compute.weights_in == WeightsIn::Mapping)
+            .with_use_mlock(settings.compute.paging == Paging::Locked)
+            .with_n_gpu_layers(settings.n_gpu_layers)
             .with_main_gpu(main_gpu)
-            .with_devices(how.gpus)
+            .with_devices(settings.gpus)
             .map_err(|error| failed(error.to_string()))?;
         LlamaModel::load_from_file(backend, path, &params).map_err(|error| failed(log::reason(&error.to_string())))
     }
@@ -74,15 +74,19 @@ impl Opened {
     /// The path of what is one file.
     pub fn path(&self) -> &Path {
         match self {
-            Opened::File(path) | Opened::Memory { path, .. } => path,
-            Opened::Shards(paths) => &paths[0],
+            WeightFiles::File(path) | WeightFiles::Memory { path, .. } => path,
+            WeightFiles::Shards(paths) => &paths[0],
         }
     }
 }
 
 /// llama.cpp finds shards by the pattern of their names, which blobs do not have; its other function takes them all by path,
 /// and llama_cpp_2 has none for it.
-fn load_shards(_backend: &LlamaBackend, paths: &[PathBuf], how: &How<'_>) -> Result<LlamaModel, EngineError> {
+fn load_shards(
+    _backend: &LlamaBackend,
+    paths: &[PathBuf],
+    settings: &LoadSettings<'_>,
+) -> Result<LlamaModel, EngineError> {
     let mut names = Vec::new();
     for path in paths {
         use std::os::unix::ffi::OsStrExt as _;
@@ -92,23 +96,23 @@ fn load_shards(_backend: &LlamaBackend, paths: &[PathBuf], how: &How<'_>) -> Res
     // SAFETY: these take numbers and give values; a device of a number below their count is never null.
     let (mut params, mut devices) = unsafe {
         let n_devices = llama_cpp_sys_2::ggml_backend_dev_count();
-        if let Some(gpu) = how.gpus.iter().find(|&&gpu| gpu >= n_devices) {
+        if let Some(gpu) = settings.gpus.iter().find(|&&gpu| gpu >= n_devices) {
             return Err(failed(format!("there is no device {gpu}")));
         }
-        let devices: Vec<_> = how.gpus.iter().map(|&gpu| llama_cpp_sys_2::ggml_backend_dev_get(gpu)).collect();
+        let devices: Vec<_> = settings.gpus.iter().map(|&gpu| llama_cpp_sys_2::ggml_backend_dev_get(gpu)).collect();
         (llama_cpp_sys_2::llama_model_default_params(), devices)
     };
     devices.push(std::ptr::null_mut());
     params.devices = devices.as_mut_ptr();
-    params.vocab_only = how.load == Load::Vocabulary;
-    params.load_mode = match (how.compute.weights_in, how.compute.paging) {
+    params.vocab_only = settings.load == Load::Vocabulary;
+    params.load_mode = match (settings.compute.weights_in, settings.compute.paging) {
         (WeightsIn::Mapping, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP_MLOCK,
         (WeightsIn::Mapping, _) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP,
         (_, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MLOCK,
         _ => llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE,
     };
-    params.n_gpu_layers = i32::try_from(how.n_gpu_layers).unwrap_or(i32::MAX);
-    params.main_gpu = main_gpu(how);
+    params.n_gpu_layers = i32::try_from(settings.n_gpu_layers).unwrap_or(i32::MAX);
+    params.main_gpu = main_gpu(settings);
     // SAFETY: the names end with zero and outlive the call, as does the list of devices, which ends with null; the backend is
     // there, for it was borrowed.
     let model = unsafe { llama_cpp_sys_2::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params) };
@@ -137,8 +141,8 @@ fn open(path: &Path) -> Result<(BufReader<File>, u64), GgufError> {
     Ok((BufReader::new(file), n_bytes))
 }
 
-fn main_gpu(how: &How<'_>) -> i32 {
-    how.compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0)
+fn main_gpu(settings: &LoadSettings<'_>) -> i32 {
+    settings.compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0)
 }
 
 fn failed(reason: String) -> EngineError {
@@ -146,21 +150,21 @@ fn failed(reason: String) -> EngineError {
 }
 
 #[cfg(target_os = "linux")]
-pub fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
+pub fn memory_file(bytes: &[u8]) -> std::io::Result<WeightFiles> {
     use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
     let descriptor = rustix::fs::memfd_create("slm-model", rustix::fs::MemfdFlags::CLOEXEC)?;
     let mut file = File::from(descriptor);
     file.write_all(bytes)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    Ok(Opened::Memory { _file: file, path })
+    Ok(WeightFiles::Memory { _file: file, path })
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn memory_file(bytes: &[u8]) -> std::io::Result<Opened> {
+pub fn memory_file(bytes: &[u8]) -> std::io::Result<WeightFiles> {
     use std::io::Write as _;
     let mut file = tempfile::NamedTempFile::new()?;
     file.write_all(bytes)?;
     let (file, path) = file.keep()?;
-    Ok(Opened::Memory { _file: file, path })
+    Ok(WeightFiles::Memory { _file: file, path })
 }

@@ -1,5 +1,5 @@
-//! An engine's process, seen from its parent: it is started, asked, and gone when nobody wants it, whatever it is doing. It
-//! is never left behind, and never waited for by those who ask.
+//! An engine's process, seen from its parent: it is started, asked, and ended as soon as its last handle is gone, whatever it is
+//! doing. It never outlives its parent, and requests never wait for its end.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use tokio::sync::oneshot;
 
-use super::line::{Line, LineError};
-use super::link::{Driver, End, Link};
-use super::somewhere;
+use super::run_detached;
+use crate::link::connection::{Connection, ConnectionError};
+use crate::link::{Driver, Link, LinkEnd};
 use crate::{Engine, EngineError, ModelInfo, Options};
 
 /// The subcommand of this program that is an engine.
 pub const SUBCOMMAND: &str = "engine";
 
-/// How long a process may take to end by itself after its line was closed: it leaves in the middle of whatever it does.
+/// How long a process may take to end by itself after its connection was closed: it leaves in the middle of whatever it does.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A process that was started and loads its model. Dropping it ends the process.
@@ -62,7 +62,7 @@ fn engine(loaded: Option<Result<Link, EngineError>>) -> Result<Engine, EngineErr
 /// Starts `program` as an engine and lets it load a model.
 pub fn spawn(program: PathBuf, options: Options) -> Loading {
     let (loaded, loading) = oneshot::channel();
-    somewhere("engine's line", live(program, options, loaded));
+    run_detached("engine's connection", live(program, options, loaded));
     Loading(loading)
 }
 
@@ -74,7 +74,7 @@ async fn live(program: PathBuf, options: Options, mut loaded: oneshot::Sender<Re
         Err(error) => return drop(loaded.send(Err(error))),
     };
     let mut driver = tokio::select! {
-        // Who gave it up may wait for its memory: the sender goes after the process.
+        // A caller that gave up may wait until the memory is free: the sender is dropped after the process has ended.
         () = loaded.closed() => {
             process.end_now().await;
             return;
@@ -99,11 +99,11 @@ async fn live(program: PathBuf, options: Options, mut loaded: oneshot::Sender<Re
     let end = driver.run().await;
     let ending = driver.hang_up();
     let why = match end {
-        End::Unwanted => {
+        LinkEnd::Unwanted => {
             process.end_within(GRACE).await;
             EngineError::Stopped
         }
-        End::Lost(lost) => crashed(&lost, process.end_now().await),
+        LinkEnd::Lost(lost) => crashed(&lost, process.end_now().await),
     };
     ending.tell(why).await;
 }
@@ -113,23 +113,23 @@ async fn load(
     stream: UnixStream,
     options: &Options,
     pid: u32,
-) -> Result<Result<(Link, Driver), EngineError>, LineError> {
-    let mut line = Line::new(stream).map_err(|_| LineError::Closed)?;
-    line.push(options)?;
-    let answer: Result<ModelInfo, EngineError> = line.receive().await?;
-    Ok(answer.map(|info| Link::new(line, info, Some(pid))))
+) -> Result<Result<(Link, Driver), EngineError>, ConnectionError> {
+    let mut connection = Connection::new(stream).map_err(|_| ConnectionError::Closed)?;
+    connection.push(options)?;
+    let answer: Result<ModelInfo, EngineError> = connection.receive().await?;
+    Ok(answer.map(|info| Link::new(connection, info, Some(pid))))
 }
 
-/// What is said to those who waited for a process.
-fn crashed(lost: &LineError, status: Option<ExitStatus>) -> EngineError {
+/// The error for requests whose process has ended.
+fn crashed(lost: &ConnectionError, status: Option<ExitStatus>) -> EngineError {
     let how = match (lost, status.map(|status| (status.signal(), status.code()))) {
-        (LineError::Frame(error), _) => format!("sent what it should not, and was ended: {error}"),
-        (LineError::Closed, Some((Some(signal), _))) => match name(signal) {
+        (ConnectionError::Frame(error), _) => format!("sent what it should not, and was ended: {error}"),
+        (ConnectionError::Closed, Some((Some(signal), _))) => match name(signal) {
             Some(name) => format!("was ended by signal {signal} ({name})"),
             None => format!("was ended by signal {signal}"),
         },
-        (LineError::Closed, Some((_, Some(code)))) => format!("ended with exit code {code}"),
-        (LineError::Closed, _) => "does not answer any more".to_owned(),
+        (ConnectionError::Closed, Some((_, Some(code)))) => format!("ended with exit code {code}"),
+        (ConnectionError::Closed, _) => "does not answer any more".to_owned(),
     };
     EngineError::Crashed { how }
 }
@@ -137,20 +137,20 @@ fn crashed(lost: &LineError, status: Option<ExitStatus>) -> EngineError {
 /// The signals that end programs, by name.
 fn name(signal: i32) -> Option<&'static str> {
     let names = [
-        (libc::SIGHUP, "SIGHUP"),
-        (libc::SIGINT, "SIGINT"),
-        (libc::SIGQUIT, "SIGQUIT"),
-        (libc::SIGILL, "SIGILL"),
-        (libc::SIGABRT, "SIGABRT"),
-        (libc::SIGBUS, "SIGBUS"),
-        (libc::SIGFPE, "SIGFPE"),
-        (libc::SIGKILL, "SIGKILL"),
-        (libc::SIGSEGV, "SIGSEGV"),
-        (libc::SIGSYS, "SIGSYS"),
-        (libc::SIGTERM, "SIGTERM"),
-        (libc::SIGXCPU, "SIGXCPU"),
+        (Signal::HUP, "SIGHUP"),
+        (Signal::INT, "SIGINT"),
+        (Signal::QUIT, "SIGQUIT"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::SYS, "SIGSYS"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::XCPU, "SIGXCPU"),
     ];
-    names.into_iter().find(|(number, _)| *number == signal).map(|(_, name)| name)
+    names.into_iter().find(|(known, _)| known.as_raw() == signal).map(|(_, name)| name)
 }
 
 /// A child process. Dropping it ends it.
@@ -170,7 +170,7 @@ impl Process {
         starting.await.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))
     }
 
-    /// Ends it at once; `None` where the system does not let go of it for so long that nobody should wait.
+    /// Kills it; `None` where the system takes too long to end it.
     async fn end_now(&mut self) -> Option<ExitStatus> {
         self.kill();
         tokio::time::timeout(GRACE, &mut self.ended).await.ok()?.ok()
@@ -208,7 +208,7 @@ fn keep(program: &Path, started: oneshot::Sender<io::Result<(Process, UnixStream
     let pid = child.id();
     let child = Arc::new(Mutex::new(child));
     let (ending, ended) = oneshot::channel();
-    // Where nobody waits for it any more, it is dropped here, and so ended.
+    // If the caller has given up, the process is dropped here, which ends it.
     drop(started.send(Ok((Process { pid, child: Arc::clone(&child), ended }, stream))));
     // Its number stays its own until it is reaped, which is done under the lock that a kill needs.
     let id = WaitId::Pid(Pid::from_child(&lock(&child)));

@@ -1,14 +1,15 @@
-//! The inside of an engine's process: it loads one model, serves the line on its standard input, and ends with that line,
+//! The inside of an engine's process: it loads one model, serves the connection on its standard input, and ends with that connection,
 //! whatever native code is doing then.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::line::{Line, LineError};
 use super::relay::{RelayError, relay};
+use crate::link::connection::{Connection, ConnectionError};
 use crate::{Engine, EngineError, Options};
 
 /// Why there is no engine here.
@@ -24,11 +25,12 @@ pub enum HostError {
     Stopped,
 }
 
-/// Is an engine until nobody wants one.
+/// Runs an engine until its parent closes the connection.
 ///
 /// # Errors
-/// Standard input is no line, or what comes over it is no request.
+/// Standard input is not a socket, or what comes over it is not a request.
 pub fn run() -> Result<(), HostError> {
+    name_process();
     end_with_parent();
     let stream = std::io::stdin().as_fd().try_clone_to_owned().map_err(HostError::NoLine)?;
     let stream = UnixStream::from(stream);
@@ -36,29 +38,35 @@ pub fn run() -> Result<(), HostError> {
     stream.peer_addr().map_err(HostError::NoLine)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(HostError::NoLine)?;
     runtime.block_on(async {
-        let mut line = Line::new(stream).map_err(HostError::NoLine)?;
-        serve(&mut line).await
+        ignore_signals().map_err(HostError::NoLine)?;
+        let mut connection = Connection::new(stream).map_err(HostError::NoLine)?;
+        serve(&mut connection).await
     })
 }
 
-/// Signals that mean "leave" are the parent's to answer: it lets requests end first, and then closes the line. Where the
-/// parent dies, the line is closed as well, and Linux ends this process even while it could not look.
-fn end_with_parent() {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: nothing runs in this process yet, and to ignore a signal needs no handler.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
+/// Signals that mean "leave" are the parent's to answer: it lets requests end first, and then closes the connection. A
+/// handler that does nothing replaces what they do by default, for the rest of the process's life.
+fn ignore_signals() -> std::io::Result<()> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        drop(signal(kind)?);
     }
-    #[cfg(target_os = "linux")]
-    {
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        // The program may have been started by a path that is no name (`/proc/self/exe`).
-        // SAFETY: the name is a C string.
-        unsafe { libc::prctl(libc::PR_SET_NAME, c"slm".as_ptr()) };
-    }
+    Ok(())
 }
 
-async fn serve(line: &mut Line) -> Result<(), HostError> {
-    let options: Options = match line.receive().await {
+/// Where the parent dies, the connection is closed as well, and Linux ends this process even while it could not look.
+fn end_with_parent() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// The program may have been started by a path that is no name (`/proc/self/exe`): a list of processes shows this one.
+fn name_process() {
+    // Other systems have no such file, and show the path.
+    let _ = std::fs::write("/proc/self/comm", "slm");
+}
+
+async fn serve(connection: &mut Connection) -> Result<(), HostError> {
+    let options: Options = match connection.receive().await {
         Ok(options) => options,
         Err(error) => return over(error),
     };
@@ -71,21 +79,21 @@ async fn serve(line: &mut Line) -> Result<(), HostError> {
         tokio::select! {
             loaded = &mut loading => break loaded.unwrap_or(Err(EngineError::Stopped)),
             // Nobody wants the model any more: there is no other way out of llama.cpp's loading.
-            turned = line.turn() => if let Err(error) = turned { return over(error) },
+            turned = connection.turn() => if let Err(error) = turned { return over(error) },
         }
     };
     let answer = engine.as_ref().map(Engine::info).map_err(EngineError::clone);
-    if let Err(error) = line.push(&answer) {
+    if let Err(error) = connection.push(&answer) {
         return over(error.into());
     }
     let Ok(engine) = engine else {
-        return line.flush().await.or_else(over);
+        return connection.flush().await.or_else(over);
     };
     // Dropping it would wait for its next decode.
     let engine = ManuallyDrop::new(engine);
     tokio::select! {
-        end = relay(&engine, line) => match end {
-            RelayError::Line(error) => over(error),
+        end = relay(&engine, connection) => match end {
+            RelayError::Connection(error) => over(error),
             error @ RelayError::Twice(_) => Err(HostError::Relay(error)),
         },
         // A panic has ended its thread: a process without an engine is no use to anybody.
@@ -93,10 +101,10 @@ async fn serve(line: &mut Line) -> Result<(), HostError> {
     }
 }
 
-/// A line that was closed has done its work.
-fn over(error: LineError) -> Result<(), HostError> {
+/// A connection that was closed has done its work.
+fn over(error: ConnectionError) -> Result<(), HostError> {
     match error {
-        LineError::Closed => Ok(()),
-        error @ LineError::Frame(_) => Err(HostError::Relay(error.into())),
+        ConnectionError::Closed => Ok(()),
+        error @ ConnectionError::Frame(_) => Err(HostError::Relay(error.into())),
     }
 }

@@ -1,52 +1,48 @@
 //! An engine in another process: the same requests and events as frames over a Unix stream, so that an abort of native code
 //! ends its own requests and nothing else.
 //!
-//! `line` carries values, made of bytes by `frame`; `link` is an engine's near end and `relay` its far one. `child` starts the
-//! process that `host` is the inside of; `socket` reaches an engine that a server shares.
+//! `link` is an engine's near end, `relay` its far one. `child` starts the process that `host` is the inside of; `socket` reaches
+//! an engine that a server shares.
 
 mod child;
-mod frame;
 pub mod host;
-mod line;
-mod link;
 mod relay;
 mod socket;
 
-use serde::{Deserialize, Serialize};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde::Serialize;
 use tokio::runtime::{Builder, Handle};
 
-use super::{Event, Request};
-pub use child::{Loading, SUBCOMMAND, spawn};
-pub use link::Link;
+use super::engine::Engine;
+use super::options::Options;
+use child::spawn;
+pub use child::{Loading, SUBCOMMAND};
 pub use relay::RelayError;
-pub use socket::{AttachError, Attaching, GuestError, attach, entertain};
+use socket::attach;
+pub use socket::{AttachError, Attaching, GuestError, entertain};
 
-/// A request's number on its line; whoever asks chooses it, and never twice.
-type Id = u64;
+impl Engine {
+    /// Starts an engine in a process of its own: `program` is this program's file. Whatever native code does there, only
+    /// that engine's requests fail, with [`EngineError::Crashed`](crate::EngineError::Crashed). In a runtime it must be one with
+    /// time and input/output.
+    pub fn spawn(program: impl Into<PathBuf>, options: Options) -> Loading {
+        spawn(program.into(), options)
+    }
 
-/// What is said to an engine that is loaded.
-#[derive(Debug, Serialize, Deserialize)]
-enum Order {
-    Ask {
-        id: Id,
-        request: Box<Request>,
-    },
-    /// Nobody waits for the answer any more.
-    Cancel {
-        id: Id,
-    },
+    /// Uses an engine that the server at the other end of a stream shares; `wish` says which, in that server's terms.
+    pub fn attach<W>(stream: UnixStream, wish: W) -> Attaching
+    where
+        W: Serialize + Send + Sync + 'static,
+    {
+        attach(stream, wish)
+    }
 }
 
-/// An engine's answer.
-#[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    id: Id,
-    event: Event,
-}
-
-/// Does something in the runtime that this is called in (one with time and input/output), which saves every request two changes
-/// of threads, or on a thread of its own. Where there can be none, it is dropped.
-fn somewhere(name: &str, life: impl Future<Output = ()> + Send + 'static) {
+/// Runs a future in the runtime that this is called in (one with time and input/output), which saves every request two changes
+/// of threads, or on a new thread. If none can be started, it is dropped.
+fn run_detached(name: &str, life: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
         drop(runtime.spawn(life));
         return;

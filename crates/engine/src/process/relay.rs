@@ -1,5 +1,5 @@
-//! The far end of an engine: what comes over a line goes to the engine, its events go back, and a request that was cancelled
-//! or whose line is gone costs nothing from its next decode on.
+//! The far end of an engine: what comes over a connection goes to the engine, its events go back, and a request that was cancelled
+//! or whose connection is gone costs nothing from its next decode on.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,45 +10,45 @@ use futures_util::future::AbortHandle;
 use futures_util::stream::{self, Abortable, SelectAll, Stream};
 use tokio::sync::mpsc;
 
-use super::line::{Line, LineError};
-use super::{Answer, Id, Order};
+use crate::link::connection::{Connection, ConnectionError};
+use crate::link::{ClientMessage, EngineMessage, Id};
 use crate::{Engine, EngineError, Event};
 
-/// Why a relay is over.
+/// Why a relay has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     #[error(transparent)]
-    Line(#[from] LineError),
+    Connection(#[from] ConnectionError),
     #[error("request {0} came twice")]
     Twice(Id),
 }
 
-/// Serves a line until it is over; every request that is open then is cancelled.
-pub async fn relay(engine: &Engine, line: &mut Line) -> RelayError {
+/// Serves a connection until it ends; requests that are still open then are cancelled.
+pub async fn relay(engine: &Engine, connection: &mut Connection) -> RelayError {
     let mut open: HashMap<Id, AbortHandle> = HashMap::new();
     let mut answers = SelectAll::new();
     loop {
         tokio::select! {
-            turned = line.turn() => {
+            turned = connection.turn() => {
                 if let Err(error) = turned {
                     return error.into();
                 }
                 loop {
-                    match line.take() {
-                        Ok(Some(Order::Ask { id, request })) => {
+                    match connection.take() {
+                        Ok(Some(ClientMessage::Ask { id, request })) => {
                             let Entry::Vacant(vacant) = open.entry(id) else { return RelayError::Twice(id) };
                             let (handle, registration) = AbortHandle::new_pair();
                             vacant.insert(handle);
                             answers.push(Abortable::new(events(id, engine.send(*request)), registration));
                         }
-                        Ok(Some(Order::Cancel { id })) => {
+                        Ok(Some(ClientMessage::Cancel { id })) => {
                             // One that was answered meanwhile is not there any more.
                             if let Some(handle) = open.remove(&id) {
                                 handle.abort();
                             }
                         }
                         Ok(None) => break,
-                        Err(error) => return LineError::from(error).into(),
+                        Err(error) => return ConnectionError::from(error).into(),
                     }
                 }
             }
@@ -57,17 +57,17 @@ pub async fn relay(engine: &Engine, line: &mut Line) -> RelayError {
                     open.remove(&answer.id);
                 }
                 let id = answer.id;
-                if let Err(error) = line.push(&answer) {
+                if let Err(error) = connection.push(&answer) {
                     let failed = EngineError::Unsendable { reason: error.to_string() };
-                    line.push(&Answer { id, event: Event::Failed(failed) }).expect("a short sentence is no long message");
+                    connection.push(&EngineMessage { id, event: Event::Failed(failed) }).expect("a short sentence is no long message");
                 }
             }
         }
     }
 }
 
-/// A request's events up to its last. An engine that has stopped gives none: then that is said.
-fn events(id: Id, mut events: mpsc::UnboundedReceiver<Event>) -> impl Stream<Item = Answer> + Unpin {
+/// A request's events up to its last. An engine that has stopped gives none, and the stream then ends with an error that says so.
+fn events(id: Id, mut events: mpsc::UnboundedReceiver<Event>) -> impl Stream<Item = EngineMessage> + Unpin {
     let mut is_over = false;
     stream::poll_fn(move |context| {
         if is_over {
@@ -75,6 +75,6 @@ fn events(id: Id, mut events: mpsc::UnboundedReceiver<Event>) -> impl Stream<Ite
         }
         let event = ready!(events.poll_recv(context)).unwrap_or(Event::Failed(EngineError::Stopped));
         is_over = event.is_last();
-        Poll::Ready(Some(Answer { id, event }))
+        Poll::Ready(Some(EngineMessage { id, event }))
     })
 }

@@ -1,5 +1,5 @@
 //! An engine that a server of this machine shares: asking for it over a Unix socket, and letting a guest use it. What a guest
-//! asks for, and who may, is for others to say.
+//! asks for, and whether it may, is decided elsewhere.
 
 use std::convert::Infallible;
 use std::io;
@@ -12,16 +12,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::line::{Line, LineError};
-use super::link::{Driver, End, Link};
 use super::relay::{RelayError, relay};
-use super::somewhere;
+use super::run_detached;
+use crate::link::connection::{Connection, ConnectionError};
+use crate::link::{Driver, Link, LinkEnd};
 use crate::{Engine, EngineError, ModelInfo, build};
 
-/// How long the other side may take to say who it is; a server says it at once, whatever it has to do.
+/// How long the other side may take to greet; a server greets at once, however busy it is.
 const GREETING: Duration = Duration::from_secs(2);
 
-/// What both sides say first. Everything behind it means the same to equal builds only, and this never changes.
+/// The greeting of both sides, whose format never changes. What follows it can be read by builds with an equal protocol only.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Hello {
     build: String,
@@ -29,7 +29,7 @@ struct Hello {
 
 impl Hello {
     fn ours() -> Hello {
-        Hello { build: format!("{} {}", build().version, build().id) }
+        Hello { build: format!("{} {}", build().version, build().protocol) }
     }
 }
 
@@ -44,7 +44,7 @@ pub enum AttachError {
     #[error("the server is another build of slm (`{0}`)")]
     OtherBuild(String),
     #[error(transparent)]
-    Lost(#[from] LineError),
+    Lost(#[from] ConnectionError),
     /// In the server's words.
     #[error("{0}")]
     Refused(String),
@@ -75,13 +75,13 @@ impl Future for Attaching {
 }
 
 fn linked(attached: Option<Result<Link, AttachError>>) -> Result<Engine, AttachError> {
-    attached.unwrap_or(Err(LineError::Closed.into())).map(Engine::linked)
+    attached.unwrap_or(Err(ConnectionError::Closed.into())).map(Engine::linked)
 }
 
 /// Asks the server at the other end of a stream for an engine: `wish` is what it is told of it.
 pub fn attach<W: Serialize + Send + Sync + 'static>(stream: UnixStream, wish: W) -> Attaching {
     let (attached, attaching) = oneshot::channel();
-    somewhere("engine's line", use_shared(stream, wish, attached));
+    run_detached("engine's connection", use_shared(stream, wish, attached));
     Attaching(attaching)
 }
 
@@ -92,7 +92,7 @@ async fn use_shared<W: Serialize>(
     mut attached: oneshot::Sender<Result<Link, AttachError>>,
 ) {
     let mut driver = tokio::select! {
-        // The line is closed, which takes the wish back.
+        // The connection is closed, which takes the wish back.
         () = attached.closed() => return,
         asked = ask(stream, &wish) => match asked {
             Ok((link, driver)) => match attached.send(Ok(link)) {
@@ -104,28 +104,28 @@ async fn use_shared<W: Serialize>(
     };
     let end = driver.run().await;
     let why = match end {
-        End::Unwanted => EngineError::Stopped,
-        End::Lost(lost) => EngineError::Disconnected { reason: lost.to_string() },
+        LinkEnd::Unwanted => EngineError::Stopped,
+        LinkEnd::Lost(lost) => EngineError::Disconnected { reason: lost.to_string() },
     };
     driver.hang_up().tell(why).await;
 }
 
 async fn ask<W: Serialize>(stream: UnixStream, wish: &W) -> Result<(Link, Driver), AttachError> {
-    let mut line = Line::new(stream)?;
+    let mut connection = Connection::new(stream)?;
     let ours = Hello::ours();
-    line.push(&ours).map_err(LineError::from)?;
-    line.push(wish).map_err(LineError::from)?;
-    let theirs: Hello = greeting(&mut line).await?;
+    connection.push(&ours).map_err(ConnectionError::from)?;
+    connection.push(wish).map_err(ConnectionError::from)?;
+    let theirs: Hello = greeting(&mut connection).await?;
     if theirs != ours {
         return Err(AttachError::OtherBuild(theirs.build));
     }
-    let attached: Attached = line.receive().await?;
+    let attached: Attached = connection.receive().await?;
     let info = attached.map_err(AttachError::Refused)?;
-    Ok(Link::new(line, info, None))
+    Ok(Link::new(connection, info, None))
 }
 
-async fn greeting(line: &mut Line) -> Result<Hello, LineError> {
-    tokio::time::timeout(GREETING, line.receive()).await.unwrap_or(Err(LineError::Closed))
+async fn greeting(connection: &mut Connection) -> Result<Hello, ConnectionError> {
+    tokio::time::timeout(GREETING, connection.receive()).await.unwrap_or(Err(ConnectionError::Closed))
 }
 
 /// How a guest's connection ended.
@@ -140,9 +140,9 @@ pub enum GuestError {
     Relay(#[from] RelayError),
 }
 
-impl From<LineError> for GuestError {
-    fn from(error: LineError) -> GuestError {
-        RelayError::Line(error).into()
+impl From<ConnectionError> for GuestError {
+    fn from(error: ConnectionError) -> GuestError {
+        RelayError::Connection(error).into()
     }
 }
 
@@ -154,42 +154,42 @@ where
     W: DeserializeOwned,
     F: Future<Output = Result<(Engine, H), String>>,
 {
-    match welcome(&mut Line::over(stream), resolve).await {
+    match welcome(&mut Connection::over(stream), resolve).await {
         Ok(never) => match never {},
         Err(end) => end,
     }
 }
 
-async fn welcome<W, F, H>(line: &mut Line, resolve: impl FnOnce(W) -> F) -> Result<Infallible, GuestError>
+async fn welcome<W, F, H>(connection: &mut Connection, resolve: impl FnOnce(W) -> F) -> Result<Infallible, GuestError>
 where
     W: DeserializeOwned,
     F: Future<Output = Result<(Engine, H), String>>,
 {
-    let theirs = greeting(line).await?;
+    let theirs = greeting(connection).await?;
     let ours = Hello::ours();
-    line.push(&ours).map_err(LineError::from)?;
+    connection.push(&ours).map_err(ConnectionError::from)?;
     if theirs != ours {
-        line.flush().await?;
+        connection.flush().await?;
         return Err(GuestError::OtherBuild(theirs.build));
     }
-    let wish = line.receive().await?;
+    let wish = connection.receive().await?;
     let resolved = {
         let mut resolving = std::pin::pin!(resolve(wish));
         loop {
             tokio::select! {
                 resolved = &mut resolving => break resolved,
-                turned = line.turn() => turned?,
+                turned = connection.turn() => turned?,
             }
         }
     };
     let (engine, _held) = match resolved {
         Ok(found) => found,
         Err(reason) => {
-            line.push(&Attached::Err(reason.clone())).map_err(LineError::from)?;
-            line.flush().await?;
+            connection.push(&Attached::Err(reason.clone())).map_err(ConnectionError::from)?;
+            connection.flush().await?;
             return Err(GuestError::Refused(reason));
         }
     };
-    line.push(&Attached::Ok(engine.info().clone())).map_err(LineError::from)?;
-    Err(relay(&engine, line).await.into())
+    connection.push(&Attached::Ok(engine.info().clone())).map_err(ConnectionError::from)?;
+    Err(relay(&engine, connection).await.into())
 }

@@ -1,9 +1,9 @@
-//! Continuous batching as a pure book: which tokens of which requests are evaluated in the next decode.
+//! Continuous batching, without llama.cpp: which tokens of which requests are evaluated in the next decode.
 //!
 //! `plan -> execute -> commit`. A plan takes the next token of every running request (with its draft), then fills the batch
 //! with chunks of waiting prompts. It knows tokens, cells and limits; it never sees a model, a clock or a caller. What holds
 //! is tested with random arrivals, cancels and failures: each request ends exactly once, cells are conserved, limits
-//! are kept, every row sees exactly its own request's tokens, and nobody starves.
+//! are kept, every row sees exactly its own request's tokens, and no request starves.
 
 mod sequence;
 mod step;
@@ -173,7 +173,7 @@ impl Scheduler {
     /// Books that a step's decode failed: the requests in it end, what they had evaluated before stays.
     pub fn fail(&mut self, step: &Step) -> Vec<JobId> {
         let mut ended: Vec<JobId> = step.parts.iter().map(|part| part.id).collect();
-        // A chunk and the pack behind it are two parts of one request.
+        // A chunk and the pack after it are two parts of one request.
         ended.dedup();
         for &id in &ended {
             if let Some(sequence) = self.running.iter().find(|sequence| sequence.id == id) {

@@ -1,4 +1,4 @@
-//! A request in the scheduler's books: what is known of its text, and how far it is evaluated.
+//! A request as the scheduler knows it: its text, and how far that is evaluated.
 
 use super::step::{Job, JobId, Pack, Work};
 use crate::Token;
@@ -7,7 +7,7 @@ use crate::cache::Reuse;
 /// Cells that a request without a limit of its own is promised beyond what it has; it asks again when it gets there.
 const QUOTA: usize = 256;
 
-/// A request in the books.
+/// A request that is queued or running.
 #[derive(Debug)]
 pub struct Sequence {
     pub id: JobId,
@@ -63,8 +63,8 @@ impl Sequence {
         }
     }
 
-    /// Where the prefill ends for now: a pack is evaluated before the prompt goes on behind it, so that a sliding window
-    /// has not left it behind.
+    /// Where the prefill ends for now: a pack is evaluated before the prompt continues after it, while a sliding window still
+    /// covers its position.
     pub fn prefill_end(&self) -> usize {
         match &self.work {
             Work::Generate { .. } => self.n_prefill,

@@ -10,7 +10,7 @@ use crate::cache::{Effect, Reuse};
 pub struct Limits {
     /// Requests that run at once.
     pub n_running: usize,
-    /// Sequence numbers of running and cached requests; those of branches come behind them.
+    /// Sequence numbers of running and cached requests; those of branches follow.
     pub n_slots: usize,
     /// Sequence numbers for branches.
     pub n_branches: usize,
@@ -39,7 +39,7 @@ pub struct Job {
 pub enum Work {
     /// Token after token, until the caller says that it is finished; `limit` tokens in all, prompt included, at most.
     Generate { limit: usize },
-    /// Branches behind given places of the prompt, in the order of their places.
+    /// Branches at given positions of the prompt, in ascending order.
     Branch { packs: Vec<Pack> },
 }
 
@@ -56,7 +56,7 @@ pub struct Pack {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackRow {
     pub token: Token,
-    /// Positions behind `at`.
+    /// Positions after `at`.
     pub depth: usize,
     /// Branches that the row belongs to, from 0.
     pub sequences: Vec<usize>,
@@ -69,7 +69,7 @@ pub struct Step {
     pub group: u32,
     pub rows: Vec<Row>,
     pub parts: Vec<Part>,
-    /// Sequence numbers of branches to empty behind the decode.
+    /// Sequence numbers of branches to empty after the decode.
     pub branches: Range<usize>,
 }
 
@@ -105,7 +105,7 @@ pub enum Outcome {
     Continue {
         /// Draft tokens that turned out right.
         n_accepted: usize,
-        /// What comes behind them: the token that was sampled and what must follow it.
+        /// What comes after them: the token that was sampled and what must follow it.
         next: Vec<Token>,
         /// A guess at what comes then.
         draft: Vec<Token>,

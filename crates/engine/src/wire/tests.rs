@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::compute::{Compute, ComputeError, Devices, FlashAttention, KvType, Paging, WeightsIn};
+use crate::compute::{Compute, ComputeError, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
 use crate::memory::{Limit, Need, Room, Shortage};
 use crate::{
     Adapter, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, EngineError, Event,
@@ -51,6 +51,7 @@ fn compute() -> Compute {
         n_ubatch: None,
         weights_in: WeightsIn::Memory,
         paging: Paging::Locked,
+        kernels: Kernels::Off,
     }
 }
 

@@ -12,7 +12,7 @@ mod kernel;
 mod panel;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 pub use blocks::Format;
 pub use rows::RowBlock;
@@ -92,7 +92,7 @@ pub fn turn(n_panels: usize, n_threads: usize) -> usize {
 ///
 /// # Safety
 /// [`super::is_supported`]; `weights` describes memory that is there; `blocks` are those of `n_rows` rows by [`quantize`]; `out` has
-/// `n_rows` rows of `n_out` numbers, `stride` apart, and nobody else writes those of these panels.
+/// `n_rows` rows of `n_out` numbers, `stride` apart, and nothing else writes those of these panels.
 pub unsafe fn multiply(
     weights: &Weights,
     panels: std::ops::Range<usize>,

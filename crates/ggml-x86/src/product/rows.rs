@@ -16,7 +16,7 @@ pub struct RowBlock {
     pub d: f32,
 }
 
-/// Quantizes 256 numbers; where one of them is not finite, `d` is not a number, and so is what is computed with it.
+/// Quantizes 256 numbers; where one of them is not finite, `d` is NaN, and so is what is computed with it.
 ///
 /// # Safety
 /// The processor has AVX2; 256 numbers are at `numbers`, and `block` can be written.
@@ -52,7 +52,7 @@ pub unsafe fn quantize(numbers: *const f32, block: *mut RowBlock) {
     }
 }
 
-/// The greatest of all distances from zero; not a number where one of the numbers is none.
+/// The largest absolute value; NaN if any input is NaN.
 #[target_feature(enable = "avx2")]
 fn greatest(numbers: &[f32; BLOCK]) -> f32 {
     let sign = _mm256_set1_ps(-0.0);
@@ -63,7 +63,7 @@ fn greatest(numbers: &[f32; BLOCK]) -> f32 {
             // SAFETY: within 32 numbers.
             let distance = _mm256_andnot_ps(sign, unsafe { _mm256_loadu_ps(numbers.as_ptr().add(8 * i)) });
             *greatest = _mm256_max_ps(*greatest, distance);
-            // A maximum can lose what is not a number, a sum cannot.
+            // A maximum can lose a NaN, a sum cannot.
             sum = _mm256_add_ps(sum, _mm256_sub_ps(distance, distance));
         }
     }

@@ -1,13 +1,14 @@
 //! Products against sums in double precision over weights that are unpacked one by one, as ggml's formats define them.
 
-use super::super::is_supported;
 use super::blocks::scales_and_mins;
 use super::*;
+use crate::is_supported;
+use crate::testing::Random;
 
-const FORMATS: [Format; 4] = [Format::Q4K, Format::Q4Kx8, Format::Q5K, Format::Q6K];
+pub const FORMATS: [Format; 4] = [Format::Q4K, Format::Q4Kx8, Format::Q5K, Format::Q6K];
 
 /// A matrix of any bytes, but for its scales in 16-bit floats, which are small numbers.
-struct Matrix {
+pub struct Matrix {
     format: Format,
     bytes: Vec<u8>,
     n_in: usize,
@@ -15,7 +16,7 @@ struct Matrix {
 }
 
 impl Matrix {
-    fn new(format: Format, (n_in, n_out): (usize, usize), mut byte: impl FnMut() -> u8) -> Matrix {
+    pub fn new(format: Format, (n_in, n_out): (usize, usize), mut byte: impl FnMut() -> u8) -> Matrix {
         let mut bytes: Vec<u8> = (0..n_in / BLOCK * n_out * format.block_bytes()).map(|_| byte()).collect();
         let halves = |at: std::ops::Range<usize>| at.step_by(2).map(|at| at + 1);
         let (size, highs): (usize, Vec<usize>) = match format {
@@ -95,7 +96,7 @@ fn quantize_all(numbers: &[f32], n_in: usize) -> Vec<RowBlock> {
 }
 
 /// The results of all rows, eight panels of weights at a time.
-fn multiply_all(matrix: &Matrix, numbers: &[f32]) -> Vec<f32> {
+pub fn multiply_all(matrix: &Matrix, numbers: &[f32]) -> Vec<f32> {
     let n_rows = numbers.len() / matrix.n_in;
     let blocks = quantize_all(numbers, matrix.n_in);
     let mut out = vec![f32::NAN; n_rows * matrix.n_out];
@@ -116,11 +117,11 @@ fn products_are_those_of_the_weights() {
     if !is_supported() {
         return;
     }
-    let mut random = fastrand::Rng::with_seed(1);
+    let mut random = Random::new(1);
     for format in FORMATS {
         for (n_in, n_out, n_rows) in [(256, 8, 1), (512, 16, 3), (1280, 104, 9), (2048, 40, 17)] {
-            let matrix = Matrix::new(format, (n_in, n_out), || random.u8(..));
-            let numbers: Vec<f32> = (0..n_in * n_rows).map(|_| random.f32() * 4.0 - 2.0).collect();
+            let matrix = Matrix::new(format, (n_in, n_out), || random.byte());
+            let numbers: Vec<f32> = (0..n_in * n_rows).map(|_| random.unit() * 4.0 - 2.0).collect();
             let out = multiply_all(&matrix, &numbers);
             let blocks = quantize_all(&numbers, n_in);
             let number = |row: usize, k: usize| {
@@ -143,9 +144,9 @@ fn numbers_are_off_by_half_a_step_at_most() {
     if !is_supported() {
         return;
     }
-    let mut random = fastrand::Rng::with_seed(4);
+    let mut random = Random::new(4);
     for scale in [1e-30, 1.0, 1e30] {
-        let numbers: Vec<f32> = (0..3 * BLOCK).map(|_| (random.f32() - 0.5) * scale).collect();
+        let numbers: Vec<f32> = (0..3 * BLOCK).map(|_| (random.unit() - 0.5) * scale).collect();
         for (numbers, block) in numbers.chunks_exact(BLOCK).zip(quantize_all(&numbers, 3 * BLOCK)) {
             for (k, &number) in numbers.iter().enumerate() {
                 let off = number - block.d * f32::from(block.q[k]);
@@ -181,10 +182,10 @@ fn a_row_has_the_same_bits_in_every_batch() {
     if !is_supported() {
         return;
     }
-    let mut random = fastrand::Rng::with_seed(2);
+    let mut random = Random::new(2);
     for format in FORMATS {
-        let matrix = Matrix::new(format, (1536, 24), || random.u8(..));
-        let numbers: Vec<f32> = (0..1536 * 11).map(|_| random.f32() - 0.5).collect();
+        let matrix = Matrix::new(format, (1536, 24), || random.byte());
+        let numbers: Vec<f32> = (0..1536 * 11).map(|_| random.unit() - 0.5).collect();
         let together = multiply_all(&matrix, &numbers);
         for (row, numbers) in numbers.chunks_exact(1536).enumerate() {
             assert_eq!(multiply_all(&matrix, numbers), together[row * 24..][..24], "{format:?}, row {row}");
@@ -193,12 +194,12 @@ fn a_row_has_the_same_bits_in_every_batch() {
 }
 
 #[test]
-fn what_is_no_number_stays_none() {
+fn nan_stays_nan() {
     if !is_supported() {
         return;
     }
-    let mut random = fastrand::Rng::with_seed(3);
-    let matrix = Matrix::new(Format::Q4K, (512, 8), || random.u8(..));
+    let mut random = Random::new(3);
+    let matrix = Matrix::new(Format::Q4K, (512, 8), || random.byte());
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut numbers = vec![1.0; 2 * 512];
         numbers[300] = bad;

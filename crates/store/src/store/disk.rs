@@ -3,6 +3,7 @@
 use super::{Store, StoreError};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -246,10 +247,10 @@ pub(super) fn free_bytes(_path: &Path) -> Option<u64> {
 /// Lets the disk begin to write a range of a file, so that the sync at the end has little left to do.
 #[cfg(target_os = "linux")]
 pub(super) fn start_writeback(file: &File, range: std::ops::Range<u64>) {
-    use std::os::fd::AsRawFd as _;
-    let (Ok(at), Ok(n_bytes)) = (i64::try_from(range.start), i64::try_from(range.end - range.start)) else { return };
-    // SAFETY: takes a descriptor that is open and two numbers. A hint: a disk that cannot do it says so, and nothing is lost.
-    let _ = unsafe { libc::sync_file_range(file.as_raw_fd(), at, n_bytes, libc::SYNC_FILE_RANGE_WRITE) };
+    let n_bytes = NonZeroU64::new(range.end - range.start);
+    // Linux begins to write what is dirty in such a range, and drops what is clean: of bytes just written nothing is. A hint: a
+    // disk that cannot do it says so, and nothing is lost.
+    let _ = rustix::fs::fadvise(file, range.start, n_bytes, rustix::fs::Advice::DontNeed);
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -1,204 +1,43 @@
-//! Gives ggml's processor backend the kernels of [`ggml_x86`].
+//! Which kernels compute ggml's most costly operations on the processor: ggml's own, or those of `ggml-x86` where it has some.
 //!
-//! ggml asks the owners of special buffers, at every operation, who computes it (`ggml-cpu/traits.h`); the one owner that all
-//! builds for x86 have repacks weights for ggml's own kernels. This puts itself before that owner: what is faster here is
-//! computed here, everything else is asked on. The owner is a C++ object, known to ggml by its table of virtual functions
-//! alone, so that one whose table has functions of Rust (Itanium C++ ABI, as on all Unix systems) is as good.
+//! ggml has one set of kernels for all models of a process, so the first model that is loaded chooses.
 
+#[cfg(all(target_arch = "x86_64", unix))]
+mod hook;
+#[cfg(all(target_arch = "x86_64", unix))]
 mod task;
-#[cfg(test)]
+#[cfg(all(test, target_arch = "x86_64", unix))]
 mod tests;
 
-use std::ffi::{c_int, c_void};
-use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-use llama_cpp_sys_2 as ggml;
+use super::super::EngineError;
+use super::super::compute::Kernels;
 
-use super::product::layouts;
-use task::Task;
-
-/// Takes operations over, once for the process; does nothing on a processor or in a build that has no use for it.
+/// Chooses for this process, and tells the version of the kernels of `ggml-x86` where they compute from now on. Call it before
+/// a model is loaded.
 ///
-/// Call it before any model is loaded.
-pub fn install() {
-    // Builds for these processors have kernels of ggml's that were not compared.
-    if !ggml_x86::is_supported() || super::build::build().ggml_switches.contains("AVX512_VNNI") {
-        return;
+/// # Errors
+/// An earlier model of this process was loaded with the other choice.
+pub fn choose(kernels: Kernels) -> Result<Option<u32>, EngineError> {
+    static CHOSEN: OnceLock<(Kernels, Option<u32>)> = OnceLock::new();
+    let (chosen, version) = *CHOSEN.get_or_init(|| match kernels {
+        Kernels::On => (kernels, install()),
+        Kernels::Off => (kernels, None),
+    });
+    if chosen != kernels {
+        let reason = format!("this process computes with kernels `{chosen}`, and cannot with `{kernels}` as well");
+        return Err(EngineError::Load { reason });
     }
-    // SAFETY: ggml's own functions give live pointers or null; a buffer type is checked to be laid out as it is written here
-    // before it is changed, and nobody computes yet.
-    unsafe {
-        let device = ggml::ggml_backend_dev_by_type(ggml::GGML_BACKEND_DEVICE_TYPE_CPU);
-        if device.is_null() {
-            return;
-        }
-        let is_repacked = |layout| std::ffi::CStr::from_ptr(ggml::ggml_backend_buft_name(layout)) == c"CPU_REPACK";
-        let Some(repacked) = layouts(device).into_iter().find(|&layout| is_repacked(layout)) else { return };
-        let buffer_type = repacked.cast::<BufferType>();
-        if (*buffer_type).device != device || (*buffer_type).context.is_null() {
-            return;
-        }
-        let owner = (*buffer_type).context;
-        let Ok(()) = REPACKED.set(Repacked { buffer_type: repacked, owner }) else { return };
-        (*buffer_type).context = Box::leak(Box::new(Object { table: &OWNER.functions }));
-    }
+    Ok(version)
 }
 
-/// ggml's buffers of repacked weights, and who owned them before.
-struct Repacked {
-    buffer_type: ggml::ggml_backend_buffer_type_t,
-    owner: *mut Object<OwnerFunctions>,
+#[cfg(all(target_arch = "x86_64", unix))]
+fn install() -> Option<u32> {
+    hook::install().then_some(ggml_x86::VERSION)
 }
 
-// SAFETY: both live as long as the process, and neither changes.
-unsafe impl Send for Repacked {}
-// SAFETY: as above.
-unsafe impl Sync for Repacked {}
-
-static REPACKED: OnceLock<Repacked> = OnceLock::new();
-
-/// `ggml_backend_buffer_type` of `ggml-backend-impl.h`.
-#[repr(C)]
-struct BufferType {
-    functions: [*const c_void; 8],
-    device: ggml::ggml_backend_dev_t,
-    context: *mut Object<OwnerFunctions>,
-}
-
-/// A C++ object without fields.
-#[repr(C)]
-struct Object<T: 'static> {
-    table: &'static T,
-}
-
-/// A table of virtual functions, as it lies before an object's pointer to it.
-#[repr(C)]
-struct Table<T> {
-    offset_to_top: isize,
-    type_info: *const c_void,
-    functions: T,
-}
-
-// SAFETY: nothing in it changes.
-unsafe impl<T> Sync for Table<T> {}
-
-type Tensor = ggml::ggml_tensor;
-type Owner = *mut Object<OwnerFunctions>;
-type Traits = *mut Object<TraitsFunctions>;
-
-/// `ggml::cpu::extra_buffer_type` of `ggml-cpu/traits.h`.
-#[repr(C)]
-struct OwnerFunctions {
-    destroy: [unsafe extern "C" fn(*mut c_void); 2],
-    supports_op: unsafe extern "C" fn(Owner, ggml::ggml_backend_dev_t, *const Tensor) -> bool,
-    get_tensor_traits: unsafe extern "C" fn(Owner, *const Tensor) -> Traits,
-}
-
-/// `ggml::cpu::tensor_traits` of `ggml-cpu/traits.h`.
-#[repr(C)]
-struct TraitsFunctions {
-    destroy: [unsafe extern "C" fn(*mut c_void); 2],
-    work_size: unsafe extern "C" fn(Traits, c_int, *const Tensor, *mut usize) -> bool,
-    compute_forward: unsafe extern "C" fn(Traits, *const ComputeParams, *mut Tensor) -> bool,
-}
-
-/// `ggml_compute_params` of `ggml-cpu/ggml-cpu-impl.h`.
-#[repr(C)]
-struct ComputeParams {
-    thread: c_int,
-    n_threads: c_int,
-    work_bytes: usize,
-    work: *mut u8,
-    threads: *mut c_void,
-    use_reference: bool,
-}
-
-unsafe extern "C" {
-    fn ggml_barrier(threads: *mut c_void);
-    fn ggml_threadpool_chunk_set(threads: *mut c_void, value: c_int);
-    fn ggml_threadpool_chunk_add(threads: *mut c_void, value: c_int) -> c_int;
-}
-
-static OWNER: Table<OwnerFunctions> = Table {
-    offset_to_top: 0,
-    type_info: std::ptr::null(),
-    functions: OwnerFunctions { destroy: [never_destroyed; 2], supports_op, get_tensor_traits },
-};
-
-static HERE_TABLE: Table<TraitsFunctions> = Table {
-    offset_to_top: 0,
-    type_info: std::ptr::null(),
-    functions: TraitsFunctions { destroy: [never_destroyed; 2], work_size, compute_forward },
-};
-
-unsafe extern "C" fn never_destroyed(_: *mut c_void) {}
-
-/// Which layouts of weights ggml's owner takes does not change.
-unsafe extern "C" fn supports_op(_: Owner, device: ggml::ggml_backend_dev_t, op: *const Tensor) -> bool {
-    // SAFETY: ggml's own object and arguments.
-    REPACKED.get().is_some_and(|before| unsafe { ((*before.owner).table.supports_op)(before.owner, device, op) })
-}
-
-unsafe extern "C" fn get_tensor_traits(_: Owner, op: *const Tensor) -> Traits {
-    static HERE: Object<TraitsFunctions> = Object { table: &HERE_TABLE.functions };
-    let Some(before) = REPACKED.get() else { return null_mut() };
-    // SAFETY: ggml's own object and argument.
-    unsafe {
-        match Task::of(op, before.buffer_type) {
-            Some(_) => std::ptr::from_ref(&HERE).cast_mut(),
-            None => ((*before.owner).table.get_tensor_traits)(before.owner, op),
-        }
-    }
-}
-
-unsafe extern "C" fn work_size(_: Traits, n_threads: c_int, op: *const Tensor, size: *mut usize) -> bool {
-    let Some(before) = REPACKED.get() else { return false };
-    // SAFETY: ggml's arguments.
-    unsafe {
-        let Some(task) = Task::of(op, before.buffer_type) else { return false };
-        *size = task.work_bytes(usize::try_from(n_threads).unwrap_or(1));
-    }
-    true
-}
-
-/// The part of one thread.
-unsafe extern "C" fn compute_forward(_: Traits, params: *const ComputeParams, op: *mut Tensor) -> bool {
-    let Some(before) = REPACKED.get() else { return false };
-    // SAFETY: ggml's arguments; all threads come with the same operation, and with working memory of the size asked for.
-    unsafe {
-        let params = &*params;
-        let Some(task) = Task::of(op, before.buffer_type) else { return false };
-        let [index, count] = [params.thread, params.n_threads].map(|n| usize::try_from(n).unwrap_or(0));
-        task.compute(params.work, &Threads { index, count, pool: params.threads });
-    }
-    true
-}
-
-/// The threads that compute an operation, as one of them sees them.
-struct Threads {
-    index: usize,
-    count: usize,
-    pool: *mut c_void,
-}
-
-impl Threads {
-    /// Waits for all threads, then does some of `n` parts; the others do the rest.
-    ///
-    /// # Safety
-    /// All threads call it, with as many parts.
-    unsafe fn share(&self, n: usize, mut work: impl FnMut(usize)) {
-        // SAFETY: the pool is that of these threads.
-        unsafe {
-            if self.index == 0 {
-                ggml_threadpool_chunk_set(self.pool, self.count as c_int);
-            }
-            ggml_barrier(self.pool);
-            let mut part = self.index;
-            while part < n {
-                work(part);
-                part = ggml_threadpool_chunk_add(self.pool, 1) as usize;
-            }
-        }
-    }
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+fn install() -> Option<u32> {
+    None
 }

@@ -1,10 +1,10 @@
 //! ggml's operations as work for [`ggml_x86`], where these are faster.
 
-use llama_cpp_sys_2 as ggml;
+use std::ffi::{c_int, c_void};
 
-use super::Threads;
 use ggml_x86::attention::{Attention, GREATEST_HEAD, Heads, TILE_ROWS};
 use ggml_x86::product::{self, BLOCK, Format, LEAST_ROWS, PANEL_ROWS, RowBlock, Scratch, Weights};
+use llama_cpp_sys_2 as ggml;
 
 /// Bytes to which working memory is aligned.
 const ALIGNMENT: usize = 64;
@@ -213,4 +213,38 @@ unsafe fn attention(op: &ggml::ggml_tensor) -> Option<Attention> {
         soft_cap,
         out: op.data.cast(),
     })
+}
+
+/// The threads that compute an operation, as one of them sees them.
+pub struct Threads {
+    pub index: usize,
+    pub count: usize,
+    pub pool: *mut c_void,
+}
+
+impl Threads {
+    /// Waits for all threads, then does some of `n` parts; the others do the rest.
+    ///
+    /// # Safety
+    /// All threads call it, with as many parts.
+    unsafe fn share(&self, n: usize, mut work: impl FnMut(usize)) {
+        // SAFETY: the pool is that of these threads.
+        unsafe {
+            if self.index == 0 {
+                ggml_threadpool_chunk_set(self.pool, self.count as c_int);
+            }
+            ggml_barrier(self.pool);
+            let mut part = self.index;
+            while part < n {
+                work(part);
+                part = ggml_threadpool_chunk_add(self.pool, 1) as usize;
+            }
+        }
+    }
+}
+
+unsafe extern "C" {
+    fn ggml_barrier(threads: *mut c_void);
+    fn ggml_threadpool_chunk_set(threads: *mut c_void, value: c_int);
+    fn ggml_threadpool_chunk_add(threads: *mut c_void, value: c_int) -> c_int;
 }

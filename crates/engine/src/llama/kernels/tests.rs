@@ -1,11 +1,19 @@
 //! ggml's graphs with several tokens, which come here, against the same with one token each, which ggml computes itself.
 
+use llama_cpp_sys_2 as ggml;
+
 use super::super::product::{Owned, allocate, context};
-use super::*;
+use super::choose;
+use super::hook::REPACKED;
+use super::task::Task;
+use crate::compute::Kernels;
+
+type Tensor = ggml::ggml_tensor;
 
 /// ggml's processor, with two threads.
 fn processor() -> Owned<ggml::ggml_backend> {
     super::super::backend().unwrap();
+    choose(Kernels::On).unwrap();
     // SAFETY: ggml's own device.
     unsafe {
         let backend = ggml::ggml_backend_dev_init(device(), std::ptr::null());

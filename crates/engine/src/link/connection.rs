@@ -9,43 +9,43 @@ use tokio::net::UnixStream;
 
 use super::frame::{FrameError, Incoming, Outgoing};
 
-/// One end of a line.
+/// One end of a connection.
 #[derive(Debug)]
-pub struct Line {
+pub struct Connection {
     stream: UnixStream,
     incoming: Incoming,
     outgoing: Outgoing,
 }
 
-/// Why a line is over.
+/// Why a connection has ended.
 #[derive(Debug, thiserror::Error)]
-pub enum LineError {
-    /// The other end has closed it, or its process is gone.
+pub enum ConnectionError {
+    /// The other end has closed it, or its process has ended.
     #[error("the other end has closed the line")]
     Closed,
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
 
-impl Line {
-    /// A line over a connected stream.
+impl Connection {
+    /// A connection over a connected stream.
     ///
     /// # Errors
     /// The runtime that this is called in cannot wait for it.
-    pub fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Line> {
+    pub fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
-        Ok(Line::over(UnixStream::from_std(stream)?))
+        Ok(Connection::over(UnixStream::from_std(stream)?))
     }
 
     #[must_use]
-    pub fn over(stream: UnixStream) -> Line {
-        Line { stream, incoming: Incoming::default(), outgoing: Outgoing::default() }
+    pub fn over(stream: UnixStream) -> Connection {
+        Connection { stream, incoming: Incoming::default(), outgoing: Outgoing::default() }
     }
 
-    /// Puts a value behind those that go out with the next turns.
+    /// Appends a value to those that are sent with the next turns.
     ///
     /// # Errors
-    /// It is too long; the line is as it was.
+    /// It is too long; the connection is as it was.
     pub fn push<T: Serialize>(&mut self, value: &T) -> Result<(), FrameError> {
         self.outgoing.push(value)
     }
@@ -62,21 +62,21 @@ impl Line {
     /// each other. Dropping it in between loses nothing.
     ///
     /// # Errors
-    /// [`LineError::Closed`] where everything that the other end had sent was read; whatever the system calls it.
-    pub async fn turn(&mut self) -> Result<(), LineError> {
+    /// [`ConnectionError::Closed`] where everything that the other end had sent was read; whatever the system calls it.
+    pub async fn turn(&mut self) -> Result<(), ConnectionError> {
         let (mut reader, mut writer) = self.stream.split();
         let waiting = self.outgoing.bytes();
         tokio::select! {
             gone = writer.write(waiting), if !waiting.is_empty() => {
                 match gone {
                     Ok(n_bytes) => self.outgoing.gone(n_bytes),
-                    // Nobody listens any more, but what was said before may still be on its way here.
+                    // The other end no longer reads, but what it sent before may still arrive.
                     Err(_) => self.outgoing = Outgoing::default(),
                 }
             }
             come = reader.read_buf(self.incoming.room()) => {
-                if come.map_err(|_| LineError::Closed)? == 0 {
-                    return Err(LineError::Closed);
+                if come.map_err(|_| ConnectionError::Closed)? == 0 {
+                    return Err(ConnectionError::Closed);
                 }
             }
         }
@@ -86,8 +86,8 @@ impl Line {
     /// Waits for the next value.
     ///
     /// # Errors
-    /// The line is over, or the other end sends something else.
-    pub async fn receive<T: DeserializeOwned>(&mut self) -> Result<T, LineError> {
+    /// The connection has ended, or the other end sends something else.
+    pub async fn receive<T: DeserializeOwned>(&mut self) -> Result<T, ConnectionError> {
         loop {
             if let Some(value) = self.take()? {
                 return Ok(value);
@@ -99,8 +99,8 @@ impl Line {
     /// Waits until everything is gone.
     ///
     /// # Errors
-    /// The line is over.
-    pub async fn flush(&mut self) -> Result<(), LineError> {
+    /// The connection has ended.
+    pub async fn flush(&mut self) -> Result<(), ConnectionError> {
         while !self.outgoing.bytes().is_empty() {
             self.turn().await?;
         }

@@ -32,7 +32,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Puts a value behind those that wait.
+    /// Appends a value to those that wait.
     ///
     /// # Errors
     /// It is too long; then nothing of it goes.
@@ -89,7 +89,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Where to put more bytes: behind what is there. It has room for some, however long a frame claims to be, so that memory
+    /// Where to put more bytes: after what is there. It has room for some, however long a frame claims to be, so that memory
     /// is taken for bytes that came and not for a number.
     pub fn room(&mut self) -> &mut Vec<u8> {
         if self.n_taken > 0 {
@@ -106,7 +106,7 @@ impl Incoming {
     /// The next value, if all of it has come.
     ///
     /// # Errors
-    /// The bytes are no frame of this value; what comes behind them means nothing.
+    /// The bytes are not a frame of such a value; what follows them cannot be read.
     pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let bytes = &self.bytes[self.n_taken..];
         let Some((&length, rest)) = bytes.split_first_chunk::<LENGTH>() else { return Ok(None) };

@@ -1,12 +1,6 @@
-//! What this binary was built for, what this machine has, and the id under which probabilities are comparable.
+//! What this binary was built for, and what this machine's processor has of it.
 
 use std::collections::BTreeMap;
-
-use super::super::compute::FlashAttention;
-use slm_values::digest::Hasher;
-
-/// Constants of the score lane that change results: a change here is another evaluation id.
-const LANE: &str = "f16 kv, unified, batch 512, rows 64, branches 63";
 
 /// How the binary was built.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +10,24 @@ pub struct Build {
     pub llama_cpp: &'static str,
     /// ggml's processor switches, separated by spaces: `AVX AVX2 …`.
     pub ggml_switches: &'static str,
+    /// ggml's backends beside the processor's, separated by spaces.
+    pub ggml_backends: &'static str,
+    /// The version of the kernels in `ggml-x86`; `None` where there are none for this target.
+    pub kernels: Option<u32>,
     pub rustc: &'static str,
-    pub cxx: &'static str,
+    /// The compilers of C++ and C, with their flags.
+    pub compilers: &'static str,
     pub target: &'static str,
+    /// Of what can change the bits of a result: ggml and llama.cpp, their switches and compilers.
     pub id: &'static str,
+    /// Of what the bytes between two processes depend on: only builds that are equal in it speak to each other.
+    pub protocol: &'static str,
 }
+
+#[cfg(all(target_arch = "x86_64", unix))]
+const KERNELS: Option<u32> = Some(ggml_x86::VERSION);
+#[cfg(not(all(target_arch = "x86_64", unix)))]
+const KERNELS: Option<u32> = None;
 
 /// This binary's build.
 #[must_use]
@@ -29,10 +36,13 @@ pub fn build() -> Build {
         version: env!("CARGO_PKG_VERSION"),
         llama_cpp: env!("SLM_LLAMA_CPP"),
         ggml_switches: env!("SLM_GGML_SWITCHES"),
+        ggml_backends: env!("SLM_GGML_BACKENDS"),
+        kernels: KERNELS,
         rustc: env!("SLM_RUSTC"),
-        cxx: env!("SLM_CXX"),
+        compilers: env!("SLM_COMPILERS"),
         target: env!("SLM_TARGET"),
         id: env!("SLM_BUILD_ID"),
+        protocol: env!("SLM_PROTOCOL_ID"),
     }
 }
 
@@ -106,54 +116,52 @@ pub fn processor() -> String {
     if known.is_empty() { std::env::consts::ARCH.to_owned() } else { known.join(" ") }
 }
 
-/// What of a model's loading changes the bits of its probabilities.
-#[derive(Debug, Clone, Copy)]
-pub struct Setting<'a> {
-    pub weights_id: &'a str,
-    pub n_threads: u32,
-    pub n_gpu_layers: u32,
-    pub devices: &'a [String],
-    pub flash_attention: FlashAttention,
-}
-
-/// The id under which probabilities are equal to the last bit: build, processor type, threads, backend and weights.
-/// Batch sizes and the type of keys and values are the generation lane's own and not in it.
-pub fn evaluation_id(setting: &Setting<'_>) -> String {
-    let Setting { weights_id, n_threads, n_gpu_layers, devices, flash_attention } = setting;
-    let (threads, layers) = (n_threads.to_string(), n_gpu_layers.to_string());
-    let (devices, flash) = (devices.join(", "), format!("flash attention {flash_attention}"));
-    let mut hash = Hasher::new();
-    for part in [build().id, &processor(), &threads, &layers, &devices, weights_id, &flash, LANE] {
-        hash.update(&part.len().to_le_bytes());
-        hash.update(part.as_bytes());
-    }
-    hash.finish().id()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{BuildFacts, locked_version};
+
+    fn lock() -> String {
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap()
+    }
+
+    /// The id that a build with this Cargo.lock has; all else is as in this one.
+    fn id(lock: &str) -> String {
+        let Build { ggml_switches, ggml_backends, compilers, target, .. } = build();
+        let llama_cpp = locked_version(lock, "llama-cpp-sys-2");
+        BuildFacts { llama_cpp, switches: ggml_switches, backends: ggml_backends, compilers, target }.id()
+    }
+
+    /// Cargo.lock with another version of a package.
+    fn with_other(package: &str) -> String {
+        let lock = lock();
+        let entry = format!("name = \"{package}\"\nversion = \"{}\"", locked_version(&lock, package));
+        assert_eq!(lock.matches(&entry).count(), 1, "{package}");
+        lock.replace(&entry, &format!("name = \"{package}\"\nversion = \"99.0.0\""))
+    }
+
+    /// What this build says of itself gives its id: nothing else came in, no source and no other package.
+    #[test]
+    fn comments_and_packages_that_compute_nothing_leave_the_id_as_it_is() {
+        assert_eq!(id(&lock()), build().id);
+        for package in ["indicatif", "clap", "serde", "slm-engine"] {
+            assert_eq!(id(&with_other(package)), build().id, "{package}");
+        }
+        assert_ne!(id(&with_other("llama-cpp-sys-2")), build().id);
+    }
 
     #[test]
-    fn the_id_names_everything_that_changes_bits() {
-        let devices = ["a GPU".to_owned()];
-        let own = Setting {
-            weights_id: "a",
-            n_threads: 2,
-            n_gpu_layers: 0,
-            devices: &[],
-            flash_attention: FlashAttention::Auto,
-        };
-        assert_eq!(evaluation_id(&own), evaluation_id(&own.clone()));
+    fn the_id_names_everything_that_a_build_can_change_bits_by() {
+        let own = BuildFacts { llama_cpp: "1", switches: "AVX2", backends: "", compilers: "c++ 12", target: "x86_64" };
         let others = [
-            Setting { weights_id: "b", ..own },
-            Setting { n_threads: 1, ..own },
-            Setting { n_gpu_layers: 3, ..own },
-            Setting { devices: &devices, ..own },
-            Setting { flash_attention: FlashAttention::Off, ..own },
+            BuildFacts { llama_cpp: "2", ..own },
+            BuildFacts { switches: "AVX2 FMA", ..own },
+            BuildFacts { backends: "cuda", ..own },
+            BuildFacts { compilers: "c++ 12 with -ffast-math", ..own },
+            BuildFacts { target: "aarch64", ..own },
         ];
         for other in others {
-            assert_ne!(evaluation_id(&other), evaluation_id(&own), "{other:?}");
+            assert_ne!(other.id(), own.id(), "{other:?}");
         }
     }
 

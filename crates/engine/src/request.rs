@@ -1,0 +1,178 @@
+//! What an engine is asked: plain data, which may come from another process.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::Token;
+use super::adapters::AdapterSet;
+use super::event::GeneratedToken;
+use slm_values::prompt::Prompt;
+use slm_values::sampling::Sampling;
+
+/// A request to an engine.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Request {
+    Tokenize(Prompt),
+    /// The longest beginning of the text that is at most `n_tokens` long.
+    Cut {
+        text: String,
+        n_tokens: usize,
+    },
+    /// Load these adapters, so that an invalid one is found before the first prompt.
+    Prepare(AdapterSet),
+    Score(ScoreRequest),
+    Embed(EmbedRequest),
+    Generate(GenerateRequest),
+    /// Answered by [`Event::Scored`](super::Event::Scored) with a group for every point.
+    Probe(ProbeRequest),
+    Measure(Measure),
+}
+
+/// One closed question: how the answer begins, and the ways in which it may go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// The beginning that is taken as given (`queue:`); its probability is not counted.
+    pub prefix: String,
+    /// The texts that may follow the prefix, one for each candidate.
+    pub candidates: Vec<String>,
+}
+
+/// A request for exact log-probabilities of a prompt's continuations.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScoreRequest {
+    pub prompt: Prompt,
+    pub groups: Vec<Group>,
+    pub adapters: AdapterSet,
+    /// The text of the special token that ends an answer; `None` takes the model's own end of turn.
+    pub turn_end: Option<String>,
+    pub lane: Lane,
+}
+
+/// A request for the embeddings of texts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EmbedRequest {
+    pub texts: Vec<String>,
+    pub adapters: AdapterSet,
+}
+
+/// Where a closed question is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Lane {
+    /// Alone: equal questions have equal log-probabilities, to the last bit.
+    #[default]
+    Canonical,
+    /// In one batch with others: more rows a second, but the last digits depend on the rest of the batch.
+    Throughput,
+}
+
+/// Exact log-probabilities of other continuations at positions of a generated text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProbeRequest {
+    /// The prompt of the generation.
+    pub prompt: Prompt,
+    /// The adapters of the generation.
+    pub adapters: AdapterSet,
+    /// What was generated after it, from its beginning.
+    pub generated: Vec<GeneratedToken>,
+    /// In ascending order.
+    pub points: Vec<Point>,
+}
+
+/// A position in a generated text and what might have come there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    /// Bytes of the generated text before it.
+    pub at: usize,
+    /// Texts of which none begins another, so that their probabilities can be compared.
+    pub candidates: Vec<String>,
+}
+
+/// The grammar of a generated text: a grammar in llguidance's dialect of Lark, beginning at its rule `start`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct Grammar(pub Arc<str>);
+
+impl From<String> for Grammar {
+    fn from(text: String) -> Grammar {
+        Grammar(text.into())
+    }
+}
+
+impl From<Grammar> for String {
+    fn from(grammar: Grammar) -> String {
+        grammar.0.as_ref().to_owned()
+    }
+}
+
+/// A request for text after a prompt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GenerateRequest {
+    pub prompt: Prompt,
+    pub sampling: Sampling,
+    pub adapters: AdapterSet,
+    /// `None` leaves the text unconstrained.
+    pub grammar: Option<Grammar>,
+    pub detail: Detail,
+    pub drafts: Drafts,
+    /// What is added to these tokens' logits before penalties, grammar and sampling; reported probabilities are without it.
+    pub bias: Vec<(Token, f32)>,
+    /// Control tokens whose texts are shown where the model writes them (`[TOOL_CALLS]`); all others are hidden, and names
+    /// that this vocabulary lacks are ignored. A token that ends an answer is never shown.
+    pub visible: Vec<String>,
+}
+
+impl GenerateRequest {
+    /// What the base model writes after the prompt, without a grammar, told as text alone.
+    #[must_use]
+    pub fn new(prompt: Prompt, sampling: Sampling) -> Self {
+        GenerateRequest {
+            prompt,
+            sampling,
+            adapters: AdapterSet::NONE,
+            grammar: None,
+            detail: Detail::default(),
+            drafts: Drafts::default(),
+            bias: Vec::new(),
+            visible: Vec::new(),
+        }
+    }
+}
+
+/// Whether an answer's next tokens are drafted from the text so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Drafts {
+    /// Where measured costs say that it pays. With greedy sampling the answer is the same.
+    #[default]
+    Auto,
+    Off,
+}
+
+/// What is reported about a generation besides its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Detail {
+    #[default]
+    Text,
+    /// Every token with its probability, at the end.
+    Tokens,
+    /// Every token with its probability and the `n` likeliest ones in its place, as it is written.
+    Likely { n: u8 },
+}
+
+/// Raw speed over an empty context, with the generation lane's settings and without sampling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    /// One sequence's prompt of random tokens.
+    Prefill { n_tokens: u32 },
+    /// `n_tokens` steps of `n_sequences` sequences at once.
+    Decode { n_tokens: u32, n_sequences: u32, pass: Pass },
+    /// The product of the model's most common matrix ([`Footprint::matrix`](slm_values::gguf::Footprint::matrix)) with `n_tokens` rows, alone: the fastest.
+    Product { n_tokens: u32 },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pass {
+    /// One step in the context of the whole measurement.
+    WarmUp,
+    Whole,
+}
