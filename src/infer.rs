@@ -9,6 +9,7 @@ mod closed;
 mod epilogue;
 mod limited;
 mod memory;
+mod pieces;
 mod question;
 mod reader;
 mod reading;
@@ -32,8 +33,9 @@ use reply::Origin;
 pub use ask::{Ask, Before, Chat, Given, Turn};
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
+pub use pieces::{End, Finding, Finished, Piece, Pieces};
 pub use ready::Ready;
-pub use reply::{End, Finding, Finished, Piece, Pieces, Reply};
+pub use reply::Reply;
 pub use vectors::{TooLong, fitting_vectors};
 pub use wait::{Cancel, wait};
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::logging::{Account, Tokens};
 use super::metrics::Metrics;
-use super::service::Answered;
+use crate::engine::Counts;
 use crate::infer::{End, Piece};
 
 /// Follows one answer to its end. An answer that is cancelled is not counted: nobody has told what it took.
@@ -50,12 +50,12 @@ impl Ledger {
     }
 
     /// Typed questions were answered.
-    pub fn answered(&self, answers: &[Answered]) {
-        for Answered { counts, .. } in answers {
+    pub fn answered(&self, answers: impl ExactSizeIterator<Item = Counts>) {
+        self.metrics.scored(&self.model, answers.len());
+        for counts in answers {
             self.prefilled(counts.prompt, counts.reused);
             self.account.add(Tokens { prompt: counts.prompt, reused: counts.reused, decoded: 0 });
         }
-        self.metrics.scored(&self.model, answers.len());
     }
 
     /// Texts of so many tokens were embedded.

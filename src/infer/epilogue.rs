@@ -3,8 +3,8 @@
 
 use super::ask::Turn;
 use super::memory::Memory;
+use super::pieces::{End, Finding};
 use super::reader::{Last, Reader};
-use super::reply::{End, Finding};
 use super::{InferError, Session};
 use crate::contract::Open;
 use crate::engine::{self, AdapterSet, Detail, Engine, EngineError, ProbeRequest, Scores, Tokenized};

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::ask::{Ask, Turn};
-use super::reply::{Finished, Reply};
+use super::pieces::Finished;
+use super::reply::Reply;
 use super::{InferError, Session};
 use crate::chat::{Message, Role};
 use crate::engine::{Detail, EngineError, Finish};

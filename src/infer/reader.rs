@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::pieces::{Finding, Piece};
 use super::reading::Reading;
-use super::reply::{Finding, Piece};
 use super::{InferError, closed};
 use crate::contract::{Contract, Open, Violation};
 use crate::decide::{self, Answer, Question};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::reply::Piece;
+use super::pieces::Piece;
 use crate::engine::{Piece as Written, TokenLogprob};
 use crate::thinking::{self, Splitter};
 use crate::tools::{self, CallReader};

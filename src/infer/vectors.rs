@@ -1,7 +1,7 @@
 //! Texts that are longer than an embedding model takes: their ends are cut away, and what is left is asked again.
 
 use super::ask::Ask;
-use super::reply::Finished;
+use super::pieces::Finished;
 use super::{InferError, Session};
 use crate::engine::{Cut, EngineError};
 

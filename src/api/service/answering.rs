@@ -6,9 +6,10 @@ use std::time::Duration;
 use super::{Opened, Service};
 use crate::api::call::Call;
 use crate::api::ledger::Ledger;
-use crate::api::problem::Problem;
+use crate::api::problem::{Kind, Problem};
 use crate::contract::Form;
-use crate::infer::{Piece, Ready, Reply, Turn};
+use crate::engine::Finish;
+use crate::infer::{End, Piece, Ready, Reply, Turn};
 use crate::keep_alive::KeepAlive;
 
 /// A turn that a client asks for.
@@ -69,17 +70,36 @@ impl Answering {
     /// The next piece; `None` after the last.
     ///
     /// # Errors
-    /// What ended the reply; no piece comes after it.
+    /// What ended the reply, or how its finished text breaks its form; no piece comes after it.
     pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
         let piece = self.call.within(self.reply.next()).await??;
         if let Some(piece) = &piece {
             self.ledger.piece(piece);
         }
-        Ok(piece)
+        match piece {
+            Some(Piece::End(end)) => kept(end).map(|end| Some(Piece::End(end))),
+            piece => Ok(piece),
+        }
     }
 }
 
+/// The end of an answer in its form. One that came to its limit of tokens is unfinished and says so in every dialect; a
+/// finished one that breaks its form is none.
+fn kept(end: Box<End>) -> Result<Box<End>, Problem> {
+    let Some(violation) = end.violation().filter(|_| end.finish == Finish::Stop) else { return Ok(end) };
+    let stop = end.stopped_by.as_ref().map(|stop| format!("; the stop string {} ended it", serde_json::json!(stop)));
+    Err(Problem::new(Kind::Failed, format!("{violation}{}", stop.unwrap_or_default())))
+}
+
 impl Service {
+    /// Loads the model that a request names, and holds it.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn open_for(&self, request: &TurnRequest) -> Result<Arc<Opened>, Problem> {
+        self.open(&request.model, &request.turn.parameters, request.keep_alive).await.map(Arc::new)
+    }
+
     /// Asks a model for its next turn; the model is loaded where it is not.
     ///
     /// # Errors

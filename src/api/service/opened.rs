@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Service;
 use super::known::Known;
-use super::{Service, TurnRequest};
 use crate::api::admission::{Entry, Permit};
 use crate::api::call::Call;
 use crate::api::local::Wish;
@@ -50,14 +50,6 @@ impl Opened {
 }
 
 impl Service {
-    /// Loads the model that a request names, and holds it.
-    ///
-    /// # Errors
-    /// See [`Kind`].
-    pub async fn open_for(&self, request: &TurnRequest) -> Result<Arc<Opened>, Problem> {
-        self.open(&request.model, &request.turn.parameters, request.keep_alive).await.map(Arc::new)
-    }
-
     /// Loads a model where it is not loaded, and holds it. Of the parameters, those count that say how it is computed.
     ///
     /// # Errors

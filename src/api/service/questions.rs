@@ -75,7 +75,7 @@ impl Service {
             });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = call.within(answers).await?.map_err(Problem::from)?;
-        Ledger::new(self.metrics(), &model).answered(&answers);
+        Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
 }

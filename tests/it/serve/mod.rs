@@ -9,6 +9,7 @@ mod connections;
 mod crash;
 mod described;
 mod environments;
+mod forms;
 mod load;
 mod ollama;
 mod operations;

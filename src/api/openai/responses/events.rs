@@ -1,101 +1,12 @@
 //! A response as server-sent events.
 
-use serde::Serialize;
-use utoipa::ToSchema;
-
 use super::Head;
-use super::output::{Output, OutputItem, OutputPart};
+use super::event::{Event, NumberedEvent};
+use super::output::Output;
 use super::reply::ResponseReply;
-use crate::api::openai::logprobs::TokenLogprob;
 use crate::api::problem::Problem;
 use crate::api::stream::{self, Encoder};
 use crate::infer::Piece;
-
-/// What happens to a response.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(tag = "type")]
-#[schema(as = openai::ResponseEvent)]
-pub enum Event {
-    /// The first: nothing is known of the answer yet.
-    #[serde(rename = "response.created")]
-    Created { response: Box<ResponseReply> },
-    #[serde(rename = "response.in_progress")]
-    InProgress { response: Box<ResponseReply> },
-    #[serde(rename = "response.output_item.added")]
-    OutputItemAdded { output_index: usize, item: OutputItem },
-    #[serde(rename = "response.content_part.added")]
-    ContentPartAdded { item_id: String, output_index: usize, content_index: usize, part: OutputPart },
-    #[serde(rename = "response.output_text.delta")]
-    OutputTextDelta {
-        item_id: String,
-        output_index: usize,
-        content_index: usize,
-        delta: String,
-        logprobs: Vec<TokenLogprob>,
-    },
-    #[serde(rename = "response.output_text.done")]
-    OutputTextDone {
-        item_id: String,
-        output_index: usize,
-        content_index: usize,
-        text: String,
-        logprobs: Vec<TokenLogprob>,
-    },
-    #[serde(rename = "response.reasoning_text.delta")]
-    ReasoningTextDelta { item_id: String, output_index: usize, content_index: usize, delta: String },
-    #[serde(rename = "response.reasoning_text.done")]
-    ReasoningTextDone { item_id: String, output_index: usize, content_index: usize, text: String },
-    #[serde(rename = "response.content_part.done")]
-    ContentPartDone { item_id: String, output_index: usize, content_index: usize, part: OutputPart },
-    /// A call comes whole.
-    #[serde(rename = "response.function_call_arguments.delta")]
-    FunctionCallArgumentsDelta { item_id: String, output_index: usize, delta: String },
-    #[serde(rename = "response.function_call_arguments.done")]
-    FunctionCallArgumentsDone { item_id: String, output_index: usize, name: String, arguments: String },
-    #[serde(rename = "response.output_item.done")]
-    OutputItemDone { output_index: usize, item: OutputItem },
-    /// The last, and so are the next two.
-    #[serde(rename = "response.completed")]
-    Completed { response: Box<ResponseReply> },
-    /// The answer was cut short.
-    #[serde(rename = "response.incomplete")]
-    Incomplete { response: Box<ResponseReply> },
-    #[serde(rename = "response.failed")]
-    Failed { response: Box<ResponseReply> },
-}
-
-impl Event {
-    /// The event's name, which is also its `type`.
-    fn name(&self) -> &'static str {
-        match self {
-            Event::Created { .. } => "response.created",
-            Event::InProgress { .. } => "response.in_progress",
-            Event::OutputItemAdded { .. } => "response.output_item.added",
-            Event::ContentPartAdded { .. } => "response.content_part.added",
-            Event::OutputTextDelta { .. } => "response.output_text.delta",
-            Event::OutputTextDone { .. } => "response.output_text.done",
-            Event::ReasoningTextDelta { .. } => "response.reasoning_text.delta",
-            Event::ReasoningTextDone { .. } => "response.reasoning_text.done",
-            Event::ContentPartDone { .. } => "response.content_part.done",
-            Event::FunctionCallArgumentsDelta { .. } => "response.function_call_arguments.delta",
-            Event::FunctionCallArgumentsDone { .. } => "response.function_call_arguments.done",
-            Event::OutputItemDone { .. } => "response.output_item.done",
-            Event::Completed { .. } => "response.completed",
-            Event::Incomplete { .. } => "response.incomplete",
-            Event::Failed { .. } => "response.failed",
-        }
-    }
-}
-
-/// An event with its place in the stream.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = openai::NumberedEvent)]
-pub struct NumberedEvent {
-    #[serde(flatten)]
-    pub event: Event,
-    /// 0 for the first.
-    pub sequence_number: usize,
-}
 
 /// Writes what happens for each piece.
 #[derive(Debug)]
@@ -159,6 +70,7 @@ impl Encoder for Events {
 mod tests {
     use super::*;
     use crate::api::choices::Calls;
+    use crate::api::openai::responses::output::whole;
     use crate::api::openai::responses::request::ResponseRequest;
     use crate::engine::{self, Counts, Finish, Timings};
     use crate::infer::{End, Finding, Finished};
@@ -280,7 +192,7 @@ mod tests {
             calls: vec![call],
             end: end(Finish::Length),
         };
-        let mut whole = json!(ResponseReply::new(head(Calls::Any), finished));
+        let mut whole = json!(whole(head(Calls::Any), finished));
         assert_eq!(whole["incomplete_details"], json!({"reason": "max_output_tokens"}));
         for (item, id) in whole["output"].as_array_mut().unwrap().iter_mut().zip(["rs_", "msg_", "fc_"]) {
             assert!(item["id"].as_str().unwrap().starts_with(id), "{item}");

@@ -1,8 +1,10 @@
 //! `/v1/responses`, without anything that is kept between two requests.
 
+mod event;
 mod events;
 pub mod items;
-pub mod output;
+mod output;
+pub mod output_item;
 pub mod reply;
 pub mod request;
 pub mod tools;
@@ -16,10 +18,11 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::{OpenAiProblem, Refusals, new_id, unix};
 use crate::api::body::Body;
-use crate::api::choices::{Calls, whole};
+use crate::api::choices::{self, Calls};
 use crate::api::service::Service;
 use crate::api::stream;
-use events::{Events, NumberedEvent};
+use event::NumberedEvent;
+use events::Events;
 use reply::ResponseReply;
 use request::{Delivery, Echo, ResponseRequest, Wanted};
 
@@ -47,7 +50,7 @@ pub async fn respond(
     let answering = service.ask(ask).await?;
     let head = Head { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
-        Delivery::Whole => Ok(Json(ResponseReply::new(head, whole(answering).await?)).into_response()),
+        Delivery::Whole => Ok(Json(output::whole(head, choices::whole(answering).await?)).into_response()),
         Delivery::Streamed => Ok(stream::response(answering, Events::new(head), stream::SERVER_SENT_EVENTS).await?),
     }
 }

@@ -1,75 +1,30 @@
 //! What a model says as the items of a response: they grow piece by piece, and tell what happens to them.
 
-use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
 
-use super::events::Event;
+use super::Head;
+use super::event::Event;
+use super::output_item::{OutputItem, OutputPart, Status};
+use super::reply::ResponseReply;
 use crate::api::choices::Calls;
 use crate::api::openai::logprobs::TokenLogprob;
 use crate::api::openai::new_id;
 use crate::engine::{self, Finish};
+use crate::infer::Finished;
 use crate::tools::ToolCall;
 
-/// How far a response or one of its items is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = openai::ResponseStatus)]
-pub enum Status {
-    InProgress,
-    Completed,
-    /// It was cut short.
-    Incomplete,
-    Failed,
-}
-
-/// A thought, a message, or a call of a tool.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[schema(as = openai::OutputItem)]
-pub enum OutputItem {
-    /// What the model thought before it answered.
-    Reasoning {
-        id: String,
-        /// Always empty: thoughts are told as they are.
-        summary: Vec<OutputPart>,
-        content: Vec<OutputPart>,
-        status: Status,
-    },
-    Message {
-        id: String,
-        #[schema(pattern = "^assistant$")]
-        role: &'static str,
-        content: Vec<OutputPart>,
-        status: Status,
-    },
-    FunctionCall {
-        id: String,
-        /// What the tool's answer is matched by.
-        call_id: String,
-        name: String,
-        /// An object's JSON as a text.
-        arguments: String,
-        status: Status,
-    },
-}
-
-/// A part of an item.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case")]
-#[schema(as = openai::OutputPart)]
-pub enum OutputPart {
-    OutputText {
-        text: String,
-        /// Always empty: models here cite nothing.
-        #[schema(value_type = Vec<Object>)]
-        annotations: Vec<Value>,
-        /// Empty where no probabilities are asked for.
-        logprobs: Vec<TokenLogprob>,
-    },
-    ReasoningText {
-        text: String,
-    },
+/// A whole answer.
+#[must_use]
+pub fn whole(head: Head, finished: Finished) -> ResponseReply {
+    let Finished { text, tokens, thinking, calls, end } = finished;
+    let mut output = Output::new(head.n_top, head.calls);
+    // What happens on the way is told by streams only.
+    let mut events = Vec::new();
+    output.think(&thinking, &mut events);
+    output.say(&text, &tokens, &mut events);
+    calls.into_iter().for_each(|call| output.call(call, &mut events));
+    let items = output.end(end.finish, &mut events);
+    ResponseReply::begun(head).ended(items, &end)
 }
 
 /// The items of one response.
@@ -229,17 +184,6 @@ impl Growing {
         match self.part {
             OutputPart::OutputText { .. } => OutputItem::Message { id, role: "assistant", content, status },
             OutputPart::ReasoningText { .. } => OutputItem::Reasoning { id, summary: Vec::new(), content, status },
-        }
-    }
-}
-
-impl Status {
-    /// Of what ended so.
-    #[must_use]
-    pub fn of(finish: Finish) -> Status {
-        match finish {
-            Finish::Stop => Status::Completed,
-            Finish::Length => Status::Incomplete,
         }
     }
 }

@@ -4,11 +4,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Head;
-use super::output::{Output, OutputItem, Status};
+use super::output_item::{OutputItem, Status};
 use super::request::Echo;
 use crate::api::extra::Extra;
 use crate::api::problem::{Kind, Problem};
-use crate::infer::{End, Finished};
+use crate::infer::End;
 
 /// An answer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -118,20 +118,6 @@ impl From<&Problem> for ResponseError {
 }
 
 impl ResponseReply {
-    /// A whole answer.
-    #[must_use]
-    pub fn new(head: Head, finished: Finished) -> ResponseReply {
-        let Finished { text, tokens, thinking, calls, end } = finished;
-        let mut output = Output::new(head.n_top, head.calls);
-        // What happens on the way is told by streams only.
-        let mut events = Vec::new();
-        output.think(&thinking, &mut events);
-        output.say(&text, &tokens, &mut events);
-        calls.into_iter().for_each(|call| output.call(call, &mut events));
-        let items = output.end(end.finish, &mut events);
-        ResponseReply::begun(head).ended(items, &end)
-    }
-
     /// An answer of which nothing is known yet.
     #[must_use]
     pub fn begun(head: Head) -> ResponseReply {
