@@ -83,11 +83,11 @@ impl Reading {
         }
     }
 
-    fn called(&mut self, parts: Vec<tools::Part>, out: &mut VecDeque<Piece>) {
+    fn called(&mut self, parts: Vec<tools::AnswerPart>, out: &mut VecDeque<Piece>) {
         for part in parts {
             match part {
-                tools::Part::Text { text, at } => self.text(text, self.answer_at.unwrap_or(0) + at, out),
-                tools::Part::Call(call) => out.push_back(Piece::Call(call)),
+                tools::AnswerPart::Text { text, at } => self.text(text, self.answer_at.unwrap_or(0) + at, out),
+                tools::AnswerPart::Call(call) => out.push_back(Piece::Call(call)),
             }
         }
     }

@@ -286,7 +286,7 @@ fn a_template_that_is_none_is_refused_when_a_model_is_made_of_it() {
     let refused = home.slm(["create", "go"]).ends(1);
     assert_eq!(
         refused.stderr,
-        "slm: TEMPLATE in `Modelfile` cannot be used: it is no template in Go: line 2: the block that begins here is not \
+        "slm: TEMPLATE in `Modelfile` cannot be used: it is not a template in Go: line 2: the block that begins here is not \
          closed with `{{ end }}`; correct it or leave it out\n"
     );
     home.slm(["show", "go"]).ends(1);

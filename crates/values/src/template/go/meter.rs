@@ -9,6 +9,8 @@ use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, Number, PipeN
 use gotmpl::{TemplateError, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::renderer::MAX_OUTPUT;
+
 /// Steps that one rendering may take: a conversation of a thousand turns takes a tenth of it.
 pub(super) const STEPS: u64 = 2_000_000;
 /// Bytes of an argument that count as one step.
@@ -17,7 +19,7 @@ const BYTES_PER_STEP: u64 = 64;
 /// The names of the meter's functions, which no source can write.
 pub(super) const AT: &str = "#at";
 pub(super) const ARGUMENT: &str = "#argument";
-/// The name of the function that makes a text of what is printed; see [`super::values`].
+/// The name of the function that makes a text of what is printed; see [`super::printed`].
 pub(super) const SHOWN: &str = "#shown";
 
 /// How far one rendering has come.
@@ -81,7 +83,7 @@ impl Meter {
             TemplateError::Exec(reason) => reason.clone(),
             TemplateError::RecursionLimit => "its templates call each other too deeply".to_owned(),
             TemplateError::RangeIterLimit => format!("it takes more than {STEPS} steps"),
-            TemplateError::Write => format!("it writes more than {} bytes", super::MAX_OUTPUT),
+            TemplateError::Write => format!("it writes more than {} bytes", MAX_OUTPUT),
             other => other.to_string(),
         };
         match self.line.load(Ordering::Relaxed) {

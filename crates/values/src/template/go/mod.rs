@@ -1,4 +1,4 @@
-//! Go's text/template with Ollama's variables, functions and turns; it knows no authors.
+//! Go's text/template with Ollama's variables, functions and turns; it knows nothing of authors.
 //!
 //! The semantics are those of `template/template.go` of Ollama's repository: a template that reads `.Messages` is
 //! executed once; another one turn by turn with `.System`, `.Prompt` and `.Response`, and the last turn ends at the first
@@ -7,6 +7,7 @@
 
 mod functions;
 mod meter;
+mod printed;
 mod tree;
 mod values;
 
@@ -17,10 +18,12 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use super::probe::{PROBE, PROBE_USER};
-use super::{Conversation, Language, MAX_OUTPUT, Renderer, TemplateError};
+use super::error::TemplateError;
+use super::language::Language;
+use super::renderer::{Conversation, MAX_OUTPUT, PROBE, PROBE_USER, Renderer};
 use crate::chat::{Message, Role};
 use meter::Meter;
+use printed::{list, text};
 
 /// The names under which the whole template and the one of the last turn are executed; no source can write them.
 const WHOLE: &str = "#whole";
@@ -89,7 +92,7 @@ impl Renderer for Go {
     fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
         let meter = Arc::new(Meter::default());
         let template = self.executable(conversation, &meter);
-        let mut out = Limited(String::new());
+        let mut out = BoundedText(String::new());
         let mut execute = |name: &str, values: BTreeMap<Arc<str>, Value>| {
             template
                 .execute_template_fmt(&mut out, name, &Value::Map(Arc::new(values)))
@@ -207,18 +210,10 @@ fn is_joined(message: &Message) -> bool {
     message.role != Role::Tool && message.tool_calls.is_empty()
 }
 
-fn text(text: &str) -> Value {
-    Value::String(Arc::from(text))
-}
-
-fn list(values: Vec<Value>) -> Value {
-    Value::List(Arc::from(values))
-}
-
 /// A text that does not grow without end.
-struct Limited(String);
+struct BoundedText(String);
 
-impl Write for Limited {
+impl Write for BoundedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.0.len() + text.len() > MAX_OUTPUT {
             return Err(fmt::Error);

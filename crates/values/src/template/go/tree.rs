@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::functions;
 
-/// Written behind every source: where the parser does not find it at the top, it stopped early or a block is open.
+/// Appended to every source: where the parser does not find it at the top, it stopped early or a block is open.
 const END: &str = "\u{F8FF}#end";
 
 /// The most `else if` and `else with` of a source: gotmpl bounds how deeply blocks are nested, but not how long such a chain
@@ -42,7 +42,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, String> {
             _ => drop(named.insert(name, define.body)),
         }
     }
-    let mut check = Check { named: named.keys().cloned().collect(), variables: vec!["$".to_owned()], n_loops: 0 };
+    let mut check = Checker { named: named.keys().cloned().collect(), variables: vec!["$".to_owned()], n_loops: 0 };
     check.body(&whole)?;
     for body in named.values() {
         check.body(body)?;
@@ -57,7 +57,7 @@ fn n_else_ifs(source: &str) -> usize {
 
 fn syntax(error: &TemplateError) -> String {
     match error {
-        // It came upon the mark where `}}` should be.
+        // It reached the mark where `}}` should be.
         TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. }
             if message.contains("\\u{f8ff}") =>
         {
@@ -120,14 +120,14 @@ pub(super) fn position(node: &Node) -> Pos {
 }
 
 /// What Go's parser looks up while it parses and gotmpl's does not.
-struct Check {
+struct Checker {
     named: BTreeSet<String>,
     /// Declared and still to be seen, the innermost last.
     variables: Vec<String>,
     n_loops: usize,
 }
 
-impl Check {
+impl Checker {
     fn body(&mut self, body: &ListNode) -> Result<(), String> {
         self.variables.truncate(1);
         self.list(body)
@@ -162,7 +162,7 @@ impl Check {
                 call.pipe.iter().try_for_each(|pipe| self.pipe(pipe))
             }
             Node::Break(pos) | Node::Continue(pos) if self.n_loops == 0 => {
-                Err(format!("line {}: `break` and `continue` belong into a `range`", pos.line))
+                Err(format!("line {}: `break` and `continue` belong in a `range`", pos.line))
             }
             Node::Break(_) | Node::Continue(_) => Ok(()),
         }
@@ -292,7 +292,7 @@ fn cut(list: &mut ListNode) -> bool {
     false
 }
 
-/// Whether a pipeline writes `.Response`; what stands behind it goes.
+/// Whether a pipeline writes `.Response`; what comes after it is removed.
 fn ends_pipe(pipe: &mut PipeNode) -> bool {
     for at in 0..pipe.commands.len() {
         let args = &mut pipe.commands[at].args;

@@ -3,7 +3,8 @@
 use minijinja::value::Value;
 use serde_json::Value as Json;
 
-use super::super::{Conversation, Date, Inputs};
+use super::super::date::Date;
+use super::super::renderer::{Conversation, Inputs};
 use super::json::spaced;
 use crate::chat::{Message, Role};
 use crate::tools::ToolCall;
