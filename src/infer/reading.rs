@@ -62,11 +62,11 @@ impl Reading {
         }
     }
 
-    fn told_apart(&mut self, parts: Vec<thinking::Part>, out: &mut VecDeque<Piece>) {
+    fn told_apart(&mut self, parts: Vec<thinking::ThinkingPart>, out: &mut VecDeque<Piece>) {
         for part in parts {
             match part {
-                thinking::Part::Thinking(text) => out.push_back(Piece::Thinking(text)),
-                thinking::Part::Text { text, at } => self.answer(&text, at, out),
+                thinking::ThinkingPart::Thinking(text) => out.push_back(Piece::Thinking(text)),
+                thinking::ThinkingPart::Text { text, at } => self.answer(&text, at, out),
             }
         }
     }

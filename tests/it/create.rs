@@ -200,7 +200,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     refused(
         "FROM ./photo.gguf",
         1,
-        "`./photo.gguf` is not a model that slm can load: it begins with `\\x89PNG`, not with `GGUF`, so it is no GGUF \
+        "`./photo.gguf` is not a model that slm can load: it begins with `\\x89PNG`, not with `GGUF`, so it is not a GGUF \
          file",
     );
     home.file("M", "FROM kep");
@@ -220,7 +220,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         "slm: cannot read the Modelfile `/dev/zero`: it has more than 16777216 bytes; name another with -f\n",
     );
     let said = home.slm(["create", "a/../b"]).ends(2);
-    assert!(said.stderr.starts_with("slm: `a/../b` is no model name: "), "{}", said.stderr);
+    assert!(said.stderr.starts_with("slm: `a/../b` is not a model name: "), "{}", said.stderr);
 }
 
 /// Paths in a Modelfile are relative to it, wherever slm is started.

@@ -41,7 +41,7 @@ pub(super) struct Conversation<'a> {
     pub contract: Option<&'a Json>,
     pub inputs: &'a Inputs<'a>,
     pub specials: &'a SpecialTokens,
-    /// What each twin stands for: what is escaped by the renderer is escaped for that character's sake.
+    /// What each twin stands for: the renderer escapes a twin as it would escape that character.
     pub twins: &'a Originals,
 }
 
@@ -54,7 +54,7 @@ pub struct Inputs<'a> {
     pub messages: &'a [Message],
     /// End with the header of an assistant's turn (the templates' own name for it).
     pub add_generation_prompt: bool,
-    /// What `strftime_now` says; pinned where prompts must be the same tomorrow.
+    /// The date of `strftime_now`; pinned where prompts must be the same tomorrow.
     pub date: Date,
     /// Further variables, such as `enable_thinking`. The operator's: they may write control tokens.
     pub variables: &'a Map<String, Json>,

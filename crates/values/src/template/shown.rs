@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::words::{Author, Words};
+use super::words::{Author, PersonWords};
 use crate::chat::Message;
 
 /// The tools and the contract that a template is shown: persons' words, or their twins.
@@ -18,10 +18,10 @@ impl ShownJson {
     }
 
     /// All words of persons, with those of the messages.
-    pub(super) fn words<'w>(&'w self, messages: &'w [Message], author: impl Fn(usize) -> Author) -> Words<'w> {
+    pub(super) fn words<'w>(&'w self, messages: &'w [Message], author: impl Fn(usize) -> Author) -> PersonWords<'w> {
         let content = |(number, message): (usize, &'w Message)| (&*message.content, author(number));
         let contents = messages.iter().enumerate().map(content).collect();
-        let mut words = Words { contents, others: Vec::new() };
+        let mut words = PersonWords { contents, others: Vec::new() };
         for message in messages {
             let texts = [&message.thinking, &message.tool_name, &message.tool_call_id];
             words.others.extend(texts.into_iter().flatten().map(String::as_str));

@@ -1,4 +1,4 @@
-//! Whether a model thinks before it answers, as far as its template tells, and what turns that on and off.
+//! Whether a model thinks before it answers, as far as its template shows, and what turns that on and off.
 
 use serde_json::{Map, Value as Json};
 

@@ -23,12 +23,12 @@ pub(super) enum JsonTwinPolicy {
     /// All of its texts and of the names that it gives to fields.
     Texts,
     /// The signs of special tokens. Letters and digits stay, so that a template can look for a field by its name;
-    /// special tokens of nothing but letters are then nobody's.
+    /// special tokens of nothing but letters are then text.
     Signs,
 }
 
 /// Whether literals that hold special tokens are set between fences, characters that no text has: in a rendering with
-/// fences, such a literal from a content stands at a fence, while the template's own does not.
+/// fences, such a literal from a content is next to a fence, while the template's own is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fences {
     None,

@@ -9,7 +9,7 @@ use super::jinja::is_python_space;
 use super::renderer::Originals;
 use super::special_tokens::{SpecialTokenTable, is_escaped, is_word};
 use super::twin_policy::{Fences, JsonTwinPolicy, TwinPolicy};
-use super::words::{Author, Words};
+use super::words::{Author, PersonWords};
 use crate::chat::{Message, Role};
 use crate::prompt::{Prompt, RowSpan, Run, RunOffset};
 use crate::tools::ToolCall;
@@ -25,7 +25,7 @@ pub(super) struct Twins<'a> {
     specials: &'a SpecialTokenTable,
     to: HashMap<(Author, char), char>,
     from: HashMap<char, (Author, char)>,
-    /// A character that occurs nowhere and stands for nothing; none where all are taken.
+    /// A character that occurs nowhere and stands for nothing; `None` where all are taken.
     fence: Option<char>,
     /// Literals that no content can use to write a part of a special token that matters.
     harmless: Vec<&'a str>,
@@ -35,7 +35,12 @@ pub(super) struct Twins<'a> {
 
 impl<'a> Twins<'a> {
     /// Finds a twin for every character of the words; `plain` is the rendering without twins.
-    pub(super) fn new(specials: &'a SpecialTokenTable, literals: &'a [String], plain: &str, words: &Words) -> Self {
+    pub(super) fn new(
+        specials: &'a SpecialTokenTable,
+        literals: &'a [String],
+        plain: &str,
+        words: &PersonWords,
+    ) -> Self {
         let taken: HashSet<char> = (words.all().flat_map(|(text, _)| text.chars()))
             .chain(plain.chars())
             .chain(specials.alphabet.iter().copied())

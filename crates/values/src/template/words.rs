@@ -12,14 +12,14 @@ pub(super) enum Author {
 }
 
 /// All words of persons in one conversation.
-pub(super) struct Words<'a> {
+pub(super) struct PersonWords<'a> {
     /// The messages' contents.
     pub contents: Vec<(&'a str, Author)>,
     /// Thoughts, names and ids, and every text and name in tools, calls and the contract.
     pub others: Vec<&'a str>,
 }
 
-impl<'a> Words<'a> {
+impl<'a> PersonWords<'a> {
     /// Every text and every name of a JSON value.
     pub(super) fn add(&mut self, json: &'a Json) {
         match json {

@@ -30,11 +30,11 @@ pub struct CallReader {
     /// Bytes before `held`.
     n_before: usize,
     before: Before,
-    /// The call that `held` begins with, as far as it was looked through.
+    /// The call that `held` begins with, as far as it was scanned.
     open: Option<OpenCall>,
 }
 
-/// What is before what is held.
+/// What was decided last, before what is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
@@ -42,7 +42,7 @@ enum Before {
     Call,
 }
 
-/// What can be said of the beginning of what is held.
+/// What is decided of the beginning of what is held.
 enum Decision {
     /// Nothing before more is written.
     Wait,
@@ -50,7 +50,7 @@ enum Decision {
     Text(usize),
     /// So many bytes are these calls.
     Calls(usize, Vec<ToolCall>),
-    /// So many bytes say nothing: marks, and white space after calls.
+    /// So many bytes are dropped: marks, and white space after calls.
     Nothing(usize),
 }
 
@@ -136,7 +136,7 @@ impl CallReader {
         let other = match self.format {
             CallFormat::BARE => PYTHON_TAG,
             CallFormat::PHI => FUNCTOOLS,
-            // Models leave the mark around it away.
+            // Models leave out the mark around it.
             CallFormat::TAGS => tags::FUNCTION,
             _ => "",
         };

@@ -63,7 +63,7 @@ impl KnownTools {
         Some(vec![self.call(&name, arguments)?])
     }
 
-    /// A call in tags. What an argument is, its schema says: text where that is allowed, else JSON.
+    /// A call in tags. An argument is text where its schema allows that, else JSON.
     pub(super) fn tags(&self, text: &str) -> Option<Vec<ToolCall>> {
         let (name, body) = tags::split(text)?;
         if body.trim_start().starts_with('{') {

@@ -92,7 +92,7 @@ fn size(value: &Value) -> u64 {
     }
 }
 
-/// Go's `Sprint`: a space only between two values that are no texts.
+/// Go's `Sprint`: a space only between two values that are not texts.
 fn print(values: &[Value]) -> String {
     let mut out = String::new();
     for (at, value) in values.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What one rendering may cost: calls written into a parsed template that count steps and bytes; it executes nothing.
 //!
 //! gotmpl bounds the rounds of loops and the depth of calls, but not what both come to together: a few templates that each
-//! call the next one twice run for ever, and a text that is joined to itself fills the memory. So every list of nodes and
+//! call the next one twice run forever, and a text that is joined to itself fills the memory. So every list of nodes and
 //! every action is preceded by a call that counts it, and every argument of a function goes through one that counts its
 //! bytes. The calls also tell where an error happened, which gotmpl does not. What is printed goes through a last call.
 
@@ -10,6 +10,7 @@ use gotmpl::{TemplateError, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::renderer::MAX_OUTPUT;
+use super::nodes::position;
 
 /// Steps that one rendering may take: a conversation of a thousand turns takes a tenth of it.
 pub(super) const STEPS: u64 = 2_000_000;
@@ -114,7 +115,7 @@ pub(super) fn write_into(body: &mut ListNode) {
             Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_) => {}
         }
         if !matches!(node, Node::Text(_)) {
-            body.nodes.push(at(super::tree::position(&node)));
+            body.nodes.push(at(position(&node)));
         }
         body.nodes.push(node);
     }

@@ -186,7 +186,7 @@ fn sources_that_go_refuses_are_refused_with_their_line() {
         ("{{ if false }}{{ template \"x\" . }}{{ end }}", "line 1: there is no template `x`"),
         ("{{ if .X }}{{ $a := 1 }}{{ end }}{{ $a }}", "line 1: there is no variable `$a`"),
         ("{{ $a = 1 }}", "line 1: there is no variable `$a`"),
-        ("{{ break }}", "line 1: `break` and `continue` belong into a `range`"),
+        ("{{ break }}", "line 1: `break` and `continue` belong in a `range`"),
         ("{{ define \"x\" }}a{{ end }}\n{{ define \"x\" }}b{{ end }}", "line 2: the template `x` is defined twice"),
     ];
     for (source, expected) in cases {

@@ -62,7 +62,7 @@ impl<'e> Struct<'e> {
     }
 }
 
-/// An argument's type: one word or several. A word that is no type of JSON Schema's stays a text.
+/// An argument's type: one word or several. A word that is not a type of JSON Schema stays a text.
 fn kind(given: &Json, twins: &Originals) -> Value {
     let only = || given.as_array().filter(|words| words.len() == 1).and_then(|words| words[0].as_str());
     let Some(word) = given.as_str().or_else(only) else { return data(given) };
@@ -127,7 +127,7 @@ fn properties(given: &Map<String, Json>, none: &Map<String, Json>, twins: &Origi
     Value::Map(Arc::new(properties.iter().map(one).collect()))
 }
 
-/// One argument's schema; what is no object stays what it is. Ollama leaves empty fields out of the JSON.
+/// One argument's schema; what is not an object stays as it is. Ollama leaves empty fields out of the JSON.
 fn property(given: &Json, twins: &Originals) -> Value {
     let Some(given) = given.as_object() else { return data(given) };
     let is_empty = |value: &Json| match value {

@@ -38,7 +38,7 @@ pub(super) struct Jinja {
     tools_at: ToolsAt,
 }
 
-/// What a template said by `raise_exception`.
+/// The message of a template's `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Raised(String);
