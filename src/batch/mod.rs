@@ -92,56 +92,78 @@ impl<A: Send + 'static> Batch<A> {
         let (queue, cancel) = (Mutex::new((queue, start)), Cancel::default());
         std::thread::scope(|scope| {
             let mut workers = Vec::new();
-            let mut window = Window::new(n_parallel);
-            // How the batch ends once its window is empty; nothing is read any more where it is known.
-            let mut end = None;
-            let mut is_reading = false;
+            let mut course = Course { window: Window::new(n_parallel), end: None, is_reading: false };
             loop {
-                while let Some(job) = window.start() {
-                    if window.n_running() > workers.len() {
+                while let Some(job) = course.window.start() {
+                    if course.window.n_running() > workers.len() {
                         let (queue, finish, cancel, sender) = (&queue, &finish, &cancel, sender.clone());
                         workers.push(scope.spawn(move || answer(queue, finish, cancel, &sender)));
                     }
                     jobs.send(job).expect("the queue outlives the loop");
                 }
-                if end.is_none() && !is_reading && window.wants_record() {
+                if course.wants_record() {
                     // A reader that has ended has said so.
-                    is_reading = reader.send(()).is_ok();
+                    course.is_reading = reader.send(()).is_ok();
                 }
-                if end.is_some() && window.is_empty() {
+                if course.end.is_some() && course.window.is_empty() {
                     break;
                 }
                 match events.recv().expect("a sender is held here") {
-                    Event::Read(record) => {
-                        is_reading = false;
-                        if end.is_none() {
-                            let n_bytes = record.n_bytes();
-                            window.push(record, n_bytes);
-                        }
-                    }
-                    Event::EndOfInput => end = end.or(Some(End::Whole)),
-                    Event::Unreadable(error) => end = end.or(Some(End::Unreadable(error))),
-                    Event::Stop => {
-                        window.forget_unstarted();
-                        end = Some(End::Stopped);
-                    }
-                    Event::Answered(place, answer) => {
-                        window.answered(place, answer);
-                        while let Some(answer) = window.deliver() {
-                            if let ControlFlow::Break(why) = deliver(answer) {
-                                cancel.cancel(workers.iter().map(|worker| worker.thread()));
-                                drop(jobs);
-                                return End::Broken(why);
-                            }
-                        }
-                    }
                     // Leaving the scope passes the panic on.
                     Event::Lost => break,
+                    event => {
+                        if let ControlFlow::Break(why) = course.take(event, &mut deliver) {
+                            cancel.cancel(workers.iter().map(|worker| worker.thread()));
+                            drop(jobs);
+                            return End::Broken(why);
+                        }
+                    }
                 }
             }
             drop(jobs);
-            end.unwrap_or(End::Stopped)
+            course.end.unwrap_or(End::Stopped)
         })
+    }
+}
+
+/// How far a batch is.
+struct Course<A, B> {
+    window: Window<Record, A>,
+    /// How the batch ends once its window is empty; nothing is read any more where it is known.
+    end: Option<End<B>>,
+    is_reading: bool,
+}
+
+impl<A, B> Course<A, B> {
+    fn wants_record(&self) -> bool {
+        self.end.is_none() && !self.is_reading && self.window.wants_record()
+    }
+
+    /// Takes what has happened; delivers what its turn has come for.
+    fn take(&mut self, event: Event<A>, deliver: &mut impl FnMut(A) -> ControlFlow<B>) -> ControlFlow<B> {
+        match event {
+            Event::Read(record) => {
+                self.is_reading = false;
+                if self.end.is_none() {
+                    let n_bytes = record.n_bytes();
+                    self.window.push(record, n_bytes);
+                }
+            }
+            Event::EndOfInput => self.end = self.end.take().or(Some(End::Whole)),
+            Event::Unreadable(error) => self.end = self.end.take().or(Some(End::Unreadable(error))),
+            Event::Stop => {
+                self.window.forget_unstarted();
+                self.end = Some(End::Stopped);
+            }
+            Event::Answered(place, answer) => {
+                self.window.answered(place, answer);
+                while let Some(answer) = self.window.deliver() {
+                    deliver(answer)?;
+                }
+            }
+            Event::Lost => {}
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Turn {
 /// What stands before an answer.
 #[derive(Debug, Clone)]
 pub enum Before {
-    Chat(Chat),
+    Chat(Box<Chat>),
     Prompt(Given),
 }
 
@@ -88,7 +88,7 @@ impl Turn {
     pub fn to_text(system: Option<&str>, text: &str) -> Turn {
         let system = system.map(|system| Message::new(Role::System, system));
         let messages = system.into_iter().chain([Message::new(Role::User, text)]).collect();
-        Turn { before: Before::Chat(Chat::of(messages)), ..Turn::default() }
+        Turn { before: Chat::of(messages).into(), ..Turn::default() }
     }
 
     /// The conversation before the answer, where it is one.
@@ -140,7 +140,7 @@ impl Chat {
 
 impl Default for Before {
     fn default() -> Self {
-        Before::Chat(Chat::default())
+        Chat::default().into()
     }
 }
 
@@ -152,6 +152,6 @@ impl From<Turn> for Ask {
 
 impl From<Chat> for Before {
     fn from(chat: Chat) -> Before {
-        Before::Chat(chat)
+        Before::Chat(Box::new(chat))
     }
 }

@@ -14,7 +14,7 @@ use crate::template::{ChatTemplate, Date, Inputs, Language, TemplateError};
 #[derive(Debug)]
 pub enum Choice {
     /// The TEMPLATE of the Modelfile or the manifest.
-    Template(ChatTemplate),
+    Template(Box<ChatTemplate>),
     /// The Jinja template in the GGUF; there is no TEMPLATE.
     Own,
     /// The Jinja template in the GGUF, because Ollama has a program that writes the prompt in place of the TEMPLATE.
@@ -37,7 +37,7 @@ impl Choice {
         }
         // An empty one says nothing, as in Ollama.
         match model.template.as_deref().filter(|text| !text.trim().is_empty()).map(checked) {
-            Some(Ok(template)) => Choice::Template(template),
+            Some(Ok(template)) => Choice::Template(Box::new(template)),
             Some(Err(error)) if has_own => Choice::OwnInstead(error),
             Some(Err(error)) => Choice::Broken(error),
             None if has_own => Choice::Own,
@@ -66,7 +66,7 @@ impl Choice {
     #[must_use]
     pub fn parsed(self, header: &Header) -> Option<ChatTemplate> {
         match self {
-            Choice::Template(template) => Some(template),
+            Choice::Template(template) => Some(*template),
             Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) => {
                 ChatTemplate::parse(Language::Jinja, header.chat_template()?, SpecialTokens::default()).ok()
             }
@@ -80,7 +80,7 @@ impl Choice {
     /// The model has a TEMPLATE that is none, and nothing else.
     pub fn given(self, model: &Model) -> Result<Option<ChatTemplate>, OpeningError> {
         match self {
-            Choice::Template(template) => Ok(Some(template)),
+            Choice::Template(template) => Ok(Some(*template)),
             Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
             Choice::Broken(error) => Err(OpeningError::Template { name: model.name.to_string(), error }),
         }

@@ -124,46 +124,14 @@ fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usiz
 pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     let Input { mut records, form, file, n_parallel } = input;
     // Rows that an earlier run answered are read here.
-    let mut sink = Sink::begin(file, || run.identity(), &mut records, &form)?;
+    let sink = Sink::begin(file, || run.identity(), &mut records, &form)?;
     if run.args.verbose && sink.n_resumed() > 0 {
         tell(&format!("goes on behind {} rows\n", sink.n_resumed()));
     }
-    // A file's length is known: the bar then goes by bytes read.
-    let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
-    let bar = Rows::new(length);
-    if length.is_some() {
-        bar.begin_at(records.end());
-    }
-    let mut tally = Tally::start();
     let batch = Batch::default();
     let stop = batch.stop();
     let _listening = interrupt::listen(move || stop.stop());
-    let deliver = |Done { place, share, written }| {
-        let line = match written {
-            Ok(line) => {
-                tally.add(share, Exit::Done);
-                line
-            }
-            Err(Unwritten::Lost(failure)) => return ControlFlow::Break(Enough::Failed(failure)),
-            Err(Unwritten::Bad(refused)) => {
-                let BadRow { line, reason, .. } = &refused.row;
-                bar.aside(|| say(format_args!("line {line}: {reason}")));
-                if !run.args.keep_going {
-                    let message = format!("stopped at line {line}; {} rows were answered", tally.rows());
-                    return ControlFlow::Break(Enough::Failed(Failure { message, exit: refused.exit }));
-                }
-                tally.add(share, refused.exit);
-                failed(run, &refused)
-            }
-        };
-        match bar.aside(|| sink.line(place.digest, &line)) {
-            Ok(Reader::Listens) => {}
-            Ok(Reader::Gone) => return ControlFlow::Break(Enough::ReaderGone),
-            Err(failure) => return ControlFlow::Break(Enough::Failed(failure)),
-        }
-        bar.at(if length.is_some() { place.end } else { tally.rows() }, tally.rows(), || tally.compact());
-        ControlFlow::Continue(())
-    };
+    let mut delivery = Delivery::begin(run, sink, records.end());
     let work = Work {
         start: |record: Record| {
             let place = Place { end: record.end, digest: record.digest };
@@ -173,21 +141,82 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
             Ok(begun) => finish(run, begun, cancel),
             Err(done) => *done,
         },
-        deliver,
+        deliver: |done| match delivery.take(done) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(enough) => ControlFlow::Break(enough),
+        },
     };
     let end = batch.run(records, n_parallel, work);
-    drop(bar);
-    let saved = sink.end();
-    if run.args.verbose {
-        tell(&tally.summary());
+    delivery.end(end)
+}
+
+/// The answers on their way out: to the sink, to the totals, and to the bar.
+struct Delivery<'r> {
+    run: &'r Run<'r>,
+    sink: Sink,
+    tally: Tally,
+    bar: Rows,
+    /// Whether the input's length is known: the bar then goes by bytes read.
+    has_length: bool,
+}
+
+impl<'r> Delivery<'r> {
+    /// `at` are the bytes of the input that are done already.
+    fn begin(run: &'r Run<'_>, sink: Sink, at: u64) -> Delivery<'r> {
+        let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
+        let bar = Rows::new(length);
+        if length.is_some() {
+            bar.begin_at(at);
+        }
+        Delivery { run, sink, tally: Tally::start(), bar, has_length: length.is_some() }
     }
-    match end {
-        End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
-        End::Broken(Enough::Failed(failure)) => return Err(failure),
-        End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
-        End::Whole | End::Stopped => saved?,
+
+    /// Takes what came of the next row.
+    fn take(&mut self, done: Done) -> Result<(), Enough> {
+        let Done { place, share, written } = done;
+        let line = match written {
+            Ok(line) => {
+                self.tally.add(share, Exit::Done);
+                line
+            }
+            Err(Unwritten::Lost(failure)) => return Err(Enough::Failed(failure)),
+            Err(Unwritten::Bad(refused)) => {
+                let BadRow { line, reason, .. } = &refused.row;
+                self.bar.aside(|| say(format_args!("line {line}: {reason}")));
+                if !self.run.args.keep_going {
+                    let message = format!("stopped at line {line}; {} rows were answered", self.tally.rows());
+                    return Err(Enough::Failed(Failure { message, exit: refused.exit }));
+                }
+                self.tally.add(share, refused.exit);
+                failed(self.run, &refused)
+            }
+        };
+        let (sink, tally) = (&mut self.sink, &self.tally);
+        match self.bar.aside(|| sink.line(place.digest, &line)) {
+            Ok(Reader::Listens) => {}
+            Ok(Reader::Gone) => return Err(Enough::ReaderGone),
+            Err(failure) => return Err(Enough::Failed(failure)),
+        }
+        self.bar.at(if self.has_length { place.end } else { tally.rows() }, tally.rows(), || tally.compact());
+        Ok(())
     }
-    tally.outcome()
+
+    /// How the run ends.
+    fn end(self, end: End<Enough>) -> Outcome {
+        let Delivery { run, mut sink, tally, bar, .. } = self;
+        drop(bar);
+        let saved = sink.end();
+        if run.args.verbose {
+            tell(&tally.summary());
+        }
+        match end {
+            End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
+            End::Broken(Enough::Failed(failure)) => return Err(failure),
+            End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
+            End::Whole | End::Stopped => saved?,
+        }
+        tally.outcome()
+    }
 }
 
 /// Sends a row to the engine.

@@ -69,11 +69,16 @@ fn a_finished_answer_that_breaks_its_format_is_an_error() {
         }
         // What was written is there, and nothing says that it is an answer.
         assert!(streamed.status == 200 && parts.len() > "{\"name\"".len() / 2, "{path}: {}", streamed.text());
-        for end in
-            ["\"stop\"", "\"end_turn\"", "\"stop_sequence\"", "\"done\":true", "completed\",\"response\"", "[DONE]"]
-        {
-            assert!(!parts.iter().any(|part| part.to_string().contains(end)), "{path}: {}", streamed.text());
-        }
+        let ends = [
+            ":\"stop\"",
+            ":\"end_turn\"",
+            ":\"stop_sequence\"",
+            "\"done\":true",
+            "message_stop",
+            "completed\",",
+            "[DONE]",
+        ];
+        assert!(!ends.iter().any(|end| streamed.text().contains(end)), "{path}: {}", streamed.text());
     }
 }
 

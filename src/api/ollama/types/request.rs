@@ -180,7 +180,7 @@ impl GenerateRequest {
                 let system = system.map(|system| Message::new(Role::System, system));
                 let messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
                 let template = template.map(|text| self::template(&text)).transpose()?;
-                Before::Chat(Chat { think, memory: Memory::Tokens(context), template, ..Chat::of(messages) })
+                Chat { think, memory: Memory::Tokens(context), template, ..Chat::of(messages) }.into()
             }
             (false, Some(behind), None) => Before::Prompt(Given::Infill { before: prompt, behind }),
             (false, Some(_), Some(name)) => return Err(Problem::unsupported(name, OF_GAPS)),
@@ -214,7 +214,7 @@ impl ChatRequest {
         let ChatRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
         let common = Common { format, options, keep_alive, logprobs, top_logprobs, rest };
         let think = self::think(think)?;
-        let ask = common.ask(model, Before::Chat(Chat { tools, think, ..Chat::of(messages) }))?;
+        let ask = common.ask(model, Chat { tools, think, ..Chat::of(messages) }.into())?;
         Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
     }
 }
