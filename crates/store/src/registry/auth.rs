@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
+use ssh_key::PrivateKey;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -138,17 +139,28 @@ impl Authorizer {
             // Who asks is known by a key in place of a password.
             Err(RegistryError::Unauthorized { .. } | RegistryError::Refused { .. }) if login.is_none() => {
                 let Some(key) = credentials::ollama_key(&self.keeping.ollama_keys) else { return given };
-                let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
-                url.query_pairs_mut()
-                    .append_pair("ts", &seconds.to_string())
-                    .append_pair("nonce", &URL_SAFE_NO_PAD.encode(nonce));
-                let mut signed = Ask::get(url.clone(), &repository.base, Lane::Talk);
-                signed.authorization = credentials::sign(&key, url.as_str());
-                self.token_of(http, repository, signed, &url).await
+                self.token_for_key(http, repository, url, &key).await
             }
             given => given,
         }
+    }
+
+    /// Asks for a token as Ollama does, with a signature of the address.
+    async fn token_for_key(
+        &self,
+        http: &Http,
+        repository: &Repository,
+        mut url: Url,
+        key: &PrivateKey,
+    ) -> Result<HeaderValue, RegistryError> {
+        let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+        url.query_pairs_mut()
+            .append_pair("ts", &seconds.to_string())
+            .append_pair("nonce", &URL_SAFE_NO_PAD.encode(nonce));
+        let mut signed = Ask::get(url.clone(), &repository.base, Lane::Talk);
+        signed.authorization = credentials::sign(key, url.as_str());
+        self.token_of(http, repository, signed, &url).await
     }
 
     async fn token_of(

@@ -169,12 +169,27 @@ impl Store {
         // The longest first, so that the threads end together.
         to_hash.sort_by(|one, other| other.cmp(one));
         progress.start("hashing", to_hash.iter().map(|(n_bytes, _)| n_bytes).sum());
+        let hashed = self.hash_side_by_side(&to_hash, n_threads, progress, stop);
+        progress.finish();
+        states.extend(hashed?);
+        Some(states)
+    }
+
+    /// Hashes these blobs by several threads; `None` where that was stopped.
+    fn hash_side_by_side(
+        &self,
+        to_hash: &[(u64, Digest)],
+        n_threads: NonZeroUsize,
+        progress: &dyn Progress,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<HashMap<Digest, Found>> {
+        let mut states = HashMap::new();
         let next = AtomicUsize::new(0);
         let stopped = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (sender, events) = mpsc::channel();
             for _ in 0..n_threads.get().min(to_hash.len()) {
-                let (sender, next, stopped, to_hash) = (sender.clone(), &next, &stopped, &to_hash);
+                let (sender, next, stopped) = (sender.clone(), &next, &stopped);
                 scope.spawn(move || {
                     let mut chunk = vec![0; CHUNK_BYTES];
                     while let Some((_, digest)) = to_hash.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -204,7 +219,6 @@ impl Store {
                 }
             }
         });
-        progress.finish();
         (!stopped.into_inner()).then_some(states)
     }
 

@@ -5,7 +5,7 @@ use super::pull::{MAX_AT_ONCE, POLL, Plan, Planned, Pulled, Sources, fetch_error
 use super::retry::Patience;
 use super::{Event, Listener, TransferError};
 use crate::registry::{FileInfo, Registry, Remote};
-use crate::store::{Begun, Committed, Store, StoreError, Wanted};
+use crate::store::{Begun, Committed, Download, Store, StoreError, Wanted};
 use serde_json::{Map, Value};
 use slm_values::digest::Digest;
 use slm_values::manifest::{Layer, Manifest, media_type};
@@ -60,6 +60,21 @@ impl Part {
         match self.wanted() {
             Wanted::Digest(digest) | Wanted::Source(digest) => digest,
         }
+    }
+
+    /// What is left to do of its download.
+    fn job(&self, mut download: Download, listener: &dyn Listener) -> Result<Job, StoreError> {
+        if self.info.digest.is_none() && self.info.version.is_none() {
+            // What an earlier process brought may be of another file under the same address.
+            download.clear()?;
+        }
+        let (id, total, done) = (self.id(), self.info.n_bytes, download.done_bytes());
+        let (digest, media_type) = (self.info.digest.as_ref(), media_type::MODEL);
+        listener.event(Event::Blob { id: &id, digest, media_type, total, done });
+        let remote = Remote::file(self.url.url().clone(), total);
+        // Bytes of a known digest need no other promise.
+        let version = self.info.version.clone().filter(|_| self.info.digest.is_none());
+        Ok(Job { id, remote, version, download: RefCell::new(download) })
     }
 
     fn layer(&self, digest: Digest) -> Layer {
@@ -194,10 +209,9 @@ async fn bring_files(
         let mut jobs = Vec::new();
         let missing = parts.iter().zip(&layers).filter(|(_, layer)| layer.is_none()).map(|(part, _)| part);
         for part in missing.take(MAX_AT_ONCE) {
-            let (id, n_bytes) = (part.id(), part.info.n_bytes);
-            match store.download(part.wanted(), n_bytes).map_err(in_store)? {
+            match store.download(part.wanted(), part.info.n_bytes).map_err(in_store)? {
                 Begun::Busy => {
-                    listener.event(Event::Elsewhere { id: &id });
+                    listener.event(Event::Elsewhere { id: &part.id() });
                     has_waited = true;
                 }
                 // Who had it has finished it, and is about to write where it is.
@@ -205,19 +219,7 @@ async fn bring_files(
                     download.discard();
                     n_polls += 1;
                 }
-                Begun::Ours(mut download) => {
-                    if part.info.digest.is_none() && part.info.version.is_none() {
-                        // What an earlier process brought may be of another file under the same address.
-                        download.clear().map_err(in_store)?;
-                    }
-                    let done = download.done_bytes();
-                    let (digest, media_type) = (part.info.digest.as_ref(), media_type::MODEL);
-                    listener.event(Event::Blob { id: &id, digest, media_type, total: n_bytes, done });
-                    let remote = Remote::file(part.url.url().clone(), n_bytes);
-                    // Bytes of a known digest need no other promise.
-                    let version = part.info.version.clone().filter(|_| part.info.digest.is_none());
-                    jobs.push(Job { id, remote, version, download: RefCell::new(download) });
-                }
+                Begun::Ours(download) => jobs.push(part.job(download, listener).map_err(in_store)?),
             }
         }
         if jobs.is_empty() {

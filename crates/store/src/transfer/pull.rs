@@ -4,7 +4,7 @@ use super::fetch::{FetchError, Job, fetch};
 use super::retry::Patience;
 use super::{Event, Listener, Streams, TransferError};
 use crate::registry::{Registry, RegistryError, Remote, Repository};
-use crate::store::{Begun, Committed, Store, StoreError, Wanted};
+use crate::store::{Begun, Committed, Download, Store, StoreError, Wanted};
 use slm_values::digest::Digest;
 use slm_values::manifest::{Layer, Manifest, listed, media_type};
 use slm_values::model_ref::ModelRef;
@@ -253,12 +253,7 @@ async fn bring(
                 }
                 // Who had it before us has finished it.
                 Begun::Ours(download) if has(sources, layer, listener).map_err(in_store)? => download.discard(),
-                Begun::Ours(download) => {
-                    let (id, total, done) = (&layer.digest, layer.size, download.done_bytes());
-                    listener.event(Event::Blob { id, digest: Some(id), media_type: &layer.media_type, total, done });
-                    let download = RefCell::new(download);
-                    jobs.push(Job { id: layer.digest, remote: remote(layer), version: None, download });
-                }
+                Begun::Ours(download) => jobs.push(job(layer, remote(layer), download, listener)),
             }
         }
         if jobs.is_empty() && !later.is_empty() {
@@ -285,6 +280,13 @@ async fn bring(
         missing = later;
     }
     Ok(n_missing)
+}
+
+/// What is left to do of a blob's download.
+fn job(layer: &Layer, remote: Remote, download: Download, listener: &dyn Listener) -> Job {
+    let (id, total, done) = (&layer.digest, layer.size, download.done_bytes());
+    listener.event(Event::Blob { id, digest: Some(id), media_type: &layer.media_type, total, done });
+    Job { id: *id, remote, version: None, download: RefCell::new(download) }
 }
 
 /// Whether a blob is there with its bytes, or can be had from a neighbour. A blob with other bytes is as good as none.

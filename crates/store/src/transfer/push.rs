@@ -72,25 +72,13 @@ pub async fn push(
     };
     let mut shipment = store.shipment(&push.source.name)?;
     let digest = Digest::of(&shipment.json);
-    for expected in [push.source.digest, push.target.digest].into_iter().flatten() {
-        if expected != digest {
-            return Err(PushError::Pinned { name: push.source.to_string(), expected, found: digest });
-        }
+    let mut pins = [push.source.digest, push.target.digest].into_iter().flatten();
+    if let Some(expected) = pins.find(|pin| *pin != digest) {
+        return Err(PushError::Pinned { name: push.source.to_string(), expected, found: digest });
     }
     let route = Route { registry, store, repository: &push.repository, target: &push.target };
     let blobs: Vec<Layer> = shipment.manifest.blobs().into_iter().cloned().collect();
-    let mut planned = Vec::new();
-    for layer in &blobs {
-        let ask = async || registry.has_blob(&push.repository, &layer.digest, layer.size, Access::Push).await;
-        let is_there = patiently(route, listener, ask).await?;
-        let present = if is_there { layer.size } else { 0 };
-        let media_type = layer.media_type.clone();
-        planned.push(Planned { digest: Some(layer.digest), media_type, n_bytes: layer.size, present });
-        if plan == Plan::Do {
-            told(layer, present, listener);
-        }
-    }
-    let pushed = Pushed { target: push.target.clone(), digest, blobs: planned };
+    let pushed = Pushed { target: push.target.clone(), digest, blobs: planned(route, &blobs, plan, listener).await? };
     if plan == Plan::Tell {
         return Ok(pushed);
     }
@@ -109,15 +97,37 @@ pub async fn push(
     let tag = push.target.tag_or_digest();
     let put = async || registry.put_manifest(&push.repository, &tag, &media_type, &shipment.json).await;
     patiently(route, listener, put).await?;
-    if store.origin(&digest).is_none() {
-        // From now on it can be had again. That it was pushed is true without the note.
-        if let Err(error) = store.record_origin(&digest, &push.target.to_string()) {
-            tracing::warn!("where `{}` was pushed to cannot be noted: {error}", push.source);
-        }
+    // From now on it can be had again. That it was pushed is true without the note.
+    if store.origin(&digest).is_none()
+        && let Err(error) = store.record_origin(&digest, &push.target.to_string())
+    {
+        tracing::warn!("where `{}` was pushed to cannot be noted: {error}", push.source);
     }
     listener.event(Event::Manifested);
     listener.event(Event::Success);
     Ok(pushed)
+}
+
+/// What the registry has of each blob.
+async fn planned(
+    route: Route<'_>,
+    blobs: &[Layer],
+    plan: Plan,
+    listener: &dyn Listener,
+) -> Result<Vec<Planned>, PushError> {
+    let mut planned = Vec::new();
+    for layer in blobs {
+        let Route { registry, repository, .. } = route;
+        let ask = async || registry.has_blob(repository, &layer.digest, layer.size, Access::Push).await;
+        let is_there = patiently(route, listener, ask).await?;
+        let present = if is_there { layer.size } else { 0 };
+        let media_type = layer.media_type.clone();
+        planned.push(Planned { digest: Some(layer.digest), media_type, n_bytes: layer.size, present });
+        if plan == Plan::Do {
+            told(layer, present, listener);
+        }
+    }
+    Ok(planned)
 }
 
 fn told(layer: &Layer, done: u64, listener: &dyn Listener) {
