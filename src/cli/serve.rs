@@ -20,7 +20,7 @@ use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode, Terms}
 use crate::api::{self, Front, service};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::keep_alive::KeepAlive;
-use crate::residents::{self, Means, Residents};
+use crate::residents::{self, Loader, Residents};
 use crate::sampling::Parameters;
 use crate::ui::output::say;
 
@@ -87,7 +87,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             }
         }
         let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
-        let residents = Residents::start(residents_settings, Means::processes(program, SystemTime::now));
+        let residents = Residents::start(residents_settings, Loader::processes(program, SystemTime::now));
         let service = Arc::new(service::Service::new(settings, residents.clone()));
         let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
         let (max_body, prompts) = front;

@@ -1,4 +1,4 @@
-//! A model's name to a loaded model that is held: a place in line, and a base to be a guest of.
+//! A model's name to a loaded model that is held: a place in line, and a base to be a lease of.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::infer::Session;
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
 use crate::opening;
-use crate::residents::{BaseKey, Guest, Order, Tenant};
+use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use crate::sampling::Parameters;
 
 /// Cells of a context that a request is thought to take, where its engine has to be shared before anybody knows.
@@ -34,8 +34,8 @@ pub struct Opened {
     /// What loading took, where this request had to wait for it.
     pub load_duration: Duration,
     known: Arc<Known>,
-    _guest: Guest,
-    /// Given back after the guest has left.
+    _lease: EngineLease,
+    /// Given back after the lease has left.
     _permit: Option<Permit<BaseKey>>,
 }
 
@@ -79,7 +79,7 @@ impl Service {
         self.hold(known, options, keep_alive, Some(permit)).await
     }
 
-    /// Waits for a base and becomes its guest.
+    /// Waits for a base and becomes its lease.
     async fn hold(
         &self,
         known: Arc<Known>,
@@ -90,10 +90,10 @@ impl Service {
         let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
         let order = Order { tenant, options, keep_alive };
-        let guest = Call::current().within(self.residents.acquire(order)).await??;
-        let session = guest.session(|| known.defaults.clone())?;
-        let (model, load_duration) = (known.name.clone(), guest.waited());
-        Ok(Opened { model, session, load_duration, known, _guest: guest, _permit: permit })
+        let lease = Call::current().within(self.residents.acquire(order)).await??;
+        let session = lease.session(|| known.defaults.clone())?;
+        let (model, load_duration) = (known.name.clone(), lease.waited());
+        Ok(Opened { model, session, load_duration, known, _lease: lease, _permit: permit })
     }
 
     /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks

@@ -15,17 +15,17 @@ use crate::engine::memory::{Limit, Need as EngineNeed, Room, Shortage as EngineS
 struct Machine {
     now: Instant,
     bytes: u64,
-    wishes: BTreeMap<Ticket, Wish>,
+    demands: BTreeMap<Ticket, Demand>,
     outcomes: BTreeMap<Ticket, Outcome>,
     /// With what an engine was loaded, until its memory is free.
     engines: BTreeMap<EngineId, Engine>,
-    guests: Vec<(Ticket, EngineId)>,
+    leases: Vec<(Ticket, EngineId)>,
     n_loads: usize,
     ending_all: bool,
 }
 
 struct Engine {
-    wish: Wish,
+    demand: Demand,
     life: Life,
 }
 
@@ -56,10 +56,10 @@ impl Machine {
         Machine {
             now: Instant::now(),
             bytes,
-            wishes: BTreeMap::new(),
+            demands: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             engines: BTreeMap::new(),
-            guests: Vec::new(),
+            leases: Vec::new(),
             n_loads: 0,
             ending_all: false,
         }
@@ -73,8 +73,8 @@ impl Machine {
         assert!(self.outcomes.insert(ticket, outcome).is_none(), "{ticket:?} has a second outcome");
     }
 
-    fn n_guests(&self, id: EngineId) -> usize {
-        self.guests.iter().filter(|(_, engine)| *engine == id).count()
+    fn n_leases(&self, id: EngineId) -> usize {
+        self.leases.iter().filter(|(_, engine)| *engine == id).count()
     }
 
     fn admitted(&self, ticket: u64) -> Option<EngineId> {
@@ -92,12 +92,12 @@ impl Effects for Machine {
 
     fn free(&self) -> Option<u64> {
         let taken = self.engines.values().filter(|engine| engine.life != Life::Dead);
-        Some(self.bytes - taken.map(|engine| counted(engine.wish.need.likely)).sum::<u64>())
+        Some(self.bytes - taken.map(|engine| counted(engine.demand.need.likely)).sum::<u64>())
     }
 
     fn taken(&self, engine: EngineId) -> Option<u64> {
         let engine = &self.engines[&engine];
-        Some(if engine.life == Life::Dead { 0 } else { counted(engine.wish.need.likely) })
+        Some(if engine.life == Life::Dead { 0 } else { counted(engine.demand.need.likely) })
     }
 
     fn is_alive(&self, engine: EngineId) -> bool {
@@ -107,8 +107,8 @@ impl Effects for Machine {
     fn load(&mut self, engine: EngineId, like: Ticket) {
         assert_eq!(self.having(Life::Loading), [], "two loads at once");
         assert!(!self.outcomes.contains_key(&like));
-        let wish = self.wishes[&like].clone();
-        assert!(self.engines.insert(engine, Engine { wish, life: Life::Loading }).is_none());
+        let demand = self.demands[&like].clone();
+        assert!(self.engines.insert(engine, Engine { demand, life: Life::Loading }).is_none());
         self.n_loads += 1;
     }
 
@@ -119,7 +119,7 @@ impl Effects for Machine {
     }
 
     fn release(&mut self, engine: EngineId) {
-        assert!(self.ending_all || self.n_guests(engine) == 0, "released while it answers");
+        assert!(self.ending_all || self.n_leases(engine) == 0, "released while it answers");
         let engine = self.engines.get_mut(&engine).unwrap();
         assert!(matches!(engine.life, Life::Ready | Life::Dead));
         engine.life = Life::Ending;
@@ -130,10 +130,10 @@ impl Effects for Machine {
     }
 
     fn admit(&mut self, ticket: Ticket, engine: EngineId) {
-        let (wish, to) = (&self.wishes[&ticket], &self.engines[&engine]);
-        assert_eq!((to.life, &to.wish.base), (Life::Ready, &wish.base));
-        assert!(to.wish.n_ctx >= wish.n_ctx, "too small a context");
-        self.guests.push((ticket, engine));
+        let (demand, to) = (&self.demands[&ticket], &self.engines[&engine]);
+        assert_eq!((to.life, &to.demand.base), (Life::Ready, &demand.base));
+        assert!(to.demand.n_ctx >= demand.n_ctx, "too small a context");
+        self.leases.push((ticket, engine));
         self.outcome(ticket, Outcome::Admitted(engine));
     }
 
@@ -171,9 +171,9 @@ fn tenant(name: &str) -> Tenant {
 }
 
 /// A model of a base of that number: 10 bytes of weights, and 1 for every 100 tokens.
-fn wish(base: usize, n_ctx: u32) -> Wish {
+fn demand(base: usize, n_ctx: u32) -> Demand {
     let bytes = 10 + u64::from(n_ctx / 100);
-    Wish {
+    Demand {
         base: BaseKey { weights_id: format!("base{base}"), compute: Compute::default() },
         n_ctx,
         need: Need { least: bytes, likely: bytes },
@@ -197,18 +197,18 @@ impl House {
         House { roster: Roster::new(settings(max_loaded)), machine: Machine::new(bytes), n_tickets: 0 }
     }
 
-    fn acquire(&mut self, wish: Wish) -> u64 {
+    fn acquire(&mut self, demand: Demand) -> u64 {
         let ticket = Ticket(self.n_tickets);
         self.n_tickets += 1;
-        self.machine.wishes.insert(ticket, wish.clone());
-        self.roster.acquire(ticket, wish, &mut self.machine);
+        self.machine.demands.insert(ticket, demand.clone());
+        self.roster.acquire(ticket, demand, &mut self.machine);
         ticket.0
     }
 
     fn leave(&mut self, ticket: u64) {
-        let at = self.machine.guests.iter().position(|(guest, _)| *guest == Ticket(ticket)).unwrap();
-        let (ticket, engine) = self.machine.guests.swap_remove(at);
-        let tenant = self.machine.wishes[&ticket].tenant.clone();
+        let at = self.machine.leases.iter().position(|(lease, _)| *lease == Ticket(ticket)).unwrap();
+        let (ticket, engine) = self.machine.leases.swap_remove(at);
+        let tenant = self.machine.demands[&ticket].tenant.clone();
         self.roster.leave(engine, &tenant, &mut self.machine);
     }
 
@@ -247,8 +247,8 @@ impl House {
         self.machine.now = end;
     }
 
-    fn acquire_loaded(&mut self, wish: Wish) -> u64 {
-        let ticket = self.acquire(wish);
+    fn acquire_loaded(&mut self, demand: Demand) -> u64 {
+        let ticket = self.acquire(demand);
         self.gone();
         self.loaded();
         assert!(self.machine.admitted(ticket).is_some(), "{:?}", self.machine.outcomes.get(&Ticket(ticket)));
@@ -258,9 +258,9 @@ impl House {
     fn check(&self) {
         let Machine { engines, bytes, outcomes, .. } = &self.machine;
         let held = |engine: &Engine| match engine.life {
-            Life::Loading | Life::Ready => engine.wish.need.likely,
+            Life::Loading | Life::Ready => engine.demand.need.likely,
             // Nobody reads its mapped weights any more.
-            Life::Ending => counted(engine.wish.need.likely),
+            Life::Ending => counted(engine.demand.need.likely),
             Life::Dead => 0,
         };
         assert!(engines.values().map(held).sum::<u64>() <= *bytes, "more than there is memory");
@@ -275,7 +275,7 @@ impl House {
         let known: BTreeSet<EngineId> = self.roster.engines.iter().map(|entry| entry.id).collect();
         assert_eq!(known, engines.keys().copied().collect());
         for entry in &self.roster.engines {
-            assert_eq!(entry.n_guests(), self.machine.n_guests(entry.id));
+            assert_eq!(entry.n_leases(), self.machine.n_leases(entry.id));
         }
     }
 

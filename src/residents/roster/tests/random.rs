@@ -44,19 +44,19 @@ impl House {
     fn act(&mut self, act: &Act) {
         match act {
             Act::Acquire { base, n_ctx, keep_alive } => {
-                self.acquire(Wish { keep_alive: *keep_alive, ..wish(*base, *n_ctx) });
+                self.acquire(Demand { keep_alive: *keep_alive, ..demand(*base, *n_ctx) });
             }
             Act::Withdraw(which) => {
                 let waiting = self.waiting();
                 if !waiting.is_empty() {
                     let ticket = Ticket(*which.get(&waiting));
                     self.roster.withdraw(ticket, &mut self.machine);
-                    self.machine.wishes.remove(&ticket);
+                    self.machine.demands.remove(&ticket);
                 }
             }
             Act::Leave(which) => {
-                if !self.machine.guests.is_empty() {
-                    let (Ticket(ticket), _) = *which.get(&self.machine.guests);
+                if !self.machine.leases.is_empty() {
+                    let (Ticket(ticket), _) = *which.get(&self.machine.leases);
                     self.leave(ticket);
                 }
             }
@@ -82,12 +82,12 @@ impl House {
         }
     }
 
-    /// Every load succeeds, every guest leaves, and time passes: nobody may be left.
+    /// Every load succeeds, every lease ends, and time passes: nobody may be left.
     fn come_to_rest(&mut self) {
         for _ in 0..200 {
             self.gone();
             self.loaded();
-            while let Some((Ticket(ticket), _)) = self.machine.guests.first().copied() {
+            while let Some((Ticket(ticket), _)) = self.machine.leases.first().copied() {
                 self.leave(ticket);
             }
             self.pass(Duration::from_secs(1));
@@ -110,11 +110,11 @@ proptest! {
         let mut house = House::new(bytes, max_loaded);
         for act in &acts {
             house.act(act);
-            // Who waits cannot be served by what takes guests, or the roster was asleep.
+            // Who waits cannot be served by what takes requests, or the roster was asleep.
             house.check();
         }
         house.come_to_rest();
-        let unanswered = house.machine.wishes.keys().filter(|ticket| !house.machine.outcomes.contains_key(ticket));
+        let unanswered = house.machine.demands.keys().filter(|ticket| !house.machine.outcomes.contains_key(ticket));
         prop_assert_eq!(unanswered.count(), 0);
         // What nobody wants any more goes by itself; what is wanted for ever stays until it is let go.
         house.pass(KEEP_ALIVE * 2);
@@ -134,7 +134,7 @@ proptest! {
             house.act(act);
         }
         house.roster.close(&mut house.machine);
-        let late = house.acquire(wish(0, 500));
+        let late = house.acquire(demand(0, 500));
         prop_assert_eq!(house.machine.outcomes[&Ticket(late)], Outcome::Closed);
         if rest {
             house.come_to_rest();
@@ -144,7 +144,7 @@ proptest! {
         }
         house.gone();
         prop_assert!(house.roster.is_empty(), "{:?}", house.roster);
-        prop_assert_eq!(house.machine.outcomes.len(), house.machine.wishes.len());
+        prop_assert_eq!(house.machine.outcomes.len(), house.machine.demands.len());
     }
 
     /// Four bases of which one is asked for all the time, and one fits: each request takes two seconds, each load one.
@@ -156,11 +156,11 @@ proptest! {
         let (mut left_at, mut longest) = (BTreeMap::new(), Duration::ZERO);
         for arriving in arrivals {
             for base in arriving.into_iter().chain([0]) {
-                house.acquire(wish(base, 500));
+                house.acquire(demand(base, 500));
             }
             house.gone();
             house.loaded();
-            for (ticket, _) in house.machine.guests.clone() {
+            for (ticket, _) in house.machine.leases.clone() {
                 let done = *left_at.entry(ticket).or_insert(house.machine.now + Duration::from_secs(2));
                 if done <= house.machine.now {
                     house.leave(ticket.0);
@@ -171,7 +171,7 @@ proptest! {
             let now = house.machine.now;
             longest = house.roster.line.iter().map(|waiting| now - waiting.since).max().unwrap_or_default().max(longest);
         }
-        // Three others come first; each has a turn of the patience, its last guests, the end and the load.
+        // Three others come first; each has a turn of the patience, its last leases, the end and the load.
         let turn = PATIENCE + Duration::from_secs(2 + 1 + 2);
         prop_assert!(longest <= turn * 4, "{longest:?}");
     }
