@@ -11,8 +11,8 @@ use crate::contract::ContractError;
 use crate::engine::EngineError;
 use crate::failure::with_causes;
 use crate::infer::InferError;
+use crate::load_spec::{CheckError, LoadSpecError};
 use crate::model_ref::ModelRefError;
-use crate::opening::{OpeningError, PartError};
 use crate::registry::RegistryError;
 use crate::residents::Refusal;
 use crate::sampling::ParameterError;
@@ -240,20 +240,20 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<OpeningError> for Problem {
-    fn from(error: OpeningError) -> Problem {
+impl From<LoadSpecError> for Problem {
+    fn from(error: LoadSpecError) -> Problem {
         match error {
-            OpeningError::Store(error) => error.into(),
+            LoadSpecError::Store(error) => error.into(),
             error => Problem::invalid(error.to_string()),
         }
     }
 }
 
-impl From<PartError> for Problem {
-    fn from(error: PartError) -> Problem {
+impl From<CheckError> for Problem {
+    fn from(error: CheckError) -> Problem {
         let field = match error {
-            PartError::Format(_) => "format",
-            PartError::Template(_) => "template",
+            CheckError::Format(_) => "format",
+            CheckError::Template(_) => "template",
         };
         Problem::invalid(error.to_string()).of(field)
     }

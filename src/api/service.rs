@@ -1,7 +1,7 @@
 //! The one way of every dialect: a model's name to a loaded model, a place in line, and a reply.
 
 mod answering;
-mod known;
+mod model_cache;
 mod opened;
 mod questions;
 mod vectors;
@@ -9,7 +9,7 @@ mod vectors;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
-use self::known::Models;
+use self::model_cache::ModelCache;
 use super::admission::Admission;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
@@ -51,7 +51,7 @@ pub struct Service {
     settings: Settings,
     residents: Residents,
     admission: Admission<BaseKey>,
-    models: Models,
+    models: ModelCache,
     metrics: Metrics,
 }
 
@@ -60,7 +60,7 @@ impl Service {
     pub fn new(settings: Settings, residents: Residents) -> Service {
         let admission = Admission::new(settings.max_queue);
         let metrics = Metrics::new(metrics::Build::THIS);
-        Service { settings, residents, admission, models: Models::default(), metrics }
+        Service { settings, residents, admission, models: ModelCache::default(), metrics }
     }
 
     #[must_use]

@@ -16,8 +16,8 @@ use crate::api::body::Body;
 use crate::api::problem::{Kind, Problem};
 use crate::api::service::Service;
 use crate::api::stream::{self, Encoder};
+use crate::load_spec;
 use crate::modelfile;
-use crate::opening;
 use crate::source::{Reference, Source};
 use crate::store::{Store, StoreError};
 use crate::transfer::{self, Direction, Places, Plan, Pull, PullFile, Push, Sources, Streams, Told};
@@ -79,7 +79,7 @@ pub async fn create(
 ) -> Result<Response, OllamaProblem> {
     let delivery = Delivery::of(request.stream);
     let made = request.wanted()?;
-    opening::check(&made.modelfile)?;
+    load_spec::check(&made.modelfile)?;
     let digests: Vec<_> = made.files.iter().map(|(_, digest)| *digest).collect();
     let missing =
         service.in_store(move |store| Ok::<_, Problem>(digests.into_iter().find(|digest| !store.has_blob(digest))));
