@@ -71,7 +71,7 @@ exits! {
     crate::sampling::ParameterError => Exit::Usage,
     crate::source::SourceError => Exit::Usage,
     crate::store::StoreError => Exit::Failed,
-    crate::transfer::PlaceError => Exit::Usage,
+    crate::transfer::ServerError => Exit::Usage,
     crate::transfer::PushError => Exit::Failed,
     crate::transfer::TransferError => Exit::Failed,
 }

@@ -19,7 +19,7 @@ use crate::sampling::ParameterError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
-use crate::transfer::{PlaceError, PushError, TransferError};
+use crate::transfer::{PushError, ServerError, TransferError};
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -271,8 +271,8 @@ impl From<SourceError> for Problem {
     }
 }
 
-impl From<PlaceError> for Problem {
-    fn from(error: PlaceError) -> Problem {
+impl From<ServerError> for Problem {
+    fn from(error: ServerError) -> Problem {
         Problem::invalid(error.to_string()).of("model")
     }
 }

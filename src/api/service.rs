@@ -18,7 +18,7 @@ use crate::model_ref::ModelRef;
 use crate::residents::{BaseKey, Residents};
 use crate::store::{Model, Store};
 use crate::template::Date;
-use crate::transfer::Places;
+use crate::transfer::Servers;
 
 pub use answering::{Answering, AskedForm, TurnRequest};
 pub use opened::Opened;
@@ -30,7 +30,7 @@ pub use vectors::{Embed, Embedded};
 pub struct Settings {
     pub store: Store,
     /// Where models come from and go to.
-    pub places: Places,
+    pub servers: Servers,
     pub compute: Compute,
     /// Positions of a context where neither request nor model says; `None` leaves it to the engine.
     pub n_ctx: Option<u32>,

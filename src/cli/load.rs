@@ -138,7 +138,7 @@ pub fn open(
 }
 
 /// The engine of a running server that has this store. One that is not there, is another user's, or cannot have the model
-/// is no reason to fail: the model is then loaded here.
+/// does not fail: the model is then loaded in this process.
 fn served(model: &Model, options: &Options, environment: &Environment) -> Option<Engine> {
     let plain = load_spec::compute(Compute::default(), &model.parameters);
     let compute = (options.compute != plain).then(|| options.compute.clone());

@@ -170,7 +170,7 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
     let n_parallel = environment.num_parallel().map(|text| whole("SLM_NUM_PARALLEL", text)).transpose()?;
     Ok(service::Settings {
         store: environment.store()?,
-        places: network::places(&NetworkArgs::default(), environment)?,
+        servers: network::servers(&NetworkArgs::default(), environment)?,
         compute: compute::resolve(&args.compute, &parameters, &Parameters::default(), environment)?,
         n_ctx: parameters.num_ctx,
         max_queue: max_queue.unwrap_or(DEFAULT_MAX_QUEUE),

@@ -77,7 +77,7 @@ impl EngineLease {
     /// The session of this lease's model, made on its first request and kept with the base; to be used while the lease is held.
     ///
     /// # Errors
-    /// The model's template is none.
+    /// The model's template cannot be used.
     pub fn session(&self, defaults: impl FnOnce() -> Defaults) -> Result<Arc<Session>, InferError> {
         let sessions = || self.base.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = self.tenant.digest;

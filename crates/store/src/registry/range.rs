@@ -2,8 +2,8 @@
 
 use super::address::is_same_origin;
 use super::error::RegistryError;
-use super::http::{Answer, Ask, Lane, host};
-use super::{Access, Kind, Registry, Remote, header};
+use super::http::{ConnectionUse, HttpRequest, HttpResponse, host};
+use super::{Access, Registry, Remote, RemoteKind, header};
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_MATCH, RANGE};
@@ -19,7 +19,7 @@ const SLOW_WINDOW: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Body<'r> {
     registry: &'r Registry,
-    answer: Answer,
+    answer: HttpResponse,
     home: Url,
     /// Bytes before the range that the server sends although nobody asked.
     skip: u64,
@@ -42,7 +42,7 @@ impl Registry {
         let home = remote.home();
         let resolved = remote.resolved();
         let url = resolved.clone().unwrap_or_else(|| home.clone());
-        let mut ask = Ask::get(url, &home, Lane::Data);
+        let mut ask = HttpRequest::get(url, &home, ConnectionUse::Data);
         let asked = format!("bytes={}-{}", range.start, range.end - 1);
         ask.headers.insert(RANGE, HeaderValue::from_str(&asked).expect("numbers are plain text"));
         if let Some(version) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
@@ -74,12 +74,17 @@ impl Registry {
     }
 
     /// Sends a request to where the bytes are known to be, or to the server that a person named, with credentials.
-    async fn ask_for(&self, remote: &Remote, is_resolved: bool, ask: Ask<'_>) -> Result<Answer, RegistryError> {
+    async fn ask_for(
+        &self,
+        remote: &Remote,
+        is_resolved: bool,
+        ask: HttpRequest<'_>,
+    ) -> Result<HttpResponse, RegistryError> {
         match (is_resolved, &remote.kind) {
-            (false, Kind::Blob { repository, .. }) => {
+            (false, RemoteKind::Blob { repository, .. }) => {
                 self.authorizer.send(&self.http, repository, Access::Pull, ask).await
             }
-            (false, Kind::File(url)) => {
+            (false, RemoteKind::File(url)) => {
                 let is_hugging_face = self.is_hugging_face(url);
                 let repository = super::Repository { base: url.clone(), path: String::new(), is_hugging_face };
                 self.authorizer.send(&self.http, &repository, Access::Pull, ask).await
@@ -91,7 +96,7 @@ impl Registry {
     /// The error of an answer without the bytes.
     async fn no_range(
         &self,
-        answer: Answer,
+        answer: HttpResponse,
         home: &Url,
         range: &Range<u64>,
         is_resolved: bool,
@@ -114,7 +119,7 @@ impl Registry {
 }
 
 /// How many bytes of an answer to skip, and where the range ends that it gives.
-fn given_range(answer: &Answer, range: &Range<u64>, n_bytes: u64) -> Result<(u64, u64), RegistryError> {
+fn given_range(answer: &HttpResponse, range: &Range<u64>, n_bytes: u64) -> Result<(u64, u64), RegistryError> {
     if answer.response.status() == StatusCode::PARTIAL_CONTENT {
         let given = header(answer.response.headers(), CONTENT_RANGE.as_str()).unwrap_or_default();
         let end = end_of(given, range, n_bytes).ok_or_else(|| wrong_range(&answer.url, range, given))?;
@@ -180,12 +185,12 @@ impl Body<'_> {
 
     /// Ends with a server that sends a byte now and then.
     fn watch(&mut self, n_bytes: u64) -> Result<(), RegistryError> {
-        let (began, brought) = &mut self.window;
-        *brought += n_bytes;
+        let (began, came) = &mut self.window;
+        *came += n_bytes;
         if began.elapsed() < SLOW_WINDOW {
             return Ok(());
         }
-        let is_slow = *brought < SLOW_BYTES;
+        let is_slow = *came < SLOW_BYTES;
         self.window = (Instant::now(), 0);
         if is_slow {
             return Err(RegistryError::Stalled { host: host(&self.answer.url), seconds: SLOW_WINDOW.as_secs() });

@@ -1,11 +1,11 @@
 //! A model by the address of its GGUF file, or of its shards, on a web server.
 
-use super::fetch::{Job, fetch};
+use super::fetch::{DownloadJob, fetch};
 use super::pull::{MAX_AT_ONCE, POLL, Plan, Planned, Pulled, Sources, fetch_error, no_model, wait_or_fail};
 use super::retry::Patience;
 use super::{Event, Listener, TransferError};
 use crate::registry::{FileInfo, Registry, Remote};
-use crate::store::{Begun, Committed, Download, Store, StoreError, Wanted};
+use crate::store::{Begun, Committed, Download, DownloadKey, Store, StoreError};
 use serde_json::{Map, Value};
 use slm_values::digest::Digest;
 use slm_values::manifest::{Layer, Manifest, media_type};
@@ -18,10 +18,10 @@ use std::cell::RefCell;
 const SOURCE: &str = "vnd.slm.source";
 const VERSION: &str = "vnd.slm.source.version";
 
-/// How often to look whether another process has written down what it brought.
+/// How often to look whether another process has written down what it downloaded.
 const MAX_POLLS: u32 = 15;
 
-/// A file to bring.
+/// A file to pull.
 #[derive(Debug, Clone)]
 pub struct PullFile {
     pub url: FileUrl,
@@ -30,7 +30,7 @@ pub struct PullFile {
 }
 
 /// A file of the model, as its server describes it.
-struct Part {
+struct FilePart {
     url: FileUrl,
     info: FileInfo,
     /// The digest of its bytes, where the server or an earlier pull of this version tells it.
@@ -47,25 +47,26 @@ enum Here {
     Whole,
 }
 
-impl Part {
+impl FilePart {
     /// What it is known by until its bytes are there.
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> DownloadKey {
         let version = self.info.version.as_deref().unwrap_or_default();
-        self.info
-            .digest
-            .map_or_else(|| Wanted::Source(Digest::of(format!("{}\n{version}", self.url).as_bytes())), Wanted::Digest)
+        self.info.digest.map_or_else(
+            || DownloadKey::Source(Digest::of(format!("{}\n{version}", self.url).as_bytes())),
+            DownloadKey::Digest,
+        )
     }
 
     fn id(&self) -> Digest {
         match self.wanted() {
-            Wanted::Digest(digest) | Wanted::Source(digest) => digest,
+            DownloadKey::Digest(digest) | DownloadKey::Source(digest) => digest,
         }
     }
 
     /// What is left to do of its download.
-    fn job(&self, mut download: Download, listener: &dyn Listener) -> Result<Job, StoreError> {
+    fn job(&self, mut download: Download, listener: &dyn Listener) -> Result<DownloadJob, StoreError> {
         if self.info.digest.is_none() && self.info.version.is_none() {
-            // What an earlier process brought may be of another file under the same address.
+            // What an earlier process downloaded may be of another file under the same address.
             download.clear()?;
         }
         let (id, total, done) = (self.id(), self.info.n_bytes, download.done_bytes());
@@ -74,7 +75,7 @@ impl Part {
         let remote = Remote::file(self.url.url().clone(), total);
         // Bytes of a known digest need no other promise.
         let version = self.info.version.clone().filter(|_| self.info.digest.is_none());
-        Ok(Job { id, remote, version, download: RefCell::new(download) })
+        Ok(DownloadJob { id, remote, version, download: RefCell::new(download) })
     }
 
     fn layer(&self, digest: Digest) -> Layer {
@@ -87,7 +88,7 @@ impl Part {
     }
 }
 
-/// Brings a model from a web server: its file, or all its shards where the address is that of one.
+/// Pulls a model from a web server: its file, or all its shards where the address is that of one.
 ///
 /// # Errors
 /// [`TransferError`]; the name is then as it was before, and what has come is kept for the next time.
@@ -110,7 +111,7 @@ pub async fn pull_file(
         let had = known.as_ref().and_then(|manifest| same_file(manifest, &url, &info));
         let digest = info.digest.or(had);
         let here = digest.map_or(Here::No, |digest| here(sources.store, &digest, info.n_bytes, plan));
-        parts.push(Part { url, info, digest, here });
+        parts.push(FilePart { url, info, digest, here });
     }
     let planned = parts.iter().map(|part| {
         let n_bytes = part.info.n_bytes;
@@ -166,7 +167,7 @@ async fn file_info(
 }
 
 /// Whether a manifest is what a pull of these parts would give, all of them being there.
-fn is_model_of(known: &Manifest, parts: &[Part]) -> bool {
+fn is_model_of(known: &Manifest, parts: &[FilePart]) -> bool {
     let weights: Vec<Digest> = known.layers_of(media_type::MODEL).map(|layer| layer.digest).collect();
     let wanted: Vec<Digest> =
         parts.iter().filter(|part| part.here == Here::Whole).filter_map(|part| part.digest).collect();
@@ -197,12 +198,12 @@ async fn bring_files(
     sources: Sources<'_>,
     name: &ModelRef,
     shown: &str,
-    parts: &[Part],
+    parts: &[FilePart],
     listener: &dyn Listener,
 ) -> Result<Vec<Layer>, TransferError> {
     let store = sources.store;
     let in_store = |source| TransferError::Store { name: shown.to_owned(), source: Box::new(source) };
-    let whole = |part: &Part| part.digest.filter(|_| part.here == Here::Whole).map(|digest| part.layer(digest));
+    let whole = |part: &FilePart| part.digest.filter(|_| part.here == Here::Whole).map(|digest| part.layer(digest));
     let mut layers: Vec<Option<Layer>> = parts.iter().map(whole).collect();
     let (mut has_waited, mut n_polls) = (false, 0);
     while layers.iter().any(Option::is_none) {
@@ -245,8 +246,9 @@ async fn bring_files(
                 layers.iter_mut().zip(parts).filter(|(layer, part)| layer.is_none() && part.here == Here::No)
             {
                 let noted = || known.as_ref().and_then(|manifest| same_file(manifest, &part.url, &part.info));
-                let brought = part.info.digest.or_else(noted).filter(|digest| store.holds(digest, part.info.n_bytes));
-                *layer = brought.map(|digest| part.layer(digest));
+                let downloaded =
+                    part.info.digest.or_else(noted).filter(|digest| store.holds(digest, part.info.n_bytes));
+                *layer = downloaded.map(|digest| part.layer(digest));
             }
         }
     }

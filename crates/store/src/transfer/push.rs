@@ -5,7 +5,7 @@ use super::retry::Patience;
 use super::route::{PushError, Route};
 use super::upload::upload;
 use super::{Event, Listener};
-use crate::registry::{Access, Mount, Registry, RegistryError, Repository, Session};
+use crate::registry::{Access, Mount, Registry, RegistryError, Repository, UploadSession};
 use crate::store::{Content, Shipment, Store};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use slm_values::digest::Digest;
@@ -46,7 +46,7 @@ impl Pushed {
         self.blobs.iter().map(|blob| blob.n_bytes).sum()
     }
 
-    /// The bytes that the registry had not.
+    /// The bytes that were not in the registry.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.n_bytes - blob.present).sum()
@@ -146,9 +146,9 @@ async fn send(
     from: &[Repository],
     listener: &dyn Listener,
 ) -> Result<(), PushError> {
-    let mut begun: Option<Session> = None;
+    let mut begun: Option<UploadSession> = None;
     for other in from.iter().take(MAX_MOUNTS) {
-        // What the other repository does not have, or not for us, is no failure: it is uploaded then.
+        // What the other repository does not have, or not for us, is uploaded.
         let has = route.registry.has_blob(other, &layer.digest, layer.size, Access::Pull).await;
         if !matches!(has, Ok(true)) {
             continue;

@@ -25,7 +25,7 @@ const JOURNAL_SUFFIX: &str = ".parts";
 
 /// The name of a download: what its bytes are known by before they are all there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum DownloadKey {
     /// The digest of the whole.
     Digest(Digest),
     /// The digest of an address and a version; the bytes' own digest is found at the end.
@@ -35,7 +35,7 @@ pub enum Wanted {
 /// A blob that is being downloaded, locked against other processes.
 #[derive(Debug)]
 pub struct Download {
-    wanted: Wanted,
+    wanted: DownloadKey,
     n_bytes: u64,
     data: File,
     journal: File,
@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] where the disk refuses, or has no room for what is missing.
-    pub fn download(&self, wanted: Wanted, n_bytes: u64) -> Result<Begun, StoreError> {
+    pub fn download(&self, wanted: DownloadKey, n_bytes: u64) -> Result<Begun, StoreError> {
         let folder = self.downloads();
         disk::create_folder(&folder, &self.root)?;
         let data_path = folder.join(file_name(wanted));
@@ -94,7 +94,7 @@ impl Store {
 
     /// The bytes of a download that are on the disk already; 0 where none was begun.
     #[must_use]
-    pub fn downloaded_bytes(&self, wanted: Wanted, n_bytes: u64) -> u64 {
+    pub fn downloaded_bytes(&self, wanted: DownloadKey, n_bytes: u64) -> u64 {
         let journal = with_suffix(&self.downloads().join(file_name(wanted)));
         fs::read(journal).ok().and_then(|bytes| Parts::parse(&bytes, n_bytes)).map_or(0, |parts| parts.done_bytes())
     }
@@ -110,7 +110,7 @@ impl Store {
         found: Digest,
         media_type: &str,
     ) -> Result<Digest, StoreError> {
-        if let Wanted::Digest(expected) = download.wanted
+        if let DownloadKey::Digest(expected) = download.wanted
             && expected != found
         {
             download.clear()?;
@@ -128,7 +128,7 @@ impl Store {
 
 impl Download {
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> DownloadKey {
         self.wanted
     }
 
@@ -259,11 +259,11 @@ impl Reader {
     }
 }
 
-fn file_name(wanted: Wanted) -> String {
+fn file_name(wanted: DownloadKey) -> String {
     match wanted {
-        Wanted::Digest(digest) => digest.file_name(),
+        DownloadKey::Digest(digest) => digest.file_name(),
         // Nothing but the journal speaks for these bytes, and a crash of the system may lose bytes that it tells of.
-        Wanted::Source(digest) => {
+        DownloadKey::Source(digest) => {
             let name = format!("{digest} {}", boot());
             format!("source-{}", Digest::of(name.as_bytes()).hex())
         }

@@ -3,7 +3,7 @@
 use super::*;
 use slm_values::manifest::media_type;
 
-fn ours(store: &Store, wanted: Wanted, n_bytes: u64) -> Download {
+fn ours(store: &Store, wanted: DownloadKey, n_bytes: u64) -> Download {
     match store.download(wanted, n_bytes).unwrap() {
         Begun::Ours(download) => download,
         Begun::Busy => panic!("nobody else is here"),
@@ -26,7 +26,7 @@ fn hashed(download: &Download) -> Digest {
 fn is_taken_up_where_it_was_left() {
     let (_folder, store) = store();
     let bytes: Vec<u8> = (0..PART_BYTES + 100).map(|n| n as u8).collect();
-    let wanted = Wanted::Digest(Digest::of(&bytes));
+    let wanted = DownloadKey::Digest(Digest::of(&bytes));
     let n_bytes = bytes.len() as u64;
     let mut download = ours(&store, wanted, n_bytes);
     download.write(PART_BYTES, &bytes[PART_BYTES as usize..][..40]).unwrap();
@@ -50,7 +50,7 @@ fn is_taken_up_where_it_was_left() {
 #[test]
 fn other_bytes_never_become_a_blob() {
     let (_folder, store) = store();
-    let wanted = Wanted::Digest(Digest::of(b"right"));
+    let wanted = DownloadKey::Digest(Digest::of(b"right"));
     let mut download = ours(&store, wanted, 5);
     download.write(0, b"wrong").unwrap();
     let found = hashed(&download);
@@ -66,7 +66,7 @@ fn a_link_in_a_downloads_place_leads_no_byte_out_of_the_store() {
     let (folder, store) = store();
     let outside = folder.path().join("precious");
     fs::write(&outside, b"mine").unwrap();
-    let wanted = Wanted::Digest(Digest::of(b"right"));
+    let wanted = DownloadKey::Digest(Digest::of(b"right"));
     fs::create_dir_all(store.downloads()).unwrap();
     let place = store.downloads().join(file_name(wanted));
     std::os::unix::fs::symlink(&outside, &place).unwrap();
@@ -82,7 +82,7 @@ fn a_link_in_a_downloads_place_leads_no_byte_out_of_the_store() {
 #[test]
 fn a_page_never_becomes_weights() {
     let (_folder, store) = store();
-    let wanted = Wanted::Source(Digest::of(b"address"));
+    let wanted = DownloadKey::Source(Digest::of(b"address"));
     let mut download = ours(&store, wanted, 6);
     download.write(0, b"<html>").unwrap();
     let found = hashed(&download);
@@ -95,7 +95,7 @@ fn a_page_never_becomes_weights() {
 #[test]
 fn a_download_of_another_size_begins_anew() {
     let (_folder, store) = store();
-    let wanted = Wanted::Source(Digest::of(b"address"));
+    let wanted = DownloadKey::Source(Digest::of(b"address"));
     ours(&store, wanted, 9).write(0, b"123").unwrap();
     assert_eq!(ours(&store, wanted, 8).done_bytes(), 0);
 }
