@@ -44,7 +44,7 @@ struct Family {
 }
 
 fn vocabulary(name: &str) -> Option<(PathBuf, Engine)> {
-    let path = shared(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
+    let path = shared(format!("vocabs/ggml-vocab-{name}.gguf"))?;
     let engine = load(&path);
     Some((path, engine))
 }
@@ -111,7 +111,7 @@ fn families() -> &'static [(&'static str, Family)] {
         let specials = engine.info().specials.clone();
         let mut sources = vec![("bare".to_owned(), BARE.to_owned())];
         for template in templates {
-            let path = shared(&format!("vectors/chat/{template}.jinja"))?;
+            let path = shared(format!("vectors/chat/{template}.jinja"))?;
             sources.push(((*template).to_owned(), std::fs::read_to_string(path).unwrap()));
         }
         let parse = |(name, source): (String, String)| {
