@@ -105,7 +105,7 @@ fn kernels_are_switched_off_wherever_a_model_is_loaded() {
     let plain = home.slm(["run", "triage", "--json", "I was charged twice"]).json();
     assert_eq!((&plain["evaluation_id"], &plain["fields"]), (&on["evaluation_id"], &on["fields"]));
     if on["evaluation_id"] == off["evaluation_id"] {
-        return eprintln!("skipped: slm's kernels are not for this processor");
+        return slm_testing::skipped!("slm's kernels are not for this processor");
     }
     // In the server's own processes too.
     let server = Server::with(&home, &[("SLM_KERNELS", "off")]);
