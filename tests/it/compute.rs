@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::serve::Server;
 use crate::slm::Home;
@@ -101,15 +101,11 @@ fn kernels_are_switched_off_wherever_a_model_is_loaded() {
         home.slm(args).env("SLM_KERNELS", kernels).json()
     };
     let (on, off) = (answer("on"), answer("off"));
-    let values = |answer: &Value| {
-        let fields = answer["fields"].as_array().unwrap().iter();
-        fields.map(|field| field["value"].clone()).collect::<Vec<_>>()
-    };
-    assert_eq!(values(&on), values(&off));
+    assert_eq!(on["value"], off["value"]);
     let plain = home.slm(["run", "triage", "--json", "I was charged twice"]).json();
     assert_eq!((&plain["evaluation_id"], &plain["fields"]), (&on["evaluation_id"], &on["fields"]));
     if on["evaluation_id"] == off["evaluation_id"] {
-        return eprintln!("skipped: slm's kernels are not for this processor");
+        return slm_testing::skipped!("slm's kernels are not for this processor");
     }
     // In the server's own processes too.
     let server = Server::with(&home, &[("SLM_KERNELS", "off")]);

@@ -293,7 +293,7 @@ fn a_child_that_talks_nonsense_is_ended() {
     let error = Engine::spawn(script, triage()).wait().unwrap_err().to_string();
     assert_eq!(
         error,
-        "the model's process sent what it should not, and was ended: a message of 1819043176 bytes is longer than the \
+        "the model's process sent an invalid message, and was ended: a message of 1819043176 bytes is longer than the \
          268435456 that may go to another process"
     );
 }

@@ -116,9 +116,9 @@ impl Incoming {
         }
         let Some(frame) = rest.get(..n_bytes) else { return Ok(None) };
         let unreadable = |reason: String| FrameError::Unreadable { n_bytes, reason };
-        let (value, behind) = postcard::take_from_bytes(frame).map_err(|error| unreadable(error.to_string()))?;
-        if !behind.is_empty() {
-            return Err(unreadable(format!("{} bytes are behind its end", behind.len())));
+        let (value, rest) = postcard::take_from_bytes(frame).map_err(|error| unreadable(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(unreadable(format!("it has {} bytes too many", rest.len())));
         }
         self.n_taken += LENGTH + n_bytes;
         Ok(Some(value))
@@ -198,12 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_a_value_are_refused() {
+    fn bytes_after_a_value_are_refused() {
         let mut incoming = Incoming::default();
         incoming.room().extend_from_slice(&[2, 0, 0, 0, 7, 7]);
         assert_eq!(
             incoming.take::<u64>(),
-            Err(FrameError::Unreadable { n_bytes: 2, reason: "1 bytes are behind its end".to_owned() })
+            Err(FrameError::Unreadable { n_bytes: 2, reason: "it has 1 bytes too many".to_owned() })
         );
     }
 }

@@ -153,7 +153,7 @@ impl Model {
         let n_prompt = tokens.len();
         tokens.extend(generated.iter().map(|token| token.id));
         if !points.is_sorted_by_key(|point| point.at) {
-            return Err(failed("places of a text that are not in its order"));
+            return Err(failed("the positions in a text must be in ascending order"));
         }
         let mut ready = Vec::new();
         for point in &points {
@@ -163,7 +163,7 @@ impl Model {
                 self.tokenizer().spelling(token.id).into_iter().take(n_bytes)
             };
             let bytes = generated[n_before..].iter().flat_map(written).take(rest);
-            let begun = String::from_utf8(bytes.collect()).map_err(|_| failed("a place inside a character"))?;
+            let begun = String::from_utf8(bytes.collect()).map_err(|_| failed("a position inside a character"))?;
             let path = |candidate: &String| self.tokenizer().continuation(&format!("{begun}{candidate}"));
             let paths: Vec<Vec<Token>> = point.candidates.iter().map(path).collect();
             ready.push(BranchPoint {

@@ -48,7 +48,7 @@ impl WeightFiles {
                 Ok(WeightFiles::Shards(paths.clone()))
             }
             Weights::Bytes(bytes) => {
-                memory_file(bytes).map_err(|error| failed(format!("no file in memory could be made: {error}")))
+                memory_file(bytes).map_err(|error| failed(format!("cannot create a file in memory: {error}")))
             }
         }
     }

@@ -123,7 +123,7 @@ async fn load(
 /// The error for requests whose process has ended.
 fn crashed(lost: &ConnectionError, status: Option<ExitStatus>) -> EngineError {
     let how = match (lost, status.map(|status| (status.signal(), status.code()))) {
-        (ConnectionError::Frame(error), _) => format!("sent what it should not, and was ended: {error}"),
+        (ConnectionError::Frame(error), _) => format!("sent an invalid message, and was ended: {error}"),
         (ConnectionError::Closed, Some((Some(signal), _))) => match name(signal) {
             Some(name) => format!("was ended by signal {signal} ({name})"),
             None => format!("was ended by signal {signal}"),

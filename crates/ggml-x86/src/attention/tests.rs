@@ -127,7 +127,7 @@ impl Case {
 #[test]
 fn attention_is_that_of_its_definition() {
     if !crate::is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     for (at, case) in Case::several().iter().enumerate() {
         let out = case.compute();
@@ -150,7 +150,7 @@ fn attention_is_that_of_its_definition() {
 #[test]
 fn a_token_has_the_same_bits_in_every_batch_and_with_cells_that_it_does_not_see() {
     if !crate::is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     let together = Case::new(6, (8, 2), (64, 64), 30, 320);
     let out = together.compute();
@@ -166,7 +166,7 @@ fn a_token_has_the_same_bits_in_every_batch_and_with_cells_that_it_does_not_see(
 #[test]
 fn powers_are_exact_to_two_units_in_the_last_place() {
     if !crate::is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     for at in 0..100_000 {
         let x = -87.0 + at as f32 * 1.5e-3;

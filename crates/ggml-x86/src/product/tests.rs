@@ -115,7 +115,7 @@ pub fn multiply_all(matrix: &Matrix, numbers: &[f32]) -> Vec<f32> {
 #[test]
 fn products_are_those_of_the_weights() {
     if !is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     let mut random = Random::new(1);
     for format in FORMATS {
@@ -142,7 +142,7 @@ fn products_are_those_of_the_weights() {
 #[test]
 fn numbers_are_off_by_half_a_step_at_most() {
     if !is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     let mut random = Random::new(4);
     for scale in [1e-30, 1.0, 1e30] {
@@ -163,7 +163,7 @@ fn numbers_are_off_by_half_a_step_at_most() {
 #[test]
 fn the_greatest_integers_do_not_overflow() {
     if !is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     for format in FORMATS {
         let matrix = Matrix::new(format, (512, 8), || 0xff);
@@ -180,7 +180,7 @@ fn the_greatest_integers_do_not_overflow() {
 #[test]
 fn a_row_has_the_same_bits_in_every_batch() {
     if !is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     let mut random = Random::new(2);
     for format in FORMATS {
@@ -196,7 +196,7 @@ fn a_row_has_the_same_bits_in_every_batch() {
 #[test]
 fn nan_stays_nan() {
     if !is_supported() {
-        return;
+        return slm_testing::skipped!("this processor lacks AVX2, FMA or F16C");
     }
     let mut random = Random::new(3);
     let matrix = Matrix::new(Format::Q4K, (512, 8), || random.byte());

@@ -11,7 +11,7 @@ use slm_values::template::{ChatTemplate, Date, Inputs, Language};
 
 /// The vocabulary of that name beside the checkout.
 pub fn model(name: &str) -> Option<Model> {
-    let path = shared(&format!("vocabs/ggml-vocab-{name}.gguf"))?;
+    let path = shared(format!("vocabs/ggml-vocab-{name}.gguf"))?;
     let options = Options {
         weights: Weights::File(path),
         weights_id: String::new(),
@@ -49,7 +49,7 @@ fn a_rendering_has_the_tokens_that_llama_cpp_gives_it_whole() {
     ];
     for (name, template) in families {
         let Some(model) = model(name) else { return };
-        let Some(template) = shared(&format!("vectors/chat/{template}.jinja")) else { return };
+        let Some(template) = shared(format!("vectors/chat/{template}.jinja")) else { return };
         let tokenizer = model.tokenizer();
         let source = std::fs::read_to_string(&template).unwrap();
         let template = ChatTemplate::parse(Language::Jinja, &source, tokenizer.specials()).unwrap();
