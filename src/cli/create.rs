@@ -46,7 +46,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         }
     })?;
-    if let modelfile::Source::Name(from) = &modelfile.from {
+    if let modelfile::BaseSource::Name(from) = &modelfile.from {
         load::find_or_pull(&from.to_string(), environment)?;
     }
     let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;

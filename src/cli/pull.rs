@@ -175,7 +175,7 @@ fn file(path: &str, name: Option<ModelRef>, store: &Store, args: &PullArgs) -> R
             }
         };
     }
-    let modelfile = Modelfile::new(modelfile::Source::Path(path.to_owned()));
+    let modelfile = Modelfile::new(modelfile::BaseSource::Path(path.to_owned()));
     let model = store.create(&name, &modelfile, Path::new(""), &Bytes::default())?;
     if args.json {
         return Output::default().json(&json!({ "status": "success" })).map(|_| ());

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::contract::{Contract, Field, Kind};
+use crate::contract::{Contract, Field, FieldKind};
 use crate::engine::Group;
 
 pub use question::{Question, QuestionError, expected_level};
@@ -60,10 +60,10 @@ pub fn describe(contract: &Contract) -> String {
         let name = field.name().unwrap_or_default();
         let description = field.description.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
         match (field.kind, field.options.as_slice()) {
-            (Kind::Boolean, _) => {
+            (FieldKind::Boolean, _) => {
                 let _ = writeln!(text, "- {name}{description}: true or false");
             }
-            (Kind::Integer, [first, .., last]) => {
+            (FieldKind::Integer, [first, .., last]) => {
                 let _ = writeln!(text, "- {name}{description}: a whole number from {} to {}", first.label, last.label);
             }
             _ => {

@@ -12,7 +12,7 @@ use crate::engine::{
     Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Piece as Written, Scores, Timings,
 };
 use crate::prompt::Run;
-use crate::tools::Certain;
+use crate::tools::ForcedCall;
 
 /// Reads one reply.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub(super) enum Reader {
     Free(Box<Reading>),
     /// The one call that the request asks for.
     Call {
-        certain: Box<Certain>,
+        forced: Box<ForcedCall>,
         text: String,
     },
     Vectors,
@@ -108,7 +108,7 @@ impl Reader {
                 };
                 (Finding::Open(checked), std::mem::take(text))
             }
-            Reader::Call { certain, text } => match (certain.call(text), finish) {
+            Reader::Call { forced, text } => match (forced.call(text), finish) {
                 (Ok(call), _) => {
                     out.push_back(Piece::Call(call));
                     (Finding::Free, String::new())

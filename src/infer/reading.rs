@@ -62,11 +62,11 @@ impl Reading {
         }
     }
 
-    fn told_apart(&mut self, parts: Vec<thinking::Part>, out: &mut VecDeque<Piece>) {
+    fn told_apart(&mut self, parts: Vec<thinking::ThinkingPart>, out: &mut VecDeque<Piece>) {
         for part in parts {
             match part {
-                thinking::Part::Thinking(text) => out.push_back(Piece::Thinking(text)),
-                thinking::Part::Text { text, at } => self.answer(&text, at, out),
+                thinking::ThinkingPart::Thinking(text) => out.push_back(Piece::Thinking(text)),
+                thinking::ThinkingPart::Text { text, at } => self.answer(&text, at, out),
             }
         }
     }
@@ -83,11 +83,11 @@ impl Reading {
         }
     }
 
-    fn called(&mut self, parts: Vec<tools::Part>, out: &mut VecDeque<Piece>) {
+    fn called(&mut self, parts: Vec<tools::AnswerPart>, out: &mut VecDeque<Piece>) {
         for part in parts {
             match part {
-                tools::Part::Text { text, at } => self.text(text, self.answer_at.unwrap_or(0) + at, out),
-                tools::Part::Call(call) => out.push_back(Piece::Call(call)),
+                tools::AnswerPart::Text { text, at } => self.text(text, self.answer_at.unwrap_or(0) + at, out),
+                tools::AnswerPart::Call(call) => out.push_back(Piece::Call(call)),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::engine::{self, Engine, GenerateRequest, Grammar, Request, ScoreReques
 use crate::prompt::Prompt;
 use crate::sampling::AnswerShape;
 use crate::thinking::{Splitter, Tags};
-use crate::tools::{CallReader, Certain, Tool};
+use crate::tools::{CallReader, ForcedCall, Tool};
 
 /// A question with its prompt. Nothing of it has reached the engine yet.
 #[derive(Debug, Clone)]
@@ -58,16 +58,16 @@ impl Session {
         if !tools.is_empty() && !matches!(turn.form, Form::Free) {
             return Err(InferError::ToolsAndForm);
         }
-        let certain = match turn.chat() {
-            Some(chat) => Certain::new(self.template.form(), tools, &chat.tool_choice, "tools")?,
+        let forced = match turn.chat() {
+            Some(chat) => ForcedCall::new(self.template.call_format(), tools, &chat.tool_choice, "tools")?,
             None => None,
         };
-        let form = certain.as_ref().map_or_else(|| turn.form.clone(), |certain| Form::Open(certain.open().clone()));
+        let form = forced.as_ref().map_or_else(|| turn.form.clone(), |forced| Form::Open(forced.open().clone()));
         let mut prompt = self.prompt(&turn.before, &form)?;
-        let reader = match (certain, &form) {
-            (Some(certain), _) => {
-                lead(&mut prompt, certain.lead(), &self.engine.info().specials.control);
-                Reader::Call { certain: Box::new(certain), text: String::new() }
+        let reader = match (forced, &form) {
+            (Some(forced), _) => {
+                lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
+                Reader::Call { forced: Box::new(forced), text: String::new() }
             }
             (None, Form::Closed(contract)) => Reader::Closed { contract: contract.clone(), detail: turn.detail },
             (None, Form::Open(open)) => Reader::Open { open: open.clone(), text: String::new() },
@@ -108,12 +108,12 @@ impl Session {
 
     /// How free text is read: what is thought in it, and which tools it calls.
     fn reading(&self, tools: &[Tool], prompt: &Prompt) -> Reading {
-        let form = self.template.form();
+        let format = self.template.call_format();
         let tags = self.template.thinking().tags();
         let marks = tags.iter().flat_map(Tags::marks).map(str::to_owned);
-        let of_calls = form.marks().into_iter().filter(|_| !tools.is_empty()).map(str::to_owned);
+        let of_calls = format.marks().into_iter().filter(|_| !tools.is_empty()).map(str::to_owned);
         let thoughts = tags.map(|tags| Splitter::new(tags, &prompt.text()));
-        let calls = (!tools.is_empty()).then(|| CallReader::new(form, tools));
+        let calls = (!tools.is_empty()).then(|| CallReader::new(format, tools));
         Reading::new(marks.chain(of_calls).collect(), thoughts, calls)
     }
 }

@@ -222,8 +222,12 @@ fn an_adapter_that_does_not_fit_is_refused_and_the_engine_goes_on() {
     let base = std::fs::read(golden("base.gguf")).unwrap();
     for (name, bytes, reason) in [
         ("none.gguf", None, "No such file or directory (os error 2)"),
-        ("base.gguf", Some(base.as_slice()), "it is no LoRA adapter: its key `general.type` is `model`, not `adapter`"),
-        ("text.gguf", Some(b"hello".as_slice()), "it begins with `hell`, not with `GGUF`, so it is no GGUF file"),
+        (
+            "base.gguf",
+            Some(base.as_slice()),
+            "it is not a LoRA adapter: its key `general.type` is `model`, not `adapter`",
+        ),
+        ("text.gguf", Some(b"hello".as_slice()), "it begins with `hell`, not with `GGUF`, so it is not a GGUF file"),
     ] {
         let path = folder.path().join(name);
         bytes.iter().for_each(|bytes| std::fs::write(&path, bytes).unwrap());
@@ -273,11 +277,7 @@ fn the_command_line_takes_the_place_of_the_modelfiles_adapters() {
     };
     refused("./none.gguf", 1, "there is no adapter `./none.gguf`; give a GGUF file or a model with adapters");
     refused("one=much", 2, "--adapter: the scale `much` is no number");
-    refused(
-        "one=1e9",
-        2,
-        "--adapter: the scale `1e9` is none that an adapter can have; give a number from -1000 to 1000",
-    );
+    refused("one=1e9", 2, "--adapter: the scale `1e9` is out of range; give a number from -1000 to 1000");
     refused("base", 2, "`base:latest` has no adapters; `slm show` says which models have");
     home.slm(["run", "triage", "--adapter", "one", "x"]).fails(
         2,

@@ -200,7 +200,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     refused(
         "FROM ./photo.gguf",
         1,
-        "`./photo.gguf` is not a model that slm can load: it begins with `\\x89PNG`, not with `GGUF`, so it is no GGUF \
+        "`./photo.gguf` is not a model that slm can load: it begins with `\\x89PNG`, not with `GGUF`, so it is not a GGUF \
          file",
     );
     home.file("M", "FROM kep");
@@ -220,7 +220,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         "slm: cannot read the Modelfile `/dev/zero`: it has more than 16777216 bytes; name another with -f\n",
     );
     let said = home.slm(["create", "a/../b"]).ends(2);
-    assert!(said.stderr.starts_with("slm: `a/../b` is no model name: "), "{}", said.stderr);
+    assert!(said.stderr.starts_with("slm: `a/../b` is not a model name: "), "{}", said.stderr);
 }
 
 /// Paths in a Modelfile are relative to it, wherever slm is started.
@@ -286,7 +286,7 @@ fn a_template_that_is_none_is_refused_when_a_model_is_made_of_it() {
     let refused = home.slm(["create", "go"]).ends(1);
     assert_eq!(
         refused.stderr,
-        "slm: TEMPLATE in `Modelfile` cannot be used: it is no template in Go: line 2: the block that begins here is not \
+        "slm: TEMPLATE in `Modelfile` cannot be used: it is not a template in Go: line 2: the block that begins here is not \
          closed with `{{ end }}`; correct it or leave it out\n"
     );
     home.slm(["show", "go"]).ends(1);

@@ -100,10 +100,10 @@ fn limits_that_cannot_hold_are_refused_before_anything_is_loaded() {
     let refused = |args: &[&str], why: &str| {
         ask(&home, &[args, &["text"]].concat()).fails(2, &format!("slm: {why}\n"));
     };
-    refused(&["--matches", "(a"], "--matches: `(a` is no regular expression that can be matched: unclosed group");
+    refused(&["--matches", "(a"], "--matches: `(a` is not a supported regular expression: unclosed group");
     refused(
         &["--matches", r"(\w{900}){900}"],
-        r"--matches: `(\w{900}){900}` is no regular expression that can be matched: Compiled regex exceeds size limit of 4194304 bytes",
+        r"--matches: `(\w{900}){900}` is not a supported regular expression: Compiled regex exceeds size limit of 4194304 bytes",
     );
     refused(&["--retry"], "--retry asks again where a limit is broken; give --max-words, --max-sentences or --matches");
     let closed = "slm: limits are for generated text, and these answers are scored from a closed list; add --format none for \

@@ -11,7 +11,7 @@ use slm::eval::data::Data;
 use slm::eval::label::key;
 use slm::eval::suite::Suite;
 use slm::limits::sentences;
-use slm::modelfile::{Format, Modelfile, Source};
+use slm::modelfile::{BaseSource, Format, Modelfile};
 
 use crate::slm::Home;
 
@@ -85,8 +85,8 @@ fn code(cell: &str) -> &str {
 
 fn from_name(modelfile: &Modelfile) -> String {
     match &modelfile.from {
-        Source::Name(name) => name.to_string(),
-        Source::Path(path) => panic!("{path} is no name"),
+        BaseSource::Name(name) => name.to_string(),
+        BaseSource::Path(path) => panic!("{path} is no name"),
     }
 }
 

@@ -118,7 +118,7 @@ fn a_template_that_is_none_gives_way_to_the_weights_own() {
     stored.layer(media_type::TEMPLATE, "{{ if .Prompt }}a");
     let home = stored.done();
     let said = home.slm(["run", "there", "--dry-run", "--json", "--choices", "a,b", "x"]).ends(0);
-    let why = "it is no template in Go: line 1: the block that begins here is not closed with `{{ end }}`";
+    let why = "it is not a template in Go: line 1: the block that begins here is not closed with `{{ end }}`";
     assert_eq!(
         said.stderr,
         format!("slm: the TEMPLATE of `there:latest` cannot be used, so the chat template in its GGUF is: {why}\n")

@@ -252,7 +252,7 @@ fn an_unknown_model_is_answered_with_what_exists_and_what_is_near() {
         .fails(1, &unpullable("triag:latest", "did you mean `triage:latest`? There are `triage:latest`"));
     home.slm(["run", "something", "x"]).fails(1, &unpullable("something:latest", "there are `triage:latest`"));
     let said = home.slm(["run", "../../etc/passwd", "x"]).ends(2);
-    assert!(said.stderr.starts_with("slm: `../../etc/passwd` is no model name: "), "{}", said.stderr);
+    assert!(said.stderr.starts_with("slm: `../../etc/passwd` is not a model name: "), "{}", said.stderr);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use slm::gguf::{self, Header, Writer};
+use slm::gguf::{self, GgufWriter, Header};
 
 use crate::slm::{Home, files, triage_gguf};
 use slm_testing::shared;
@@ -14,13 +14,13 @@ pub fn split(gguf: &[u8], n_files: usize) -> Vec<Vec<u8>> {
     let header = Header::read(gguf, gguf.len() as u64).unwrap();
     let per_file = header.tensors.len().div_ceil(n_files);
     let file = |(number, tensors): (usize, &[gguf::TensorInfo])| {
-        let mut writer = Writer::new();
+        let mut writer = GgufWriter::new();
         if number == 0 {
             header.entries().for_each(|(key, value)| writer.value(key, value));
         }
-        writer.value("split.no", &gguf::Value::U16(number as u16));
-        writer.value("split.count", &gguf::Value::U16(n_files as u16));
-        writer.value("split.tensors.count", &gguf::Value::I32(header.tensors.len() as i32));
+        writer.value("split.no", &gguf::MetadataValue::U16(number as u16));
+        writer.value("split.count", &gguf::MetadataValue::U16(n_files as u16));
+        writer.value("split.tensors.count", &gguf::MetadataValue::I32(header.tensors.len() as i32));
         for tensor in tensors {
             let start = (header.data_offset + tensor.offset) as usize;
             writer.tensor(&tensor.name, &tensor.dimensions, tensor.kind, &gguf[start..][..tensor.n_bytes as usize]);
@@ -172,7 +172,7 @@ fn weights_that_are_no_shards_of_one_model_are_refused() {
     };
     let shard = |n: usize| &split["layers"][n];
     refused(&[&whole["layers"][0], shard(1)], "it is a whole model, not one of the files of a split one");
-    refused(&[shard(0)], "it is one of 3 files that a model is split into, and no model without the others");
+    refused(&[shard(0)], "it is one of 3 files that a model is split into, and not a model without the others");
     refused(&[shard(0), shard(1)], "it is split wrongly: it is split into 3 files, and 2 are given");
     refused(&[shard(0), shard(2), shard(1)], "it is split wrongly: its file 2 of 3 says that it is number 3 of 3");
 }

@@ -171,7 +171,7 @@ fn several_go_together_or_none() {
     assert_eq!(files(&home.models()), before);
     home.slm(["rm", "../../x"]).fails(
         2,
-        "slm: `../../x` is no model name: its host begins with `.`, not with a letter, a digit or `_`; write \
+        "slm: `../../x` is not a model name: its host begins with `.`, not with a letter, a digit or `_`; write \
          `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`\n",
     );
 

@@ -6,7 +6,7 @@
 
 use half::{bf16, f16};
 
-use slm_values::gguf::{AdapterHeader, LoraPair, TensorInfo, TensorType, Writer};
+use slm_values::gguf::{AdapterHeader, GgufWriter, LoraPair, TensorInfo, TensorType};
 
 /// An adapter's file with what it is multiplied with.
 pub struct MergeInput<'a> {
@@ -20,7 +20,7 @@ pub struct MergeInput<'a> {
 /// # Errors
 /// A part's numbers are of a type that cannot be taken apart, in a sentence.
 pub fn merge(parts: &[MergeInput<'_>]) -> Result<Vec<u8>, String> {
-    let mut writer = Writer::new();
+    let mut writer = GgufWriter::new();
     writer.text("general.type", "adapter");
     writer.text("general.architecture", parts.first().map_or("", |part| part.adapter.header.architecture()));
     writer.text("adapter.type", "lora");
@@ -96,7 +96,7 @@ mod tests {
 
     /// An adapter of two base tensors, `w` of 3 x 2 and the embedding of 2 (wide) x 3 (tokens).
     fn adapter(rank: u64, alpha: f32, from: f32) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let mut writer = GgufWriter::new();
         writer.text("general.type", "adapter");
         writer.text("general.architecture", "llama");
         writer.text("adapter.type", "lora");

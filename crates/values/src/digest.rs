@@ -23,7 +23,7 @@ impl Digest {
         format!("sha256-{}", self.hex())
     }
 
-    /// The digest of a blob's file name; `None` where the name is no blob's.
+    /// The digest of a blob's file name; `None` where the name is not a blob's.
     #[must_use]
     pub fn from_file_name(name: &str) -> Option<Digest> {
         name.strip_prefix("sha256-").and_then(parse_hex).map(Digest)
@@ -40,7 +40,7 @@ impl Digest {
         })
     }
 
-    /// The first 16 characters of [`Digest::hex`]: an id that tells evaluations and prompts apart.
+    /// The first 16 characters of [`Digest::hex`]: an id that distinguishes evaluations and prompts.
     #[must_use]
     pub fn id(&self) -> String {
         self.hex()[..16].to_owned()
@@ -90,9 +90,9 @@ impl From<Digest> for String {
     }
 }
 
-/// Text that is no digest.
+/// Text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{value}` is no digest: expected `sha256:` and 64 lower-case hex digits")]
+#[error("`{value}` is not a digest: expected `sha256:` and 64 lower-case hex digits")]
 pub struct DigestError {
     /// The refused text, cut to 100 characters.
     pub value: String,
@@ -170,7 +170,7 @@ mod tests {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
         let error = "sha256:zz".parse::<Digest>().unwrap_err();
-        assert_eq!(error.to_string(), "`sha256:zz` is no digest: expected `sha256:` and 64 lower-case hex digits");
+        assert_eq!(error.to_string(), "`sha256:zz` is not a digest: expected `sha256:` and 64 lower-case hex digits");
     }
 
     proptest! {

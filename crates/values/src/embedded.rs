@@ -4,7 +4,7 @@ use crate::model_ref::ModelRef;
 
 /// A model that lives in the binary's own memory.
 #[derive(Debug, Clone, Copy)]
-pub struct Embedded {
+pub struct EmbeddedModel {
     name: &'static str,
     /// A whole GGUF file.
     pub gguf: &'static [u8],
@@ -12,11 +12,11 @@ pub struct Embedded {
     pub modelfile: &'static str,
 }
 
-impl Embedded {
+impl EmbeddedModel {
     /// A model of that name, which is one that [`ModelRef`] parses.
     #[must_use]
-    pub const fn new(name: &'static str, gguf: &'static [u8], modelfile: &'static str) -> Embedded {
-        Embedded { name, gguf, modelfile }
+    pub const fn new(name: &'static str, gguf: &'static [u8], modelfile: &'static str) -> EmbeddedModel {
+        EmbeddedModel { name, gguf, modelfile }
     }
 
     #[must_use]
@@ -26,7 +26,7 @@ impl Embedded {
 }
 
 /// `triage`: a support ticket to its queue, urgency and refund, trained by us; see its card in `Modelfiles/triage/`.
-pub const TRIAGE: Embedded = Embedded::new(
+pub const TRIAGE: EmbeddedModel = EmbeddedModel::new(
     "triage",
     include_bytes!("../../../Modelfiles/triage/triage.gguf"),
     include_str!("../../../Modelfiles/triage/Modelfile"),

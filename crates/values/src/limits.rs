@@ -1,7 +1,7 @@
 //! What a finished text must keep: so many words, so many sentences, a pattern. It knows no models.
 //!
 //! Words and sentences are those of Unicode's text segmentation (UAX #29). A word holds at least one letter or digit;
-//! `don't` is one, `well-known` are two. A sentence holds one too, and a line break ends it. Further, no sentence ends behind
+//! `don't` is one, `well-known` are two. A sentence holds one too, and a line break ends it. Further, no sentence ends after
 //! a title or abbreviation of [`ABBREVIATIONS`], an initial (one capital letter but `I`), or a number that begins a line.
 
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Value, json};
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// What stands before a full stop without ending a sentence, in lower case.
+/// Words after which a full stop does not end a sentence, in lower case.
 const ABBREVIATIONS: [&str; 26] = [
     "mr", "mrs", "ms", "dr", "prof", "rev", "gen", "sen", "rep", "gov", "capt", "lt", "sgt", "hon", "st", "mt", "vs",
     "e.g", "i.e", "cf", "viz", "approx", "fig", "ca", "p", "pp",
@@ -42,14 +42,14 @@ pub enum Breach {
     Sentences { found: usize, allowed: usize },
     #[error("the answer does not match `{pattern}` as a whole")]
     Pattern { pattern: String },
-    /// The text was cut off, so that nothing can be said of its whole.
+    /// The text was cut off, so the whole cannot be checked.
     #[error("the answer was cut off after {n_tokens} tokens, before its end")]
     Unfinished { n_tokens: usize },
 }
 
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{pattern}` is no regular expression that can be matched: {reason}")]
+#[error("`{pattern}` is not a supported regular expression: {reason}")]
 pub struct PatternError {
     pub pattern: String,
     pub reason: String,
@@ -133,7 +133,7 @@ pub fn sentences(text: &str) -> usize {
     n + usize::from(has_word)
 }
 
-/// Whether a sentence goes on behind a piece that Unicode's rules end here.
+/// Whether a sentence continues after a piece that Unicode's rules end here.
 fn goes_on(piece: &str) -> bool {
     if piece.ends_with(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']) {
         return false;
@@ -235,10 +235,10 @@ mod tests {
         assert!(matches("a|ab", "ab") && matches("^a$", "a") && matches("(?x) a b # comment", "ab"));
         assert!(!matches("a", "ba") && !matches("a", "ab") && !matches("a|b", "ab") && !matches("(?m)^a$", "a\nb"));
         let refusal = |pattern: &str| Pattern::from_str(pattern).unwrap_err().to_string();
-        assert_eq!(refusal("a)|(b"), "`a)|(b` is no regular expression that can be matched: unopened group");
+        assert_eq!(refusal("a)|(b"), "`a)|(b` is not a supported regular expression: unopened group");
         assert_eq!(
             refusal(r"(\w{900}){900}"),
-            r"`(\w{900}){900}` is no regular expression that can be matched: Compiled regex exceeds size limit of 4194304 bytes"
+            r"`(\w{900}){900}` is not a supported regular expression: Compiled regex exceeds size limit of 4194304 bytes"
         );
     }
 

@@ -19,7 +19,7 @@ const MAX_PART_CHARS: usize = 80;
 ///
 /// The rules are Ollama's: a part begins with a letter, a digit or `_`, and goes on with these, `-` and `.`; a namespace
 /// has no `.`, only a host has a port. So no part is empty, a parent folder, or holds a path separator. A scheme
-/// (`http` or `https`) is accepted and is no part of the name.
+/// (`http` or `https`) is accepted and is not a part of the name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelRef {
@@ -82,21 +82,21 @@ impl FromStr for ModelRef {
         let path = match name.split_once("://") {
             None => name,
             Some(("http" | "https", path)) => path,
-            Some((scheme, _)) => return Err(refused(Reason::Scheme(clipped(scheme)))),
+            Some((scheme, _)) => return Err(refused(NameFault::Scheme(clipped(scheme)))),
         };
         if path.is_empty() {
-            return Err(refused(Reason::Empty("name")));
+            return Err(refused(NameFault::Empty("name")));
         }
         let parts: Vec<&str> = path.split('/').collect();
         let (host, namespace, model_and_tag) = match parts.as_slice() {
             [model] => (DEFAULT_HOST, DEFAULT_NAMESPACE, *model),
-            // A namespace has neither, so that somebody means a host.
+            // A namespace has neither, so a host is meant.
             [host, _] if host.contains([':', '.']) && !host.starts_with('.') => {
-                return Err(refused(Reason::HostWithoutNamespace(clipped(host))));
+                return Err(refused(NameFault::HostWithoutNamespace(clipped(host))));
             }
             [namespace, model] => (DEFAULT_HOST, *namespace, *model),
             [host, namespace, model] => (*host, *namespace, *model),
-            _ => return Err(refused(Reason::TooManyParts)),
+            _ => return Err(refused(NameFault::TooManyParts)),
         };
         let (model, tag) = model_and_tag.split_once(':').unwrap_or((model_and_tag, DEFAULT_TAG));
         ModelRef::from_parts(host, namespace, model, tag).map_err(|error| refused(error.reason))
@@ -132,17 +132,17 @@ impl From<ModelRef> for String {
 
 /// A name that cannot be a model's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no model name: {reason}; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`")]
+#[error("`{name}` is not a model name: {reason}; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`")]
 pub struct ModelRefError {
     /// The refused name, cut to 100 characters.
     pub name: String,
     /// What is wrong with it.
-    pub reason: Reason,
+    pub reason: NameFault,
 }
 
 /// What is wrong with a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
+pub enum NameFault {
     #[error("its {0} is empty")]
     Empty(&'static str),
     #[error("its {part} has {n_chars} characters, more than {limit}")]
@@ -151,7 +151,7 @@ pub enum Reason {
     Beginning { part: &'static str, character: char },
     #[error("its {part} holds `{character}`")]
     Character { part: &'static str, character: char },
-    #[error("its port `{0}` is no number from 1 to 65535")]
+    #[error("its port `{0}` is not a number from 1 to 65535")]
     Port(String),
     #[error("the host `{0}` needs a namespace and a model after it")]
     HostWithoutNamespace(String),
@@ -161,7 +161,7 @@ pub enum Reason {
     Scheme(String),
 }
 
-fn check_host(host: &str) -> Result<(), Reason> {
+fn check_host(host: &str) -> Result<(), NameFault> {
     let (name, port) = match host.split_once(':') {
         Some((name, port)) => (name, Some(port)),
         None => (host, None),
@@ -170,38 +170,38 @@ fn check_host(host: &str) -> Result<(), Reason> {
     match port {
         // A leading `+` would parse, and a leading zero would give one host two folders.
         Some(port) if port.starts_with(['+', '0']) || !port.parse::<u16>().is_ok_and(|port| port > 0) => {
-            Err(Reason::Port(clipped(port)))
+            Err(NameFault::Port(clipped(port)))
         }
         _ => Ok(()),
     }
 }
 
-fn check_namespace(namespace: &str) -> Result<(), Reason> {
+fn check_namespace(namespace: &str) -> Result<(), NameFault> {
     check_part("namespace", namespace)?;
     if namespace.contains('.') {
-        return Err(Reason::Character { part: "namespace", character: '.' });
+        return Err(NameFault::Character { part: "namespace", character: '.' });
     }
     Ok(())
 }
 
-fn check_part(part: &'static str, text: &str) -> Result<(), Reason> {
+fn check_part(part: &'static str, text: &str) -> Result<(), NameFault> {
     check_characters(part, text, MAX_PART_CHARS)
 }
 
-fn check_characters(part: &'static str, text: &str, limit: usize) -> Result<(), Reason> {
+fn check_characters(part: &'static str, text: &str, limit: usize) -> Result<(), NameFault> {
     let Some(first) = text.chars().next() else {
-        return Err(Reason::Empty(part));
+        return Err(NameFault::Empty(part));
     };
     let n_chars = text.chars().count();
     if n_chars > limit {
-        return Err(Reason::TooLong { part, n_chars, limit });
+        return Err(NameFault::TooLong { part, n_chars, limit });
     }
     let is_inner = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.');
     if let Some(character) = text.chars().find(|&character| !is_inner(character)) {
-        return Err(Reason::Character { part, character });
+        return Err(NameFault::Character { part, character });
     }
     if matches!(first, '-' | '.') {
-        return Err(Reason::Beginning { part, character: first });
+        return Err(NameFault::Beginning { part, character: first });
     }
     Ok(())
 }
@@ -261,14 +261,14 @@ mod tests {
         refused("x:1:2", "its tag holds `:`");
         refused("x@sha256", "its model holds `@`");
         refused("localhost:5000/x", "the host `localhost:5000` needs a namespace and a model after it");
-        refused("host:0/a/b", "its port `0` is no number from 1 to 65535");
-        refused("host:+1/a/b", "its port `+1` is no number from 1 to 65535");
+        refused("host:0/a/b", "its port `0` is not a number from 1 to 65535");
+        refused("host:+1/a/b", "its port `+1` is not a number from 1 to 65535");
         refused("a/b/c/d", "it has more than a host, a namespace and a model");
         refused("ftp://a/b/c", "its scheme `ftp` is neither `http` nor `https`");
         refused(&"m".repeat(81), "its model has 81 characters, more than 80");
         assert_eq!(
             "no!".parse::<ModelRef>().unwrap_err().to_string(),
-            "`no!` is no model name: its model holds `!`; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`"
+            "`no!` is not a model name: its model holds `!`; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`"
         );
     }
 

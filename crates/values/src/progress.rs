@@ -1,4 +1,4 @@
-//! How work tells that it moves on; it knows no terminal and no bar.
+//! How work reports its progress; it knows neither terminals nor progress bars.
 
 /// A listener to one piece of work at a time.
 pub trait Progress {

@@ -1,4 +1,4 @@
-//! What a person names to get a model: a name in a registry, pinned or not, a file's address, or a path. It asks nobody.
+//! What a person writes to get a model: a name in a registry, pinned or not, a file's URL, or a path. It contacts no server.
 
 use crate::digest::{Digest, DigestError};
 use crate::model_ref::{ModelRef, ModelRefError};
@@ -26,7 +26,7 @@ pub enum Source {
 pub struct Reference {
     pub name: ModelRef,
     pub digest: Option<Digest>,
-    /// What the name was written with, where it was: somebody expects TLS, or none.
+    /// The scheme that the name was written with, if any: whether TLS is expected.
     pub scheme: Option<Scheme>,
 }
 
@@ -80,7 +80,7 @@ impl FromStr for Source {
             return text.parse().map(Source::File);
         }
         text.parse().map(Source::Registry).map_err(|error| match error {
-            // Of a path with as many parts as it likes, somebody means a page or a file.
+            // A URL with more path segments than a name is meant as a page or a file.
             SourceError::Name(ModelRefError { reason, .. }) if Scheme::of(text).is_some() => SourceError::Url {
                 url: address.chars().take(200).collect(),
                 reason: format!("{reason}, and a file's address ends in `.gguf`"),
@@ -163,7 +163,7 @@ impl FileUrl {
         self.0.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default()
     }
 
-    /// The address of another file in the same folder, by its name as it stands in an address.
+    /// The address of another file in the same folder, by its percent-encoded name.
     #[must_use]
     pub fn sibling(&self, file_name: &str) -> FileUrl {
         let mut url = self.0.clone();
@@ -173,7 +173,7 @@ impl FileUrl {
         FileUrl(url)
     }
 
-    /// The name under which such a file is kept where nobody chose one.
+    /// The name under which such a file is kept unless one was chosen.
     #[must_use]
     pub fn model_name(&self) -> Option<ModelRef> {
         name_of_file(self.file_name())
@@ -232,24 +232,24 @@ impl fmt::Display for FileUrl {
     }
 }
 
-/// What the name of a shard says: `name-00002-of-00005.gguf`, as llama.cpp splits models.
+/// The parts of a shard's file name: `name-00002-of-00005.gguf`, as llama.cpp splits models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
+pub struct ShardName {
     pub number: u32,
     pub count: u32,
     stem_len: usize,
 }
 
-/// The shard that a file name tells of.
+/// The shard that a file name is of, if it is one's.
 #[must_use]
-pub fn shard(file_name: &str) -> Option<Shard> {
+pub fn shard(file_name: &str) -> Option<ShardName> {
     let stem = file_name.get(..file_name.len().checked_sub(5)?).filter(|_| is_gguf(file_name))?;
     let (rest, count) = stem.rsplit_once("-of-")?;
     let (name, number) = rest.rsplit_once('-')?;
     let number_of = |digits: &str| digits.parse::<u32>().ok().filter(|_| digits.len() == 5);
     let (number, count) = (number_of(number)?, number_of(count)?);
     // No model has more; a hostile name could ask for 99,999 requests.
-    (count <= MAX_SHARDS && (1..=count).contains(&number)).then_some(Shard { number, count, stem_len: name.len() })
+    (count <= MAX_SHARDS && (1..=count).contains(&number)).then_some(ShardName { number, count, stem_len: name.len() })
 }
 
 /// The file names of all shards, in order, of which one is given.
@@ -257,7 +257,7 @@ pub fn shard(file_name: &str) -> Option<Shard> {
 pub fn shard_names(file_name: &str) -> Vec<String> {
     match shard(file_name) {
         None => vec![file_name.to_owned()],
-        Some(Shard { count, stem_len, .. }) => {
+        Some(ShardName { count, stem_len, .. }) => {
             let name = &file_name[..stem_len];
             (1..=count).map(|number| format!("{name}-{number:05}-of-{count:05}.gguf")).collect()
         }
@@ -268,14 +268,14 @@ fn is_gguf(path: &str) -> bool {
     path.len() > 5 && path.to_ascii_lowercase().ends_with(".gguf")
 }
 
-/// Text that names no source.
+/// A text that is not a source of a model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     #[error(transparent)]
     Name(#[from] ModelRefError),
     #[error(transparent)]
     Digest(#[from] DigestError),
-    #[error("`{url}` is no address of a model: {reason}")]
+    #[error("`{url}` is not the address of a model: {reason}")]
     Url { url: String, reason: String },
 }
 
@@ -330,7 +330,7 @@ mod tests {
         assert!("ftp://example.com/a.gguf".parse::<Source>().is_err());
         assert_eq!(
             "https://huggingface.co/u/r/tree/main?token=1".parse::<Source>().unwrap_err().to_string(),
-            "`https://huggingface.co/u/r/tree/main` is no address of a model: it has more than a host, a namespace and a \
+            "`https://huggingface.co/u/r/tree/main` is not the address of a model: it has more than a host, a namespace and a \
              model, and a file's address ends in `.gguf`"
         );
     }

@@ -1,9 +1,9 @@
-//! What a model thinks before it answers, told apart from the answer as both come; it knows no tokens.
+//! Separates what a model thinks before it answers from the answer, while both come in; it knows no tokens.
 //!
-//! A thought stands between two tags at the beginning of the text, or the prompt has opened it already. White space around
+//! A thought is between two tags at the beginning of the text, or the prompt has opened it already. White space around
 //! it belongs to neither. However the text is cut into pieces, the result is the same.
 
-/// What a thought stands between.
+/// The tags around a thought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tags {
     pub open: &'static str,
@@ -11,7 +11,7 @@ pub struct Tags {
 }
 
 impl Tags {
-    /// Those that models use.
+    /// The tags that models use.
     pub const ALL: [Tags; 5] = [
         Tags { open: "<think>", close: "</think>" },
         Tags { open: "<thinking>", close: "</thinking>" },
@@ -37,7 +37,7 @@ impl Tags {
 
 /// A part of what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
+pub enum ThinkingPart {
     Thinking(String),
     /// `at` is the place of the text's first byte in all that was written.
     Text {
@@ -46,11 +46,11 @@ pub enum Part {
     },
 }
 
-/// Tells thought and answer apart, for one text.
+/// Separates thought and answer, for one text.
 #[derive(Debug, Clone)]
 pub struct Splitter {
     tags: Tags,
-    place: Place,
+    state: ThinkingState,
     /// What is not yet decided.
     held: String,
     /// Bytes before `held`.
@@ -58,13 +58,13 @@ pub struct Splitter {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ThinkingState {
     /// Before anything but white space.
     Start,
     /// In a thought of which nothing but white space was written.
     Opened,
     Thought,
-    /// Behind a thought, before anything but white space.
+    /// After a thought, before anything but white space.
     Closed,
     Answer,
 }
@@ -73,12 +73,12 @@ impl Splitter {
     /// For the text that follows a prompt, which may have opened the thought.
     #[must_use]
     pub fn new(tags: Tags, prompt: &str) -> Self {
-        let place = if tags.are_open_at_the_end(prompt) { Place::Opened } else { Place::Start };
-        Splitter { tags, place, held: String::new(), n_before: 0 }
+        let state = if tags.are_open_at_the_end(prompt) { ThinkingState::Opened } else { ThinkingState::Start };
+        Splitter { tags, state, held: String::new(), n_before: 0 }
     }
 
     /// Takes the next piece of the text and gives what is decided by it.
-    pub fn push(&mut self, piece: &str) -> Vec<Part> {
+    pub fn push(&mut self, piece: &str) -> Vec<ThinkingPart> {
         self.held.push_str(piece);
         let mut parts = Vec::new();
         while self.step(&mut parts) {}
@@ -87,36 +87,36 @@ impl Splitter {
 
     /// Gives what is left when nothing more comes. A thought that was not closed stays one.
     #[must_use]
-    pub fn finish(mut self) -> Vec<Part> {
+    pub fn finish(mut self) -> Vec<ThinkingPart> {
         let mut parts = Vec::new();
-        match self.place {
-            Place::Opened | Place::Closed => {}
-            Place::Thought => self.think(self.held.trim_end().len(), &mut parts),
-            Place::Start | Place::Answer => self.answer(&mut parts),
+        match self.state {
+            ThinkingState::Opened | ThinkingState::Closed => {}
+            ThinkingState::Thought => self.think(self.held.trim_end().len(), &mut parts),
+            ThinkingState::Start | ThinkingState::Answer => self.answer(&mut parts),
         }
         parts
     }
 
     /// Decides what it can; false where more has to be written first.
-    fn step(&mut self, parts: &mut Vec<Part>) -> bool {
+    fn step(&mut self, parts: &mut Vec<ThinkingPart>) -> bool {
         let Tags { open, close } = self.tags;
         let n_spaces = self.held.len() - self.held.trim_start().len();
         let begun = &self.held[n_spaces..];
-        match self.place {
-            Place::Start if begun.starts_with(open) => self.go_to(Place::Opened, n_spaces + open.len()),
-            Place::Start if open.starts_with(begun) => false,
-            Place::Start => self.go_to(Place::Answer, 0),
-            Place::Opened | Place::Closed if begun.is_empty() => {
+        match self.state {
+            ThinkingState::Start if begun.starts_with(open) => self.go_to(ThinkingState::Opened, n_spaces + open.len()),
+            ThinkingState::Start if open.starts_with(begun) => false,
+            ThinkingState::Start => self.go_to(ThinkingState::Answer, 0),
+            ThinkingState::Opened | ThinkingState::Closed if begun.is_empty() => {
                 self.forget(n_spaces);
                 false
             }
-            Place::Opened => self.go_to(Place::Thought, n_spaces),
-            Place::Closed => self.go_to(Place::Answer, n_spaces),
-            Place::Thought => match self.held.find(close) {
+            ThinkingState::Opened => self.go_to(ThinkingState::Thought, n_spaces),
+            ThinkingState::Closed => self.go_to(ThinkingState::Answer, n_spaces),
+            ThinkingState::Thought => match self.held.find(close) {
                 Some(at) => {
                     self.think(self.held[..at].trim_end().len(), parts);
                     let n_left = self.held.find(close).unwrap_or(0);
-                    self.go_to(Place::Closed, n_left + close.len())
+                    self.go_to(ThinkingState::Closed, n_left + close.len())
                 }
                 None => {
                     let may_close = |from: &usize| close.starts_with(&self.held[*from..]);
@@ -126,15 +126,15 @@ impl Splitter {
                     false
                 }
             },
-            Place::Answer => {
+            ThinkingState::Answer => {
                 self.answer(parts);
                 false
             }
         }
     }
 
-    fn go_to(&mut self, place: Place, n_bytes: usize) -> bool {
-        self.place = place;
+    fn go_to(&mut self, state: ThinkingState, n_bytes: usize) -> bool {
+        self.state = state;
         self.forget(n_bytes);
         true
     }
@@ -144,18 +144,18 @@ impl Splitter {
         self.n_before += n_bytes;
     }
 
-    fn think(&mut self, n_bytes: usize, parts: &mut Vec<Part>) {
+    fn think(&mut self, n_bytes: usize, parts: &mut Vec<ThinkingPart>) {
         if n_bytes > 0 {
-            parts.push(Part::Thinking(self.held[..n_bytes].to_owned()));
+            parts.push(ThinkingPart::Thinking(self.held[..n_bytes].to_owned()));
             self.forget(n_bytes);
         }
     }
 
-    fn answer(&mut self, parts: &mut Vec<Part>) {
+    fn answer(&mut self, parts: &mut Vec<ThinkingPart>) {
         if !self.held.is_empty() {
             let (text, at) = (std::mem::take(&mut self.held), self.n_before);
             self.n_before += text.len();
-            parts.push(Part::Text { text, at });
+            parts.push(ThinkingPart::Text { text, at });
         }
     }
 }
@@ -169,13 +169,13 @@ mod tests {
 
     fn split<'p>(prompt: &str, pieces: impl IntoIterator<Item = &'p str>) -> (String, String) {
         let mut splitter = Splitter::new(TAGS, prompt);
-        let mut parts: Vec<Part> = pieces.into_iter().flat_map(|piece| splitter.push(piece)).collect();
+        let mut parts: Vec<ThinkingPart> = pieces.into_iter().flat_map(|piece| splitter.push(piece)).collect();
         parts.extend(splitter.finish());
         let (mut thought, mut answer) = (String::new(), String::new());
         for part in parts {
             match part {
-                Part::Thinking(text) => thought += &text,
-                Part::Text { text, .. } => answer += &text,
+                ThinkingPart::Thinking(text) => thought += &text,
+                ThinkingPart::Text { text, .. } => answer += &text,
             }
         }
         (thought, answer)
@@ -210,13 +210,13 @@ mod tests {
     #[test]
     fn thoughts_come_as_soon_as_they_are_sure() {
         let mut splitter = Splitter::new(Tags::ALL[2], "");
-        let thinking = |text: &str| vec![Part::Thinking(text.to_owned())];
+        let thinking = |text: &str| vec![ThinkingPart::Thinking(text.to_owned())];
         assert_eq!(splitter.push("[THINK]It is"), thinking("It is"));
         assert_eq!(splitter.push(" so \n"), thinking(" so"));
         assert_eq!(splitter.push("[1]."), thinking(" \n[1]."));
         assert_eq!(splitter.push("[/THINK]\n"), vec![]);
-        assert_eq!(splitter.push("\nYes"), vec![Part::Text { text: "Yes".to_owned(), at: 31 }]);
-        assert_eq!(splitter.push(" [/THINK]"), vec![Part::Text { text: " [/THINK]".to_owned(), at: 34 }]);
+        assert_eq!(splitter.push("\nYes"), vec![ThinkingPart::Text { text: "Yes".to_owned(), at: 31 }]);
+        assert_eq!(splitter.push(" [/THINK]"), vec![ThinkingPart::Text { text: " [/THINK]".to_owned(), at: 34 }]);
     }
 
     proptest! {

@@ -201,7 +201,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(body.into()).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let response = router.oneshot(request).await.unwrap();
             let status = response.status().as_u16();

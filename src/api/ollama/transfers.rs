@@ -90,7 +90,7 @@ pub async fn create(
     let settings = service.settings();
     let (store, places) = (settings.store.clone(), settings.places.clone());
     let work = move |telling: Telling| async move {
-        if let modelfile::Source::Name(from) = &made.modelfile.from
+        if let modelfile::BaseSource::Name(from) = &made.modelfile.from
             && matches!(store.resolve(&from.name), Err(StoreError::NotFound(_)))
         {
             brought(&store, &places, Source::Registry(from.clone()), telling.clone()).await?;

@@ -13,6 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
+/// More than sockets hold.
+const LARGE_BYTES: usize = 32_000_000;
+
 struct Running {
     address: SocketAddr,
     drain: Drain,
@@ -55,6 +58,7 @@ fn router(cancelled: &Arc<AtomicUsize>, at_work: &Arc<AtomicUsize>) -> Router {
     Router::new()
         .route("/", get(|| async { "here" }))
         .route("/echo", post(|body: Bytes| async move { body }))
+        .route("/large", get(|| async { vec![b'x'; LARGE_BYTES] }))
         .route("/ignore", post(|| async { "ignored" }))
         .route(
             "/peer",
@@ -216,9 +220,7 @@ fn what_smuggles_is_refused_and_its_connection_closed() {
             assert_eq!(short_of(&said), ["400"], "{fields:?}: {said}");
             assert!(said.contains("connection: close\r\n"), "{said}");
         }
-        let (_, figures) = server.metrics.render(&Now::default(), "");
-        let counted = "slm_http_requests_total{method=\"other\",route=\"refused\",status=\"400\"} 12";
-        assert!(figures.lines().any(|line| line == counted), "{figures}");
+        server.metrics_say("slm_http_requests_total{method=\"other\",route=\"refused\",status=\"400\"} 12").await;
         let old = "POST /echo HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n";
         assert_eq!(short_of(&server.said(format!("{old}{next}")).await), ["400"]);
         for codings in [
@@ -454,6 +456,23 @@ fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
         server.metrics_say("slm_http_connections 0").await;
         assert_eq!(server.server.await.unwrap(), Ended::Drained);
         assert!(TcpStream::connect(server.address).is_err());
+    });
+}
+
+#[test]
+fn a_drain_leaves_time_for_the_end_of_an_answer() {
+    run(async {
+        let patience = Patience { write: Duration::from_secs(10), ..short().patience };
+        let server = start(Settings { patience, ..short() }).await;
+        let mut slow = server.connect();
+        slow.write_all(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        // Some of it is here, so all of it has been handed over to be written.
+        slow.read_exact(&mut [0; 1000]).unwrap();
+        server.drain.begin();
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        let said = tokio::task::spawn_blocking(move || rest(&mut slow)).await.unwrap();
+        assert!(said.len() > LARGE_BYTES - 1000, "{} bytes", said.len());
+        assert_eq!(server.server.await.unwrap(), Ended::Drained);
     });
 }
 

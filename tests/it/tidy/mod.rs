@@ -3,6 +3,7 @@
 mod circles;
 mod clock;
 mod modules;
+mod purity;
 
 use std::path::{Path, PathBuf};
 

@@ -28,6 +28,8 @@ pub struct Module {
     written: BTreeSet<Vec<String>>,
     /// The names of the methods that are called.
     pub methods: BTreeSet<String>,
+    /// The names of the macros that are called.
+    pub macros: BTreeSet<String>,
 }
 
 /// All modules of all of slm's crates.
@@ -246,6 +248,7 @@ impl<'ast> Visit<'ast> for Reader {
     }
 
     fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        self.module.macros.extend(called.path.segments.last().map(|segment| segment.ident.to_string()));
         self.tokens(called.tokens.clone());
         syn::visit::visit_macro(self, called);
     }

@@ -3,7 +3,7 @@
 use super::{Model, Store, StoreError, disk};
 use slm_values::manifest::MAX_MANIFEST_BYTES;
 use slm_values::model_ref::ModelRef;
-use slm_values::modelfile::{Modelfile, Source};
+use slm_values::modelfile::{BaseSource, Modelfile};
 use slm_values::progress::Silent;
 use std::path::Path;
 
@@ -21,7 +21,7 @@ impl Store {
             drop(writing);
             return self.create(
                 destination,
-                &Modelfile::new(Source::Name(source.clone().into())),
+                &Modelfile::new(BaseSource::Name(source.clone().into())),
                 Path::new(""),
                 &Silent,
             );

@@ -8,7 +8,7 @@ use serde_json::Value;
 use slm_values::gguf::Header;
 use slm_values::manifest::{Layer, Manifest, ModelConfig, media_type};
 use slm_values::model_ref::ModelRef;
-use slm_values::modelfile::{Format, Modelfile, Source};
+use slm_values::modelfile::{BaseSource, Format, Modelfile};
 use slm_values::progress::Progress;
 use slm_values::sampling::Parameters;
 use std::path::Path;
@@ -44,8 +44,8 @@ impl Store {
         };
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
-            Source::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
-            Source::Name(from) => self.base_of_model(&from.name, &writing)?,
+            BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
+            BaseSource::Name(from) => self.base_of_model(&from.name, &writing)?,
         };
         let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
@@ -75,10 +75,10 @@ impl Store {
         self.resolve(name)
     }
 
-    fn base_header(&self, from: &Source, folder: &Path) -> Result<Header, StoreError> {
+    fn base_header(&self, from: &BaseSource, folder: &Path) -> Result<Header, StoreError> {
         match from {
-            Source::Path(path) => Ok(shards::files_at(&path_in(folder, path)?)?.header),
-            Source::Name(from) => self.resolve(&from.name)?.weights.header(),
+            BaseSource::Path(path) => Ok(shards::files_at(&path_in(folder, path)?)?.header),
+            BaseSource::Name(from) => self.resolve(&from.name)?.weights.header(),
         }
     }
 

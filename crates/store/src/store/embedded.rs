@@ -5,14 +5,14 @@ use super::layers::{config_of, config_over, config_with, layers_over, push_once}
 use super::{Model, StoreError, Weights};
 use bytes::Bytes;
 use slm_values::digest::Digest;
-use slm_values::embedded::Embedded;
+use slm_values::embedded::EmbeddedModel;
 use slm_values::manifest::{Layer, Manifest, ModelConfig, media_type};
 use slm_values::modelfile::Modelfile;
 use slm_values::sampling::Parameters;
 use std::path::PathBuf;
 
 /// The binary's own model, in the form that [`Store::create`] would give it.
-pub(super) fn embedded_model(embedded: &Embedded) -> Result<Model, StoreError> {
+pub(super) fn embedded_model(embedded: &EmbeddedModel) -> Result<Model, StoreError> {
     let modelfile = Modelfile::parse(embedded.modelfile)?;
     let weights = Layer::new(media_type::MODEL, Digest::of(embedded.gguf), embedded.gguf.len() as u64);
     let weights_digest = weights.digest;
@@ -44,7 +44,7 @@ pub(super) fn embedded_model(embedded: &Embedded) -> Result<Model, StoreError> {
 }
 
 /// The bytes of every blob of the binary's own model.
-pub(super) fn embedded_blobs(embedded: &Embedded) -> Result<Vec<Bytes>, StoreError> {
+pub(super) fn embedded_blobs(embedded: &EmbeddedModel) -> Result<Vec<Bytes>, StoreError> {
     let new = layers_over(&Parameters::default(), &Modelfile::parse(embedded.modelfile)?);
     let layers = embedded_model(embedded)?.manifest.layers;
     let (_, config) = config_with(config_of(&embedded_header(embedded.gguf)?), &layers);

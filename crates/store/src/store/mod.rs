@@ -46,7 +46,7 @@ pub use stamp::ManifestStamp;
 pub use verify::{BlobState, Inspected, InspectedBlob, Inspection};
 
 use slm_values::digest::Digest;
-use slm_values::embedded::Embedded;
+use slm_values::embedded::EmbeddedModel;
 use slm_values::model_ref::ModelRef;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -55,7 +55,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
-    embedded: Option<Embedded>,
+    embedded: Option<EmbeddedModel>,
     /// The embedded model, once somebody has asked for it: hashing it takes milliseconds, which every request would wait for.
     own: Arc<OnceLock<Model>>,
 }
@@ -69,7 +69,7 @@ impl Store {
 
     /// The same store with a model of the binary's, found where no stored one has its name.
     #[must_use]
-    pub fn with_embedded(self, embedded: Embedded) -> Store {
+    pub fn with_embedded(self, embedded: EmbeddedModel) -> Store {
         Store { embedded: Some(embedded), own: Arc::default(), ..self }
     }
 
@@ -82,7 +82,7 @@ impl Store {
     ///
     /// # Errors
     /// It is no model.
-    fn own_model(&self, embedded: &Embedded) -> Result<Model, StoreError> {
+    fn own_model(&self, embedded: &EmbeddedModel) -> Result<Model, StoreError> {
         if let Some(model) = self.own.get() {
             return Ok(model.clone());
         }

@@ -9,7 +9,7 @@ use slm_values::digest::Digest;
 use slm_values::gguf::{AdapterHeader, Header};
 use slm_values::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type, model_config};
 use slm_values::model_ref::ModelRef;
-use slm_values::modelfile::{AdapterSource, Format, Modelfile, Source};
+use slm_values::modelfile::{AdapterSource, BaseSource, Format, Modelfile};
 use slm_values::sampling::Parameters;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -91,11 +91,11 @@ impl Model {
     pub fn modelfile(&self) -> Modelfile {
         let from = match &self.weights {
             Weights::Blobs(paths) => match paths.as_slice() {
-                [path] => Source::Path(path.display().to_string()),
+                [path] => BaseSource::Path(path.display().to_string()),
                 // A blob's name does not lead to the other shards.
-                _ => Source::Name(self.name.clone().into()),
+                _ => BaseSource::Name(self.name.clone().into()),
             },
-            Weights::Embedded(_) => Source::Name(self.name.clone().into()),
+            Weights::Embedded(_) => BaseSource::Name(self.name.clone().into()),
         };
         Modelfile {
             parameters: self.parameters.clone(),

@@ -61,8 +61,8 @@ impl Sandbox {
 }
 
 /// A file of which the binary would hold a copy.
-fn embedded(modelfile: &'static str) -> Embedded {
-    Embedded::new("triage", Vec::leak(tiny_llama().bytes()), modelfile)
+fn embedded(modelfile: &'static str) -> EmbeddedModel {
+    EmbeddedModel::new("triage", Vec::leak(tiny_llama().bytes()), modelfile)
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn what_fails_leaves_the_store_as_it_was() {
     refused(
         "FROM ./other.gguf",
         "`DIR/./other.gguf` is not a model that slm can load: it begins with `PK\\x03\\x04`, not with `GGUF`, so it is \
-         no GGUF file",
+         not a GGUF file",
     );
     refused(
         "FROM ./vocabulary.gguf",

@@ -3,15 +3,24 @@
 //! It knows neither prompts nor tokens. JSON Schema: draft 2020-12, and the older spellings of the same things.
 
 mod closed;
+mod closed_schema;
+mod error;
 mod formats;
+mod grammar;
+mod keywords;
 mod open;
+mod recursion;
+mod scalars;
 mod strict;
+mod validator;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use closed::{Choice, Contract, Field, Kind, MAX_FIELDS, MAX_OPTIONS};
+pub use closed::{AllowedAnswer, Contract, Field, FieldKind};
+pub use closed_schema::{MAX_FIELDS, MAX_OPTIONS};
+pub use error::{ContractError, Pointer};
 pub use open::{Open, Violation};
 
 /// The form that an answer must have.
@@ -48,7 +57,7 @@ impl Form {
     /// # Errors
     /// [`ContractError`], naming the place in the schema.
     pub fn parse(text: &str) -> Result<Self, ContractError> {
-        Self::from_schema(parse(text)?)
+        Self::from_schema(error::parse_json(text)?)
     }
 
     /// Reads a schema: closed where every answer can be listed, else open.
@@ -64,55 +73,7 @@ impl Form {
     }
 }
 
-/// A schema's text as JSON.
-fn parse(text: &str) -> Result<Value, ContractError> {
-    serde_json::from_str(text).map_err(|error| ContractError::NotJson(error.to_string()))
-}
-
-/// Why a schema is not a contract that can be kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ContractError {
-    #[error("the schema is not JSON: {0}")]
-    NotJson(String),
-    #[error("the schema{at} cannot be kept: {reason}")]
-    Schema { at: Place, reason: String },
-    #[error(
-        "the schema{at} is open ({what}), and here answers are scored from a closed list: use `enum`, `boolean`, an \
-         `integer` with `minimum` and `maximum`, or an object of these"
-    )]
-    Open { at: Place, what: String },
-    #[error("{0}")]
-    Choices(String),
-    #[error("the regular expression cannot be kept: {0}")]
-    Regex(String),
-    #[error("the grammar cannot be kept: {0}")]
-    Grammar(String),
-}
-
-/// A place in a schema, as a JSON pointer (RFC 6901).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place(String);
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_empty() { Ok(()) } else { write!(f, " at `{}`", self.0) }
-    }
-}
-
-impl Place {
-    fn root() -> Place {
-        Place(String::new())
-    }
-
-    fn below(&self, name: &str) -> Place {
-        Place(format!("{}/{}", self.0, name.replace('~', "~0").replace('/', "~1")))
-    }
-
-    fn refused(&self, reason: impl Into<String>) -> ContractError {
-        ContractError::Schema { at: self.clone(), reason: reason.into() }
-    }
-
-    fn open(&self, what: &str) -> ContractError {
-        ContractError::Open { at: self.clone(), what: what.to_owned() }
-    }
-}
+#[cfg(test)]
+mod closed_tests;
+#[cfg(test)]
+mod open_tests;

@@ -5,8 +5,10 @@
 //! `adapter.lora.alpha`; what is added to `W` is `scale * alpha / rank * B * A`. Shapes that llama.cpp does not compare
 //! end in an assertion of ggml's matrix product, and so in an abort of the process: they are compared here.
 
-use super::tensor::shape_text;
-use super::{GgufError, Header, TensorInfo, Value};
+use super::error::GgufError;
+use super::header::Header;
+use super::tensor::{TensorInfo, shape_text};
+use super::value::MetadataValue;
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -18,7 +20,7 @@ const B: &str = ".lora_b";
 #[derive(Debug, Clone)]
 pub struct AdapterHeader {
     pub header: Header,
-    /// The numerator of the adapter's own scale; 0 means that the file brings none, and its products are added as they are.
+    /// The numerator of the adapter's own scale; 0 means that the file has none, and its products are added unscaled.
     pub alpha: f32,
     /// In the order of their names.
     pub pairs: Vec<LoraPair>,
@@ -57,7 +59,7 @@ impl AdapterHeader {
     ///
     /// # Errors
     ///
-    /// [`GgufError`] where the file cannot be read, is no GGUF or no LoRA adapter.
+    /// [`GgufError`] where the file cannot be read, is not a GGUF file or not a LoRA adapter.
     pub fn read(reader: impl Read, file_len: u64) -> Result<AdapterHeader, GgufError> {
         let header = Header::read_parts(reader, file_len)?;
         for (key, expected) in [("general.type", "adapter"), ("adapter.type", "lora")] {
@@ -97,7 +99,7 @@ fn alpha(header: &Header) -> Result<f32, GgufError> {
     const KEY: &str = "adapter.lora.alpha";
     match header.get(KEY) {
         None => Ok(0.0),
-        Some(&Value::F32(alpha)) if alpha.is_finite() && (0.0..=1e6).contains(&alpha) => Ok(alpha),
+        Some(&MetadataValue::F32(alpha)) if alpha.is_finite() && (0.0..=1e6).contains(&alpha) => Ok(alpha),
         Some(value) => Err(GgufError::Key {
             key: KEY.to_owned(),
             value: value.describe(),
@@ -141,7 +143,7 @@ fn check_pair(pair: &LoraPair, base: &Header) -> Result<(), GgufError> {
     };
     let dimensions = weight.dimensions.as_slice();
     if !(2..=3).contains(&dimensions.len()) || !name.ends_with(".weight") {
-        return Err(refused(a, &format!("changes `{name}`, which is no matrix")));
+        return Err(refused(a, &format!("changes `{name}`, which is not a matrix")));
     }
     if weight.kind.name == "NVFP4" {
         return Err(refused(a, &format!("changes `{name}`, to whose type `NVFP4` nothing can be added")));
@@ -217,9 +219,9 @@ mod tests {
         let expected = [
             (
                 query().without("general.type"),
-                "it is no LoRA adapter: its key `general.type` is `model`, not `adapter`",
+                "it is not a LoRA adapter: its key `general.type` is `model`, not `adapter`",
             ),
-            (query().text("adapter.type", "x"), "it is no LoRA adapter: its key `adapter.type` is `x`, not `lora`"),
+            (query().text("adapter.type", "x"), "it is not a LoRA adapter: its key `adapter.type` is `x`, not `lora`"),
             (
                 query().text("general.architecture", "qwen2"),
                 "it was made for models of the architecture `qwen2`, and this one is `llama`",
@@ -259,7 +261,7 @@ mod tests {
             ),
             (
                 of("blk.0.attn_norm.weight"),
-                "its tensor `blk.0.attn_norm.weight.lora_a` changes `blk.0.attn_norm.weight`, which is no matrix",
+                "its tensor `blk.0.attn_norm.weight.lora_a` changes `blk.0.attn_norm.weight`, which is not a matrix",
             ),
             (
                 query().tensor("blk.0.attn_norm.weight", &[16]),

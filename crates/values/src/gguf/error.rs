@@ -1,13 +1,13 @@
 //! Why a GGUF file is refused.
 
-/// A file that is no GGUF, or one that could not be loaded safely.
+/// A file that is not GGUF, or one that could not be loaded safely.
 #[derive(Debug, thiserror::Error)]
 pub enum GgufError {
     #[error("it cannot be read: {0}")]
     Io(#[from] std::io::Error),
     #[error("it ends at byte {file_len}, in the middle of its header; it was probably not copied or downloaded whole")]
     Truncated { file_len: u64 },
-    #[error("it begins with `{0}`, not with `GGUF`, so it is no GGUF file")]
+    #[error("it begins with `{0}`, not with `GGUF`, so it is not a GGUF file")]
     Magic(String),
     #[error("it is a big-endian GGUF; convert it with `gguf_convert_endian.py --to little`")]
     BigEndian,
@@ -43,7 +43,7 @@ pub enum GgufError {
     Vocabulary(String),
     #[error("its tokenizer is `{0}`; those that can be read are `llama`, `gpt2`, `bert` and `gemma4`")]
     Tokenizer(String),
-    #[error("it is one of {0} files that a model is split into, and no model without the others")]
+    #[error("it is one of {0} files that a model is split into, and not a model without the others")]
     Split(u64),
     #[error("it is a whole model, not one of the files of a split one")]
     Whole,
@@ -51,7 +51,7 @@ pub enum GgufError {
     Shards(String),
     #[error("it is of the kind `{0}`, not a language model")]
     NotAModel(String),
-    #[error("it is no LoRA adapter: its key `{key}` is `{value}`, not `{expected}`")]
+    #[error("it is not a LoRA adapter: its key `{key}` is `{value}`, not `{expected}`")]
     NotAnAdapter { key: &'static str, value: String, expected: &'static str },
     #[error("it was made for models of the architecture `{adapter}`, and this one is `{base}`")]
     AdapterArchitecture { adapter: String, base: String },

@@ -1,11 +1,13 @@
 //! What a header says about the memory that a model takes: never more than it really takes, so that nothing that would
 //! run is refused.
 
-use super::{Header, TensorInfo, TensorType, Value};
+use super::header::Header;
+use super::tensor::{TensorInfo, TensorType};
+use super::value::MetadataValue;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-/// Numbers behind a model's memory; all zero where nothing is known.
+/// The numbers that a model's memory follows from; all zero where nothing is known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Footprint {
     /// Bytes of all tensors.
@@ -81,7 +83,7 @@ impl Header {
     /// Numbers that the keys and the values of one token are.
     fn cell(&self, n_layers: u64) -> (u64, u64) {
         let number = |key: &str| self.number(&self.of_architecture(key));
-        let is_causal = self.get(&self.of_architecture("attention.causal")).and_then(Value::as_bool);
+        let is_causal = self.get(&self.of_architecture("attention.causal")).and_then(MetadataValue::as_bool);
         let heads = self.of_each_layer("attention.head_count", n_layers);
         let n_heads = heads.iter().copied().max().unwrap_or(0);
         if is_causal == Some(false) || n_heads == 0 {
@@ -110,7 +112,7 @@ impl Header {
         let n_layers = usize::try_from(n_layers).unwrap_or(0);
         match self.get(&self.of_architecture(key)) {
             None => Vec::new(),
-            Some(Value::Array(array)) => array.numbers().filter_map(|n| n.as_u64()).take(n_layers).collect(),
+            Some(MetadataValue::Array(array)) => array.numbers().filter_map(|n| n.as_u64()).take(n_layers).collect(),
             Some(value) => vec![value.as_u64().unwrap_or(0); n_layers],
         }
     }

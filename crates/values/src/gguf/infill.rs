@@ -1,8 +1,8 @@
 //! Whether a vocabulary has tokens to fill a gap with, found as llama.cpp finds them (`src/llama-vocab.cpp`): by the numbers
 //! in the metadata, else by their texts.
 
-use super::Header;
-use super::value::{Array, Value};
+use super::header::Header;
+use super::value::{Array, MetadataValue};
 
 /// The three tokens around a gap: the keys of their numbers, the older one last, and the texts that models give them.
 const AROUND_A_GAP: [([&str; 2], [&str; 7]); 3] = [
@@ -24,7 +24,7 @@ impl Header {
     /// Whether the model can be asked for what is missing between two texts.
     #[must_use]
     pub fn can_infill(&self) -> bool {
-        let tokens = || self.get("tokenizer.ggml.tokens").and_then(Value::as_array).and_then(Array::strings);
+        let tokens = || self.get("tokenizer.ggml.tokens").and_then(MetadataValue::as_array).and_then(Array::strings);
         let has = |texts: [&str; 7]| tokens().is_some_and(|tokens| tokens.iter().any(|token| texts.contains(&token)));
         AROUND_A_GAP.into_iter().all(|(keys, texts)| keys.iter().any(|key| self.number(key).is_some()) || has(texts))
     }

@@ -1,6 +1,6 @@
 //! Numbers of a header as people say them: quantizations and sizes.
 
-use super::TensorInfo;
+use super::tensor::TensorInfo;
 use std::collections::HashMap;
 
 /// The name of llama.cpp's `llama_ftype`, in Ollama's spelling.

@@ -1,6 +1,6 @@
 //! How an embedding model makes one vector of a text's rows, as its header says it.
 
-use super::Header;
+use super::header::Header;
 
 /// llama.cpp's `llama_pooling_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

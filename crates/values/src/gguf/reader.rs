@@ -1,6 +1,6 @@
 //! Reads a header's primitives within the bytes that the file has; it does not know what they mean.
 
-use super::GgufError;
+use super::error::GgufError;
 use std::io::{ErrorKind, Read};
 
 /// The most bytes of one string; the longest real ones are chat templates of about 100 kB.

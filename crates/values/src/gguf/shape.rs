@@ -1,9 +1,10 @@
 //! That a header describes a model whose shapes fit together: what llama.cpp answers with an assertion, and so by ending
 //! the process, where they do not (`load_hparams` and the graphs in `src/models/`).
 
-use super::tensor::TensorType;
-use super::value::{Array, Value};
-use super::{GgufError, Header, TensorInfo};
+use super::error::GgufError;
+use super::header::Header;
+use super::tensor::{TensorInfo, TensorType};
+use super::value::{Array, MetadataValue};
 use std::ops::RangeInclusive;
 
 const MAX_BLOCKS: u64 = 512;
@@ -86,7 +87,7 @@ const ONE_KEY_AND_VALUE_SIZE: [&str; 20] = [
 /// Checks a file that has tensors.
 pub(super) fn check(header: &Header) -> Result<(), GgufError> {
     check_kind(header)?;
-    let shape = Shape { header };
+    let shape = ShapeKeys { header };
     shape.required("context_length", 1..=MAX_LENGTH)?;
     let embedding = shape.required("embedding_length", 1..=1 << 20)?;
     let n_blocks = shape.required("block_count", 1..=MAX_BLOCKS)?;
@@ -123,7 +124,7 @@ fn check_kind(header: &Header) -> Result<(), GgufError> {
     }
 }
 
-fn check_experts(shape: &Shape) -> Result<(), GgufError> {
+fn check_experts(shape: &ShapeKeys) -> Result<(), GgufError> {
     let n_experts = shape.optional("expert_count", 0..=MAX_EXPERTS)?.unwrap_or(0);
     let least_used = u64::from(n_experts > 0);
     shape.each("expert_used_count", 0..=n_experts)?;
@@ -138,10 +139,10 @@ fn check_experts(shape: &Shape) -> Result<(), GgufError> {
     Ok(())
 }
 
-fn check_heads(shape: &Shape, embedding: u64) -> Result<(), GgufError> {
+fn check_heads(shape: &ShapeKeys, embedding: u64) -> Result<(), GgufError> {
     let heads = shape.each("attention.head_count", 0..=1 << 16)?;
     let key_value_heads = shape.each("attention.head_count_kv", 0..=1 << 16)?;
-    // Zero in a list is a block without attention; a list may stand beside one number for all.
+    // Zero in a list is a block without attention; one key may be a list where the other is one number for all blocks.
     let n_pairs = heads.len().max(key_value_heads.len());
     for (&n_heads, &n_kv) in heads.iter().cycle().zip(key_value_heads.iter().cycle()).take(n_pairs) {
         if n_heads > 0 && n_kv == 0 && key_value_heads.len() == 1 {
@@ -178,7 +179,7 @@ fn check_heads(shape: &Shape, embedding: u64) -> Result<(), GgufError> {
     Ok(())
 }
 
-fn check_rotation(shape: &Shape) -> Result<(), GgufError> {
+fn check_rotation(shape: &ShapeKeys) -> Result<(), GgufError> {
     let scaling = shape.key("rope.scaling.type");
     if let Some(value) = shape.header.get(&scaling)
         && !matches!(value.as_str(), Some("none" | "linear" | "yarn" | "longrope"))
@@ -205,7 +206,7 @@ fn check_rotation(shape: &Shape) -> Result<(), GgufError> {
 }
 
 /// A rotation of base zero makes every score not a number.
-fn check_frequencies(shape: &Shape) -> Result<(), GgufError> {
+fn check_frequencies(shape: &ShapeKeys) -> Result<(), GgufError> {
     for name in ["rope.freq_base", "rope.freq_base_swa"] {
         let key = shape.key(name);
         match shape.header.get(&key) {
@@ -219,7 +220,7 @@ fn check_frequencies(shape: &Shape) -> Result<(), GgufError> {
 }
 
 /// The sizes of Mamba's and its relatives' layers.
-fn check_state_space(shape: &Shape) -> Result<(), GgufError> {
+fn check_state_space(shape: &ShapeKeys) -> Result<(), GgufError> {
     for name in ["ssm.conv_kernel", "ssm.inner_size", "ssm.state_size", "ssm.time_step_rank", "ssm.group_count"] {
         shape.optional(name, 0..=1 << 24)?;
     }
@@ -242,11 +243,11 @@ fn check_precision(tensor: &TensorInfo) -> Result<(), GgufError> {
 }
 
 /// The keys of the file's architecture.
-struct Shape<'a> {
+struct ShapeKeys<'a> {
     header: &'a Header,
 }
 
-impl Shape<'_> {
+impl ShapeKeys<'_> {
     fn key(&self, name: &str) -> String {
         self.header.of_architecture(name)
     }
@@ -276,7 +277,9 @@ impl Shape<'_> {
     fn numbers(&self, name: &str) -> Result<Vec<u64>, GgufError> {
         let numbers: Option<Vec<u64>> = match self.header.get(&self.key(name)) {
             None => Some(Vec::new()),
-            Some(Value::Array(array @ Array::Numbers { .. })) => array.numbers().map(|value| value.as_u64()).collect(),
+            Some(MetadataValue::Array(array @ Array::Numbers { .. })) => {
+                array.numbers().map(|value| value.as_u64()).collect()
+            }
             Some(value) => value.as_u64().map(|number| vec![number]),
         };
         numbers.ok_or_else(|| self.wrong(name, "a whole number, or a list of them"))
@@ -307,6 +310,6 @@ fn described(range: &RangeInclusive<u64>) -> String {
     format!("from {} to {}", range.start(), range.end())
 }
 
-fn wrong(key: String, value: &Value, expected: &str) -> GgufError {
+fn wrong(key: String, value: &MetadataValue, expected: &str) -> GgufError {
     GgufError::Key { key, value: value.describe(), expected: expected.to_owned() }
 }

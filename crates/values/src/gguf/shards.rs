@@ -1,10 +1,12 @@
 //! A model that is split into several files, as `llama-gguf-split` writes them: the keys in the first, the tensors in all.
 //!
-//! llama.cpp aborts where `split.no` of a further file is no 16-bit number, and adds up what the files claim without a
+//! llama.cpp aborts where `split.no` of a further file is not a 16-bit number, and adds up what the files claim without a
 //! limit; so each is checked for itself here, and all of them together as the one model that they are.
 
-use super::value::Value;
-use super::{GgufError, Header, MAX_TENSORS, checked};
+use super::error::GgufError;
+use super::header::{Header, MAX_TENSORS};
+use super::model::checked;
+use super::value::MetadataValue;
 use std::collections::HashSet;
 use std::io::Read;
 
@@ -30,17 +32,17 @@ impl Shard {
     /// Reads and checks one file of `file_len` bytes, as far as it can be checked alone.
     ///
     /// # Errors
-    /// [`GgufError`] where the file cannot be read, is no GGUF, or is not one of several.
+    /// [`GgufError`] where the file cannot be read, is not a GGUF file, or is not one of several.
     pub fn read(reader: impl Read, file_len: u64) -> Result<Shard, GgufError> {
         let header = Header::read_parts(reader, file_len)?;
         let count = match header.get(COUNT) {
             None => return Err(GgufError::Whole),
-            Some(Value::U16(0 | 1)) => return Err(GgufError::Whole),
-            Some(&Value::U16(count)) if count <= MAX_FILES => count,
+            Some(MetadataValue::U16(0 | 1)) => return Err(GgufError::Whole),
+            Some(&MetadataValue::U16(count)) if count <= MAX_FILES => count,
             Some(value) => return Err(wrong(COUNT, value, format!("a 16-bit number up to {MAX_FILES}"))),
         };
         let number = match header.get(NUMBER) {
-            Some(&Value::U16(number)) if number < count => number,
+            Some(&MetadataValue::U16(number)) if number < count => number,
             Some(value) => return Err(wrong(NUMBER, value, format!("a 16-bit number below {count}"))),
             None => return Err(GgufError::MissingKey(NUMBER.to_owned())),
         };
@@ -106,7 +108,7 @@ impl Header {
     }
 }
 
-fn wrong(key: &str, value: &Value, expected: String) -> GgufError {
+fn wrong(key: &str, value: &MetadataValue, expected: String) -> GgufError {
     GgufError::Key { key: key.to_owned(), value: value.describe(), expected }
 }
 
@@ -213,7 +215,7 @@ mod tests {
             |files| files[2] = files[2].clone().without(NUMBER),
             "it has no key `split.no`, which every model needs",
         );
-        // What is wrong with the whole is said as of one file.
+        // A fault of the whole model is reported as that of one file.
         refused(
             |files| files[0] = files[0].clone().without("llama.embedding_length"),
             "it has no key `llama.embedding_length`, which every model needs",

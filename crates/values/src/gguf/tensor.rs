@@ -1,10 +1,13 @@
 //! The tensors of a header: their types, shapes and places; it does not know which tensors a model needs.
 
+use super::error::GgufError;
 use super::reader::HeaderReader;
-use super::{GgufError, padded};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::io::Read;
+
+/// Where tensors begin is a multiple of this, unless the header says another number.
+pub(super) const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// ggml keeps names in 64 bytes with a zero at the end.
 const MAX_NAME_BYTES: usize = 63;
@@ -122,6 +125,11 @@ impl TensorInfo {
         let (n_elements, n_bytes) = size(&dimensions, kind).map_err(refused)?;
         Ok(TensorInfo { dimensions, kind, offset, n_elements, n_bytes, name })
     }
+}
+
+/// `n_bytes` rounded up to the alignment.
+pub(super) fn padded(n_bytes: u64, alignment: u64) -> Result<u64, GgufError> {
+    n_bytes.checked_next_multiple_of(alignment).ok_or(GgufError::Overflow)
 }
 
 /// That the tensors lie one after the other, each at the next aligned place, within `data_len` bytes: the only layout

@@ -69,7 +69,10 @@ fn refuses_other_files() {
     };
     let cut = "it ends at byte 3, in the middle of its header; it was probably not copied or downloaded whole";
     assert_eq!(error(b"GGU"), cut);
-    assert_eq!(error(&with(0, b"PK\x03\x04")), "it begins with `PK\\x03\\x04`, not with `GGUF`, so it is no GGUF file");
+    assert_eq!(
+        error(&with(0, b"PK\x03\x04")),
+        "it begins with `PK\\x03\\x04`, not with `GGUF`, so it is not a GGUF file"
+    );
     assert_eq!(
         error(&with(4, &[0, 0, 0, 3])),
         "it is a big-endian GGUF; convert it with `gguf_convert_endian.py --to little`"

@@ -1,6 +1,6 @@
 //! The values of a header's keys, stored about as tightly as in the file.
 
-use super::GgufError;
+use super::error::GgufError;
 use super::reader::HeaderReader;
 use std::io::Read;
 
@@ -9,7 +9,7 @@ const MAX_ELEMENTS: u64 = 1 << 24;
 
 /// The value of a key.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum MetadataValue {
     U8(u8),
     I8(i8),
     U16(u16),
@@ -25,10 +25,10 @@ pub enum Value {
     F64(f64),
 }
 
-/// Which lists are told; one may have a million elements.
+/// Which lists are shown; one may have a million elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrays {
-    /// Those of a few elements; `null` stands for the rest.
+    /// Those of a few elements; the others are `null`.
     Short,
     Whole,
 }
@@ -74,12 +74,12 @@ pub enum NumberType {
 const TYPE_STRING: u32 = 8;
 const TYPE_ARRAY: u32 = 9;
 
-impl Value {
-    pub(super) fn read(reader: &mut HeaderReader<impl Read>, key: &str) -> Result<Value, GgufError> {
+impl MetadataValue {
+    pub(super) fn read(reader: &mut HeaderReader<impl Read>, key: &str) -> Result<MetadataValue, GgufError> {
         let what = || format!("key `{key}`");
         match reader.u32()? {
-            TYPE_STRING => reader.string(&what()).map(Value::String),
-            TYPE_ARRAY => Array::read(reader, key).map(Value::Array),
+            TYPE_STRING => reader.string(&what()).map(MetadataValue::String),
+            TYPE_ARRAY => Array::read(reader, key).map(MetadataValue::Array),
             kind => {
                 let kind = number_type(kind, key)?;
                 let mut bytes = Vec::with_capacity(8);
@@ -91,17 +91,17 @@ impl Value {
 
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::String(text) = self { Some(text) } else { None }
+        if let MetadataValue::String(text) = self { Some(text) } else { None }
     }
 
     #[must_use]
     pub fn as_array(&self) -> Option<&Array> {
-        if let Value::Array(array) = self { Some(array) } else { None }
+        if let MetadataValue::Array(array) = self { Some(array) } else { None }
     }
 
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
-        if let Value::Bool(flag) = self { Some(*flag) } else { None }
+        if let MetadataValue::Bool(flag) = self { Some(*flag) } else { None }
     }
 
     /// A whole number of any type that is not negative.
@@ -110,12 +110,12 @@ impl Value {
         self.as_i128().and_then(|number| number.try_into().ok())
     }
 
-    /// A fraction of any type.
+    /// A floating-point number of any type.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match *self {
-            Value::F32(number) => Some(f64::from(number)),
-            Value::F64(number) => Some(number),
+            MetadataValue::F32(number) => Some(f64::from(number)),
+            MetadataValue::F64(number) => Some(number),
             _ => None,
         }
     }
@@ -124,14 +124,14 @@ impl Value {
     #[must_use]
     pub fn as_i128(&self) -> Option<i128> {
         match *self {
-            Value::U8(number) => Some(number.into()),
-            Value::I8(number) => Some(number.into()),
-            Value::U16(number) => Some(number.into()),
-            Value::I16(number) => Some(number.into()),
-            Value::U32(number) => Some(number.into()),
-            Value::I32(number) => Some(number.into()),
-            Value::U64(number) => Some(number.into()),
-            Value::I64(number) => Some(number.into()),
+            MetadataValue::U8(number) => Some(number.into()),
+            MetadataValue::I8(number) => Some(number.into()),
+            MetadataValue::U16(number) => Some(number.into()),
+            MetadataValue::I16(number) => Some(number.into()),
+            MetadataValue::U32(number) => Some(number.into()),
+            MetadataValue::I32(number) => Some(number.into()),
+            MetadataValue::U64(number) => Some(number.into()),
+            MetadataValue::I64(number) => Some(number.into()),
             _ => None,
         }
     }
@@ -140,15 +140,15 @@ impl Value {
     #[must_use]
     pub fn to_json(&self, arrays: Arrays) -> serde_json::Value {
         match self {
-            Value::Bool(flag) => (*flag).into(),
-            Value::String(text) => text.as_str().into(),
-            Value::Array(array) if arrays == Arrays::Short && array.len() > SHORT => serde_json::Value::Null,
-            Value::Array(Array::Strings(strings)) => strings.iter().collect(),
-            Value::Array(numbers) => numbers.numbers().map(|number| number.to_json(arrays)).collect(),
+            MetadataValue::Bool(flag) => (*flag).into(),
+            MetadataValue::String(text) => text.as_str().into(),
+            MetadataValue::Array(array) if arrays == Arrays::Short && array.len() > SHORT => serde_json::Value::Null,
+            MetadataValue::Array(Array::Strings(strings)) => strings.iter().collect(),
+            MetadataValue::Array(numbers) => numbers.numbers().map(|number| number.to_json(arrays)).collect(),
             // Through its shortest text, so that 0.1 does not become 0.10000000149011612.
-            Value::F32(number) => number.to_string().parse::<f64>().unwrap_or(f64::NAN).into(),
-            Value::F64(number) => (*number).into(),
-            Value::I64(number) => (*number).into(),
+            MetadataValue::F32(number) => number.to_string().parse::<f64>().unwrap_or(f64::NAN).into(),
+            MetadataValue::F64(number) => (*number).into(),
+            MetadataValue::I64(number) => (*number).into(),
             whole => whole.as_u64().map(Into::into).unwrap_or_else(|| whole.as_i128().map(|n| n as i64).into()),
         }
     }
@@ -157,19 +157,19 @@ impl Value {
     pub(super) fn encoded(&self) -> (u32, Vec<u8>) {
         let kind = |kind: NumberType| kind as u32;
         match self {
-            Value::U8(n) => (kind(NumberType::U8), n.to_le_bytes().to_vec()),
-            Value::I8(n) => (kind(NumberType::I8), n.to_le_bytes().to_vec()),
-            Value::U16(n) => (kind(NumberType::U16), n.to_le_bytes().to_vec()),
-            Value::I16(n) => (kind(NumberType::I16), n.to_le_bytes().to_vec()),
-            Value::U32(n) => (kind(NumberType::U32), n.to_le_bytes().to_vec()),
-            Value::I32(n) => (kind(NumberType::I32), n.to_le_bytes().to_vec()),
-            Value::F32(n) => (kind(NumberType::F32), n.to_le_bytes().to_vec()),
-            Value::Bool(flag) => (kind(NumberType::Bool), vec![u8::from(*flag)]),
-            Value::U64(n) => (kind(NumberType::U64), n.to_le_bytes().to_vec()),
-            Value::I64(n) => (kind(NumberType::I64), n.to_le_bytes().to_vec()),
-            Value::F64(n) => (kind(NumberType::F64), n.to_le_bytes().to_vec()),
-            Value::String(text) => (TYPE_STRING, string(text)),
-            Value::Array(array) => {
+            MetadataValue::U8(n) => (kind(NumberType::U8), n.to_le_bytes().to_vec()),
+            MetadataValue::I8(n) => (kind(NumberType::I8), n.to_le_bytes().to_vec()),
+            MetadataValue::U16(n) => (kind(NumberType::U16), n.to_le_bytes().to_vec()),
+            MetadataValue::I16(n) => (kind(NumberType::I16), n.to_le_bytes().to_vec()),
+            MetadataValue::U32(n) => (kind(NumberType::U32), n.to_le_bytes().to_vec()),
+            MetadataValue::I32(n) => (kind(NumberType::I32), n.to_le_bytes().to_vec()),
+            MetadataValue::F32(n) => (kind(NumberType::F32), n.to_le_bytes().to_vec()),
+            MetadataValue::Bool(flag) => (kind(NumberType::Bool), vec![u8::from(*flag)]),
+            MetadataValue::U64(n) => (kind(NumberType::U64), n.to_le_bytes().to_vec()),
+            MetadataValue::I64(n) => (kind(NumberType::I64), n.to_le_bytes().to_vec()),
+            MetadataValue::F64(n) => (kind(NumberType::F64), n.to_le_bytes().to_vec()),
+            MetadataValue::String(text) => (TYPE_STRING, string(text)),
+            MetadataValue::Array(array) => {
                 let (kind, elements) = match array {
                     Array::Numbers { kind: number, bytes } => (kind(*number), bytes.clone()),
                     Array::Strings(strings) => (TYPE_STRING, strings.iter().flat_map(string).collect()),
@@ -182,11 +182,11 @@ impl Value {
     /// The value in a few words, for an error.
     pub(super) fn describe(&self) -> String {
         match self {
-            Value::Bool(flag) => flag.to_string(),
-            Value::String(text) => format!("`{}`", text.escape_default().take(100).collect::<String>()),
-            Value::Array(array) => format!("an array of {}", array.len()),
-            Value::F32(number) => number.to_string(),
-            Value::F64(number) => number.to_string(),
+            MetadataValue::Bool(flag) => flag.to_string(),
+            MetadataValue::String(text) => format!("`{}`", text.escape_default().take(100).collect::<String>()),
+            MetadataValue::Array(array) => format!("an array of {}", array.len()),
+            MetadataValue::F32(number) => number.to_string(),
+            MetadataValue::F64(number) => number.to_string(),
             whole => whole.as_i128().unwrap_or_default().to_string(),
         }
     }
@@ -228,7 +228,7 @@ impl Array {
     }
 
     /// The elements of a list of numbers or flags; none for a list of texts.
-    pub fn numbers(&self) -> impl Iterator<Item = Value> + '_ {
+    pub fn numbers(&self) -> impl Iterator<Item = MetadataValue> + '_ {
         let (kind, bytes): (_, &[u8]) = match self {
             Array::Numbers { kind, bytes } => (*kind, bytes),
             Array::Strings(_) => (NumberType::U8, &[]),
@@ -285,23 +285,23 @@ impl NumberType {
     }
 
     /// The number in its little-endian bytes, of which there are as many as its size.
-    fn value(self, bytes: &[u8]) -> Value {
+    fn value(self, bytes: &[u8]) -> MetadataValue {
         let mut wide = [0; 8];
         wide[..bytes.len()].copy_from_slice(bytes);
         let bits = u64::from_le_bytes(wide);
         // Each cast drops only zero bytes that were added above.
         match self {
-            NumberType::U8 => Value::U8(bits as u8),
-            NumberType::I8 => Value::I8(bits as i8),
-            NumberType::U16 => Value::U16(bits as u16),
-            NumberType::I16 => Value::I16(bits as i16),
-            NumberType::U32 => Value::U32(bits as u32),
-            NumberType::I32 => Value::I32(bits as i32),
-            NumberType::F32 => Value::F32(f32::from_bits(bits as u32)),
-            NumberType::Bool => Value::Bool(bits != 0),
-            NumberType::U64 => Value::U64(bits),
-            NumberType::I64 => Value::I64(bits as i64),
-            NumberType::F64 => Value::F64(f64::from_bits(bits)),
+            NumberType::U8 => MetadataValue::U8(bits as u8),
+            NumberType::I8 => MetadataValue::I8(bits as i8),
+            NumberType::U16 => MetadataValue::U16(bits as u16),
+            NumberType::I16 => MetadataValue::I16(bits as i16),
+            NumberType::U32 => MetadataValue::U32(bits as u32),
+            NumberType::I32 => MetadataValue::I32(bits as i32),
+            NumberType::F32 => MetadataValue::F32(f32::from_bits(bits as u32)),
+            NumberType::Bool => MetadataValue::Bool(bits != 0),
+            NumberType::U64 => MetadataValue::U64(bits),
+            NumberType::I64 => MetadataValue::I64(bits as i64),
+            NumberType::F64 => MetadataValue::F64(f64::from_bits(bits)),
         }
     }
 }

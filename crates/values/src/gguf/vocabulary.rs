@@ -2,8 +2,9 @@
 //! tokens of one text (`id_to_token.size() == token_to_id.size()`), a text that has no tokens at all, a beginning token
 //! that does not exist (`src/llama-vocab.cpp`).
 
-use super::value::{Array, Strings, Value};
-use super::{GgufError, Header};
+use super::error::GgufError;
+use super::header::Header;
+use super::value::{Array, MetadataValue, Strings};
 use std::borrow::Cow;
 use std::collections::HashSet;
 
@@ -67,7 +68,7 @@ fn check_types(header: &Header, model: &str, tokens: &Strings) -> Result<(), Ggu
         }
     }
     if model == "llama" {
-        // A character that is no token falls back to bytes, whose absence ends the process.
+        // A character that is not a token falls back to byte tokens; if one is missing, the process aborts.
         let present: HashSet<u8> = tokens.iter().filter_map(byte_of).collect();
         let is_token = |byte: u8| {
             present.contains(&byte) || (byte.is_ascii() && tokens.iter().any(|token| token.as_bytes() == [byte]))
@@ -149,7 +150,7 @@ fn list_of<'a>(header: &'a Header, key: &str, n_tokens: usize) -> Result<Option<
     list.map(Some).ok_or_else(|| wrong(key, value, &format!("a list of {n_tokens} numbers, one for each token")))
 }
 
-fn wrong(key: &str, value: &Value, expected: &str) -> GgufError {
+fn wrong(key: &str, value: &MetadataValue, expected: &str) -> GgufError {
     GgufError::Key { key: key.to_owned(), value: value.describe(), expected: expected.to_owned() }
 }
 

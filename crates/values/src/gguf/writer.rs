@@ -1,11 +1,11 @@
 //! Writes GGUF files of version 3 (ggml's `docs/gguf.md`); it does not know what their keys and tensors mean.
 
-use super::value::{Value, string};
-use super::{DEFAULT_ALIGNMENT, TensorType};
+use super::tensor::{DEFAULT_ALIGNMENT, TensorType};
+use super::value::{MetadataValue, string};
 
 /// A file in the making.
 #[derive(Debug, Default)]
-pub struct Writer {
+pub struct GgufWriter {
     n_entries: u64,
     entries: Vec<u8>,
     n_tensors: u64,
@@ -13,26 +13,26 @@ pub struct Writer {
     data: Vec<u8>,
 }
 
-impl Writer {
+impl GgufWriter {
     #[must_use]
-    pub fn new() -> Writer {
-        Writer::default()
+    pub fn new() -> GgufWriter {
+        GgufWriter::default()
     }
 
     pub fn text(&mut self, key: &str, text: &str) {
-        self.value(key, &Value::String(text.to_owned()));
+        self.value(key, &MetadataValue::String(text.to_owned()));
     }
 
     pub fn number(&mut self, key: &str, number: u32) {
-        self.value(key, &Value::U32(number));
+        self.value(key, &MetadataValue::U32(number));
     }
 
     pub fn float(&mut self, key: &str, number: f32) {
-        self.value(key, &Value::F32(number));
+        self.value(key, &MetadataValue::F32(number));
     }
 
     /// A key with any value.
-    pub fn value(&mut self, key: &str, value: &Value) {
+    pub fn value(&mut self, key: &str, value: &MetadataValue) {
         let (kind, bytes) = value.encoded();
         self.n_entries += 1;
         self.entries.extend(string(key));
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let mut writer = Writer::new();
+        let mut writer = GgufWriter::new();
         writer.text("general.architecture", "llama");
         writer.number("a", 7);
         writer.float("b", 0.5);
@@ -89,7 +89,7 @@ mod tests {
         let bytes = writer.into_bytes();
         let header = Header::read_parts(bytes.as_slice(), bytes.len() as u64).unwrap();
         assert_eq!((header.architecture(), header.number("a")), ("llama", Some(7)));
-        assert_eq!(header.get("b").and_then(crate::gguf::Value::as_f64), Some(0.5));
+        assert_eq!(header.get("b").and_then(crate::gguf::MetadataValue::as_f64), Some(0.5));
         let shapes: Vec<_> =
             header.tensors.iter().map(|t| (t.name.as_str(), t.dimensions.clone(), t.kind.name)).collect();
         assert_eq!(shapes, [("x", vec![3, 2], "F32"), ("y", vec![2], "F16")]);
@@ -106,12 +106,12 @@ mod tests {
         let known = known.raw("g", 10, wide.clone()).raw("h", 11, wide).raw("i", 12, 0.5_f64.to_le_bytes().to_vec());
         let bytes = known.bytes();
         let header = Header::read(bytes.as_slice(), bytes.len() as u64).unwrap();
-        let mut writer = Writer::new();
+        let mut writer = GgufWriter::new();
         header.entries().for_each(|(key, value)| writer.value(key, value));
         let written = writer.into_bytes();
         let again = Header::read(written.as_slice(), written.len() as u64).unwrap();
         assert!(header.entries().eq(again.entries()));
-        // To the byte, behind the counts.
+        // Byte for byte, after the counts.
         assert_eq!(bytes[24..written.len()], written[24..]);
     }
 }

@@ -1,6 +1,6 @@
 //! An adapter as people name it: where it is, and how strongly it applies.
 
-use super::Reason;
+use super::error::ModelfileFault;
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,23 +14,23 @@ pub struct AdapterSource {
     pub scale: f32,
 }
 
-/// A scale as somebody wrote it; `None` where the text is no number.
+/// A scale from its text; `None` where the text is not a number.
 ///
 /// # Errors
-/// [`Reason::AdapterScale`] where it is one that no adapter can have.
-pub fn scale(text: &str) -> Result<Option<f32>, Reason> {
+/// [`ModelfileFault::AdapterScale`] where it is out of range.
+pub fn scale(text: &str) -> Result<Option<f32>, ModelfileFault> {
     let Ok(number) = text.parse::<f32>() else { return Ok(None) };
     if !number.is_finite() || number.abs() > MAX_SCALE {
-        return Err(Reason::AdapterScale(text.chars().take(100).collect()));
+        return Err(ModelfileFault::AdapterScale(text.chars().take(100).collect()));
     }
     Ok(Some(number))
 }
 
 impl FromStr for AdapterSource {
-    type Err = Reason;
+    type Err = ModelfileFault;
 
     /// A last word that is a number is the scale.
-    fn from_str(text: &str) -> Result<AdapterSource, Reason> {
+    fn from_str(text: &str) -> Result<AdapterSource, ModelfileFault> {
         let text = text.trim();
         if let Some((path, last)) = text.rsplit_once(char::is_whitespace)
             && let Some(scale) = scale(last)?

@@ -1,6 +1,6 @@
 //! A Modelfile's text cut into instructions and unquoted values; it does not know what an instruction means.
 
-use super::{ModelfileError, Reason};
+use super::error::{ModelfileError, ModelfileFault};
 use serde_json::Value;
 
 /// One instruction, and where its keyword begins (line and column from 1, in characters).
@@ -55,7 +55,7 @@ pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelfileErro
     let mut next = 0;
     while let Some(line) = lines.get(next) {
         let line_number = next + 1;
-        // A byte order mark is no part of the first keyword.
+        // A byte order mark is not a part of the first keyword.
         let line = if next == 0 { line.trim_start_matches('\u{feff}') } else { line };
         next += 1;
         let trimmed = line.trim_start();
@@ -70,7 +70,7 @@ pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelfileErro
         let (value, n_lines) = unquote(value_start, &lines[next..]).map_err(|reason| at(reason, value_start))?;
         // What is empty in quotes was meant so; what is empty without them was forgotten.
         if value.is_empty() && value_start.is_empty() {
-            return Err(at(Reason::NoValue(name), trimmed));
+            return Err(at(ModelfileFault::NoValue(name), trimmed));
         }
         next += n_lines;
         found.push(Instruction { keyword, value, line: line_number, column: column(trimmed) });
@@ -96,7 +96,7 @@ pub(super) fn quoted(value: &str) -> String {
     }
 }
 
-/// The value of a JSON string behind `json:`.
+/// The value of a JSON string after `json:`.
 fn encoded(text: &str) -> Option<String> {
     let json = text.starts_with(ENCODED).then(|| &text[ENCODED.len() - 1..])?;
     serde_json::from_str(json.trim_end()).ok()
@@ -108,7 +108,7 @@ fn first_word(text: &str) -> (&str, &str) {
     (word, rest.trim_start())
 }
 
-fn keyword_name(word: &str) -> Result<&'static str, Reason> {
+fn keyword_name(word: &str) -> Result<&'static str, ModelfileFault> {
     if let Some(name) = KEYWORDS.iter().find(|name| name.eq_ignore_ascii_case(word)) {
         return Ok(name);
     }
@@ -117,11 +117,11 @@ fn keyword_name(word: &str) -> Result<&'static str, Reason> {
         .into_iter()
         .min_by_key(|name| strsim::levenshtein(name, &word.to_ascii_uppercase()))
         .expect("there are keywords");
-    Err(Reason::Instruction { name: word, nearest })
+    Err(ModelfileFault::Instruction { name: word, nearest })
 }
 
 /// The keyword of that name, and where its value starts.
-fn keyword_with_argument<'a>(name: &'static str, after: &'a str) -> Result<(Keyword, &'a str), Reason> {
+fn keyword_with_argument<'a>(name: &'static str, after: &'a str) -> Result<(Keyword, &'a str), ModelfileFault> {
     let (argument, value) = match name {
         "PARAMETER" | "MESSAGE" => first_word(after),
         _ => ("", after),
@@ -139,14 +139,14 @@ fn keyword_with_argument<'a>(name: &'static str, after: &'a str) -> Result<(Keyw
         "RENDERER" => Keyword::Renderer,
         "PARSER" => Keyword::Parser,
         "DRAFT" => Keyword::Draft,
-        _ => return Err(Reason::NoValue(name)),
+        _ => return Err(ModelfileFault::NoValue(name)),
     };
     Ok((keyword, value))
 }
 
 /// A value, and how many of the `following` lines it took. As in Ollama's parser a quoted value ends at the first line
 /// end where what was read so far ends in the quotes that opened it; quotes before that belong to the value.
-fn unquote(start: &str, following: &[&str]) -> Result<(String, usize), Reason> {
+fn unquote(start: &str, following: &[&str]) -> Result<(String, usize), ModelfileFault> {
     let quotes = match start {
         _ if start.starts_with("\"\"\"") => "\"\"\"",
         _ if start.starts_with('"') => "\"",
@@ -172,5 +172,5 @@ fn unquote(start: &str, following: &[&str]) -> Result<(String, usize), Reason> {
             return Ok((value, n_lines + 1));
         }
     }
-    Err(Reason::Unclosed(quotes))
+    Err(ModelfileFault::Unclosed(quotes))
 }

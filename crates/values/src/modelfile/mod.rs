@@ -3,12 +3,14 @@
 //! The syntax is that of Ollama's `parser` package, described in `docs/modelfile.mdx` of its repository.
 
 mod adapter;
+mod error;
 mod lexer;
 
 pub use adapter::{AdapterSource, scale};
+pub use error::{ModelfileError, ModelfileFault};
 
 use crate::chat::{Message, Role};
-use crate::sampling::{ParameterError, Parameters};
+use crate::sampling::Parameters;
 use crate::source::{self, Reference, SourceError};
 use lexer::{Instruction, Keyword};
 use serde_json::Value;
@@ -18,7 +20,7 @@ use std::str::FromStr;
 /// A Modelfile's instructions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Modelfile {
-    pub from: Source,
+    pub from: BaseSource,
     pub parameters: Parameters,
     /// A chat template in Go's language, or in Jinja where it has a `{%`.
     pub template: Option<String>,
@@ -31,17 +33,17 @@ pub struct Modelfile {
     pub adapters: Vec<AdapterSource>,
     /// The version of Ollama that the model asks for, as in `0.14.0`.
     pub requires: Option<String>,
-    /// A piece of Ollama that writes the prompt in place of TEMPLATE, by its name; slm has none of them.
+    /// The name of a renderer of Ollama's, which writes the prompt instead of TEMPLATE; slm has no renderers.
     pub renderer: Option<String>,
-    /// A piece of Ollama that reads the answer, by its name; slm has none of them.
+    /// The name of a parser of Ollama's, which reads the answer; slm has no such parsers.
     pub parser: Option<String>,
-    /// A smaller model that guesses ahead; slm guesses from the text and does without.
+    /// A smaller model for speculative decoding; slm drafts from the text and does not use it.
     pub draft: Option<String>,
 }
 
 /// What a model is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum BaseSource {
     /// A model by its name, pinned to a digest or not.
     Name(Reference),
     /// A GGUF file, absolute or relative to the Modelfile: what begins with `/`, `./`, `../` or `~`, or ends in `.gguf`.
@@ -53,7 +55,7 @@ pub enum Source {
 pub enum Format {
     /// Any JSON.
     Json,
-    /// A JSON Schema, an object; whether it is one that can be honoured is checked elsewhere.
+    /// A JSON Schema, an object; whether it is supported is checked elsewhere.
     Schema(Value),
     /// A file that holds a schema, relative to the Modelfile.
     File(String),
@@ -62,7 +64,7 @@ pub enum Format {
 impl Modelfile {
     /// A Modelfile that only says what it is made from.
     #[must_use]
-    pub fn new(from: Source) -> Modelfile {
+    pub fn new(from: BaseSource) -> Modelfile {
         Modelfile {
             from,
             parameters: Parameters::default(),
@@ -98,7 +100,7 @@ impl Modelfile {
                     Ok(text) => Ok(text.to_owned()),
                     Err(error) => {
                         let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                        Err(at(&before, Reason::Encoding))
+                        Err(at(&before, ModelfileFault::Encoding))
                     }
                 };
             }
@@ -106,9 +108,9 @@ impl Modelfile {
         let (units, rest) = bytes[2..].as_chunks::<2>();
         let mut text = String::with_capacity(units.len());
         for unit in char::decode_utf16(units.iter().map(|unit| from_unit(*unit))) {
-            text.push(unit.map_err(|_| at(&text, Reason::Encoding))?);
+            text.push(unit.map_err(|_| at(&text, ModelfileFault::Encoding))?);
         }
-        if rest.is_empty() { Ok(text) } else { Err(at(&text, Reason::Encoding)) }
+        if rest.is_empty() { Ok(text) } else { Err(at(&text, ModelfileFault::Encoding)) }
     }
 
     /// A Modelfile's text.
@@ -118,25 +120,26 @@ impl Modelfile {
     /// [`ModelfileError`] with the line and the column of what is wrong.
     pub fn parse(text: &str) -> Result<Modelfile, ModelfileError> {
         let mut from = None;
-        let mut rest = Modelfile::new(Source::Path(String::new()));
+        let mut rest = Modelfile::new(BaseSource::Path(String::new()));
         for instruction in lexer::instructions(text)? {
             let at = |reason| ModelfileError { line: instruction.line, column: instruction.column, reason };
             if instruction.keyword == Keyword::From {
-                once(&mut from, instruction.value.parse().map_err(Reason::From).map_err(at)?, "FROM").map_err(at)?;
+                once(&mut from, instruction.value.parse().map_err(ModelfileFault::From).map_err(at)?, "FROM")
+                    .map_err(at)?;
             } else {
                 rest.apply(&instruction).map_err(at)?;
             }
         }
         let end = |reason| ModelfileError { line: text.lines().count().max(1), column: 1, reason };
-        Ok(Modelfile { from: from.ok_or_else(|| end(Reason::NoFrom))?, ..rest })
+        Ok(Modelfile { from: from.ok_or_else(|| end(ModelfileFault::NoFrom))?, ..rest })
     }
 
-    fn apply(&mut self, instruction: &Instruction) -> Result<(), Reason> {
+    fn apply(&mut self, instruction: &Instruction) -> Result<(), ModelfileFault> {
         let value = instruction.value.clone();
         match &instruction.keyword {
-            // Taken by `parse`, because a Modelfile without one is none.
+            // Taken by `parse`, because every Modelfile needs one.
             Keyword::From => Ok(()),
-            Keyword::Parameter(name) => self.parameters.set_in_file(name, &value).map_err(Reason::Parameter),
+            Keyword::Parameter(name) => self.parameters.set_in_file(name, &value).map_err(ModelfileFault::Parameter),
             // As in Ollama the last one holds.
             Keyword::Template => last(&mut self.template, value),
             Keyword::System => last(&mut self.system, value),
@@ -210,40 +213,44 @@ impl FromStr for Modelfile {
     }
 }
 
-impl FromStr for Source {
+impl FromStr for BaseSource {
     type Err = SourceError;
 
-    fn from_str(text: &str) -> Result<Source, SourceError> {
-        if source::Source::is_path(text) { Ok(Source::Path(text.to_owned())) } else { text.parse().map(Source::Name) }
+    fn from_str(text: &str) -> Result<BaseSource, SourceError> {
+        if source::Source::is_path(text) {
+            Ok(BaseSource::Path(text.to_owned()))
+        } else {
+            text.parse().map(BaseSource::Name)
+        }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for BaseSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Name(name) => {
+            BaseSource::Name(name) => {
                 name.scheme.map_or(Ok(()), |scheme| write!(f, "{}://", scheme.as_str()))?;
                 name.fmt(f)
             }
-            Source::Path(path) => path.fmt(f),
+            BaseSource::Path(path) => path.fmt(f),
         }
     }
 }
 
 impl FromStr for Format {
-    type Err = Reason;
+    type Err = ModelfileFault;
 
-    fn from_str(text: &str) -> Result<Format, Reason> {
+    fn from_str(text: &str) -> Result<Format, ModelfileFault> {
         if text.eq_ignore_ascii_case("json") {
             return Ok(Format::Json);
         }
         if let Some(path) = text.strip_prefix('@') {
-            return if path.is_empty() { Err(Reason::FormatPath) } else { Ok(Format::File(path.to_owned())) };
+            return if path.is_empty() { Err(ModelfileFault::FormatPath) } else { Ok(Format::File(path.to_owned())) };
         }
         match serde_json::from_str(text) {
             Ok(schema @ Value::Object(_)) => Ok(Format::Schema(schema)),
-            Ok(other) => Err(Reason::FormatKind(other.to_string().chars().take(100).collect())),
-            Err(error) => Err(Reason::FormatJson(error.to_string())),
+            Ok(other) => Err(ModelfileFault::FormatKind(other.to_string().chars().take(100).collect())),
+            Err(error) => Err(ModelfileFault::FormatJson(error.to_string())),
         }
     }
 }
@@ -258,69 +265,25 @@ impl fmt::Display for Format {
     }
 }
 
-/// A Modelfile that cannot be read, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {reason}")]
-pub struct ModelfileError {
-    /// Counted from 1.
-    pub line: usize,
-    /// In characters, counted from 1.
-    pub column: usize,
-    pub reason: Reason,
-}
-
-/// What is wrong in a Modelfile.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    #[error("there is no instruction `{name}`; the nearest is `{nearest}`")]
-    Instruction { name: String, nearest: &'static str },
-    #[error("{0} has no value; write one on the same line, or `\"\"\"` for several lines")]
-    NoValue(&'static str),
-    #[error("the quotes that open here are never closed; close them with `{0}` at the end of a line")]
-    Unclosed(&'static str),
-    #[error("{0} is given twice; keep one of them")]
-    Twice(&'static str),
-    #[error("REQUIRES is `{0}`, but takes a version, as in `0.14.0`")]
-    Version(String),
-    #[error("what stands here is neither UTF-8 nor UTF-16 with a byte order mark; save the file as UTF-8")]
-    Encoding,
-    #[error("FROM names neither a GGUF file (`./model.gguf`) nor a model: {0}")]
-    From(SourceError),
-    #[error("there is no FROM; begin with the model to build on, as in `FROM triage` or `FROM ./model.gguf`")]
-    NoFrom,
-    #[error("{0}")]
-    Parameter(ParameterError),
-    #[error("MESSAGE has the role `{0}`, but takes `system`, `user` or `assistant`")]
-    Role(String),
-    #[error("FORMAT is no JSON: {0}; put a schema of several lines between `\"\"\"`, or in a file with `@schema.json`")]
-    FormatJson(String),
-    #[error("FORMAT is `{0}`, but takes a JSON Schema (an object), `json` or `@file`")]
-    FormatKind(String),
-    #[error("the scale `{0}` is none that an adapter can have; give a number from -1000 to 1000")]
-    AdapterScale(String),
-    #[error("FORMAT has no file after the `@`")]
-    FormatPath,
-}
-
-fn once<T>(slot: &mut Option<T>, value: T, keyword: &'static str) -> Result<(), Reason> {
+fn once<T>(slot: &mut Option<T>, value: T, keyword: &'static str) -> Result<(), ModelfileFault> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(Reason::Twice(keyword)),
+        Some(_) => Err(ModelfileFault::Twice(keyword)),
     }
 }
 
 // With a result, so that every instruction is one line where it is applied.
 #[allow(clippy::unnecessary_wraps)]
-fn last<T>(slot: &mut Option<T>, value: T) -> Result<(), Reason> {
+fn last<T>(slot: &mut Option<T>, value: T) -> Result<(), ModelfileFault> {
     *slot = Some(value);
     Ok(())
 }
 
-/// A semantic version without the `v` that may begin it, of one number at least.
+/// A semantic version of at least one number, without the `v` that it may begin with.
 ///
 /// # Errors
-/// The text is none.
-pub fn version(text: String) -> Result<String, Reason> {
+/// The text is not a version.
+pub fn version(text: String) -> Result<String, ModelfileFault> {
     let plain = text.strip_prefix('v').unwrap_or(&text);
     let core = plain.split(['-', '+']).next().unwrap_or_default();
     let is_number = |part: &str| !part.is_empty() && part.len() < 10 && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -328,15 +291,15 @@ pub fn version(text: String) -> Result<String, Reason> {
     if core.split('.').count() <= 3 && core.split('.').all(is_number) && plain.chars().all(is_suffix) {
         return Ok(plain.to_owned());
     }
-    Err(Reason::Version(text.chars().take(100).collect()))
+    Err(ModelfileFault::Version(text.chars().take(100).collect()))
 }
 
-fn message_role(role: &str) -> Result<Role, Reason> {
+fn message_role(role: &str) -> Result<Role, ModelfileFault> {
     match role.to_ascii_lowercase().as_str() {
         "system" => Ok(Role::System),
         "user" => Ok(Role::User),
         "assistant" => Ok(Role::Assistant),
-        _ => Err(Reason::Role(role.to_owned())),
+        _ => Err(ModelfileFault::Role(role.to_owned())),
     }
 }
 

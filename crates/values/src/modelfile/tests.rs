@@ -33,7 +33,7 @@ DRAFT ./small.gguf
     assert_eq!(
         modelfile,
         Modelfile {
-            from: Source::Path("./weights/Small.GGUF".to_owned()),
+            from: BaseSource::Path("./weights/Small.GGUF".to_owned()),
             parameters: Parameters {
                 temperature: Some(0.0),
                 stop: Some(vec!["<|im_end|>".to_owned(), "two words".to_owned()]),
@@ -73,7 +73,7 @@ fn a_file_from_windows_means_the_same() {
     let neither = Modelfile::decode(b"FROM x\nSYSTEM \xE9t\xE9").unwrap_err();
     assert_eq!(
         neither.to_string(),
-        "line 2, column 8: what stands here is neither UTF-8 nor UTF-16 with a byte order mark; save the file as UTF-8"
+        "line 2, column 8: the text here is neither UTF-8 nor UTF-16 with a byte order mark; save the file as UTF-8"
     );
 }
 
@@ -167,12 +167,12 @@ fn refuses_with_line_and_column() {
     );
     refused(
         "FROM x\nFORMAT {",
-        "line 2, column 1: FORMAT is no JSON: EOF while parsing an object at line 1 column 1; put a schema of several \
+        "line 2, column 1: FORMAT is not JSON: EOF while parsing an object at line 1 column 1; put a schema of several \
          lines between `\"\"\"`, or in a file with `@schema.json`",
     );
     refused(
         "FROM a/b/c/d",
-        "line 1, column 1: FROM names neither a GGUF file (`./model.gguf`) nor a model: `a/b/c/d` is no model name: it \
+        "line 1, column 1: FROM names neither a GGUF file (`./model.gguf`) nor a model: `a/b/c/d` is not a model name: it \
          has more than a host, a namespace and a model; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`",
     );
 }
@@ -199,7 +199,7 @@ prop_compose! {
         format in 0usize..4,
         keys in proptest::collection::hash_map(value(), value(), 0..3),
     ) -> Modelfile {
-        let from = if use_path { Source::Path(path.clone()) } else { Source::Name(name.parse().expect("a name")) };
+        let from = if use_path { BaseSource::Path(path.clone()) } else { BaseSource::Name(name.parse().expect("a name")) };
         let roles = [Role::System, Role::User, Role::Assistant];
         Modelfile {
             parameters: Parameters {

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::PeftError;
+use super::error::PeftError;
 
 /// The most that a rank or an alpha may be; real ones are below a thousand.
 const MOST: f64 = 1e6;
 
 #[derive(Debug, Deserialize)]
-struct Raw {
+struct RawConfig {
     peft_type: Option<String>,
     r: Option<u64>,
     lora_alpha: Option<f64>,
@@ -25,7 +25,7 @@ struct Raw {
 
 /// What a configuration says about modules.
 #[derive(Debug)]
-pub struct Config {
+pub struct LoraConfig {
     rank: u64,
     alpha: f64,
     is_rank_stabilized: bool,
@@ -33,13 +33,13 @@ pub struct Config {
     alphas: Vec<(String, f64)>,
 }
 
-impl Config {
+impl LoraConfig {
     /// A configuration's JSON.
     ///
     /// # Errors
-    /// [`PeftError`] where it is none of LoRA, or asks for more than LoRA.
-    pub fn parse(json: &[u8]) -> Result<Config, PeftError> {
-        let raw: Raw = serde_json::from_slice(json).map_err(|error| PeftError::Config(error.to_string()))?;
+    /// [`PeftError`] where it is not LoRA's, or asks for more than LoRA.
+    pub fn parse(json: &[u8]) -> Result<LoraConfig, PeftError> {
+        let raw: RawConfig = serde_json::from_slice(json).map_err(|error| PeftError::Config(error.to_string()))?;
         let kind = raw.peft_type.as_deref().unwrap_or("nothing");
         if kind != "LORA" {
             let kind: String = kind.escape_default().take(100).collect();
@@ -50,7 +50,7 @@ impl Config {
         let rank = rank.ok_or_else(|| PeftError::Config("it has no rank `r` of 1 or more".to_owned()))?;
         let alpha = raw.lora_alpha.filter(|alpha| (f64::MIN_POSITIVE..=MOST).contains(alpha));
         let alpha = alpha.ok_or_else(|| PeftError::Config("it has no `lora_alpha` above 0".to_owned()))?;
-        Ok(Config {
+        Ok(LoraConfig {
             rank,
             alpha,
             is_rank_stabilized: raw.use_rslora,
@@ -84,7 +84,7 @@ fn refuse_more(other: &Map<String, Value>) -> Result<(), PeftError> {
         ("bias", "biases"),
         ("modules_to_save", "whole modules (`modules_to_save`)"),
         ("trainable_token_indices", "single tokens' embeddings"),
-        ("target_parameters", "parameters that are no modules (`target_parameters`)"),
+        ("target_parameters", "parameters that are not modules (`target_parameters`)"),
         ("layer_replication", "replicated layers"),
         ("fan_in_fan_out", "transposed weights (`fan_in_fan_out`)"),
         ("alora_invocation_tokens", "activation by tokens (aLoRA)"),
@@ -110,7 +110,9 @@ fn pattern(name: &str, entries: Option<Map<String, Value>>) -> Result<Vec<(Strin
         let is_plain = |c: char| c.is_alphanumeric() || "._".contains(c);
         if key.is_empty() || !key.chars().all(is_plain) {
             let key: String = key.escape_default().take(100).collect();
-            return Err(PeftError::Config(format!("the key `{key}` of its `{name}` is no end of a module's name")));
+            return Err(PeftError::Config(format!(
+                "the key `{key}` of its `{name}` is not the end of a module's name"
+            )));
         }
         let number = value.as_f64().filter(|number| (f64::MIN_POSITIVE..=MOST).contains(number));
         let number = number.filter(|number| name != "rank_pattern" || number.fract() == 0.0);

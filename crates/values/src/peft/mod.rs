@@ -5,42 +5,26 @@
 //! base model; what those do to a base's rows is done here to the rows of B, or the adapter would turn another head.
 
 mod config;
+mod error;
 mod names;
 
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use std::collections::BTreeMap;
 
-use crate::gguf::{AdapterHeader, GgufError, Header, TensorType, Writer};
-use config::Config;
-use names::{Half, Place, Rows};
+use crate::gguf::{AdapterHeader, GgufWriter, Header, TensorType};
+use config::LoraConfig;
+use error::wrong;
+use names::{AdapterTensor, Factor, RowOrder};
 
-/// Why an adapter cannot be converted.
-#[derive(Debug, thiserror::Error)]
-pub enum PeftError {
-    #[error("its `adapter_config.json` is wrong: {0}")]
-    Config(String),
-    #[error("it is trained with {0}, which a GGUF adapter cannot hold; {1}")]
-    Unsupported(String, &'static str),
-    #[error("its tensors cannot be read: {0}")]
-    Safetensors(String),
-    #[error("its tensor `{tensor}` {reason}")]
-    Tensor { tensor: String, reason: String },
-    #[error(
-        "adapters for models of the architecture `{0}` cannot be converted yet; convert it with llama.cpp's \
-         `convert_lora_to_gguf.py` and give the GGUF file"
-    )]
-    Architecture(String),
-    #[error("it does not fit the base model: {0}")]
-    Base(#[from] GgufError),
-}
+pub use error::PeftError;
 
 /// The two factors of one module.
 #[derive(Default)]
 struct Factors<'t> {
     a: Option<(String, TensorView<'t>)>,
     b: Option<(String, TensorView<'t>)>,
-    rows: Rows,
+    rows: RowOrder,
 }
 
 /// The adapter as a GGUF file for a base model, in single precision.
@@ -49,7 +33,7 @@ struct Factors<'t> {
 /// [`PeftError`] where the configuration asks for what LoRA in GGUF does not have, or the tensors are wrong, unknown or do
 /// not fit the base.
 pub fn convert(config: &[u8], tensors: &[u8], base: &Header) -> Result<Vec<u8>, PeftError> {
-    let config = Config::parse(config)?;
+    let config = LoraConfig::parse(config)?;
     let architecture = base.architecture();
     if !names::is_known(architecture) {
         return Err(PeftError::Architecture(architecture.to_owned()));
@@ -60,9 +44,9 @@ pub fn convert(config: &[u8], tensors: &[u8], base: &Header) -> Result<Vec<u8>, 
     let mut tensors: Vec<(&str, TensorView<'_>)> = tensors.iter().collect();
     tensors.sort_by_key(|&(name, _)| name);
     for (name, view) in tensors {
-        let Place { module, weight, half, rows } = names::place(name, base)?;
+        let AdapterTensor { module, weight, factor, rows } = names::adapter_tensor(name, base)?;
         let (_, factors) = modules.entry(weight).or_insert_with(|| (module, Factors { rows, ..Factors::default() }));
-        let slot = if half == Half::A { &mut factors.a } else { &mut factors.b };
+        let slot = if factor == Factor::A { &mut factors.a } else { &mut factors.b };
         if let Some((other, _)) = slot.replace((name.to_owned(), view)) {
             return Err(wrong(name, &format!("means the same as `{other}`")));
         }
@@ -74,21 +58,21 @@ pub fn convert(config: &[u8], tensors: &[u8], base: &Header) -> Result<Vec<u8>, 
 }
 
 fn written(
-    config: &Config,
+    config: &LoraConfig,
     architecture: &str,
     modules: BTreeMap<String, (String, Factors<'_>)>,
 ) -> Result<Vec<u8>, PeftError> {
-    let mut writer = Writer::new();
+    let mut writer = GgufWriter::new();
     writer.text("general.type", "adapter");
     writer.text("general.architecture", architecture);
     writer.text("adapter.type", "lora");
-    // llama.cpp divides the one alpha of a file by each tensor's rank. What a module has beyond that goes into its B.
+    // llama.cpp divides the one alpha of a file by each tensor's rank. Where a module's scale differs, its B is multiplied.
     let mut alpha = None;
     let mut written = Vec::new();
     for (weight, (module, factors)) in modules {
         let Factors { a: Some((a_name, a)), b: Some((b_name, b)), rows } = factors else {
             let (name, _) = factors.a.or(factors.b).expect("a module comes with a tensor");
-            return Err(wrong(&name, "stands alone: the other factor of its module is missing"));
+            return Err(wrong(&name, "is alone: the other factor of its module is missing"));
         };
         let (rank, scale) = config.rank_and_scale(&module);
         let (mut a_values, a_shape) = values(&a_name, &a)?;
@@ -104,13 +88,13 @@ fn written(
             b_values.iter_mut().for_each(|value| *value *= factor);
         }
         match rows {
-            Rows::AsTheyAre => {}
-            Rows::ByHead { n_heads } => b_values = by_head(&b_name, &b_values, b_shape, n_heads)?,
-            Rows::Embedding => a_values = transposed(&a_values, a_shape),
+            RowOrder::AsTheyAre => {}
+            RowOrder::ByHead { n_heads } => b_values = by_head(&b_name, &b_values, b_shape, n_heads)?,
+            RowOrder::Embedding => a_values = transposed(&a_values, a_shape),
         }
         let (a_shape, b_shape) = (a_shape.map(|n| n as u64), b_shape.map(|n| n as u64));
         // The length of a row comes first in GGUF.
-        let a_dimensions = if rows == Rows::Embedding { a_shape } else { [a_shape[1], a_shape[0]] };
+        let a_dimensions = if rows == RowOrder::Embedding { a_shape } else { [a_shape[1], a_shape[0]] };
         written.push((format!("{weight}.lora_a"), a_dimensions, a_values));
         written.push((format!("{weight}.lora_b"), [b_shape[1], b_shape[0]], b_values));
     }
@@ -139,7 +123,7 @@ fn values(name: &str, view: &TensorView<'_>) -> Result<(Vec<f32>, [usize; 2]), P
         other => return Err(wrong(name, &format!("is of type {other:?}; F32, F16 and BF16 can be converted"))),
     };
     match values.iter().find(|value| !value.is_finite()) {
-        Some(value) => Err(wrong(name, &format!("holds {value}, which is no finite number"))),
+        Some(value) => Err(wrong(name, &format!("holds {value}, which is not a finite number"))),
         None => Ok((values, [n_rows, n_columns])),
     }
 }
@@ -149,7 +133,7 @@ fn values(name: &str, view: &TensorView<'_>) -> Result<(Vec<f32>, [usize; 2]), P
 fn by_head(name: &str, values: &[f32], shape: [usize; 2], n_heads: usize) -> Result<Vec<f32>, PeftError> {
     let [n_rows, width] = shape;
     if n_heads == 0 || !n_rows.is_multiple_of(2 * n_heads) {
-        return Err(wrong(name, &format!("has {n_rows} rows, which are no {n_heads} heads of even size")));
+        return Err(wrong(name, &format!("has {n_rows} rows, which cannot be {n_heads} heads of even size")));
     }
     let half = n_rows / n_heads / 2;
     let row = |at: usize| &values[at * width..(at + 1) * width];
@@ -163,11 +147,6 @@ fn by_head(name: &str, values: &[f32], shape: [usize; 2], n_heads: usize) -> Res
 
 fn transposed(values: &[f32], [n_rows, n_columns]: [usize; 2]) -> Vec<f32> {
     (0..n_columns).flat_map(|column| (0..n_rows).map(move |row| values[row * n_columns + column])).collect()
-}
-
-fn wrong(tensor: &str, reason: &str) -> PeftError {
-    let tensor = tensor.escape_default().take(200).collect();
-    PeftError::Tensor { tensor, reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,29 +1,29 @@
 //! Modules as HuggingFace names them, and the tensors of a GGUF that hold their weights (`gguf-py`'s `tensor_mapping.py`).
 
-use super::{PeftError, wrong};
+use super::error::{PeftError, wrong};
 use crate::gguf::Header;
 
 /// Where a tensor of an adapter belongs.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct AdapterTensor {
     /// The module, as patterns in a configuration name it.
     pub module: String,
     /// The base's tensor.
     pub weight: String,
-    pub half: Half,
-    pub rows: Rows,
+    pub factor: Factor,
+    pub rows: RowOrder,
 }
 
-/// Which factor a tensor is.
+/// Which of the two factors a tensor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Half {
+pub enum Factor {
     A,
     B,
 }
 
 /// What a converter does to the rows of a module's weight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Rows {
+pub enum RowOrder {
     #[default]
     AsTheyAre,
     /// Each head's rows in turn from its two halves.
@@ -49,7 +49,7 @@ const LAYER: [(&str, &str); 9] = [
     ("mlp.gate_up_proj", "ffn_up"),
 ];
 
-/// What stands before a text model's own modules, by the class that held them.
+/// What is before a text model's own modules, by the class that holds them.
 const PREFIXES: [&str; 4] = ["model.language_model.", "language_model.model.", "model.", ""];
 
 /// Whether an architecture's adapters can be converted.
@@ -60,19 +60,19 @@ pub fn is_known(architecture: &str) -> bool {
 /// The place of a tensor in a base model.
 ///
 /// # Errors
-/// [`PeftError::Tensor`] where the name is of no module that can be placed.
-pub fn place(tensor: &str, base: &Header) -> Result<Place, PeftError> {
+/// [`PeftError::Tensor`] where the name is not of a module that is supported.
+pub fn adapter_tensor(tensor: &str, base: &Header) -> Result<AdapterTensor, PeftError> {
     let name = tensor.strip_prefix("base_model.model.").unwrap_or(tensor);
     if name.contains("lora_magnitude_vector") {
         return Err(wrong(tensor, "is DoRA's, which a GGUF adapter cannot hold"));
     }
-    let (module, half, is_embedding) = split(name)
-        .ok_or_else(|| wrong(tensor, "is no factor of LoRA: whole weights and biases cannot be in an adapter"))?;
+    let (module, factor, is_embedding) = split(name)
+        .ok_or_else(|| wrong(tensor, "is not a factor of LoRA: whole weights and biases cannot be in an adapter"))?;
     let unknown = || wrong(tensor, "is of a module that cannot be placed in a GGUF");
     let inner = PREFIXES.iter().find_map(|prefix| module.strip_prefix(prefix)).unwrap_or(module);
     let (weight, rows) = match inner {
-        "embed_tokens" if is_embedding => ("token_embd.weight".to_owned(), Rows::Embedding),
-        "lm_head" if !is_embedding => ("output.weight".to_owned(), Rows::AsTheyAre),
+        "embed_tokens" if is_embedding => ("token_embd.weight".to_owned(), RowOrder::Embedding),
+        "lm_head" if !is_embedding => ("output.weight".to_owned(), RowOrder::AsTheyAre),
         inner if !is_embedding => {
             let (number, inner) =
                 inner.strip_prefix("layers.").and_then(|rest| rest.split_once('.')).ok_or_else(unknown)?;
@@ -82,34 +82,34 @@ pub fn place(tensor: &str, base: &Header) -> Result<Place, PeftError> {
         }
         _ => return Err(unknown()),
     };
-    Ok(Place { module: module.to_owned(), weight, half, rows })
+    Ok(AdapterTensor { module: module.to_owned(), weight, factor, rows })
 }
 
 /// A tensor's module, which factor it is, and whether it is an embedding's.
-fn split(name: &str) -> Option<(&str, Half, bool)> {
-    for (mark, half, is_embedding) in [
-        (".lora_A", Half::A, false),
-        (".lora_B", Half::B, false),
-        (".lora_embedding_A", Half::A, true),
-        (".lora_embedding_B", Half::B, true),
+fn split(name: &str) -> Option<(&str, Factor, bool)> {
+    for (mark, factor, is_embedding) in [
+        (".lora_A", Factor::A, false),
+        (".lora_B", Factor::B, false),
+        (".lora_embedding_A", Factor::A, true),
+        (".lora_embedding_B", Factor::B, true),
     ] {
         if let Some((module, rest)) = name.split_once(mark)
             && ["", ".weight", ".default", ".default.weight"].contains(&rest)
         {
-            return Some((module, half, is_embedding));
+            return Some((module, factor, is_embedding));
         }
     }
     None
 }
 
 /// Only models of the architecture `llama` rotate neighbouring rows, and have their queries and keys sorted for it.
-fn rows_of(part: &str, base: &Header) -> Rows {
+fn rows_of(part: &str, base: &Header) -> RowOrder {
     let heads = |key: &str| base.number(&format!("{}.attention.{key}", base.architecture()));
     let n_heads = match (base.architecture(), part) {
         ("llama", "attn_q") => heads("head_count"),
         ("llama", "attn_k") => heads("head_count_kv").or_else(|| heads("head_count")),
-        _ => return Rows::AsTheyAre,
+        _ => return RowOrder::AsTheyAre,
     };
     // Without a number there is nothing to turn by, and the conversion refuses zero heads.
-    Rows::ByHead { n_heads: n_heads.and_then(|n| usize::try_from(n).ok()).unwrap_or(0) }
+    RowOrder::ByHead { n_heads: n_heads.and_then(|n| usize::try_from(n).ok()).unwrap_or(0) }
 }

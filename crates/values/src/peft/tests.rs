@@ -1,7 +1,7 @@
 //! What comes out for an adapter as PEFT writes it, and that nothing else comes through.
 
 use super::*;
-use crate::gguf::Value;
+use crate::gguf::MetadataValue;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -88,7 +88,7 @@ fn a_real_adapter_is_converted_whole() {
     let bytes = convert(CONFIG, TENSORS, &base()).unwrap();
     let header = AdapterHeader::read(bytes.as_slice(), bytes.len() as u64).unwrap();
     assert_eq!(header.pairs.len(), 13);
-    assert_eq!(header.header.get("general.type"), Some(&Value::String("adapter".to_owned())));
+    assert_eq!(header.header.get("general.type"), Some(&MetadataValue::String("adapter".to_owned())));
     let embedding = header.pairs.iter().find(|pair| pair.is_embedding()).unwrap();
     assert_eq!((embedding.a.dimensions.as_slice(), embedding.b.dimensions.as_slice()), (&[2, 260][..], &[2, 16][..]));
 }
@@ -132,7 +132,7 @@ fn what_is_more_than_lora_is_refused() {
     assert_eq!(refused("lora_alpha", json!(0)), format!("{wrong}it has no `lora_alpha` above 0"));
     assert_eq!(
         refused("rank_pattern", json!({".*q_proj": 3})),
-        format!("{wrong}the key `.*q_proj` of its `rank_pattern` is no end of a module's name")
+        format!("{wrong}the key `.*q_proj` of its `rank_pattern` is not the end of a module's name")
     );
     assert_eq!(
         refused("rank_pattern", json!({"q": 0.5})),
@@ -157,7 +157,7 @@ fn tensors_that_have_no_place_are_named() {
     let (a, b) = (format!("{v}.lora_A.weight"), format!("{v}.lora_B.weight"));
     assert_eq!(
         refused(&[("base_model.model.lm_head.weight", [2, 2])]),
-        "its tensor `base_model.model.lm_head.weight` is no factor of LoRA: whole weights and biases cannot be in an adapter"
+        "its tensor `base_model.model.lm_head.weight` is not a factor of LoRA: whole weights and biases cannot be in an adapter"
     );
     assert_eq!(
         refused(&[("base_model.model.model.layers.0.mixer.lora_A.weight", [2, 16])]),
@@ -170,7 +170,7 @@ fn tensors_that_have_no_place_are_named() {
     );
     assert_eq!(
         refused(&[(&a, [2, 16])]),
-        format!("its tensor `{a}` stands alone: the other factor of its module is missing")
+        format!("its tensor `{a}` is alone: the other factor of its module is missing")
     );
     assert_eq!(
         refused(&[(&a, [2, 15]), (&b, [8, 2])]),
@@ -184,7 +184,7 @@ fn tensors_that_have_no_place_are_named() {
     let k = "base_model.model.model.layers.0.self_attn.k_proj";
     assert_eq!(
         refused(&[(&format!("{k}.lora_A.weight"), [2, 16]), (&format!("{k}.lora_B.weight"), [7, 2])]),
-        format!("its tensor `{k}.lora_B.weight` has 7 rows, which are no 1 heads of even size")
+        format!("its tensor `{k}.lora_B.weight` has 7 rows, which cannot be 1 heads of even size")
     );
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Prompt, Run};
 
-/// The special tokens around a gap: before the text in front of it, before the text behind it, and where the answer begins.
+/// The special tokens around a gap: before the text before it, before the text after it, and where the answer begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Infill {
     pub prefix: String,
@@ -13,12 +13,12 @@ pub struct Infill {
 }
 
 impl Infill {
-    /// The prompt whose answer stands between `before` and `behind`. Neither text can write special tokens.
+    /// The prompt whose answer belongs between `before` and `after`. Neither text can write special tokens.
     #[must_use]
-    pub fn prompt(&self, before: &str, behind: &str) -> Prompt {
+    pub fn prompt(&self, before: &str, after: &str) -> Prompt {
         let control = |token: &String| Run::Control(token.clone());
         let text = |text: &str| Run::Text { text: text.to_owned(), persons: std::iter::once(0..text.len()).collect() };
-        let all = [control(&self.prefix), text(before), control(&self.suffix), text(behind), control(&self.middle)];
+        let all = [control(&self.prefix), text(before), control(&self.suffix), text(after), control(&self.middle)];
         Prompt { runs: all.into_iter().filter(|run| !run.text().is_empty()).collect(), ..Prompt::default() }
     }
 }

@@ -48,7 +48,7 @@ pub enum Run {
         /// Byte ranges that persons wrote, in order. White space at a content's ends may be missing.
         persons: Vec<Range<usize>>,
     },
-    /// Text of somebody who writes the template himself: special tokens in it are what they say. No rendering has one.
+    /// Text of a caller who writes the whole prompt: special tokens in it are special. No rendering has one.
     Raw(String),
     /// Tokens by their numbers, which an earlier answer gave. No rendering has one.
     Tokens(Vec<i32>),
@@ -80,7 +80,7 @@ impl Prompt {
 }
 
 impl Run {
-    /// What the run says; nothing where it is tokens.
+    /// The run's text; empty where it is tokens.
     #[must_use]
     pub fn text(&self) -> &str {
         match self {

@@ -1,11 +1,12 @@
 //! What templates and their prompts must keep: the reference renderings, and authorship under hostile contents.
 
-use std::ops::Range;
-
+use super::chat_template::MAX_SOURCE;
 use super::*;
-use crate::prompt::{RowSpan, RunOffset};
+use crate::chat::{Message, Role};
+use crate::prompt::{Prompt, RowSpan, Run, RunOffset, SpecialTokens};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
+use std::ops::Range;
 use std::path::PathBuf;
 
 #[derive(serde::Deserialize)]

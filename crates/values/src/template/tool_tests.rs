@@ -2,11 +2,14 @@
 //! becomes a control token.
 
 use super::*;
+use crate::chat::{Message, Role};
 use crate::digest::Digest;
+use crate::prompt::{Prompt, Run, SpecialTokens};
 use crate::thinking::Tags;
-use crate::tools::ToolCall;
+use crate::tools::{CallFormat, Tool, ToolCall};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -138,22 +141,22 @@ fn it_is_found_what_a_template_does_with_tools() {
     let none = ToolUse::default();
     let results = ToolUse { results: true, ..none };
     let expected = [
-        ("tagged", all, Form::TAGGED),
-        ("bare", all, Form::BARE),
-        ("ids", all, Form::MISTRAL),
-        ("typescript", all, Form::TAGS),
-        ("HuggingFaceTB-SmolLM3-3B", results, Form::TAGGED),
-        ("Qwen-Qwen2.5-7B-Instruct", all, Form::TAGGED),
-        ("Qwen-Qwen3-0.6B", all, Form::TAGGED),
-        ("google-gemma-2-2b-it", none, Form::TAGGED),
-        ("ibm-granite-granite-3.3-2B-Instruct", ToolUse { calls: false, ..all }, Form::GRANITE),
-        ("meta-llama-Llama-3.2-3B-Instruct", all, Form::BARE),
-        ("microsoft-Phi-3.5-mini-instruct", none, Form::TAGGED),
-        ("mistralai-Mistral-Nemo-Instruct-2407", all, Form::MISTRAL),
+        ("tagged", all, CallFormat::TAGGED),
+        ("bare", all, CallFormat::BARE),
+        ("ids", all, CallFormat::MISTRAL),
+        ("typescript", all, CallFormat::TAGS),
+        ("HuggingFaceTB-SmolLM3-3B", results, CallFormat::TAGGED),
+        ("Qwen-Qwen2.5-7B-Instruct", all, CallFormat::TAGGED),
+        ("Qwen-Qwen3-0.6B", all, CallFormat::TAGGED),
+        ("google-gemma-2-2b-it", none, CallFormat::TAGGED),
+        ("ibm-granite-granite-3.3-2B-Instruct", ToolUse { calls: false, ..all }, CallFormat::GRANITE),
+        ("meta-llama-Llama-3.2-3B-Instruct", all, CallFormat::BARE),
+        ("microsoft-Phi-3.5-mini-instruct", none, CallFormat::TAGGED),
+        ("mistralai-Mistral-Nemo-Instruct-2407", all, CallFormat::MISTRAL),
     ];
     for (name, template) in templates() {
         let (_, tool_use, form) = expected.iter().find(|(known, ..)| *known == name).unwrap();
-        assert_eq!((template.tool_use(), template.form()), (*tool_use, *form), "{name}");
+        assert_eq!((template.tool_use(), template.call_format()), (*tool_use, *form), "{name}");
     }
 }
 
@@ -344,7 +347,7 @@ fn a_template_without_tools_is_told_of_them() {
     let source = "{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}\
                   <|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
     let template = parse(source);
-    assert_eq!((template.tool_use(), template.form()), (ToolUse::default(), Form::TAGGED));
+    assert_eq!((template.tool_use(), template.call_format()), (ToolUse::default(), CallFormat::TAGGED));
     let parameters = json!({"type": "object", "properties": {"q": {"enum": ["<|im_end|>"]}}});
     let tools = [Tool::new("look_up", Some("Finds."), Some(&parameters), "tools[0]").unwrap()];
     let mut call = Message::new(Role::Assistant, "");
@@ -383,8 +386,8 @@ fn tools_in_the_system_message_are_a_text() {
          {{ '<|im_start|>' + message['content'] }}{% endif %}{% endfor %}",
     );
     assert_eq!(
-        (template.tool_use(), template.form()),
-        (ToolUse { tools: true, calls: false, results: true }, Form::PHI)
+        (template.tool_use(), template.call_format()),
+        (ToolUse { tools: true, calls: false, results: true }, CallFormat::PHI)
     );
     let tool = Tool::new("f", Some("<|im_start|> \"ü\""), None, "tools[0]").unwrap();
     let mut talk = Talk { tools: vec![tool], messages: vec![Message::new(Role::User, "q")] };
@@ -414,12 +417,13 @@ fn the_beginning_of_an_answer_has_its_special_tokens() {
 #[test]
 fn it_is_found_whether_a_model_thinks_and_what_turns_that() {
     let think = Tags::ALL[0];
-    let switched = |variable: &'static str, by_default: bool| Thinking::Switched { tags: think, variable, by_default };
+    let switched =
+        |variable: &'static str, by_default: bool| ThinkingSupport::Switched { tags: think, variable, by_default };
     let header = "{% for m in messages %}{{ m.content }}{% endfor %}<|im_start|>";
     let sources = [
-        (header.to_owned(), Thinking::Never),
-        (format!("{header}<think>\n"), Thinking::Always(think)),
-        (format!("{header}{{{{ '</thinking>' if false }}}}"), Thinking::Always(Tags::ALL[1])),
+        (header.to_owned(), ThinkingSupport::Never),
+        (format!("{header}<think>\n"), ThinkingSupport::Always(think)),
+        (format!("{header}{{{{ '</thinking>' if false }}}}"), ThinkingSupport::Always(Tags::ALL[1])),
         (
             format!("{header}{{% if enable_thinking is false %}}<think></think>{{% endif %}}"),
             switched("enable_thinking", true),
@@ -433,15 +437,15 @@ fn it_is_found_whether_a_model_thinks_and_what_turns_that() {
     let go = ChatTemplate::parse(Language::Go, &go, specials()).unwrap();
     assert_eq!(go.thinking(), switched("enable_thinking", true));
     let variables =
-        |thinking: Thinking, wish| thinking.variables(wish).map(Json::Object).map_err(|error| error.to_string());
+        |thinking: ThinkingSupport, wish| thinking.variables(wish).map(Json::Object).map_err(|error| error.to_string());
     assert_eq!(variables(switched("thinking", true), Some(false)), Ok(json!({"thinking": false})));
-    assert_eq!(variables(Thinking::Never, Some(false)), Ok(json!({})));
+    assert_eq!(variables(ThinkingSupport::Never, Some(false)), Ok(json!({})));
     assert_eq!(
-        variables(Thinking::Never, Some(true)).unwrap_err(),
+        variables(ThinkingSupport::Never, Some(true)).unwrap_err(),
         "`think`: this model does not think before it answers; leave `think` away"
     );
-    assert!(variables(Thinking::Always(think), Some(false)).unwrap_err().contains("always thinks"));
-    assert_eq!(variables(Thinking::Always(think), None), Ok(json!({})));
+    assert!(variables(ThinkingSupport::Always(think), Some(false)).unwrap_err().contains("always thinks"));
+    assert_eq!(variables(ThinkingSupport::Always(think), None), Ok(json!({})));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
-use super::read::Reader;
-use super::{MAX_BYTES, MAX_CALLS, MAX_DEPTH, ToolError};
+use super::error::ToolError;
+use super::limits::{MAX_BYTES, MAX_CALLS, MAX_DEPTH};
+use super::located::Located;
 
 /// One call. Its serde form is the wire's: `{"id": .., "type": "function", "function": {"name", "arguments": {..}}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +30,8 @@ impl ToolCall {
     /// [`ToolError`], with the place within `at`.
     pub fn of_text(id: Option<String>, name: &str, arguments: &str, at: &str) -> Result<ToolCall, ToolError> {
         let (name, arguments) = (Json::from(name), Json::from(arguments));
-        let name = Reader::new(&name, &format!("{at}.name")).tool_name()?.to_owned();
-        let arguments = read_arguments(&Reader::new(&arguments, &format!("{at}.arguments")))?;
+        let name = Located::new(&name, &format!("{at}.name")).tool_name()?.to_owned();
+        let arguments = read_arguments(&Located::new(&arguments, &format!("{at}.arguments")))?;
         Ok(ToolCall { id, name, arguments })
     }
 
@@ -39,7 +40,7 @@ impl ToolCall {
     /// # Errors
     /// [`ToolError`], with the place.
     pub fn list(json: &Json, at: &str) -> Result<Vec<ToolCall>, ToolError> {
-        let list = Reader::new(json, at);
+        let list = Located::new(json, at);
         list.bounded(MAX_BYTES, MAX_DEPTH)?;
         list.items(MAX_CALLS)?.iter().map(ToolCall::read).collect()
     }
@@ -49,12 +50,12 @@ impl ToolCall {
     /// # Errors
     /// [`ToolError`], with the place within `at`.
     pub fn parse(json: &Json, at: &str) -> Result<ToolCall, ToolError> {
-        let call = Reader::new(json, at);
+        let call = Located::new(json, at);
         call.bounded(MAX_BYTES, MAX_DEPTH)?;
         ToolCall::read(&call)
     }
 
-    fn read(call: &Reader) -> Result<ToolCall, ToolError> {
+    fn read(call: &Located) -> Result<ToolCall, ToolError> {
         // `index` is a place in a stream, which clients send back.
         call.known(&["id", "type", "function", "index"])?;
         call.function_type()?;
@@ -71,7 +72,7 @@ impl ToolCall {
         Ok(ToolCall { id, name, arguments })
     }
 
-    /// The wire form: Ollama's and, but for the arguments' being no text there, OpenAI's.
+    /// The wire form: Ollama's and, except that arguments are an object and not a text, OpenAI's.
     #[must_use]
     pub fn json(&self) -> Json {
         let mut call = Map::new();
@@ -82,7 +83,7 @@ impl ToolCall {
     }
 }
 
-fn read_arguments(arguments: &Reader) -> Result<Map<String, Json>, ToolError> {
+fn read_arguments(arguments: &Located) -> Result<Map<String, Json>, ToolError> {
     match arguments.json {
         Json::Object(fields) => Ok(fields.clone()),
         // Some models call without arguments, and clients send that back as it came.
@@ -90,7 +91,7 @@ fn read_arguments(arguments: &Reader) -> Result<Map<String, Json>, ToolError> {
         Json::String(text) => {
             let not_json = |reason: String| ToolError::NotJson { at: arguments.at.clone(), reason };
             let json: Json = serde_json::from_str(text).map_err(|error| not_json(error.to_string()))?;
-            let within = Reader::new(&json, &arguments.at);
+            let within = Located::new(&json, &arguments.at);
             within.bounded(MAX_BYTES, MAX_DEPTH)?;
             within.object().cloned()
         }

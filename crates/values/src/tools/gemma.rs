@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::scan::{Step, is_name_byte};
-use super::{MAX_DEPTH, ToolCall};
+use super::call::ToolCall;
+use super::limits::MAX_DEPTH;
+use super::scan::{ScanStep, is_name_byte};
 
-/// What stands on both sides of a text: one special token.
+/// What is on both sides of a text: one special token.
 pub(super) const QUOTE: &str = "<|\"|>";
 const BEGIN: &str = "call:";
 
-/// Where such a call ends that is still being written.
+/// Finds the end of such a call while it is being written.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GemmaScan {
     n_begun: usize,
@@ -20,16 +21,16 @@ pub(super) struct GemmaScan {
 }
 
 impl GemmaScan {
-    pub(super) fn step(&mut self, byte: u8) -> Step {
+    pub(super) fn step(&mut self, byte: u8) -> ScanStep {
         if self.n_begun < BEGIN.len() {
             let fits = BEGIN.as_bytes()[self.n_begun] == byte;
             self.n_begun += 1;
-            return if fits { Step::More } else { Step::Bad };
+            return if fits { ScanStep::More } else { ScanStep::Bad };
         }
         if self.depth == 0 && byte != b'{' {
-            return if is_name_byte(byte) { Step::More } else { Step::Bad };
+            return if is_name_byte(byte) { ScanStep::More } else { ScanStep::Bad };
         }
-        // The quote's first character stands nowhere else in it, so a match that breaks off begins anew or not at all.
+        // The quote's first character occurs nowhere else in it, so a match that breaks off starts again at this byte or not at all.
         self.n_quoted = match byte {
             _ if QUOTE.as_bytes()[self.n_quoted] == byte => self.n_quoted + 1,
             b'<' => 1,
@@ -37,17 +38,17 @@ impl GemmaScan {
         };
         if self.n_quoted == QUOTE.len() {
             (self.n_quoted, self.is_text) = (0, !self.is_text);
-            return Step::More;
+            return ScanStep::More;
         }
         match byte {
             _ if self.is_text => {}
             b'{' | b'[' if self.depth < MAX_DEPTH => self.depth += 1,
-            b'{' | b'[' => return Step::Bad,
-            b'}' | b']' if self.depth == 1 => return Step::End,
+            b'{' | b'[' => return ScanStep::Bad,
+            b'}' | b']' if self.depth == 1 => return ScanStep::End,
             b'}' | b']' => self.depth -= 1,
             _ => {}
         }
-        Step::More
+        ScanStep::More
     }
 }
 
@@ -73,16 +74,16 @@ fn written(value: &Json) -> String {
 /// The name and the arguments of a whole call.
 pub(super) fn parse(text: &str) -> Option<(String, Map<String, Json>)> {
     let (name, arguments) = text.strip_prefix(BEGIN)?.split_once('{')?;
-    let mut parser = Parser { rest: &text[text.len() - arguments.len() - 1..] };
+    let mut parser = GemmaParser { rest: &text[text.len() - arguments.len() - 1..] };
     let Json::Object(arguments) = parser.value(MAX_DEPTH)? else { return None };
     parser.rest.is_empty().then(|| (name.to_owned(), arguments))
 }
 
-struct Parser<'t> {
+struct GemmaParser<'t> {
     rest: &'t str,
 }
 
-impl<'t> Parser<'t> {
+impl<'t> GemmaParser<'t> {
     fn take(&mut self, sign: &str) -> Option<()> {
         self.rest = self.rest.trim_start().strip_prefix(sign)?;
         Some(())
@@ -91,8 +92,8 @@ impl<'t> Parser<'t> {
     /// A text in the model's quotes, or in JSON's.
     fn quoted(&mut self) -> Option<String> {
         if self.take(QUOTE).is_some() {
-            let (text, behind) = self.rest.split_once(QUOTE)?;
-            self.rest = behind;
+            let (text, after) = self.rest.split_once(QUOTE)?;
+            self.rest = after;
             return Some(text.to_owned());
         }
         let rest = self.rest.trim_start();
@@ -105,11 +106,11 @@ impl<'t> Parser<'t> {
         Some(text)
     }
 
-    /// What stands there without quotes.
+    /// What is there without quotes.
     fn bare(&mut self, ends: &[char]) -> Option<&'t str> {
         let at = self.rest.find(ends)?;
-        let (text, behind) = self.rest.split_at(at);
-        self.rest = behind;
+        let (text, after) = self.rest.split_at(at);
+        self.rest = after;
         Some(text.trim())
     }
 

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value as Json};
 use std::fmt::Write as _;
 
-use super::{MAX_DEPTH, ToolCall};
+use super::call::ToolCall;
+use super::limits::MAX_DEPTH;
 
 /// A call with its arguments by name.
 pub(super) fn write(call: &ToolCall) -> String {
@@ -42,9 +43,9 @@ impl std::fmt::Display for Literal<'_> {
     }
 }
 
-/// The calls of a list, each with its name and its arguments, all of them by name; nothing where it is no such list.
+/// The calls of a list, each with its name and its arguments, all of them by name; `None` where it is not such a list.
 pub(super) fn parse(text: &str) -> Option<Vec<(String, Map<String, Json>)>> {
-    let mut parser = Parser { rest: text.trim() };
+    let mut parser = PythonParser { rest: text.trim() };
     parser.take('[')?;
     let mut calls = Vec::new();
     while parser.take(']').is_none() {
@@ -63,11 +64,11 @@ pub(super) fn parse(text: &str) -> Option<Vec<(String, Map<String, Json>)>> {
     (parser.rest.is_empty() && !calls.is_empty()).then_some(calls)
 }
 
-struct Parser<'t> {
+struct PythonParser<'t> {
     rest: &'t str,
 }
 
-impl Parser<'_> {
+impl PythonParser<'_> {
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start();
     }
@@ -86,9 +87,9 @@ impl Parser<'_> {
 
     fn name(&mut self, is_part: impl Fn(char) -> bool) -> Option<String> {
         self.skip_space();
-        let behind = self.rest.trim_start_matches(is_part);
-        let name = &self.rest[..self.rest.len() - behind.len()];
-        self.rest = behind;
+        let after = self.rest.trim_start_matches(is_part);
+        let name = &self.rest[..self.rest.len() - after.len()];
+        self.rest = after;
         (!name.is_empty()).then(|| name.to_owned())
     }
 

@@ -1,15 +1,15 @@
-//! Where a value ends that is still being written: JSON and Python's lists, byte by byte, without building anything.
+//! Finds the end of a value while it is being written: JSON and Python's lists, byte by byte, without building anything.
 
-use super::MAX_DEPTH;
+use super::limits::MAX_DEPTH;
 
 /// What a byte made of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ScanStep {
     /// It goes on.
     More,
     /// This byte was its last one.
     End,
-    /// It is no such value, whatever follows.
+    /// It is not such a value, whatever follows.
     Bad,
 }
 
@@ -62,23 +62,23 @@ impl JsonScan {
         JsonScan::new(&[])
     }
 
-    pub(super) fn step(&mut self, byte: u8) -> Step {
+    pub(super) fn step(&mut self, byte: u8) -> ScanStep {
         if let Expects::Text { is_key, is_escaped } = self.expects {
             return self.within_text(byte, is_key, is_escaped);
         }
         if self.expects == Expects::Word {
             if byte.is_ascii_alphanumeric() || b"+-.".contains(&byte) {
-                return Step::More;
+                return ScanStep::More;
             }
             self.expects = Expects::Next;
         }
         if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
-            return Step::More;
+            return ScanStep::More;
         }
         match (self.expects, byte) {
             (Expects::Value | Expects::FirstItem, b'{' | b'[') => self.begin(byte),
             // Only an object or a list has an end of its own, and calls are objects.
-            (Expects::Value | Expects::FirstItem, _) if !self.has_key && byte != b']' => Step::Bad,
+            (Expects::Value | Expects::FirstItem, _) if !self.has_key && byte != b']' => ScanStep::Bad,
             (Expects::Value | Expects::FirstItem, b'"') => {
                 self.expect(Expects::Text { is_key: false, is_escaped: false })
             }
@@ -91,30 +91,30 @@ impl JsonScan {
             (Expects::Next, b',') => self.expect(Expects::Value),
             (Expects::Next | Expects::FirstKey, b'}') if self.open.last() == Some(&b'{') => self.end(),
             (Expects::Next | Expects::FirstItem, b']') if self.open.last() == Some(&b'[') => self.end(),
-            _ => Step::Bad,
+            _ => ScanStep::Bad,
         }
     }
 
-    fn expect(&mut self, expects: Expects) -> Step {
+    fn expect(&mut self, expects: Expects) -> ScanStep {
         self.expects = expects;
-        Step::More
+        ScanStep::More
     }
 
-    fn begin(&mut self, byte: u8) -> Step {
+    fn begin(&mut self, byte: u8) -> ScanStep {
         if self.open.len() >= MAX_DEPTH {
-            return Step::Bad;
+            return ScanStep::Bad;
         }
         self.open.push(byte);
         self.expect(if byte == b'{' { Expects::FirstKey } else { Expects::FirstItem })
     }
 
-    fn end(&mut self) -> Step {
+    fn end(&mut self) -> ScanStep {
         self.open.pop();
         self.expects = Expects::Next;
-        if self.open.is_empty() { Step::End } else { Step::More }
+        if self.open.is_empty() { ScanStep::End } else { ScanStep::More }
     }
 
-    fn within_text(&mut self, byte: u8, is_key: bool, is_escaped: bool) -> Step {
+    fn within_text(&mut self, byte: u8, is_key: bool, is_escaped: bool) -> ScanStep {
         let ends = byte == b'"' && !is_escaped;
         if is_key && !self.has_key && !ends {
             self.key.push(byte);
@@ -126,10 +126,10 @@ impl JsonScan {
         if is_key && !self.has_key {
             self.has_key = true;
             if !self.keys.is_empty() && !self.keys.iter().any(|key| key.as_bytes() == self.key) {
-                return Step::Bad;
+                return ScanStep::Bad;
             }
         }
-        Step::More
+        ScanStep::More
     }
 }
 
@@ -142,18 +142,18 @@ pub(super) struct PythonScan {
 }
 
 impl PythonScan {
-    pub(super) fn step(&mut self, byte: u8) -> Step {
+    pub(super) fn step(&mut self, byte: u8) -> ScanStep {
         if let Some(quote) = self.quote {
             if byte == quote && !self.is_escaped {
                 self.quote = None;
             }
             self.is_escaped = byte == b'\\' && !self.is_escaped;
-            return Step::More;
+            return ScanStep::More;
         }
         match byte {
             b'\'' | b'"' => self.quote = Some(byte),
             b'[' | b'(' | b'{' if self.open.len() < MAX_DEPTH => self.open.push(byte),
-            b'[' | b'(' | b'{' => return Step::Bad,
+            b'[' | b'(' | b'{' => return ScanStep::Bad,
             b']' | b')' | b'}' => {
                 let opened = match byte {
                     b']' => b'[',
@@ -161,11 +161,11 @@ impl PythonScan {
                     _ => b'{',
                 };
                 if self.open.pop() != Some(opened) {
-                    return Step::Bad;
+                    return ScanStep::Bad;
                 }
             }
             _ => {}
         }
-        if self.open.is_empty() { Step::End } else { Step::More }
+        if self.open.is_empty() { ScanStep::End } else { ScanStep::More }
     }
 }

@@ -1,18 +1,18 @@
 //! Calls in tags: `<function=..>` with a `<parameter=..>` for each argument, or `<function name="..">` with `<param name="..">`.
 
-use super::scan::{Step, is_name_byte};
+use super::scan::{ScanStep, is_name_byte};
 
 /// What such a call begins and ends with.
 pub(super) const FUNCTION: &str = "<function=";
 pub(super) const NAMED_FUNCTION: &str = "<function name=\"";
 const END: &str = "</function>";
-/// What an argument's name and value stand between.
+/// What is around an argument's name and its value.
 const PARAMETER: [&str; 3] = ["<parameter=", ">", "</parameter>"];
 const NAMED_PARAMETER: [&str; 3] = ["<param name=\"", "\">", "</param>"];
-/// What a value stands between where it holds signs of tags.
+/// What is around a value that holds characters of tags.
 const CDATA: [&str; 2] = ["<![CDATA[", "]]>"];
 
-/// Where such a call ends that is still being written.
+/// Finds the end of such a call while it is being written.
 #[derive(Debug, Clone)]
 pub(super) struct TagScan {
     begin: &'static str,
@@ -28,27 +28,27 @@ impl TagScan {
         TagScan { begin, n_begun: 0, is_named: false, n_ended: 0 }
     }
 
-    pub(super) fn step(&mut self, byte: u8) -> Step {
+    pub(super) fn step(&mut self, byte: u8) -> ScanStep {
         if self.n_begun < self.begin.len() {
             let fits = self.begin.as_bytes()[self.n_begun] == byte;
             self.n_begun += 1;
-            return if fits { Step::More } else { Step::Bad };
+            return if fits { ScanStep::More } else { ScanStep::Bad };
         }
         if !self.is_named {
             self.is_named = byte == b'>';
-            return if self.is_named || byte == b'"' || is_name_byte(byte) { Step::More } else { Step::Bad };
+            return if self.is_named || byte == b'"' || is_name_byte(byte) { ScanStep::More } else { ScanStep::Bad };
         }
-        // The end's first character stands nowhere else in it, so a match that breaks off begins anew or not at all.
+        // The end's first character occurs nowhere else in it, so a match that breaks off starts again at this byte or not at all.
         self.n_ended = match byte {
             _ if END.as_bytes()[self.n_ended] == byte => self.n_ended + 1,
             b'<' => 1,
             _ => 0,
         };
-        if self.n_ended == END.len() { Step::End } else { Step::More }
+        if self.n_ended == END.len() { ScanStep::End } else { ScanStep::More }
     }
 }
 
-/// The name of a whole call, and what stands between its tags.
+/// The name of a whole call, and what is between its tags.
 pub(super) fn split(call: &str) -> Option<(&str, &str)> {
     let call = call.strip_suffix(END)?;
     let (name, body) = match call.strip_prefix(NAMED_FUNCTION) {
@@ -65,18 +65,18 @@ pub(super) fn arguments(body: &str) -> Option<Vec<(&str, &str)>> {
     while !rest.is_empty() {
         let is_begun = |tags: &[&str; 3]| rest.starts_with(tags[0]);
         let [begin, middle, end] = [PARAMETER, NAMED_PARAMETER].into_iter().find(is_begun)?;
-        let (name, behind) = rest.strip_prefix(begin)?.split_once(middle)?;
-        let (value, behind) = match behind.strip_prefix(CDATA[0]).and_then(|value| value.split_once(CDATA[1])) {
-            Some((value, behind)) => (value, behind.strip_prefix(end)?),
-            None => behind.split_once(end).map(|(value, behind)| (unwrapped(value), behind))?,
+        let (name, after) = rest.strip_prefix(begin)?.split_once(middle)?;
+        let (value, after) = match after.strip_prefix(CDATA[0]).and_then(|value| value.split_once(CDATA[1])) {
+            Some((value, after)) => (value, after.strip_prefix(end)?),
+            None => after.split_once(end).map(|(value, after)| (unwrapped(value), after))?,
         };
         found.push((name.trim(), value));
-        rest = behind.trim_start();
+        rest = after.trim_start();
     }
     Some(found)
 }
 
-/// A value without the line feeds that part it from its tags.
+/// A value without the line feeds that separate it from its tags.
 fn unwrapped(value: &str) -> &str {
     let value = value.strip_prefix('\n').unwrap_or(value);
     value.strip_suffix('\n').unwrap_or(value)

@@ -1,4 +1,4 @@
-//! What tools, calls and choices are, and how those that are none are refused.
+//! How tools, calls and choices are read, and how wrong ones are refused.
 
 use serde_json::{Value as Json, json};
 
@@ -30,7 +30,7 @@ fn tools_are_read_and_kept_as_given() {
 }
 
 #[test]
-fn what_is_no_tool_is_refused_with_its_place() {
+fn a_wrong_tool_is_refused_with_its_place() {
     let function = |function: Json| json!([weather(), {"type": "function", "function": function}]);
     let cases = [
         (json!({}), "`tools` is an object, and must be a list"),
@@ -115,7 +115,7 @@ fn calls_are_read_in_both_apis_forms() {
     assert_eq!(say(json!({"name": "f", "arguments": "[1]"})), format!("`{at}` is a list, and must be an object"));
     assert_eq!(
         say(json!({"name": "f", "arguments": "{"})),
-        format!("`{at}` is no JSON: EOF while parsing an object at line 1 column 1")
+        format!("`{at}` is not JSON: EOF while parsing an object at line 1 column 1")
     );
 }
 
@@ -133,7 +133,7 @@ fn a_call_of_its_parts_is_held_to_the_same() {
 }
 
 #[test]
-fn a_choice_names_a_tool_that_there_is() {
+fn a_choice_names_an_existing_tool() {
     let parse = |json: Json| ToolChoice::parse(&json, "tool_choice");
     assert_eq!(parse(json!(null)).unwrap(), ToolChoice::Auto);
     assert_eq!(parse(json!("none")).unwrap(), ToolChoice::None);

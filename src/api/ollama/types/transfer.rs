@@ -182,7 +182,7 @@ fn blobs(files: Option<Map<String, Value>>, field: &str) -> Result<Vec<(String, 
 }
 
 /// What the model is built on: a model, a file, or the shards of one.
-fn from(from: Option<String>, weights: &[(String, Digest)]) -> Result<modelfile::Source, Problem> {
+fn from(from: Option<String>, weights: &[(String, Digest)]) -> Result<modelfile::BaseSource, Problem> {
     let refused = |message: String, field: &str| Err(Problem::invalid(message).of(field));
     let names: Vec<&str> = weights.iter().map(|(name, _)| name.as_str()).collect();
     if let Some(name) = names.iter().find(|name| name.to_ascii_lowercase().ends_with(".safetensors")) {
@@ -196,10 +196,10 @@ fn from(from: Option<String>, weights: &[(String, Digest)]) -> Result<modelfile:
         (Some(_), [_, ..]) => refused("there are `from` and `files`: give one of them".to_owned(), "files"),
         // Never a path: nothing of this machine is read because somebody asks over the network.
         (Some(from), []) => match from.parse::<Reference>() {
-            Ok(reference) => Ok(modelfile::Source::Name(reference)),
+            Ok(reference) => Ok(modelfile::BaseSource::Name(reference)),
             Err(error) => refused(error.to_string(), "from"),
         },
-        (None, [only]) => Ok(modelfile::Source::Path(format!("./{WEIGHTS}/{only}"))),
+        (None, [only]) => Ok(modelfile::BaseSource::Path(format!("./{WEIGHTS}/{only}"))),
         (None, several) => {
             let first = several.iter().find(|name| shard(name).is_some_and(|shard| shard.number == 1));
             let all = first.map(|first| shard_names(first)).unwrap_or_default();
@@ -208,7 +208,7 @@ fn from(from: Option<String>, weights: &[(String, Digest)]) -> Result<modelfile:
                                `name-00001-of-0000N.gguf`";
                 return refused(message.to_owned(), "files");
             }
-            Ok(modelfile::Source::Path(format!("./{WEIGHTS}/{}", all[0])))
+            Ok(modelfile::BaseSource::Path(format!("./{WEIGHTS}/{}", all[0])))
         }
     }
 }

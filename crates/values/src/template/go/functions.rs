@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::super::Date;
-use super::super::Originals;
+use super::super::date::Date;
+use super::super::renderer::Originals;
 use super::meter::{ARGUMENT, AT, Meter, SHOWN};
-use super::text;
-use super::values::{self, own_json};
+use super::printed::{json, shown, text};
+use super::values;
 
 /// Go's own functions.
 const BUILT_IN: [&str; 19] = [
@@ -40,14 +40,18 @@ pub(super) fn all(date: Date, meter: &Arc<Meter>, twins: &Originals) -> FuncMap 
     add(ARGUMENT, |meter, arguments, _| meter.argument(arguments));
     add(SHOWN, |meter, arguments, twins| {
         arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
-        Ok(arguments.first().map_or(Value::Nil, |value| values::shown(value, twins)))
+        Ok(arguments.first().map_or(Value::Nil, |value| shown(value, twins)))
     });
     add("print", |meter, arguments, twins| written(meter, arguments, twins, print));
     add("println", |meter, arguments, twins| written(meter, arguments, twins, println));
     add("printf", printf);
-    add("html", |meter, values, twins| written(meter, values, twins, |values| gotmpl::html_escape(&shown(values))));
-    add("js", |meter, values, twins| written(meter, values, twins, |values| gotmpl::js_escape(&shown(values))));
-    add("urlquery", |meter, values, twins| written(meter, values, twins, |values| gotmpl::url_encode(&shown(values))));
+    add("html", |meter, values, twins| {
+        written(meter, values, twins, |values| gotmpl::html_escape(&in_one_text(values)))
+    });
+    add("js", |meter, values, twins| written(meter, values, twins, |values| gotmpl::js_escape(&in_one_text(values))));
+    add("urlquery", |meter, values, twins| {
+        written(meter, values, twins, |values| gotmpl::url_encode(&in_one_text(values)))
+    });
     add("json", |meter, arguments, twins| match arguments {
         [value] => {
             meter.take_bytes(size(value))?;
@@ -74,7 +78,7 @@ fn written(
     write: impl Fn(&[Value]) -> String,
 ) -> Result<Value, TemplateError> {
     arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
-    let arguments: Vec<Value> = arguments.iter().map(|value| values::shown(value, twins)).collect();
+    let arguments: Vec<Value> = arguments.iter().map(|value| shown(value, twins)).collect();
     Ok(text(&write(&arguments)))
 }
 
@@ -88,7 +92,7 @@ fn size(value: &Value) -> u64 {
     }
 }
 
-/// Go's `Sprint`: a space only between two values that are no texts.
+/// Go's `Sprint`: a space only between two values that are not texts.
 fn print(values: &[Value]) -> String {
     let mut out = String::new();
     for (at, value) in values.iter().enumerate() {
@@ -108,7 +112,7 @@ fn println(values: &[Value]) -> String {
 }
 
 /// The text that Go's escaping functions take: one value as it is, of several what `print` makes of them.
-fn shown(values: &[Value]) -> String {
+fn in_one_text(values: &[Value]) -> String {
     match values {
         [Value::Nil] => "<no value>".to_owned(),
         values => print(values),
@@ -118,7 +122,7 @@ fn shown(values: &[Value]) -> String {
 /// gotmpl's `printf`, after the most that it could write was counted: a format may use one value again and again.
 fn printf(meter: &Meter, arguments: &[Value], twins: &Originals) -> Result<Value, TemplateError> {
     arguments.iter().try_for_each(|value| meter.take_bytes(size(value)))?;
-    let arguments: Vec<Value> = arguments.iter().map(|value| values::shown(value, twins)).collect();
+    let arguments: Vec<Value> = arguments.iter().map(|value| shown(value, twins)).collect();
     let Some((Value::String(format), values)) = arguments.split_first() else {
         return Err(TemplateError::Exec("printf takes a format first".to_owned()));
     };
@@ -133,47 +137,4 @@ fn printf(meter: &Meter, arguments: &[Value], twins: &Originals) -> Result<Value
     let values = Value::Map(Arc::new(named.collect::<BTreeMap<Arc<str>, Value>>()));
     let written = Template::new("").parse(&format!("{{{{printf{source}}}}}"))?.execute_to_string(&values)?;
     Ok(text(&written))
-}
-
-/// A value as Go's `json.Marshal` writes it. The twin of a character that is twins is written as that character is.
-pub(super) fn json(value: &Value, twins: &Originals) -> String {
-    if let Some(own) = own_json(value) {
-        return own;
-    }
-    match value {
-        Value::Nil | Value::Function(_) => "null".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Uint(number) => number.to_string(),
-        Value::Float(number) => serde_json::Value::from(*number).to_string(),
-        Value::String(text) => quoted(text, twins),
-        Value::List(items) => {
-            let items: Vec<String> = items.iter().map(|item| json(item, twins)).collect();
-            format!("[{}]", items.join(","))
-        }
-        Value::Map(fields) => {
-            let field = |(name, field): (&Arc<str>, &Value)| format!("{}:{}", quoted(name, twins), json(field, twins));
-            format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
-        }
-    }
-}
-
-fn quoted(text: &str, twins: &Originals) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        let original = twins.get(&c).copied().unwrap_or(c);
-        match original {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(original));
-            }
-            '"' | '\\' => out.extend(['\\', c]),
-            '\0'..' ' => {
-                let quoted = serde_json::Value::from(original.to_string()).to_string();
-                out.push_str(quoted.trim_matches('"'));
-            }
-            _ => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -1,13 +1,16 @@
 //! What one rendering may cost: calls written into a parsed template that count steps and bytes; it executes nothing.
 //!
 //! gotmpl bounds the rounds of loops and the depth of calls, but not what both come to together: a few templates that each
-//! call the next one twice run for ever, and a text that is joined to itself fills the memory. So every list of nodes and
+//! call the next one twice run forever, and a text that is joined to itself fills the memory. So every list of nodes and
 //! every action is preceded by a call that counts it, and every argument of a function goes through one that counts its
 //! bytes. The calls also tell where an error happened, which gotmpl does not. What is printed goes through a last call.
 
 use gotmpl::parse::{ActionNode, CommandNode, Expr, ListNode, Node, Number, PipeNode, Pos};
 use gotmpl::{TemplateError, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::renderer::MAX_OUTPUT;
+use super::nodes::position;
 
 /// Steps that one rendering may take: a conversation of a thousand turns takes a tenth of it.
 pub(super) const STEPS: u64 = 2_000_000;
@@ -17,7 +20,7 @@ const BYTES_PER_STEP: u64 = 64;
 /// The names of the meter's functions, which no source can write.
 pub(super) const AT: &str = "#at";
 pub(super) const ARGUMENT: &str = "#argument";
-/// The name of the function that makes a text of what is printed; see [`super::values`].
+/// The name of the function that makes a text of what is printed; see [`super::printed`].
 pub(super) const SHOWN: &str = "#shown";
 
 /// How far one rendering has come.
@@ -81,7 +84,7 @@ impl Meter {
             TemplateError::Exec(reason) => reason.clone(),
             TemplateError::RecursionLimit => "its templates call each other too deeply".to_owned(),
             TemplateError::RangeIterLimit => format!("it takes more than {STEPS} steps"),
-            TemplateError::Write => format!("it writes more than {} bytes", super::MAX_OUTPUT),
+            TemplateError::Write => format!("it writes more than {} bytes", MAX_OUTPUT),
             other => other.to_string(),
         };
         match self.line.load(Ordering::Relaxed) {
@@ -112,7 +115,7 @@ pub(super) fn write_into(body: &mut ListNode) {
             Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_) => {}
         }
         if !matches!(node, Node::Text(_)) {
-            body.nodes.push(at(super::tree::position(&node)));
+            body.nodes.push(at(position(&node)));
         }
         body.nodes.push(node);
     }

@@ -1,13 +1,15 @@
-//! Go's text/template with Ollama's variables, functions and turns; it knows no authors.
+//! Go's text/template with Ollama's variables, functions and turns; it knows nothing of authors.
 //!
 //! The semantics are those of `template/template.go` of Ollama's repository: a template that reads `.Messages` is
 //! executed once; another one turn by turn with `.System`, `.Prompt` and `.Response`, and the last turn ends at the first
-//! `.Response`. gotmpl parses and executes; what it leaves unchecked is checked in [`tree`], and [`meter`] bounds what a
+//! `.Response`. gotmpl parses and executes; what it leaves unchecked is checked in [`syntax`], and [`meter`] bounds what a
 //! template may cost.
 
 mod functions;
 mod meter;
-mod tree;
+mod nodes;
+mod printed;
+mod syntax;
 mod values;
 
 use gotmpl::parse::ListNode;
@@ -17,10 +19,12 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
-use super::probe::{PROBE, PROBE_USER};
-use super::{Conversation, Language, MAX_OUTPUT, Renderer, TemplateError};
+use super::error::TemplateError;
+use super::language::Language;
+use super::renderer::{Conversation, MAX_OUTPUT, PROBE, PROBE_USER, Renderer};
 use crate::chat::{Message, Role};
 use meter::Meter;
+use printed::{list, text};
 
 /// The names under which the whole template and the one of the last turn are executed; no source can write them.
 const WHOLE: &str = "#whole";
@@ -50,23 +54,23 @@ enum Style {
 impl Go {
     pub(super) fn parse(source: &str) -> Result<Self, TemplateError> {
         let language = Language::Go.as_str();
-        let syntax = |reason| TemplateError::Syntax { language, reason };
-        let tree::Parsed { mut whole, named } = tree::parse(source).map_err(syntax)?;
+        let refused = |reason| TemplateError::Syntax { language, reason };
+        let syntax::Parsed { mut whole, named } = syntax::parse(source).map_err(refused)?;
         let mut names = Vec::new();
         let bodies = || std::iter::once(&whole).chain(named.values());
-        bodies().for_each(|body| tree::identifiers(body, &mut names));
+        bodies().for_each(|body| nodes::identifiers(body, &mut names));
         let reads = |variable: &str| names.iter().any(|name| name.eq_ignore_ascii_case(variable));
         let style = if reads("Messages") { Style::Messages } else { Style::Turns };
         let mut literals = Vec::new();
-        bodies().for_each(|body| tree::literals(body, &mut literals));
+        bodies().for_each(|body| nodes::literals(body, &mut literals));
         literals.sort_unstable();
         literals.dedup();
         if style == Style::Turns && !reads("Response") {
-            whole.nodes.push(tree::response());
+            whole.nodes.push(nodes::response());
         }
         let mut bodies: Vec<(String, ListNode)> = named.into_iter().collect();
         if style == Style::Turns {
-            bodies.push((LAST.to_owned(), tree::cut_at_response(&whole)));
+            bodies.push((LAST.to_owned(), nodes::cut_at_response(&whole)));
         }
         bodies.push((WHOLE.to_owned(), whole));
         bodies.iter_mut().for_each(|(_, body)| meter::write_into(body));
@@ -89,7 +93,7 @@ impl Renderer for Go {
     fn render(&self, conversation: &Conversation) -> Result<String, TemplateError> {
         let meter = Arc::new(Meter::default());
         let template = self.executable(conversation, &meter);
-        let mut out = Limited(String::new());
+        let mut out = BoundedText(String::new());
         let mut execute = |name: &str, values: BTreeMap<Arc<str>, Value>| {
             template
                 .execute_template_fmt(&mut out, name, &Value::Map(Arc::new(values)))
@@ -123,7 +127,7 @@ impl Renderer for Go {
                         Role::System => turn.system = Some(content),
                         Role::User => turn.prompt = said(content),
                         Role::Assistant => turn.response = said(content),
-                        // Such a template has no place for what a tool says.
+                        // Such a template has no place for a tool's answer.
                         Role::Tool => {}
                     }
                 }
@@ -149,7 +153,7 @@ impl Renderer for Go {
     }
 }
 
-/// The texts of a turn that were said so far; an empty one counts as none.
+/// The texts of a turn so far; an empty one counts as missing.
 #[derive(Default)]
 struct Turn<'a> {
     system: Option<&'a str>,
@@ -171,7 +175,7 @@ fn said(content: &str) -> Option<&str> {
     Some(content).filter(|content| !content.is_empty())
 }
 
-/// What every execution is given. Whether a model thinks is what the caller said, where it said something.
+/// What every execution is given. Whether a model thinks is the caller's choice, if there is one.
 fn common(conversation: &Conversation) -> BTreeMap<Arc<str>, Value> {
     let thinks = conversation.inputs.variables.get("enable_thinking");
     let level = conversation.inputs.variables.get("reasoning_effort").and_then(Json::as_str).unwrap_or_default();
@@ -182,8 +186,8 @@ fn common(conversation: &Conversation) -> BTreeMap<Arc<str>, Value> {
     ])
 }
 
-/// The system texts together, and the messages with those of one role in a row joined; what tools say stays apart, and so
-/// does what has calls.
+/// The system texts together, and the messages with those of one role in a row joined; tool messages and messages with
+/// calls stay apart.
 fn joined(messages: &[Message]) -> (String, Vec<Message>) {
     let mut system: Vec<&str> = Vec::new();
     let mut found: Vec<Message> = Vec::with_capacity(messages.len());
@@ -207,18 +211,10 @@ fn is_joined(message: &Message) -> bool {
     message.role != Role::Tool && message.tool_calls.is_empty()
 }
 
-fn text(text: &str) -> Value {
-    Value::String(Arc::from(text))
-}
-
-fn list(values: Vec<Value>) -> Value {
-    Value::List(Arc::from(values))
-}
-
 /// A text that does not grow without end.
-struct Limited(String);
+struct BoundedText(String);
 
-impl Write for Limited {
+impl Write for BoundedText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         if self.0.len() + text.len() > MAX_OUTPUT {
             return Err(fmt::Error);

@@ -102,7 +102,7 @@ fn renderings_equal_those_of_go_byte_for_byte() {
 
 #[test]
 fn an_action_that_is_not_closed_is_told() {
-    let expected = "it is no template in Go: line 2: an action is not closed with `}}`";
+    let expected = "it is not a template in Go: line 2: an action is not closed with `}}`";
     assert_eq!(refused("a\n{{ .Prompt"), expected);
     assert_eq!(refused("a\n{{ if .Prompt"), expected);
 }
@@ -186,11 +186,11 @@ fn sources_that_go_refuses_are_refused_with_their_line() {
         ("{{ if false }}{{ template \"x\" . }}{{ end }}", "line 1: there is no template `x`"),
         ("{{ if .X }}{{ $a := 1 }}{{ end }}{{ $a }}", "line 1: there is no variable `$a`"),
         ("{{ $a = 1 }}", "line 1: there is no variable `$a`"),
-        ("{{ break }}", "line 1: `break` and `continue` belong into a `range`"),
+        ("{{ break }}", "line 1: `break` and `continue` belong in a `range`"),
         ("{{ define \"x\" }}a{{ end }}\n{{ define \"x\" }}b{{ end }}", "line 2: the template `x` is defined twice"),
     ];
     for (source, expected) in cases {
-        assert_eq!(refused(source), format!("it is no template in Go: {expected}"), "{source}");
+        assert_eq!(refused(source), format!("it is not a template in Go: {expected}"), "{source}");
     }
     for source in [
         "{{",
@@ -201,7 +201,7 @@ fn sources_that_go_refuses_are_refused_with_their_line() {
         "{{ ) }}",
         "{{ range $i, $j, $k := .X }}{{ end }}",
     ] {
-        assert!(refused(source).starts_with("it is no template in Go: line 1: "), "{source}: {}", refused(source));
+        assert!(refused(source).starts_with("it is not a template in Go: line 1: "), "{source}: {}", refused(source));
     }
 }
 
@@ -252,7 +252,7 @@ fn hostile_templates_end_with_an_error() {
     let parens = "{{ ".to_owned() + &"(".repeat(5000) + "1" + &")".repeat(5000) + " }}";
     let elses = |n: usize| "{{ if 0 }}".to_owned() + &"{{ else if (not (not 0)) }}".repeat(n) + "{{ else }}x{{ end }}";
     for source in [nested, parens, elses(5000)] {
-        assert!(refused(&source).starts_with("it is no template in Go: "), "{source}");
+        assert!(refused(&source).starts_with("it is not a template in Go: "), "{source}");
     }
     // As deep as it goes.
     let nested = "{{ if 1 }}".repeat(45) + &elses(150) + &"{{ end }}".repeat(45);

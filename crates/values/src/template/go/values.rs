@@ -1,32 +1,14 @@
-//! Tools, calls and messages as Ollama hands them to a Go template: fields by Go's names, and texts of their own for what
-//! is printed.
-//!
-//! Ollama's tools and arguments print themselves as JSON. gotmpl's values cannot, so a value that stands for one of Go's
-//! structs carries its JSON under a name that no template can write, and what a template prints goes through [`shown`].
+//! Tools, calls and messages as Ollama hands them to a Go template: fields by Go's names.
 
 use gotmpl::Value;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use super::super::Originals;
-use super::functions::json;
-use super::{list, text};
+use super::super::renderer::Originals;
+use super::printed::{ARGUMENT_TYPES, JSON, json, list, text};
 use crate::chat::Message;
 use crate::tools::ToolCall;
-
-/// Where a struct's JSON is kept: as a function, which no JSON of a person's becomes.
-const JSON: &str = "#json";
-
-/// The types that an argument can have, each as Ollama keeps it: a list of one word, or of none, which prints itself, and is
-/// JSON, as that word alone. Such a list is known by where it lies.
-static KINDS: LazyLock<[Kind; 8]> = LazyLock::new(|| {
-    let words = ["", "string", "number", "integer", "boolean", "array", "object", "null"];
-    words.map(|word| (word, Some(word).filter(|word| !word.is_empty()).map(text).into_iter().collect()))
-});
-
-/// A type's word, and the list that stands for it.
-type Kind = (&'static str, Arc<[Value]>);
 
 /// The fields of a struct by their names in Go and in its JSON.
 struct Struct<'e> {
@@ -80,46 +62,12 @@ impl<'e> Struct<'e> {
     }
 }
 
-/// The JSON that a value has for itself, where it stands for a struct or a type.
-pub(super) fn own_json(value: &Value) -> Option<String> {
-    if let Some(word) = kind_word(value) {
-        return Some(if word.is_empty() { "null".to_owned() } else { format!("\"{word}\"") });
-    }
-    let Value::Map(fields) = value else { return None };
-    match fields.get(JSON)? {
-        Value::Function(printed) => match printed(&[]) {
-            Ok(Value::String(json)) => Some(json.to_string()),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// A value as a template prints it: what is JSON to Ollama as its JSON, anything else as it is.
-pub(super) fn shown(value: &Value, twins: &Originals) -> Value {
-    let is_struct = |value: &Value| own_json(value).is_some();
-    if let Some(word) = kind_word(value) {
-        return text(word);
-    }
-    match value {
-        Value::Map(_) => text(&json(value, twins)),
-        Value::List(items) if items.iter().any(is_struct) => text(&json(value, twins)),
-        other => other.clone(),
-    }
-}
-
-/// The word of a type that is one of [`KINDS`].
-fn kind_word(value: &Value) -> Option<&'static str> {
-    let Value::List(items) = value else { return None };
-    KINDS.iter().find(|(_, kind)| Arc::ptr_eq(kind, items)).map(|(word, _)| *word)
-}
-
-/// An argument's type: one word or several. A word that is no type of JSON Schema's stays a text.
+/// An argument's type: one word or several. A word that is not a type of JSON Schema stays a text.
 fn kind(given: &Json, twins: &Originals) -> Value {
     let only = || given.as_array().filter(|words| words.len() == 1).and_then(|words| words[0].as_str());
     let Some(word) = given.as_str().or_else(only) else { return data(given) };
     let original: String = word.chars().map(|c| twins.get(&c).copied().unwrap_or(c)).collect();
-    let known = KINDS.iter().find(|(word, _)| *word == original);
+    let known = ARGUMENT_TYPES.iter().find(|(word, _)| *word == original);
     known.map_or_else(|| data(given), |(_, kind)| Value::List(Arc::clone(kind)))
 }
 
@@ -179,7 +127,7 @@ fn properties(given: &Map<String, Json>, none: &Map<String, Json>, twins: &Origi
     Value::Map(Arc::new(properties.iter().map(one).collect()))
 }
 
-/// One argument's schema; what is no object stays what it is. Ollama leaves empty fields out of the JSON.
+/// One argument's schema; what is not an object stays as it is. Ollama leaves empty fields out of the JSON.
 fn property(given: &Json, twins: &Originals) -> Value {
     let Some(given) = given.as_object() else { return data(given) };
     let is_empty = |value: &Json| match value {

@@ -3,7 +3,8 @@
 use minijinja::value::Value;
 use serde_json::Value as Json;
 
-use super::super::{Conversation, Date, Inputs};
+use super::super::date::Date;
+use super::super::renderer::{Conversation, Inputs};
 use super::json::spaced;
 use crate::chat::{Message, Role};
 use crate::tools::ToolCall;
@@ -55,7 +56,7 @@ pub(super) fn context(conversation: &Conversation, place: ToolsAt) -> Value {
     Value::from_pairs(none.into_iter().chain(given).chain(own).chain(tools).chain(contract))
 }
 
-/// A message with the keys that it has something for: templates ask whether one is there.
+/// A message with only the keys that have a value: templates ask whether a key exists.
 fn message(message: &Message, tools: Option<Value>) -> Value {
     let text = |text: &Option<String>| text.as_deref().map(Value::from);
     let calls = (!message.tool_calls.is_empty()).then(|| message.tool_calls.iter().map(call).collect());
@@ -82,7 +83,7 @@ fn call(call: &ToolCall) -> Value {
     Value::from_pairs(id.into_iter().chain(own))
 }
 
-/// The function `strftime_now` that always says `date`, at midnight.
+/// The function `strftime_now`, for which it is always `date`, at midnight.
 fn strftime_now(date: Date) -> Value {
     Value::from_function(move |format: String| date.strftime(&format))
 }

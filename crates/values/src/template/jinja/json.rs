@@ -5,7 +5,7 @@ use minijinja::{Error, ErrorKind};
 use serde_json::Value as Json;
 use std::fmt::Write as _;
 
-use super::super::Originals;
+use super::super::renderer::Originals;
 
 /// The transformers library's `tojson`: Python's `json.dumps(x, ensure_ascii=False, ..)`, no HTML escapes.
 pub(super) fn to_json(value: &Value, kwargs: Kwargs, twins: &Originals) -> Result<Value, Error> {
@@ -109,7 +109,7 @@ impl JsonWriter<'_> {
         }
     }
 
-    /// A text in quotes. The twin of a character that is escaped is written as that character is.
+    /// A text in quotes. A twin is escaped as the character that it stands for would be.
     fn text(&mut self, text: &str) {
         self.out.push('"');
         for c in text.chars() {

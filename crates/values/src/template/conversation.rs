@@ -1,37 +1,35 @@
-//! Calls and their answers in a conversation: which belongs to which, and the shapes that some templates insist on.
+//! Conversations with calls of tools, in the shapes that some templates insist on.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
-use super::ToolCall;
 use crate::chat::{Message, Role};
+use crate::tools::{CallFormat, ToolCall};
 
 /// The length of the ids that Mistral's templates insist on.
 const SHORT_ID: usize = 9;
 
-/// The conversation with the tool's name on every answer of a tool that says which call it answers.
-#[must_use]
-pub fn linked(messages: &[Message]) -> Cow<'_, [Message]> {
+/// The conversation with the tool's name on every tool message that answers a known call.
+pub(super) fn with_tool_names(messages: &[Message]) -> Cow<'_, [Message]> {
     let is_nameless = |message: &Message| message.role == Role::Tool && message.tool_name.is_none();
     if !messages.iter().any(is_nameless) {
         return Cow::Borrowed(messages);
     }
-    let mut open = Open::default();
-    let mut linked = messages.to_vec();
-    for message in &mut linked {
-        if let (Role::Tool, Some(call)) = (message.role, open.take(message)) {
+    let mut unanswered = Unanswered::default();
+    let mut named = messages.to_vec();
+    for message in &mut named {
+        if let (Role::Tool, Some(call)) = (message.role, unanswered.take(message)) {
             message.tool_name.get_or_insert(call.name);
         }
     }
-    Cow::Owned(linked)
+    Cow::Owned(named)
 }
 
 /// The conversation with an id of nine letters and digits on every call and on its answer.
-#[must_use]
-pub fn with_short_ids(messages: &[Message]) -> Vec<Message> {
+pub(super) fn with_short_ids(messages: &[Message]) -> Vec<Message> {
     let mut known: HashMap<String, String> = HashMap::new();
     let mut n_given = 0usize;
-    let mut open = Open::default();
+    let mut unanswered = Unanswered::default();
     let mut numbered = messages.to_vec();
     for message in &mut numbered {
         for call in &mut message.tool_calls {
@@ -49,7 +47,7 @@ pub fn with_short_ids(messages: &[Message]) -> Vec<Message> {
         {
             id.clone_from(short);
         }
-        let answered = open.take(message).and_then(|call| call.id);
+        let answered = unanswered.take(message).and_then(|call| call.id);
         if message.role == Role::Tool && !message.tool_call_id.as_deref().is_some_and(is_short) {
             n_given += 1;
             message.tool_call_id = answered.or_else(|| Some(format!("{n_given:0SHORT_ID$}")));
@@ -62,9 +60,8 @@ fn is_short(id: &str) -> bool {
     id.len() == SHORT_ID && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// The conversation with one call in each message, and its answer right behind it.
-#[must_use]
-pub fn parted(messages: &[Message]) -> Vec<Message> {
+/// The conversation with one call in each message, and its answer right after it.
+pub(super) fn with_single_calls(messages: &[Message]) -> Vec<Message> {
     let mut out: Vec<Message> = Vec::with_capacity(messages.len());
     let mut rest = messages.iter().peekable();
     while let Some(message) = rest.next() {
@@ -72,11 +69,11 @@ pub fn parted(messages: &[Message]) -> Vec<Message> {
             out.push(message.clone());
             continue;
         }
-        let mut open = Open::default();
-        let _ = open.take(message);
+        let mut unanswered = Unanswered::default();
+        let _ = unanswered.take(message);
         let mut answers: Vec<(Option<ToolCall>, &Message)> = Vec::new();
         while let Some(answer) = rest.next_if(|next| next.role == Role::Tool) {
-            answers.push((open.take(answer), answer));
+            answers.push((unanswered.take(answer), answer));
         }
         for (number, call) in message.tool_calls.iter().enumerate() {
             let mut one = Message { tool_calls: vec![call.clone()], ..message.clone() };
@@ -94,12 +91,25 @@ pub fn parted(messages: &[Message]) -> Vec<Message> {
     out
 }
 
-/// The calls of the last message that made some, as far as they are not answered.
-#[derive(Default)]
-struct Open(VecDeque<ToolCall>);
+/// A message with its calls written into its content, as a model with this format writes them.
+pub(super) fn with_calls_in_content(message: &Message, format: CallFormat) -> Message {
+    let mut message = message.clone();
+    let calls = std::mem::take(&mut message.tool_calls);
+    if !calls.is_empty() && !message.content.is_empty() {
+        message.content.push('\n');
+    }
+    if !calls.is_empty() {
+        message.content.push_str(&format.write(&calls));
+    }
+    message
+}
 
-impl Open {
-    /// Takes a message in; gives the call that it answers. By its id, else by the tool's name, else the first one.
+/// The calls of the last message with calls that are not answered yet.
+#[derive(Default)]
+struct Unanswered(VecDeque<ToolCall>);
+
+impl Unanswered {
+    /// Takes a message in; gives the call that it answers: by its id, else by the tool's name, else the first one.
     fn take(&mut self, message: &Message) -> Option<ToolCall> {
         if message.role != Role::Tool {
             if message.role == Role::Assistant {

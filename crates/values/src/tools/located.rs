@@ -1,18 +1,19 @@
-//! JSON read with the place of every value, so that an error can name it. It knows no tools.
+//! JSON read with the place of every value, so that an error can name it. It does not know what tools are.
 
 use serde_json::{Map, Value as Json};
 
-use super::{MAX_NAME, ToolError};
+use super::error::ToolError;
+use super::limits::MAX_NAME;
 
-/// A value and where it stands in its request.
-pub(super) struct Reader<'j> {
+/// A JSON value and its place in the request.
+pub(super) struct Located<'j> {
     pub(super) json: &'j Json,
     pub(super) at: String,
 }
 
-impl<'j> Reader<'j> {
+impl<'j> Located<'j> {
     pub(super) fn new(json: &'j Json, at: &str) -> Self {
-        Reader { json, at: at.to_owned() }
+        Located { json, at: at.to_owned() }
     }
 
     /// The error that the value is of another type.
@@ -41,25 +42,25 @@ impl<'j> Reader<'j> {
     }
 
     /// The items of a list of at most `limit`.
-    pub(super) fn items(&self, limit: usize) -> Result<Vec<Reader<'j>>, ToolError> {
+    pub(super) fn items(&self, limit: usize) -> Result<Vec<Located<'j>>, ToolError> {
         let items = self.json.as_array().ok_or_else(|| self.not("a list"))?;
         if items.len() > limit {
             return Err(ToolError::TooMany { at: self.at.clone(), n: items.len(), limit });
         }
-        let item = |(number, json)| Reader { json, at: format!("{}[{number}]", self.at) };
+        let item = |(number, json)| Located { json, at: format!("{}[{number}]", self.at) };
         Ok(items.iter().enumerate().map(item).collect())
     }
 
     /// A field that must be there.
-    pub(super) fn field(&self, name: &str) -> Result<Reader<'j>, ToolError> {
+    pub(super) fn field(&self, name: &str) -> Result<Located<'j>, ToolError> {
         self.object()?;
         self.optional(name).ok_or_else(|| ToolError::Missing { at: format!("{}.{name}", self.at) })
     }
 
     /// A field that may be missing; null counts as missing.
-    pub(super) fn optional(&self, name: &str) -> Option<Reader<'j>> {
+    pub(super) fn optional(&self, name: &str) -> Option<Located<'j>> {
         let json = self.json.get(name).filter(|json| !json.is_null())?;
-        Some(Reader { json, at: format!("{}.{name}", self.at) })
+        Some(Located { json, at: format!("{}.{name}", self.at) })
     }
 
     /// Refuses fields of other names, unless they are null.

@@ -1,9 +1,9 @@
-//! What is read out of models' texts: calls in every family's form, and every byte that belongs to none.
+//! What is read out of models' texts: calls in every family's format, and every byte that belongs to no call.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::{CallReader, Form, Part, Tool, ToolCall};
+use super::{AnswerPart, CallFormat, CallReader, Tool, ToolCall};
 
 fn tools() -> Vec<Tool> {
     let weather = json!({"type": "object", "properties": {
@@ -19,15 +19,15 @@ fn call(name: &str, arguments: Json) -> ToolCall {
 }
 
 /// What is read of these pieces: all text joined, with a mark where each call stood, and the calls.
-fn read<'p>(form: Form, pieces: impl IntoIterator<Item = &'p str>) -> (String, Vec<ToolCall>) {
-    let mut reader = CallReader::new(form, &tools());
-    let mut parts: Vec<Part> = pieces.into_iter().flat_map(|piece| reader.push(piece)).collect();
+fn read<'p>(format: CallFormat, pieces: impl IntoIterator<Item = &'p str>) -> (String, Vec<ToolCall>) {
+    let mut reader = CallReader::new(format, &tools());
+    let mut parts: Vec<AnswerPart> = pieces.into_iter().flat_map(|piece| reader.push(piece)).collect();
     parts.extend(reader.finish());
     let (mut text, mut calls) = (String::new(), Vec::new());
     for part in parts {
         match part {
-            Part::Text { text: more, .. } => text += &more,
-            Part::Call(call) => {
+            AnswerPart::Text { text: more, .. } => text += &more,
+            AnswerPart::Call(call) => {
                 text += "§";
                 calls.push(call);
             }
@@ -36,85 +36,90 @@ fn read<'p>(form: Form, pieces: impl IntoIterator<Item = &'p str>) -> (String, V
     (text, calls)
 }
 
-fn check(form: Form, text: &str, left: &str, calls: &[ToolCall]) {
-    assert_eq!(read(form, [text]), (left.to_owned(), calls.to_vec()), "{text}");
+fn check(format: CallFormat, text: &str, left: &str, calls: &[ToolCall]) {
+    assert_eq!(read(format, [text]), (left.to_owned(), calls.to_vec()), "{text}");
     let letters: Vec<String> = text.chars().map(String::from).collect();
-    assert_eq!(read(form, letters.iter().map(String::as_str)), (left.to_owned(), calls.to_vec()), "{text}");
+    assert_eq!(read(format, letters.iter().map(String::as_str)), (left.to_owned(), calls.to_vec()), "{text}");
 }
 
 #[test]
-fn calls_are_read_in_each_familys_form() {
+fn calls_are_read_in_each_familys_format() {
     let oslo = || call("get_weather", json!({"city": "Oslo", "days": 2}));
     let rome = || call("get_weather", json!({"city": "Rome"}));
     let now = || call("now", json!({}));
     let tagged =
         "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": 2}}\n</tool_call>";
-    check(Form::TAGGED, tagged, "§", &[oslo()]);
-    check(Form::TAGGED, &format!("Wait.\n{tagged}\n{tagged}\nDone."), "Wait.\n§§\nDone.", &[oslo(), oslo()]);
+    check(CallFormat::TAGGED, tagged, "§", &[oslo()]);
+    check(CallFormat::TAGGED, &format!("Wait.\n{tagged}\n{tagged}\nDone."), "Wait.\n§§\nDone.", &[oslo(), oslo()]);
     check(
-        Form::TAGGED,
+        CallFormat::TAGGED,
         "<tool_call>{\"name\": \"now\"}{\"name\": \"now\", \"arguments\": null}</tool_call>\n",
         "§§",
         &[now(), now()],
     );
     // Small models leave the marks away, or one of them.
-    check(Form::TAGGED, "\n{\"name\": \"now\", \"arguments\": {}}", "§", &[now()]);
-    check(Form::TAGGED, "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\nIt is late.", "§\nIt is late.", &[now()]);
-    check(Form::TAGGED, "<tool_call>[{\"name\": \"now\", \"parameters\": \"{}\"}]</tool_call>", "§", &[now()]);
+    check(CallFormat::TAGGED, "\n{\"name\": \"now\", \"arguments\": {}}", "§", &[now()]);
+    check(
+        CallFormat::TAGGED,
+        "<tool_call>\n{\"name\": \"now\", \"arguments\": {}}\nIt is late.",
+        "§\nIt is late.",
+        &[now()],
+    );
+    check(CallFormat::TAGGED, "<tool_call>[{\"name\": \"now\", \"parameters\": \"{}\"}]</tool_call>", "§", &[now()]);
 
     let tags = "<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n2\n</parameter>\n\
                 </function>\n</tool_call>";
-    check(Form::TAGS, &format!("I look.\n\n{tags}"), "I look.\n\n§", &[oslo()]);
-    check(Form::TAGS, tags.trim_start_matches("<tool_call>\n"), "§", &[oslo()]);
-    check(Form::TAGS, "<function=now>\n</function>", "§", &[now()]);
+    check(CallFormat::TAGS, &format!("I look.\n\n{tags}"), "I look.\n\n§", &[oslo()]);
+    check(CallFormat::TAGS, tags.trim_start_matches("<tool_call>\n"), "§", &[oslo()]);
+    check(CallFormat::TAGS, "<function=now>\n</function>", "§", &[now()]);
     let odd = "<function=get_weather><parameter=city>\n12\n34\n</parameter>\n<parameter=unit>null</parameter>\n\
                <parameter=where>{\"a\": [1]}</parameter><parameter=days>soon</parameter></function>";
     let expected = call("get_weather", json!({"city": "12\n34", "unit": null, "where": {"a": [1]}, "days": "soon"}));
-    check(Form::TAGS, odd, "§", &[expected]);
+    check(CallFormat::TAGS, odd, "§", &[expected]);
 
     let bare = "{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Oslo\", \"days\": 2}}";
-    check(Form::BARE, bare, "§", &[oslo()]);
-    check(Form::BARE, &format!("<|python_tag|>{bare}; {bare}\n"), "§§", &[oslo(), oslo()]);
-    check(Form::BARE, "{\"type\": \"function\", \"name\": \"now\", \"parameters\": {}}", "§", &[now()]);
-    check(Form::BARE, "[get_weather(city=\"Oslo\", days=2), now()]", "§§", &[oslo(), now()]);
-    check(Form::BARE, &format!("[{bare}]"), "§", &[oslo()]);
-    check(Form::BARE, &format!("See: {bare}"), &format!("See: {bare}"), &[]);
+    check(CallFormat::BARE, bare, "§", &[oslo()]);
+    check(CallFormat::BARE, &format!("<|python_tag|>{bare}; {bare}\n"), "§§", &[oslo(), oslo()]);
+    check(CallFormat::BARE, "{\"type\": \"function\", \"name\": \"now\", \"parameters\": {}}", "§", &[now()]);
+    check(CallFormat::BARE, "[get_weather(city=\"Oslo\", days=2), now()]", "§§", &[oslo(), now()]);
+    check(CallFormat::BARE, &format!("[{bare}]"), "§", &[oslo()]);
+    check(CallFormat::BARE, &format!("See: {bare}"), &format!("See: {bare}"), &[]);
 
     let list = "[{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\", \"days\": 2}}, {\"name\": \"now\", \
                 \"arguments\": {}, \"id\": \"abcdefghi\"}]";
-    check(Form::MISTRAL, &format!("[TOOL_CALLS]{list}"), "§§", &[oslo(), now()]);
-    check(Form::MISTRAL, &format!("[TOOL_CALLS] {list}\n\n"), "§§", &[oslo(), now()]);
+    check(CallFormat::MISTRAL, &format!("[TOOL_CALLS]{list}"), "§§", &[oslo(), now()]);
+    check(CallFormat::MISTRAL, &format!("[TOOL_CALLS] {list}\n\n"), "§§", &[oslo(), now()]);
     // Where the vocabulary's token is not shown.
-    check(Form::MISTRAL, list, "§§", &[oslo(), now()]);
-    check(Form::PHI, &format!("<|tool_call|>{list}<|/tool_call|>."), "§§.", &[oslo(), now()]);
-    check(Form::PHI, &format!("functools{list}"), "§§", &[oslo(), now()]);
-    check(Form::GRANITE, &format!("<|tool_call|>{list}"), "§§", &[oslo(), now()]);
-    check(Form::NEMOTRON, &format!("Yes. <TOOLCALL>{list}</TOOLCALL>"), "Yes. §§", &[oslo(), now()]);
+    check(CallFormat::MISTRAL, list, "§§", &[oslo(), now()]);
+    check(CallFormat::PHI, &format!("<|tool_call|>{list}<|/tool_call|>."), "§§.", &[oslo(), now()]);
+    check(CallFormat::PHI, &format!("functools{list}"), "§§", &[oslo(), now()]);
+    check(CallFormat::GRANITE, &format!("<|tool_call|>{list}"), "§§", &[oslo(), now()]);
+    check(CallFormat::NEMOTRON, &format!("Yes. <TOOLCALL>{list}</TOOLCALL>"), "Yes. §§", &[oslo(), now()]);
 
     let named =
         "[TOOL_CALLS]get_weather[ARGS]{\"city\": \"Oslo\", \"days\": 2}[TOOL_CALLS]now[CALL_ID]a1B2c3D4e[ARGS]{}";
-    check(Form::MISTRAL_NAMED, named, "§§", &[oslo(), now()]);
-    check(Form::MISTRAL_NAMED, "[TOOL_CALLS]get_weather{\"city\": \"Rome\"}", "§", &[rome()]);
+    check(CallFormat::MISTRAL_NAMED, named, "§§", &[oslo(), now()]);
+    check(CallFormat::MISTRAL_NAMED, "[TOOL_CALLS]get_weather{\"city\": \"Rome\"}", "§", &[rome()]);
 
     let gemma =
         "<|tool_call>call:get_weather{city:<|\"|>Oslo<|\"|>,days:2}<tool_call|><|tool_call>call:now{}<tool_call|>";
-    check(Form::GEMMA, gemma, "§§", &[oslo(), now()]);
+    check(CallFormat::GEMMA, gemma, "§§", &[oslo(), now()]);
     let odd = "<|tool_call>call:get_weather{city:<|\"|>a}\",<b<|\"|>, where:{x:[1,-2.5,null,word],<|\"|>y<|\"|>:{}}, \"unit\": \"c\"}";
     let expected =
         call("get_weather", json!({"city": "a}\",<b", "where": {"x": [1, -2.5, null, "word"], "y": {}}, "unit": "c"}));
-    check(Form::GEMMA, odd, "§", &[expected]);
+    check(CallFormat::GEMMA, odd, "§", &[expected]);
 
     let named =
         "<function name=\"get_weather\"><param name=\"city\">Oslo</param><param name=\"days\">2</param></function>";
-    check(Form::MINICPM, &format!("So: {named}\n<function name=\"now\"></function>"), "So: §§", &[oslo(), now()]);
+    check(CallFormat::MINICPM, &format!("So: {named}\n<function name=\"now\"></function>"), "So: §§", &[oslo(), now()]);
     let odd = "<function name=\"get_weather\"><param name=\"city\"><![CDATA[a\n</param> <b>]]></param></function>";
-    check(Form::MINICPM, odd, "§", &[call("get_weather", json!({"city": "a\n</param> <b>"}))]);
+    check(CallFormat::MINICPM, odd, "§", &[call("get_weather", json!({"city": "a\n</param> <b>"}))]);
 
     let python = "<|tool_call_start|>[get_weather(city=\"Oslo\", days=2), now()]<|tool_call_end|>On it.";
-    check(Form::LFM, python, "§§On it.", &[oslo(), now()]);
+    check(CallFormat::LFM, python, "§§On it.", &[oslo(), now()]);
     let odd = "[get_weather(city='a\\'b)]\\n\\u00e9', where={'x': (1, -2.5e3, True, None), \"y\": []},)]";
     let expected = call("get_weather", json!({"city": "a'b)]\né", "where": {"x": [1, -2500.0, true, null], "y": []}}));
-    check(Form::LFM, odd, "§", &[expected]);
+    check(CallFormat::LFM, odd, "§", &[expected]);
 }
 
 #[test]
@@ -160,9 +165,9 @@ fn what_is_no_call_stays_text() {
         "</tool_call> </TOOLCALL>",
         "\u{1F999}<tool_c\u{1F999}",
     ];
-    for form in Form::ALL {
+    for format in CallFormat::ALL {
         for text in texts {
-            check(form, text, text, &[]);
+            check(format, text, text, &[]);
         }
     }
 }
@@ -171,35 +176,35 @@ fn what_is_no_call_stays_text() {
 fn a_broken_call_does_not_hide_the_next_one() {
     let now = call("now", json!({}));
     let whole = "<tool_call>{\"name\": \"now\", \"arguments\": {}}</tool_call>";
-    check(Form::TAGGED, &format!("<tool_call>{whole}"), "<tool_call>§", std::slice::from_ref(&now));
+    check(CallFormat::TAGGED, &format!("<tool_call>{whole}"), "<tool_call>§", std::slice::from_ref(&now));
     check(
-        Form::TAGGED,
+        CallFormat::TAGGED,
         &format!("<tool_call>{{\"name\": {whole}"),
         "<tool_call>{\"name\": §",
         std::slice::from_ref(&now),
     );
     let list = "[TOOL_CALLS][{\"name\": \"now\", \"arguments\": {}}]";
-    check(Form::MISTRAL, &format!("[TOOL_CALLS]{list}"), "[TOOL_CALLS]§", std::slice::from_ref(&now));
-    check(Form::TAGGED, &format!("{{\"a\": 1}} {whole}"), "{\"a\": 1} §", &[now]);
+    check(CallFormat::MISTRAL, &format!("[TOOL_CALLS]{list}"), "[TOOL_CALLS]§", std::slice::from_ref(&now));
+    check(CallFormat::TAGGED, &format!("{{\"a\": 1}} {whole}"), "{\"a\": 1} §", &[now]);
 }
 
 #[test]
 fn texts_come_as_soon_as_they_can_be_no_call() {
-    let mut reader = CallReader::new(Form::TAGGED, &tools());
-    let text = |text: &str, at: usize| vec![Part::Text { text: text.to_owned(), at }];
+    let mut reader = CallReader::new(CallFormat::TAGGED, &tools());
+    let text = |text: &str, at: usize| vec![AnswerPart::Text { text: text.to_owned(), at }];
     assert_eq!(reader.push("  "), vec![]);
     assert_eq!(reader.push("It is "), text("  It is ", 0));
     assert_eq!(reader.push("<b>cold</b> <to"), text("<b>cold</b> ", 8));
     assert_eq!(reader.push("wer>"), text("<tower>", 20));
     assert_eq!(reader.push("<tool_call>{\"name\": \"now\", \"arguments\": {"), vec![]);
-    assert_eq!(reader.push("}}</tool"), vec![Part::Call(call("now", json!({})))]);
+    assert_eq!(reader.push("}}</tool"), vec![AnswerPart::Call(call("now", json!({})))]);
     assert_eq!(reader.push("_call>\nWell"), text("\nWell", 82));
     assert_eq!(reader.finish(), vec![]);
     // So is a tag that names nothing.
-    let mut reader = CallReader::new(Form::TAGS, &tools());
+    let mut reader = CallReader::new(CallFormat::TAGS, &tools());
     assert_eq!(reader.push("<function=of x"), text("<function=of x", 0));
     // An answer in JSON is let go at its first key.
-    let mut reader = CallReader::new(Form::BARE, &tools());
+    let mut reader = CallReader::new(CallFormat::BARE, &tools());
     assert_eq!(reader.push("{\"label"), vec![]);
     assert_eq!(reader.push("\": "), text("{\"label\": ", 0));
 }
@@ -207,26 +212,26 @@ fn texts_come_as_soon_as_they_can_be_no_call() {
 #[test]
 fn line_feeds_within_texts_are_read() {
     let text = "<tool_call>{\"name\": \"get_weather\", \"arguments\": {\"city\": \"a\nb\tc\\n\"}}</tool_call>";
-    check(Form::TAGGED, text, "§", &[call("get_weather", json!({"city": "a\nb\tc\n"}))]);
+    check(CallFormat::TAGGED, text, "§", &[call("get_weather", json!({"city": "a\nb\tc\n"}))]);
 }
 
 #[test]
 fn long_and_deep_calls_are_text_and_end_in_bounded_time() {
     let started = std::time::Instant::now();
-    for form in Form::ALL {
+    for format in CallFormat::ALL {
         for unit in
             ["<tool_call>{\"name\":", "[TOOL_CALLS][{\"name\": \"", "{\"arguments\":", "[", "<function=", "(", "\"\\"]
         {
-            let long: String = std::iter::once(form.open).chain(std::iter::repeat_n(unit, 24_000)).collect();
+            let long: String = std::iter::once(format.open).chain(std::iter::repeat_n(unit, 24_000)).collect();
             let pieces: Vec<&str> =
                 long.as_bytes().chunks(7).map(|piece| std::str::from_utf8(piece).unwrap()).collect();
-            assert_eq!(read(form, pieces), (long.clone(), vec![]));
+            assert_eq!(read(format, pieces), (long.clone(), vec![]));
         }
     }
     assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
 }
 
-/// Whatever calls are written, they are read again; what stands around them stays.
+/// Whatever calls are written, they are read again; what is around them stays.
 fn calls() -> impl Strategy<Value = Vec<ToolCall>> {
     let text = "[ -~\n\u{e9}\u{1F999}]{0,12}";
     let leaf = prop_oneof![
@@ -257,15 +262,15 @@ fn cut(text: &str, cuts: &[usize]) -> Vec<String> {
 
 proptest! {
     #[test]
-    fn what_is_written_in_a_form_is_read_in_it(calls in calls(), before in "[a-z.]{0,9}", behind in "[a-z.]{0,9}") {
-        for form in Form::ALL {
+    fn what_is_written_in_a_format_is_read_in_it(calls in calls(), before in "[a-z.]{0,9}", after in "[a-z.]{0,9}") {
+        for format in CallFormat::ALL {
             // Tags say nothing of types; a test of their own shows how they are read.
-            if [Form::TAGS, Form::MINICPM].contains(&form) || (form == Form::BARE && !before.is_empty()) {
+            if [CallFormat::TAGS, CallFormat::MINICPM].contains(&format) || (format == CallFormat::BARE && !before.is_empty()) {
                 continue;
             }
-            let text = format!("{before}{}{behind}", form.write(&calls));
-            let (left, read) = read(form, [text.as_str()]);
-            prop_assert_eq!(left, format!("{before}{}{behind}", "§".repeat(calls.len())), "{}", text);
+            let text = format!("{before}{}{after}", format.write(&calls));
+            let (left, read) = read(format, [text.as_str()]);
+            prop_assert_eq!(left, format!("{before}{}{after}", "§".repeat(calls.len())), "{}", text);
             prop_assert_eq!(read, calls.clone(), "{}", text);
         }
     }
@@ -285,10 +290,10 @@ proptest! {
         cuts in prop::collection::vec(0usize..7, 0..40),
     ) {
         let text = pieces.concat();
-        for form in Form::ALL {
-            let whole = read(form, [text.as_str()]);
+        for format in CallFormat::ALL {
+            let whole = read(format, [text.as_str()]);
             let cut = cut(&text, &cuts);
-            prop_assert_eq!(&read(form, cut.iter().map(String::as_str)), &whole, "{:?} {}", form, text);
+            prop_assert_eq!(&read(format, cut.iter().map(String::as_str)), &whole, "{:?} {}", format, text);
             if whole.1.is_empty() {
                 prop_assert_eq!(&whole.0, &text);
             }

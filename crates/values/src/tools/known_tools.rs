@@ -1,9 +1,11 @@
-//! Whole calls as models write them, to calls of known tools; what is none is left to be text.
+//! Whole calls as models write them, read as calls of a request's tools; what is not such a call stays text.
 
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
 
-use super::{Tool, ToolCall, gemma, python, tags};
+use super::call::ToolCall;
+use super::tool::Tool;
+use super::{gemma, python, tags};
 
 /// What the object of a call may begin with.
 pub(super) const CALL_KEYS: &[&str] =
@@ -11,11 +13,11 @@ pub(super) const CALL_KEYS: &[&str] =
 
 /// The tools of a request by name, with the schemas of their arguments.
 #[derive(Debug, Clone)]
-pub(super) struct Known(HashMap<String, Option<Json>>);
+pub(super) struct KnownTools(HashMap<String, Option<Json>>);
 
-impl Known {
+impl KnownTools {
     pub(super) fn new(tools: &[Tool]) -> Self {
-        Known(tools.iter().map(|tool| (tool.name().to_owned(), tool.parameters().cloned())).collect())
+        KnownTools(tools.iter().map(|tool| (tool.name().to_owned(), tool.parameters().cloned())).collect())
     }
 
     fn call(&self, name: &str, arguments: Map<String, Json>) -> Option<ToolCall> {
@@ -46,7 +48,7 @@ impl Known {
         self.call(name, arguments)
     }
 
-    /// A call whose name stood before its arguments.
+    /// A call whose name came before its arguments.
     pub(super) fn named(&self, name: &str, arguments: &str) -> Option<Vec<ToolCall>> {
         Some(vec![self.call(name, parse(arguments)?.as_object()?.clone())?])
     }
@@ -61,7 +63,7 @@ impl Known {
         Some(vec![self.call(&name, arguments)?])
     }
 
-    /// A call in tags. What an argument is, its schema says: text where that is allowed, else JSON.
+    /// A call in tags. An argument is text where its schema allows that, else JSON.
     pub(super) fn tags(&self, text: &str) -> Option<Vec<ToolCall>> {
         let (name, body) = tags::split(text)?;
         if body.trim_start().starts_with('{') {
@@ -93,12 +95,12 @@ fn takes_text(property: Option<&Json>, json: &Json) -> bool {
     }
 }
 
-/// JSON, in whose texts line feeds and tabs may stand as they are.
+/// JSON, in whose strings line feeds and tabs may be unescaped.
 fn parse(text: &str) -> Option<Json> {
     serde_json::from_str(text).ok().or_else(|| serde_json::from_str(&escaped(text)?).ok())
 }
 
-/// The text with the control characters within its texts escaped; nothing where there are none.
+/// JSON with the control characters within its strings escaped; `None` where there are none.
 fn escaped(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let (mut is_text, mut is_escape, mut n_escaped) = (false, false, 0usize);

@@ -1,12 +1,13 @@
-//! The tree of a Go template: read, checked, looked through and cut; it executes nothing.
+//! A Go template's source parsed and checked as Go does it; it executes nothing.
 
 use gotmpl::TemplateError;
-use gotmpl::parse::{ActionNode, CommandNode, DefineNode, Expr, ListNode, Node, Parser, PipeNode, Pos};
+use gotmpl::parse::{DefineNode, Expr, ListNode, Node, Parser, PipeNode, Pos};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::functions;
+use super::nodes::position;
 
-/// Written behind every source: where the parser does not find it at the top, it stopped early or a block is open.
+/// Appended to every source: where the parser does not find it at the top, it stopped early or a block is open.
 const END: &str = "\u{F8FF}#end";
 
 /// The most `else if` and `else with` of a source: gotmpl bounds how deeply blocks are nested, but not how long such a chain
@@ -42,7 +43,7 @@ pub(super) fn parse(source: &str) -> Result<Parsed, String> {
             _ => drop(named.insert(name, define.body)),
         }
     }
-    let mut check = Check { named: named.keys().cloned().collect(), variables: vec!["$".to_owned()], n_loops: 0 };
+    let mut check = Checker { named: named.keys().cloned().collect(), variables: vec!["$".to_owned()], n_loops: 0 };
     check.body(&whole)?;
     for body in named.values() {
         check.body(body)?;
@@ -57,7 +58,7 @@ fn n_else_ifs(source: &str) -> usize {
 
 fn syntax(error: &TemplateError) -> String {
     match error {
-        // It came upon the mark where `}}` should be.
+        // It reached the mark where `}}` should be.
         TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. }
             if message.contains("\\u{f8ff}") =>
         {
@@ -71,7 +72,7 @@ fn syntax(error: &TemplateError) -> String {
     }
 }
 
-/// Removes the mark of the end, which stands at the top where every block is closed and no `end` is too many.
+/// Removes the mark of the end, which is at the top level where every block is closed and there is no extra `end`.
 fn take_end(whole: &mut ListNode, defines: &[DefineNode]) -> Result<(), String> {
     if let Some(Node::Text(last)) = whole.nodes.last_mut()
         && let Some(text) = last.text.strip_suffix(END)
@@ -107,27 +108,15 @@ fn open_block(list: &ListNode) -> Option<usize> {
     }
 }
 
-pub(super) fn position(node: &Node) -> Pos {
-    match node {
-        Node::List(list) => list.pos,
-        Node::Text(text) => text.pos,
-        Node::Action(action) => action.pos,
-        Node::If(branch) | Node::Range(branch) | Node::With(branch) => branch.pos,
-        Node::Template(call) => call.pos,
-        Node::Define(define) => define.pos,
-        Node::Break(pos) | Node::Continue(pos) => *pos,
-    }
-}
-
 /// What Go's parser looks up while it parses and gotmpl's does not.
-struct Check {
+struct Checker {
     named: BTreeSet<String>,
     /// Declared and still to be seen, the innermost last.
     variables: Vec<String>,
     n_loops: usize,
 }
 
-impl Check {
+impl Checker {
     fn body(&mut self, body: &ListNode) -> Result<(), String> {
         self.variables.truncate(1);
         self.list(body)
@@ -162,7 +151,7 @@ impl Check {
                 call.pipe.iter().try_for_each(|pipe| self.pipe(pipe))
             }
             Node::Break(pos) | Node::Continue(pos) if self.n_loops == 0 => {
-                Err(format!("line {}: `break` and `continue` belong into a `range`", pos.line))
+                Err(format!("line {}: `break` and `continue` belong in a `range`", pos.line))
             }
             Node::Break(_) | Node::Continue(_) => Ok(()),
         }
@@ -200,112 +189,4 @@ impl Check {
         }
         Err(format!("line {}: there is no variable `{name}`", pos.line))
     }
-}
-
-/// The names of fields and variables in a body, as Ollama looks for `messages` and `response` among them.
-pub(super) fn identifiers(body: &ListNode, names: &mut Vec<String>) {
-    each_expression(body, &mut |expression| match expression {
-        Expr::Field(_, fields) => names.extend(fields.iter().map(ToString::to_string)),
-        Expr::Variable(_, name, fields) => {
-            names.push(name.to_string());
-            names.extend(fields.iter().map(ToString::to_string));
-        }
-        _ => {}
-    });
-}
-
-/// The texts in quotes.
-pub(super) fn literals(body: &ListNode, found: &mut Vec<String>) {
-    each_expression(body, &mut |expression| {
-        if let Expr::String(_, text) = expression {
-            found.push(text.to_string());
-        }
-    });
-}
-
-fn each_expression(list: &ListNode, visit: &mut dyn FnMut(&Expr)) {
-    for node in &list.nodes {
-        match node {
-            Node::Action(action) => each_of_pipe(&action.pipe, visit),
-            Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
-                each_of_pipe(&branch.pipe, visit);
-                each_expression(&branch.body, visit);
-                branch.else_body.iter().for_each(|list| each_expression(list, visit));
-            }
-            Node::Template(call) => call.pipe.iter().for_each(|pipe| each_of_pipe(pipe, visit)),
-            Node::List(list) => each_expression(list, visit),
-            Node::Text(_) | Node::Define(_) | Node::Break(_) | Node::Continue(_) => {}
-        }
-    }
-}
-
-fn each_of_pipe(pipe: &PipeNode, visit: &mut dyn FnMut(&Expr)) {
-    for argument in pipe.commands.iter().flat_map(|command| &command.args) {
-        each_inner(argument, visit);
-    }
-}
-
-fn each_inner(expression: &Expr, visit: &mut dyn FnMut(&Expr)) {
-    visit(expression);
-    match expression {
-        Expr::Pipe(_, pipe) => each_of_pipe(pipe, visit),
-        Expr::Chain(_, inner, _) => each_inner(inner, visit),
-        _ => {}
-    }
-}
-
-/// `{{ .Response }}`, which a template without one ends with.
-pub(super) fn response() -> Node {
-    let pos = Pos::new(0, 0);
-    let field = Expr::Field(pos, vec!["Response".into()]);
-    let commands = vec![CommandNode { pos, args: vec![field] }];
-    Node::Action(ActionNode { pos, pipe: PipeNode { pos, decl: Vec::new(), commands, is_assign: false } })
-}
-
-/// The body without all that comes after the first `.Response` that is written.
-///
-/// As Ollama cuts: conditions are not looked into, and neither is `$.Response`.
-pub(super) fn cut_at_response(body: &ListNode) -> ListNode {
-    let mut body = body.clone();
-    cut(&mut body);
-    body
-}
-
-/// Cuts a list; true where its end was found in it.
-fn cut(list: &mut ListNode) -> bool {
-    for at in 0..list.nodes.len() {
-        let ends = match &mut list.nodes[at] {
-            Node::Action(action) => ends_pipe(&mut action.pipe),
-            Node::If(branch) | Node::Range(branch) | Node::With(branch) => {
-                // Only one of them is written, so each has an end of its own.
-                let ends_here = cut(&mut branch.body);
-                branch.else_body.as_mut().is_some_and(cut) || ends_here
-            }
-            Node::List(list) => cut(list),
-            _ => false,
-        };
-        if ends {
-            list.nodes.truncate(at + 1);
-            return true;
-        }
-    }
-    false
-}
-
-/// Whether a pipeline writes `.Response`; what stands behind it goes.
-fn ends_pipe(pipe: &mut PipeNode) -> bool {
-    for at in 0..pipe.commands.len() {
-        let args = &mut pipe.commands[at].args;
-        let ends = args.iter_mut().position(|argument| match argument {
-            Expr::Field(_, fields) => fields.iter().any(|name| name == "Response"),
-            Expr::Pipe(_, inner) => ends_pipe(inner),
-            _ => false,
-        });
-        if let Some(found) = ends {
-            args.truncate(found + 1);
-            pipe.commands.truncate(at + 1);
-            return true;
-        }
-    }
-    false
 }

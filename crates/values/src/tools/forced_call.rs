@@ -1,30 +1,38 @@
-//! A call that is certain: how the answer begins, and the contract that the rest of it is written under.
+//! A forced call: how the answer begins, and the contract that the rest of it is written under.
 //!
-//! The beginning is put behind the prompt as if the model had written it; what the model then writes is one object of JSON,
-//! under a grammar, so that its name is a tool's and its arguments meet their schema. A form in which calls are no JSON
-//! (tags, Python's) is not spoken then: models of all families write JSON.
+//! The beginning is put after the prompt as if the model had written it; what the model then writes is one JSON object,
+//! under a grammar, so that its name is a tool's and its arguments meet their schema. A format in which calls are not JSON
+//! (tags, Python's) is not used then: models of all families write JSON.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::form::Form;
-use super::{Tool, ToolCall, ToolChoice, ToolError};
+use super::call::ToolCall;
+use super::call_format::CallFormat;
+use super::choice::ToolChoice;
+use super::error::ToolError;
+use super::tool::Tool;
 use crate::contract::{Open, Violation};
 
-/// How a model is brought to make one call.
+/// How a model is made to write one call.
 #[derive(Debug, Clone)]
-pub struct Certain {
+pub struct ForcedCall {
     lead: String,
     open: Open,
-    /// The tool, where its name stands in the lead.
+    /// The tool, where its name is in the lead.
     name: Option<String>,
 }
 
-impl Certain {
-    /// The call that a choice asks for; nothing where it leaves that to the model. `at` is the place of the tools.
+impl ForcedCall {
+    /// The call that a choice asks for; `None` where it leaves that to the model. `at` is the place of the tools.
     ///
     /// # Errors
-    /// The choice is of no such tool, or a tool's parameters are a schema that cannot be kept: with its place and keyword.
-    pub fn new(form: Form, tools: &[Tool], choice: &ToolChoice, at: &str) -> Result<Option<Certain>, ToolError> {
+    /// The chosen tool is missing, or a tool's parameters are a schema that is not supported: with its place and keyword.
+    pub fn new(
+        format: CallFormat,
+        tools: &[Tool],
+        choice: &ToolChoice,
+        at: &str,
+    ) -> Result<Option<ForcedCall>, ToolError> {
         choice.check(tools, "tool_choice")?;
         let is_chosen = |tool: &Tool| match choice {
             ToolChoice::Auto | ToolChoice::None => false,
@@ -42,12 +50,12 @@ impl Certain {
         }
         let refused = |error| ToolError::Parameters { at: at.to_owned(), error };
         if let [(_, tool)] = *chosen
-            && let Some(lead) = form.lead_with(tool.name())
+            && let Some(lead) = format.lead_with(tool.name())
         {
             let open = Open::from_schema(parameters(tool)).map_err(refused)?;
-            return Ok(Some(Certain { lead, open, name: Some(tool.name().to_owned()) }));
+            return Ok(Some(ForcedCall { lead, open, name: Some(tool.name().to_owned()) }));
         }
-        let key = form.arguments_key();
+        let key = format.arguments_key();
         let schema = match &*chosen {
             [(_, tool)] => object(tool, key, ""),
             several => {
@@ -57,28 +65,28 @@ impl Certain {
             }
         };
         let open = Open::from_schema(schema).map_err(refused)?;
-        Ok(Some(Certain { lead: form.lead(), open, name: None }))
+        Ok(Some(ForcedCall { lead: format.lead(), open, name: None }))
     }
 
-    /// What the answer begins with: it goes behind the prompt, with the special tokens in it.
+    /// What the answer begins with: it goes after the prompt, with the special tokens in it.
     #[must_use]
     pub fn lead(&self) -> &str {
         &self.lead
     }
 
-    /// What the model writes behind that.
+    /// The contract for what the model writes after that.
     #[must_use]
     pub fn open(&self) -> &Open {
         &self.open
     }
 
-    /// The call that was written behind the lead.
+    /// The call that was written after the lead.
     ///
     /// # Errors
     /// [`Violation`]: the text is unfinished.
     pub fn call(&self, text: &str) -> Result<ToolCall, Violation> {
         let Json::Object(mut written) = self.open.check(text)? else {
-            return Err(Violation::NotJson("it is no object".to_owned()));
+            return Err(Violation::NotJson("it is not an object".to_owned()));
         };
         if let Some(name) = &self.name {
             return Ok(ToolCall::new(name, written));
@@ -93,7 +101,7 @@ impl Certain {
     }
 }
 
-/// The schema of a call of one tool; `place` is the pointer to it in the whole.
+/// The schema of a call of one tool; `place` is the pointer to it in the whole schema.
 fn object(tool: &Tool, key: &str, place: &str) -> Json {
     let mut arguments = parameters(tool);
     move_references(&mut arguments, &format!("#{place}/properties/{key}"));
@@ -118,7 +126,7 @@ fn parameters(tool: &Tool) -> Json {
     }
 }
 
-/// Lets the references within a schema point to where it stands now.
+/// Makes the references within a schema point to where it is now.
 fn move_references(schema: &mut Json, place: &str) {
     match schema {
         Json::Array(items) => items.iter_mut().for_each(|item| move_references(item, place)),
@@ -149,32 +157,31 @@ mod tests {
         Tool::new(name, None, parameters.as_ref(), "tools[0]").unwrap()
     }
 
-    fn certain(form: Form, tools: &[Tool], choice: &ToolChoice) -> Certain {
-        Certain::new(form, tools, choice, "tools").unwrap().unwrap()
+    fn forced(format: CallFormat, tools: &[Tool], choice: &ToolChoice) -> ForcedCall {
+        ForcedCall::new(format, tools, choice, "tools").unwrap().unwrap()
     }
 
     #[test]
-    fn a_call_is_certain_in_each_form() {
+    fn a_call_is_forced_in_each_format() {
         let city = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
         let tools = [tool("get_weather", Some(city)), tool("now", None)];
         let cases = [
-            (Form::TAGGED, "<tool_call>\n", "arguments"),
-            (Form::TAGS, "<tool_call>\n", "arguments"),
-            (Form::BARE, "", "parameters"),
-            (Form::MISTRAL, "[TOOL_CALLS][", "arguments"),
-            (Form::MISTRAL_NAMED, "[TOOL_CALLS]", "arguments"),
-            (Form::PHI, "<|tool_call|>[", "arguments"),
-            (Form::LFM, "<|tool_call_start|>[", "arguments"),
-            (Form::GEMMA, "<|tool_call>", "arguments"),
-            (Form::MINICPM, "", "arguments"),
+            (CallFormat::TAGGED, "<tool_call>\n", "arguments"),
+            (CallFormat::TAGS, "<tool_call>\n", "arguments"),
+            (CallFormat::BARE, "", "parameters"),
+            (CallFormat::MISTRAL, "[TOOL_CALLS][", "arguments"),
+            (CallFormat::MISTRAL_NAMED, "[TOOL_CALLS]", "arguments"),
+            (CallFormat::PHI, "<|tool_call|>[", "arguments"),
+            (CallFormat::LFM, "<|tool_call_start|>[", "arguments"),
+            (CallFormat::GEMMA, "<|tool_call>", "arguments"),
+            (CallFormat::MINICPM, "", "arguments"),
         ];
-        for (form, lead, key) in cases {
-            let certain = certain(form, &tools, &ToolChoice::Required);
-            assert_eq!(certain.lead(), lead);
-            let oslo =
-                certain.call(&format!("{{\"name\": \"get_weather\", \"{key}\": {{\"city\": \"Oslo\"}}}}")).unwrap();
+        for (format, lead, key) in cases {
+            let call = forced(format, &tools, &ToolChoice::Required);
+            assert_eq!(call.lead(), lead);
+            let oslo = call.call(&format!("{{\"name\": \"get_weather\", \"{key}\": {{\"city\": \"Oslo\"}}}}")).unwrap();
             assert_eq!(oslo.json()["function"], json!({"name": "get_weather", "arguments": {"city": "Oslo"}}));
-            let now = certain.call(&format!("{{\"name\": \"now\", \"{key}\": {{}}}}")).unwrap();
+            let now = call.call(&format!("{{\"name\": \"now\", \"{key}\": {{}}}}")).unwrap();
             assert_eq!(now, ToolCall::new("now", Map::new()));
             let wrong = [
                 format!("{{\"name\": \"now\", \"{key}\": {{\"city\": \"Oslo\"}}}}"),
@@ -184,17 +191,17 @@ mod tests {
                 "{\"name\": ".to_owned(),
             ];
             for text in wrong {
-                assert!(certain.call(&text).is_err(), "{text}");
+                assert!(call.call(&text).is_err(), "{text}");
             }
         }
-        let named = certain(Form::MISTRAL_NAMED, &tools, &ToolChoice::Named("now".to_owned()));
+        let named = forced(CallFormat::MISTRAL_NAMED, &tools, &ToolChoice::Named("now".to_owned()));
         assert_eq!(
             (named.lead(), named.call("{}").unwrap()),
             ("[TOOL_CALLS]now[ARGS]", ToolCall::new("now", Map::new()))
         );
-        let named = certain(Form::GEMMA, &tools, &ToolChoice::Named("now".to_owned()));
+        let named = forced(CallFormat::GEMMA, &tools, &ToolChoice::Named("now".to_owned()));
         assert_eq!(named.lead(), "<|tool_call>call:now");
-        let named = certain(Form::TAGGED, &tools, &ToolChoice::Named("now".to_owned()));
+        let named = forced(CallFormat::TAGGED, &tools, &ToolChoice::Named("now".to_owned()));
         assert!(named.call("{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Oslo\"}}").is_err());
     }
 
@@ -202,9 +209,9 @@ mod tests {
     fn without_a_choice_nothing_is_certain() {
         let tools = [tool("now", None)];
         for choice in [ToolChoice::Auto, ToolChoice::None] {
-            assert!(Certain::new(Form::TAGGED, &tools, &choice, "tools").unwrap().is_none());
+            assert!(ForcedCall::new(CallFormat::TAGGED, &tools, &choice, "tools").unwrap().is_none());
         }
-        assert!(Certain::new(Form::TAGGED, &[], &ToolChoice::Required, "tools").is_err());
+        assert!(ForcedCall::new(CallFormat::TAGGED, &[], &ToolChoice::Required, "tools").is_err());
     }
 
     #[test]
@@ -219,7 +226,7 @@ mod tests {
             })
         };
         let tools = [tool("texts", Some(tree("string"))), tool("numbers", Some(tree("integer")))];
-        let both = certain(Form::TAGGED, &tools, &ToolChoice::Required);
+        let both = forced(CallFormat::TAGGED, &tools, &ToolChoice::Required);
         let text = |name: &str, value: &str| {
             format!(
                 "{{\"name\": \"{name}\", \"arguments\": {{\"root\": {{\"v\": {value}, \"next\": {{\"v\": {value}, \"next\": null}}}}}}}}"
@@ -227,7 +234,7 @@ mod tests {
         };
         assert!(both.call(&text("texts", "\"a\"")).is_ok() && both.call(&text("numbers", "3")).is_ok());
         assert!(both.call(&text("texts", "3")).is_err() && both.call(&text("numbers", "\"a\"")).is_err());
-        let one = certain(Form::BARE, &tools, &ToolChoice::Named("numbers".to_owned()));
+        let one = forced(CallFormat::BARE, &tools, &ToolChoice::Named("numbers".to_owned()));
         assert!(one.call(&text("numbers", "3").replace("arguments", "parameters")).is_ok());
     }
 
@@ -235,12 +242,12 @@ mod tests {
     fn parameters_that_cannot_be_kept_are_refused_with_their_place() {
         let parameters = json!({"properties": {"tags": {"type": "array", "uniqueItems": true}}});
         let tools = [tool("now", None), tool("tag", Some(parameters))];
-        let refused = |choice| Certain::new(Form::TAGGED, &tools, &choice, "tools").unwrap_err().to_string();
+        let refused = |choice| ForcedCall::new(CallFormat::TAGGED, &tools, &choice, "tools").unwrap_err().to_string();
         let expected = "`tools[1].function.parameters`: the schema at `/properties/tags/uniqueItems` cannot be kept: \
                         `uniqueItems` cannot be held while text is written; leave it away and check the answers yourself";
         assert_eq!(refused(ToolChoice::Required), expected);
         assert_eq!(refused(ToolChoice::Named("tag".to_owned())), expected);
         // Nobody asks for that one.
-        assert!(Certain::new(Form::TAGGED, &tools, &ToolChoice::Named("now".to_owned()), "tools").is_ok());
+        assert!(ForcedCall::new(CallFormat::TAGGED, &tools, &ToolChoice::Named("now".to_owned()), "tools").is_ok());
     }
 }

@@ -1,0 +1,147 @@
+//! Which schemas are closed contracts, and how others are refused.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Contract, Field};
+
+fn labels(schema: Value) -> Vec<(String, Vec<String>)> {
+    let contract = Contract::from_schema(schema).unwrap();
+    let labels = |field: &Field| field.options.iter().map(|o| o.label.clone()).collect();
+    contract.fields().iter().map(|field| (field.path.join("."), labels(field))).collect()
+}
+
+fn refused(schema: Value) -> String {
+    Contract::from_schema(schema).unwrap_err().to_string()
+}
+
+fn list(path: &str, labels: &[&str]) -> (String, Vec<String>) {
+    (path.to_owned(), labels.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn closed_schemas_list_their_answers() {
+    assert_eq!(labels(json!({"enum": ["a", 1, null, true]})), [list("", &["a", "1", "null", "true"])]);
+    assert_eq!(labels(json!({"type": "boolean"})), [list("", &["true", "false"])]);
+    assert_eq!(labels(json!({"type": "integer", "minimum": 1, "maximum": 3})), [list("", &["1", "2", "3"])]);
+    assert_eq!(
+        labels(json!({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 30, "multipleOf": 10})),
+        [list("", &["10", "20"])]
+    );
+    assert_eq!(labels(json!({"type": ["boolean", "null"]})), [list("", &["true", "false", "null"])]);
+    assert_eq!(
+        labels(json!({"oneOf": [{"const": "x", "description": "an x"}, {"type": "null"}]})),
+        [list("", &["x", "null"])]
+    );
+}
+
+#[test]
+fn objects_are_their_fields_in_order_through_references() {
+    let schema = json!({
+        "$defs": {"Queue": {"enum": ["b", "a"], "type": "string"}},
+        "type": "object",
+        "properties": {
+            "queue": {"$ref": "#/$defs/Queue"},
+            "more": {"type": "object", "properties": {"refund": {"type": "boolean"}}},
+        },
+        "required": ["queue"], "additionalProperties": false,
+    });
+    assert_eq!(labels(schema.clone()), [list("queue", &["b", "a"]), list("more.refund", &["true", "false"])]);
+    let answer = Contract::from_schema(schema).unwrap().assemble([json!("a"), json!(true)]);
+    assert_eq!(answer, json!({"queue": "a", "more": {"refund": true}}));
+}
+
+#[test]
+fn a_bare_answer_is_the_value_itself() {
+    let contract = Contract::choices("yes, no").unwrap();
+    assert!(contract.is_bare());
+    assert_eq!(contract.assemble([json!("no")]), json!("no"));
+}
+
+#[test]
+fn choices_are_read_as_a_csv_line() {
+    let contract = Contract::choices(" a b ,\"c, d\",e").unwrap();
+    assert_eq!(contract.fields()[0].options.iter().map(|o| o.label.as_str()).collect::<Vec<_>>(), ["a b", "c, d", "e"]);
+    let error = |list: &str| Contract::choices(list).unwrap_err().to_string();
+    assert_eq!(error(""), "`--choices `: the list is empty; give labels separated by commas");
+    assert_eq!(error("a,,b"), "`--choices a,,b`: a choice is empty; is there a comma too many?");
+    assert_eq!(error("a,b,a"), "`--choices a,b,a`: `a` is given twice");
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_with_its_place() {
+    let closed = "and here answers are scored from a closed list: use `enum`, `boolean`, an `integer` with `minimum` \
+                  and `maximum`, or an object of these";
+    assert_eq!(
+        refused(json!({"type": "object", "properties": {"name": {"type": "string"}}})),
+        format!("the schema at `/properties/name` is open (`type` `string`), {closed}")
+    );
+    assert_eq!(refused(json!({"enum": []})), "the schema cannot be kept: `enum` is empty: give at least one value");
+    assert_eq!(refused(json!({"enum": ["1", 1]})), "the schema cannot be kept: `1` is given twice");
+    assert_eq!(
+        refused(json!({"type": "boolean", "not": {"const": true}})),
+        format!("the schema is open (`not`), {closed}")
+    );
+    assert_eq!(
+        refused(json!({"type": "integer", "minimum": 0, "maximum": 9e9})),
+        format!("the schema is open (0 to 9000000000 are too many integers to score: at most 1024), {closed}")
+    );
+    assert_eq!(
+        refused(json!({"$ref": "#"})),
+        format!("the schema is open (its references go round in a circle), {closed}")
+    );
+    assert_eq!(
+        refused(json!({"type": "object", "properties": {"a/b": {"enum": ["x"], "type": "integer"}}})),
+        "the schema at `/properties/a~1b` cannot be kept: \"x\" in `enum` is not of the schema's `type`"
+    );
+    assert_eq!(refused(json!([])), "the schema cannot be kept: a schema is a JSON object");
+    assert!(Contract::parse("{").unwrap_err().to_string().starts_with("the schema is not JSON: "));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let keys = prop::sample::select(vec![
+        "type",
+        "enum",
+        "const",
+        "properties",
+        "required",
+        "anyOf",
+        "$ref",
+        "minimum",
+        "maximum",
+        "multipleOf",
+        "allOf",
+        "x",
+    ]);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        prop::sample::select(vec!["object", "boolean", "integer", "string", "#", "#/anyOf/0", "q"])
+            .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Array),
+            prop::collection::vec((keys.clone(), inner), 0..5)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Any JSON is a contract with distinct answers or a sentence; never a panic.
+    #[test]
+    fn hostile_schemas_end_in_a_sentence(schema in any_json()) {
+        if let Ok(contract) = Contract::from_schema(schema) {
+            for field in contract.fields() {
+                let labels: HashSet<_> = field.options.iter().map(|o| &o.label).collect();
+                prop_assert_eq!(labels.len(), field.options.len());
+                prop_assert!(!labels.is_empty());
+            }
+        }
+    }
+}

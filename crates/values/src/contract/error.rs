@@ -1,0 +1,65 @@
+//! Why a contract is refused, and the place in its schema.
+
+use serde_json::Value;
+
+/// Why a schema, a list of choices, a regular expression or a grammar is not supported.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    #[error("the schema is not JSON: {0}")]
+    NotJson(String),
+    #[error("the schema{at} cannot be kept: {reason}")]
+    Schema { at: Pointer, reason: String },
+    #[error(
+        "the schema{at} is open ({what}), and here answers are scored from a closed list: use `enum`, `boolean`, an \
+         `integer` with `minimum` and `maximum`, or an object of these"
+    )]
+    Open { at: Pointer, what: String },
+    #[error("{0}")]
+    Choices(String),
+    #[error("the regular expression cannot be kept: {0}")]
+    Regex(String),
+    #[error("the grammar cannot be kept: {0}")]
+    Grammar(String),
+}
+
+/// A place in a schema or an answer, as a JSON pointer (RFC 6901).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pointer(String);
+
+impl std::fmt::Display for Pointer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " at `{}`", self.0) }
+    }
+}
+
+impl Pointer {
+    /// The place that a JSON pointer, such as `/properties/name`, names.
+    pub(super) fn of(pointer: String) -> Pointer {
+        Pointer(pointer)
+    }
+
+    pub(super) fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn root() -> Pointer {
+        Pointer(String::new())
+    }
+
+    pub(super) fn below(&self, name: &str) -> Pointer {
+        Pointer(format!("{}/{}", self.0, name.replace('~', "~0").replace('/', "~1")))
+    }
+
+    pub(super) fn refused(&self, reason: impl Into<String>) -> ContractError {
+        ContractError::Schema { at: self.clone(), reason: reason.into() }
+    }
+
+    pub(super) fn open(&self, what: &str) -> ContractError {
+        ContractError::Open { at: self.clone(), what: what.to_owned() }
+    }
+}
+
+/// A schema's text as JSON.
+pub(super) fn parse_json(text: &str) -> Result<Value, ContractError> {
+    serde_json::from_str(text).map_err(|error| ContractError::NotJson(error.to_string()))
+}

@@ -1,0 +1,209 @@
+//! Which schemas and regular expressions are open contracts, how answers are checked, and what is refused.
+
+use serde_json::{Map, Value, json};
+
+use super::{Open, Violation};
+
+fn refused(schema: Value) -> String {
+    Open::from_schema(schema.clone()).map(|_| ()).expect_err(&schema.to_string()).to_string()
+}
+
+fn check(schema: Value, text: &str) -> Result<Value, Violation> {
+    Open::from_schema(schema).unwrap().check(text)
+}
+
+#[test]
+fn what_is_written_is_checked_against_the_schema_as_given() {
+    let schema = json!({
+        "type": "object",
+        "properties": {"name": {"type": "string", "minLength": 2}, "when": {"type": "string", "format": "date"}},
+        "required": ["name"],
+    });
+    assert_eq!(check(schema.clone(), r#"{"name": "Ada"}"#).unwrap(), json!({"name": "Ada"}));
+    let say = |text: &str| check(schema.clone(), text).unwrap_err().to_string();
+    assert_eq!(say("{}"), "the answer does not meet the schema: \"name\" is a required property");
+    assert_eq!(
+        say(r#"{"name": "A"}"#),
+        "the answer at `/name` does not meet the schema: \"A\" is shorter than 2 characters"
+    );
+    assert_eq!(
+        say(r#"{"name": "Ada", "when": "2023-02-29"}"#),
+        "the answer at `/when` does not meet the schema: \"2023-02-29\" is not a \"date\""
+    );
+    assert!(say(r#"{"name": "#).starts_with("the answer is not JSON: "));
+    assert_eq!(Open::json().check("{\"a\": [1]}").unwrap(), json!({"a": [1]}));
+    assert!(Open::json().check("[1]").is_err());
+}
+
+#[test]
+fn regular_expressions_match_the_whole_text() {
+    for regex in ["[0-9]{4}-[0-9]{2}", "^[0-9]{4}-[0-9]{2}$"] {
+        let open = Open::regex(regex).unwrap();
+        assert_eq!(open.grammar(), "start: /[0-9]{4}-[0-9]{2}/");
+        assert_eq!(open.check("2024-05").unwrap(), json!("2024-05"));
+        assert_eq!(open.check("x2024-05"), Err(Violation::Regex));
+    }
+    for regex in ["", "^$", "(", "(?=a)b", "a\\b", "(a)\\1"] {
+        let said = Open::regex(regex).map(|_| ()).expect_err(regex).to_string();
+        assert!(said.starts_with(&format!("the regular expression cannot be kept: `{regex}`: ")), "{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
+    let below = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
+    let say = |schema: Value| refused(below(schema));
+    let expect = [
+        (json!({"type": "string", "minLength": 5, "maxLength": 2}), "`minLength` 5 is more than `maxLength` 2"),
+        (json!({"type": "number", "minimum": 2, "maximum": 1}), "no number is between 2 and 1 as its bounds ask"),
+        (
+            json!({"type": "integer", "exclusiveMinimum": 1, "maximum": 1}),
+            "no number is between 1 and 1 as its bounds ask",
+        ),
+        (json!({"type": "array", "minItems": 3, "maxItems": 2}), "`minItems` 3 is more than `maxItems` 2"),
+        (json!([]), "a schema is a JSON object, `true` or `false`"),
+        (json!({"type": "string", "allOf": [{"type": "number"}]}), "no answer can satisfy it: incompatible types"),
+    ];
+    for (schema, reason) in expect {
+        assert_eq!(say(schema), format!("the schema at `/properties/a` cannot be kept: {reason}"));
+    }
+    let expect = [
+        (
+            json!({"type": "array", "uniqueItems": true}),
+            "uniqueItems",
+            "`uniqueItems` cannot be held while text is written; leave it away and check the answers yourself",
+        ),
+        (
+            json!({"not": {"type": "string"}}),
+            "not",
+            "`not` cannot be held while text is written; say what is allowed with `anyOf`",
+        ),
+        (json!({"if": true}), "if", "`if` cannot be held while text is written; say what is allowed with `anyOf`"),
+        (
+            json!({"type": "string", "nullable": true}),
+            "nullable",
+            "`nullable` cannot be held while text is written; write `\"type\": [\"string\", \"null\"]`",
+        ),
+        (json!({"type": "string", "minlength": 3}), "minlength", "`minlength` cannot be held while text is written"),
+        (
+            json!({"type": "string", "contentEncoding": "base64"}),
+            "contentEncoding",
+            "`contentEncoding` cannot be held while text is written",
+        ),
+        (
+            json!({"type": "string", "format": "iri"}),
+            "format",
+            "`format` \"iri\" cannot be kept; these can: date, time, date-time, duration, email, hostname, ipv4, ipv6, uuid, uri",
+        ),
+        (
+            json!({"type": "string", "pattern": "(?=a)b"}),
+            "pattern",
+            "`(?=a)b` is not a regular expression that can be kept (no look-around, no references back, at most 1 MB compiled)",
+        ),
+        (json!({"type": "strin"}), "type", "\"strin\" is not a type of JSON Schema"),
+        (
+            json!({"$ref": "https://example.com/x.json"}),
+            "$ref",
+            "\"https://example.com/x.json\" does not point into this schema, and nothing else is read",
+        ),
+        (
+            json!({"$ref": "file:///etc/passwd"}),
+            "$ref",
+            "\"file:///etc/passwd\" does not point into this schema, and nothing else is read",
+        ),
+        (
+            json!({"$ref": "#/$defs/none"}),
+            "$ref",
+            "\"#/$defs/none\" does not point into this schema, and nothing else is read",
+        ),
+        (json!({"enum": ["a", "a", {}]}), "enum", "\"a\" is given twice"),
+        (
+            json!({"type": "object", "properties": {"x": {"type": "string"}}, "required": ["y"], "additionalProperties": false}),
+            "required",
+            "`y` is required, and `additionalProperties` forbids it",
+        ),
+        (
+            json!({"type": "object", "minProperties": 2}),
+            "minProperties",
+            "`minProperties` is kept only where every property has its name under `properties`, and `additionalProperties` is false",
+        ),
+        (
+            json!({"const": "\u{1b}["}),
+            "const",
+            "a text in `const` holds the control character '\\u{1b}', which is never written",
+        ),
+        (
+            json!({"type": "number", "multipleOf": 0}),
+            "multipleOf",
+            "`multipleOf` 0 is kept from 0.0001 to 9999, with four decimals at most",
+        ),
+    ];
+    for (schema, keyword, reason) in expect {
+        assert_eq!(say(schema), format!("the schema at `/properties/a/{keyword}` cannot be kept: {reason}"));
+    }
+    let overlap = json!({"oneOf": [{"type": "string", "minLength": 1}, {"type": "string", "maxLength": 3}]});
+    assert_eq!(
+        say(overlap),
+        "the schema at `/properties/a` cannot be kept: the options of `oneOf` may overlap, and nothing can be both; write `anyOf`"
+    );
+    assert!(refused(json!(false)).contains("no answer can satisfy it"), "{}", refused(json!(false)));
+}
+
+/// What one part of `oneOf` leaves open must stay open: the other part may not be what it allows.
+#[test]
+fn the_parts_of_one_of_are_kept_apart_as_they_were_given() {
+    let named = |name: &str| json!({"type": "object", "properties": {name: {"type": "integer"}}, "required": [name]});
+    assert!(refused(json!({"oneOf": [named("a"), named("b")]})).contains("may overlap"));
+    let untyped = json!({"properties": {"a": {"type": "integer"}}});
+    assert!(refused(json!({"oneOf": [untyped, {"type": "string"}]})).contains("may overlap"));
+    let kind = |value: &str| json!({"type": "object", "properties": {"kind": {"const": value}, "n": {"type": "integer"}}, "required": ["kind"]});
+    assert!(Open::from_schema(json!({"oneOf": [kind("a"), kind("b")]})).is_ok());
+}
+
+#[test]
+fn recursion_needs_an_end() {
+    let tree = |inner: Value| json!({"$defs": {"tree": {"type": "object", "properties": {"v": {"type": "string"}, "next": inner}, "required": ["v", "next"]}}, "$ref": "#/$defs/tree"});
+    let itself = json!({"$ref": "#/$defs/tree"});
+    assert_eq!(
+        refused(tree(itself.clone())),
+        "the schema at `/$defs/tree` cannot be kept: it needs itself again without an end: let it end somewhere, with a \
+         property that is not required or a list that may be empty"
+    );
+    assert!(refused(tree(json!({"type": "array", "items": itself, "minItems": 1}))).contains("without an end"));
+    assert!(Open::from_schema(tree(json!({"type": "array", "items": itself}))).is_ok());
+    assert!(Open::from_schema(tree(json!({"anyOf": [itself, {"type": "null"}]}))).is_ok());
+    assert!(refused(json!({"$ref": "#"})).contains("without an end"));
+    assert!(
+        refused(json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}))
+            .contains("without an end")
+    );
+}
+
+#[test]
+fn large_and_deep_schemas_end_in_bounded_time() {
+    let started = std::time::Instant::now();
+    let mut deep = json!({"type": "string"});
+    for _ in 0..500 {
+        deep = json!({"type": "array", "items": deep});
+    }
+    assert!(refused(deep).ends_with("schemas are nested more than 64 deep"));
+    let many: Vec<String> = (0..10_000).map(|i| format!("value number {i}")).collect();
+    assert!(Open::from_schema(json!({"type": "array", "items": {"enum": many}})).is_ok());
+    let wide: Map<String, Value> = (0..50_000).map(|i| (format!("p{i}"), json!({"type": "string"}))).collect();
+    assert!(
+        refused(json!({"type": "object", "properties": wide})).ends_with("there are more than 20000 schemas in it")
+    );
+    let long = "x".repeat(9 << 20);
+    assert!(refused(json!({"type": "string", "pattern": long})).contains("at most 8388608 are read"));
+    for pattern in ["(a+)+$", "[a-z]{1,100000}", "(([a-z]{1,100}){1,100}){1,100}", "(.*a){30}"] {
+        let _ = Open::from_schema(json!({"type": "string", "pattern": pattern}));
+    }
+    let mut exploding = Map::new();
+    for i in 0..30 {
+        let next = json!({"$ref": format!("#/$defs/d{}", i + 1)});
+        exploding.insert(format!("d{i}"), json!({"allOf": [next, next]}));
+    }
+    exploding.insert("d30".to_owned(), json!({"type": "string"}));
+    let _ = Open::from_schema(json!({"$defs": exploding, "$ref": "#/$defs/d0"}));
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}
