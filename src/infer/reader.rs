@@ -167,7 +167,7 @@ impl Last {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::{Form, Tool, ToolChoice};
+    use crate::tools::{CallFormat, Tool, ToolChoice};
     use serde_json::json;
 
     /// What a reader makes of a text that ended so.
@@ -211,8 +211,8 @@ mod tests {
     fn a_call_that_breaks_off_is_neither_call_nor_text() {
         let tool = Tool::new("now", None, None, "tools[0]").unwrap();
         let call = || {
-            let certain = Certain::new(Form::BARE, std::slice::from_ref(&tool), &ToolChoice::Required, "tools");
-            Reader::Call { certain: Box::new(certain.unwrap().unwrap()), text: String::new() }
+            let forced = ForcedCall::new(CallFormat::BARE, std::slice::from_ref(&tool), &ToolChoice::Required, "tools");
+            Reader::Call { forced: Box::new(forced.unwrap().unwrap()), text: String::new() }
         };
         let whole = "{\"name\": \"now\", \"parameters\": {}}";
         let (pieces, finding) = read(call(), whole, Finish::Stop);
