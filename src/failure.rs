@@ -71,7 +71,7 @@ exits! {
     crate::sampling::ParameterError => Exit::Usage,
     crate::source::SourceError => Exit::Usage,
     crate::store::StoreError => Exit::Failed,
-    crate::transfer::PlaceError => Exit::Usage,
+    crate::transfer::ServerError => Exit::Usage,
     crate::transfer::PushError => Exit::Failed,
     crate::transfer::TransferError => Exit::Failed,
 }
@@ -83,11 +83,11 @@ impl From<crate::engine::EngineError> for Failure {
     }
 }
 
-impl From<crate::opening::OpeningError> for Failure {
-    fn from(error: crate::opening::OpeningError) -> Failure {
+impl From<crate::load_spec::LoadSpecError> for Failure {
+    fn from(error: crate::load_spec::LoadSpecError) -> Failure {
         let is_format = matches!(
             error,
-            crate::opening::OpeningError::Format { .. } | crate::opening::OpeningError::FormatFile { .. }
+            crate::load_spec::LoadSpecError::Format { .. } | crate::load_spec::LoadSpecError::FormatFile { .. }
         );
         Failure { message: with_causes(&error), exit: if is_format { Exit::Usage } else { Exit::Failed } }
     }

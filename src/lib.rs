@@ -15,11 +15,11 @@ pub use slm_store::{registry, store, transfer};
 
 // Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields; what is
 // told of models.
-pub mod card;
 pub mod decide;
 pub mod extract;
 pub mod infer;
-pub mod opening;
+pub mod load_spec;
+pub mod model_info;
 
 // Floor 3: evaluation; speed; many records through one model; which models are loaded.
 pub mod batch;

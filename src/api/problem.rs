@@ -11,15 +11,15 @@ use crate::contract::ContractError;
 use crate::engine::EngineError;
 use crate::failure::with_causes;
 use crate::infer::InferError;
+use crate::load_spec::{CheckError, LoadSpecError};
 use crate::model_ref::ModelRefError;
-use crate::opening::{OpeningError, PartError};
 use crate::registry::RegistryError;
 use crate::residents::Refusal;
 use crate::sampling::ParameterError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
-use crate::transfer::{PlaceError, PushError, TransferError};
+use crate::transfer::{PushError, ServerError, TransferError};
 
 /// Why a request got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -240,20 +240,20 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<OpeningError> for Problem {
-    fn from(error: OpeningError) -> Problem {
+impl From<LoadSpecError> for Problem {
+    fn from(error: LoadSpecError) -> Problem {
         match error {
-            OpeningError::Store(error) => error.into(),
+            LoadSpecError::Store(error) => error.into(),
             error => Problem::invalid(error.to_string()),
         }
     }
 }
 
-impl From<PartError> for Problem {
-    fn from(error: PartError) -> Problem {
+impl From<CheckError> for Problem {
+    fn from(error: CheckError) -> Problem {
         let field = match error {
-            PartError::Format(_) => "format",
-            PartError::Template(_) => "template",
+            CheckError::Format(_) => "format",
+            CheckError::Template(_) => "template",
         };
         Problem::invalid(error.to_string()).of(field)
     }
@@ -271,8 +271,8 @@ impl From<SourceError> for Problem {
     }
 }
 
-impl From<PlaceError> for Problem {
-    fn from(error: PlaceError) -> Problem {
+impl From<ServerError> for Problem {
+    fn from(error: ServerError) -> Problem {
         Problem::invalid(error.to_string()).of("model")
     }
 }

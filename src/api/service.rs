@@ -1,7 +1,7 @@
 //! The one way of every dialect: a model's name to a loaded model, a place in line, and a reply.
 
 mod answering;
-mod known;
+mod model_cache;
 mod opened;
 mod questions;
 mod vectors;
@@ -9,7 +9,7 @@ mod vectors;
 use std::num::NonZeroUsize;
 use std::time::{Duration, SystemTime};
 
-use self::known::Models;
+use self::model_cache::ModelCache;
 use super::admission::Admission;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
@@ -18,7 +18,7 @@ use crate::model_ref::ModelRef;
 use crate::residents::{BaseKey, Residents};
 use crate::store::{Model, Store};
 use crate::template::Date;
-use crate::transfer::Places;
+use crate::transfer::Servers;
 
 pub use answering::{Answering, AskedForm, TurnRequest};
 pub use opened::Opened;
@@ -30,7 +30,7 @@ pub use vectors::{Embed, Embedded};
 pub struct Settings {
     pub store: Store,
     /// Where models come from and go to.
-    pub places: Places,
+    pub servers: Servers,
     pub compute: Compute,
     /// Positions of a context where neither request nor model says; `None` leaves it to the engine.
     pub n_ctx: Option<u32>,
@@ -51,7 +51,7 @@ pub struct Service {
     settings: Settings,
     residents: Residents,
     admission: Admission<BaseKey>,
-    models: Models,
+    models: ModelCache,
     metrics: Metrics,
 }
 
@@ -60,7 +60,7 @@ impl Service {
     pub fn new(settings: Settings, residents: Residents) -> Service {
         let admission = Admission::new(settings.max_queue);
         let metrics = Metrics::new(metrics::Build::THIS);
-        Service { settings, residents, admission, models: Models::default(), metrics }
+        Service { settings, residents, admission, models: ModelCache::default(), metrics }
     }
 
     #[must_use]

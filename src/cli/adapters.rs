@@ -7,8 +7,8 @@ use super::load;
 use crate::digest::{Digest, Hasher};
 use crate::engine::{Adapter, AdapterSet};
 use crate::failure::Failure;
+use crate::load_spec;
 use crate::modelfile;
-use crate::opening;
 use crate::store::{Model, StoredAdapter};
 
 /// A model's own adapters, or in their place those that the command line names: GGUF files, models with adapters on the
@@ -18,7 +18,7 @@ use crate::store::{Model, StoredAdapter};
 /// A name is neither a file nor such a model, or a file cannot be read.
 pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Result<AdapterSet, Failure> {
     if named.is_empty() {
-        return Ok(opening::own_adapters(model));
+        return Ok(load_spec::own_adapters(model));
     }
     if let [none] = named
         && none == "none"
@@ -40,7 +40,7 @@ pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Res
             adapters.push(Adapter { path: path.to_owned(), id: id.to_string(), scale });
         } else {
             adapters.extend(
-                of_model(name, model, environment)?.iter().map(|adapter| opening::stored_adapter(adapter, scale)),
+                of_model(name, model, environment)?.iter().map(|adapter| load_spec::stored_adapter(adapter, scale)),
             );
         }
     }

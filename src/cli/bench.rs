@@ -4,13 +4,13 @@ use super::adapters;
 use super::compute;
 use super::compute::ComputeArgs;
 use super::environment::Environment;
-use super::load::{self, Loaded, Wanted};
+use super::load::{self, LoadOptions, Loaded};
 use crate::bench::report::Report;
 use crate::bench::{self, CeilingPlan, Plan, Subject, compare, text};
 use crate::contract::Form;
 use crate::engine::Load;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::opening;
+use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, tell};
 use crate::ui::progress::Steps;
@@ -78,7 +78,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     // A file that cannot be compared is told before minutes of measuring.
     let earlier = args.compare.as_deref().map(earlier).transpose()?;
     let model = load::find_or_pull(&args.model, environment)?;
-    let contract = match opening::own_form(&model) {
+    let contract = match load_spec::own_form(&model) {
         Ok(Form::Closed(contract)) => Some(contract),
         _ => None,
     };
@@ -91,12 +91,12 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
         return Err(Failure::usage(format!("`{path}` cannot be compared: {error}")));
     }
     let adapters = adapters::chosen(&[], &model, environment)?;
-    let wanted = Wanted {
+    let wanted = LoadOptions {
         adapters: &adapters,
         parameters: &parameters,
         compute: &args.compute,
         load: Load::Everything,
-        place: load::Place::Here,
+        place: load::EnginePlace::ThisProcess,
     };
     let header = model.weights.header()?;
     let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;

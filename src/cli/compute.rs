@@ -4,7 +4,7 @@ use super::environment::Environment;
 use crate::engine::compute::{Compute, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
 use crate::engine::{self, ModelInfo};
 use crate::failure::Failure;
-use crate::opening;
+use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::table::size;
 use clap::Args;
@@ -108,7 +108,7 @@ pub fn resolve(
         kernels,
         ..Compute::default()
     };
-    let compute = opening::compute(base, &parameters);
+    let compute = load_spec::compute(base, &parameters);
     compute.check(&engine::devices()?)?;
     Ok(compute)
 }

@@ -8,9 +8,9 @@ use serde_json::json;
 use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
-use crate::opening::{self, PartError};
 use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
@@ -40,9 +40,9 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         .and_then(|text| Modelfile::parse(&text))
         .map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
     let modelfile = with_schema(&modelfile, &folder)?;
-    opening::check(&modelfile).map_err(|error| match error {
-        PartError::Format(error) => Failure::usage(format!("FORMAT in `{shown}`: {error}")),
-        PartError::Template(error) => {
+    load_spec::check(&modelfile).map_err(|error| match error {
+        CheckError::Format(error) => Failure::usage(format!("FORMAT in `{shown}`: {error}")),
+        CheckError::Template(error) => {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         }
     })?;

@@ -11,7 +11,7 @@ use super::adapters;
 use super::compute;
 use super::environment::Environment;
 use super::interrupt;
-use super::load::{self, Loaded, Wanted};
+use super::load::{self, LoadOptions, Loaded};
 use crate::contract::{Contract, Form};
 use crate::engine::{EngineError, Load};
 use crate::eval::data::Data;
@@ -19,7 +19,7 @@ use crate::eval::suite::Suite;
 use crate::eval::{self, Answered, Detail};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Cancel, End, Finding, InferError, Session, Turn, wait};
-use crate::opening;
+use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::store::Model;
 use crate::ui::output::Output;
@@ -66,12 +66,12 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let mut parameters = parameters;
     compute::say(&args.compute, &mut parameters)?;
     let adapters = adapters::chosen(&[], &model, environment)?;
-    let wanted = Wanted {
+    let wanted = LoadOptions {
         adapters: &adapters,
         parameters: &parameters,
         compute: &args.compute,
         load: Load::Everything,
-        place: load::Place::Here,
+        place: load::EnginePlace::ThisProcess,
     };
     let header = model.weights.header()?;
     let Loaded { session, .. } = load::open(model, &header, &wanted, environment)?;
@@ -113,7 +113,7 @@ fn contract(args: &EvalArgs, suite: &Suite, folder: &Path, model: &Model) -> Res
             .map(Arc::new)
             .map_err(|error| Failure::usage(format!("the format of `{}`: {error}", args.suite.display())));
     }
-    match opening::own_form(model)? {
+    match load_spec::own_form(model)? {
         Form::Closed(contract) => Ok(contract),
         Form::Open(_) => Err(Failure::usage(format!(
             "the FORMAT of `{}` is open, and a suite measures closed answers; add `format:` with a closed schema",

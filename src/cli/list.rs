@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use super::environment::{Environment, timestamp};
-use crate::card::Entry;
 use crate::failure::{Exit, Outcome};
+use crate::model_info::ModelSummary;
 use crate::store::{Listed, Origin};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
@@ -32,7 +32,7 @@ pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
     }
     let mut output = Output::default();
     if args.json {
-        let entry = |model: &Listed| Entry::of(model, model.modified.map(timestamp));
+        let entry = |model: &Listed| ModelSummary::of(model, model.modified.map(timestamp));
         output.json(&json!({ "models": listing.models.iter().map(entry).collect::<Vec<_>>() }))?;
         return Ok(Exit::Done);
     }

@@ -11,8 +11,8 @@ use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::gguf::Header;
 use crate::infer::{Defaults, Session};
+use crate::load_spec::{self, LoadSpec};
 use crate::model_ref::ModelRef;
-use crate::opening::{self, Opening};
 use crate::sampling::Parameters;
 use crate::source::Reference;
 use crate::store::{Model, Store, StoreError};
@@ -30,20 +30,19 @@ pub struct Loaded {
 
 /// What a command wants of a model.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct LoadOptions<'a> {
     /// What the command line says; the Modelfile and the defaults fill the rest.
     pub parameters: &'a Parameters,
     pub adapters: &'a AdapterSet,
     pub compute: &'a ComputeArgs,
     pub load: Load,
-    pub place: Place,
+    pub place: EnginePlace,
 }
 
 /// Where a model is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In this process.
-    Here,
+pub enum EnginePlace {
+    ThisProcess,
     /// In a running `slm serve` of the same store, where there is one.
     Server,
 }
@@ -51,12 +50,12 @@ pub enum Place {
 /// Finds a model by the name that somebody typed, which may pin it to a digest.
 ///
 /// # Errors
-/// The name is none, or no model has it: the message says what exists and what is near.
+/// The name is invalid, or no model has it: the message says what exists and what is near.
 pub fn find(name: &str, environment: &Environment) -> Result<Model, Failure> {
     resolve(&name.parse()?, environment)?.map_err(Failure::from)
 }
 
-/// Finds a model, and pulls it where the store has it not.
+/// Finds a model, and pulls it where it is not in the store.
 ///
 /// # Errors
 /// As [`find`]; then the message also says why it cannot be pulled.
@@ -68,11 +67,11 @@ pub fn find_or_pull(name: &str, environment: &Environment) -> Result<Model, Fail
     }
 }
 
-/// The name that somebody typed for a stored model, broken ones included; where it is pinned to a digest the model's manifest
-/// has that one.
+/// The name that somebody typed for a stored model, broken ones included; where it is pinned to a digest, that is the
+/// digest of the model's manifest.
 ///
 /// # Errors
-/// The name is none, or its model has another manifest.
+/// The name is invalid, or its model has another manifest.
 pub fn stored_name(text: &str, store: &Store) -> Result<ModelRef, Failure> {
     let reference: Reference = text.parse()?;
     if let (Some(digest), Ok(Some(json))) = (reference.digest, store.manifest_bytes(&reference.name)) {
@@ -104,8 +103,13 @@ fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Mo
 ///
 /// # Errors
 /// The engine refuses the weights or the parameters.
-pub fn open(model: Model, header: &Header, wanted: &Wanted<'_>, environment: &Environment) -> Result<Loaded, Failure> {
-    let Wanted { parameters: said, load, .. } = *wanted;
+pub fn open(
+    model: Model,
+    header: &Header,
+    wanted: &LoadOptions<'_>,
+    environment: &Environment,
+) -> Result<Loaded, Failure> {
+    let LoadOptions { parameters: said, load, .. } = *wanted;
     let mut fallback = Parameters::default();
     if let Some(length) = environment.context_length() {
         fallback.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
@@ -113,12 +117,11 @@ pub fn open(model: Model, header: &Header, wanted: &Wanted<'_>, environment: &En
     let own = &model.parameters;
     let compute = compute::resolve(wanted.compute, said, own, environment)?;
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
-    let wanted_place = wanted.place;
-    let wanted = opening::Wanted { load, n_ctx, compute, adapters: wanted.adapters.clone() };
-    let Opening { options, defaults, notes } = opening::open(&model, header, wanted)?;
+    let request = load_spec::LoadRequest { load, n_ctx, compute, adapters: wanted.adapters.clone() };
+    let LoadSpec { options, defaults, notes } = load_spec::open(&model, header, request)?;
     notes.iter().for_each(say);
-    let session = match (wanted_place, load) {
-        (Place::Server, Load::Everything) => match served(&model, &options, environment) {
+    let session = match (wanted.place, load) {
+        (EnginePlace::Server, Load::Everything) => match served(&model, &options, environment) {
             Some(engine) => Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?,
             None => Session::open(options, defaults)?,
         },
@@ -135,9 +138,9 @@ pub fn open(model: Model, header: &Header, wanted: &Wanted<'_>, environment: &En
 }
 
 /// The engine of a running server that has this store. One that is not there, is another user's, or cannot have the model
-/// is no reason to fail: the model is then loaded here.
+/// does not fail: the model is then loaded in this process.
 fn served(model: &Model, options: &Options, environment: &Environment) -> Option<Engine> {
-    let plain = opening::compute(Compute::default(), &model.parameters);
+    let plain = load_spec::compute(Compute::default(), &model.parameters);
     let compute = (options.compute != plain).then(|| options.compute.clone());
     let wish = Wish { model: model.name.to_string(), digest: model.digest, n_ctx: options.n_ctx, compute };
     let attached = local::attach(environment.store().ok()?.root(), wish).ok()?.wait();

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use super::environment::Environment;
 use super::interrupt;
 use crate::failure::{Exit, Failure};
-use crate::registry::{Keeping, Named, Secret};
-use crate::transfer::Places;
+use crate::registry::{CredentialSources, NamedHosts, Secret};
+use crate::transfer::Servers;
 
 /// Whom to trust on the network.
 #[derive(Debug, Clone, Default, Args)]
@@ -31,7 +31,7 @@ const STALL: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// A variable holds what nobody can use.
-pub fn places(args: &NetworkArgs, environment: &Environment) -> Result<Places, Failure> {
+pub fn servers(args: &NetworkArgs, environment: &Environment) -> Result<Servers, Failure> {
     let network = environment.network();
     let stall = match &network.stall_seconds {
         None => STALL,
@@ -42,15 +42,15 @@ pub fn places(args: &NetworkArgs, environment: &Environment) -> Result<Places, F
             }
         },
     };
-    Ok(Places {
+    Ok(Servers {
         registry: network.registry.clone(),
         hugging_face: network.hugging_face.clone(),
-        named: Named {
+        named: NamedHosts {
             insecure: args.insecure.clone(),
             allowed: args.allow_host.clone(),
             proxies: network.proxies.clone(),
         },
-        keeping: Keeping {
+        keeping: CredentialSources {
             docker_config: network.docker_config.clone(),
             hugging_face: network.hugging_face_token.clone().map(Secret::new),
             ollama_keys: network.ollama_keys.clone(),

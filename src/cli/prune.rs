@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::environment::Environment;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::store::{Action, Item, Kind, Pruned, Pruning, Why, Young};
+use crate::store::{KeepReason, PruneAction, Pruned, PrunedFile, PrunedKind, Pruning, Young};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
 
@@ -41,15 +41,16 @@ pub fn run(args: &PruneArgs, environment: &Environment) -> Outcome {
         now: SystemTime::now(),
         young_blobs: young(args.all),
         young_downloads: young(args.partial),
-        action: if args.dry_run { Action::Tell } else { Action::Remove },
+        action: if args.dry_run { PruneAction::Tell } else { PruneAction::Remove },
     };
     let pruned = environment.store()?.prune(&pruning)?;
     let mut output = Output::default();
     if args.json {
         output.json(&as_json(&pruned, pruning.action))?;
     } else {
-        let name = |item: &Item| item.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
-        let row = |item: &Item| vec![word(item.kind).to_owned(), size(item.n_bytes), name(item)];
+        let name =
+            |item: &PrunedFile| item.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into());
+        let row = |item: &PrunedFile| vec![word(item.kind).to_owned(), size(item.n_bytes), name(item)];
         let rows: Vec<Vec<String>> = pruned.removed.iter().map(row).collect();
         if !rows.is_empty() {
             output.text(&table(&["KIND", "SIZE", "FILE"], &rows))?;
@@ -57,8 +58,8 @@ pub fn run(args: &PruneArgs, environment: &Environment) -> Outcome {
         let freed = size(pruned.freed_bytes());
         output.line(&match (rows.is_empty(), pruning.action) {
             (true, _) => "nothing to prune".to_owned(),
-            (false, Action::Remove) => format!("{freed} freed"),
-            (false, Action::Tell) => format!("{freed} would be freed"),
+            (false, PruneAction::Remove) => format!("{freed} freed"),
+            (false, PruneAction::Tell) => format!("{freed} would be freed"),
         })?;
     }
     report(&pruned)
@@ -69,11 +70,11 @@ fn report(pruned: &Pruned) -> Outcome {
     for broken in &pruned.broken {
         say(&broken.error);
     }
-    let kept = |kinds: &[Kind], why: Why| -> Vec<&Item> {
-        let fits = |(item, reason): &&(Item, Why)| kinds.contains(&item.kind) && *reason == why;
+    let kept = |kinds: &[PrunedKind], why: KeepReason| -> Vec<&PrunedFile> {
+        let fits = |(item, reason): &&(PrunedFile, KeepReason)| kinds.contains(&item.kind) && *reason == why;
         pruned.kept.iter().filter(fits).map(|(item, _)| item).collect()
     };
-    let told = |items: &[&Item], what: &str, more: &str| {
+    let told = |items: &[&PrunedFile], what: &str, more: &str| {
         if let n @ 1.. = items.len() {
             let n_bytes = items.iter().map(|item| item.n_bytes).sum();
             let [s, are] = if n == 1 { ["", "stays"] } else { ["s", "stay"] };
@@ -81,20 +82,20 @@ fn report(pruned: &Pruned) -> Outcome {
         }
     };
     told(
-        &kept(&[Kind::Blob], Why::Young),
+        &kept(&[PrunedKind::Blob], KeepReason::Young),
         "blob",
         "what is this young may be of a model in the making; --all removes it",
     );
     told(
-        &kept(&[Kind::Download, Kind::OllamaDownload], Why::Young),
+        &kept(&[PrunedKind::Download, PrunedKind::OllamaDownload], KeepReason::Young),
         "download",
         "to be resumed; --partial removes what nobody is at, Ollama's after a day",
     );
-    told(&kept(&[Kind::Blob, Kind::Download], Why::InUse), "file", "a pull needs it");
+    told(&kept(&[PrunedKind::Blob, PrunedKind::Download], KeepReason::InUse), "file", "a pull needs it");
     for broken in &pruned.broken {
         let path = broken.path.display();
         told(
-            &kept(&[Kind::Blob], Why::Broken(broken.path.clone())),
+            &kept(&[PrunedKind::Blob], KeepReason::Broken(broken.path.clone())),
             "blob",
             &format!("`{path}` may need it; remove that model, or prune with --all where the file can be read"),
         );
@@ -109,15 +110,14 @@ fn report(pruned: &Pruned) -> Outcome {
     }
 }
 
-fn as_json(pruned: &Pruned, action: Action) -> serde_json::Value {
-    let item =
-        |item: &Item| json!({ "path": item.path.display().to_string(), "kind": word(item.kind), "size": item.n_bytes });
-    let kept = |(kept, why): &(Item, Why)| {
+fn as_json(pruned: &Pruned, action: PruneAction) -> serde_json::Value {
+    let item = |item: &PrunedFile| json!({ "path": item.path.display().to_string(), "kind": word(item.kind), "size": item.n_bytes });
+    let kept = |(kept, why): &(PrunedFile, KeepReason)| {
         let mut kept = item(kept);
         kept["why"] = match why {
-            Why::Young => "young".into(),
-            Why::InUse => "in use".into(),
-            Why::Broken(_) => "broken manifest".into(),
+            KeepReason::Young => "young".into(),
+            KeepReason::InUse => "in use".into(),
+            KeepReason::Broken(_) => "broken manifest".into(),
         };
         kept
     };
@@ -126,7 +126,7 @@ fn as_json(pruned: &Pruned, action: Action) -> serde_json::Value {
         .iter()
         .map(|broken| json!({ "path": broken.path.display().to_string(), "error": broken.error.to_string() }));
     json!({
-        "dry_run": action == Action::Tell,
+        "dry_run": action == PruneAction::Tell,
         "freed": pruned.freed_bytes(),
         "removed": pruned.removed.iter().map(item).collect::<Vec<_>>(),
         "kept": pruned.kept.iter().map(kept).collect::<Vec<_>>(),
@@ -135,11 +135,11 @@ fn as_json(pruned: &Pruned, action: Action) -> serde_json::Value {
     })
 }
 
-fn word(kind: Kind) -> &'static str {
+fn word(kind: PrunedKind) -> &'static str {
     match kind {
-        Kind::Blob => "blob",
-        Kind::Download => "download",
-        Kind::OllamaDownload => "ollama download",
-        Kind::Leftover => "leftover",
+        PrunedKind::Blob => "blob",
+        PrunedKind::Download => "download",
+        PrunedKind::OllamaDownload => "ollama download",
+        PrunedKind::Leftover => "leftover",
     }
 }

@@ -18,7 +18,7 @@ use crate::modelfile::{self, Modelfile};
 use crate::registry::Registry;
 use crate::source::{Reference, Source, name_of_file};
 use crate::store::{self, Model, Store, StoreError, Unknown};
-use crate::transfer::{self, Direction, Places, Plan, Pull, PullFile, Pulled, Sources, Streams};
+use crate::transfer::{self, Direction, Plan, Pull, PullFile, Pulled, Servers, Sources, Streams};
 use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::{Bytes, Layers};
@@ -84,10 +84,10 @@ pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environme
     let store = environment.store()?;
     let network = NetworkArgs::default();
     say(format_args!("`{reference}` is not here yet: pulling it"));
-    let places = network::places(&network, environment)?;
-    let registry = places.speaker()?;
-    let pull = of_name(reference.clone(), None, &places)?;
-    let sources = of(&registry, &store, Streams::Adaptive, &places);
+    let servers = network::servers(&network, environment)?;
+    let registry = servers.client()?;
+    let pull = of_name(reference.clone(), None, &servers)?;
+    let sources = of(&registry, &store, Streams::Adaptive, &servers);
     let how = format!("`slm pull {reference}` goes on where this stopped");
     let bars = Layers::default();
     let pulled = network::block_on(async { Ok(transfer::pull(sources, &pull, Plan::Do, &bars).await) }, &how)?;
@@ -106,10 +106,10 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
     if let Source::Path(path) = source {
         return file(path, name, &store, args);
     }
-    let places = network::places(&args.network, environment)?;
-    let registry = places.speaker()?;
+    let servers = network::servers(&args.network, environment)?;
+    let registry = servers.client()?;
     let streams = args.streams.map_or(Streams::Adaptive, Streams::Fixed);
-    let sources = of(&registry, &store, streams, &places);
+    let sources = of(&registry, &store, streams, &servers);
     let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
     let shown = match (plan, args.json) {
         (Plan::Tell, _) => Shown::Nobody,
@@ -123,7 +123,7 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
             network::block_on(async { Ok(transfer::pull_file(sources, &pull, plan, &shown).await?) }, &how)?
         }
         Source::Registry(reference) => {
-            let pull = of_name(reference.clone(), name, &places)?;
+            let pull = of_name(reference.clone(), name, &servers)?;
             network::block_on(async { Ok(transfer::pull(sources, &pull, plan, &shown).await?) }, &how)?
         }
         Source::Path(_) => unreachable!("a path was imported above"),
@@ -136,12 +136,12 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
     }
 }
 
-fn of<'a>(registry: &'a Registry, store: &'a Store, streams: Streams, places: &'a Places) -> Sources<'a> {
-    Sources { registry, store, neighbours: &places.neighbours, streams }
+fn of<'a>(registry: &'a Registry, store: &'a Store, streams: Streams, servers: &'a Servers) -> Sources<'a> {
+    Sources { registry, store, neighbours: &servers.neighbours, streams }
 }
 
-fn of_name(reference: Reference, name: Option<ModelRef>, places: &Places) -> Result<Pull, Failure> {
-    let repository = places.repository(&reference)?;
+fn of_name(reference: Reference, name: Option<ModelRef>, servers: &Servers) -> Result<Pull, Failure> {
+    let repository = servers.repository(&reference)?;
     let name = name.unwrap_or_else(|| reference.name.clone());
     Ok(Pull { reference, repository, name })
 }

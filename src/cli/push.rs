@@ -9,7 +9,7 @@ use super::network;
 use super::planned;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::source::Reference;
-use crate::transfer::{self, Direction, PlaceError, Plan, Planned, Push, Pushed};
+use crate::transfer::{self, Direction, Plan, Planned, Push, Pushed, ServerError};
 use crate::ui::lines::{Lines, Shown};
 use crate::ui::output::Output;
 use crate::ui::progress::Layers;
@@ -67,15 +67,15 @@ pub fn run(args: &PushArgs, environment: &Environment) -> Outcome {
 }
 
 fn one(source: Reference, target: Reference, args: &PushArgs, environment: &Environment) -> Result<(), Failure> {
-    let places = network::places(&args.network, environment)?;
-    let repository = places.target(&target).map_err(|error| match error {
-        PlaceError::Nowhere { name, model } => Failure::usage(format!(
+    let servers = network::servers(&args.network, environment)?;
+    let repository = servers.target(&target).map_err(|error| match error {
+        ServerError::Nowhere { name, model } => Failure::usage(format!(
             "`{name}` says nothing of where to push it; say it with --as, as in `--as registry.example.com/team/{model}`"
         )),
         error => error.into(),
     })?;
     let store = environment.store()?;
-    let registry = places.speaker()?;
+    let registry = servers.client()?;
     let how = format!("`slm push` with the same names goes on from what `{}` has by then", repository.host());
     let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
     let shown = match (plan, args.json) {

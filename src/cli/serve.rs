@@ -20,7 +20,7 @@ use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode, Terms}
 use crate::api::{self, Front, service};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::keep_alive::KeepAlive;
-use crate::residents::{self, Means, Residents};
+use crate::residents::{self, Loader, Residents};
 use crate::sampling::Parameters;
 use crate::ui::output::say;
 
@@ -87,7 +87,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             }
         }
         let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
-        let residents = Residents::start(residents_settings, Means::processes(program, SystemTime::now));
+        let residents = Residents::start(residents_settings, Loader::processes(program, SystemTime::now));
         let service = Arc::new(service::Service::new(settings, residents.clone()));
         let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
         let (max_body, prompts) = front;
@@ -170,7 +170,7 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
     let n_parallel = environment.num_parallel().map(|text| whole("SLM_NUM_PARALLEL", text)).transpose()?;
     Ok(service::Settings {
         store: environment.store()?,
-        places: network::places(&NetworkArgs::default(), environment)?,
+        servers: network::servers(&NetworkArgs::default(), environment)?,
         compute: compute::resolve(&args.compute, &parameters, &Parameters::default(), environment)?,
         n_ctx: parameters.num_ctx,
         max_queue: max_queue.unwrap_or(DEFAULT_MAX_QUEUE),

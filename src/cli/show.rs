@@ -5,10 +5,10 @@ use serde_json::json;
 
 use super::environment::{Environment, timestamp};
 use super::load;
-use crate::card::{Card, format_json};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::{Arrays, Header, LoraPair};
-use crate::opening::Choice;
+use crate::load_spec::TemplateChoice;
+use crate::model_info::{ModelDescription, format_json};
 use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
 use crate::ui::table::size;
@@ -68,7 +68,7 @@ fn page(model: &Model, header: &Header) -> Result<String, Failure> {
         ("vocabulary", format!("{} tokens", header.n_tokens())),
         match header.embeds() {
             Some(pooling) => ("embeds", format!("pooling `{}`; it gives vectors, not text", pooling.as_str())),
-            None => ("chat template", Choice::of(model, header).describe()),
+            None => ("chat template", TemplateChoice::of(model, header).describe()),
         },
     ];
     for adapter in &model.adapters {
@@ -118,7 +118,8 @@ fn as_json(model: &Model, header: &Header) -> Result<serde_json::Value, Failure>
         "parameters": model.parameters.to_json(),
         "modified_at": model.modified.map(timestamp),
     });
-    let card = serde_json::to_value(Card::of(model, header, Arrays::Short)?).expect("text keys, numbers and text");
+    let card =
+        serde_json::to_value(ModelDescription::of(model, header, Arrays::Short)?).expect("text keys, numbers and text");
     if let (serde_json::Value::Object(json), serde_json::Value::Object(card)) = (&mut json, card) {
         json.extend(card);
     }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::lease::Guest;
+use super::lease::EngineLease;
 use super::roster::{EngineId, Ticket};
 use super::{Order, Refusal, Resident, Snapshot, Tenant};
 use crate::model_ref::ModelRef;
 
 #[derive(Debug)]
 pub enum Command {
-    Acquire(Ticket, Box<Order>, oneshot::Sender<Result<Guest, Refusal>>),
+    Acquire(Ticket, Box<Order>, oneshot::Sender<Result<EngineLease, Refusal>>),
     Withdraw(Ticket),
     Leave(EngineId, Tenant),
     /// By the name that it was asked for.

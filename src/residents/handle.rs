@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::command::Command;
-use super::lease::Guest;
-use super::loader::Means;
+use super::lease::EngineLease;
+use super::loader::Loader;
 use super::owner::Owner;
 use super::roster::Ticket;
 use super::world::World;
@@ -16,7 +16,7 @@ use super::{Order, Refusal, Resident, Settings, Snapshot};
 use crate::engine::memory;
 use crate::model_ref::ModelRef;
 
-/// A handle to all loaded models. Cheap to clone; they end with its last handle and the last guest.
+/// A handle to all loaded models. Cheap to clone; they end with its last handle and the last lease.
 #[derive(Debug, Clone)]
 pub struct Residents {
     owner: mpsc::UnboundedSender<Command>,
@@ -41,9 +41,9 @@ impl Drop for InLine<'_> {
 impl Residents {
     /// Starts the owner on the runtime of this task.
     #[must_use]
-    pub fn start(settings: Settings, means: Means) -> Residents {
+    pub fn start(settings: Settings, loader: Loader) -> Residents {
         let (owner, inbox) = mpsc::unbounded_channel();
-        let world = World::new(means, settings.load_timeout, owner.downgrade());
+        let world = World::new(loader, settings.load_timeout, owner.downgrade());
         tokio::spawn(Owner::new(settings, world).run(inbox));
         Residents { owner, n_tickets: Arc::default() }
     }
@@ -53,7 +53,7 @@ impl Residents {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn acquire(&self, order: Order) -> Result<Guest, Refusal> {
+    pub async fn acquire(&self, order: Order) -> Result<EngineLease, Refusal> {
         let ticket = Ticket(self.n_tickets.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
         let _ = self.owner.send(Command::Acquire(ticket, Box::new(order), reply));
@@ -82,7 +82,7 @@ impl Residents {
         self.ask(Command::Snapshot).await.unwrap_or_default()
     }
 
-    /// Lets nobody in any more; returns when the last guest has gone and everything is ended, or when the time is over and
+    /// Lets nobody in any more; returns when the last lease and every engine have ended, or when the time is over and
     /// what was left has been ended.
     pub async fn drain(&self, within: Duration) {
         self.ask(|reply| Command::Drain(within, reply)).await;

@@ -1,4 +1,4 @@
-//! A loaded base and its guests: whoever holds a [`Guest`] keeps the engine from being ended.
+//! A loaded base and the leases on it: an engine is not ended while somebody holds an [`EngineLease`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,15 +23,15 @@ pub struct Base {
 
 /// A request's hold on a loaded base. The engine stays as long as this lives: keep it until the last event was read.
 #[derive(Debug)]
-pub struct Guest {
+pub struct EngineLease {
     base: Arc<Base>,
     tenant: Tenant,
     waited: Duration,
-    _hold: Hold,
+    _guard: LeaseGuard,
 }
 
-/// Says once that a guest has gone: when it is dropped.
-pub struct Hold {
+/// Calls once, when it is dropped, what says that a lease has ended.
+pub struct LeaseGuard {
     leave: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
 
@@ -47,10 +47,10 @@ impl Base {
     }
 }
 
-impl Guest {
+impl EngineLease {
     #[must_use]
-    pub fn new(base: Arc<Base>, tenant: Tenant, hold: Hold, waited: Duration) -> Guest {
-        Guest { base, tenant, waited, _hold: hold }
+    pub fn new(base: Arc<Base>, tenant: Tenant, guard: LeaseGuard, waited: Duration) -> EngineLease {
+        EngineLease { base, tenant, waited, _guard: guard }
     }
 
     #[must_use]
@@ -74,10 +74,10 @@ impl Guest {
         self.waited
     }
 
-    /// The session of this guest's model, made on its first request and kept with the base. Its holder holds the guest.
+    /// The session of this lease's model, made on its first request and kept with the base; to be used while the lease is held.
     ///
     /// # Errors
-    /// The model's template is none.
+    /// The model's template cannot be used.
     pub fn session(&self, defaults: impl FnOnce() -> Defaults) -> Result<Arc<Session>, InferError> {
         let sessions = || self.base.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let digest = self.tenant.digest;
@@ -95,14 +95,14 @@ impl Guest {
     }
 }
 
-impl Hold {
+impl LeaseGuard {
     #[must_use]
-    pub fn new(leave: impl FnOnce() + Send + Sync + 'static) -> Hold {
-        Hold { leave: Some(Box::new(leave)) }
+    pub fn new(leave: impl FnOnce() + Send + Sync + 'static) -> LeaseGuard {
+        LeaseGuard { leave: Some(Box::new(leave)) }
     }
 }
 
-impl Drop for Hold {
+impl Drop for LeaseGuard {
     fn drop(&mut self) {
         if let Some(leave) = self.leave.take() {
             leave();
@@ -110,8 +110,8 @@ impl Drop for Hold {
     }
 }
 
-impl fmt::Debug for Hold {
+impl fmt::Debug for LeaseGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").finish_non_exhaustive()
+        f.debug_struct("LeaseGuard").finish_non_exhaustive()
     }
 }

@@ -14,21 +14,21 @@ use crate::engine::{Engine, EngineError, Options, memory};
 pub type GivenUp = oneshot::Receiver<()>;
 
 /// Loads an engine; given up, it ends when nothing of the load is left.
-pub type Load = dyn Fn(Options, GivenUp) -> BoxFuture<'static, Result<Engine, EngineError>> + Send + Sync;
+pub type LoadFn = dyn Fn(Options, GivenUp) -> BoxFuture<'static, Result<Engine, EngineError>> + Send + Sync;
 
 #[derive(Clone)]
-pub struct Means {
-    pub load: Arc<Load>,
+pub struct Loader {
+    pub load: Arc<LoadFn>,
     /// Bytes that one more engine could take; `None` where nobody says.
     pub free: Arc<dyn Fn() -> Option<u64> + Send + Sync>,
     /// The time of day, in which it is told when a model goes.
     pub now: fn() -> SystemTime,
 }
 
-impl Means {
+impl Loader {
     /// Every engine in a process of its own; `program` is this program's file.
     #[must_use]
-    pub fn processes(program: PathBuf, now: fn() -> SystemTime) -> Means {
+    pub fn processes(program: PathBuf, now: fn() -> SystemTime) -> Loader {
         let load = move |options, given_up| -> BoxFuture<'static, Result<Engine, EngineError>> {
             let mut loading = Engine::spawn(program.clone(), options);
             Box::pin(async move {
@@ -41,12 +41,12 @@ impl Means {
                 }
             })
         };
-        Means { load: Arc::new(load), free: Arc::new(memory::available), now }
+        Loader { load: Arc::new(load), free: Arc::new(memory::available), now }
     }
 }
 
-impl fmt::Debug for Means {
+impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Means").finish_non_exhaustive()
+        f.debug_struct("Loader").finish_non_exhaustive()
     }
 }

@@ -25,11 +25,11 @@ use crate::engine::memory::{cell_bytes, size};
 use crate::engine::{DEFAULT_CONTEXT, EngineError, Options};
 use crate::keep_alive::KeepAlive;
 use crate::model_ref::ModelRef;
-use roster::{Need, Wish};
+use roster::{Demand, Need};
 
 pub use handle::Residents;
-pub use lease::Guest;
-pub use loader::{GivenUp, Load, Means};
+pub use lease::EngineLease;
+pub use loader::{GivenUp, LoadFn, Loader};
 
 /// What one engine can serve: the same weights, computed in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Settings {
     pub keep_alive: KeepAlive,
     /// Engines at once; `None` is what memory allows.
     pub max_loaded: Option<NonZeroUsize>,
-    /// How long a request waits for engines that are never idle, before they take no new guests for its sake.
+    /// How long a request waits for engines that are never idle, before they take no new requests for its sake.
     pub patience: Duration,
     /// How long a load may take.
     pub load_timeout: Duration,
@@ -212,9 +212,9 @@ impl Hash for BaseKey {
 impl Order {
     /// What the roster has to know of it.
     #[must_use]
-    pub fn wish(&self) -> Wish {
+    pub fn demand(&self) -> Demand {
         let n_ctx = n_ctx(&self.options);
-        Wish {
+        Demand {
             base: BaseKey::of(&self.options),
             n_ctx,
             need: need(&self.options, n_ctx),

@@ -8,8 +8,8 @@ use tokio::task::JoinError;
 
 use super::command::Command;
 use super::lease::Base;
-use super::roster::{Effects as _, Entry, Phase, Roster};
-use super::world::{Done, Waiting, World, end};
+use super::roster::{Effects as _, Phase, Roster, RosterEntry};
+use super::world::{PendingRequest, TaskEnd, World, end};
 use super::{Resident, Settings, Snapshot, State, Tenant, TenantState};
 use crate::engine::{EngineError, ModelInfo};
 
@@ -33,7 +33,7 @@ impl Owner {
         Owner { roster: Roster::new(settings), world, ending: None }
     }
 
-    /// Obeys until the last handle and the last guest have gone.
+    /// Obeys until the last handle and the last lease have gone.
     pub async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         let mut commands = Vec::with_capacity(AT_ONCE);
         loop {
@@ -65,9 +65,9 @@ impl Owner {
         // Who asked may be gone already: nobody misses the answer.
         match command {
             Command::Acquire(ticket, order, reply) => {
-                let wish = order.wish();
-                world.waiting.insert(ticket, Waiting { order, reply, since: world.now() });
-                roster.acquire(ticket, wish, world);
+                let demand = order.demand();
+                world.waiting.insert(ticket, PendingRequest { order, reply, since: world.now() });
+                roster.acquire(ticket, demand, world);
             }
             Command::Withdraw(ticket) => {
                 if world.waiting.remove(&ticket).is_some() {
@@ -88,12 +88,12 @@ impl Owner {
         }
     }
 
-    fn done(&mut self, done: Result<(tokio::task::Id, Done), JoinError>) {
+    fn done(&mut self, done: Result<(tokio::task::Id, TaskEnd), JoinError>) {
         let Owner { roster, world, .. } = self;
         let task = done.as_ref().map_or_else(JoinError::id, |(task, _)| *task);
         let Some(id) = world.engine_of_task.remove(&task) else { return };
         match done {
-            Ok((_, Done::Over(id, why))) => {
+            Ok((_, TaskEnd::Over(id, why))) => {
                 world.pids.remove(&id);
                 if !matches!(why, EngineError::Stopped) {
                     tracing::warn!(engine = id.0, "an engine has ended by itself: {why}");
@@ -104,7 +104,7 @@ impl Owner {
                     roster.gone(id, world);
                 }
             }
-            Ok((_, Done::Loaded(id, result))) => match (world.loads.remove(&id), *result) {
+            Ok((_, TaskEnd::Loaded(id, result))) => match (world.loads.remove(&id), *result) {
                 (Some(load), Ok(engine)) => {
                     world.watch(id, &engine);
                     world.bases.insert(id, Arc::new(Base::new(load.key, engine)));
@@ -148,7 +148,7 @@ impl Owner {
             counters: self.roster.counters(),
             n_loaded: engines.iter().filter(|entry| entry.is_ready()).count(),
             n_loading: engines.iter().filter(|entry| entry.is_loading()).count(),
-            n_answering: engines.iter().map(Entry::n_guests).sum(),
+            n_answering: engines.iter().map(RosterEntry::n_leases).sum(),
             n_waiting: self.roster.waiting().count(),
         }
     }
@@ -157,8 +157,8 @@ impl Owner {
         let now = self.world.now();
         let wall = self.world.time_of_day();
         let at = |then: Instant| wall + then.saturating_duration_since(now) - now.saturating_duration_since(then);
-        let shown = |entry: &Entry| {
-            let n_requests = entry.n_guests();
+        let shown = |entry: &RosterEntry| {
+            let n_requests = entry.n_leases();
             let state = match entry.phase {
                 Phase::Loading { since } => State::Loading { since: at(since) },
                 Phase::Ending => return None,
@@ -168,7 +168,7 @@ impl Owner {
             };
             let tenants = entry.uses.iter().map(|used| TenantState {
                 tenant: used.tenant.clone(),
-                n_answering: used.n_guests,
+                n_answering: used.n_leases,
                 expires_at: used.expires_at(now).map(at),
             });
             let info = self.world.bases.get(&entry.id).map(|base| base.engine().info());
@@ -187,11 +187,11 @@ impl Owner {
     }
 
     /// The models for which an engine is being loaded.
-    fn expected(&self, entry: &Entry, wall: SystemTime) -> Vec<TenantState> {
+    fn expected(&self, entry: &RosterEntry, wall: SystemTime) -> Vec<TenantState> {
         let mut tenants: Vec<Tenant> = Vec::new();
-        for wish in self.roster.waiting().filter(|wish| entry.is_loading() && entry.suits(wish)) {
-            if !tenants.contains(&wish.tenant) {
-                tenants.push(wish.tenant.clone());
+        for demand in self.roster.waiting().filter(|demand| entry.is_loading() && entry.suits(demand)) {
+            if !tenants.contains(&demand.tenant) {
+                tenants.push(demand.tenant.clone());
             }
         }
         let state = |tenant| TenantState { tenant, n_answering: 0, expires_at: Some(wall) };

@@ -33,10 +33,10 @@ fn other(name: &str) -> Order {
     Order { options: Options { weights_id: "other".to_owned(), ..order.options }, ..order }
 }
 
-/// Means that load on threads of this process and count.
-fn means(n_loads: &Arc<AtomicUsize>) -> Means {
+/// Loader that load on threads of this process and count.
+fn loader(n_loads: &Arc<AtomicUsize>) -> Loader {
     let n_loads = Arc::clone(n_loads);
-    Means {
+    Loader {
         load: Arc::new(move |options, _| {
             n_loads.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { tokio::task::spawn_blocking(|| Engine::load(options)).await.unwrap() })
@@ -48,7 +48,7 @@ fn means(n_loads: &Arc<AtomicUsize>) -> Means {
 
 fn start(settings: Settings) -> (Residents, Arc<AtomicUsize>) {
     let n_loads = Arc::default();
-    (Residents::start(settings, means(&n_loads)), n_loads)
+    (Residents::start(settings, loader(&n_loads)), n_loads)
 }
 
 fn states(residents: &[Resident]) -> Vec<(Vec<String>, State)> {
@@ -91,12 +91,12 @@ async fn a_model_goes_when_its_time_is_over_or_somebody_stops_it() {
     })
     .await
     .unwrap();
-    let guest = residents.acquire(of("long", "-1")).await.unwrap();
+    let lease = residents.acquire(of("long", "-1")).await.unwrap();
     let name = "long".parse().unwrap();
     assert_eq!(residents.list().await[0].tenants[0].expires_at, None);
     assert_eq!(residents.unload(&name).await, Some(1));
     assert_eq!(states(&residents.list().await)[0].1, State::Stopping { n_requests: 1 });
-    drop(guest);
+    drop(lease);
     assert_eq!(residents.list().await.len(), 0);
     assert_eq!(residents.unload(&name).await, None);
     assert_eq!(n_loads.load(Ordering::Relaxed), 2);
@@ -119,10 +119,10 @@ async fn a_load_that_fails_is_told_with_the_engines_words() {
 
 #[tokio::test]
 async fn what_cannot_fit_is_refused_with_both_numbers() {
-    let means = Means { free: Arc::new(|| Some(1_000_000)), ..means(&Arc::default()) };
-    let residents = Residents::start(Settings::default(), means);
+    let loader = Loader { free: Arc::new(|| Some(1_000_000)), ..loader(&Arc::default()) };
+    let residents = Residents::start(Settings::default(), loader);
     let order = order("large", 512);
-    let need = size(order.wish().need.least);
+    let need = size(order.demand().need.least);
     assert_eq!(
         residents.acquire(order).await.unwrap_err().to_string(),
         format!(
@@ -158,8 +158,8 @@ async fn who_waits_no_more_gives_the_load_up() {
             Err(EngineError::Stopped)
         })
     };
-    let means = Means { load: Arc::new(load), free: Arc::new(|| None), now: SystemTime::now };
-    let residents = Residents::start(Settings::default(), means);
+    let loader = Loader { load: Arc::new(load), free: Arc::new(|| None), now: SystemTime::now };
+    let residents = Residents::start(Settings::default(), loader);
     let mut acquiring = Box::pin(residents.acquire(order("slow", 256)));
     assert!(tokio::time::timeout(Duration::from_millis(20), &mut acquiring).await.is_err());
     let list = residents.list().await;
@@ -174,13 +174,13 @@ async fn who_waits_no_more_gives_the_load_up() {
 
 #[tokio::test]
 async fn a_load_without_end_is_given_up() {
-    let means = Means {
+    let loader = Loader {
         load: Arc::new(|_, _| Box::pin(std::future::pending())),
         free: Arc::new(|| None),
         now: SystemTime::now,
     };
     let settings = Settings { load_timeout: Duration::from_millis(30), ..Settings::default() };
-    let residents = Residents::start(settings, means);
+    let residents = Residents::start(settings, loader);
     assert_eq!(
         residents.acquire(order("slow", 256)).await.unwrap_err().to_string(),
         "cannot load the model: it was not loaded within 30ms"
@@ -190,12 +190,12 @@ async fn a_load_without_end_is_given_up() {
 #[tokio::test]
 async fn draining_ends_at_its_time_though_somebody_still_answers() {
     let (residents, _) = start(Settings::default());
-    let guest = residents.acquire(order("one", 256)).await.unwrap();
+    let lease = residents.acquire(order("one", 256)).await.unwrap();
     drop(residents.acquire(other("idle")).await.unwrap());
     let mut draining = Box::pin(residents.drain(Duration::from_millis(200)));
     assert!(tokio::time::timeout(Duration::from_millis(50), &mut draining).await.is_err());
     assert_eq!(states(&residents.list().await), [(vec!["one:latest".to_owned()], State::Answering { n_requests: 1 })]);
     draining.await;
     assert_eq!(residents.list().await.len(), 0);
-    drop(guest);
+    drop(lease);
 }

@@ -9,51 +9,51 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::command::Command;
-use super::lease::{Base, Guest, Hold};
-use super::loader::Means;
+use super::lease::{Base, EngineLease, LeaseGuard};
+use super::loader::Loader;
 use super::roster::{Effects, EngineId, Ticket};
 use super::{BaseKey, Order, Refusal};
 use crate::engine::{Engine, EngineError, memory};
 
 /// Engines, tasks and those who wait.
 pub struct World {
-    means: Means,
+    loader: Loader,
     load_timeout: Duration,
     /// Not a handle of its own: the owner ends with the last of those.
     owner: mpsc::WeakUnboundedSender<Command>,
-    pub waiting: HashMap<Ticket, Waiting>,
+    pub waiting: HashMap<Ticket, PendingRequest>,
     pub bases: HashMap<EngineId, Arc<Base>>,
     /// Of all engines that are not over.
     pub pids: HashMap<EngineId, u32>,
-    pub loads: HashMap<EngineId, Load>,
-    pub tasks: JoinSet<Done>,
+    pub loads: HashMap<EngineId, PendingLoad>,
+    pub tasks: JoinSet<TaskEnd>,
     pub engine_of_task: HashMap<tokio::task::Id, EngineId>,
 }
 
-pub struct Waiting {
+pub struct PendingRequest {
     pub order: Box<Order>,
-    pub reply: oneshot::Sender<Result<Guest, Refusal>>,
+    pub reply: oneshot::Sender<Result<EngineLease, Refusal>>,
     pub since: Instant,
 }
 
-pub struct Load {
+pub struct PendingLoad {
     pub key: BaseKey,
     /// Dropping it gives the load up as well.
     give_up: oneshot::Sender<()>,
 }
 
 /// What a task has to say at its end.
-pub enum Done {
+pub enum TaskEnd {
     Loaded(EngineId, Box<Result<Engine, EngineError>>),
     /// An engine has ended, and nothing is left of it.
     Over(EngineId, EngineError),
 }
 
 impl World {
-    /// Nothing is loaded yet; `owner` is told of guests that leave.
-    pub fn new(means: Means, load_timeout: Duration, owner: mpsc::WeakUnboundedSender<Command>) -> World {
+    /// Nothing is loaded yet; `owner` is told of leases that end.
+    pub fn new(loader: Loader, load_timeout: Duration, owner: mpsc::WeakUnboundedSender<Command>) -> World {
         World {
-            means,
+            loader,
             load_timeout,
             owner,
             waiting: HashMap::new(),
@@ -66,7 +66,7 @@ impl World {
     }
 
     pub fn time_of_day(&self) -> SystemTime {
-        (self.means.now)()
+        (self.loader.now)()
     }
 
     /// Waits for an engine's end, whoever brings it about.
@@ -75,10 +75,10 @@ impl World {
             self.pids.insert(id, pid);
         }
         let closed = engine.closed();
-        self.spawn(id, async move { Done::Over(id, closed.await) });
+        self.spawn(id, async move { TaskEnd::Over(id, closed.await) });
     }
 
-    fn spawn(&mut self, id: EngineId, task: impl Future<Output = Done> + Send + 'static) {
+    fn spawn(&mut self, id: EngineId, task: impl Future<Output = TaskEnd> + Send + 'static) {
         let handle = self.tasks.spawn(task);
         self.engine_of_task.insert(handle.id(), id);
     }
@@ -95,7 +95,7 @@ impl Effects for World {
     }
 
     fn free(&self) -> Option<u64> {
-        (self.means.free)()
+        (self.loader.free)()
     }
 
     fn taken(&self, engine: EngineId) -> Option<u64> {
@@ -113,15 +113,15 @@ impl Effects for World {
         let key = BaseKey::of(&options);
         tracing::info!(model = %waiting.order.tenant.name, engine = engine.0, "loading");
         let (give_up, given_up) = oneshot::channel();
-        let (load, timeout) = ((self.means.load)(options, given_up), self.load_timeout);
+        let (load, timeout) = ((self.loader.load)(options, given_up), self.load_timeout);
         self.spawn(engine, async move {
             let result = tokio::time::timeout(timeout, load).await.unwrap_or_else(|_| {
                 let reason = format!("it was not loaded within {timeout:?}");
                 Err(EngineError::Load { reason })
             });
-            Done::Loaded(engine, Box::new(result))
+            TaskEnd::Loaded(engine, Box::new(result))
         });
-        self.loads.insert(engine, Load { key, give_up });
+        self.loads.insert(engine, PendingLoad { key, give_up });
     }
 
     fn cancel(&mut self, engine: EngineId) {
@@ -150,12 +150,12 @@ impl Effects for World {
         let waited = self.now().duration_since(waiting.since);
         let tenant = waiting.order.tenant;
         let leave = Command::Leave(engine, tenant.clone());
-        let hold = Hold::new(move || {
+        let guard = LeaseGuard::new(move || {
             // Without an owner there is nothing left to keep in order.
             let _ = owner.send(leave);
         });
-        // A guest that nobody takes leaves at once.
-        let _ = waiting.reply.send(Ok(Guest::new(Arc::clone(base), tenant, hold, waited)));
+        // A lease that nobody takes ends at once.
+        let _ = waiting.reply.send(Ok(EngineLease::new(Arc::clone(base), tenant, guard, waited)));
     }
 
     fn refuse(&mut self, ticket: Ticket, why: Refusal) {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::progress::Layers;
-use crate::transfer::{Direction, Event, Listener, Teller};
+use crate::transfer::{Direction, Event, Listener, StatusReporter};
 
 /// Who shows how a model comes or goes.
 #[derive(Debug)]
@@ -31,12 +31,12 @@ impl Listener for Shown {
 
 /// Events as lines of JSON in Ollama's words, for scripts.
 #[derive(Debug, Default)]
-pub struct Lines(RefCell<Teller>);
+pub struct Lines(RefCell<StatusReporter>);
 
 impl Lines {
     #[must_use]
     pub fn of(direction: Direction) -> Lines {
-        Lines(RefCell::new(Teller::of(direction)))
+        Lines(RefCell::new(StatusReporter::of(direction)))
     }
 }
 

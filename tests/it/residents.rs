@@ -11,7 +11,7 @@ use slm::digest::Digest;
 use slm::engine::{AdapterSet, Compute, Engine, EngineError, Group, Lane, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Header;
 use slm::prompt::{Prompt, Run};
-use slm::residents::{Means, Order, Residents, Settings, State, Tenant};
+use slm::residents::{Loader, Order, Residents, Settings, State, Tenant};
 
 use crate::slm::triage_gguf;
 
@@ -34,7 +34,7 @@ fn order(base: &str, gguf: &[u8]) -> Order {
 }
 
 fn start(settings: Settings) -> Residents {
-    Residents::start(settings, Means::processes(PathBuf::from(PROGRAM), SystemTime::now))
+    Residents::start(settings, Loader::processes(PathBuf::from(PROGRAM), SystemTime::now))
 }
 
 async fn answer(engine: &Engine) -> Result<f64, EngineError> {

@@ -10,8 +10,8 @@ use axum::extract::State;
 use super::types::models::{LoadedModel, PsResponse};
 use crate::api::problem::Problem;
 use crate::api::service::Service;
-use crate::card::Details;
 use crate::manifest::ModelConfig;
+use crate::model_info::ModelDetails;
 use crate::model_ref::ModelRef;
 use crate::residents::{Resident, State as Residence, TenantState};
 
@@ -43,7 +43,7 @@ fn loaded(
         model: tenant.tenant.name.to_string(),
         size: base.size.unwrap_or(base.estimate),
         digest: tenant.tenant.digest.hex(),
-        details: Details::of(configs.get(&tenant.tenant.name).unwrap_or(&ModelConfig::default())),
+        details: ModelDetails::of(configs.get(&tenant.tenant.name).unwrap_or(&ModelConfig::default())),
         expires_at: timestamp(tenant.expires_at.unwrap_or(UNIX_EPOCH + NEVER)),
         size_vram: base.size_vram,
         context_length: base.n_ctx,

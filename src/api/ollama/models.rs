@@ -15,9 +15,9 @@ use super::types::models::{
 use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::Service;
-use crate::card::{Card, Entry};
 use crate::gguf::{Arrays, Header};
-use crate::opening;
+use crate::load_spec;
+use crate::model_info::{ModelDescription, ModelSummary};
 use crate::source::Reference;
 use crate::store::{Listed, Listing, Model, Store, StoreError};
 
@@ -85,17 +85,17 @@ fn listed(listing: Listing, timestamp: fn(SystemTime) -> String) -> TagsResponse
     }
     let mut models = listing.models;
     models.sort_by_key(|model| std::cmp::Reverse(model.modified));
-    let entry = |model: &Listed| Entry::of(model, Some(time(model.modified, timestamp)));
+    let entry = |model: &Listed| ModelSummary::of(model, Some(time(model.modified, timestamp)));
     TagsResponse { models: models.iter().map(entry).collect() }
 }
 
 fn shown(model: &Model, arrays: Arrays, timestamp: fn(SystemTime) -> String) -> Result<ShowResponse, StoreError> {
     let header = model.weights.header()?;
-    let card = Card::of(model, &header, arrays)?;
+    let card = ModelDescription::of(model, &header, arrays)?;
     Ok(ShowResponse {
         parameters: parameter_lines(&model.parameters),
         modified_at: time(model.modified, timestamp),
-        capabilities: opening::capabilities(model, &header),
+        capabilities: load_spec::capabilities(model, &header),
         tensors: (arrays == Arrays::Whole).then(|| tensors(&header)),
         card,
     })

@@ -16,16 +16,16 @@ use crate::api::body::Body;
 use crate::api::problem::{Kind, Problem};
 use crate::api::service::Service;
 use crate::api::stream::{self, Encoder};
+use crate::load_spec;
 use crate::modelfile;
-use crate::opening;
 use crate::source::{Reference, Source};
 use crate::store::{Store, StoreError};
-use crate::transfer::{self, Direction, Places, Plan, Pull, PullFile, Push, Sources, Streams, Told};
+use crate::transfer::{self, Direction, Plan, Pull, PullFile, Push, Servers, Sources, Streams, TransferStatus};
 
 /// Brings a model from a registry or an address.
 #[utoipa::path(post, path = "/api/pull", tag = "ollama", request_body = TransferRequest, responses(
     (status = 200, description = "It is here; unless `stream` is `false`, a line for each thing that happens.",
-     content((StatusResponse = "application/json"), (Told = "application/x-ndjson"))), Errors))]
+     content((StatusResponse = "application/json"), (TransferStatus = "application/x-ndjson"))), Errors))]
 pub async fn pull(
     State(service): State<Arc<Service>>,
     Extension(works): Extension<Works>,
@@ -33,16 +33,16 @@ pub async fn pull(
 ) -> Result<Response, OllamaProblem> {
     let delivery = Delivery::of(request.stream);
     let (source, insecure) = request.wanted()?;
-    let (store, places) = at(&service, &source, insecure)?;
+    let (store, servers) = at(&service, &source, insecure)?;
     let key = key("pull", &source, insecure);
-    let work = move |telling: Telling| async move { brought(&store, &places, source, telling).await };
+    let work = move |telling: Telling| async move { brought(&store, &servers, source, telling).await };
     Ok(watched(works.begin(Some(key), work)?, delivery).await?)
 }
 
 /// Sends a model to a registry.
 #[utoipa::path(post, path = "/api/push", tag = "ollama", request_body = TransferRequest, responses(
     (status = 200, description = "It is there; unless `stream` is `false`, a line for each thing that happens.",
-     content((StatusResponse = "application/json"), (Told = "application/x-ndjson"))), Errors))]
+     content((StatusResponse = "application/json"), (TransferStatus = "application/x-ndjson"))), Errors))]
 pub async fn push(
     State(service): State<Arc<Service>>,
     Extension(works): Extension<Works>,
@@ -54,14 +54,14 @@ pub async fn push(
         let message = format!("`{source}` is no name of a model here; give one that `/api/tags` lists");
         return Err(Problem::invalid(message).of("model").into());
     };
-    let (store, places) = at(&service, &source, insecure)?;
-    let repository = places.target(&name)?;
+    let (store, servers) = at(&service, &source, insecure)?;
+    let repository = servers.target(&name)?;
     let here = name.name.clone();
     service.in_store(move |store| store.shipment(&here)).await?;
     let push = Push { source: name.clone(), target: name, repository };
     let key = key("push", &source, insecure);
     let work = move |telling: Telling| async move {
-        let registry = places.speaker()?;
+        let registry = servers.client()?;
         transfer::push(&registry, &store, &push, Plan::Do, &telling.of(Direction::Push)).await?;
         Ok(())
     };
@@ -71,7 +71,7 @@ pub async fn push(
 /// Makes a model of another one, or of files that were uploaded.
 #[utoipa::path(post, path = "/api/create", tag = "ollama", request_body = CreateRequest, responses(
     (status = 200, description = "It is made; unless `stream` is `false`, a line for each thing that happens.",
-     content((StatusResponse = "application/json"), (Told = "application/x-ndjson"))), Errors))]
+     content((StatusResponse = "application/json"), (TransferStatus = "application/x-ndjson"))), Errors))]
 pub async fn create(
     State(service): State<Arc<Service>>,
     Extension(works): Extension<Works>,
@@ -79,7 +79,7 @@ pub async fn create(
 ) -> Result<Response, OllamaProblem> {
     let delivery = Delivery::of(request.stream);
     let made = request.wanted()?;
-    opening::check(&made.modelfile)?;
+    load_spec::check(&made.modelfile)?;
     let digests: Vec<_> = made.files.iter().map(|(_, digest)| *digest).collect();
     let missing =
         service.in_store(move |store| Ok::<_, Problem>(digests.into_iter().find(|digest| !store.has_blob(digest))));
@@ -88,12 +88,12 @@ pub async fn create(
         return Err(Problem::invalid(message).of("files").into());
     }
     let settings = service.settings();
-    let (store, places) = (settings.store.clone(), settings.places.clone());
+    let (store, servers) = (settings.store.clone(), settings.servers.clone());
     let work = move |telling: Telling| async move {
         if let modelfile::BaseSource::Name(from) = &made.modelfile.from
             && matches!(store.resolve(&from.name), Err(StoreError::NotFound(_)))
         {
-            brought(&store, &places, Source::Registry(from.clone()), telling.clone()).await?;
+            brought(&store, &servers, Source::Registry(from.clone()), telling.clone()).await?;
         }
         make(&store, &made, telling)
     };
@@ -101,11 +101,11 @@ pub async fn create(
 }
 
 /// The store, and the servers that are known, the source's without TLS where that is said.
-fn at(service: &Service, source: &Source, insecure: bool) -> Result<(Store, Places), Problem> {
+fn at(service: &Service, source: &Source, insecure: bool) -> Result<(Store, Servers), Problem> {
     let settings = service.settings();
-    let mut places = settings.places.clone();
+    let mut servers = settings.servers.clone();
     if insecure {
-        places.named.insecure.extend(match source {
+        servers.named.insecure.extend(match source {
             Source::Registry(reference) => Some(reference.name.host().to_owned()),
             Source::File(file) => file.url().host_str().map(str::to_owned),
             Source::Path(_) => None,
@@ -113,22 +113,22 @@ fn at(service: &Service, source: &Source, insecure: bool) -> Result<(Store, Plac
     }
     if let Source::Registry(reference) = source {
         // Before anything is begun.
-        places.repository(reference)?;
+        servers.repository(reference)?;
     }
-    Ok((settings.store.clone(), places))
+    Ok((settings.store.clone(), servers))
 }
 
 fn key(what: &'static str, source: &Source, insecure: bool) -> Key {
     (what, format!("{source} {insecure}"))
 }
 
-async fn brought(store: &Store, places: &Places, source: Source, telling: Telling) -> Result<(), Problem> {
-    let registry = places.speaker()?;
-    let sources = Sources { registry: &registry, store, neighbours: &places.neighbours, streams: Streams::Adaptive };
+async fn brought(store: &Store, servers: &Servers, source: Source, telling: Telling) -> Result<(), Problem> {
+    let registry = servers.client()?;
+    let sources = Sources { registry: &registry, store, neighbours: &servers.neighbours, streams: Streams::Adaptive };
     let listener = telling.of(Direction::Pull);
     match source {
         Source::Registry(reference) => {
-            let pull = wanted(reference, places)?;
+            let pull = wanted(reference, servers)?;
             transfer::pull(sources, &pull, Plan::Do, &listener).await?;
         }
         Source::File(url) => {
@@ -139,8 +139,8 @@ async fn brought(store: &Store, places: &Places, source: Source, telling: Tellin
     Ok(())
 }
 
-fn wanted(reference: Reference, places: &Places) -> Result<Pull, Problem> {
-    let repository = places.repository(&reference)?;
+fn wanted(reference: Reference, servers: &Servers) -> Result<Pull, Problem> {
+    let repository = servers.repository(&reference)?;
     Ok(Pull { name: reference.name.clone(), reference, repository })
 }
 
@@ -149,11 +149,11 @@ fn make(store: &Store, made: &Made, telling: Telling) -> Result<(), Problem> {
     // Nobody may remove them meanwhile.
     let _lease = store.lease(made.files.iter().map(|(_, digest)| *digest))?;
     let folder = Workspace::of(store, made)?;
-    telling.tell(Told::status("creating model"));
+    telling.tell(TransferStatus::status("creating model"));
     let steps = Steps::of(telling.clone());
     let made = store.create(&made.name, &made.modelfile, folder.0.path(), &steps);
     made.map_err(|error| folder.problem(error))?;
-    telling.tell(Told::status("writing manifest"));
+    telling.tell(TransferStatus::status("writing manifest"));
     Ok(())
 }
 
@@ -205,8 +205,8 @@ async fn watched(watched: Watched, delivery: Delivery) -> Result<Response, Probl
 /// Writes a line for each thing that happens.
 struct Statuses;
 
-impl Encoder<Told> for Statuses {
-    fn piece(&mut self, told: Told, out: &mut String) {
+impl Encoder<TransferStatus> for Statuses {
+    fn piece(&mut self, told: TransferStatus, out: &mut String) {
         write(&told, out);
     }
 

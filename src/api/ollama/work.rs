@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::api::problem::{Kind, Problem};
 use crate::api::stream::Source;
 use crate::progress::Progress;
-use crate::transfer::{Direction, Event, Listener, Teller, Told};
+use crate::transfer::{Direction, Event, Listener, StatusReporter, TransferStatus};
 
 /// Pieces of work at once; each has a thread.
 const MAX_AT_ONCE: usize = 16;
@@ -35,7 +35,7 @@ struct Running {
 #[derive(Debug, Default)]
 struct Log {
     /// With the revision in which each was told last.
-    lines: Vec<(u64, Told)>,
+    lines: Vec<(u64, TransferStatus)>,
     revision: u64,
     outcome: Option<Result<(), Problem>>,
 }
@@ -46,7 +46,7 @@ pub struct Watched {
     log: watch::Receiver<Log>,
     /// What this client knows.
     revision: u64,
-    ready: VecDeque<Told>,
+    ready: VecDeque<TransferStatus>,
 }
 
 /// Tells how a piece of work goes.
@@ -158,9 +158,9 @@ impl Watched {
 }
 
 impl Source for Watched {
-    type Item = Told;
+    type Item = TransferStatus;
 
-    async fn next(&mut self) -> Result<Option<Told>, Problem> {
+    async fn next(&mut self) -> Result<Option<TransferStatus>, Problem> {
         loop {
             if let Some(told) = self.ready.pop_front() {
                 return Ok(Some(told));
@@ -185,9 +185,9 @@ impl Source for Watched {
 }
 
 impl Telling {
-    pub fn tell(&self, told: Told) {
+    pub fn tell(&self, told: TransferStatus) {
         // The last word is the outcome's.
-        if told != Told::success() {
+        if told != TransferStatus::success() {
             self.0.send_modify(|log| log.tell(told));
         }
     }
@@ -195,21 +195,21 @@ impl Telling {
     /// Tells how a model comes or goes.
     #[must_use]
     pub fn of(self, direction: Direction) -> impl Listener {
-        Transfer { telling: self, teller: RefCell::new(Teller::of(direction)) }
+        Transfer { telling: self, teller: RefCell::new(StatusReporter::of(direction)) }
     }
 }
 
 impl Log {
-    fn tell(&mut self, told: Told) {
+    fn tell(&mut self, told: TransferStatus) {
         self.revision += 1;
         let known = match &told {
             // A blob that moves on.
-            Told { total: Some(_), .. } => {
-                let is_same = |known: &Told| (&known.status, known.digest) == (&told.status, told.digest);
+            TransferStatus { total: Some(_), .. } => {
+                let is_same = |known: &TransferStatus| (&known.status, known.digest) == (&told.status, told.digest);
                 self.lines.iter().position(|(_, known)| is_same(known))
             }
             // A wait after a wait.
-            Told { status, .. } => {
+            TransferStatus { status, .. } => {
                 let is_wait = |status: &str| status.starts_with("retrying in ");
                 let is_again = self.lines.last().is_some_and(|(_, last)| is_wait(&last.status) && is_wait(status));
                 is_again.then(|| self.lines.len() - 1)
@@ -224,7 +224,7 @@ impl Log {
 
 struct Transfer {
     telling: Telling,
-    teller: RefCell<Teller>,
+    teller: RefCell<StatusReporter>,
 }
 
 impl Listener for Transfer {
@@ -238,7 +238,7 @@ impl Listener for Transfer {
 /// Tells how bytes of this machine are read or copied, a step of a hundredth at a time.
 pub struct Steps {
     telling: Telling,
-    step: RefCell<Option<Told>>,
+    step: RefCell<Option<TransferStatus>>,
 }
 
 impl Steps {
@@ -250,13 +250,15 @@ impl Steps {
 
 impl Progress for Steps {
     fn start(&self, what: &str, total_bytes: u64) {
-        let told = Told { total: Some(total_bytes), completed: Some(0), ..Told::status(what) };
+        let told = TransferStatus { total: Some(total_bytes), completed: Some(0), ..TransferStatus::status(what) };
         self.telling.tell(told.clone());
         *self.step.borrow_mut() = Some(told);
     }
 
     fn advance(&self, n_bytes: u64) {
-        if let Some(Told { total: Some(total), completed: Some(completed), .. }) = self.step.borrow_mut().as_mut() {
+        if let Some(TransferStatus { total: Some(total), completed: Some(completed), .. }) =
+            self.step.borrow_mut().as_mut()
+        {
             let hundredths = |n: u64| n.saturating_mul(100) / (*total).max(1);
             let before = *completed;
             *completed += n_bytes;
@@ -287,14 +289,14 @@ mod tests {
         Some(("pull", "m".to_owned()))
     }
 
-    fn at(completed: u64) -> Told {
-        Told { total: Some(9), completed: Some(completed), ..Told::status("pulling a") }
+    fn at(completed: u64) -> TransferStatus {
+        TransferStatus { total: Some(9), completed: Some(completed), ..TransferStatus::status("pulling a") }
     }
 
     /// Work that tells three things and ends when it is told to.
     fn begin(works: &Works, until: oneshot::Receiver<Result<(), Problem>>) -> Watched {
         let work = |telling: Telling| async move {
-            telling.tell(Told::status("pulling manifest"));
+            telling.tell(TransferStatus::status("pulling manifest"));
             telling.tell(at(1));
             telling.tell(at(2));
             until.await.unwrap_or(Ok(()))
@@ -302,7 +304,7 @@ mod tests {
         works.begin(key(), work).unwrap()
     }
 
-    async fn all(mut watched: Watched) -> (Vec<Told>, Result<(), Problem>) {
+    async fn all(mut watched: Watched) -> (Vec<TransferStatus>, Result<(), Problem>) {
         let mut told = Vec::new();
         loop {
             match watched.next().await {
@@ -325,7 +327,7 @@ mod tests {
             let second = works.begin(key(), never).unwrap();
             end.send(Ok(())).unwrap();
             let (told, outcome) = all(second).await;
-            assert_eq!((told, outcome), (vec![Told::status("pulling manifest"), at(2)], Ok(())));
+            assert_eq!((told, outcome), (vec![TransferStatus::status("pulling manifest"), at(2)], Ok(())));
             assert_eq!(all(first).await, (Vec::new(), Ok(())));
         });
     }
@@ -337,11 +339,11 @@ mod tests {
             let (held, mut gone) = oneshot::channel::<()>();
             let work = |telling: Telling| async move {
                 let _held = held;
-                telling.tell(Told::status("begun"));
+                telling.tell(TransferStatus::status("begun"));
                 std::future::pending::<Result<(), Problem>>().await
             };
             let mut first = works.begin(key(), work).unwrap();
-            assert_eq!(first.next().await.unwrap(), Some(Told::status("begun")));
+            assert_eq!(first.next().await.unwrap(), Some(TransferStatus::status("begun")));
             let second = works.begin(key(), |_| async { panic!("the work is there already") }).unwrap();
             drop(first);
             assert!(tokio::time::timeout(Duration::from_millis(50), &mut gone).await.is_err(), "one still watches");
@@ -386,7 +388,7 @@ mod tests {
     fn waits_do_not_pile_up() {
         let mut log = Log::default();
         for n in 1..100 {
-            log.tell(Told::status(format!("retrying in {n}.0 s: the line broke")));
+            log.tell(TransferStatus::status(format!("retrying in {n}.0 s: the line broke")));
             log.tell(at(n));
         }
         assert!(log.lines.len() < 103, "{}", log.lines.len());

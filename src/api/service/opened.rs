@@ -1,11 +1,11 @@
-//! A model's name to a loaded model that is held: a place in line, and a base to be a guest of.
+//! A model's name to a loaded model that is held: a place in line, and a base to be a lease of.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Service;
-use super::known::Known;
+use super::model_cache::CachedModel;
 use crate::api::admission::{Entry, Permit};
 use crate::api::call::Call;
 use crate::api::local::Wish;
@@ -15,9 +15,9 @@ use crate::contract::Form;
 use crate::engine::{DEFAULT_CONTEXT, Options};
 use crate::infer::Session;
 use crate::keep_alive::KeepAlive;
+use crate::load_spec;
 use crate::model_ref::ModelRef;
-use crate::opening;
-use crate::residents::{BaseKey, Guest, Order, Tenant};
+use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use crate::sampling::Parameters;
 
 /// Cells of a context that a request is thought to take, where its engine has to be shared before anybody knows.
@@ -33,9 +33,9 @@ pub struct Opened {
     pub session: Arc<Session>,
     /// What loading took, where this request had to wait for it.
     pub load_duration: Duration,
-    known: Arc<Known>,
-    _guest: Guest,
-    /// Given back after the guest has left.
+    cached: Arc<CachedModel>,
+    _lease: EngineLease,
+    /// Given back after the lease has left.
     _permit: Option<Permit<BaseKey>>,
 }
 
@@ -45,7 +45,7 @@ impl Opened {
     /// # Errors
     /// The stored FORMAT cannot be kept.
     pub fn own_form(&self) -> Result<Form, Problem> {
-        self.known.form()
+        self.cached.form()
     }
 }
 
@@ -60,12 +60,12 @@ impl Service {
         parameters: &Parameters,
         keep_alive: Option<KeepAlive>,
     ) -> Result<Opened, Problem> {
-        let known = self.models.find(&self.settings, name)?;
+        let cached = self.models.find(&self.settings, name)?;
         let account = Account::current();
-        account.model(known.name.to_string());
-        let mut options = known.options(&self.settings);
+        account.model(cached.name.to_string());
+        let mut options = cached.options(&self.settings);
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
-        options.compute = opening::compute(options.compute, parameters);
+        options.compute = load_spec::compute(options.compute, parameters);
         let call = Call::current();
         let entry = Entry {
             gate: BaseKey::of(&options),
@@ -76,24 +76,24 @@ impl Service {
         let permit = call.within(self.admission.enter(entry)).await??;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
-        self.hold(known, options, keep_alive, Some(permit)).await
+        self.hold(cached, options, keep_alive, Some(permit)).await
     }
 
-    /// Waits for a base and becomes its guest.
+    /// Waits for a base and becomes its lease.
     async fn hold(
         &self,
-        known: Arc<Known>,
+        cached: Arc<CachedModel>,
         options: Options,
         keep_alive: Option<KeepAlive>,
         permit: Option<Permit<BaseKey>>,
     ) -> Result<Opened, Problem> {
-        let adapters = known.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
-        let tenant = Tenant { name: known.name.clone(), digest: known.digest, adapters };
+        let adapters = cached.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
+        let tenant = Tenant { name: cached.name.clone(), digest: cached.digest, adapters };
         let order = Order { tenant, options, keep_alive };
-        let guest = Call::current().within(self.residents.acquire(order)).await??;
-        let session = guest.session(|| known.defaults.clone())?;
-        let (model, load_duration) = (known.name.clone(), guest.waited());
-        Ok(Opened { model, session, load_duration, known, _guest: guest, _permit: permit })
+        let lease = Call::current().within(self.residents.acquire(order)).await??;
+        let session = lease.session(|| cached.defaults.clone())?;
+        let (model, load_duration) = (cached.name.clone(), lease.waited());
+        Ok(Opened { model, session, load_duration, cached, _lease: lease, _permit: permit })
     }
 
     /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks
@@ -102,15 +102,15 @@ impl Service {
     /// # Errors
     /// The name means another model by now; see [`Kind`].
     pub async fn lend(&self, wish: &Wish) -> Result<Opened, Problem> {
-        let known = self.models.find(&self.settings, &wish.model)?;
-        if known.digest != wish.digest {
+        let cached = self.models.find(&self.settings, &wish.model)?;
+        if cached.digest != wish.digest {
             let message = format!("`{}` is another model by now", wish.model);
             return Err(Problem::new(Kind::NotFound, message).of("model"));
         }
-        let mut options = known.options(&self.settings);
+        let mut options = cached.options(&self.settings);
         options.n_ctx = wish.n_ctx.or(options.n_ctx);
         options.compute = wish.compute.clone().unwrap_or(options.compute);
-        self.hold(known, options, None, None).await
+        self.hold(cached, options, None, None).await
     }
 
     /// Requests that an engine works on at once: as many as its context has room for, where nobody says.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::adapters;
 use super::compute;
 use super::environment::{Environment, today};
-use super::load::{self, Loaded, Wanted};
+use super::load::{self, LoadOptions, Loaded};
 use crate::chat::{Message, Role};
 use crate::contract::{Contract, ContractError, Form, Open};
 use crate::digest::Digest;
@@ -26,7 +26,7 @@ use crate::failure::{Failure, Outcome};
 use crate::gguf::Pooling;
 use crate::infer::{Ask, Chat, Retry, Session, Turn};
 use crate::limits::Limits;
-use crate::opening;
+use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::output::{say, tell};
 pub use args::RunArgs;
@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
-    let form = asked.map_or_else(|| opening::own_form(&model), Ok)?;
+    let form = asked.map_or_else(|| load_spec::own_form(&model), Ok)?;
     let (limits, retry) = limited::limits(&args.limits)?;
     refuse_together(args, &form, &limits)?;
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
@@ -69,8 +69,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let rows = if is_rows { Some(rows::Input::open(args, &form, environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
-    let place = if args.local { load::Place::Here } else { load::Place::Server };
-    let wanted = Wanted { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
+    let place = if args.local { load::EnginePlace::ThisProcess } else { load::EnginePlace::Server };
+    let wanted = LoadOptions { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
     let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;
     let turn = turn(args, form, parameters);
     let (model_name, model_digest) = (model.name.to_string(), model.digest);

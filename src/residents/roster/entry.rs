@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EngineId, Wish};
+use super::{Demand, EngineId};
 use crate::keep_alive::KeepAlive;
 use crate::residents::{BaseKey, Tenant};
 
 /// An engine from the beginning of its load until its memory is free again.
 #[derive(Debug)]
-pub struct Entry {
+pub struct RosterEntry {
     pub id: EngineId,
     pub base: BaseKey,
     pub n_ctx: u32,
@@ -18,7 +18,7 @@ pub struct Entry {
     /// The models that it serves; while it loads, nobody's yet.
     pub uses: Vec<Use>,
     pub last_used: Instant,
-    /// It takes no new guests and goes when it is idle.
+    /// It takes no new requests and goes when it is idle.
     pub stopped: bool,
 }
 
@@ -33,22 +33,22 @@ pub enum Phase {
 #[derive(Debug, Clone)]
 pub struct Use {
     pub tenant: Tenant,
-    pub n_guests: usize,
+    pub n_leases: usize,
     keep_alive: KeepAlive,
-    /// When its last guest went.
+    /// When its last lease ended.
     last_left: Instant,
     /// Somebody asked to let it go.
     stopped: bool,
 }
 
-impl Entry {
+impl RosterEntry {
     #[must_use]
-    pub fn loading(id: EngineId, wish: &Wish, now: Instant) -> Entry {
-        Entry {
+    pub fn loading(id: EngineId, demand: &Demand, now: Instant) -> RosterEntry {
+        RosterEntry {
             id,
-            base: wish.base.clone(),
-            n_ctx: wish.n_ctx,
-            need: wish.need.likely,
+            base: demand.base.clone(),
+            n_ctx: demand.n_ctx,
+            need: demand.need.likely,
             phase: Phase::Loading { since: now },
             uses: Vec::new(),
             last_used: now,
@@ -57,8 +57,8 @@ impl Entry {
     }
 
     #[must_use]
-    pub fn n_guests(&self) -> usize {
-        self.uses.iter().map(|used| used.n_guests).sum()
+    pub fn n_leases(&self) -> usize {
+        self.uses.iter().map(|used| used.n_leases).sum()
     }
 
     #[must_use]
@@ -73,28 +73,28 @@ impl Entry {
 
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.is_ready() && self.n_guests() == 0
+        self.is_ready() && self.n_leases() == 0
     }
 
     /// Whether it is, or will be, what somebody wants.
     #[must_use]
-    pub fn suits(&self, wish: &Wish) -> bool {
-        self.base == wish.base && self.n_ctx >= wish.n_ctx
+    pub fn suits(&self, demand: &Demand) -> bool {
+        self.base == demand.base && self.n_ctx >= demand.n_ctx
     }
 
-    /// Whether it could take this guest.
+    /// Whether it could take this request.
     #[must_use]
-    pub fn serves(&self, wish: &Wish) -> bool {
-        self.is_ready() && !self.stopped && self.suits(wish)
+    pub fn serves(&self, demand: &Demand) -> bool {
+        self.is_ready() && !self.stopped && self.suits(demand)
     }
 
-    /// A guest comes.
-    pub fn enter(&mut self, wish: &Wish, default: KeepAlive, now: Instant) {
+    /// A request gets a lease.
+    pub fn enter(&mut self, demand: &Demand, default: KeepAlive, now: Instant) {
         self.last_used = now;
-        let at = self.uses.iter().position(|used| used.tenant == wish.tenant).unwrap_or_else(|| {
+        let at = self.uses.iter().position(|used| used.tenant == demand.tenant).unwrap_or_else(|| {
             self.uses.push(Use {
-                tenant: wish.tenant.clone(),
-                n_guests: 0,
+                tenant: demand.tenant.clone(),
+                n_leases: 0,
                 keep_alive: default,
                 last_left: now,
                 stopped: false,
@@ -106,16 +106,16 @@ impl Entry {
             // It is wanted again: what was said before it was let go holds no longer.
             (used.stopped, used.keep_alive) = (false, default);
         }
-        used.n_guests += 1;
-        if let Some(keep_alive) = wish.keep_alive {
+        used.n_leases += 1;
+        if let Some(keep_alive) = demand.keep_alive {
             used.keep_alive = keep_alive;
         }
     }
 
-    /// A guest goes.
+    /// A lease ends.
     pub fn leave(&mut self, tenant: &Tenant, now: Instant) {
         if let Some(used) = self.uses.iter_mut().find(|used| used.tenant == *tenant) {
-            used.n_guests = used.n_guests.saturating_sub(1);
+            used.n_leases = used.n_leases.saturating_sub(1);
             used.last_left = now;
             self.last_used = now;
         }
@@ -126,7 +126,7 @@ impl Entry {
         let mut n_answering = None;
         for used in self.uses.iter_mut().filter(|used| named(&used.tenant)) {
             used.stopped = true;
-            n_answering = Some(n_answering.unwrap_or(0) + used.n_guests);
+            n_answering = Some(n_answering.unwrap_or(0) + used.n_leases);
         }
         self.stopped |= !self.uses.is_empty() && self.uses.iter().all(|used| used.stopped);
         n_answering
@@ -137,13 +137,13 @@ impl Use {
     /// When it need not stay any longer; `None` while it answers, and where it stays for ever.
     #[must_use]
     pub fn over_at(&self) -> Option<Instant> {
-        if self.n_guests > 0 { None } else { self.end(self.last_left) }
+        if self.n_leases > 0 { None } else { self.end(self.last_left) }
     }
 
     /// When it goes if nobody asks for it any more; `None` is never. Of one that answers, if it were done now.
     #[must_use]
     pub fn expires_at(&self, now: Instant) -> Option<Instant> {
-        if self.n_guests > 0 { self.end(now) } else { self.end(self.last_left) }
+        if self.n_leases > 0 { self.end(now) } else { self.end(self.last_left) }
     }
 
     fn end(&self, last_left: Instant) -> Option<Instant> {

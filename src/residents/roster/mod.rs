@@ -7,7 +7,7 @@
 //! measured between them. Where memory or the allowed number of engines does not suffice, idle engines go, least recently
 //! used first, a smaller one of the same base before all others. Where all that would help are answering, the first in
 //! line waits, and nobody overtakes it to another load. It does not wait for ever: after [`Settings::patience`] those
-//! engines take no new guests until it had its load; an engine has its own turn of at least that long, and of as long as
+//! engines take no new requests until it had its load; an engine has its own turn of at least that long, and of as long as
 //! its load took, so that two bases that fight for one place do not spend their time on loading alone. A larger context
 //! is loaded beside a smaller one where there is memory for both, and then takes over; else in its place, by the same
 //! rules. What was loaded once never shrinks, so two sizes cannot drive each other out.
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use super::{BaseKey, Counters, Refusal, Settings, Tenant};
 use crate::engine::EngineError;
 use crate::keep_alive::KeepAlive;
-pub use entry::{Entry, Phase, Use};
+pub use entry::{Phase, RosterEntry, Use};
 use step::Step;
 
 /// An engine's number; none is used twice.
@@ -36,7 +36,7 @@ pub struct Ticket(pub u64);
 
 /// What a request wants of an engine.
 #[derive(Debug, Clone)]
-pub struct Wish {
+pub struct Demand {
     pub base: BaseKey,
     /// Positions that the context must have.
     pub n_ctx: u32,
@@ -78,9 +78,9 @@ pub trait Effects {
 #[derive(Debug)]
 pub struct Roster {
     settings: Settings,
-    engines: Vec<Entry>,
-    line: VecDeque<Waiting>,
-    /// Engines that take no guests now, for the sake of the first in line.
+    engines: Vec<RosterEntry>,
+    line: VecDeque<QueuedRequest>,
+    /// Engines that take no requests now, for the sake of the first in line.
     giving_way: Vec<EngineId>,
     /// When more of them have to.
     give_way_at: Option<Instant>,
@@ -99,9 +99,9 @@ enum Mode {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedRequest {
     ticket: Ticket,
-    wish: Wish,
+    demand: Demand,
     since: Instant,
     /// The most engines that may be there beside: fewer than when the last try found too little memory.
     company: usize,
@@ -124,12 +124,12 @@ impl Roster {
     }
 
     /// A request comes. It is admitted or refused once, now or later, unless it is withdrawn.
-    pub fn acquire(&mut self, ticket: Ticket, wish: Wish, effects: &mut impl Effects) {
+    pub fn acquire(&mut self, ticket: Ticket, demand: Demand, effects: &mut impl Effects) {
         if self.mode == Mode::Closing {
             effects.refuse(ticket, Refusal::Closing);
             return;
         }
-        self.line.push_back(Waiting { ticket, wish, since: effects.now(), company: usize::MAX });
+        self.line.push_back(QueuedRequest { ticket, demand, since: effects.now(), company: usize::MAX });
         self.settle(effects);
     }
 
@@ -140,10 +140,10 @@ impl Roster {
         self.settle(effects);
     }
 
-    /// A guest leaves.
+    /// A lease ends.
     pub fn leave(&mut self, engine: EngineId, tenant: &Tenant, effects: &mut impl Effects) {
         let now = effects.now();
-        // An engine that died is not there any more when its guests leave.
+        // An engine that died is not there any more when its leases end.
         if let Some(entry) = self.entry(engine) {
             entry.leave(tenant, now);
         }
@@ -176,10 +176,10 @@ impl Roster {
         let n_others = self.engines.iter().filter(|entry| entry.is_ready()).count();
         let again = matches!(error, EngineError::Memory(_)) && n_others > 0;
         for waiting in std::mem::take(&mut self.line) {
-            if !failed.suits(&waiting.wish) {
+            if !failed.suits(&waiting.demand) {
                 self.line.push_back(waiting);
             } else if again {
-                self.line.push_back(Waiting { company: n_others - 1, ..waiting });
+                self.line.push_back(QueuedRequest { company: n_others - 1, ..waiting });
             } else {
                 effects.refuse(waiting.ticket, Refusal::Load(error.clone()));
             }
@@ -193,7 +193,7 @@ impl Roster {
         self.settle(effects);
     }
 
-    /// An engine has ended by itself. Its guests learn it from their own requests.
+    /// An engine has ended by itself. Those who hold a lease learn it from their own requests.
     pub fn died(&mut self, engine: EngineId, effects: &mut impl Effects) {
         self.bury(engine, effects);
         self.settle(effects);
@@ -218,7 +218,7 @@ impl Roster {
         for entry in self.engines.iter_mut().filter(|entry| entry.is_ready()) {
             entry.uses.retain(|used| used.over_at().is_none_or(|over| over > now));
         }
-        let over = |entry: &Entry| entry.is_idle() && (entry.uses.is_empty() || entry.stopped || closing);
+        let over = |entry: &RosterEntry| entry.is_idle() && (entry.uses.is_empty() || entry.stopped || closing);
         for id in self.ids(over) {
             self.counters.expired += 1;
             self.release(id, effects);
@@ -246,7 +246,7 @@ impl Roster {
             effects.refuse(waiting.ticket, Refusal::Closing);
         }
         self.cancel_unwanted(effects);
-        for id in self.ids(Entry::is_ready) {
+        for id in self.ids(RosterEntry::is_ready) {
             self.release(id, effects);
         }
     }
@@ -258,13 +258,13 @@ impl Roster {
     }
 
     #[must_use]
-    pub fn engines(&self) -> &[Entry] {
+    pub fn engines(&self) -> &[RosterEntry] {
         &self.engines
     }
 
     /// What those want who wait, in the order of the line.
-    pub fn waiting(&self) -> impl Iterator<Item = &Wish> {
-        self.line.iter().map(|waiting| &waiting.wish)
+    pub fn waiting(&self) -> impl Iterator<Item = &Demand> {
+        self.line.iter().map(|waiting| &waiting.demand)
     }
 
     #[must_use]
@@ -297,15 +297,15 @@ impl Roster {
         }
     }
 
-    /// Lets everybody in whom an engine can serve that takes guests.
+    /// Lets everybody in whom an engine can serve that takes requests.
     fn admit(&mut self, effects: &mut impl Effects) {
         let now = effects.now();
         for waiting in std::mem::take(&mut self.line) {
-            match self.open_engine(&waiting.wish, effects) {
+            match self.open_engine(&waiting.demand, effects) {
                 Some(id) => {
                     let default = self.settings.keep_alive;
                     if let Some(entry) = self.entry(id) {
-                        entry.enter(&waiting.wish, default, now);
+                        entry.enter(&waiting.demand, default, now);
                     }
                     effects.admit(waiting.ticket, id);
                 }
@@ -314,10 +314,10 @@ impl Roster {
         }
     }
 
-    /// An engine that lives and takes guests of this kind.
-    fn open_engine(&mut self, wish: &Wish, effects: &mut impl Effects) -> Option<EngineId> {
+    /// An engine that lives and takes such requests.
+    fn open_engine(&mut self, demand: &Demand, effects: &mut impl Effects) -> Option<EngineId> {
         loop {
-            let open = |entry: &&Entry| entry.serves(wish) && !self.giving_way.contains(&entry.id);
+            let open = |entry: &&RosterEntry| entry.serves(demand) && !self.giving_way.contains(&entry.id);
             let id = self.engines.iter().find(open)?.id;
             if effects.is_alive(id) {
                 return Some(id);
@@ -331,11 +331,11 @@ impl Roster {
         let id = EngineId(self.n_engines);
         self.n_engines += 1;
         self.counters.loads += 1;
-        if let Some(at) = self.crashed.iter().position(|base| *base == leader.wish.base) {
+        if let Some(at) = self.crashed.iter().position(|base| *base == leader.demand.base) {
             self.crashed.swap_remove(at);
             self.counters.restarts += 1;
         }
-        self.engines.push(Entry::loading(id, &leader.wish, effects.now()));
+        self.engines.push(RosterEntry::loading(id, &leader.demand, effects.now()));
         effects.load(id, like);
     }
 
@@ -348,7 +348,7 @@ impl Roster {
 
     fn bury(&mut self, id: EngineId, effects: &mut impl Effects) {
         let Some(at) = self.engines.iter().position(|entry| entry.id == id && entry.is_ready()) else { return };
-        let Entry { base, .. } = self.engines.remove(at);
+        let RosterEntry { base, .. } = self.engines.remove(at);
         self.counters.crashes += 1;
         if !self.crashed.contains(&base) {
             self.crashed.push(base);
@@ -359,7 +359,7 @@ impl Roster {
     fn cancel_unwanted(&mut self, effects: &mut impl Effects) {
         let line = &self.line;
         let unwanted =
-            |entry: &&mut Entry| entry.is_loading() && !line.iter().any(|waiting| entry.suits(&waiting.wish));
+            |entry: &&mut RosterEntry| entry.is_loading() && !line.iter().any(|waiting| entry.suits(&waiting.demand));
         for entry in self.engines.iter_mut().filter(unwanted) {
             entry.phase = Phase::Ending;
             self.counters.loads_cancelled += 1;
@@ -367,18 +367,18 @@ impl Roster {
         }
     }
 
-    fn entry(&mut self, id: EngineId) -> Option<&mut Entry> {
+    fn entry(&mut self, id: EngineId) -> Option<&mut RosterEntry> {
         self.engines.iter_mut().find(|entry| entry.id == id)
     }
 
-    fn ids(&self, which: impl Fn(&Entry) -> bool) -> Vec<EngineId> {
+    fn ids(&self, which: impl Fn(&RosterEntry) -> bool) -> Vec<EngineId> {
         self.engines.iter().filter(|entry| which(entry)).map(|entry| entry.id).collect()
     }
 }
 
-impl Waiting {
+impl QueuedRequest {
     /// When this request has waited for long enough that an engine has to give way to it.
-    fn gives_up_at(&self, engine: &Entry, patience: Duration) -> Instant {
+    fn gives_up_at(&self, engine: &RosterEntry, patience: Duration) -> Instant {
         let of_engine = match engine.phase {
             Phase::Ready { since, took } => since + took.max(patience),
             Phase::Loading { .. } | Phase::Ending => self.since,

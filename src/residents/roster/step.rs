@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Effects, EngineId, Entry, Need, Phase, Roster, Ticket, Waiting};
+use super::{Effects, EngineId, Need, Phase, QueuedRequest, Roster, RosterEntry, Ticket};
 use crate::residents::Shortage;
 
 /// The next thing to be done for the first in line.
@@ -15,7 +15,7 @@ pub enum Step {
     Evict(EngineId),
     /// What this request wants can never be had.
     Refuse(Ticket, Shortage),
-    /// Something must end first. These engines are in the way and take no new guests from then on.
+    /// Something must end first. These engines are in the way and take no new requests from then on.
     Wait(Vec<(EngineId, Instant)>),
 }
 
@@ -53,36 +53,36 @@ impl Roster {
     pub(super) fn step(&self, effects: &impl Effects) -> Step {
         let Some(first) = self.line.front() else { return Step::NOTHING };
         // An engine that could serve it was closed for somebody else's sake, who is not first any more.
-        let served = self.engines.iter().any(|entry| entry.serves(&first.wish));
-        if served || self.engines.iter().any(Entry::is_loading) {
+        let served = self.engines.iter().any(|entry| entry.serves(&first.demand));
+        if served || self.engines.iter().any(RosterEntry::is_loading) {
             return Step::NOTHING;
         }
         // One load for all who want this base, so that nobody's larger context makes it load twice.
-        let of_base = || self.line.iter().filter(|waiting| waiting.wish.base == first.wish.base);
-        let leader = of_base().max_by_key(|waiting| waiting.wish.n_ctx).unwrap_or(first);
+        let of_base = || self.line.iter().filter(|waiting| waiting.demand.base == first.demand.base);
+        let leader = of_base().max_by_key(|waiting| waiting.demand.n_ctx).unwrap_or(first);
         let company = of_base().map(|waiting| waiting.company).min().unwrap_or(usize::MAX);
         let (missing, room) = self.missing(leader, company, effects);
         if missing.is_nothing() {
             return Step::Load(leader.ticket);
         }
         if let Some(room) = room
-            && room < leader.wish.need.least
+            && room < leader.demand.need.least
             && !self.engines.iter().any(|entry| entry.phase == Phase::Ending)
         {
-            let (need, n_ctx) = (leader.wish.need.least, leader.wish.n_ctx);
+            let (need, n_ctx) = (leader.demand.need.least, leader.demand.n_ctx);
             return Step::Refuse(leader.ticket, Shortage { need, room, n_ctx });
         }
         self.make_room(first, leader, missing, effects)
     }
 
     /// What this load lacks now, and the bytes that it could have with every other engine gone.
-    fn missing(&self, leader: &Waiting, company: usize, effects: &impl Effects) -> (Missing, Option<u64>) {
+    fn missing(&self, leader: &QueuedRequest, company: usize, effects: &impl Effects) -> (Missing, Option<u64>) {
         let others = self.settings.max_loaded.map_or(usize::MAX, |most| most.get() - 1).min(company);
         let engines = self.engines.len().saturating_sub(others);
         let Some(free) = effects.free() else { return (Missing { bytes: 0, engines }, None) };
         // Weights that are mapped from a file count as free memory, and so does what an engine has not touched yet: what
         // engines need and have not taken is promised to them.
-        let promised = |entry: &Entry| match effects.taken(entry.id) {
+        let promised = |entry: &RosterEntry| match effects.taken(entry.id) {
             Some(taken) if entry.is_ready() => i128::from(entry.need.saturating_sub(taken)),
             _ => 0,
         };
@@ -90,12 +90,18 @@ impl Roster {
         let room = left + self.engines.iter().map(|entry| i128::from(gain(entry, effects))).sum::<i128>();
         let room = u64::try_from(room.max(0)).unwrap_or(u64::MAX);
         // What does not have room for all its lanes may still have it for the one that is asked for.
-        let Need { least, likely } = leader.wish.need;
+        let Need { least, likely } = leader.demand.need;
         (Missing { bytes: i128::from(likely.min(room).max(least)) - left, engines }, Some(room))
     }
 
     /// Which engine goes, or for which ones to wait.
-    fn make_room(&self, first: &Waiting, leader: &Waiting, missing: Missing, effects: &impl Effects) -> Step {
+    fn make_room(
+        &self,
+        first: &QueuedRequest,
+        leader: &QueuedRequest,
+        missing: Missing,
+        effects: &impl Effects,
+    ) -> Step {
         let mut missing = missing;
         for ending in self.engines.iter().filter(|entry| entry.phase == Phase::Ending) {
             missing = missing.without(gain(ending, effects));
@@ -105,8 +111,8 @@ impl Roster {
         }
         // A smaller engine of the same base is of no use to anybody once the larger one is there; what was stopped goes
         // anyway.
-        let key = |entry: &&Entry| (entry.base != leader.wish.base, !entry.stopped, entry.last_used, entry.id);
-        let mut idle: Vec<&Entry> = self.engines.iter().filter(|entry| entry.is_idle()).collect();
+        let key = |entry: &&RosterEntry| (entry.base != leader.demand.base, !entry.stopped, entry.last_used, entry.id);
+        let mut idle: Vec<&RosterEntry> = self.engines.iter().filter(|entry| entry.is_idle()).collect();
         idle.sort_by_key(key);
         for entry in &idle {
             missing = missing.without(gain(entry, effects));
@@ -116,7 +122,8 @@ impl Roster {
             let ending = self.engines.iter().any(|entry| entry.phase == Phase::Ending);
             return idle.first().filter(|_| !ending).map_or(Step::NOTHING, |entry| Step::Evict(entry.id));
         }
-        let mut busy: Vec<&Entry> = self.engines.iter().filter(|entry| entry.is_ready() && !entry.is_idle()).collect();
+        let mut busy: Vec<&RosterEntry> =
+            self.engines.iter().filter(|entry| entry.is_ready() && !entry.is_idle()).collect();
         busy.sort_by_key(key);
         let mut in_the_way = Vec::new();
         for entry in busy {
@@ -131,7 +138,7 @@ impl Roster {
 }
 
 /// Bytes that an engine's end brings.
-fn gain(entry: &Entry, effects: &impl Effects) -> u64 {
+fn gain(entry: &RosterEntry, effects: &impl Effects) -> u64 {
     match (effects.taken(entry.id), entry.phase) {
         (Some(taken), Phase::Ending) => taken,
         (Some(taken), _) => taken.max(entry.need),

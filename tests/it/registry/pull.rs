@@ -203,7 +203,7 @@ fn a_list_of_one_manifest_is_that_manifest() {
     server.offer(&list(&[&package, &other]));
     let own = digest(&package.manifest);
     let refused = format!(
-        "slm: cannot pull `{}:latest`: it is a list of 2 manifests, and no model; name one of them by its digest, as `@{own}`\n",
+        "slm: cannot pull `{}:latest`: it is a list of 2 manifests, not a model; name one of them by its digest, as `@{own}`\n",
         server.model()
     );
     home.slm(["pull", &server.model()]).fails(1, &refused);

@@ -394,7 +394,7 @@ fn credentials_stay_with_the_registry() {
     home.slm(to(&taker)).fails(
         1,
         &format!(
-            "slm: cannot push `{name}`: `{}` leads to `10.1.2.3:443`, which is no public address; if you trust that host, say \
+            "slm: cannot push `{name}`: `{}` leads to `10.1.2.3:443`, which is not a public address; if you trust that host, say \
              `--allow-host 10.1.2.3:443`\n",
             taker.host()
         ),
@@ -431,7 +431,7 @@ fn a_refusal_is_a_sentence() {
             Fault::Answer(400, "x-tests", "", r#"{"errors":[{"code":"DIGEST_INVALID","message":"other bytes"}]}"#),
             format!(
                 "`HOST` refuses what it was sent of `{weights}`: other bytes: it was damaged on the way, or the registry is wrong; \
-                 the same command goes on from what the registry has by then"
+                 the same command continues from what the registry has"
             ),
         ),
     ];

@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 /// The hosts that a person named on the command line or in the configuration, without those of the models' names.
 #[derive(Debug, Clone, Default)]
-pub struct Named {
+pub struct NamedHosts {
     /// `host` or `host:port` that may be spoken to without TLS, wherever they are.
     pub insecure: Vec<String>,
     /// `host` or `host:port` that a registry may lead to, wherever they are, and give its credentials to.
@@ -15,7 +15,7 @@ pub struct Named {
     pub proxies: Vec<String>,
 }
 
-impl Named {
+impl NamedHosts {
     /// Whether a list names the host of an address, with its port or without.
     fn lists(list: &[String], url: &Url) -> bool {
         list.iter()
@@ -25,19 +25,19 @@ impl Named {
     /// Whether an address may be contacted without TLS.
     #[must_use]
     pub fn may_be_plain(&self, url: &Url) -> bool {
-        is_loopback(url) || Named::lists(&self.insecure, url)
+        is_loopback(url) || NamedHosts::lists(&self.insecure, url)
     }
 
     /// Whether a person named the host of an address, beside the registry's.
     #[must_use]
     pub fn names(&self, url: &Url) -> bool {
-        Named::lists(&self.insecure, url) || Named::lists(&self.allowed, url)
+        NamedHosts::lists(&self.insecure, url) || NamedHosts::lists(&self.allowed, url)
     }
 
     /// Whether a registry may give its credentials to an address.
     #[must_use]
     pub fn allows(&self, url: &Url) -> bool {
-        Named::lists(&self.allowed, url)
+        NamedHosts::lists(&self.allowed, url)
     }
 }
 
@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_and_named_hosts() {
-        let named = Named { insecure: vec!["reg.corp:5000".to_owned(), "other.corp".to_owned()], ..Named::default() };
+        let named =
+            NamedHosts { insecure: vec!["reg.corp:5000".to_owned(), "other.corp".to_owned()], ..NamedHosts::default() };
         assert!(named.may_be_plain(&url("http://127.0.0.1:5000/")) && named.may_be_plain(&url("http://localhost/")));
         assert!(named.may_be_plain(&url("http://reg.corp:5000/")) && named.may_be_plain(&url("http://other.corp:81/")));
         assert!(!named.may_be_plain(&url("http://reg.corp:5001/")) && !named.may_be_plain(&url("http://10.0.0.1/")));

@@ -2,14 +2,15 @@
 
 use super::address::{authority, is_realm_of};
 use super::challenge::{self, Challenge};
-use super::credentials::{self, Keeping, Login, sensitive};
+use super::credentials::{self, CredentialSources, Login, sensitive};
 use super::error::{Forbidden, RegistryError};
-use super::http::{Answer, Ask, Http, Lane, host, read_whole};
+use super::http::{ConnectionUse, Http, HttpRequest, HttpResponse, host, read_whole};
 use super::{Access, Repository};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode};
+use ssh_key::PrivateKey;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,14 +21,14 @@ const MAX_TOKEN_BYTES: u64 = 1 << 20;
 /// Who we are, and the tokens that were given to us.
 #[derive(Debug)]
 pub(super) struct Authorizer {
-    keeping: Keeping,
+    keeping: CredentialSources,
     now: fn() -> SystemTime,
     /// By server, repository and access: what the last request with these was authorized by.
     known: Mutex<HashMap<(String, String), HeaderValue>>,
 }
 
 impl Authorizer {
-    pub(super) fn new(keeping: Keeping, now: fn() -> SystemTime) -> Authorizer {
+    pub(super) fn new(keeping: CredentialSources, now: fn() -> SystemTime) -> Authorizer {
         Authorizer { keeping, now, known: Mutex::default() }
     }
 
@@ -37,11 +38,11 @@ impl Authorizer {
         http: &Http,
         repository: &Repository,
         access: Access,
-        ask: Ask<'_>,
-    ) -> Result<Answer, RegistryError> {
+        ask: HttpRequest<'_>,
+    ) -> Result<HttpResponse, RegistryError> {
         let key = (authority(&repository.base), format!("{}:{}", repository.path, access.actions()));
         let known = self.known(&key).or_else(|| self.beforehand(repository));
-        let answer = http.send(Ask { authorization: known, ..ask.clone() }).await?;
+        let answer = http.send(HttpRequest { authorization: known, ..ask.clone() }).await?;
         if answer.response.status() != StatusCode::UNAUTHORIZED || answer.url.host_str() != repository.base.host_str() {
             return Ok(answer);
         }
@@ -57,7 +58,7 @@ impl Authorizer {
                 self.token(http, repository, &realm, service.as_deref(), &scope).await?
             }
         };
-        let again = http.send(Ask { authorization: Some(authorization.clone()), ..ask }).await?;
+        let again = http.send(HttpRequest { authorization: Some(authorization.clone()), ..ask }).await?;
         if again.response.status() == StatusCode::UNAUTHORIZED {
             return Err(
                 self.unauthorized(repository, &format!("the credentials for it are refused; {}", how(repository)))
@@ -121,7 +122,7 @@ impl Authorizer {
                 .append_pair("scope", scope)
                 .append_pair("refresh_token", token.text())
                 .finish();
-            let mut ask = Ask::get(url.clone(), &repository.base, Lane::Talk);
+            let mut ask = HttpRequest::get(url.clone(), &repository.base, ConnectionUse::Talk);
             ask.method = Method::POST;
             ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
             ask.body = form.into_bytes().into();
@@ -131,31 +132,42 @@ impl Authorizer {
         for scope in scope.split(' ').filter(|scope| !scope.is_empty()) {
             url.query_pairs_mut().append_pair("scope", scope);
         }
-        let mut plain = Ask::get(url.clone(), &repository.base, Lane::Talk);
+        let mut plain = HttpRequest::get(url.clone(), &repository.base, ConnectionUse::Talk);
         plain.authorization = login.as_ref().and_then(Login::header);
         let given = self.token_of(http, repository, plain, &url).await;
         match given {
             // Who asks is known by a key in place of a password.
             Err(RegistryError::Unauthorized { .. } | RegistryError::Refused { .. }) if login.is_none() => {
                 let Some(key) = credentials::ollama_key(&self.keeping.ollama_keys) else { return given };
-                let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
-                url.query_pairs_mut()
-                    .append_pair("ts", &seconds.to_string())
-                    .append_pair("nonce", &URL_SAFE_NO_PAD.encode(nonce));
-                let mut signed = Ask::get(url.clone(), &repository.base, Lane::Talk);
-                signed.authorization = credentials::sign(&key, url.as_str());
-                self.token_of(http, repository, signed, &url).await
+                self.token_for_key(http, repository, url, &key).await
             }
             given => given,
         }
+    }
+
+    /// Asks for a token as Ollama does, with a signature of the address.
+    async fn token_for_key(
+        &self,
+        http: &Http,
+        repository: &Repository,
+        mut url: Url,
+        key: &PrivateKey,
+    ) -> Result<HeaderValue, RegistryError> {
+        let seconds = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let nonce: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+        url.query_pairs_mut()
+            .append_pair("ts", &seconds.to_string())
+            .append_pair("nonce", &URL_SAFE_NO_PAD.encode(nonce));
+        let mut signed = HttpRequest::get(url.clone(), &repository.base, ConnectionUse::Talk);
+        signed.authorization = credentials::sign(key, url.as_str());
+        self.token_of(http, repository, signed, &url).await
     }
 
     async fn token_of(
         &self,
         http: &Http,
         repository: &Repository,
-        ask: Ask<'_>,
+        ask: HttpRequest<'_>,
         realm: &Url,
     ) -> Result<HeaderValue, RegistryError> {
         let answer = http.send(ask).await?;
@@ -168,7 +180,7 @@ impl Authorizer {
             }
             _ => return Err(http.refusal(answer, "token").await),
         }
-        let wrong = || RegistryError::Protocol { host: host(realm), what: "something that is no token".to_owned() };
+        let wrong = || RegistryError::Protocol { host: host(realm), what: "something that is not a token".to_owned() };
         let body = read_whole(http, answer, realm, MAX_TOKEN_BYTES, "a token").await?;
         let json: serde_json::Value = serde_json::from_slice(&body).map_err(|_| wrong())?;
         let token = json["token"].as_str().or(json["access_token"].as_str()).filter(|token| !token.is_empty());

@@ -14,7 +14,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Where credentials are kept.
 #[derive(Debug, Clone, Default)]
-pub struct Keeping {
+pub struct CredentialSources {
     /// Docker's `config.json`.
     pub docker_config: Option<PathBuf>,
     pub hugging_face: Option<Secret>,

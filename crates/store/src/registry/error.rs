@@ -86,12 +86,12 @@ impl Forbidden {
     fn of(self, host: &str) -> String {
         match self {
             Forbidden::NotPublic => {
-                format!("which is no public address; if you trust that host, say `--allow-host {host}`")
+                format!("which is not a public address; if you trust that host, say `--allow-host {host}`")
             }
             Forbidden::NoTls => format!("without TLS; if you trust the way to it, say `--insecure {host}`"),
-            Forbidden::NotWeb => "which is no web address".to_owned(),
+            Forbidden::NotWeb => "which is not a web address".to_owned(),
             Forbidden::ForeignRealm => format!(
-                "which is to be asked for a token and is no part of that registry; if you trust that host, say \
+                "which is to be asked for a token and is not part of that registry; if you trust that host, say \
                  `--allow-host {host}`"
             ),
         }

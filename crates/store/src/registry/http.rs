@@ -1,7 +1,7 @@
 //! Requests, one hop at a time: each redirect is judged before it is followed, and credentials stay with the server that
 //! they were meant for.
 
-use super::address::{self, Named, is_loopback, is_same_origin};
+use super::address::{self, NamedHosts, is_loopback, is_same_origin};
 use super::error::{Forbidden, RegistryError};
 use super::payload::Payload;
 use super::public::{NotPublic, PublicOnly};
@@ -24,7 +24,7 @@ const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum ConnectionUse {
     /// Small talk, over HTTP/2 where the server has it.
     Talk,
     /// A blob's bytes, over connections of their own: ranges that share one line gain nothing by being several.
@@ -35,12 +35,12 @@ pub(super) enum Lane {
 
 /// One request.
 #[derive(Debug, Clone)]
-pub(super) struct Ask<'a> {
+pub(super) struct HttpRequest<'a> {
     pub method: Method,
     pub url: Url,
     /// The server that a person named: it may be anywhere, what it leads to may not.
     pub home: &'a Url,
-    pub lane: Lane,
+    pub lane: ConnectionUse,
     pub headers: HeaderMap,
     /// For the server of `url` alone.
     pub authorization: Option<HeaderValue>,
@@ -49,7 +49,7 @@ pub(super) struct Ask<'a> {
 
 /// An answer, and where it came from in the end.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub response: Response,
     pub url: Url,
     /// What the server said on the way of the file that it led to: Hugging Face's size and digest.
@@ -59,7 +59,7 @@ pub(super) struct Answer {
 /// The clients: for hosts that a person named, and for those that only a registry named.
 #[derive(Debug)]
 pub(super) struct Http {
-    named: Named,
+    named: NamedHosts,
     user_agent: String,
     stall: Duration,
     now: fn() -> SystemTime,
@@ -77,15 +77,15 @@ struct Clients {
 
 /// Whether a person named a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum HostTrust {
     Yes,
     /// Then it must be a public one.
     No,
 }
 
-impl<'a> Ask<'a> {
-    pub(super) fn get(url: Url, home: &'a Url, lane: Lane) -> Ask<'a> {
-        Ask {
+impl<'a> HttpRequest<'a> {
+    pub(super) fn get(url: Url, home: &'a Url, lane: ConnectionUse) -> HttpRequest<'a> {
+        HttpRequest {
             method: Method::GET,
             url,
             home,
@@ -99,22 +99,22 @@ impl<'a> Ask<'a> {
 
 impl Http {
     /// `stall` is how long a server may be silent.
-    pub(super) fn new(named: Named, user_agent: String, stall: Duration, now: fn() -> SystemTime) -> Http {
+    pub(super) fn new(named: NamedHosts, user_agent: String, stall: Duration, now: fn() -> SystemTime) -> Http {
         // A second call finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let [talk, data, upload] = [Clients::default(), Clients::default(), Clients::default()];
         Http { named, user_agent, stall, now, talk, data, upload }
     }
 
-    fn client(&self, lane: Lane, known: Known) -> Result<&Client, RegistryError> {
+    fn client(&self, lane: ConnectionUse, known: HostTrust) -> Result<&Client, RegistryError> {
         let clients = match lane {
-            Lane::Talk => &self.talk,
-            Lane::Data => &self.data,
-            Lane::Upload => &self.upload,
+            ConnectionUse::Talk => &self.talk,
+            ConnectionUse::Data => &self.data,
+            ConnectionUse::Upload => &self.upload,
         };
         let client = match known {
-            Known::Yes => &clients.open,
-            Known::No => &clients.guarded,
+            HostTrust::Yes => &clients.open,
+            HostTrust::No => &clients.guarded,
         };
         if let Some(made) = client.get() {
             return Ok(made);
@@ -125,13 +125,13 @@ impl Http {
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true);
-        if lane != Lane::Upload {
+        if lane != ConnectionUse::Upload {
             builder = builder.read_timeout(self.stall);
         }
-        if lane != Lane::Talk {
+        if lane != ConnectionUse::Talk {
             builder = builder.http1_only();
         }
-        if known == Known::No {
+        if known == HostTrust::No {
             builder = builder.dns_resolver(PublicOnly { proxies: self.named.proxies.clone() });
         }
         let made = builder.build().map_err(|error| RegistryError::Setup(innermost(&error)))?;
@@ -143,12 +143,12 @@ impl Http {
         self.stall
     }
 
-    pub(super) fn named(&self) -> &Named {
+    pub(super) fn named(&self) -> &NamedHosts {
         &self.named
     }
 
     /// Sends a request; a GET or HEAD follows redirects. Every status but a redirect is an answer.
-    pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Answer, RegistryError> {
+    pub(super) async fn send(&self, ask: HttpRequest<'_>) -> Result<HttpResponse, RegistryError> {
         let origin = ask.url.clone();
         let follows = matches!(ask.method, Method::GET | Method::HEAD);
         let mut url = ask.url;
@@ -165,7 +165,7 @@ impl Http {
             }
             let response = request.send().await.map_err(|error| self.error(&error, &url, ask.home))?;
             if !follows || !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED {
-                return Ok(Answer { response, url, linked });
+                return Ok(HttpResponse { response, url, linked });
             }
             for name in [LINKED_SIZE, LINKED_ETAG] {
                 // The first word is that of the server which a person named.
@@ -179,7 +179,7 @@ impl Http {
     }
 
     /// The client for an address, if that may be contacted at all.
-    fn client_for(&self, url: &Url, home: &Url, lane: Lane) -> Result<&Client, RegistryError> {
+    fn client_for(&self, url: &Url, home: &Url, lane: ConnectionUse) -> Result<&Client, RegistryError> {
         let is_home = url.host_str() == home.host_str();
         let to = if url.has_host() { address::authority(url) } else { clip(url.as_str()) };
         let forbidden = |why| RegistryError::Forbidden { from: host(home), to, why };
@@ -196,7 +196,7 @@ impl Http {
         if !is_known && is_private {
             return Err(forbidden(Forbidden::NotPublic));
         }
-        self.client(lane, if is_known { Known::Yes } else { Known::No })
+        self.client(lane, if is_known { HostTrust::Yes } else { HostTrust::No })
     }
 
     /// What a failed request means.
@@ -228,9 +228,9 @@ impl Http {
         }
     }
 
-    /// The error of an answer that is none, with what the server says about it.
-    pub(super) async fn refusal(&self, answer: Answer, what: &str) -> RegistryError {
-        let Answer { response, url, .. } = answer;
+    /// The error of an answer with an error status, with what the server says about it.
+    pub(super) async fn refusal(&self, answer: HttpResponse, what: &str) -> RegistryError {
+        let HttpResponse { response, url, .. } = answer;
         let (host, status) = (host(&url), response.status());
         let after = retry_after(response.headers(), self.now);
         // What a server says beside its status is not waited for.
@@ -260,7 +260,7 @@ fn target(response: &Response, from: &Url) -> Result<Url, RegistryError> {
 /// The whole body of an answer, which may have at most `limit` bytes.
 pub(super) async fn read_whole(
     http: &Http,
-    mut answer: Answer,
+    mut answer: HttpResponse,
     home: &Url,
     limit: u64,
     what: &str,
@@ -297,7 +297,7 @@ async fn read_some(mut response: Response, limit: usize) -> Vec<u8> {
 }
 
 /// What a server says about an error: the distribution specification's `errors`, Ollama's and Hugging Face's `error`, or
-/// text that is no page.
+/// text that is not a web page.
 fn message_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let json: Option<serde_json::Value> = serde_json::from_str(&text).ok();

@@ -17,15 +17,15 @@ mod public;
 mod range;
 mod upload;
 
-pub use address::Named;
-pub use credentials::{Keeping, Secret};
+pub use address::NamedHosts;
+pub use credentials::{CredentialSources, Secret};
 pub use error::{RegistryError, Remedy};
 pub use payload::{Payload, Pieces};
 pub use range::Body;
-pub use upload::{Mount, Session};
+pub use upload::{Mount, UploadSession};
 
 use auth::Authorizer;
-use http::{Answer, Ask, Http, LINKED_ETAG, LINKED_SIZE, Lane, host, read_whole};
+use http::{ConnectionUse, Http, HttpRequest, HttpResponse, LINKED_ETAG, LINKED_SIZE, host, read_whole};
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, LAST_MODIFIED, RANGE};
 use reqwest::{Method, StatusCode};
 use slm_values::digest::Digest;
@@ -45,8 +45,8 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 /// How registries are spoken to.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub named: Named,
-    pub keeping: Keeping,
+    pub named: NamedHosts,
+    pub keeping: CredentialSources,
     pub user_agent: String,
     /// How long a server may send nothing.
     pub stall: Duration,
@@ -56,7 +56,7 @@ pub struct Settings {
     pub now: fn() -> SystemTime,
 }
 
-/// A speaker with registries.
+/// A client of registries.
 #[derive(Debug)]
 pub struct Registry {
     http: Http,
@@ -84,14 +84,14 @@ pub enum Access {
 /// Something with bytes on a server.
 #[derive(Debug)]
 pub struct Remote {
-    kind: Kind,
+    kind: RemoteKind,
     n_bytes: u64,
     /// Where the server led to last; asked anew once that no longer holds.
     resolved: Mutex<Option<Url>>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum RemoteKind {
     Blob { repository: Repository, digest: Digest },
     File(Url),
 }
@@ -168,12 +168,12 @@ impl Repository {
 impl Remote {
     #[must_use]
     pub fn blob(repository: Repository, digest: Digest, n_bytes: u64) -> Remote {
-        Remote { kind: Kind::Blob { repository, digest }, n_bytes, resolved: Mutex::default() }
+        Remote { kind: RemoteKind::Blob { repository, digest }, n_bytes, resolved: Mutex::default() }
     }
 
     #[must_use]
     pub fn file(url: Url, n_bytes: u64) -> Remote {
-        Remote { kind: Kind::File(url), n_bytes, resolved: Mutex::default() }
+        Remote { kind: RemoteKind::File(url), n_bytes, resolved: Mutex::default() }
     }
 
     #[must_use]
@@ -184,8 +184,8 @@ impl Remote {
     /// The address that a person named.
     fn home(&self) -> Url {
         match &self.kind {
-            Kind::Blob { repository, digest } => repository.url("blobs", &digest.to_string()),
-            Kind::File(url) => url.clone(),
+            RemoteKind::Blob { repository, digest } => repository.url("blobs", &digest.to_string()),
+            RemoteKind::File(url) => url.clone(),
         }
     }
 
@@ -217,7 +217,8 @@ impl Registry {
         tag_or_digest: &str,
         pinned: Option<Digest>,
     ) -> Result<Vec<u8>, RegistryError> {
-        let mut ask = Ask::get(repository.url("manifests", tag_or_digest), &repository.base, Lane::Talk);
+        let mut ask =
+            HttpRequest::get(repository.url("manifests", tag_or_digest), &repository.base, ConnectionUse::Talk);
         // Hugging Face gives who asks for OCI's a manifest of another kind, Docker's for models.
         let accept = match repository.is_hugging_face {
             true => media_type::MANIFEST.to_owned(),
@@ -251,7 +252,7 @@ impl Registry {
     /// The files of a repository of Hugging Face's, by their paths (its API, `GET /api/models/…/tree/main`).
     ///
     /// # Errors
-    /// [`RegistryError`], where there is no such repository for us.
+    /// [`RegistryError`], where the repository does not exist or is not ours to read.
     pub async fn hugging_face_files(&self, repository: &Repository) -> Result<Vec<String>, RegistryError> {
         #[derive(serde::Deserialize)]
         struct Entry {
@@ -262,7 +263,7 @@ impl Registry {
         let mut url = repository.base.clone();
         url.set_path(&format!("/api/models/{}/tree/main", repository.path));
         url.set_query(Some("recursive=true"));
-        let ask = Ask::get(url, &repository.base, Lane::Talk);
+        let ask = HttpRequest::get(url, &repository.base, ConnectionUse::Talk);
         let answer = self.authorizer.send(&self.http, repository, Access::Pull, ask).await?;
         if answer.response.status() != StatusCode::OK {
             return Err(self.refused(repository, answer, &repository.path).await);
@@ -276,12 +277,12 @@ impl Registry {
     /// What a web server says of a file.
     ///
     /// # Errors
-    /// [`RegistryError`], where there is no such file or its size is not told.
+    /// [`RegistryError`], where the file does not exist or the server does not give its size.
     pub async fn file_info(&self, url: &Url) -> Result<FileInfo, RegistryError> {
         let repository =
             Repository { base: url.clone(), path: String::new(), is_hugging_face: self.is_hugging_face(url) };
-        let mut ask = Ask::get(url.clone(), &repository.base, Lane::Talk);
-        let head = Ask { method: Method::HEAD, ..ask.clone() };
+        let mut ask = HttpRequest::get(url.clone(), &repository.base, ConnectionUse::Talk);
+        let head = HttpRequest { method: Method::HEAD, ..ask.clone() };
         let mut answer = self.authorizer.send(&self.http, &repository, Access::Pull, head).await?;
         let status = answer.response.status();
         let knows_no_head = matches!(status.as_u16(), 400 | 403..=405 | 501);
@@ -312,7 +313,7 @@ impl Registry {
     }
 
     /// An answer that is an error. A 401 that nothing could help against says what a person can do.
-    async fn refused(&self, repository: &Repository, answer: Answer, what: &str) -> RegistryError {
+    async fn refused(&self, repository: &Repository, answer: HttpResponse, what: &str) -> RegistryError {
         let error = self.http.refusal(answer, what).await;
         match error {
             RegistryError::NotFound { host, what } if repository.is_hugging_face => RegistryError::Unauthorized {
@@ -325,7 +326,7 @@ impl Registry {
 }
 
 /// The size of a file as the answer to a HEAD, or to a range of it, tells it; none where it is said to be empty.
-fn size_of(answer: &Answer) -> Option<u64> {
+fn size_of(answer: &HttpResponse) -> Option<u64> {
     let (headers, linked) = (answer.response.headers(), &answer.linked);
     let of_range = || header(headers, CONTENT_RANGE.as_str()).and_then(|range| range.rsplit('/').next());
     let told = header(linked, LINKED_SIZE).or_else(|| header(headers, LINKED_SIZE));

@@ -11,7 +11,7 @@ pub(super) struct PublicOnly {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("it is no public address")]
+#[error("it is not a public address")]
 pub(super) struct NotPublic;
 
 impl Resolve for PublicOnly {

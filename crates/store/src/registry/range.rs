@@ -2,8 +2,8 @@
 
 use super::address::is_same_origin;
 use super::error::RegistryError;
-use super::http::{Answer, Ask, Lane, host};
-use super::{Access, Kind, Registry, Remote, header};
+use super::http::{ConnectionUse, HttpRequest, HttpResponse, host};
+use super::{Access, Registry, Remote, RemoteKind, header};
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, ETAG, HeaderValue, IF_MATCH, RANGE};
@@ -19,7 +19,7 @@ const SLOW_WINDOW: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Body<'r> {
     registry: &'r Registry,
-    answer: Answer,
+    answer: HttpResponse,
     home: Url,
     /// Bytes before the range that the server sends although nobody asked.
     skip: u64,
@@ -42,52 +42,24 @@ impl Registry {
         let home = remote.home();
         let resolved = remote.resolved();
         let url = resolved.clone().unwrap_or_else(|| home.clone());
-        let mut ask = Ask::get(url, &home, Lane::Data);
+        let mut ask = HttpRequest::get(url, &home, ConnectionUse::Data);
         let asked = format!("bytes={}-{}", range.start, range.end - 1);
         ask.headers.insert(RANGE, HeaderValue::from_str(&asked).expect("numbers are plain text"));
         if let Some(version) = version.and_then(|version| HeaderValue::from_str(version).ok()) {
             ask.headers.insert(IF_MATCH, version);
         }
-        let answer = match (&resolved, &remote.kind) {
-            (None, Kind::Blob { repository, .. }) => {
-                self.authorizer.send(&self.http, repository, Access::Pull, ask).await
-            }
-            (None, Kind::File(url)) => {
-                let is_hugging_face = self.is_hugging_face(url);
-                let repository = super::Repository { base: url.clone(), path: String::new(), is_hugging_face };
-                self.authorizer.send(&self.http, &repository, Access::Pull, ask).await
-            }
-            (Some(_), _) => self.http.send(ask).await,
-        };
-        let answer = match answer {
+        let answer = match self.ask_for(remote, resolved.is_some(), ask).await {
             Ok(answer) => answer,
             Err(error) => {
                 remote.resolve_to(None);
                 return Err(error);
             }
         };
-        match answer.response.status() {
-            StatusCode::PARTIAL_CONTENT | StatusCode::OK => {}
-            status => {
-                // Signed addresses hold for minutes; what they say when they end differs from house to house.
-                let expired = resolved.is_some() && status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
-                if resolved.is_some() {
-                    remote.resolve_to(None);
-                }
-                if status == StatusCode::PRECONDITION_FAILED && version.is_some() {
-                    return Err(RegistryError::Changed { host: host(&home), what: home.path().to_owned() });
-                }
-                if status == StatusCode::RANGE_NOT_SATISFIABLE {
-                    return Err(wrong_range(&answer.url, &range, ""));
-                }
-                let what = home.path().to_owned();
-                let refusal = self.http.refusal(answer, &what).await;
-                return Err(if expired {
-                    RegistryError::Expired { host: host(&home), source: Box::new(refusal) }
-                } else {
-                    refusal
-                });
+        if !matches!(answer.response.status(), StatusCode::PARTIAL_CONTENT | StatusCode::OK) {
+            if resolved.is_some() {
+                remote.resolve_to(None);
             }
+            return Err(self.no_range(answer, &home, &range, resolved.is_some(), version).await);
         }
         // Within the registry's own server every request needs its credentials.
         if !is_same_origin(&answer.url, &home) {
@@ -95,29 +67,74 @@ impl Registry {
         }
         let given = header(answer.response.headers(), ETAG.as_str());
         if version.zip(given).is_some_and(|(wanted, given)| wanted != given) {
-            return Err(RegistryError::Changed { host: host(&home), what: home.path().to_owned() });
+            return Err(changed(&home));
         }
-        let (skip, end) = match answer.response.status() {
-            StatusCode::PARTIAL_CONTENT => {
-                let given = header(answer.response.headers(), CONTENT_RANGE.as_str()).unwrap_or_default();
-                let end =
-                    end_of(given, &range, remote.n_bytes()).ok_or_else(|| wrong_range(&answer.url, &range, given))?;
-                (0, end)
-            }
-            _ => {
-                let given = answer.response.content_length();
-                if given.is_some_and(|n_bytes| n_bytes != remote.n_bytes()) {
-                    return Err(wrong_range(
-                        &answer.url,
-                        &range,
-                        &format!("0-{}", given.unwrap_or(0).saturating_sub(1)),
-                    ));
-                }
-                (range.start, range.end)
-            }
-        };
+        let (skip, end) = given_range(&answer, &range, remote.n_bytes())?;
         Ok(Body { registry: self, answer, home, skip, left: end - range.start, window: (Instant::now(), 0) })
     }
+
+    /// Sends a request to where the bytes are known to be, or to the server that a person named, with credentials.
+    async fn ask_for(
+        &self,
+        remote: &Remote,
+        is_resolved: bool,
+        ask: HttpRequest<'_>,
+    ) -> Result<HttpResponse, RegistryError> {
+        match (is_resolved, &remote.kind) {
+            (false, RemoteKind::Blob { repository, .. }) => {
+                self.authorizer.send(&self.http, repository, Access::Pull, ask).await
+            }
+            (false, RemoteKind::File(url)) => {
+                let is_hugging_face = self.is_hugging_face(url);
+                let repository = super::Repository { base: url.clone(), path: String::new(), is_hugging_face };
+                self.authorizer.send(&self.http, &repository, Access::Pull, ask).await
+            }
+            (true, _) => self.http.send(ask).await,
+        }
+    }
+
+    /// The error of an answer without the bytes.
+    async fn no_range(
+        &self,
+        answer: HttpResponse,
+        home: &Url,
+        range: &Range<u64>,
+        is_resolved: bool,
+        version: Option<&str>,
+    ) -> RegistryError {
+        let status = answer.response.status();
+        if status == StatusCode::PRECONDITION_FAILED && version.is_some() {
+            return changed(home);
+        }
+        if status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return wrong_range(&answer.url, range, "");
+        }
+        let refusal = self.http.refusal(answer, home.path()).await;
+        // Signed addresses hold for minutes; what they say when they end differs from server to server.
+        match is_resolved && status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            true => RegistryError::Expired { host: host(home), source: Box::new(refusal) },
+            false => refusal,
+        }
+    }
+}
+
+/// How many bytes of an answer to skip, and where the range ends that it gives.
+fn given_range(answer: &HttpResponse, range: &Range<u64>, n_bytes: u64) -> Result<(u64, u64), RegistryError> {
+    if answer.response.status() == StatusCode::PARTIAL_CONTENT {
+        let given = header(answer.response.headers(), CONTENT_RANGE.as_str()).unwrap_or_default();
+        let end = end_of(given, range, n_bytes).ok_or_else(|| wrong_range(&answer.url, range, given))?;
+        return Ok((0, end));
+    }
+    match answer.response.content_length() {
+        Some(given) if given != n_bytes => {
+            Err(wrong_range(&answer.url, range, &format!("0-{}", given.saturating_sub(1))))
+        }
+        _ => Ok((range.start, range.end)),
+    }
+}
+
+fn changed(home: &Url) -> RegistryError {
+    RegistryError::Changed { host: host(home), what: home.path().to_owned() }
 }
 
 impl Body<'_> {
@@ -168,12 +185,12 @@ impl Body<'_> {
 
     /// Ends with a server that sends a byte now and then.
     fn watch(&mut self, n_bytes: u64) -> Result<(), RegistryError> {
-        let (began, brought) = &mut self.window;
-        *brought += n_bytes;
+        let (began, came) = &mut self.window;
+        *came += n_bytes;
         if began.elapsed() < SLOW_WINDOW {
             return Ok(());
         }
-        let is_slow = *brought < SLOW_BYTES;
+        let is_slow = *came < SLOW_BYTES;
         self.window = (Instant::now(), 0);
         if is_slow {
             return Err(RegistryError::Stalled { host: host(&self.answer.url), seconds: SLOW_WINDOW.as_secs() });

@@ -6,7 +6,7 @@
 
 use super::address::is_same_origin;
 use super::error::RegistryError;
-use super::http::{Answer, Ask, Lane, host};
+use super::http::{ConnectionUse, HttpRequest, HttpResponse, host};
 use super::payload::Payload;
 use super::{Access, CONTENT_DIGEST, Registry, Repository, header};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE};
@@ -28,7 +28,7 @@ const MAX_PART_BYTES: u64 = 1 << 30;
 
 /// An upload that a registry has begun for us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
+pub struct UploadSession {
     location: Url,
     /// The least bytes of a part that is not the last.
     min_part_bytes: u64,
@@ -39,14 +39,14 @@ pub struct Session {
 pub enum Mount {
     Done,
     /// It is to be uploaded after all; this is begun.
-    Refused(Session),
+    Refused(UploadSession),
 }
 
-impl Session {
+impl UploadSession {
     /// A session that was begun earlier, by its address.
     #[must_use]
-    pub fn at(location: &str) -> Option<Session> {
-        Some(Session { location: location.parse().ok()?, min_part_bytes: 0 })
+    pub fn at(location: &str) -> Option<UploadSession> {
+        Some(UploadSession { location: location.parse().ok()?, min_part_bytes: 0 })
     }
 
     #[must_use]
@@ -113,7 +113,7 @@ impl Registry {
         access: Access,
     ) -> Result<bool, RegistryError> {
         let url = repository.url("blobs", &digest.to_string());
-        let mut ask = Ask::get(url, &repository.base, Lane::Talk);
+        let mut ask = HttpRequest::get(url, &repository.base, ConnectionUse::Talk);
         ask.method = Method::HEAD;
         let answer = self.authorizer.send(&self.http, repository, access, ask).await?;
         match answer.response.status() {
@@ -130,7 +130,7 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError`], where the registry takes none here.
-    pub async fn begin_upload(&self, repository: &Repository) -> Result<Session, RegistryError> {
+    pub async fn begin_upload(&self, repository: &Repository) -> Result<UploadSession, RegistryError> {
         let answer = self.post(repository, repository.uploads()).await?;
         match answer.response.status() {
             StatusCode::ACCEPTED => session(repository, &answer),
@@ -162,8 +162,12 @@ impl Registry {
     ///
     /// # Errors
     /// [`RegistryError::UploadLost`], where it no longer knows the upload.
-    pub async fn uploaded_bytes(&self, repository: &Repository, upload: &mut Session) -> Result<u64, RegistryError> {
-        let ask = Ask::get(upload.location.clone(), &repository.base, Lane::Talk);
+    pub async fn uploaded_bytes(
+        &self,
+        repository: &Repository,
+        upload: &mut UploadSession,
+    ) -> Result<u64, RegistryError> {
+        let ask = HttpRequest::get(upload.location.clone(), &repository.base, ConnectionUse::Talk);
         let answer = self.to_session(repository, ask).await?;
         match answer.response.status().as_u16() {
             200 | 202 | 204 => {
@@ -186,7 +190,7 @@ impl Registry {
     pub async fn upload_part(
         &self,
         repository: &Repository,
-        upload: &mut Session,
+        upload: &mut UploadSession,
         range: Range<u64>,
         bytes: Payload,
         sent: &dyn Fn(u64),
@@ -217,7 +221,7 @@ impl Registry {
     pub async fn finish_upload(
         &self,
         repository: &Repository,
-        upload: &Session,
+        upload: &UploadSession,
         digest: &Digest,
         bytes: Payload,
         sent: &dyn Fn(u64),
@@ -251,7 +255,8 @@ impl Registry {
         media_type: &str,
         json: &[u8],
     ) -> Result<(), RegistryError> {
-        let mut ask = Ask::get(repository.url("manifests", tag_or_digest), &repository.base, Lane::Talk);
+        let mut ask =
+            HttpRequest::get(repository.url("manifests", tag_or_digest), &repository.base, ConnectionUse::Talk);
         ask.method = Method::PUT;
         let wrong_type = |_| RegistryError::Address(media_type.chars().take(100).collect());
         ask.headers.insert(CONTENT_TYPE, HeaderValue::from_str(media_type).map_err(wrong_type)?);
@@ -272,14 +277,14 @@ impl Registry {
         }
     }
 
-    async fn post(&self, repository: &Repository, url: Url) -> Result<Answer, RegistryError> {
-        let mut ask = Ask::get(url, &repository.base, Lane::Talk);
+    async fn post(&self, repository: &Repository, url: Url) -> Result<HttpResponse, RegistryError> {
+        let mut ask = HttpRequest::get(url, &repository.base, ConnectionUse::Talk);
         ask.method = Method::POST;
         self.authorizer.send(&self.http, repository, Access::Push, ask).await
     }
 
     /// Sends to the address of an upload, with credentials where these may go there.
-    async fn to_session(&self, repository: &Repository, ask: Ask<'_>) -> Result<Answer, RegistryError> {
+    async fn to_session(&self, repository: &Repository, ask: HttpRequest<'_>) -> Result<HttpResponse, RegistryError> {
         if is_same_origin(&ask.url, &repository.base) || self.http.named().allows(&ask.url) {
             self.authorizer.send(&self.http, repository, Access::Push, ask).await
         } else {
@@ -291,10 +296,10 @@ impl Registry {
     async fn send_bytes(
         &self,
         repository: &Repository,
-        ask: Ask<'_>,
+        ask: HttpRequest<'_>,
         thought: u32,
         sent: &dyn Fn(u64),
-    ) -> Result<Answer, RegistryError> {
+    ) -> Result<HttpResponse, RegistryError> {
         let bytes = ask.body.clone();
         let to = host(&ask.url);
         let mut answer = pin!(self.to_session(repository, ask));
@@ -317,7 +322,7 @@ impl Registry {
         }
     }
 
-    async fn push_refusal(&self, repository: &Repository, answer: Answer) -> RegistryError {
+    async fn push_refusal(&self, repository: &Repository, answer: HttpResponse) -> RegistryError {
         let path = repository.path.clone();
         match self.http.refusal(answer, &path).await {
             RegistryError::NotFound { host, .. } => {
@@ -330,19 +335,19 @@ impl Registry {
     }
 }
 
-fn session(repository: &Repository, answer: &Answer) -> Result<Session, RegistryError> {
+fn session(repository: &Repository, answer: &HttpResponse) -> Result<UploadSession, RegistryError> {
     let headers = answer.response.headers();
     if header(headers, LOCATION.as_str()).is_none() {
         let what = "an upload without an address".to_owned();
         return Err(RegistryError::Protocol { host: host(&answer.url), what });
     }
-    let mut session = Session { location: answer.url.clone(), min_part_bytes: 0 };
+    let mut session = UploadSession { location: answer.url.clone(), min_part_bytes: 0 };
     session.follow(&answer.url, repository, headers)?;
     Ok(session)
 }
 
-fn with_bytes(method: Method, url: Url, repository: &Repository, bytes: Payload) -> Ask<'_> {
-    let mut ask = Ask::get(url, &repository.base, Lane::Upload);
+fn with_bytes(method: Method, url: Url, repository: &Repository, bytes: Payload) -> HttpRequest<'_> {
+    let mut ask = HttpRequest::get(url, &repository.base, ConnectionUse::Upload);
     ask.method = method;
     ask.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     ask.body = bytes;
@@ -379,7 +384,7 @@ mod tests {
         let base: Url = "https://registry.example.com/".parse().unwrap();
         let repository = Repository::new(base.clone(), "a/b".to_owned());
         assert_eq!(repository.uploads().as_str(), "https://registry.example.com/v2/a/b/blobs/uploads/");
-        let mut session = Session::at("https://registry.example.com/v2/a/b/blobs/uploads/1").unwrap();
+        let mut session = UploadSession::at("https://registry.example.com/v2/a/b/blobs/uploads/1").unwrap();
         let mut follow = |location: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(LOCATION, location.parse().unwrap());

@@ -29,7 +29,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the file is no model, or cannot be copied; then the store is as it was.
+    /// [`StoreError`] where the file is not a model, or cannot be copied; then the store is as it was.
     pub fn import_gguf(&self, path: &Path, progress: &dyn Progress) -> Result<Imported, StoreError> {
         let writing = self.begin_writing()?;
         self.import(path, &model_header, progress, &writing)

@@ -113,8 +113,8 @@ pub fn with_schema(modelfile: &Modelfile, folder: &Path) -> Result<Modelfile, St
         let bytes = disk::read(&path, MAX_SCHEMA_BYTES)?.ok_or_else(|| refused("does not exist".to_owned()))?;
         modelfile.format = match serde_json::from_slice(&bytes) {
             Ok(schema @ Value::Object(_)) => Some(Format::Schema(schema)),
-            Ok(_) => return Err(refused("is no JSON object".to_owned())),
-            Err(error) => return Err(refused(format!("is no JSON: {error}"))),
+            Ok(_) => return Err(refused("is not a JSON object".to_owned())),
+            Err(error) => return Err(refused(format!("is not JSON: {error}"))),
         };
     }
     Ok(modelfile)

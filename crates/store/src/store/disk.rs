@@ -98,7 +98,7 @@ pub(super) fn remove_link(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The names and paths of a folder's files; links and what else is no file of its own is left out.
+/// The names and paths of a folder's files; links and everything else that is not a regular file are left out.
 pub(super) fn regular_files(folder: &Path) -> impl Iterator<Item = (String, PathBuf)> + use<> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
@@ -167,7 +167,7 @@ pub(super) fn create_folder(folder: &Path, root: &Path) -> Result<(), StoreError
     above.chain(root.parent().filter(|above| !above.as_os_str().is_empty())).try_for_each(sync_folder)
 }
 
-/// The bytes of a file of at most `limit`; `None` where there is none, and an error of `InvalidData` where it is longer.
+/// The bytes of a file of at most `limit`; `None` where it does not exist, and an error of `InvalidData` where it is longer.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
     let file = match File::open(path) {
         Ok(file) => file,

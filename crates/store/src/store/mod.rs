@@ -20,24 +20,24 @@ mod layers;
 mod lease;
 mod list;
 mod model;
+mod origins;
 mod prune;
 mod pulled;
 mod pushed;
 mod remove;
 mod shards;
-mod sources;
 mod stamp;
 mod verify;
 
 pub use blobs::Imported;
 pub use create::with_schema;
-pub use download::{Begun, Download, PART_BYTES, Reader, Wanted};
+pub use download::{Begun, Download, DownloadKey, PART_BYTES, Reader};
 pub use error::{StoreError, Unknown};
 pub use incoming::Incoming;
 pub use lease::Lease;
 pub use list::{Broken, Listed, Listing, Origin};
 pub use model::{Model, StoredAdapter, Weights};
-pub use prune::{Action, Item, Kind, Pruned, Pruning, Why, Young};
+pub use prune::{KeepReason, PruneAction, Pruned, PrunedFile, PrunedKind, Pruning, Young};
 pub use pulled::Committed;
 pub use pushed::{Content, Note, Shipment};
 pub use remove::{Recovery, Removed};
@@ -81,7 +81,7 @@ impl Store {
     /// The binary's own model as a stored one.
     ///
     /// # Errors
-    /// It is no model.
+    /// Its GGUF or its Modelfile is invalid.
     fn own_model(&self, embedded: &EmbeddedModel) -> Result<Model, StoreError> {
         if let Some(model) = self.own.get() {
             return Ok(model.clone());

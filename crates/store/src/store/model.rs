@@ -56,7 +56,7 @@ impl StoredAdapter {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the blob cannot be read or is no adapter.
+    /// [`StoreError`] where the blob cannot be read or is not an adapter.
     pub fn header(&self) -> Result<AdapterHeader, StoreError> {
         let mut file = File::open(&self.path).map_err(io_error("read", &self.path))?;
         blobs::adapter_header(&mut file, &self.path)
@@ -76,7 +76,7 @@ impl Weights {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the blob cannot be read or is no model.
+    /// [`StoreError`] where the blob cannot be read or is not a model.
     pub fn header(&self) -> Result<Header, StoreError> {
         match self {
             Weights::Blobs(paths) => shards::header_of(paths),
@@ -176,13 +176,13 @@ impl Store {
         // As in Ollama the values of a later layer take the place of an earlier one's.
         for layer in manifest.layers_of(media_type::PARAMS) {
             let (path, value) = self.json(layer)?;
-            parameters.extend(value.as_object().cloned().ok_or_else(|| broken(&path, "is no JSON object"))?);
+            parameters.extend(value.as_object().cloned().ok_or_else(|| broken(&path, "is not a JSON object"))?);
         }
         let parameters = Parameters::from_layer(parameters);
         let messages = match value(media_type::MESSAGES)? {
             None => Vec::new(),
             Some((path, value)) => serde_json::from_value(value)
-                .map_err(|error| broken(&path, &format!("is no list of messages: {error}")))?,
+                .map_err(|error| broken(&path, &format!("is not a list of messages: {error}")))?,
         };
         let format = match value(media_type::FORMAT)? {
             None => None,
@@ -214,14 +214,15 @@ impl Store {
 
     fn adapter(&self, layer: &Layer) -> Result<StoredAdapter, StoreError> {
         let path = self.present(layer)?;
-        let scale = layer.adapter_scale().ok_or_else(|| broken(&path, "is an adapter whose scale is no number"))?;
+        let scale = layer.adapter_scale().ok_or_else(|| broken(&path, "is an adapter whose scale is not a number"))?;
         Ok(StoredAdapter { path, digest: layer.digest, n_bytes: layer.size, scale })
     }
 
     pub(super) fn config_of(&self, manifest: &Manifest) -> Result<ModelConfig, StoreError> {
         let bytes = self.small_layer(&manifest.config)?;
-        ModelConfig::parse(&bytes)
-            .map_err(|error| broken(&self.blob_path(&manifest.config.digest), &format!("is no configuration: {error}")))
+        ModelConfig::parse(&bytes).map_err(|error| {
+            broken(&self.blob_path(&manifest.config.digest), &format!("is not a configuration: {error}"))
+        })
     }
 
     /// Where a layer's blob is, known to be there in full length.
@@ -257,11 +258,11 @@ impl Store {
     fn json(&self, layer: &Layer) -> Result<(PathBuf, Value), StoreError> {
         let path = self.blob_path(&layer.digest);
         let value = serde_json::from_slice(&self.small_layer(layer)?)
-            .map_err(|error| broken(&path, &format!("is no JSON: {error}")))?;
+            .map_err(|error| broken(&path, &format!("is not JSON: {error}")))?;
         Ok((path, value))
     }
 
-    /// The bytes of a layer that is no weights, which are those of its digest.
+    /// The bytes of a layer other than weights; they are those of its digest.
     fn small_layer(&self, layer: &Layer) -> Result<Vec<u8>, StoreError> {
         let path = self.present(layer)?;
         let bytes = disk::read(&path, MAX_LAYER_BYTES)?.ok_or_else(|| broken(&path, "is missing"))?;

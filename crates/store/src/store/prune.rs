@@ -1,4 +1,4 @@
-//! Removes what nothing needs: blobs without a manifest, downloads that nobody goes on with, and traces of dead processes.
+//! Removes what nothing needs: blobs without a manifest, abandoned downloads, and leftovers of crashed processes.
 //!
 //! What a broken manifest may need stays. Its bytes are searched for digests, and so are the small blobs that these lead
 //! to, for a configuration lists the layers too: so a manifest that is cut short keeps everything where only its first
@@ -31,7 +31,7 @@ pub struct Pruning {
     pub now: SystemTime,
     pub young_blobs: Young,
     pub young_downloads: Young,
-    pub action: Action,
+    pub action: PruneAction,
 }
 
 /// What happens to what may still be wanted.
@@ -43,7 +43,7 @@ pub enum Young {
 
 /// Whether anything is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum PruneAction {
     Remove,
     Tell,
 }
@@ -51,9 +51,9 @@ pub enum Action {
 /// What was pruned, or would be.
 #[derive(Debug, Default)]
 pub struct Pruned {
-    pub removed: Vec<Item>,
+    pub removed: Vec<PrunedFile>,
     /// What no manifest needs and stays nevertheless.
-    pub kept: Vec<(Item, Why)>,
+    pub kept: Vec<(PrunedFile, KeepReason)>,
     /// Manifests that cannot be used.
     pub broken: Vec<Broken>,
     /// What could not be removed.
@@ -62,28 +62,28 @@ pub struct Pruned {
 
 /// A file of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct PrunedFile {
     pub path: PathBuf,
-    pub kind: Kind,
+    pub kind: PrunedKind,
     /// What it takes of the disk.
     pub n_bytes: u64,
 }
 
 /// What a file of the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum PrunedKind {
     Blob,
     /// Ours, to be resumed.
     Download,
     /// Ollama's, to be resumed.
     OllamaDownload,
-    /// The trace of a process that died.
+    /// What a crashed process left.
     Leftover,
 }
 
 /// Why something stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum KeepReason {
     Young,
     /// A process uses it.
     InUse,
@@ -121,23 +121,23 @@ impl Store {
         }
         // To tell needs no lock, and may be wanted of a store that cannot be written to.
         let _removing: Option<Removing> = match pruning.action {
-            Action::Remove => Some(self.begin_removing()?),
-            Action::Tell => None,
+            PruneAction::Remove => Some(self.begin_removing()?),
+            PruneAction::Tell => None,
         };
         let mut pruned = Pruned::default();
         let needed = self.needed(pruning.now, &mut pruned.broken);
         let leases = self.leases()?;
         let leftovers = match pruning.action {
-            Action::Remove => self.leftovers(),
+            PruneAction::Remove => self.leftovers(),
             // Without the lock they may be a writer's.
-            Action::Tell => Vec::new(),
+            PruneAction::Tell => Vec::new(),
         };
         let notes = self.all_notes().into_iter();
         let keeps = |digest: &Digest| needed.manifests.contains(digest) || leases.kept.contains(digest);
         let notes = notes.filter(|(manifest, _)| needed.unreadable.is_none() && !keeps(manifest));
         let traces = leftovers.into_iter().chain(leases.stale).chain(self.stale_marks());
         for path in traces.chain(notes.map(|(_, path)| path)) {
-            pruned.take(Item { n_bytes: file_len(&path), kind: Kind::Leftover, path }, pruning.action);
+            pruned.take(PrunedFile { n_bytes: file_len(&path), kind: PrunedKind::Leftover, path }, pruning.action);
         }
         self.prune_downloads(pruning, &leases.kept, &mut pruned);
         self.prune_blobs(pruning, &needed, &leases.kept, &mut pruned);
@@ -197,18 +197,18 @@ impl Store {
         let is_active = |path: &PathBuf| age(path, pruning.now) < YOUNG_BLOB;
         let young = if others.iter().any(is_active) { YOUNG_BLOB_OF_PULL } else { YOUNG_BLOB };
         for (digest, path) in unreferenced {
-            let item = Item { n_bytes: file_len(&path), kind: Kind::Blob, path };
+            let item = PrunedFile { n_bytes: file_len(&path), kind: PrunedKind::Blob, path };
             let may_need = || needed.empty.iter().find(|(_, written)| is_weights_before(&item.path, *written));
             let why = if leased.contains(&digest) {
-                Some(Why::InUse)
+                Some(KeepReason::InUse)
             } else if let Some(manifest) = &needed.unreadable {
-                Some(Why::Broken(manifest.clone()))
+                Some(KeepReason::Broken(manifest.clone()))
             } else if pruning.young_blobs == Young::Removed {
                 None
             } else if age(&item.path, pruning.now) < young {
-                Some(Why::Young)
+                Some(KeepReason::Young)
             } else {
-                may_need().map(|(manifest, _)| Why::Broken(manifest.clone()))
+                may_need().map(|(manifest, _)| KeepReason::Broken(manifest.clone()))
             };
             match why {
                 Some(why) => pruned.kept.push((item, why)),
@@ -216,12 +216,12 @@ impl Store {
             }
         }
         for path in others {
-            // Ollama holds no lock on it: only its age tells that nobody goes on with it.
-            let item = Item { n_bytes: disk_bytes(&path), kind: Kind::OllamaDownload, path };
+            // Ollama holds no lock on it: only its age tells that it is abandoned.
+            let item = PrunedFile { n_bytes: disk_bytes(&path), kind: PrunedKind::OllamaDownload, path };
             if pruning.young_downloads == Young::Removed && age(&item.path, pruning.now) >= OLD_DOWNLOAD {
                 pruned.take(item, pruning.action);
             } else {
-                pruned.kept.push((item, Why::Young));
+                pruned.kept.push((item, KeepReason::Young));
             }
         }
     }
@@ -242,18 +242,18 @@ impl Store {
         for (path, age) in downloads {
             let journal = journal_of(&path);
             let n_bytes = disk_bytes(&path) + disk_bytes(&journal);
-            let item = Item { n_bytes, kind: Kind::Download, path };
+            let item = PrunedFile { n_bytes, kind: PrunedKind::Download, path };
             // A pull goes through its downloads one after the other, and has locked only those that it is at.
             let name = item.path.file_name().and_then(|name| Digest::from_file_name(name.to_str()?));
             if name.is_some_and(|digest| leased.contains(&digest)) {
-                pruned.kept.push((item, Why::InUse));
+                pruned.kept.push((item, KeepReason::InUse));
                 continue;
             }
             // Held until both files are gone.
             let lock = match owned(&item.path, pruning.action) {
                 Ok(Some(lock)) => lock,
                 Ok(None) => {
-                    pruned.kept.push((item, Why::InUse));
+                    pruned.kept.push((item, KeepReason::InUse));
                     continue;
                 }
                 Err(error) => {
@@ -262,11 +262,11 @@ impl Store {
                 }
             };
             if pruning.young_downloads == Young::Kept && age < OLD_DOWNLOAD {
-                pruned.kept.push((item, Why::Young));
+                pruned.kept.push((item, KeepReason::Young));
                 continue;
             }
             // Before the bytes: a journal without bytes is nobody's, but who begins anew would write it again.
-            if pruning.action == Action::Remove {
+            if pruning.action == PruneAction::Remove {
                 disk::remove_leftover(&journal);
             }
             pruned.take(item, pruning.action);
@@ -276,10 +276,10 @@ impl Store {
 }
 
 impl Pruned {
-    fn take(&mut self, item: Item, action: Action) {
+    fn take(&mut self, item: PrunedFile, action: PruneAction) {
         let removed = match action {
-            Action::Remove => fs::remove_file(&item.path),
-            Action::Tell => Ok(()),
+            PruneAction::Remove => fs::remove_file(&item.path),
+            PruneAction::Tell => Ok(()),
         };
         match removed {
             Err(error) if !disk::is_absent(&error) => self.failed.push(io_error("remove", &item.path)(error)),
@@ -288,12 +288,12 @@ impl Pruned {
     }
 }
 
-/// The lock of a download that nobody goes on with; `None` where somebody does. A journal that lost its bytes gets a file
+/// The lock of an abandoned download; `None` where some process has it. A journal that lost its bytes gets a file
 /// to lock.
-fn owned(data: &Path, action: Action) -> Result<Option<Option<File>>, StoreError> {
+fn owned(data: &Path, action: PruneAction) -> Result<Option<Option<File>>, StoreError> {
     let opened = match action {
-        Action::Remove => OpenOptions::new().write(true).create(true).truncate(false).open(data),
-        Action::Tell => File::open(data),
+        PruneAction::Remove => OpenOptions::new().write(true).create(true).truncate(false).open(data),
+        PruneAction::Tell => File::open(data),
     };
     match opened {
         Ok(file) => Ok(file.try_lock().is_ok().then_some(Some(file))),

@@ -1,7 +1,7 @@
 //! Takes a model away, and the blobs that no other model needs.
 
 use super::disk::{self, Removing, io_error};
-use super::{Store, StoreError, sources};
+use super::{Store, StoreError, origins};
 use slm_values::digest::Digest;
 use slm_values::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use slm_values::model_ref::ModelRef;
@@ -19,7 +19,7 @@ pub enum Recovery {
     OtherName(ModelRef),
     /// With `slm pull` from this source.
     Pull(String),
-    /// Nobody knows: it was made here, or brought by another program.
+    /// Nobody knows: it was made here, or another program downloaded it.
     Unknown,
 }
 
@@ -50,7 +50,7 @@ impl Store {
         if let Some((other, _)) = same.into_iter().find(|(_, path)| manifest_digest(path) == Some(digest)) {
             return Ok(Recovery::OtherName(other));
         }
-        let source = self.origin(&digest).filter(|source| sources::is_there(source));
+        let source = self.origin(&digest).filter(|source| origins::is_there(source));
         Ok(source.map_or(Recovery::Unknown, Recovery::Pull))
     }
 

@@ -19,7 +19,7 @@ pub struct ImportedWeights {
 }
 
 /// The files of the weights that somebody named, by any of them, and what they are together.
-pub(super) struct Found {
+pub(super) struct WeightFiles {
     pub paths: Vec<PathBuf>,
     pub header: Header,
 }
@@ -29,7 +29,7 @@ impl Store {
     /// all the others, which lie beside it.
     ///
     /// # Errors
-    /// [`StoreError`] where the files are no model, one of them is missing, or they cannot be copied.
+    /// [`StoreError`] where the files are not a model, one of them is missing, or they cannot be copied.
     pub fn import_weights(&self, path: &Path, progress: &dyn Progress) -> Result<ImportedWeights, StoreError> {
         let writing = self.begin_writing()?;
         self.import_found(path, progress, &writing)
@@ -71,11 +71,11 @@ pub fn sizes_at(path: &str) -> Result<Vec<u64>, StoreError> {
 }
 
 /// Finds the weights of which somebody named a file, and checks their headers.
-pub(super) fn files_at(path: &Path) -> Result<Found, StoreError> {
+pub(super) fn files_at(path: &Path) -> Result<WeightFiles, StoreError> {
     let mut file = open_regular(path)?;
     match model_header(&mut file, path) {
         Err(StoreError::Gguf { source: GgufError::Split(_), .. }) => {}
-        header => return Ok(Found { paths: vec![path.to_owned()], header: header? }),
+        header => return Ok(WeightFiles { paths: vec![path.to_owned()], header: header? }),
     }
     let shard = shard_header(&mut file, path)?;
     let paths = beside(path, &shard)?;
@@ -83,7 +83,7 @@ pub(super) fn files_at(path: &Path) -> Result<Found, StoreError> {
         return Err(StoreError::MissingShard { path: missing.clone(), of: path.to_owned(), n_files: shard.count });
     }
     let header = header_of(&paths)?;
-    Ok(Found { paths, header })
+    Ok(WeightFiles { paths, header })
 }
 
 /// The header of weights in these files, in their order.

@@ -216,7 +216,7 @@ fn what_fails_leaves_the_store_as_it_was() {
         "cannot read `DIR/./lora.gguf`: No such file or directory (os error 2)",
     );
     refused("FROM ./tiny.gguf\nFORMAT @none.json", "the schema `DIR/none.json` of FORMAT does not exist");
-    refused("FROM ./tiny.gguf\nFORMAT @wrong.json", "the schema `DIR/wrong.json` of FORMAT is no JSON object");
+    refused("FROM ./tiny.gguf\nFORMAT @wrong.json", "the schema `DIR/wrong.json` of FORMAT is not a JSON object");
 }
 
 #[test]

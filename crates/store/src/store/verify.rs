@@ -62,7 +62,7 @@ pub enum BlobState {
 }
 
 /// A manifest on the disk.
-struct Read {
+struct ReadManifest {
     name: ModelRef,
     path: PathBuf,
     digest: Digest,
@@ -70,14 +70,14 @@ struct Read {
 }
 
 /// A blob's state, and what tells the very file that has other bytes from the one that takes its place.
-struct Found {
+struct HashedBlob {
     state: BlobState,
     damaged: Option<String>,
 }
 
 enum Event {
     Hashed(u64),
-    Done(Digest, Found),
+    Done(Digest, HashedBlob),
 }
 
 impl Inspected {
@@ -95,7 +95,7 @@ impl Store {
     /// A model that is removed or replaced meanwhile is left out where something of it seems wrong.
     ///
     /// # Errors
-    /// [`StoreError`] where one of the names is no stored model's.
+    /// [`StoreError`] where no stored model has one of the names.
     pub fn verify(
         &self,
         names: Option<&[ModelRef]>,
@@ -119,7 +119,7 @@ impl Store {
             }
         }
         for (digest, found) in &states {
-            // A store that cannot be written to is none that a pull could heal either.
+            // Into a store that cannot be written to, nothing can be pulled anew either.
             if let Some(Err(error)) = found.damaged.as_ref().map(|file| self.mark_damaged(digest, file)) {
                 tracing::warn!("the damage of `{digest}` cannot be noted: {error}");
             }
@@ -143,11 +143,11 @@ impl Store {
     /// What there is of each blob; its size is not compared with what the manifests say.
     fn hash_all(
         &self,
-        manifests: &[Read],
+        manifests: &[ReadManifest],
         n_threads: NonZeroUsize,
         progress: &dyn Progress,
         stop: &dyn Fn() -> bool,
-    ) -> Option<HashMap<Digest, Found>> {
+    ) -> Option<HashMap<Digest, HashedBlob>> {
         let mut sizes: HashMap<Digest, HashSet<u64>> = HashMap::new();
         for layer in manifests.iter().flat_map(|manifest| &manifest.layers) {
             sizes.entry(layer.digest).or_default().insert(layer.size);
@@ -169,12 +169,27 @@ impl Store {
         // The longest first, so that the threads end together.
         to_hash.sort_by(|one, other| other.cmp(one));
         progress.start("hashing", to_hash.iter().map(|(n_bytes, _)| n_bytes).sum());
+        let hashed = self.hash_side_by_side(&to_hash, n_threads, progress, stop);
+        progress.finish();
+        states.extend(hashed?);
+        Some(states)
+    }
+
+    /// Hashes these blobs by several threads; `None` where that was stopped.
+    fn hash_side_by_side(
+        &self,
+        to_hash: &[(u64, Digest)],
+        n_threads: NonZeroUsize,
+        progress: &dyn Progress,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<HashMap<Digest, HashedBlob>> {
+        let mut states = HashMap::new();
         let next = AtomicUsize::new(0);
         let stopped = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let (sender, events) = mpsc::channel();
             for _ in 0..n_threads.get().min(to_hash.len()) {
-                let (sender, next, stopped, to_hash) = (sender.clone(), &next, &stopped, &to_hash);
+                let (sender, next, stopped) = (sender.clone(), &next, &stopped);
                 scope.spawn(move || {
                     let mut chunk = vec![0; CHUNK_BYTES];
                     while let Some((_, digest)) = to_hash.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -204,11 +219,10 @@ impl Store {
                 }
             }
         });
-        progress.finish();
         (!stopped.into_inner()).then_some(states)
     }
 
-    fn inspected(&self, manifest: &Read, states: &HashMap<Digest, Found>) -> Inspected {
+    fn inspected(&self, manifest: &ReadManifest, states: &HashMap<Digest, HashedBlob>) -> Inspected {
         let state = |layer: &Layer| match states.get(&layer.digest).map(|found| &found.state) {
             Some(BlobState::Sound) => match self.blob_len(&layer.digest) {
                 Ok(found) if found != layer.size => BlobState::WrongSize { found },
@@ -225,23 +239,23 @@ impl Store {
     fn blob_len(&self, digest: &Digest) -> Result<u64, BlobState> {
         match fs::metadata(self.blob_path(digest)) {
             Ok(blob) if blob.is_file() => Ok(blob.len()),
-            Ok(_) => Err(BlobState::Unreadable("it is no file".to_owned())),
+            Ok(_) => Err(BlobState::Unreadable("it is not a file".to_owned())),
             Err(error) => Err(unreadable(&error)),
         }
     }
 }
 
 /// A manifest; `None` where it is gone.
-fn read_manifest(name: ModelRef, path: &Path) -> Result<Option<Read>, StoreError> {
+fn read_manifest(name: ModelRef, path: &Path) -> Result<Option<ReadManifest>, StoreError> {
     let Some(json) = disk::read(path, MAX_MANIFEST_BYTES)? else { return Ok(None) };
     let manifest = parse_manifest(path, &json)?;
     let mut layers = vec![manifest.config];
     layers.extend(manifest.layers);
-    Ok(Some(Read { name, path: path.to_owned(), digest: Digest::of(&json), layers }))
+    Ok(Some(ReadManifest { name, path: path.to_owned(), digest: Digest::of(&json), layers }))
 }
 
 /// What the bytes of a blob are; `None` where `said` wants no more.
-fn hashed(path: &Path, digest: &Digest, chunk: &mut [u8], said: impl Fn(u64) -> bool) -> Option<Found> {
+fn hashed(path: &Path, digest: &Digest, chunk: &mut [u8], said: impl Fn(u64) -> bool) -> Option<HashedBlob> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     let (blob, mut file) = match opened {
         Ok(opened) => opened,
@@ -264,12 +278,12 @@ fn hashed(path: &Path, digest: &Digest, chunk: &mut [u8], said: impl Fn(u64) -> 
     if hasher.finish() == *digest {
         return Some(BlobState::Sound.into());
     }
-    Some(Found { state: BlobState::OtherBytes, damaged: Some(identity(&blob)) })
+    Some(HashedBlob { state: BlobState::OtherBytes, damaged: Some(identity(&blob)) })
 }
 
-impl From<BlobState> for Found {
-    fn from(state: BlobState) -> Found {
-        Found { state, damaged: None }
+impl From<BlobState> for HashedBlob {
+    fn from(state: BlobState) -> HashedBlob {
+        HashedBlob { state, damaged: None }
     }
 }
 

@@ -21,7 +21,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// A blob that is to be downloaded, by several streams of one thread.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct DownloadJob {
     pub id: Digest,
     pub remote: Remote,
     /// The entity tag that every part must have.
@@ -40,8 +40,8 @@ pub(super) enum FetchError {
 }
 
 /// A job while it runs.
-struct Running<'a> {
-    job: &'a Job,
+struct RunningJob<'a> {
+    job: &'a DownloadJob,
     claims: RefCell<Claims>,
     hashing: RefCell<Hashing>,
     patience: RefCell<Patience>,
@@ -62,7 +62,7 @@ enum Ranges {
 }
 
 /// How a stream ended.
-enum End {
+enum StreamEnd {
     /// With its range, or a part of it.
     Done,
     /// It found that the server knows no ranges while others were asking too.
@@ -74,7 +74,7 @@ enum End {
 /// Downloads all jobs; gives each download back with the digest of its bytes.
 pub(super) async fn fetch(
     registry: &Registry,
-    jobs: Vec<Job>,
+    jobs: Vec<DownloadJob>,
     streams: Streams,
     listener: &dyn Listener,
 ) -> Result<Vec<(Download, Digest)>, FetchError> {
@@ -82,7 +82,7 @@ pub(super) async fn fetch(
     let mut running = Vec::new();
     for job in &jobs {
         let mut download = job.download.borrow_mut();
-        running.push(Running {
+        running.push(RunningJob {
             job,
             claims: RefCell::new(Claims::new(download.missing())),
             hashing: RefCell::new(Hashing::begin(&mut download).map_err(FetchError::Store)?),
@@ -95,7 +95,7 @@ pub(super) async fn fetch(
     }
     if let Err(error) = drive(registry, &running, streams, listener).await {
         drop(running);
-        // What has not one byte is nothing to go on with.
+        // A download without a byte is nothing to continue.
         let downloads = jobs.into_iter().map(|job| job.download.into_inner());
         downloads.filter(|download| download.done_bytes() == 0).for_each(Download::discard);
         return Err(error);
@@ -110,7 +110,7 @@ pub(super) async fn fetch(
 /// Runs streams until every byte is there.
 async fn drive(
     registry: &Registry,
-    jobs: &[Running<'_>],
+    jobs: &[RunningJob<'_>],
     streams: Streams,
     listener: &dyn Listener,
 ) -> Result<(), FetchError> {
@@ -144,12 +144,12 @@ async fn drive(
         let Ok(Some((job, began, end))) = ended else { continue };
         job.n_active.set(job.n_active.get() - 1);
         match end {
-            End::Done | End::NotAlone => {}
-            End::Store(error) => return Err(FetchError::Store(error)),
+            StreamEnd::Done | StreamEnd::NotAlone => {}
+            StreamEnd::Store(error) => return Err(FetchError::Store(error)),
             // One line that drops ends all streams on it; that is one failure.
-            End::Failed(error)
+            StreamEnd::Failed(error)
                 if error.remedy() != Remedy::None && job.failed.get().is_some_and(|then| began <= then) => {}
-            End::Failed(error) => {
+            StreamEnd::Failed(error) => {
                 let Some(wait) = job.patience.borrow_mut().after(error.remedy()) else {
                     return Err(if came.get() > 0 { FetchError::Broken(error) } else { FetchError::Refused(error) });
                 };
@@ -165,7 +165,7 @@ async fn drive(
 }
 
 /// The next bytes to ask for.
-fn next<'j, 'a>(jobs: &'j [Running<'a>], n_streams: usize) -> Option<(&'j Running<'a>, Range<u64>)> {
+fn next<'j, 'a>(jobs: &'j [RunningJob<'a>], n_streams: usize) -> Option<(&'j RunningJob<'a>, Range<u64>)> {
     let now = Instant::now();
     jobs.iter().find_map(|job| {
         // The first answer tells whether more may be asked for at once.
@@ -183,11 +183,11 @@ fn next<'j, 'a>(jobs: &'j [Running<'a>], n_streams: usize) -> Option<(&'j Runnin
 /// Downloads a range; what does not come is given back.
 async fn stream(
     registry: &Registry,
-    running: &Running<'_>,
+    running: &RunningJob<'_>,
     mut left: Range<u64>,
     listener: &dyn Listener,
     came: &Cell<u64>,
-) -> End {
+) -> StreamEnd {
     let end = stream_into(registry, running, &mut left, listener, came).await;
     running.claims.borrow_mut().give_back(left);
     end
@@ -196,22 +196,22 @@ async fn stream(
 /// Takes what has come off the beginning of `left`.
 async fn stream_into(
     registry: &Registry,
-    running: &Running<'_>,
+    running: &RunningJob<'_>,
     left: &mut Range<u64>,
     listener: &dyn Listener,
     came: &Cell<u64>,
-) -> End {
+) -> StreamEnd {
     let job = running.job;
     let mut body = match registry.open(&job.remote, left.clone(), job.version.as_deref()).await {
         Ok(body) => body,
-        Err(error) => return End::Failed(error),
+        Err(error) => return StreamEnd::Failed(error),
     };
     if body.is_range() {
         running.ranges.set(Ranges::Given);
     } else {
         running.ranges.set(Ranges::Refused);
         if running.n_active.get() > 1 {
-            return End::NotAlone;
+            return StreamEnd::NotAlone;
         }
         // Everything comes anyway.
         left.end = running.claims.borrow_mut().take_behind(left.end);
@@ -222,15 +222,15 @@ async fn stream_into(
         let chunk = match body.next().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) if !left.is_empty() && left.start - began_at < FEW_BYTES => {
-                return End::Failed(body.too_short());
+                return StreamEnd::Failed(body.too_short());
             }
-            Ok(None) => return End::Done,
-            Err(error) => return End::Failed(error),
+            Ok(None) => return StreamEnd::Done,
+            Err(error) => return StreamEnd::Failed(error),
         };
         let n_bytes = chunk.len() as u64;
         let mut download = job.download.borrow_mut();
         if let Err(error) = download.write(left.start, &chunk) {
-            return End::Store(error);
+            return StreamEnd::Store(error);
         }
         left.start += n_bytes;
         running.hashing.borrow_mut().advance(download.frontier());

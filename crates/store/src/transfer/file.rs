@@ -1,11 +1,11 @@
 //! A model by the address of its GGUF file, or of its shards, on a web server.
 
-use super::fetch::{Job, fetch};
+use super::fetch::{DownloadJob, fetch};
 use super::pull::{MAX_AT_ONCE, POLL, Plan, Planned, Pulled, Sources, fetch_error, no_model, wait_or_fail};
 use super::retry::Patience;
 use super::{Event, Listener, TransferError};
 use crate::registry::{FileInfo, Registry, Remote};
-use crate::store::{Begun, Committed, Store, StoreError, Wanted};
+use crate::store::{Begun, Committed, Download, DownloadKey, Store, StoreError};
 use serde_json::{Map, Value};
 use slm_values::digest::Digest;
 use slm_values::manifest::{Layer, Manifest, media_type};
@@ -18,10 +18,10 @@ use std::cell::RefCell;
 const SOURCE: &str = "vnd.slm.source";
 const VERSION: &str = "vnd.slm.source.version";
 
-/// How often to look whether another process has written down what it brought.
+/// How often to look whether another process has written down what it downloaded.
 const MAX_POLLS: u32 = 15;
 
-/// A file to bring.
+/// A file to pull.
 #[derive(Debug, Clone)]
 pub struct PullFile {
     pub url: FileUrl,
@@ -30,7 +30,7 @@ pub struct PullFile {
 }
 
 /// A file of the model, as its server describes it.
-struct Part {
+struct FilePart {
     url: FileUrl,
     info: FileInfo,
     /// The digest of its bytes, where the server or an earlier pull of this version tells it.
@@ -47,19 +47,35 @@ enum Here {
     Whole,
 }
 
-impl Part {
+impl FilePart {
     /// What it is known by until its bytes are there.
-    fn wanted(&self) -> Wanted {
+    fn wanted(&self) -> DownloadKey {
         let version = self.info.version.as_deref().unwrap_or_default();
-        self.info
-            .digest
-            .map_or_else(|| Wanted::Source(Digest::of(format!("{}\n{version}", self.url).as_bytes())), Wanted::Digest)
+        self.info.digest.map_or_else(
+            || DownloadKey::Source(Digest::of(format!("{}\n{version}", self.url).as_bytes())),
+            DownloadKey::Digest,
+        )
     }
 
     fn id(&self) -> Digest {
         match self.wanted() {
-            Wanted::Digest(digest) | Wanted::Source(digest) => digest,
+            DownloadKey::Digest(digest) | DownloadKey::Source(digest) => digest,
         }
+    }
+
+    /// What is left to do of its download.
+    fn job(&self, mut download: Download, listener: &dyn Listener) -> Result<DownloadJob, StoreError> {
+        if self.info.digest.is_none() && self.info.version.is_none() {
+            // What an earlier process downloaded may be of another file under the same address.
+            download.clear()?;
+        }
+        let (id, total, done) = (self.id(), self.info.n_bytes, download.done_bytes());
+        let (digest, media_type) = (self.info.digest.as_ref(), media_type::MODEL);
+        listener.event(Event::Blob { id: &id, digest, media_type, total, done });
+        let remote = Remote::file(self.url.url().clone(), total);
+        // Bytes of a known digest need no other promise.
+        let version = self.info.version.clone().filter(|_| self.info.digest.is_none());
+        Ok(DownloadJob { id, remote, version, download: RefCell::new(download) })
     }
 
     fn layer(&self, digest: Digest) -> Layer {
@@ -72,7 +88,7 @@ impl Part {
     }
 }
 
-/// Brings a model from a web server: its file, or all its shards where the address is that of one.
+/// Pulls a model from a web server: its file, or all its shards where the address is that of one.
 ///
 /// # Errors
 /// [`TransferError`]; the name is then as it was before, and what has come is kept for the next time.
@@ -95,7 +111,7 @@ pub async fn pull_file(
         let had = known.as_ref().and_then(|manifest| same_file(manifest, &url, &info));
         let digest = info.digest.or(had);
         let here = digest.map_or(Here::No, |digest| here(sources.store, &digest, info.n_bytes, plan));
-        parts.push(Part { url, info, digest, here });
+        parts.push(FilePart { url, info, digest, here });
     }
     let planned = parts.iter().map(|part| {
         let n_bytes = part.info.n_bytes;
@@ -151,7 +167,7 @@ async fn file_info(
 }
 
 /// Whether a manifest is what a pull of these parts would give, all of them being there.
-fn is_model_of(known: &Manifest, parts: &[Part]) -> bool {
+fn is_model_of(known: &Manifest, parts: &[FilePart]) -> bool {
     let weights: Vec<Digest> = known.layers_of(media_type::MODEL).map(|layer| layer.digest).collect();
     let wanted: Vec<Digest> =
         parts.iter().filter(|part| part.here == Here::Whole).filter_map(|part| part.digest).collect();
@@ -182,22 +198,21 @@ async fn bring_files(
     sources: Sources<'_>,
     name: &ModelRef,
     shown: &str,
-    parts: &[Part],
+    parts: &[FilePart],
     listener: &dyn Listener,
 ) -> Result<Vec<Layer>, TransferError> {
     let store = sources.store;
     let in_store = |source| TransferError::Store { name: shown.to_owned(), source: Box::new(source) };
-    let whole = |part: &Part| part.digest.filter(|_| part.here == Here::Whole).map(|digest| part.layer(digest));
+    let whole = |part: &FilePart| part.digest.filter(|_| part.here == Here::Whole).map(|digest| part.layer(digest));
     let mut layers: Vec<Option<Layer>> = parts.iter().map(whole).collect();
     let (mut has_waited, mut n_polls) = (false, 0);
     while layers.iter().any(Option::is_none) {
         let mut jobs = Vec::new();
         let missing = parts.iter().zip(&layers).filter(|(_, layer)| layer.is_none()).map(|(part, _)| part);
         for part in missing.take(MAX_AT_ONCE) {
-            let (id, n_bytes) = (part.id(), part.info.n_bytes);
-            match store.download(part.wanted(), n_bytes).map_err(in_store)? {
+            match store.download(part.wanted(), part.info.n_bytes).map_err(in_store)? {
                 Begun::Busy => {
-                    listener.event(Event::Elsewhere { id: &id });
+                    listener.event(Event::Elsewhere { id: &part.id() });
                     has_waited = true;
                 }
                 // Who had it has finished it, and is about to write where it is.
@@ -205,19 +220,7 @@ async fn bring_files(
                     download.discard();
                     n_polls += 1;
                 }
-                Begun::Ours(mut download) => {
-                    if part.info.digest.is_none() && part.info.version.is_none() {
-                        // What an earlier process brought may be of another file under the same address.
-                        download.clear().map_err(in_store)?;
-                    }
-                    let done = download.done_bytes();
-                    let (digest, media_type) = (part.info.digest.as_ref(), media_type::MODEL);
-                    listener.event(Event::Blob { id: &id, digest, media_type, total: n_bytes, done });
-                    let remote = Remote::file(part.url.url().clone(), n_bytes);
-                    // Bytes of a known digest need no other promise.
-                    let version = part.info.version.clone().filter(|_| part.info.digest.is_none());
-                    jobs.push(Job { id, remote, version, download: RefCell::new(download) });
-                }
+                Begun::Ours(download) => jobs.push(part.job(download, listener).map_err(in_store)?),
             }
         }
         if jobs.is_empty() {
@@ -243,8 +246,9 @@ async fn bring_files(
                 layers.iter_mut().zip(parts).filter(|(layer, part)| layer.is_none() && part.here == Here::No)
             {
                 let noted = || known.as_ref().and_then(|manifest| same_file(manifest, &part.url, &part.info));
-                let brought = part.info.digest.or_else(noted).filter(|digest| store.holds(digest, part.info.n_bytes));
-                *layer = brought.map(|digest| part.layer(digest));
+                let downloaded =
+                    part.info.digest.or_else(noted).filter(|digest| store.holds(digest, part.info.n_bytes));
+                *layer = downloaded.map(|digest| part.layer(digest));
             }
         }
     }

@@ -8,20 +8,20 @@ mod hashing;
 mod hugging_face;
 mod outgoing;
 mod pace;
-mod places;
 mod pull;
 mod push;
 mod retry;
 mod route;
-mod told;
+mod servers;
+mod status;
 mod upload;
 
 pub use file::{PullFile, pull_file};
-pub use places::{PlaceError, Places};
 pub use pull::{Plan, Planned, Pull, Pulled, Sources};
 pub use push::{Push, Pushed, push};
 pub use route::PushError;
-pub use told::{Teller, Told};
+pub use servers::{ServerError, Servers};
+pub use status::{StatusReporter, TransferStatus};
 
 use crate::registry::{RegistryError, Remedy};
 use crate::store::StoreError;
@@ -29,7 +29,7 @@ use slm_values::digest::Digest;
 use slm_values::manifest::ManifestError;
 use std::time::Duration;
 
-/// Brings a model by its name in a registry, Hugging Face's or another.
+/// Pulls a model by its name in a registry, Hugging Face's or another.
 ///
 /// # Errors
 /// [`TransferError`]; the name is then as it was before, and what has come is kept for the next time.
@@ -113,14 +113,14 @@ pub trait Listener {
     fn event(&self, event: Event<'_>);
 }
 
-/// Why a model could not be brought.
+/// Why a model could not be pulled.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     #[error("cannot pull `{name}`: {source}{}", later(.source))]
     Registry { name: String, source: RegistryError },
-    #[error("cannot pull `{name}`: {source}; what came so far is kept, and the same command goes on from there")]
+    #[error("cannot pull `{name}`: {source}; what was downloaded is kept, and the same command continues from there")]
     Broken { name: String, source: RegistryError },
-    #[error("cannot pull `{name}`: the manifest is broken: {source}; whoever pushed it must mend it")]
+    #[error("cannot pull `{name}`: the manifest is broken: {source}; whoever pushed it must push it again")]
     Manifest { name: String, source: ManifestError },
     #[error("cannot pull `{name}`: {reason}")]
     NoModel { name: String, reason: String },

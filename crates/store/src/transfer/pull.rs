@@ -1,10 +1,10 @@
 //! A model by its name in a registry: manifest, blobs, and the manifest's place in the store last.
 
-use super::fetch::{FetchError, Job, fetch};
+use super::fetch::{DownloadJob, FetchError, fetch};
 use super::retry::Patience;
 use super::{Event, Listener, Streams, TransferError};
 use crate::registry::{Registry, RegistryError, Remote, Repository};
-use crate::store::{Begun, Committed, Store, StoreError, Wanted};
+use crate::store::{Begun, Committed, Download, DownloadKey, Store, StoreError};
 use slm_values::digest::Digest;
 use slm_values::manifest::{Layer, Manifest, listed, media_type};
 use slm_values::model_ref::ModelRef;
@@ -33,7 +33,7 @@ pub struct Sources<'a> {
     pub streams: Streams,
 }
 
-/// A model to bring.
+/// A model to pull.
 #[derive(Debug, Clone)]
 pub struct Pull {
     /// What the registry is asked for.
@@ -50,7 +50,7 @@ pub enum Plan {
     Tell,
 }
 
-/// What was brought, or would be.
+/// What was pulled, or would be.
 #[derive(Debug, Clone)]
 pub struct Pulled {
     pub name: ModelRef,
@@ -85,7 +85,7 @@ impl Pulled {
     }
 }
 
-/// Brings a model from a registry.
+/// Pulls a model from a registry.
 ///
 /// # Errors
 /// [`TransferError`]; the name is then as it was before, and what has come is kept for the next time.
@@ -117,10 +117,10 @@ pub async fn pull(
     let _lease = sources.store.lease(manifest.digests()).map_err(in_store)?;
     for _ in 0..MAX_ROUNDS {
         let remote = |layer: &Layer| Remote::blob(pull.repository.clone(), layer.digest, layer.size);
-        let n_brought = bring(sources, &shown, &blobs, &remote, listener).await?;
+        let n_downloaded = download_missing(sources, &shown, &blobs, &remote, listener).await?;
         sources.store.check(&manifest).map_err(in_store)?;
         listener.event(Event::Verified);
-        if n_brought == 0 && pulled.was_complete {
+        if n_downloaded == 0 && pulled.was_complete {
             // The manifest is as old as it says; only where it came from may be missing.
             if sources.store.origin(&pulled.digest).is_none() {
                 sources.store.record_origin(&pulled.digest, &shown).map_err(in_store)?;
@@ -152,9 +152,9 @@ async fn manifest(registry: &Registry, pull: &Pull, listener: &dyn Listener) -> 
         Some(digests) => {
             let name = pull.reference.to_string();
             let reason = match digests.first() {
-                None => "it is an empty list of manifests, and no model".to_owned(),
+                None => "it is an empty list of manifests, not a model".to_owned(),
                 Some(first) => format!(
-                    "it is a list of {} manifests, and no model; name one of them by its digest, as `@{first}`",
+                    "it is a list of {} manifests, not a model; name one of them by its digest, as `@{first}`",
                     digests.len()
                 ),
             };
@@ -214,7 +214,7 @@ fn check_kind(manifest: &Manifest, name: &str) -> Result<(), TransferError> {
 fn planned(sources: Sources<'_>, layer: &Layer) -> Planned {
     let has = |root: &PathBuf| Store::open(root.clone()).holds(&layer.digest, layer.size);
     let is_here = sources.store.holds(&layer.digest, layer.size) || sources.neighbours.iter().any(has);
-    let partial = || sources.store.downloaded_bytes(Wanted::Digest(layer.digest), layer.size);
+    let partial = || sources.store.downloaded_bytes(DownloadKey::Digest(layer.digest), layer.size);
     Planned {
         digest: Some(layer.digest),
         media_type: layer.media_type.clone(),
@@ -224,7 +224,7 @@ fn planned(sources: Sources<'_>, layer: &Layer) -> Planned {
 }
 
 /// Makes every blob be in the store, with the bytes of its digest; gives how many were not.
-async fn bring(
+async fn download_missing(
     sources: Sources<'_>,
     name: &str,
     blobs: &[Layer],
@@ -246,19 +246,14 @@ async fn bring(
         let mut later = missing.split_off(missing.len().min(MAX_AT_ONCE));
         let mut jobs = Vec::new();
         for layer in missing {
-            match store.download(Wanted::Digest(layer.digest), layer.size).map_err(in_store)? {
+            match store.download(DownloadKey::Digest(layer.digest), layer.size).map_err(in_store)? {
                 Begun::Busy => {
                     listener.event(Event::Elsewhere { id: &layer.digest });
                     later.push(layer);
                 }
                 // Who had it before us has finished it.
                 Begun::Ours(download) if has(sources, layer, listener).map_err(in_store)? => download.discard(),
-                Begun::Ours(download) => {
-                    let (id, total, done) = (&layer.digest, layer.size, download.done_bytes());
-                    listener.event(Event::Blob { id, digest: Some(id), media_type: &layer.media_type, total, done });
-                    let download = RefCell::new(download);
-                    jobs.push(Job { id: layer.digest, remote: remote(layer), version: None, download });
-                }
+                Begun::Ours(download) => jobs.push(job(layer, remote(layer), download, listener)),
             }
         }
         if jobs.is_empty() && !later.is_empty() {
@@ -266,7 +261,7 @@ async fn bring(
         }
         let fetched = fetch(registry, jobs, streams, listener).await;
         for (download, found) in fetched.map_err(|error| fetch_error(error, name))? {
-            let layer = blobs.iter().find(|layer| Wanted::Digest(layer.digest) == download.wanted());
+            let layer = blobs.iter().find(|layer| DownloadKey::Digest(layer.digest) == download.wanted());
             let layer = layer.expect("every download is of a blob");
             match store.finish_download(download, found, &layer.media_type) {
                 Ok(_) => listener.event(Event::Ready { id: &layer.digest }),
@@ -285,6 +280,13 @@ async fn bring(
         missing = later;
     }
     Ok(n_missing)
+}
+
+/// What is left to do of a blob's download.
+fn job(layer: &Layer, remote: Remote, download: Download, listener: &dyn Listener) -> DownloadJob {
+    let (id, total, done) = (&layer.digest, layer.size, download.done_bytes());
+    listener.event(Event::Blob { id, digest: Some(id), media_type: &layer.media_type, total, done });
+    DownloadJob { id: *id, remote, version: None, download: RefCell::new(download) }
 }
 
 /// Whether a blob is there with its bytes, or can be had from a neighbour. A blob with other bytes is as good as none.
@@ -324,7 +326,7 @@ impl Progress for Reading<'_> {
 
 /// Before the first byte: whether all that is missing has room together.
 fn check_room(store: &Store, missing: &[&Layer]) -> Result<(), StoreError> {
-    let left = |layer: &&Layer| layer.size - store.downloaded_bytes(Wanted::Digest(layer.digest), layer.size);
+    let left = |layer: &&Layer| layer.size - store.downloaded_bytes(DownloadKey::Digest(layer.digest), layer.size);
     let needed = missing.iter().map(left).fold(0, u64::saturating_add);
     store.has_room(needed)
 }
@@ -333,7 +335,9 @@ fn check_room(store: &Store, missing: &[&Layer]) -> Result<(), StoreError> {
 pub(super) fn no_model(error: StoreError, name: &str) -> TransferError {
     match error {
         StoreError::Gguf { source, .. } | StoreError::Adapter { source, .. } => {
-            let reason = format!("what came is no model that slm can load: {source}; check the address or the name");
+            let reason = format!(
+                "what was downloaded is not a model that slm can load: {source}; check the address or the name"
+            );
             TransferError::NoModel { name: name.to_owned(), reason }
         }
         error => TransferError::Store { name: name.to_owned(), source: Box::new(error) },

@@ -5,7 +5,7 @@ use super::retry::Patience;
 use super::route::{PushError, Route};
 use super::upload::upload;
 use super::{Event, Listener};
-use crate::registry::{Access, Mount, Registry, RegistryError, Repository, Session};
+use crate::registry::{Access, Mount, Registry, RegistryError, Repository, UploadSession};
 use crate::store::{Content, Shipment, Store};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use slm_values::digest::Digest;
@@ -46,7 +46,7 @@ impl Pushed {
         self.blobs.iter().map(|blob| blob.n_bytes).sum()
     }
 
-    /// The bytes that the registry had not.
+    /// The bytes that were not in the registry.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.n_bytes - blob.present).sum()
@@ -72,25 +72,13 @@ pub async fn push(
     };
     let mut shipment = store.shipment(&push.source.name)?;
     let digest = Digest::of(&shipment.json);
-    for expected in [push.source.digest, push.target.digest].into_iter().flatten() {
-        if expected != digest {
-            return Err(PushError::Pinned { name: push.source.to_string(), expected, found: digest });
-        }
+    let mut pins = [push.source.digest, push.target.digest].into_iter().flatten();
+    if let Some(expected) = pins.find(|pin| *pin != digest) {
+        return Err(PushError::Pinned { name: push.source.to_string(), expected, found: digest });
     }
     let route = Route { registry, store, repository: &push.repository, target: &push.target };
     let blobs: Vec<Layer> = shipment.manifest.blobs().into_iter().cloned().collect();
-    let mut planned = Vec::new();
-    for layer in &blobs {
-        let ask = async || registry.has_blob(&push.repository, &layer.digest, layer.size, Access::Push).await;
-        let is_there = patiently(route, listener, ask).await?;
-        let present = if is_there { layer.size } else { 0 };
-        let media_type = layer.media_type.clone();
-        planned.push(Planned { digest: Some(layer.digest), media_type, n_bytes: layer.size, present });
-        if plan == Plan::Do {
-            told(layer, present, listener);
-        }
-    }
-    let pushed = Pushed { target: push.target.clone(), digest, blobs: planned };
+    let pushed = Pushed { target: push.target.clone(), digest, blobs: planned(route, &blobs, plan, listener).await? };
     if plan == Plan::Tell {
         return Ok(pushed);
     }
@@ -109,15 +97,37 @@ pub async fn push(
     let tag = push.target.tag_or_digest();
     let put = async || registry.put_manifest(&push.repository, &tag, &media_type, &shipment.json).await;
     patiently(route, listener, put).await?;
-    if store.origin(&digest).is_none() {
-        // From now on it can be had again. That it was pushed is true without the note.
-        if let Err(error) = store.record_origin(&digest, &push.target.to_string()) {
-            tracing::warn!("where `{}` was pushed to cannot be noted: {error}", push.source);
-        }
+    // From now on it can be had again. That it was pushed is true without the note.
+    if store.origin(&digest).is_none()
+        && let Err(error) = store.record_origin(&digest, &push.target.to_string())
+    {
+        tracing::warn!("where `{}` was pushed to cannot be noted: {error}", push.source);
     }
     listener.event(Event::Manifested);
     listener.event(Event::Success);
     Ok(pushed)
+}
+
+/// What the registry has of each blob.
+async fn planned(
+    route: Route<'_>,
+    blobs: &[Layer],
+    plan: Plan,
+    listener: &dyn Listener,
+) -> Result<Vec<Planned>, PushError> {
+    let mut planned = Vec::new();
+    for layer in blobs {
+        let Route { registry, repository, .. } = route;
+        let ask = async || registry.has_blob(repository, &layer.digest, layer.size, Access::Push).await;
+        let is_there = patiently(route, listener, ask).await?;
+        let present = if is_there { layer.size } else { 0 };
+        let media_type = layer.media_type.clone();
+        planned.push(Planned { digest: Some(layer.digest), media_type, n_bytes: layer.size, present });
+        if plan == Plan::Do {
+            told(layer, present, listener);
+        }
+    }
+    Ok(planned)
 }
 
 fn told(layer: &Layer, done: u64, listener: &dyn Listener) {
@@ -136,9 +146,9 @@ async fn send(
     from: &[Repository],
     listener: &dyn Listener,
 ) -> Result<(), PushError> {
-    let mut begun: Option<Session> = None;
+    let mut begun: Option<UploadSession> = None;
     for other in from.iter().take(MAX_MOUNTS) {
-        // What the other repository does not have, or not for us, is no failure: it is uploaded then.
+        // What the other repository does not have, or not for us, is uploaded.
         let has = route.registry.has_blob(other, &layer.digest, layer.size, Access::Pull).await;
         if !matches!(has, Ok(true)) {
             continue;

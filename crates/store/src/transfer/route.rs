@@ -11,7 +11,7 @@ use slm_values::source::Reference;
 pub enum PushError {
     #[error("cannot push `{name}`: {source}")]
     Registry { name: String, source: RegistryError },
-    #[error("cannot push `{name}`: {source}; the same command goes on from what the registry has by then")]
+    #[error("cannot push `{name}`: {source}; the same command continues from what the registry has")]
     Broken { name: String, source: RegistryError },
     #[error(transparent)]
     Store(#[from] StoreError),

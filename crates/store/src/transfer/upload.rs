@@ -1,11 +1,11 @@
-//! One blob up to a registry: in parts that are gone on with after failures and restarts, or whole where the registry
+//! The upload of one blob to a registry: in parts, which continues after failures and restarts, or whole where the registry
 //! takes no parts.
 
 use super::outgoing::Outgoing;
 use super::retry::Patience;
 use super::route::{PushError, Route};
 use super::{Event, Listener};
-use crate::registry::{Access, Payload, RegistryError, Session};
+use crate::registry::{Access, Payload, RegistryError, UploadSession};
 use crate::store::{Content, Note};
 use slm_values::digest::Digest;
 use slm_values::manifest::Layer;
@@ -28,7 +28,7 @@ struct Uploading<'a> {
     how: How,
     /// Where the upload is noted for another process.
     note: Option<Note>,
-    session: Option<Session>,
+    session: Option<UploadSession>,
     /// What the registry has of it; `None` where it is to be asked.
     done: Option<u64>,
     patience: Patience,
@@ -46,13 +46,13 @@ pub(super) async fn upload(
     route: Route<'_>,
     layer: &Layer,
     content: Content,
-    begun: Option<Session>,
+    begun: Option<UploadSession>,
     listener: &dyn Listener,
 ) -> Result<(), PushError> {
     let how = if layer.size > PART_BYTES { How::InParts } else { How::Whole };
     let id = format!("{}/{}/{}", route.repository.host(), route.repository.path(), layer.digest);
     let note = (how == How::InParts).then(|| route.store.upload_note(&Digest::of(id.as_bytes()))).flatten();
-    let noted = note.as_ref().and_then(Note::read).and_then(|location| Session::at(&location));
+    let noted = note.as_ref().and_then(Note::read).and_then(|location| UploadSession::at(&location));
     let mut uploading = Uploading {
         route,
         layer,
@@ -161,7 +161,7 @@ impl Uploading<'_> {
     }
 
     /// Remembers how far the upload is, here and on the disk.
-    fn keep(&mut self, session: &Session, done: u64) {
+    fn keep(&mut self, session: &UploadSession, done: u64) {
         if let Some(note) = &self.note {
             note.write(session.location());
         }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::problem::Problem;
-use crate::card::{Card, Details, Entry};
+use crate::model_info::{ModelDescription, ModelDetails, ModelSummary};
 use crate::sampling::Parameters;
 
 /// A model's name, which older clients call `name`. Some send both; `model` is what counts then, as it does for Ollama.
@@ -32,7 +32,7 @@ impl Named {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TagsResponse {
     /// The newest first.
-    pub models: Vec<Entry>,
+    pub models: Vec<ModelSummary>,
 }
 
 /// The answer to `/api/ps`.
@@ -50,7 +50,7 @@ pub struct LoadedModel {
     pub size: u64,
     /// The SHA-256 of its manifest.
     pub digest: String,
-    pub details: Details,
+    pub details: ModelDetails,
     /// RFC 3339; a time of the 23rd century for a model that stays.
     pub expires_at: String,
     /// Bytes of it on GPUs.
@@ -91,7 +91,7 @@ pub struct ShowResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tensors: Option<Vec<Tensor>>,
     #[serde(flatten)]
-    pub card: Card,
+    pub card: ModelDescription,
 }
 
 /// A tensor of a model's file.

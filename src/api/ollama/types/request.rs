@@ -13,7 +13,7 @@ use crate::chat::{Message, Role};
 use crate::engine::Detail;
 use crate::infer::{Before, Chat, Given, Memory, Turn};
 use crate::keep_alive::KeepAlive;
-use crate::opening;
+use crate::load_spec;
 use crate::template::ChatTemplate;
 use crate::tools::{Tool, ToolCall};
 
@@ -284,7 +284,7 @@ fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
 
 /// `template`: a chat template that writes what it is asked.
 fn template(text: &str) -> Result<ChatTemplate, Problem> {
-    opening::checked(text)
+    load_spec::checked(text)
         .map_err(|error| Problem::invalid(format!("the template cannot be used: {error}")).of("template"))
 }
 

@@ -13,20 +13,20 @@ use crate::sampling::Parameters;
 use crate::store::{self, Model, StoreError, StoredAdapter};
 use crate::template::TemplateError;
 
-pub use template::{Choice, checked};
+pub use template::{TemplateChoice, checked};
 
 /// A stored model, ready to be loaded.
 #[derive(Debug, Clone)]
-pub struct Opening {
+pub struct LoadSpec {
     pub options: Options,
     pub defaults: Defaults,
     /// What does not take effect, in words for people.
     pub notes: Vec<String>,
 }
 
-/// How somebody wants a model to be opened.
+/// How a model is to be loaded.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct LoadRequest {
     pub load: Load,
     /// Positions of a context; `None` leaves it to the engine.
     pub n_ctx: Option<u32>,
@@ -34,9 +34,9 @@ pub struct Wanted {
     pub adapters: AdapterSet,
 }
 
-/// Why a stored model cannot be opened.
+/// Why a stored model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-pub enum OpeningError {
+pub enum LoadSpecError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
@@ -49,10 +49,10 @@ pub enum OpeningError {
     FormatFile { name: String, path: String },
 }
 
-/// Why a Modelfile's model could not be opened, whatever it is built on.
+/// Why the model of a Modelfile could not be loaded, whatever it is built on.
 #[derive(Debug, thiserror::Error)]
-pub enum PartError {
-    #[error("the format cannot be kept: {0}")]
+pub enum CheckError {
+    #[error("the format is not supported: {0}")]
     Format(ContractError),
     #[error("the template cannot be used: {0}; correct it or leave it out")]
     Template(TemplateError),
@@ -61,14 +61,14 @@ pub enum PartError {
 /// Checks what a Modelfile says of prompts and answers, before anything is made of it.
 ///
 /// # Errors
-/// See [`PartError`].
-pub fn check(modelfile: &Modelfile) -> Result<(), PartError> {
+/// See [`CheckError`].
+pub fn check(modelfile: &Modelfile) -> Result<(), CheckError> {
     if let Some(Format::Schema(schema)) = &modelfile.format {
-        Form::from_schema(schema.clone()).map_err(PartError::Format)?;
+        Form::from_schema(schema.clone()).map_err(CheckError::Format)?;
     }
     // An empty one says nothing, as in Ollama.
     if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
-        checked(text).map_err(PartError::Template)?;
+        checked(text).map_err(CheckError::Template)?;
     }
     Ok(())
 }
@@ -78,10 +78,10 @@ pub fn check(modelfile: &Modelfile) -> Result<(), PartError> {
 ///
 /// # Errors
 /// The model has a TEMPLATE that cannot be parsed, and nothing in its place.
-pub fn open(model: &Model, header: &Header, wanted: Wanted) -> Result<Opening, OpeningError> {
+pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadSpec, LoadSpecError> {
     let mut notes = Vec::new();
-    let template = Choice::of(model, header);
-    if let Choice::OwnInstead(error) = &template {
+    let template = TemplateChoice::of(model, header);
+    if let TemplateChoice::OwnInstead(error) = &template {
         let name = &model.name;
         notes.push(format!("the TEMPLATE of `{name}` cannot be used, so the chat template in its GGUF is: {error}"));
     }
@@ -95,7 +95,7 @@ pub fn open(model: &Model, header: &Header, wanted: Wanted) -> Result<Opening, O
         },
         store::Weights::Embedded(bytes) => Weights::Bytes((*bytes).into()),
     };
-    let Wanted { load, n_ctx, compute, adapters } = wanted;
+    let LoadRequest { load, n_ctx, compute, adapters } = wanted;
     let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());
     let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
     let defaults = Defaults {
@@ -105,7 +105,7 @@ pub fn open(model: &Model, header: &Header, wanted: Wanted) -> Result<Opening, O
         template: template.given(model)?,
         adapters,
     };
-    Ok(Opening { options, defaults, notes })
+    Ok(LoadSpec { options, defaults, notes })
 }
 
 /// The adapters that a model's manifest names.
@@ -123,16 +123,16 @@ pub fn stored_adapter(adapter: &StoredAdapter, factor: f32) -> Adapter {
 /// The form that the Modelfile gives every answer.
 ///
 /// # Errors
-/// The stored FORMAT is none that can be kept.
-pub fn own_form(model: &Model) -> Result<Form, OpeningError> {
+/// The stored FORMAT is not supported.
+pub fn own_form(model: &Model) -> Result<Form, LoadSpecError> {
     let name = || model.name.to_string();
     match &model.format {
         None => Ok(Form::Free),
         Some(Format::Schema(schema)) => {
-            Form::from_schema(schema.clone()).map_err(|error| OpeningError::Format { name: name(), error })
+            Form::from_schema(schema.clone()).map_err(|error| LoadSpecError::Format { name: name(), error })
         }
         Some(Format::Json) => Ok(Form::json()),
-        Some(Format::File(path)) => Err(OpeningError::FormatFile { name: name(), path: path.clone() }),
+        Some(Format::File(path)) => Err(LoadSpecError::FormatFile { name: name(), path: path.clone() }),
     }
 }
 
@@ -142,7 +142,7 @@ pub fn capabilities(model: &Model, header: &Header) -> Vec<&'static str> {
     if header.embeds().is_some() {
         return vec!["embedding"];
     }
-    let template = Choice::of(model, header).parsed(header);
+    let template = TemplateChoice::of(model, header).parsed(header);
     template.map_or_else(|| vec!["completion"], |template| template.capabilities(header.can_infill()))
 }
 

@@ -1,4 +1,4 @@
-//! How a model comes or goes, told in the words of Ollama's API: a line for each thing that happens.
+//! The progress of a pull or a push as lines of Ollama's API, one for each thing that happens.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,9 +9,9 @@ use utoipa::ToSchema;
 use super::{Direction, Event};
 use slm_values::digest::Digest;
 
-/// What is told at once.
+/// One line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Told {
+pub struct TransferStatus {
     pub status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -24,22 +24,22 @@ pub struct Told {
     pub completed: Option<u64>,
 }
 
-impl Told {
+impl TransferStatus {
     #[must_use]
-    pub fn status(status: impl Into<String>) -> Told {
-        Told { status: status.into(), digest: None, total: None, completed: None }
+    pub fn status(status: impl Into<String>) -> TransferStatus {
+        TransferStatus { status: status.into(), digest: None, total: None, completed: None }
     }
 
-    /// The last thing that is told, and of nothing else.
+    /// The last line of every transfer, and of nothing else.
     #[must_use]
-    pub fn success() -> Told {
-        Told::status("success")
+    pub fn success() -> TransferStatus {
+        TransferStatus::status("success")
     }
 }
 
-/// Makes words of events; a blob's progress ten times a second at most.
+/// Makes lines of events; at most ten a second of a blob's progress.
 #[derive(Debug, Default)]
-pub struct Teller {
+pub struct StatusReporter {
     direction: Direction,
     blobs: HashMap<Digest, Blob>,
 }
@@ -54,17 +54,17 @@ struct Blob {
 
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-impl Teller {
+impl StatusReporter {
     #[must_use]
-    pub fn of(direction: Direction) -> Teller {
-        Teller { direction, ..Teller::default() }
+    pub fn of(direction: Direction) -> StatusReporter {
+        StatusReporter { direction, ..StatusReporter::default() }
     }
 
-    /// What is to be told of an event, if anything.
-    pub fn tell(&mut self, event: Event<'_>) -> Option<Told> {
+    /// The line of an event, where it has one.
+    pub fn tell(&mut self, event: Event<'_>) -> Option<TransferStatus> {
         let status = |pull: Option<&str>, push: Option<&str>| match self.direction {
-            Direction::Pull => pull.map(Told::status),
-            Direction::Push => push.map(Told::status),
+            Direction::Pull => pull.map(TransferStatus::status),
+            Direction::Push => push.map(TransferStatus::status),
         };
         match event {
             Event::Manifest => status(Some("pulling manifest"), Some("retrieving manifest")),
@@ -87,15 +87,15 @@ impl Teller {
             }
             Event::Elsewhere { .. } => None,
             Event::Retrying { reason, wait } => {
-                Some(Told::status(format!("retrying in {:.1} s: {reason}", wait.as_secs_f64())))
+                Some(TransferStatus::status(format!("retrying in {:.1} s: {reason}", wait.as_secs_f64())))
             }
             Event::Verified => status(Some("verifying sha256 digest"), Some("pushing manifest")),
             Event::Manifested => status(Some("writing manifest"), None),
-            Event::Success => Some(Told::success()),
+            Event::Success => Some(TransferStatus::success()),
         }
     }
 
-    fn moved(&mut self, id: &Digest, change: impl FnOnce(&mut Blob)) -> Option<Told> {
+    fn moved(&mut self, id: &Digest, change: impl FnOnce(&mut Blob)) -> Option<TransferStatus> {
         let blob = self.blobs.get_mut(id)?;
         change(blob);
         if blob.told.elapsed() < TELL_EVERY {
@@ -104,7 +104,7 @@ impl Teller {
         self.blob(id)
     }
 
-    fn blob(&mut self, id: &Digest) -> Option<Told> {
+    fn blob(&mut self, id: &Digest) -> Option<TransferStatus> {
         let blob = self.blobs.get_mut(id)?;
         blob.told = Instant::now();
         let verb = match self.direction {
@@ -113,6 +113,6 @@ impl Teller {
         };
         let what = blob.digest.map_or_else(|| "file".to_owned(), |digest| digest.short());
         let (digest, total, completed) = (blob.digest, Some(blob.total), Some(blob.completed));
-        Some(Told { status: format!("{verb} {what}"), digest, total, completed })
+        Some(TransferStatus { status: format!("{verb} {what}"), digest, total, completed })
     }
 }

@@ -1,19 +1,19 @@
-//! What is told of a stored model without loading it, in the words of Ollama's API: a line of a list, and all there is to
-//! show. It knows neither terminals nor HTTP.
+//! What `list` and `show` say of a stored model without loading it, under the names of Ollama's API. It knows neither
+//! terminals nor HTTP.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::gguf::{Arrays, Header, LoraPair, Pooling};
+use crate::load_spec::TemplateChoice;
 use crate::manifest::ModelConfig;
 use crate::modelfile::Format;
-use crate::opening::Choice;
 use crate::store::{Listed, Model, Origin, StoreError, StoredAdapter};
 
 /// What kind of model it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Details {
+pub struct ModelDetails {
     /// Always empty: a manifest does not tell what a model was made from.
     pub parent_model: String,
     pub format: String,
@@ -25,7 +25,7 @@ pub struct Details {
 
 /// A model in a list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Entry {
+pub struct ModelSummary {
     pub name: String,
     pub model: String,
     /// RFC 3339; nothing for the model in the binary.
@@ -34,14 +34,14 @@ pub struct Entry {
     pub size: u64,
     /// The SHA-256 of its manifest.
     pub digest: String,
-    pub details: Details,
+    pub details: ModelDetails,
     /// Whether it is a part of slm itself.
     pub embedded: bool,
 }
 
-/// All that is told of one model.
+/// Everything that is known of one model.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Card {
+pub struct ModelDescription {
     pub modelfile: String,
     pub template: Option<String>,
     /// Where the prompts' template comes from, in words.
@@ -51,11 +51,11 @@ pub struct Card {
     pub messages: Value,
     /// The form that every answer has: a JSON schema, or `"json"`.
     pub format: Option<Value>,
-    pub adapters: Vec<AdapterCard>,
+    pub adapters: Vec<AdapterInfo>,
     /// How it makes vectors of texts, where that is what it does.
     pub embeds: Option<String>,
     pub license: String,
-    pub details: Details,
+    pub details: ModelDetails,
     /// The metadata in its GGUF file.
     #[schema(value_type = Object)]
     pub model_info: Map<String, Value>,
@@ -64,7 +64,7 @@ pub struct Card {
 
 /// An adapter of a model.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct AdapterCard {
+pub struct AdapterInfo {
     pub digest: String,
     pub size: u64,
     pub scale: f32,
@@ -74,10 +74,10 @@ pub struct AdapterCard {
     pub tensors: Vec<String>,
 }
 
-impl Details {
+impl ModelDetails {
     #[must_use]
-    pub fn of(config: &ModelConfig) -> Details {
-        Details {
+    pub fn of(config: &ModelConfig) -> ModelDetails {
+        ModelDetails {
             parent_model: String::new(),
             format: config.model_format.clone(),
             family: config.model_family.clone(),
@@ -88,50 +88,50 @@ impl Details {
     }
 }
 
-impl Entry {
+impl ModelSummary {
     #[must_use]
-    pub fn of(model: &Listed, modified_at: Option<String>) -> Entry {
-        Entry {
+    pub fn of(model: &Listed, modified_at: Option<String>) -> ModelSummary {
+        ModelSummary {
             name: model.name.to_string(),
             model: model.name.to_string(),
             modified_at,
             size: model.n_bytes,
             digest: model.digest.hex(),
-            details: Details::of(&model.config),
+            details: ModelDetails::of(&model.config),
             embedded: model.origin == Origin::Embedded,
         }
     }
 }
 
-impl Card {
-    /// The card of a model with that header.
+impl ModelDescription {
+    /// The description of a model with that header.
     ///
     /// # Errors
     /// An adapter cannot be read.
-    pub fn of(model: &Model, header: &Header, arrays: Arrays) -> Result<Card, StoreError> {
-        Ok(Card {
+    pub fn of(model: &Model, header: &Header, arrays: Arrays) -> Result<ModelDescription, StoreError> {
+        Ok(ModelDescription {
             modelfile: model.modelfile().to_string(),
             template: model.template.as_deref().or(header.chat_template()).map(str::to_owned),
-            template_source: Choice::of(model, header).describe(),
+            template_source: TemplateChoice::of(model, header).describe(),
             system: model.system.clone(),
             messages: json!(model.messages),
             format: model.format.as_ref().map(format_json),
-            adapters: model.adapters.iter().map(AdapterCard::of).collect::<Result<_, _>>()?,
+            adapters: model.adapters.iter().map(AdapterInfo::of).collect::<Result<_, _>>()?,
             embeds: header.embeds().map(|pooling: Pooling| pooling.as_str().to_owned()),
             license: model.licenses.join("\n\n"),
-            details: Details::of(&model.config),
+            details: ModelDetails::of(&model.config),
             model_info: header.model_info(arrays),
             size: model.manifest.total_bytes(),
         })
     }
 }
 
-impl AdapterCard {
+impl AdapterInfo {
     /// # Errors
     /// The adapter's file cannot be read.
-    pub fn of(adapter: &StoredAdapter) -> Result<AdapterCard, StoreError> {
+    pub fn of(adapter: &StoredAdapter) -> Result<AdapterInfo, StoreError> {
         let header = adapter.header()?;
-        Ok(AdapterCard {
+        Ok(AdapterInfo {
             digest: adapter.digest.hex(),
             size: adapter.n_bytes,
             scale: adapter.scale,

@@ -1,10 +1,10 @@
-//! Models as requests need them, read from the store once: a request for a model that is known opens no file.
+//! Models as requests need them, read from the store once: a request for a model that is cached opens no file.
 //!
 //! Another process may change the store at any time: `slm pull`, `slm create`, Ollama. Each request therefore asks the system
 //! for the state of the manifest's file ([`ManifestStamp`]), which costs a few microseconds where reading and hashing the
 //! manifest and its small layers costs milliseconds. Two changes in one tick of a disk's clock can look alike, so a stamp
 //! counts only once the manifest was read again at least [`SETTLES_AFTER`] after the stamp was first seen; until then each
-//! request reads it as if nothing were known. On a network disk a change is seen when that disk's client sees it.
+//! request reads it as if it were new. On a network disk a change is seen when that disk's client sees it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,18 +16,18 @@ use crate::contract::Form;
 use crate::digest::Digest;
 use crate::engine::{Compute, Load, Options, Weights};
 use crate::infer::Defaults;
+use crate::load_spec::{self, LoadRequest, LoadSpec};
 use crate::model_ref::ModelRef;
-use crate::opening::{self, Opening, Wanted};
 use crate::store::{ManifestStamp, Model, Store};
 
 /// Models that are remembered; more than anybody uses at a time.
-const MAX_KNOWN: usize = 256;
+const MAX_CACHED: usize = 256;
 /// Longer than a tick of any disk's clock (FAT has ticks of two seconds).
 const SETTLES_AFTER: Duration = Duration::from_secs(3);
 
 /// What a request needs of a stored model.
 #[derive(Debug)]
-pub struct Known {
+pub struct CachedModel {
     pub name: ModelRef,
     /// Its manifest's.
     pub digest: Digest,
@@ -38,11 +38,11 @@ pub struct Known {
 
 /// The models that were asked for, by name.
 #[derive(Debug, Default)]
-pub struct Models(Mutex<HashMap<ModelRef, Entry>>);
+pub struct ModelCache(Mutex<HashMap<ModelRef, Slot>>);
 
 #[derive(Debug, Clone)]
-struct Entry {
-    known: Arc<Known>,
+struct Slot {
+    cached: Arc<CachedModel>,
     stamp: ManifestStamp,
     /// When a manifest with this stamp was seen first.
     seen: Instant,
@@ -50,19 +50,19 @@ struct Entry {
     is_settled: bool,
 }
 
-impl Known {
+impl CachedModel {
     /// Reads the header of a model's weights.
-    fn open(model: Model, compute: &Compute) -> Result<Known, Problem> {
-        let compute = opening::compute(compute.clone(), &model.parameters);
+    fn open(model: Model, compute: &Compute) -> Result<CachedModel, Problem> {
+        let compute = load_spec::compute(compute.clone(), &model.parameters);
         let n_ctx = model.parameters.num_ctx;
-        let wanted = Wanted { load: Load::Everything, n_ctx, compute, adapters: opening::own_adapters(&model) };
+        let request = LoadRequest { load: Load::Everything, n_ctx, compute, adapters: load_spec::own_adapters(&model) };
         let header = model.weights.header()?;
-        let Opening { options, defaults, notes } = opening::open(&model, &header, wanted)?;
+        let LoadSpec { options, defaults, notes } = load_spec::open(&model, &header, request)?;
         for note in notes {
             tracing::warn!(model = %model.name, "{note}");
         }
-        let form = opening::own_form(&model).map_err(Problem::from);
-        Ok(Known { name: model.name, digest: model.digest, defaults, options, form })
+        let form = load_spec::own_form(&model).map_err(Problem::from);
+        Ok(CachedModel { name: model.name, digest: model.digest, defaults, options, form })
     }
 
     /// Whether its weights and adapters lie where they did; what is missing, a full reading of the manifest tells.
@@ -87,50 +87,50 @@ impl Known {
     /// The form that the Modelfile gives every answer.
     ///
     /// # Errors
-    /// The stored FORMAT is none that can be kept.
+    /// The stored FORMAT is not supported.
     pub fn form(&self) -> Result<Form, Problem> {
         self.form.clone()
     }
 }
 
-impl Models {
+impl ModelCache {
     /// The model that a name means now.
     ///
     /// # Errors
-    /// The name is none, no model has it, or the model cannot be opened.
-    pub fn find(&self, settings: &Settings, name: &str) -> Result<Arc<Known>, Problem> {
+    /// The name is invalid, no model has it, or the model cannot be opened.
+    pub fn find(&self, settings: &Settings, name: &str) -> Result<Arc<CachedModel>, Problem> {
         self.find_at(Instant::now(), &settings.store, &settings.compute, name)
     }
 
-    fn find_at(&self, now: Instant, store: &Store, compute: &Compute, name: &str) -> Result<Arc<Known>, Problem> {
+    fn find_at(&self, now: Instant, store: &Store, compute: &Compute, name: &str) -> Result<Arc<CachedModel>, Problem> {
         let name: ModelRef = name.parse().map_err(Problem::no_model)?;
         // Before the manifest is read: what is written meanwhile has another stamp.
         let stamp = store.manifest_stamp(&name)?;
         let before = self.entries().get(&name).cloned();
-        if let Some(Entry { known, stamp: then, is_settled: true, .. }) = &before
+        if let Some(Slot { cached, stamp: then, is_settled: true, .. }) = &before
             && *then == stamp
-            && known.has_its_files()
+            && cached.has_its_files()
         {
-            return Ok(known.clone());
+            return Ok(cached.clone());
         }
         let model = store.resolve(&name)?;
         let seen = before.as_ref().filter(|entry| entry.stamp == stamp).map_or(now, |entry| entry.seen);
         // A part of the binary changes as little as the binary does.
         let is_own = stamp == ManifestStamp::Absent && model.modified.is_none();
         let is_settled = is_own || now.duration_since(seen) >= SETTLES_AFTER;
-        let known = match before.filter(|entry| entry.known.digest == model.digest) {
-            Some(entry) => entry.known,
-            None => Arc::new(Known::open(model, compute)?),
+        let cached = match before.filter(|entry| entry.cached.digest == model.digest) {
+            Some(entry) => entry.cached,
+            None => Arc::new(CachedModel::open(model, compute)?),
         };
         let mut entries = self.entries();
-        if entries.len() >= MAX_KNOWN {
+        if entries.len() >= MAX_CACHED {
             entries.clear();
         }
-        entries.insert(name, Entry { known: known.clone(), stamp, seen, is_settled });
-        Ok(known)
+        entries.insert(name, Slot { cached: cached.clone(), stamp, seen, is_settled });
+        Ok(cached)
     }
 
-    fn entries(&self) -> MutexGuard<'_, HashMap<ModelRef, Entry>> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<ModelRef, Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     struct Cached {
         folder: tempfile::TempDir,
         store: Store,
-        models: Models,
+        models: ModelCache,
         began: Instant,
     }
 
@@ -156,7 +156,7 @@ mod tests {
         fn new() -> Cached {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(folder.path().to_owned()).with_embedded(crate::embedded::TRIAGE);
-            Cached { folder, store, models: Models::default(), began: Instant::now() }
+            Cached { folder, store, models: ModelCache::default(), began: Instant::now() }
         }
 
         fn create(&self, name: &str, system: &str) {
@@ -168,7 +168,7 @@ mod tests {
             self.folder.path().join("manifests/registry.ollama.ai/library").join(name).join("latest")
         }
 
-        fn find(&self, name: &str, after: Duration) -> Result<Arc<Known>, String> {
+        fn find(&self, name: &str, after: Duration) -> Result<Arc<CachedModel>, String> {
             let found = self.models.find_at(self.began + after, &self.store, &Compute::default(), name);
             found.map_err(|problem| problem.message)
         }

@@ -5,25 +5,27 @@
 //! killed process loses at most what it had not yet written; that nothing else is wrong with the bytes (a power cut, a
 //! damaged disk) is never assumed: they are hashed from the disk when the blob is finished.
 
+mod parts;
+#[cfg(test)]
+mod tests;
+
 use super::disk::{self, Writing, io_error};
 use super::{Store, StoreError, shards};
+use parts::Parts;
 use slm_values::digest::{Digest, Hasher};
 use slm_values::manifest::Layer;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// What is lost at most of a part when a process is killed, and the step of the journal.
-pub const PART_BYTES: u64 = 4 << 20;
+pub use parts::PART_BYTES;
 
 const FOLDER: &str = ".slm-downloads";
 const JOURNAL_SUFFIX: &str = ".parts";
-const MAGIC: &[u8; 8] = b"slmpart1";
-const HEADER_BYTES: u64 = 16;
 
 /// The name of a download: what its bytes are known by before they are all there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum DownloadKey {
     /// The digest of the whole.
     Digest(Digest),
     /// The digest of an address and a version; the bytes' own digest is found at the end.
@@ -33,15 +35,12 @@ pub enum Wanted {
 /// A blob that is being downloaded, locked against other processes.
 #[derive(Debug)]
 pub struct Download {
-    wanted: Wanted,
+    wanted: DownloadKey,
     n_bytes: u64,
     data: File,
     journal: File,
     data_path: PathBuf,
-    /// Bytes of each part, counted from its start.
-    done: Vec<u32>,
-    /// All parts before this one are whole.
-    n_whole: usize,
+    parts: Parts,
 }
 
 /// What became of an attempt to download.
@@ -57,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] where the disk refuses, or has no room for what is missing.
-    pub fn download(&self, wanted: Wanted, n_bytes: u64) -> Result<Begun, StoreError> {
+    pub fn download(&self, wanted: DownloadKey, n_bytes: u64) -> Result<Begun, StoreError> {
         let folder = self.downloads();
         disk::create_folder(&folder, &self.root)?;
         let data_path = folder.join(file_name(wanted));
@@ -79,7 +78,7 @@ impl Store {
             return Ok(Begun::Busy);
         }
         let journal = open.open(&journal_path).map_err(io_error("open", &journal_path))?;
-        let mut download = Download { wanted, n_bytes, data, journal, data_path, done: Vec::new(), n_whole: 0 };
+        let mut download = Download { wanted, n_bytes, data, journal, data_path, parts: Parts::none(0) };
         if let Err(error) = download.read_journal().and_then(|()| download.reserve()) {
             if download.done_bytes() == 0 {
                 download.discard();
@@ -95,9 +94,9 @@ impl Store {
 
     /// The bytes of a download that are on the disk already; 0 where none was begun.
     #[must_use]
-    pub fn downloaded_bytes(&self, wanted: Wanted, n_bytes: u64) -> u64 {
+    pub fn downloaded_bytes(&self, wanted: DownloadKey, n_bytes: u64) -> u64 {
         let journal = with_suffix(&self.downloads().join(file_name(wanted)));
-        fs::read(journal).ok().and_then(|bytes| parse_journal(&bytes, n_bytes)).map_or(0, |done| total(&done))
+        fs::read(journal).ok().and_then(|bytes| Parts::parse(&bytes, n_bytes)).map_or(0, |parts| parts.done_bytes())
     }
 
     /// Makes a finished download a blob of a layer of that media type. Its bytes were hashed by [`Reader::hash`].
@@ -111,7 +110,7 @@ impl Store {
         found: Digest,
         media_type: &str,
     ) -> Result<Digest, StoreError> {
-        if let Wanted::Digest(expected) = download.wanted
+        if let DownloadKey::Digest(expected) = download.wanted
             && expected != found
         {
             download.clear()?;
@@ -129,7 +128,7 @@ impl Store {
 
 impl Download {
     #[must_use]
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> DownloadKey {
         self.wanted
     }
 
@@ -141,34 +140,19 @@ impl Download {
     /// The bytes that are there.
     #[must_use]
     pub fn done_bytes(&self) -> u64 {
-        total(&self.done)
+        self.parts.done_bytes()
     }
 
     /// The ranges of bytes that are missing, in order.
     #[must_use]
     pub fn missing(&self) -> Vec<Range<u64>> {
-        let mut missing: Vec<Range<u64>> = Vec::new();
-        for (part, &done) in self.done.iter().enumerate() {
-            let start = part as u64 * PART_BYTES;
-            let end = (start + PART_BYTES).min(self.n_bytes);
-            let from = start + u64::from(done);
-            match missing.last_mut() {
-                _ if from >= end => {}
-                Some(last) if last.end == from => last.end = end,
-                _ => missing.push(from..end),
-            }
-        }
-        missing
+        self.parts.missing()
     }
 
     /// How many bytes from the start are there without a hole.
     #[must_use]
     pub fn frontier(&mut self) -> u64 {
-        while self.done.get(self.n_whole).is_some_and(|&done| u64::from(done) == PART_BYTES) {
-            self.n_whole += 1;
-        }
-        let inside = self.done.get(self.n_whole).copied().unwrap_or(0);
-        self.n_whole as u64 * PART_BYTES + u64::from(inside)
+        self.parts.frontier()
     }
 
     /// Writes bytes where they belong: behind what their part holds already.
@@ -182,16 +166,8 @@ impl Download {
         assert!(at + bytes.len() as u64 <= self.n_bytes, "bytes beyond the end of a download");
         let failed = io_error("write", &self.data_path);
         write_at(&self.data, at, bytes).map_err(&failed)?;
-        let (mut at, mut left) = (at, bytes.len() as u64);
-        while left > 0 {
-            let part = usize::try_from(at / PART_BYTES).expect("a part of a file in memory's reach");
-            let inside = at % PART_BYTES;
-            assert_eq!(inside, u64::from(self.done[part]), "a hole in a part of a download");
-            let taken = left.min(PART_BYTES - inside);
-            self.done[part] = u32::try_from(inside + taken).expect("a part has few bytes");
-            let place = HEADER_BYTES + 4 * part as u64;
-            write_at(&self.journal, place, &self.done[part].to_le_bytes()).map_err(&failed)?;
-            (at, left) = (at + taken, left - taken);
+        for change in self.parts.add(at..at + bytes.len() as u64) {
+            write_at(&self.journal, change.at, &change.bytes).map_err(&failed)?;
         }
         Ok(())
     }
@@ -201,8 +177,7 @@ impl Download {
     /// # Errors
     /// The disk refuses.
     pub fn clear(&mut self) -> Result<(), StoreError> {
-        self.done.fill(0);
-        self.n_whole = 0;
+        self.parts = Parts::none(self.n_bytes);
         self.write_journal()
     }
 
@@ -225,28 +200,22 @@ impl Download {
     fn read_journal(&mut self) -> Result<(), StoreError> {
         let bytes = fs::read(with_suffix(&self.data_path)).map_err(io_error("read", &self.data_path))?;
         let data_len = self.data.metadata().map_err(io_error("read", &self.data_path))?.len();
-        match parse_journal(&bytes, self.n_bytes) {
-            Some(done) if data_len == self.n_bytes => self.done = done,
+        match Parts::parse(&bytes, self.n_bytes) {
+            Some(parts) if data_len == self.n_bytes => self.parts = parts,
             _ => {
                 // Another size or no journal: nothing of it can be trusted. A size is somebody's claim: without the room
                 // for it there is no list of its parts either.
                 disk::has_room(&self.data_path, self.n_bytes)?;
-                let n_parts = usize::try_from(self.n_bytes.div_ceil(PART_BYTES)).expect("a size in memory's reach");
-                self.done = vec![0; n_parts];
-                self.write_journal()?;
+                self.clear()?;
             }
         }
         Ok(())
     }
 
     fn write_journal(&mut self) -> Result<(), StoreError> {
-        let mut bytes = Vec::with_capacity(16 + 4 * self.done.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&self.n_bytes.to_le_bytes());
-        self.done.iter().for_each(|done| bytes.extend_from_slice(&done.to_le_bytes()));
         let failed = io_error("write", &self.data_path);
         self.journal.set_len(0).map_err(&failed)?;
-        write_at(&self.journal, 0, &bytes).map_err(failed)
+        write_at(&self.journal, 0, &self.parts.journal()).map_err(failed)
     }
 
     /// Gives the file its length, after a look at the free space.
@@ -290,11 +259,11 @@ impl Reader {
     }
 }
 
-fn file_name(wanted: Wanted) -> String {
+fn file_name(wanted: DownloadKey) -> String {
     match wanted {
-        Wanted::Digest(digest) => digest.file_name(),
+        DownloadKey::Digest(digest) => digest.file_name(),
         // Nothing but the journal speaks for these bytes, and a crash of the system may lose bytes that it tells of.
-        Wanted::Source(digest) => {
+        DownloadKey::Source(digest) => {
             let name = format!("{digest} {}", boot());
             format!("source-{}", Digest::of(name.as_bytes()).hex())
         }
@@ -310,25 +279,6 @@ fn with_suffix(data: &Path) -> PathBuf {
     let mut path = data.as_os_str().to_owned();
     path.push(JOURNAL_SUFFIX);
     PathBuf::from(path)
-}
-
-fn parse_journal(bytes: &[u8], n_bytes: u64) -> Option<Vec<u32>> {
-    let (magic, rest) = bytes.split_first_chunk::<8>()?;
-    let (size, counts) = rest.split_first_chunk::<8>()?;
-    if magic != MAGIC || u64::from_le_bytes(*size) != n_bytes {
-        return None;
-    }
-    let done: Vec<u32> = counts.as_chunks::<4>().0.iter().map(|count| u32::from_le_bytes(*count)).collect();
-    let fits = |(part, &done): (usize, &u32)| {
-        let start = part as u64 * PART_BYTES;
-        u64::from(done) <= PART_BYTES.min(n_bytes.saturating_sub(start))
-    };
-    let n_parts = n_bytes.div_ceil(PART_BYTES);
-    (counts.len() as u64 == 4 * n_parts && done.iter().enumerate().all(fits)).then_some(done)
-}
-
-fn total(done: &[u32]) -> u64 {
-    done.iter().map(|&done| u64::from(done)).sum()
 }
 
 /// Whether the open file is still the one of that path.
@@ -368,121 +318,4 @@ fn read_exact_at(mut file: &File, at: u64, bytes: &mut [u8]) -> std::io::Result<
     use std::io::{Read as _, Seek as _, SeekFrom};
     file.seek(SeekFrom::Start(at))?;
     file.read_exact(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use slm_values::manifest::media_type;
-
-    fn ours(store: &Store, wanted: Wanted, n_bytes: u64) -> Download {
-        match store.download(wanted, n_bytes).unwrap() {
-            Begun::Ours(download) => download,
-            Begun::Busy => panic!("nobody else is here"),
-        }
-    }
-
-    fn store() -> (tempfile::TempDir, Store) {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path().join("models"));
-        (folder, store)
-    }
-
-    fn hashed(download: &Download) -> Digest {
-        let mut hasher = Hasher::new();
-        download.reader().unwrap().hash(0..download.n_bytes(), &mut hasher, &mut [0; 1000]).unwrap();
-        hasher.finish()
-    }
-
-    #[test]
-    fn is_taken_up_where_it_was_left() {
-        let (_folder, store) = store();
-        let bytes: Vec<u8> = (0..PART_BYTES + 100).map(|n| n as u8).collect();
-        let wanted = Wanted::Digest(Digest::of(&bytes));
-        let n_bytes = bytes.len() as u64;
-        let mut download = ours(&store, wanted, n_bytes);
-        download.write(PART_BYTES, &bytes[PART_BYTES as usize..][..40]).unwrap();
-        download.write(0, &bytes[..10]).unwrap();
-        assert!(matches!(store.download(wanted, n_bytes).unwrap(), Begun::Busy));
-        drop(download);
-
-        assert_eq!(store.downloaded_bytes(wanted, n_bytes), 50);
-        let mut download = ours(&store, wanted, n_bytes);
-        assert_eq!(download.missing(), [10..PART_BYTES, PART_BYTES + 40..n_bytes]);
-        assert_eq!(download.frontier(), 10);
-        for range in download.missing() {
-            download.write(range.start, &bytes[range.start as usize..range.end as usize]).unwrap();
-        }
-        let found = hashed(&download);
-        assert_eq!(store.finish_download(download, found, "text/plain").unwrap(), Digest::of(&bytes));
-        assert_eq!(fs::read(store.blob_path(&found)).unwrap(), bytes);
-        assert_eq!(fs::read_dir(store.downloads()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn other_bytes_never_become_a_blob() {
-        let (_folder, store) = store();
-        let wanted = Wanted::Digest(Digest::of(b"right"));
-        let mut download = ours(&store, wanted, 5);
-        download.write(0, b"wrong").unwrap();
-        let found = hashed(&download);
-        let error = store.finish_download(download, found, "text/plain").unwrap_err();
-        assert!(matches!(error, StoreError::OtherBytes { .. }), "{error}");
-        assert_eq!(ours(&store, wanted, 5).done_bytes(), 0);
-        assert!(!store.blob_path(&Digest::of(b"right")).exists());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_in_a_downloads_place_leads_no_byte_out_of_the_store() {
-        let (folder, store) = store();
-        let outside = folder.path().join("precious");
-        fs::write(&outside, b"mine").unwrap();
-        let wanted = Wanted::Digest(Digest::of(b"right"));
-        fs::create_dir_all(store.downloads()).unwrap();
-        let place = store.downloads().join(file_name(wanted));
-        std::os::unix::fs::symlink(&outside, &place).unwrap();
-        std::os::unix::fs::symlink(&outside, with_suffix(&place)).unwrap();
-        let mut download = ours(&store, wanted, 5);
-        download.write(0, b"right").unwrap();
-        let found = hashed(&download);
-        store.finish_download(download, found, "text/plain").unwrap();
-        assert!(fs::symlink_metadata(store.blob_path(&found)).unwrap().is_file());
-        assert_eq!(fs::read(&outside).unwrap(), b"mine");
-    }
-
-    #[test]
-    fn a_page_never_becomes_weights() {
-        let (_folder, store) = store();
-        let wanted = Wanted::Source(Digest::of(b"address"));
-        let mut download = ours(&store, wanted, 6);
-        download.write(0, b"<html>").unwrap();
-        let found = hashed(&download);
-        let error = store.finish_download(download, found, media_type::MODEL).unwrap_err().to_string();
-        assert!(error.contains("begins with `<htm`"), "{error}");
-        assert_eq!(fs::read_dir(store.downloads()).unwrap().count(), 0);
-        assert!(!store.blob_path(&found).exists());
-    }
-
-    #[test]
-    fn a_download_of_another_size_begins_anew() {
-        let (_folder, store) = store();
-        let wanted = Wanted::Source(Digest::of(b"address"));
-        ours(&store, wanted, 9).write(0, b"123").unwrap();
-        assert_eq!(ours(&store, wanted, 8).done_bytes(), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn any_journal_is_answered(bytes in proptest::collection::vec(any::<u8>(), 0..64), n_bytes in any::<u64>()) {
-            let _ = parse_journal(&bytes, n_bytes);
-            let mut named = MAGIC.to_vec();
-            named.extend_from_slice(&n_bytes.to_le_bytes());
-            named.extend_from_slice(&bytes);
-            if let Some(done) = parse_journal(&named, n_bytes) {
-                prop_assert!(total(&done) <= n_bytes);
-            }
-        }
-    }
 }

@@ -1,11 +1,11 @@
-//! Which server stands behind a model's name, and how servers are spoken to, as a person has set it up. It asks nobody.
+//! Which server a model's name leads to, and how servers are contacted, as the user has set it up. It contacts none.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use url::Url;
 
-use crate::registry::{Keeping, Named, Registry, Repository, Settings};
+use crate::registry::{CredentialSources, NamedHosts, Registry, Repository, Settings};
 use slm_values::model_ref::{DEFAULT_HOST, DEFAULT_NAMESPACE};
 use slm_values::source::Reference;
 
@@ -15,14 +15,14 @@ const DOCKER_HUB: &str = "https://registry-1.docker.io";
 
 /// The servers that models come from and go to.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Servers {
     /// The registry of names that give no host, in place of Ollama's.
     pub registry: Option<String>,
     /// What stands for Hugging Face.
     pub hugging_face: Option<String>,
     /// The hosts that a person named.
-    pub named: Named,
-    pub keeping: Keeping,
+    pub named: NamedHosts,
+    pub keeping: CredentialSources,
     /// How long a server may send nothing.
     pub stall: Duration,
     /// Roots of other stores on this machine.
@@ -31,10 +31,10 @@ pub struct Places {
     pub now: fn() -> SystemTime,
 }
 
-/// A place that is none.
+/// Why a name or a setting leads to no server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PlaceError {
-    #[error("{what} is `{text}`, which is no server; write `[https://]host[:port]`")]
+pub enum ServerError {
+    #[error("{what} is `{text}`, which is not a server; write `[https://]host[:port]`")]
     NoServer { what: &'static str, text: String },
     /// Nobody but Ollama may write there.
     #[error(
@@ -43,12 +43,12 @@ pub enum PlaceError {
     Nowhere { name: String, model: String },
 }
 
-impl Places {
+impl Servers {
     /// A speaker with registries.
     ///
     /// # Errors
-    /// What stands for Hugging Face is no server.
-    pub fn speaker(&self) -> Result<Registry, PlaceError> {
+    /// The setting for Hugging Face is not a server.
+    pub fn client(&self) -> Result<Registry, ServerError> {
         let user_agent =
             format!("slm/{} ({}; {})", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, std::env::consts::OS);
         let (named, keeping, stall) = (self.named.clone(), self.keeping.clone(), self.stall);
@@ -59,8 +59,8 @@ impl Places {
     /// Where a name's manifests and blobs are.
     ///
     /// # Errors
-    /// The server is none.
-    pub fn repository(&self, reference: &Reference) -> Result<Repository, PlaceError> {
+    /// The name or the setting is not a server.
+    pub fn repository(&self, reference: &Reference) -> Result<Repository, ServerError> {
         let name = &reference.name;
         let path = format!("{}/{}", name.namespace(), name.model());
         if matches!(name.host(), "hf.co" | "huggingface.co") {
@@ -82,29 +82,29 @@ impl Places {
     /// Where a model of that name can be pushed to.
     ///
     /// # Errors
-    /// As [`Places::repository`]; or it is the place of Ollama's own models.
-    pub fn target(&self, reference: &Reference) -> Result<Repository, PlaceError> {
+    /// As [`Servers::repository`]; or it is the place of Ollama's own models.
+    pub fn target(&self, reference: &Reference) -> Result<Repository, ServerError> {
         let name = &reference.name;
         if name.host() == DEFAULT_HOST && name.namespace() == DEFAULT_NAMESPACE && self.registry.is_none() {
-            return Err(PlaceError::Nowhere { name: reference.to_string(), model: name.model().to_owned() });
+            return Err(ServerError::Nowhere { name: reference.to_string(), model: name.model().to_owned() });
         }
         self.repository(reference)
     }
 
-    fn hugging_face(&self) -> Result<Url, PlaceError> {
+    fn hugging_face(&self) -> Result<Url, ServerError> {
         // What may be plain elsewhere says nothing of Hugging Face.
-        server("HF_ENDPOINT", self.hugging_face.as_deref().unwrap_or(HUGGING_FACE), &Named::default())
+        server("HF_ENDPOINT", self.hugging_face.as_deref().unwrap_or(HUGGING_FACE), &NamedHosts::default())
     }
 
-    fn server(&self, what: &'static str, text: &str) -> Result<Url, PlaceError> {
+    fn server(&self, what: &'static str, text: &str) -> Result<Url, ServerError> {
         server(what, text, &self.named)
     }
 }
 
 /// The base address of a server, `[scheme://]host[:port]`. Without a scheme it is `http` for this machine and for hosts that
 /// were named insecure, else `https`.
-fn server(what: &'static str, text: &str, named: &Named) -> Result<Url, PlaceError> {
-    let refused = || PlaceError::NoServer { what, text: text.to_owned() };
+fn server(what: &'static str, text: &str, named: &NamedHosts) -> Result<Url, ServerError> {
+    let refused = || ServerError::NoServer { what, text: text.to_owned() };
     let parse = |text: String| Url::parse(&text).map_err(|_| refused());
     let url = if text.contains("://") {
         parse(text.to_owned())?

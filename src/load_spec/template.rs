@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::OpeningError;
+use super::LoadSpecError;
 use crate::chat::{Message, Role};
 use crate::gguf::Header;
 use crate::manifest::model_config;
@@ -12,36 +12,36 @@ use crate::template::{ChatTemplate, Date, Inputs, Language, TemplateError};
 
 /// Where a model's prompts come from.
 #[derive(Debug)]
-pub enum Choice {
+pub enum TemplateChoice {
     /// The TEMPLATE of the Modelfile or the manifest.
     Template(Box<ChatTemplate>),
     /// The Jinja template in the GGUF; there is no TEMPLATE.
     Own,
     /// The Jinja template in the GGUF, because Ollama has a program that writes the prompt in place of the TEMPLATE.
     OwnForRenderer(String),
-    /// The Jinja template in the GGUF, because the TEMPLATE is none.
+    /// The Jinja template in the GGUF, because the TEMPLATE cannot be used.
     OwnInstead(TemplateError),
-    /// The TEMPLATE is none, and the GGUF has no template either.
+    /// The TEMPLATE cannot be used, and the GGUF has no template.
     Broken(TemplateError),
     /// There is no template at all: texts are given as they are.
     Plain,
 }
 
-impl Choice {
+impl TemplateChoice {
     /// The choice for a model of that header.
     #[must_use]
-    pub fn of(model: &Model, header: &Header) -> Choice {
+    pub fn of(model: &Model, header: &Header) -> TemplateChoice {
         let has_own = header.chat_template().is_some();
         if let (Some(renderer), true) = (model.config.text(model_config::RENDERER), has_own) {
-            return Choice::OwnForRenderer(renderer);
+            return TemplateChoice::OwnForRenderer(renderer);
         }
         // An empty one says nothing, as in Ollama.
         match model.template.as_deref().filter(|text| !text.trim().is_empty()).map(checked) {
-            Some(Ok(template)) => Choice::Template(Box::new(template)),
-            Some(Err(error)) if has_own => Choice::OwnInstead(error),
-            Some(Err(error)) => Choice::Broken(error),
-            None if has_own => Choice::Own,
-            None => Choice::Plain,
+            Some(Ok(template)) => TemplateChoice::Template(Box::new(template)),
+            Some(Err(error)) if has_own => TemplateChoice::OwnInstead(error),
+            Some(Err(error)) => TemplateChoice::Broken(error),
+            None if has_own => TemplateChoice::Own,
+            None => TemplateChoice::Plain,
         }
     }
 
@@ -49,16 +49,18 @@ impl Choice {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Choice::Template(template) => {
+            TemplateChoice::Template(template) => {
                 format!("TEMPLATE of the Modelfile ({})", template.language().as_str())
             }
-            Choice::Own => "the GGUF's own (Jinja)".to_owned(),
-            Choice::OwnForRenderer(renderer) => {
+            TemplateChoice::Own => "the GGUF's own (Jinja)".to_owned(),
+            TemplateChoice::OwnForRenderer(renderer) => {
                 format!("the GGUF's own (Jinja); Ollama has its own renderer `{renderer}` for it")
             }
-            Choice::OwnInstead(error) => format!("the GGUF's own (Jinja); the TEMPLATE cannot be used: {error}"),
-            Choice::Broken(error) => format!("none that can be used: of the TEMPLATE, {error}"),
-            Choice::Plain => "none: texts are given as they are".to_owned(),
+            TemplateChoice::OwnInstead(error) => {
+                format!("the GGUF's own (Jinja); the TEMPLATE cannot be used: {error}")
+            }
+            TemplateChoice::Broken(error) => format!("none that can be used: of the TEMPLATE, {error}"),
+            TemplateChoice::Plain => "none: texts are given as they are".to_owned(),
         }
     }
 
@@ -66,23 +68,26 @@ impl Choice {
     #[must_use]
     pub fn parsed(self, header: &Header) -> Option<ChatTemplate> {
         match self {
-            Choice::Template(template) => Some(*template),
-            Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) => {
+            TemplateChoice::Template(template) => Some(*template),
+            TemplateChoice::Own | TemplateChoice::OwnForRenderer(_) | TemplateChoice::OwnInstead(_) => {
                 ChatTemplate::parse(Language::Jinja, header.chat_template()?, SpecialTokens::default()).ok()
             }
-            Choice::Broken(_) | Choice::Plain => None,
+            TemplateChoice::Broken(_) | TemplateChoice::Plain => None,
         }
     }
 
     /// The template that takes the place of the GGUF's own, where one does.
     ///
     /// # Errors
-    /// The model has a TEMPLATE that is none, and nothing else.
-    pub fn given(self, model: &Model) -> Result<Option<ChatTemplate>, OpeningError> {
+    /// The model has a TEMPLATE that cannot be used, and no other template.
+    pub fn given(self, model: &Model) -> Result<Option<ChatTemplate>, LoadSpecError> {
         match self {
-            Choice::Template(template) => Ok(Some(*template)),
-            Choice::Own | Choice::OwnForRenderer(_) | Choice::OwnInstead(_) | Choice::Plain => Ok(None),
-            Choice::Broken(error) => Err(OpeningError::Template { name: model.name.to_string(), error }),
+            TemplateChoice::Template(template) => Ok(Some(*template)),
+            TemplateChoice::Own
+            | TemplateChoice::OwnForRenderer(_)
+            | TemplateChoice::OwnInstead(_)
+            | TemplateChoice::Plain => Ok(None),
+            TemplateChoice::Broken(error) => Err(LoadSpecError::Template { name: model.name.to_string(), error }),
         }
     }
 }
@@ -90,7 +95,7 @@ impl Choice {
 /// A TEMPLATE's text, parsed, and known to write what it is asked.
 ///
 /// # Errors
-/// It is none, or drops the user's words.
+/// The text is not a template, or it drops the user's words.
 pub fn checked(text: &str) -> Result<ChatTemplate, TemplateError> {
     let template = ChatTemplate::parse(Language::of(text), text, SpecialTokens::default())?;
     let (messages, variables) = ([Message::new(Role::User, PROBE)], Map::new());
