@@ -183,12 +183,3 @@ pub struct LabelProbability {
     pub value: Value,
     pub probability: f64,
 }
-
-impl Report {
-    /// The report for a person: plain text of at most 80 columns, without colours or anything else that a terminal obeys.
-    /// Where a label or a reason is long it is cut or wrapped; the first 20 failed rows are listed, then a count.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        super::text::render(self)
-    }
-}

@@ -13,7 +13,16 @@ const LABEL: usize = 32;
 /// The most failed rows, and the most confusions of labels where there is no room for a matrix.
 const LISTED: usize = 20;
 
-pub(super) fn render(report: &Report) -> String {
+impl Report {
+    /// The report for a person: plain text of at most 80 columns, without colours or anything else that a terminal obeys.
+    /// Where a label or a reason is long it is cut or wrapped; the first 20 failed rows are listed, then a count.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        render(self)
+    }
+}
+
+fn render(report: &Report) -> String {
     let mut out = String::new();
     let counts = report.counts;
     let head = format!("{} on {}", harmless(&report.model), harmless(&report.data));

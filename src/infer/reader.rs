@@ -163,3 +163,63 @@ impl Last {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::{CallFormat, Tool, ToolChoice};
+    use serde_json::json;
+
+    /// What a reader makes of a text that ended so.
+    fn read(mut reader: Reader, text: &str, finish: Finish) -> (Vec<Piece>, Finding) {
+        let mut pieces = VecDeque::new();
+        let piece = Written { text: text.to_owned(), tokens: Vec::new() };
+        assert!(reader.take(Some(Event::Text(piece)), &mut pieces).unwrap().is_none());
+        let generation = Generation {
+            finish,
+            stopped_by: None,
+            counts: Counts::default(),
+            timings: Timings::default(),
+            tokens: Vec::new(),
+            ids: vec![1, 2],
+        };
+        let last = reader.take(Some(Event::Generated(generation)), &mut pieces).unwrap().unwrap();
+        assert_eq!(last.said, Run::Tokens(vec![1, 2]));
+        (pieces.into(), last.finding)
+    }
+
+    fn violation(finding: Finding) -> Violation {
+        match finding {
+            Finding::Open(Err(violation)) => violation,
+            other => panic!("nothing is broken: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn open_text_is_checked_when_it_is_finished() {
+        let open = || Reader::Open { open: Open::json(), text: String::new() };
+        let (pieces, finding) = read(open(), "{\"a\": 1}", Finish::Stop);
+        assert!(matches!(&pieces[..], [Piece::Text(piece)] if piece.text == "{\"a\": 1}"), "{pieces:?}");
+        assert!(matches!(&finding, Finding::Open(Ok(value)) if *value == json!({"a": 1})), "{finding:?}");
+        assert!(matches!(violation(read(open(), "{\"a\"", Finish::Stop).1), Violation::NotJson(_)));
+        assert!(matches!(violation(read(open(), "[1]", Finish::Stop).1), Violation::Schema { .. }));
+        // What came to its limit of tokens is unfinished, whatever it looks like.
+        assert_eq!(violation(read(open(), "{}", Finish::Length).1), Violation::Length);
+    }
+
+    #[test]
+    fn a_call_that_breaks_off_is_neither_call_nor_text() {
+        let tool = Tool::new("now", None, None, "tools[0]").unwrap();
+        let call = || {
+            let forced = ForcedCall::new(CallFormat::BARE, std::slice::from_ref(&tool), &ToolChoice::Required, "tools");
+            Reader::Call { forced: Box::new(forced.unwrap().unwrap()), text: String::new() }
+        };
+        let whole = "{\"name\": \"now\", \"parameters\": {}}";
+        let (pieces, finding) = read(call(), whole, Finish::Stop);
+        assert!(matches!(&pieces[..], [Piece::Call(call)] if call.name == "now"), "{pieces:?}");
+        assert!(matches!(finding, Finding::Free));
+        let (pieces, finding) = read(call(), &whole[..20], Finish::Stop);
+        assert!(pieces.is_empty() && matches!(violation(finding), Violation::NotJson(_)));
+        assert_eq!(violation(read(call(), &whole[..20], Finish::Length).1), Violation::Length);
+    }
+}

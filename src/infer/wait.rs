@@ -47,3 +47,34 @@ impl Wake for Unpark {
         self.0.unpark();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[test]
+    fn a_thread_waits_until_it_is_done_or_cancelled() {
+        assert_eq!(wait(async { Ok(1) }, &Cancel::default()).unwrap(), 1);
+        let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+        let sender = thread::spawn(move || send.send(2));
+        assert_eq!(wait(async { Ok(receive.recv().await) }, &Cancel::default()).unwrap(), Some(2));
+        sender.join().unwrap().unwrap();
+
+        let cancel = Arc::new(Cancel::default());
+        let (tell, told) = mpsc::channel();
+        let waiting = thread::spawn({
+            let cancel = Arc::clone(&cancel);
+            move || {
+                tell.send(()).unwrap();
+                wait(std::future::pending::<Result<(), InferError>>(), &cancel)
+            }
+        });
+        told.recv().unwrap();
+        cancel.cancel([waiting.thread()]);
+        assert!(matches!(waiting.join().unwrap(), Err(InferError::Engine(EngineError::Cancelled))));
+        // So does what begins to wait later.
+        assert!(wait(async { Ok(()) }, &cancel).is_err());
+    }
+}

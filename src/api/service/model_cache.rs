@@ -192,7 +192,7 @@ mod tests {
         cached.create("a", "three");
         assert_eq!(cached.system("a", LATER), "three");
         cached.store.remove(&"a".parse().unwrap()).unwrap();
-        assert!(cached.find("a", LATER * 9).unwrap_err().contains("no model"));
+        assert!(cached.find("a", LATER * 9).unwrap_err().contains("not found"));
     }
 
     #[test]
