@@ -80,11 +80,11 @@ pub enum InferError {
     Thinking,
     #[error(transparent)]
     Think(#[from] ThinkingError),
-    #[error("`think` and a format cannot be asked for together: an answer in a format begins at once")]
+    #[error("thoughts and a format cannot be asked for together: an answer in a format begins at once")]
     ThinkingAndForm,
-    #[error("this model's vocabulary has no tokens around a gap, so it cannot fill one; leave `suffix` away")]
+    #[error("this model's vocabulary has no tokens around a gap, so it cannot fill one")]
     NoInfill,
-    #[error("`tools` and a format cannot be asked for together: give one of them")]
+    #[error("tools and a format cannot be asked for together")]
     ToolsAndForm,
     #[error("the answers of a closed format are scored, and a bias has no part in that")]
     BiasAndClosed,

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,6 +15,19 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use crate::engine::Token;
 use crate::sampling::{ParameterError, Parameters};
+
+/// The part of the path that a route leaves open, decoded.
+#[derive(Debug)]
+pub struct InPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for InPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<InPath, Problem> {
+        let read = Path::<String>::from_request_parts(parts, state).await;
+        read.map(|Path(text)| InPath(text)).map_err(|error| Problem::invalid(error.body_text()))
+    }
+}
 
 /// A text, or a list in its place.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -145,14 +160,14 @@ fn is_empty(value: &Value) -> bool {
 /// Sets a sampling parameter that the dialect calls `field`; `None` says nothing.
 ///
 /// # Errors
-/// The value is out of range; the message has the dialect's name of it.
+/// The value is out of range, or no parameter has this name; the message has the dialect's name of it.
 pub fn set(parameters: &mut Parameters, field: &str, name: &str, value: Option<Value>) -> Result<(), Problem> {
     let Some(value) = value else { return Ok(()) };
     parameters.set_json(name, &value).map_err(|error| match error {
         ParameterError::Invalid { value, expected, .. } => {
             Problem::invalid(format!("`{field}` cannot be `{value}`: it must be {expected}")).of(field)
         }
-        error => Problem::from(error).of(field),
+        error => Problem::invalid(error.to_string()).of(field),
     })
 }
 

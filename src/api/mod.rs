@@ -9,6 +9,7 @@ pub mod body;
 pub mod call;
 pub mod choices;
 pub mod decisions;
+pub mod dialect;
 pub mod extra;
 pub mod fields;
 pub mod guard;
@@ -33,7 +34,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
@@ -42,7 +42,7 @@ use body::MaxBody;
 use call::Call;
 use guard::{Caller, Rules};
 use logging::Prompts;
-use refusal::{refuse, refuse_field};
+use problem::{Kind, Problem};
 use server::Drain;
 use service::Service;
 
@@ -76,6 +76,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .layer(Extension(front.max_body))
         .layer(Extension(front.prompts))
         .layer(middleware::from_fn(panics::answered))
+        .layer(middleware::from_fn(refusal::write))
         .layer(middleware::from_fn_with_state(metrics, logging::observe))
         .with_state(service)
 }
@@ -90,19 +91,16 @@ async fn called(State(service): State<Arc<Service>>, request: Request, next: Nex
             let answer = Call { drain, ..call }.scope(request, next);
             if may_take_long { aside::aside(answer).await } else { answer.await }
         }
-        Err(problem) => {
-            refuse_field(request.uri().path(), problem.status(), &problem.message, problem.field.as_deref())
-        }
+        Err(problem) => problem.into_response(),
     }
 }
 
-async fn unknown(request: Request) -> Response {
+async fn unknown(request: Request) -> Problem {
     let path = request.uri().path();
-    let message = format!("there is nothing at `{path}`; /openapi.json lists what there is");
-    refuse(path, StatusCode::NOT_FOUND, &message).into_response()
+    Problem::new(Kind::NoSuchPath, format!("there is nothing at `{path}`; /openapi.json lists what there is"))
 }
 
-async fn wrong_method(request: Request) -> Response {
+async fn wrong_method(request: Request) -> Problem {
     let (path, method) = (request.uri().path(), request.method());
-    refuse(path, StatusCode::METHOD_NOT_ALLOWED, &format!("`{path}` does not take {method}")).into_response()
+    Problem::new(Kind::WrongMethod, format!("`{path}` does not take {method}"))
 }

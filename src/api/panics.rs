@@ -3,20 +3,16 @@
 use std::panic::AssertUnwindSafe;
 
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 
-use super::refusal::refuse;
+use super::problem::Problem;
 
 /// Answers where the handler panics: for `axum::middleware::from_fn`. The panic itself has said where it was.
 pub async fn answered(request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    answer.unwrap_or_else(|_| {
-        refuse(&path, StatusCode::INTERNAL_SERVER_ERROR, "slm failed at this request; its log says where")
-    })
+    answer.unwrap_or_else(|_| Problem::panicked().into_response())
 }
 
 #[cfg(test)]
@@ -32,6 +28,7 @@ mod tests {
     fn a_panic_is_an_error_in_the_shape_of_its_path() {
         let panics = || async { if true { panic!("on purpose") } else { "" } };
         let router = Router::new().route("/v1/models", get(panics)).layer(middleware::from_fn(super::answered));
+        let router = router.layer(middleware::from_fn(crate::api::refusal::write));
         let request = Request::get("/v1/models").body(Body::empty()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let body = runtime.block_on(async {

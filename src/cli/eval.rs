@@ -85,7 +85,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         |text| {
             let (form, parameters) = (form.clone(), parameters.clone());
             let turn = Turn { form, parameters, ..Turn::to_text(suite.system.as_deref(), text) };
-            answer(&session, turn).map_err(|error| error.to_string())
+            answer(&session, turn).map_err(|error| Failure::from(error).message)
         },
         |progress| {
             bar.at(progress.done as u64, progress.done as u64, String::new);

@@ -110,7 +110,7 @@ impl fmt::Display for Shortage {
         write!(
             f,
             "out of memory: the model needs {need} with a context of {n_ctx} tokens, and {room} can be had with no other \
-             model loaded; ask for fewer tokens with num_ctx, or take a smaller quantization"
+             model loaded"
         )
     }
 }

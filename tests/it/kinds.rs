@@ -239,7 +239,7 @@ fn a_prompt_beyond_the_context_names_both_numbers() {
         assert!(error.contains(&format!("the context has {N_CTX}; ")), "{:?}: {error}", tiny.kind);
         let error = ask(&session, Turn::to_text(None, &long)).unwrap_err().to_string();
         let expected = format!(
-            "the prompt does not fit: {} tokens are needed, the context has {N_CTX}; raise --num-ctx or cut with --truncate",
+            "the prompt is too long: {} tokens are needed, the context has {N_CTX}; raise --num-ctx or cut with --truncate",
             n_tokens + 1
         );
         assert_eq!(error, expected, "{:?}", tiny.kind);

@@ -97,7 +97,7 @@ pub enum KvType {
 /// A device, as the backend describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Its number among all, as `--device` takes it.
+    /// Its number among all.
     pub index: usize,
     /// The backend's short name: `CPU`, `CUDA0`.
     pub name: String,
@@ -118,15 +118,13 @@ pub enum DeviceKind {
 pub enum ComputeError {
     #[error("keys and values of type `{0}` need flash attention, which is off; turn it on, or keep `f16`")]
     QuantizedWithoutFlashAttention(KvType),
-    #[error(
-        "{n_ubatch} tokens cannot be computed at once in a decode of {n_batch}; raise --num-batch or lower --num-ubatch"
-    )]
+    #[error("{n_ubatch} tokens cannot be computed at once in a decode of {n_batch}")]
     UbatchAboveBatch { n_ubatch: u32, n_batch: u32 },
     #[error("there is no device `{name}`; there are {known}, and `none` for the processor alone")]
     NoSuchDevice { name: String, known: String },
-    #[error("--main-gpu {main_gpu} is none of the {n_gpus} GPUs that compute; they are counted from 0")]
+    #[error("there is no GPU {main_gpu}: {n_gpus} compute, counted from 0")]
     NoSuchGpu { main_gpu: u32, n_gpus: usize },
-    #[error("`{layers}` layers cannot go to a GPU where only the processor computes; leave --num-gpu or --device away")]
+    #[error("`{layers}` layers cannot go to a GPU where only the processor computes")]
     LayersWithoutDevice { layers: u32 },
     #[error("there is no type `{0}` for keys and values; there are {names}", names = KvType::names())]
     NoSuchKvType(String),
@@ -363,15 +361,15 @@ mod tests {
         );
         assert_eq!(
             refused(Compute { n_batch: Some(64), n_ubatch: Some(128), ..Compute::default() }),
-            "128 tokens cannot be computed at once in a decode of 64; raise --num-batch or lower --num-ubatch"
+            "128 tokens cannot be computed at once in a decode of 64"
         );
         assert_eq!(
             refused(Compute { n_gpu_layers: Some(3), ..asked("none") }),
-            "`3` layers cannot go to a GPU where only the processor computes; leave --num-gpu or --device away"
+            "`3` layers cannot go to a GPU where only the processor computes"
         );
         assert_eq!(
             refused(Compute { main_gpu: Some(1), ..asked("CUDA0") }),
-            "--main-gpu 1 is none of the 1 GPUs that compute; they are counted from 0"
+            "there is no GPU 1: 1 compute, counted from 0"
         );
         assert!(Compute { flash_attention: off, n_gpu_layers: Some(0), ..asked("none") }.check(&devices()).is_ok());
     }

@@ -18,9 +18,7 @@ pub enum EngineError {
     Compute(#[from] ComputeError),
     #[error("{0}")]
     Memory(Box<Shortage>),
-    #[error(
-        "the prompt does not fit: {needed} tokens are needed, the context has {n_ctx}; raise --num-ctx or cut with --truncate"
-    )]
+    #[error("the prompt is too long: {needed} tokens are needed, the context has {n_ctx}")]
     Context { needed: usize, n_ctx: usize },
     #[error("the answers `{0}` and `{1}` are the same tokens for this model, so they cannot be told apart; rename one")]
     SameTokens(String, String),
@@ -34,10 +32,7 @@ pub enum EngineError {
     NoTurnEnd,
     #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]
     NoBranches,
-    #[error(
-        "the text has {n_tokens} tokens, with the model's own around it, and {limit} fit; {}cut it with --truncate",
-        if limit < n_ctx_train { "raise --num-ctx or " } else { "" }
-    )]
+    #[error("the text has {n_tokens} tokens, with the model's own around it, and {limit} fit")]
     TextTooLong { n_tokens: usize, limit: usize, n_ctx_train: usize },
     #[error("the model's architecture `{0}` gives vectors and no text, so it cannot answer; take a model that writes")]
     NoText(String),

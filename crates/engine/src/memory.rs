@@ -50,6 +50,19 @@ pub struct Shortage {
     pub reason: Option<String>,
 }
 
+/// Something that makes a need smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Saving {
+    /// A smaller context.
+    FewerTokens,
+    /// Keys and values in fewer bits.
+    SmallerCells,
+    /// Fewer tokens of a decode that are computed at once.
+    FewerAtOnce,
+    /// The same weights in fewer bits.
+    SmallerWeights,
+}
+
 impl Need {
     /// What loading a model with one context takes at least on the processor.
     #[must_use]
@@ -91,6 +104,28 @@ impl Need {
     }
 }
 
+impl Shortage {
+    /// What would make the need smaller, by what is needed most of.
+    #[must_use]
+    pub fn savings(&self) -> Vec<Saving> {
+        let Need { weights, cells, n_ctx, kv_type, buffers } = self.need;
+        let mut savings = Vec::new();
+        if cells > 0 && n_ctx > 512 {
+            savings.push(Saving::FewerTokens);
+        }
+        if cells > 0 && !kv_type.is_quantized() {
+            savings.push(Saving::SmallerCells);
+        }
+        if self.room.limit == Limit::AddressSpace && buffers > cells.max(2 * BUFFERS) {
+            savings.push(Saving::FewerAtOnce);
+        }
+        if weights > 0 {
+            savings.push(Saving::SmallerWeights);
+        }
+        savings
+    }
+}
+
 /// Bytes that one token's keys and values take.
 #[must_use]
 pub fn cell_bytes(footprint: &Footprint, kv_type: KvType) -> u64 {
@@ -129,20 +164,7 @@ impl fmt::Display for Shortage {
         if let Some(reason) = &self.reason {
             write!(f, " ({reason})")?;
         }
-        let mut ways = Vec::new();
-        if cells > 0 && n_ctx > 512 {
-            ways.push("give fewer tokens with --num-ctx");
-        }
-        if cells > 0 && !kv_type.is_quantized() {
-            ways.push("generate with --kv-type q8_0");
-        }
-        if self.room.limit == Limit::AddressSpace && buffers > cells.max(2 * BUFFERS) {
-            ways.push("compute fewer tokens at once with --num-ubatch");
-        }
-        if weights > 0 {
-            ways.push("take a smaller quantization");
-        }
-        write!(f, "; {}", if ways.is_empty() { "make room".to_owned() } else { ways.join(", or ") })
+        Ok(())
     }
 }
 
@@ -287,8 +309,10 @@ mod tests {
         matrix: None,
     };
 
-    fn shortage(need: Need, bytes: u64, limit: Limit) -> String {
-        need.check(&[Room { bytes: u64::MAX, limit: Limit::Machine }, Room { bytes, limit }]).unwrap_err().to_string()
+    fn shortage(need: Need, bytes: u64, limit: Limit) -> (String, Vec<Saving>) {
+        let rooms = [Room { bytes: u64::MAX, limit: Limit::Machine }, Room { bytes, limit }];
+        let shortage = need.check(&rooms).unwrap_err();
+        (shortage.to_string(), shortage.savings())
     }
 
     #[test]
@@ -296,15 +320,21 @@ mod tests {
         let compute = Compute::default();
         assert_eq!(
             shortage(Need::of_model(&FOOTPRINT, 8192, &compute), 1_000_000_000, Limit::Machine),
-            "out of memory: 800.0 MB of weights and 268.4 MB of keys and values (8192 tokens in f16) are needed, 1.0 GB \
-             of memory are free; give fewer tokens with --num-ctx, or generate with --kv-type q8_0, or take a smaller \
-             quantization"
+            (
+                "out of memory: 800.0 MB of weights and 268.4 MB of keys and values (8192 tokens in f16) are needed, 1.0 \
+                 GB of memory are free"
+                    .to_owned(),
+                vec![Saving::FewerTokens, Saving::SmallerCells, Saving::SmallerWeights]
+            )
         );
         assert_eq!(
             shortage(Need::of_context(&FOOTPRINT, 8192, KvType::Q8_0, 512), 200_000_000, Limit::AddressSpace),
-            "out of memory: 142.6 MB of keys and values (8192 tokens in q8_0) and 329.8 MB of buffers are needed, 200.0 \
-             MB are left of the address space (`ulimit -v`); give fewer tokens with --num-ctx, or compute fewer tokens \
-             at once with --num-ubatch"
+            (
+                "out of memory: 142.6 MB of keys and values (8192 tokens in q8_0) and 329.8 MB of buffers are needed, \
+                 200.0 MB are left of the address space (`ulimit -v`)"
+                    .to_owned(),
+                vec![Saving::FewerTokens, Saving::FewerAtOnce]
+            )
         );
         assert!(Need::of_model(&FOOTPRINT, 8192, &compute).check(&[]).is_ok());
     }

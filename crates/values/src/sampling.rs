@@ -93,7 +93,7 @@ pub enum ParameterError {
     /// No parameter has this name.
     #[error("there is no parameter `{name}`; {}", hint(.nearest))]
     Unknown { name: String, nearest: Option<&'static str> },
-    /// The value is of another type or outside of the range.
+    /// The value, as it was written, is of another type or outside of the range.
     #[error("parameter `{name}` cannot be `{value}`: it must be {expected}")]
     Invalid { name: &'static str, value: String, expected: String },
     /// The whole is not a JSON object.
@@ -187,8 +187,8 @@ impl Parameters {
                 Some(Value::from(stop))
             }
         };
-        let parsed = parsed.ok_or_else(|| invalid(name, value.to_owned(), kind))?;
-        self.put(name, kind, &parsed)
+        let put = parsed.and_then(|parsed| self.put(name, kind, &parsed));
+        put.ok_or_else(|| invalid(name, value.to_owned(), kind))
     }
 
     /// Sets one parameter from a Modelfile, where old names of Ollama's are kept without an effect.
@@ -231,7 +231,10 @@ impl Parameters {
     /// An unknown name, or a value of the wrong type or range.
     pub fn set_json(&mut self, name: &str, value: &Value) -> Result<(), ParameterError> {
         let (name, kind) = find(name)?;
-        if value.is_null() { Ok(()) } else { self.put(name, kind, value) }
+        if value.is_null() {
+            return Ok(());
+        }
+        self.put(name, kind, value).ok_or_else(|| invalid(name, value.to_string(), kind))
     }
 
     /// Reads `{"temperature": 0.5, "stop": ["x"], ..}`: a request's `options` or the `params` layer of a manifest.
@@ -367,21 +370,21 @@ impl Parameters {
         }
     }
 
-    fn put(&mut self, name: &'static str, kind: Kind, value: &Value) -> Result<(), ParameterError> {
-        let refused = || invalid(name, value.as_str().map_or_else(|| value.to_string(), str::to_owned), kind);
+    /// `None` where the value is of another type or outside of the range.
+    fn put(&mut self, name: &'static str, kind: Kind, value: &Value) -> Option<()> {
         match kind {
             Kind::Real { min, max } => {
-                let n = value.as_f64().filter(|n| (min..=max).contains(n)).ok_or_else(refused)?;
+                let n = value.as_f64().filter(|n| (min..=max).contains(n))?;
                 self.put_real(name, n);
             }
             Kind::Whole { min, max } => {
-                let n = whole(value).filter(|n| (min..=max).contains(n)).ok_or_else(refused)?;
+                let n = whole(value).filter(|n| (min..=max).contains(n))?;
                 self.put_whole(name, n);
             }
-            Kind::Flag => self.use_mmap = Some(value.as_bool().ok_or_else(refused)?),
-            Kind::Texts => self.stop = Some(texts(value).ok_or_else(refused)?),
+            Kind::Flag => self.use_mmap = Some(value.as_bool()?),
+            Kind::Texts => self.stop = Some(texts(value)?),
         }
-        Ok(())
+        Some(())
     }
 
     // The range is checked before; all of it lies within f32.
@@ -577,7 +580,7 @@ mod tests {
             (json!({"temprature": 1}), "there is no parameter `temprature`; did you mean `temperature`?"),
             (json!({"top-k": 1}), "there is no parameter `top-k`; did you mean `top_k`?"),
             (json!({"top_p": 1.5}), "parameter `top_p` cannot be `1.5`: it must be a number from 0 to 1"),
-            (json!({"top_k": "x"}), "parameter `top_k` cannot be `x`: it must be a whole number of at least 0"),
+            (json!({"top_k": "x"}), "parameter `top_k` cannot be `\"x\"`: it must be a whole number of at least 0"),
             (json!({"use_mmap": 1}), "parameter `use_mmap` cannot be `1`: it must be `true` or `false`"),
             (
                 json!({"stop": ["a", ""]}),

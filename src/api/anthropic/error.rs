@@ -1,26 +1,9 @@
 //! Problems in Anthropic's words.
 
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::api::problem::{Kind, Problem};
-
-/// A problem in this dialect's words.
-#[derive(Debug)]
-pub struct AnthropicProblem(pub Problem);
-
-impl<E: Into<Problem>> From<E> for AnthropicProblem {
-    fn from(error: E) -> Self {
-        AnthropicProblem(error.into())
-    }
-}
-
-impl IntoResponse for AnthropicProblem {
-    fn into_response(self) -> Response {
-        self.0.response(&serde_json::json!(ErrorBody::from(&self.0)))
-    }
-}
+use crate::api::problem::Kind;
 
 /// What an error answers; also a stream's last event where it fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -39,19 +22,28 @@ pub struct ErrorDetail {
     pub message: String,
 }
 
-impl From<&Problem> for ErrorBody {
-    fn from(problem: &Problem) -> ErrorBody {
-        let r#type = match problem.kind {
-            Kind::Invalid | Kind::Unsupported | Kind::Unknown | Kind::TooLong => "invalid_request_error",
+impl ErrorBody {
+    /// Types are those of Anthropic's table of errors, where `invalid_request_error` also stands for every other 4xx.
+    #[must_use]
+    pub fn new(kind: Kind, message: String) -> ErrorBody {
+        let r#type = match kind {
+            Kind::Invalid
+            | Kind::Unsupported
+            | Kind::Unknown
+            | Kind::TooLong
+            | Kind::WrongMethod
+            | Kind::Late
+            | Kind::Encoding
+            | Kind::Protocol(_) => "invalid_request_error",
             Kind::Unauthorized => "authentication_error",
             Kind::Forbidden => "permission_error",
-            Kind::NotFound => "not_found_error",
+            Kind::NotFound | Kind::NoSuchPath => "not_found_error",
             Kind::TooLarge => "request_too_large",
             Kind::Busy { .. } => "overloaded_error",
             Kind::TimedOut => "timeout_error",
             Kind::Failed | Kind::Upstream => "api_error",
         };
-        ErrorBody { r#type: "error", error: ErrorDetail { r#type, message: problem.message.clone() } }
+        ErrorBody { r#type: "error", error: ErrorDetail { r#type, message } }
     }
 }
 
@@ -77,7 +69,7 @@ pub enum Refusals {
     #[response(status = 500)]
     Failed(ErrorBody),
     /// Too much waits already; `Retry-After` says when to come again.
-    #[response(status = 503)]
+    #[response(status = 529)]
     Busy(ErrorBody),
     /// The request's time was over before its answer.
     #[response(status = 504)]

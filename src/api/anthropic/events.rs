@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::Head;
 use super::reply::{ContentBlock, MessageReply, StopReason, Usage};
-use super::{ErrorBody, Head};
+use crate::api::dialect::Dialect;
 use crate::api::extra::Extra;
 use crate::api::problem::Problem;
 use crate::api::stream::{self, Encoder};
@@ -174,7 +175,7 @@ impl Encoder for Events {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        stream::named_event("error", &ErrorBody::from(problem), out);
+        stream::named_event("error", &Dialect::Anthropic.body(problem), out);
     }
 }
 

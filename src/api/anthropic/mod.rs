@@ -18,13 +18,14 @@ use utoipa::{OpenApi, ToSchema};
 
 use super::body::Body;
 use super::choices::whole;
+use super::problem::Problem;
 use super::service::Service;
 use super::stream;
 use events::Events;
 use reply::{MessageReply, Usage};
 use request::{CountRequest, MessagesRequest, Wanted};
 
-pub use error::{AnthropicProblem, ErrorBody, ErrorDetail, Refusals};
+pub use error::{ErrorBody, ErrorDetail, Refusals};
 
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {
@@ -54,7 +55,7 @@ pub struct Document;
 pub async fn answer(
     State(service): State<Arc<Service>>,
     Body(request): Body<MessagesRequest>,
-) -> Result<Response, AnthropicProblem> {
+) -> Result<Response, Problem> {
     let is_streamed = request.stream == Some(true);
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     let Wanted { model, ask, calls, stop_sequences } = wanted;
@@ -81,7 +82,7 @@ pub async fn answer(
 pub async fn count(
     State(service): State<Arc<Service>>,
     Body(request): Body<CountRequest>,
-) -> Result<Json<Count>, AnthropicProblem> {
+) -> Result<Json<Count>, Problem> {
     let model = request.model.clone();
     let Wanted { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
     let opened = service.open_for(&ask).await?;

@@ -3,11 +3,10 @@
 mod json;
 
 use super::logging::Prompts;
-use super::refusal::{refuse, refuse_field};
+use super::problem::{Kind, Problem};
 use axum::extract::{FromRequest, Request};
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
@@ -28,7 +27,7 @@ const WITHIN: Duration = Duration::from_secs(300);
 #[derive(Debug, Clone, Copy)]
 pub struct MaxBody(pub usize);
 
-/// A request's body, parsed. What is wrong with it is answered in the shape of the path's dialect.
+/// A request's body, parsed.
 ///
 /// The media type is not looked at: curl says that it sends a form, and Ollama takes it. What a page of another origin could
 /// send so is refused by its origin.
@@ -54,34 +53,28 @@ enum BodyError {
     NotUtf8 { at: usize, byte: u8 },
     #[error("{0}")]
     Json(#[from] json::JsonError),
-    #[error("slm failed while it read the body; its log says where")]
+    #[error("slm failed while it read the body")]
     Panicked,
 }
 
-impl BodyError {
-    fn status(&self) -> StatusCode {
-        match self {
-            BodyError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            BodyError::Late => StatusCode::REQUEST_TIMEOUT,
-            BodyError::Encoded(_) | BodyError::Charset(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            BodyError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
-            _ => StatusCode::BAD_REQUEST,
-        }
-    }
-
-    fn answer(&self, path: &str) -> Response {
-        match self {
-            BodyError::Json(error) => refuse_field(path, self.status(), &error.to_string(), error.field()),
-            error => refuse(path, error.status(), &error.to_string()),
-        }
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Problem {
+        let kind = match &error {
+            BodyError::TooLarge { .. } => Kind::TooLarge,
+            BodyError::Late => Kind::Late,
+            BodyError::Encoded(_) | BodyError::Charset(_) => Kind::Encoding,
+            BodyError::Panicked => return Problem::panicked(),
+            BodyError::Broken(_) | BodyError::Empty | BodyError::NotUtf8 { .. } | BodyError::Json(_) => Kind::Invalid,
+        };
+        let field = if let BodyError::Json(error) = &error { error.field().map(str::to_owned) } else { None };
+        Problem { field, ..Problem::new(kind, error.to_string()) }
     }
 }
 
 impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
-    type Rejection = Response;
+    type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Body<T>, Response> {
-        let path = request.uri().path().to_owned();
+    async fn from_request(request: Request, _: &S) -> Result<Body<T>, Problem> {
         let max = request.extensions().get().map_or(DEFAULT_MAX_BYTES, |&MaxBody(max)| max);
         let is_logged = request.extensions().get() == Some(&Prompts::Logged);
         let read = async {
@@ -95,7 +88,7 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
             }
             tokio::task::spawn_blocking(move || parse(&bytes)).await.map_err(|_| BodyError::Panicked)?
         };
-        read.await.map(Body).map_err(|error: BodyError| error.answer(&path))
+        read.await.map(Body).map_err(|error: BodyError| Problem::from(error))
     }
 }
 
@@ -196,6 +189,7 @@ mod tests {
             format!("{model} {temperature:?} {:?}", questions.map(|questions| questions.len()))
         };
         let router = Router::new().fallback(post(handler)).layer(Extension(MaxBody(300_000)));
+        let router = router.layer(axum::middleware::from_fn(crate::api::refusal::write));
         let mut request = Request::builder().method("POST").uri(path);
         for (name, value) in fields {
             request = request.header(*name, *value);

@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use super::systemone::probability_of_true;
 use super::{usage, within_one};
 use crate::api::body::Body;
-use crate::api::openai::OpenAiProblem;
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
 use crate::decide::question::{Kind, MAX_QUESTIONS};
@@ -121,7 +120,7 @@ pub struct Level {
 pub async fn decide(
     State(service): State<Arc<Service>>,
     Body(request): Body<DecisionRequest>,
-) -> Result<Response, OpenAiProblem> {
+) -> Result<Response, Problem> {
     let (names, questions) = service.read(&request.model, questions(request.questions))?;
     let (system, state) = service.read(&request.model, request.input.read())?;
     let ask = AskQuestions { model: request.model, system, state, questions: questions.clone() };

@@ -57,23 +57,6 @@ pub enum SystemOneQuestion {
 /// The most levels of a score in this dialect.
 const MAX_LEVELS: usize = 10;
 
-/// A problem in this dialect's words; Ollama's clients, which speak it too, read `error`.
-#[derive(Debug)]
-pub struct SystemOneProblem(Problem);
-
-impl<E: Into<Problem>> From<E> for SystemOneProblem {
-    fn from(error: E) -> Self {
-        SystemOneProblem(error.into())
-    }
-}
-
-impl IntoResponse for SystemOneProblem {
-    fn into_response(self) -> Response {
-        let message = &self.0.message;
-        self.0.response(&json!({ "detail": message, "error": message }))
-    }
-}
-
 /// Answers questions about a state, each by itself
 #[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
     responses((status = 200, description = "An answer for each question", body = Object),
@@ -81,7 +64,7 @@ impl IntoResponse for SystemOneProblem {
 pub async fn answer(
     State(service): State<Arc<Service>>,
     Body(request): Body<SystemOneRequest>,
-) -> Result<Response, SystemOneProblem> {
+) -> Result<Response, Problem> {
     let ids: Vec<String> = request.questions.keys().cloned().collect();
     let model = service.model_or_default(request.model.as_deref())?;
     let questions = service.read(&model, questions(request.questions))?;

@@ -2,8 +2,8 @@
 //! name, which is not among them.
 
 use super::RulesError;
+use crate::api::problem::Kind;
 use crate::api::server::Local;
-use axum::http::StatusCode;
 use std::net::IpAddr;
 
 /// Names by which the server may be called, in lower case and without ports: a port may be another's that forwards to ours.
@@ -26,10 +26,10 @@ pub(super) enum HostError {
 }
 
 impl HostError {
-    pub(super) fn status(&self) -> StatusCode {
+    pub(super) fn kind(&self) -> Kind {
         match self {
-            HostError::Unknown(_) => StatusCode::FORBIDDEN,
-            _ => StatusCode::BAD_REQUEST,
+            HostError::Unknown(_) => Kind::Forbidden,
+            HostError::Missing | HostError::Malformed(_) | HostError::Two => Kind::Invalid,
         }
     }
 }

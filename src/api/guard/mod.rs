@@ -9,7 +9,7 @@ mod origin;
 
 pub use host::machine_name;
 
-use super::refusal::refuse;
+use super::problem::{Kind, Problem};
 use super::server::{Local, Peer};
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -118,7 +118,7 @@ pub async fn guard(State(rules): State<Arc<Rules>>, mut request: Request, next: 
             } else {
                 match rules.admit(&mut request) {
                     Ok(()) => next.run(request).await,
-                    Err(refused) => refused.answer(&path),
+                    Err(problem) => refused(problem, &path),
                 }
             };
             if let Some(origin) = origin {
@@ -129,7 +129,7 @@ pub async fn guard(State(rules): State<Arc<Rules>>, mut request: Request, next: 
             }
             response
         }
-        Err(refused) => refused.answer(&path),
+        Err(problem) => refused(problem, &path),
     };
     let mut response = answered;
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -141,31 +141,22 @@ const EXPOSED: &str = "x-request-id, request-id, retry-after";
 const PRIVATE_NETWORK_ASKED: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// Why a request is not let through.
-struct Refused(StatusCode, String);
-
-impl Refused {
-    fn answer(self, path: &str) -> Response {
-        let Refused(status, message) = self;
-        tracing::info!(status = status.as_u16(), path, "refused: {message}");
-        let mut response = refuse(path, status, &message);
-        if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"slm\""));
-        }
-        response
-    }
+/// The answer to a request that is not let through.
+fn refused(problem: Problem, path: &str) -> Response {
+    tracing::info!(path, "refused: {}", problem.message);
+    problem.into_response()
 }
 
 impl Rules {
     /// Judges the names: ours, and that of the page that asks. Gives the origin to be named in the answer.
-    fn judge(&self, request: &mut Request) -> Result<Option<HeaderValue>, Refused> {
+    fn judge(&self, request: &mut Request) -> Result<Option<HeaderValue>, Problem> {
         let local = request.extensions().get::<Local>().cloned().unwrap_or(Local::Unix);
         let (headers, uri) = (request.headers(), request.uri());
         let host = one(headers, &header::HOST)?;
         // A load balancer that asks whether we are alive calls us by what it knows: an address, or nothing.
         if !is_probe(uri.path()) {
             let named = uri.authority().map(axum::http::uri::Authority::as_str);
-            self.hosts.judge(host, named, &local).map_err(|error| Refused(error.status(), error.to_string()))?;
+            self.hosts.judge(host, named, &local).map_err(|error| Problem::new(error.kind(), error.to_string()))?;
         }
         let Some(origin) = one(headers, &header::ORIGIN)? else { return Ok(None) };
         if self.origins.allow(origin, host) {
@@ -174,21 +165,21 @@ impl Rules {
         }
         let shown: String = origin.chars().take(100).collect();
         let message = format!("pages of `{shown}` may not ask this server; to allow them, add it to SLM_ORIGINS");
-        Err(Refused(StatusCode::FORBIDDEN, message))
+        Err(Problem::new(Kind::Forbidden, message))
     }
 
     /// Judges the key and what is asked for, and notes who asks.
-    fn admit(&self, request: &mut Request) -> Result<(), Refused> {
+    fn admit(&self, request: &mut Request) -> Result<(), Problem> {
         let path = request.uri().path();
         let key = self.keys.of(request.headers());
         if key.is_none() && !self.keys.is_empty() && !is_open(path) {
             let message =
                 "a key is needed: send `Authorization: Bearer KEY` (or `x-api-key: KEY`) with one of SLM_API_KEY";
-            return Err(Refused(StatusCode::UNAUTHORIZED, message.to_owned()));
+            return Err(Problem::new(Kind::Unauthorized, message));
         }
         if self.management == Management::Off && is_management(path) {
-            let message = format!("`{path}` manages models, and this server was started with --inference-only");
-            return Err(Refused(StatusCode::FORBIDDEN, message));
+            let message = format!("`{path}` manages models, which this server does not let its clients do");
+            return Err(Problem::new(Kind::Forbidden, message));
         }
         let machine = match request.extensions().get::<Peer>() {
             Some(Peer::Tcp(address)) => address.ip().to_canonical().to_string(),
@@ -204,14 +195,14 @@ impl Rules {
 }
 
 /// A header's value, if it is there once and is text.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Refused> {
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
-        return Err(Refused(StatusCode::BAD_REQUEST, format!("the request has more than one `{name}`")));
+        return Err(Problem::invalid(format!("the request has more than one `{name}`")));
     }
     let text = first.map(HeaderValue::to_str).transpose();
-    text.map_err(|_| Refused(StatusCode::BAD_REQUEST, format!("the request's `{name}` is not ASCII")))
+    text.map_err(|_| Problem::invalid(format!("the request's `{name}` is not ASCII")))
 }
 
 fn is_probe(path: &str) -> bool {

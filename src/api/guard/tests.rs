@@ -31,7 +31,8 @@ fn asked(rules: &Arc<Rules>, local: &str, first: &str, fields: &[(&str, &str)]) 
     request.extensions_mut().insert(address.map_or(Peer::Unix, Peer::Tcp));
     let router = Router::new()
         .fallback(any(|Extension(Caller(caller)): Extension<Caller>| async move { caller }))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(rules), guard));
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(rules), guard))
+        .layer(axum::middleware::from_fn(crate::api::refusal::write));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let response = router.oneshot(request).await.unwrap();
@@ -256,7 +257,7 @@ fn management_can_be_switched_off() {
         assert_eq!(status(&off, first), 200, "{first}");
     }
     let (_, body, _) = asked(&off, LOOPBACK, "POST /api/pull", &[("host", "localhost")]);
-    assert_eq!(body, r#"{"error":"`/api/pull` manages models, and this server was started with --inference-only"}"#);
+    assert_eq!(body, r#"{"error":"`/api/pull` manages models, which this server does not let its clients do"}"#);
 }
 
 #[test]

@@ -5,8 +5,8 @@ mod lines;
 
 pub use lines::{Format, FormatError};
 
+use super::dialect::Dialect;
 use super::metrics::{InFlight, Metrics};
-use super::refusal::Dialect;
 use super::server::Peer;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};

@@ -6,7 +6,6 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::OllamaProblem;
 use super::lines::{Delivery, Lines, Shape};
 use super::types::Errors;
 use super::types::reply::{ChatResponse, DoneReason, GenerateResponse};
@@ -36,7 +35,7 @@ use crate::keep_alive::KeepAlive;
 pub async fn generate(
     State(service): State<Arc<Service>>,
     Body(request): Body<GenerateRequest>,
-) -> Result<Response, OllamaProblem> {
+) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     Ok(answer(&service, wanted, delivery, Shape::Generate).await?)
@@ -57,10 +56,7 @@ pub async fn generate(
         Errors
     )
 )]
-pub async fn chat(
-    State(service): State<Arc<Service>>,
-    Body(request): Body<ChatRequest>,
-) -> Result<Response, OllamaProblem> {
+pub async fn chat(State(service): State<Arc<Service>>, Body(request): Body<ChatRequest>) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     Ok(answer(&service, wanted, delivery, Shape::Chat).await?)

@@ -4,13 +4,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use futures_util::StreamExt as _;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::OllamaProblem;
 use super::types::Errors;
+use crate::api::fields::InPath;
 use crate::api::problem::{Kind, Problem};
 use crate::api::service::Service;
 use crate::digest::Digest;
@@ -32,7 +32,7 @@ enum Coming {
 #[utoipa::path(head, path = "/api/blobs/{digest}", tag = "ollama",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits", pattern = "^sha256:[0-9a-f]{64}$")),
     responses((status = 200, description = "It is here."), (status = 404, description = "It is not.")))]
-pub async fn has(State(service): State<Arc<Service>>, Path(digest): Path<String>) -> Result<StatusCode, OllamaProblem> {
+pub async fn has(State(service): State<Arc<Service>>, InPath(digest): InPath) -> Result<StatusCode, Problem> {
     let digest = parsed(&digest)?;
     let is_here = service.in_store(move |store| Ok::<_, Problem>(store.has_blob(&digest))).await?;
     Ok(if is_here { StatusCode::OK } else { StatusCode::NOT_FOUND })
@@ -49,9 +49,9 @@ pub async fn has(State(service): State<Arc<Service>>, Path(digest): Path<String>
     ))]
 pub async fn take(
     State(service): State<Arc<Service>>,
-    Path(digest): Path<String>,
+    InPath(digest): InPath,
     request: Request,
-) -> Result<StatusCode, OllamaProblem> {
+) -> Result<StatusCode, Problem> {
     static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(MAX_AT_ONCE));
     let digest = parsed(&digest)?;
     if service.in_store(move |store| Ok::<_, Problem>(store.has_blob(&digest))).await? {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 
-use super::OllamaProblem;
 use super::types::Errors;
 use super::types::embed::{EmbedRequest, EmbedResponse, EmbeddingsRequest, EmbeddingsResponse};
 use crate::api::body::Body;
@@ -19,7 +18,7 @@ use crate::api::vectors;
 pub async fn embed(
     State(service): State<Arc<Service>>,
     Body(request): Body<EmbedRequest>,
-) -> Result<Json<EmbedResponse>, OllamaProblem> {
+) -> Result<Json<EmbedResponse>, Problem> {
     let (embed, dimensions) = service.read(&request.model.clone(), request.wanted())?;
     let model = embed.model.clone();
     if embed.texts.is_empty() {
@@ -35,7 +34,7 @@ pub async fn embed(
 pub async fn embeddings(
     State(service): State<Arc<Service>>,
     Body(request): Body<EmbeddingsRequest>,
-) -> Result<Json<EmbeddingsResponse>, OllamaProblem> {
+) -> Result<Json<EmbeddingsResponse>, Problem> {
     let embed = service.read(&request.model.clone(), request.wanted())?;
     let model = embed.model.clone();
     if embed.texts.is_empty() {

@@ -6,8 +6,8 @@ use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-use super::types::error;
 use super::types::reply::{ChatResponse, DoneReason, GenerateResponse, ReplyCall, ReplyMessage, Tail};
+use crate::api::dialect::Dialect;
 use crate::api::problem::Problem;
 use crate::api::stream::Encoder;
 use crate::engine::{Token, TokenLogprob};
@@ -122,7 +122,7 @@ impl Encoder for Lines {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        write(&error(problem), out);
+        write(&Dialect::Ollama.body(problem), out);
     }
 }
 

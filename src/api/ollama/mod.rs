@@ -12,15 +12,15 @@ mod work;
 
 use std::sync::Arc;
 
-use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, head, post};
 use axum::{Extension, Router};
 use utoipa::OpenApi;
 
 use super::page;
-use super::problem::Problem;
 use super::service::Service;
 use work::Works;
+
+pub use types::error;
 
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {
@@ -66,19 +66,3 @@ pub fn routes() -> Router<Arc<Service>> {
     components(schemas(types::ErrorResponse))
 )]
 pub struct Document;
-
-/// A problem in this dialect's words.
-#[derive(Debug)]
-pub struct OllamaProblem(pub Problem);
-
-impl<E: Into<Problem>> From<E> for OllamaProblem {
-    fn from(error: E) -> Self {
-        OllamaProblem(error.into())
-    }
-}
-
-impl IntoResponse for OllamaProblem {
-    fn into_response(self) -> Response {
-        self.0.response(&types::error(&self.0))
-    }
-}

@@ -6,7 +6,6 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::extract::State;
 
-use super::OllamaProblem;
 use super::types::Errors;
 use super::types::models::{
     CopyRequest, DeleteRequest, Named, ShowRequest, ShowResponse, TagsResponse, Tensor, VersionResponse,
@@ -26,7 +25,7 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// Lists the stored models, the newest first.
 #[utoipa::path(get, path = "/api/tags", tag = "ollama", responses((status = 200, body = TagsResponse)))]
-pub async fn tags(State(service): State<Arc<Service>>) -> Result<Json<TagsResponse>, OllamaProblem> {
+pub async fn tags(State(service): State<Arc<Service>>) -> Result<Json<TagsResponse>, Problem> {
     let listing = service.in_store(Store::list).await?;
     Ok(Json(listed(listing, service.settings().timestamp)))
 }
@@ -37,7 +36,7 @@ pub async fn tags(State(service): State<Arc<Service>>) -> Result<Json<TagsRespon
 pub async fn show(
     State(service): State<Arc<Service>>,
     Body(request): Body<ShowRequest>,
-) -> Result<Json<ShowResponse>, OllamaProblem> {
+) -> Result<Json<ShowResponse>, Problem> {
     let (name, is_verbose) = request.wanted()?;
     let name = name.parse::<Reference>().map_err(Problem::no_model)?.name;
     let arrays = if is_verbose { Arrays::Whole } else { Arrays::Short };
@@ -48,7 +47,7 @@ pub async fn show(
 /// Gives a model a second name.
 #[utoipa::path(post, path = "/api/copy", tag = "ollama", request_body = CopyRequest,
     responses((status = 200, description = "It is done."), Errors))]
-pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyRequest>) -> Result<(), OllamaProblem> {
+pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyRequest>) -> Result<(), Problem> {
     let source = request.source.parse::<Reference>().map_err(Problem::no_model)?.name;
     let destination = service.read(&request.source, request.destination.parse().map_err(of("destination")))?;
     // A name copied to itself is as it should be already.
@@ -59,10 +58,7 @@ pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyR
 /// Takes a name away, with what no other model needs.
 #[utoipa::path(delete, path = "/api/delete", tag = "ollama", request_body = DeleteRequest,
     responses((status = 200, description = "It is gone."), Errors))]
-pub async fn delete(
-    State(service): State<Arc<Service>>,
-    Body(request): Body<DeleteRequest>,
-) -> Result<(), OllamaProblem> {
+pub async fn delete(State(service): State<Arc<Service>>, Body(request): Body<DeleteRequest>) -> Result<(), Problem> {
     let name = Named { model: request.model, name: request.name }.one()?;
     let name = name.parse::<Reference>().map_err(Problem::no_model)?.name;
     service.in_store(move |store| store.remove(&name)).await?;

@@ -7,12 +7,12 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
 
-use super::OllamaProblem;
 use super::lines::{Delivery, write};
+use super::types::Errors;
 use super::types::transfer::{CreateRequest, Made, StatusResponse, TransferRequest};
-use super::types::{Errors, error};
 use super::work::{Key, Steps, Telling, Watched, Works};
 use crate::api::body::Body;
+use crate::api::dialect::Dialect;
 use crate::api::problem::{Kind, Problem};
 use crate::api::service::Service;
 use crate::api::stream::{self, Encoder};
@@ -30,7 +30,7 @@ pub async fn pull(
     State(service): State<Arc<Service>>,
     Extension(works): Extension<Works>,
     Body(request): Body<TransferRequest>,
-) -> Result<Response, OllamaProblem> {
+) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let (source, insecure) = request.wanted()?;
     let (store, servers) = at(&service, &source, insecure)?;
@@ -47,7 +47,7 @@ pub async fn push(
     State(service): State<Arc<Service>>,
     Extension(works): Extension<Works>,
     Body(request): Body<TransferRequest>,
-) -> Result<Response, OllamaProblem> {
+) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let (source, insecure) = request.wanted()?;
     let Source::Registry(name) = source.clone() else {
@@ -76,7 +76,7 @@ pub async fn create(
     State(service): State<Arc<Service>>,
     Extension(works): Extension<Works>,
     Body(request): Body<CreateRequest>,
-) -> Result<Response, OllamaProblem> {
+) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let made = request.wanted()?;
     load_spec::check(&made.modelfile)?;
@@ -215,6 +215,6 @@ impl Encoder<TransferStatus> for Statuses {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        write(&error(problem), out);
+        write(&Dialect::Ollama.body(problem), out);
     }
 }

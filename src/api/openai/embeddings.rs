@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{OpenAiProblem, Refusals};
+use super::Refusals;
 use crate::api::body::Body;
 use crate::api::fields::{self, TextOr, Whole};
 use crate::api::problem::Problem;
@@ -103,7 +103,7 @@ pub struct EmbeddingUsage {
 pub async fn embed(
     State(service): State<Arc<Service>>,
     Body(request): Body<EmbeddingRequest>,
-) -> Result<Json<EmbeddingList>, OpenAiProblem> {
+) -> Result<Json<EmbeddingList>, Problem> {
     let (model, encoding) = (request.model.clone(), request.encoding_format.unwrap_or_default());
     let dimensions = service.read(&model, request.dimensions.map(vectors::dimensions).transpose())?;
     let embed = Embed {

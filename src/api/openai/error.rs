@@ -1,26 +1,9 @@
 //! Problems in OpenAI's words.
 
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::api::problem::{Kind, Problem};
-
-/// A problem in this dialect's words.
-#[derive(Debug)]
-pub struct OpenAiProblem(pub Problem);
-
-impl<E: Into<Problem>> From<E> for OpenAiProblem {
-    fn from(error: E) -> Self {
-        OpenAiProblem(error.into())
-    }
-}
-
-impl IntoResponse for OpenAiProblem {
-    fn into_response(self) -> Response {
-        self.0.response(&serde_json::json!(ErrorBody::from(&self.0)))
-    }
-}
+use crate::api::problem::Kind;
 
 /// What an error answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -38,31 +21,34 @@ pub struct ErrorDetail {
     /// The field of the request that is at fault.
     #[schema(required)]
     pub param: Option<String>,
-    #[schema(required)]
-    pub code: Option<&'static str>,
+    pub code: &'static str,
 }
 
-impl From<&Problem> for ErrorBody {
-    fn from(problem: &Problem) -> ErrorBody {
-        let (r#type, code) = match problem.kind {
-            Kind::Invalid => ("invalid_request_error", Some("invalid_value")),
-            Kind::Unsupported => ("invalid_request_error", Some("unsupported_parameter")),
-            Kind::Unknown => ("invalid_request_error", Some("unknown_parameter")),
-            Kind::TooLong => ("invalid_request_error", Some("context_length_exceeded")),
-            Kind::Unauthorized => ("authentication_error", Some("invalid_api_key")),
-            Kind::Forbidden => ("permission_error", None),
-            Kind::NotFound if problem.field.as_deref() == Some("model") => {
-                ("invalid_request_error", Some("model_not_found"))
-            }
-            Kind::NotFound => ("invalid_request_error", Some("not_found")),
-            Kind::TooLarge => ("invalid_request_error", Some("request_too_large")),
-            Kind::Busy { .. } => ("server_error", Some("overloaded")),
-            Kind::TimedOut => ("server_error", Some("timeout")),
-            Kind::Failed | Kind::Upstream => ("server_error", Some("server_error")),
+impl ErrorBody {
+    /// Type and code are those of OpenAI's own answers; where theirs is not known, the code says the kind.
+    #[must_use]
+    pub fn new(kind: Kind, message: String, field: Option<String>) -> ErrorBody {
+        const INVALID: &str = "invalid_request_error";
+        let (r#type, code) = match kind {
+            Kind::Invalid => (INVALID, "invalid_value"),
+            Kind::Unsupported => (INVALID, "unsupported_parameter"),
+            Kind::Unknown => (INVALID, "unknown_parameter"),
+            Kind::TooLong => (INVALID, "context_length_exceeded"),
+            Kind::Unauthorized => (INVALID, "invalid_api_key"),
+            Kind::Forbidden => (INVALID, "forbidden"),
+            Kind::NotFound if field.as_deref() == Some("model") => (INVALID, "model_not_found"),
+            Kind::NotFound => (INVALID, "not_found"),
+            Kind::NoSuchPath => (INVALID, "unknown_url"),
+            Kind::WrongMethod => (INVALID, "method_not_supported"),
+            Kind::TooLarge => (INVALID, "request_too_large"),
+            Kind::Late => (INVALID, "request_timeout"),
+            Kind::Encoding => (INVALID, "unsupported_content_type"),
+            Kind::Protocol(_) => (INVALID, "invalid_request"),
+            Kind::Busy { .. } => ("service_unavailable_error", "server_is_overloaded"),
+            Kind::TimedOut => ("server_error", "timeout"),
+            Kind::Failed | Kind::Upstream => ("server_error", "server_error"),
         };
-        ErrorBody {
-            error: ErrorDetail { message: problem.message.clone(), r#type, param: problem.field.clone(), code },
-        }
+        ErrorBody { error: ErrorDetail { message, r#type, param: field, code } }
     }
 }
 
@@ -93,22 +79,4 @@ pub enum Refusals {
     /// The request's time was over before its answer.
     #[response(status = 504)]
     TimedOut(ErrorBody),
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_problem_has_its_code() {
-        let code = |problem: Problem| ErrorBody::from(&problem).error.code;
-        assert_eq!(code(Problem::new(Kind::NotFound, "no").of("model")), Some("model_not_found"));
-        assert_eq!(code(Problem::new(Kind::TooLong, "no")), Some("context_length_exceeded"));
-        assert_eq!(code(Problem::unsupported("audio", "no")), Some("unsupported_parameter"));
-        let body = serde_json::to_string(&ErrorBody::from(&Problem::unknown("audio"))).unwrap();
-        assert_eq!(
-            body,
-            r#"{"error":{"message":"`audio` is not known here; leave it away","type":"invalid_request_error","param":"audio","code":"unknown_parameter"}}"#
-        );
-    }
 }

@@ -19,7 +19,7 @@ use utoipa::OpenApi;
 
 use super::service::Service;
 
-pub use error::{ErrorBody, ErrorDetail, OpenAiProblem, Refusals};
+pub use error::{ErrorBody, ErrorDetail, Refusals};
 
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{OpenAiProblem, Refusals, unix};
+use super::{Refusals, unix};
+use crate::api::fields::InPath;
 use crate::api::problem::Problem;
 use crate::api::service::Service;
 use crate::model_ref::ModelRef;
@@ -68,7 +69,7 @@ impl Model {
 
 /// Every model that is here.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models), Refusals))]
-pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, OpenAiProblem> {
+pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, Problem> {
     let listing = service.in_store(Store::list).await?;
     let timestamp = service.settings().timestamp;
     let data: Vec<Model> =
@@ -86,7 +87,7 @@ pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, O
     params(("id" = String, Path, description = "the model's name; slashes and colons may be percent-encoded")),
     responses((status = 200, body = Model), Refusals)
 )]
-pub async fn get(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Result<Json<Model>, OpenAiProblem> {
+pub async fn get(State(service): State<Arc<Service>>, InPath(id): InPath) -> Result<Json<Model>, Problem> {
     let name: ModelRef = id.parse().map_err(Problem::no_model)?;
     let model = service.in_store(move |store| store.resolve(&name)).await?;
     Ok(Json(Model::new(&model.name, model.modified, service.settings().timestamp)))

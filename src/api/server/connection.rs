@@ -6,7 +6,8 @@ use super::listen::Accepted;
 use super::socket::{Peer, Socket, Stream};
 use super::table::{Busy, Place};
 use crate::api::metrics::Metrics;
-use crate::api::refusal::refuse;
+use crate::api::problem::{Kind, Problem};
+use crate::api::refusal;
 use crate::failure::with_causes;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -89,7 +90,8 @@ async fn answer(
     let response = match strange(request.method(), request.headers()) {
         Some((status, message)) => {
             metrics.answered("other", "refused", status.as_u16(), Duration::ZERO);
-            let mut response = refuse(request.uri().path(), status, message);
+            let problem = Problem::new(Kind::Protocol(status), message);
+            let mut response = refusal::answer(request.uri().path(), &problem);
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             response
         }

@@ -8,6 +8,7 @@ use super::{Run, embedding, limited};
 use crate::decide::{Answer, FieldAnswer};
 use crate::engine::{Counts, Finish, Timings};
 use crate::extract::{Certainty, Field};
+use crate::failure;
 use crate::infer::{End, Finding, Finished, Limited};
 use crate::ui::table::bar;
 
@@ -109,7 +110,7 @@ fn written(finished: &Finished) -> Map<String, Value> {
                 insert("fields", extracted(fields));
             }
         }
-        Finding::Open(Err(violation)) => insert("violation", violation.to_string().into()),
+        Finding::Open(Err(violation)) => insert("violation", failure::violation(violation).into()),
         Finding::Free | Finding::Closed(_) | Finding::Vectors(_) => {}
     }
     let done_reason = match end.finish {

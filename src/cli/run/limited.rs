@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::LimitArgs;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::infer::{Limited, Retry};
 use crate::limits::{Breach, Limits, sentence};
 
@@ -36,7 +36,7 @@ pub fn contract(limited: &Limited) -> Value {
 /// Why an answer is not given; `None` where it is.
 pub fn refusal(limited: &Limited) -> Option<String> {
     if let Some(violation) = limited.finished.end.violation() {
-        return Some(violation.to_string());
+        return Some(failure::violation(violation));
     }
     let again = if limited.retried { "asked again, " } else { "" };
     (!limited.breaches.is_empty()).then(|| format!("{again}{}", sentence(&limited.breaches)))

@@ -120,7 +120,11 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
 /// The form that the flags ask for; `None` leaves it to the model's own.
 fn asked_form(args: &RunArgs) -> Result<Option<Form>, Failure> {
     if let Some(list) = &args.choices {
-        return Ok(Some(Form::Closed(Arc::new(Contract::choices(list)?))));
+        let contract = Contract::choices(list).map_err(|error| match error {
+            ContractError::Choices { list, reason } => Failure::usage(format!("`--choices {list}`: {reason}")),
+            error => error.into(),
+        })?;
+        return Ok(Some(Form::Closed(Arc::new(contract))));
     }
     if let Some(grammar) = &args.grammar {
         return Ok(Some(Form::Open(Open::lark(&text_or_file(grammar, "grammar")?)?)));

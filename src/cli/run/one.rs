@@ -3,7 +3,7 @@
 use super::limited::refusal;
 use super::{Run, answer};
 use crate::contract::Form;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{self, Exit, Failure, Outcome};
 use crate::infer::{Ask, Cancel, End, Finding, InferError, LimitedReply, Piece, wait};
 use crate::ui::output::{Output, Reader, Thoughts, tell};
 
@@ -47,7 +47,7 @@ fn stream(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
                 }
                 run.say_what_was_cut(n_tokens_cut);
                 figures(run, &end);
-                return end.violation().map_or(Ok(Exit::Done), |violation| Err(not_met(violation.to_string())));
+                return end.violation().map_or(Ok(Exit::Done), |violation| Err(not_met(failure::violation(violation))));
             }
         }
     }

@@ -28,9 +28,9 @@ pub enum RegistryError {
     Busy { host: String, status: u16, after: Option<Duration> },
     #[error("`{host}` failed with status {status}{}", detail(.text))]
     Failed { host: String, status: u16, text: String },
-    #[error("`{host}` would be spoken to without TLS; if you trust the way to it, say `--insecure {host}`")]
+    #[error("`{host}` would be spoken to without TLS")]
     Plain { host: String },
-    #[error("`{from}` leads to `{to}`, {}", why.of(.to))]
+    #[error("`{from}` leads to `{to}`, {why}")]
     Forbidden { from: String, to: String, why: Forbidden },
     #[error("`{host}` leads on and on: more than {limit} redirects")]
     Redirects { host: String, limit: usize },
@@ -81,20 +81,14 @@ pub enum Forbidden {
     ForeignRealm,
 }
 
-impl Forbidden {
-    /// The reason, and what a person can do who trusts the host.
-    fn of(self, host: &str) -> String {
-        match self {
-            Forbidden::NotPublic => {
-                format!("which is not a public address; if you trust that host, say `--allow-host {host}`")
-            }
-            Forbidden::NoTls => format!("without TLS; if you trust the way to it, say `--insecure {host}`"),
-            Forbidden::NotWeb => "which is not a web address".to_owned(),
-            Forbidden::ForeignRealm => format!(
-                "which is to be asked for a token and is not part of that registry; if you trust that host, say \
-                 `--allow-host {host}`"
-            ),
-        }
+impl std::fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Forbidden::NotPublic => "which is not a public address",
+            Forbidden::NoTls => "without TLS",
+            Forbidden::NotWeb => "which is not a web address",
+            Forbidden::ForeignRealm => "which is to be asked for a token and is not part of that registry",
+        })
     }
 }
 

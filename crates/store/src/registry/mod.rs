@@ -19,7 +19,7 @@ mod upload;
 
 pub use address::NamedHosts;
 pub use credentials::{CredentialSources, Secret};
-pub use error::{RegistryError, Remedy};
+pub use error::{Forbidden, RegistryError, Remedy};
 pub use payload::{Payload, Pieces};
 pub use range::Body;
 pub use upload::{Mount, UploadSession};

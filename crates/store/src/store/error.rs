@@ -73,6 +73,11 @@ pub struct Unknown {
     pub nearest: Vec<ModelRef>,
 }
 
+impl Unknown {
+    /// Names that a message lists at most.
+    pub const MAX_SHOWN: usize = 10;
+}
+
 /// What to do about a disk that takes nothing.
 fn elsewhere(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -91,14 +96,13 @@ fn sizes(needed_bytes: Option<u64>, free_bytes: Option<u64>) -> String {
 
 fn known(Unknown { existing, nearest, .. }: &Unknown) -> String {
     let quoted = |names: &[ModelRef]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    const MAX_SHOWN: usize = 10;
     let more = match existing.len() {
-        n if n > MAX_SHOWN => format!(" and {} more, see `slm list`", n - MAX_SHOWN),
+        n if n > Unknown::MAX_SHOWN => format!(" and {} more", n - Unknown::MAX_SHOWN),
         _ => String::new(),
     };
-    let shown = &existing[..existing.len().min(MAX_SHOWN)];
+    let shown = &existing[..existing.len().min(Unknown::MAX_SHOWN)];
     match (shown.is_empty(), nearest.is_empty()) {
-        (true, _) => "; the store is empty, make one with `slm create NAME -f Modelfile`".to_owned(),
+        (true, _) => "; the store is empty".to_owned(),
         (false, true) => format!("; there are {}{more}", quoted(shown)),
         (false, false) => format!("; did you mean {}? There are {}{more}", quoted(nearest), quoted(shown)),
     }

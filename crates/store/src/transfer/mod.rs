@@ -126,7 +126,7 @@ pub enum TransferError {
     NoModel { name: String, reason: String },
     #[error("cannot pull `{name}`: {source}")]
     Store { name: String, source: Box<StoreError> },
-    #[error("`{url}` gives no name that a model could have; choose one with `--as NAME`")]
+    #[error("`{url}` gives no name that a model could have")]
     NoName { url: String },
 }
 

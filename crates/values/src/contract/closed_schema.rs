@@ -37,12 +37,12 @@ impl Contract {
         Ok(Contract { schema, fields })
     }
 
-    /// The contract of `--choices a,b,c`: an `enum` of strings. Commas inside double quotes do not separate.
+    /// The contract of `a,b,c`: an `enum` of strings. Commas inside double quotes do not separate.
     ///
     /// # Errors
     /// [`ContractError::Choices`] for an empty list, an empty choice, or one given twice.
     pub fn choices(list: &str) -> Result<Self, ContractError> {
-        let bad = |reason: String| ContractError::Choices(format!("`--choices {list}`: {reason}"));
+        let bad = |reason: String| ContractError::Choices { list: list.to_owned(), reason };
         let mut reader = csv::ReaderBuilder::new().has_headers(false).trim(csv::Trim::All).from_reader(list.as_bytes());
         let mut choices: Vec<String> = Vec::new();
         for record in reader.records() {

@@ -65,9 +65,9 @@ fn choices_are_read_as_a_csv_line() {
     let contract = Contract::choices(" a b ,\"c, d\",e").unwrap();
     assert_eq!(contract.fields()[0].options.iter().map(|o| o.label.as_str()).collect::<Vec<_>>(), ["a b", "c, d", "e"]);
     let error = |list: &str| Contract::choices(list).unwrap_err().to_string();
-    assert_eq!(error(""), "`--choices `: the list is empty; give labels separated by commas");
-    assert_eq!(error("a,,b"), "`--choices a,,b`: a choice is empty; is there a comma too many?");
-    assert_eq!(error("a,b,a"), "`--choices a,b,a`: `a` is given twice");
+    assert_eq!(error(""), "the choices ``: the list is empty; give labels separated by commas");
+    assert_eq!(error("a,,b"), "the choices `a,,b`: a choice is empty; is there a comma too many?");
+    assert_eq!(error("a,b,a"), "the choices `a,b,a`: `a` is given twice");
 }
 
 #[test]

@@ -14,8 +14,8 @@ pub enum ContractError {
          `integer` with `minimum` and `maximum`, or an object of these"
     )]
     Open { at: Pointer, what: String },
-    #[error("{0}")]
-    Choices(String),
+    #[error("the choices `{list}`: {reason}")]
+    Choices { list: String, reason: String },
     #[error("the regular expression cannot be kept: {0}")]
     Regex(String),
     #[error("the grammar cannot be kept: {0}")]

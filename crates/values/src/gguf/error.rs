@@ -9,7 +9,7 @@ pub enum GgufError {
     Truncated { file_len: u64 },
     #[error("it begins with `{0}`, not with `GGUF`, so it is not a GGUF file")]
     Magic(String),
-    #[error("it is a big-endian GGUF; convert it with `gguf_convert_endian.py --to little`")]
+    #[error("it is a big-endian GGUF; convert it with llama.cpp's `gguf_convert_endian.py`")]
     BigEndian,
     #[error("it is GGUF version {0}, but only 2 and 3 can be read; convert the model again")]
     Version(u32),

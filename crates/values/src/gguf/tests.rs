@@ -75,7 +75,7 @@ fn refuses_other_files() {
     );
     assert_eq!(
         error(&with(4, &[0, 0, 0, 3])),
-        "it is a big-endian GGUF; convert it with `gguf_convert_endian.py --to little`"
+        "it is a big-endian GGUF; convert it with llama.cpp's `gguf_convert_endian.py`"
     );
     assert_eq!(error(&with(4, &[9])), "it is GGUF version 9, but only 2 and 3 can be read; convert the model again");
     assert_eq!(error(&with(8, &[255; 8])), "it says that it has 18446744073709551615 tensors, more than 65536");

@@ -25,11 +25,9 @@ pub enum ThinkingSupport {
 /// Why a wish about thinking cannot be met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ThinkingError {
-    #[error("`think`: this model does not think before it answers; leave `think` away")]
+    #[error("this model does not think before it answers")]
     Never,
-    #[error(
-        "`think`: this model always thinks before it answers, and its template cannot turn that off; leave `think` away"
-    )]
+    #[error("this model always thinks before it answers, and its template cannot turn that off")]
     Always,
 }
 

@@ -442,7 +442,7 @@ fn it_is_found_whether_a_model_thinks_and_what_turns_that() {
     assert_eq!(variables(ThinkingSupport::Never, Some(false)), Ok(json!({})));
     assert_eq!(
         variables(ThinkingSupport::Never, Some(true)).unwrap_err(),
-        "`think`: this model does not think before it answers; leave `think` away"
+        "this model does not think before it answers"
     );
     assert!(variables(ThinkingSupport::Always(think), Some(false)).unwrap_err().contains("always thinks"));
     assert_eq!(variables(ThinkingSupport::Always(think), None), Ok(json!({})));

@@ -8,10 +8,8 @@ pub mod request;
 pub mod transfer;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::{IntoResponses, ToSchema};
-
-use crate::api::problem::Problem;
 
 /// How long a model stays in memory after this request: seconds, or a duration; below 0 for ever, 0 not at all.
 #[derive(Debug, Clone, ToSchema)]
@@ -79,8 +77,8 @@ pub enum Errors {
     Busy(ErrorResponse),
 }
 
-/// A problem in this dialect's words.
+/// What an answer that is a problem says.
 #[must_use]
-pub fn error(problem: &Problem) -> Value {
-    json!(ErrorResponse { error: problem.message.clone() })
+pub fn error(message: String) -> ErrorResponse {
+    ErrorResponse { error: message }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use crate::api::fields;
 use crate::api::problem::Problem;
 use crate::sampling::Parameters;
 
@@ -93,7 +94,7 @@ pub fn read(options: Option<Map<String, Value>>) -> Result<Parameters, Problem> 
                 let why = format!("`{value}` would have no effect; leave it out");
                 return Err(Problem::unsupported(&format!("options.{name}"), &why));
             }
-            None => parameters.set_json(&name, &value)?,
+            None => fields::set(&mut parameters, &format!("options.{name}"), &name, Some(value))?,
         }
     }
     Ok(parameters)
@@ -138,6 +139,8 @@ mod tests {
             refused(json!({"tempreature": 0})),
             "there is no parameter `tempreature`; did you mean `temperature`?"
         );
-        assert_eq!(refused(json!({"top_p": 2})), "parameter `top_p` cannot be `2`: it must be a number from 0 to 1");
+        let text = "`options.top_p` cannot be `\"0.7\"`: it must be a number from 0 to 1";
+        assert_eq!(refused(json!({"top_p": "0.7"})), text);
+        assert_eq!(refused(json!({"top_p": 2})), "`options.top_p` cannot be `2`: it must be a number from 0 to 1");
     }
 }

@@ -140,7 +140,7 @@ const REFUSED: [Refused; 7] = [
     ("width", OF_PICTURES),
     ("height", OF_PICTURES),
     ("steps", OF_PICTURES),
-    ("_debug_render_only", "`slm run --dry-run` prints a prompt"),
+    ("_debug_render_only", "prompts are not shown over the network"),
     ("truncate", "what does not fit is refused with both numbers; shorten it"),
     ("tools", "`/api/generate` answers one text; ask `/api/chat`"),
 ];

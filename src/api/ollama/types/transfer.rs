@@ -12,7 +12,7 @@ use crate::chat::{Message, Role};
 use crate::digest::Digest;
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, AdapterSource, Format, Modelfile};
-use crate::sampling::{ParameterError, Parameters};
+use crate::sampling::{self, Parameters};
 use crate::source::{Reference, Source, shard, shard_names};
 
 /// A request to `/api/pull` or `/api/push`.
@@ -230,14 +230,13 @@ fn adapter_sources(adapters: &[(String, Digest)]) -> Result<Vec<AdapterSource>, 
 /// Parameters as a Modelfile takes them: old names of Ollama's are kept without an effect.
 fn parameters(said: Option<Map<String, Value>>) -> Result<Parameters, Problem> {
     let mut parameters = Parameters::default();
-    for (name, value) in said.unwrap_or_default() {
-        match parameters.set_json(&name, &value) {
-            Err(ParameterError::Unknown { .. }) if !value.is_null() => {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                parameters.set_in_file(&name, &text)?;
-            }
-            Err(ParameterError::Unknown { .. }) => {}
-            set => set?,
+    for (name, value) in said.unwrap_or_default().into_iter().filter(|(_, value)| !value.is_null()) {
+        let field = format!("parameters.{name}");
+        if sampling::names().any(|known| known == name) {
+            fields::set(&mut parameters, &field, &name, Some(value))?;
+        } else {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            parameters.set_in_file(&name, &text).map_err(|error| Problem::invalid(error.to_string()).of(field))?;
         }
     }
     Ok(parameters)

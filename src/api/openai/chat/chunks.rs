@@ -4,8 +4,8 @@ use super::Head;
 use super::reply::{ChatCompletionChunk, ChunkChoice, Delta, FinishReason};
 use super::request::WithUsage;
 use super::tools::CallChunk;
+use crate::api::dialect::Dialect;
 use crate::api::extra::Extra;
-use crate::api::openai::ErrorBody;
 use crate::api::openai::logprobs::ChatLogprobs;
 use crate::api::openai::usage::Usage;
 use crate::api::problem::Problem;
@@ -80,6 +80,6 @@ impl Encoder<(usize, Piece)> for Chunks {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        event(&ErrorBody::from(problem), out);
+        event(&Dialect::Chat.body(problem), out);
     }
 }

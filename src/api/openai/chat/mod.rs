@@ -13,9 +13,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use super::{OpenAiProblem, Refusals, new_id, unix};
+use super::{Refusals, new_id, unix};
 use crate::api::body::Body;
 use crate::api::choices::{Calls, Choices, all_whole, ask_all};
+use crate::api::problem::Problem;
 use crate::api::service::Service;
 use crate::api::stream;
 use chunks::Chunks;
@@ -40,7 +41,7 @@ use request::ChatRequest;
 pub async fn answer(
     State(service): State<Arc<Service>>,
     Body(request): Body<ChatRequest>,
-) -> Result<Response, OpenAiProblem> {
+) -> Result<Response, Problem> {
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     let opened = service.open_for(&wanted.ask).await?;
     let answering = ask_all(&service, &opened, vec![wanted.ask], wanted.n_choices)?;

@@ -3,8 +3,8 @@
 use super::Head;
 use super::logprobs::{CompletionLogprobs, Place};
 use super::reply::{Completion, CompletionChoice};
+use crate::api::dialect::Dialect;
 use crate::api::extra::Extra;
-use crate::api::openai::ErrorBody;
 use crate::api::openai::chat::request::WithUsage;
 use crate::api::openai::usage::Usage;
 use crate::api::problem::Problem;
@@ -70,6 +70,6 @@ impl Encoder<(usize, Piece)> for Chunks {
     }
 
     fn problem(&mut self, problem: &Problem, out: &mut String) {
-        event(&ErrorBody::from(problem), out);
+        event(&Dialect::Completions.body(problem), out);
     }
 }

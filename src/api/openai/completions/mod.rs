@@ -12,9 +12,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use super::{OpenAiProblem, Refusals, new_id, unix};
+use super::{Refusals, new_id, unix};
 use crate::api::body::Body;
 use crate::api::choices::{Choices, all_whole, ask_all};
+use crate::api::problem::Problem;
 use crate::api::service::Service;
 use crate::api::stream;
 use crate::sampling::Parameters;
@@ -43,7 +44,7 @@ const MAX_TOKENS: i32 = 16;
 pub async fn complete(
     State(service): State<Arc<Service>>,
     Body(request): Body<CompletionRequest>,
-) -> Result<Response, OpenAiProblem> {
+) -> Result<Response, Problem> {
     let mut wanted = service.read(&request.model.clone(), request.wanted())?;
     let opened = Arc::new(service.open(&wanted.model, &Parameters::default(), None).await?);
     let own = opened.session.defaults().parameters.num_predict;

@@ -16,9 +16,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 
-use super::{OpenAiProblem, Refusals, new_id, unix};
+use super::{Refusals, new_id, unix};
 use crate::api::body::Body;
 use crate::api::choices::{self, Calls};
+use crate::api::problem::Problem;
 use crate::api::service::Service;
 use crate::api::stream;
 use event::NumberedEvent;
@@ -44,7 +45,7 @@ use request::{Delivery, Echo, ResponseRequest, Wanted};
 pub async fn respond(
     State(service): State<Arc<Service>>,
     Body(request): Body<ResponseRequest>,
-) -> Result<Response, OpenAiProblem> {
+) -> Result<Response, Problem> {
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     let Wanted { ask, n_top, calls, delivery, echo } = wanted;
     let answering = service.ask(ask).await?;

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::Head;
 use super::output_item::{OutputItem, Status};
 use super::request::Echo;
+use crate::api::dialect::Dialect;
 use crate::api::extra::Extra;
 use crate::api::problem::{Kind, Problem};
 use crate::infer::End;
@@ -113,7 +114,7 @@ impl From<&Problem> for ResponseError {
             Kind::Failed | Kind::Upstream | Kind::TimedOut => "server_error",
             _ => "invalid_prompt",
         };
-        ResponseError { code, message: problem.message.clone() }
+        ResponseError { code, message: Dialect::Responses.message(problem) }
     }
 }
 

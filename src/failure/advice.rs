@@ -1,0 +1,106 @@
+//! What a person at a command line can do about an error: the one place that knows which flag changes what.
+
+use crate::contract::Violation;
+use crate::engine::EngineError;
+use crate::engine::compute::ComputeError;
+use crate::engine::memory::{Saving, Shortage};
+use crate::load_spec::LoadSpecError;
+use crate::registry::{Forbidden, RegistryError};
+use crate::store::{StoreError, Unknown};
+use crate::transfer::{PushError, TransferError};
+
+pub(super) fn engine(error: &EngineError) -> Option<String> {
+    match error {
+        EngineError::Context { .. } => Some("raise --num-ctx or cut with --truncate".to_owned()),
+        EngineError::TextTooLong { limit, n_ctx_train, .. } => {
+            let raise = if limit < n_ctx_train { "raise --num-ctx or " } else { "" };
+            Some(format!("{raise}cut it with --truncate"))
+        }
+        EngineError::Compute(error) => compute(error),
+        EngineError::Memory(shortage) => Some(memory(shortage)),
+        _ => None,
+    }
+}
+
+pub(super) fn compute(error: &ComputeError) -> Option<String> {
+    let advice = match error {
+        ComputeError::UbatchAboveBatch { .. } => "raise --num-batch or lower --num-ubatch",
+        ComputeError::NoSuchGpu { .. } => "give another to --main-gpu",
+        ComputeError::LayersWithoutDevice { .. } => "leave --num-gpu or --device away",
+        ComputeError::QuantizedWithoutFlashAttention(_)
+        | ComputeError::NoSuchDevice { .. }
+        | ComputeError::NoSuchKvType(_)
+        | ComputeError::NoSuchFlashAttention(_)
+        | ComputeError::NoSuchKernels(_) => return None,
+    };
+    Some(advice.to_owned())
+}
+
+fn memory(shortage: &Shortage) -> String {
+    let way = |saving: Saving| match saving {
+        Saving::FewerTokens => "give fewer tokens with --num-ctx",
+        Saving::SmallerCells => "generate with --kv-type q8_0",
+        Saving::FewerAtOnce => "compute fewer tokens at once with --num-ubatch",
+        Saving::SmallerWeights => "take a smaller quantization",
+    };
+    let ways: Vec<&str> = shortage.savings().into_iter().map(way).collect();
+    if ways.is_empty() { "make room".to_owned() } else { ways.join(", or ") }
+}
+
+pub(super) fn opening(error: &LoadSpecError) -> Option<String> {
+    if let LoadSpecError::Store(error) = error { store(error) } else { None }
+}
+
+pub(super) fn store(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::NotFound(unknown) if unknown.existing.is_empty() => {
+            Some("make one with `slm create NAME -f Modelfile`".to_owned())
+        }
+        StoreError::NotFound(unknown) if unknown.existing.len() > Unknown::MAX_SHOWN => {
+            Some("see `slm list`".to_owned())
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn registry(error: &RegistryError) -> Option<String> {
+    let insecure = |host: &str| format!("if you trust the way to it, say `--insecure {host}`");
+    match error {
+        RegistryError::Plain { host } => Some(insecure(host)),
+        RegistryError::Forbidden { to, why, .. } => match why {
+            Forbidden::NotPublic | Forbidden::ForeignRealm => {
+                Some(format!("if you trust that host, say `--allow-host {to}`"))
+            }
+            Forbidden::NoTls => Some(insecure(to)),
+            Forbidden::NotWeb => None,
+        },
+        RegistryError::Expired { source, .. } => registry(source),
+        _ => None,
+    }
+}
+
+pub(super) fn transfer(error: &TransferError) -> Option<String> {
+    match error {
+        TransferError::Registry { source, .. } | TransferError::Broken { source, .. } => registry(source),
+        TransferError::Store { source, .. } => store(source),
+        TransferError::NoName { .. } => Some("choose one with `--as NAME`".to_owned()),
+        TransferError::Manifest { .. } | TransferError::NoModel { .. } => None,
+    }
+}
+
+pub(super) fn push(error: &PushError) -> Option<String> {
+    match error {
+        PushError::Registry { source, .. } | PushError::Broken { source, .. } => registry(source),
+        PushError::Store(source) => store(source),
+        PushError::Damaged { .. } | PushError::Unreadable { .. } | PushError::Pinned { .. } => None,
+    }
+}
+
+/// How an answer breaks its contract, and what can be done about it.
+#[must_use]
+pub fn violation(violation: &Violation) -> String {
+    match violation {
+        Violation::Length => format!("{violation}; raise --num-predict or --num-ctx"),
+        Violation::NotJson(_) | Violation::Schema { .. } | Violation::Regex => violation.to_string(),
+    }
+}
