@@ -177,7 +177,7 @@ fn bodies() -> Vec<Attack> {
             "a model's name with a path",
             post(CHAT, "{\"model\": \"../../etc/passwd\", \"messages\": []}"),
             &[404],
-            "no model name",
+            "is not a model name",
         ),
         ("a field nobody knows", post(CHAT, &format!("{model}\"bogus\": 1}}")), &[400], "`bogus`"),
         ("a wrong type", post(DECISIONS, "{\"model\": 5}"), &[400], "\"param\":\"model\""),
