@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
-use slm_values::tools::{CallReader, CallFormat, AnswerPart, Tool};
+use slm_values::tools::{AnswerPart, CallFormat, CallReader, Tool};
 
 fn read<'p>(format: CallFormat, tools: &[Tool], pieces: impl Iterator<Item = &'p str>) -> (String, Vec<(usize, String)>) {
     let mut reader = CallReader::new(format, tools);

@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use slm_values::gguf::{AdapterHeader, Header, Shard};
+use slm_values::gguf::{AdapterHeader, Arrays, Header, Shard};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(header) = Header::read(bytes, bytes.len() as u64) {
-        let _ = (header.size_label(), header.quantization(), header.model_info());
+        let _ = (header.size_label(), header.quantization(), header.model_info(Arrays::Whole));
     }
     let _ = Header::read(bytes, u64::MAX);
     let _ = AdapterHeader::read(bytes, bytes.len() as u64);

@@ -1,6 +1,6 @@
 //! The part of slm's engine that reads grammars, with as much of the rest as it names.
 
-#[path = "../../crates/engine/src/constraint.rs"]
+#[path = "../../crates/engine/src/constraint/mod.rs"]
 pub mod constraint;
 
 pub type Token = i32;

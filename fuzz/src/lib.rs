@@ -3,5 +3,7 @@
 #[path = "../../crates/store/src/registry/challenge.rs"]
 pub mod challenge;
 pub mod engine;
-#[path = "../../crates/engine/src/process/frame.rs"]
+#[path = "../../crates/engine/src/link/frame.rs"]
 pub mod frame;
+
+pub use engine::EngineError;
