@@ -13,12 +13,6 @@ pub fn print(is_verbose: bool) -> Outcome {
     let mut text = format!("slm {}\n", build.version);
     if is_verbose {
         let or_none = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(" ") };
-        let backends = [
-            ("cuda", cfg!(feature = "cuda")),
-            ("metal", cfg!(feature = "metal")),
-            ("vulkan", cfg!(feature = "vulkan")),
-        ];
-        let backends: Vec<&str> = backends.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();
         let lines = [
             ("target", build.target.to_owned()),
             ("llama-cpp-sys-2", build.llama_cpp.to_owned()),
@@ -27,7 +21,7 @@ pub fn print(is_verbose: bool) -> Outcome {
             ("this processor", engine::processor()),
             ("missing here", or_none(build.missing_on_this_processor())),
             ("unused here", or_none(build.unused_on_this_processor())),
-            ("GPU backends", or_none(backends)),
+            ("GPU backends", or_none(build.ggml_backends.split_whitespace().collect())),
             ("threads", engine::default_threads().to_string()),
             ("rustc", build.rustc.to_owned()),
             ("c++", build.compilers.to_owned()),

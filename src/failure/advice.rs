@@ -47,7 +47,7 @@ fn memory(shortage: &Shortage) -> String {
     if ways.is_empty() { "make room".to_owned() } else { ways.join(", or ") }
 }
 
-pub(super) fn opening(error: &LoadSpecError) -> Option<String> {
+pub(super) fn loading(error: &LoadSpecError) -> Option<String> {
     if let LoadSpecError::Store(error) = error { store(error) } else { None }
 }
 

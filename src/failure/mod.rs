@@ -4,6 +4,7 @@ mod advice;
 
 use std::process::ExitCode;
 
+use crate::causes::with_causes;
 use crate::engine::EngineError;
 use crate::infer::InferError;
 use crate::load_spec::LoadSpecError;
@@ -105,7 +106,7 @@ impl From<EngineError> for Failure {
 impl From<LoadSpecError> for Failure {
     fn from(error: LoadSpecError) -> Failure {
         let is_format = matches!(error, LoadSpecError::Format { .. } | LoadSpecError::FormatFile { .. });
-        Failure::advised(&error, advice::opening(&error), if is_format { Exit::Usage } else { Exit::Failed })
+        Failure::advised(&error, advice::loading(&error), if is_format { Exit::Usage } else { Exit::Failed })
     }
 }
 
@@ -116,19 +117,4 @@ impl From<InferError> for Failure {
             error => Failure::failed(with_causes(&error)),
         }
     }
-}
-
-/// An error's message with those of its causes that it does not repeat.
-#[must_use]
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = error.source();
-    }
-    message
 }

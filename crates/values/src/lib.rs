@@ -1,5 +1,6 @@
 //! What slm speaks of, parsed into types that cannot be wrong. Pure: no input or output, no clock, no async.
 
+pub mod causes;
 pub mod chat;
 pub mod contract;
 pub mod digest;

@@ -6,10 +6,10 @@ use super::{name, root};
 /// What computes from what it is given, the time included.
 const WITHOUT_CLOCK: [&str; 12] = [
     "ggml_x86",
-    "slm::api::admission::gates",
-    "slm::decide",
-    "slm::extract",
-    "slm::residents::roster",
+    "slm_server::api::admission::gates",
+    "slm_infer::decide",
+    "slm_infer::extract",
+    "slm_server::residents::roster",
     "slm_engine::cache",
     "slm_engine::chunks",
     "slm_engine::scheduler",
@@ -23,7 +23,7 @@ const WITHOUT_CLOCK: [&str; 12] = [
 const ASKERS: [&str; 2] = ["slm::cli", "slm_testing"];
 
 /// What shows the time of day, and stamps what it writes with it.
-const FACES: [&str; 2] = ["slm::api", "slm::cli"];
+const FACES: [&str; 2] = ["slm::cli", "slm_server::api"];
 
 fn is_in(module: &ModulePath, rooms: &[&str]) -> bool {
     let module = name(module);

@@ -1,0 +1,185 @@
+//! The one way to an answer: an [`Ask`] in, a [`Reply`] out. Messages, prompt, engine, contract.
+//!
+//! A [`Session`] is a loaded model with its Modelfile's settings, and [`Session::ask`] the only way to its answers. A whole
+//! answer is the reply read to its end, and a thread that has to wait for it waits with [`wait`]. It knows neither files
+//! nor terminals.
+
+mod ask;
+mod closed;
+mod epilogue;
+mod limited;
+mod memory;
+mod pieces;
+mod question;
+mod reader;
+mod reading;
+mod ready;
+mod render;
+mod reply;
+mod vectors;
+mod wait;
+
+use std::time::Instant;
+
+use reader::Reader;
+use render::digest;
+use reply::Origin;
+use slm_engine::{AdapterSet, EmbedRequest, Engine, EngineError, Load, Request};
+use slm_values::chat::Message;
+use slm_values::sampling::Parameters;
+use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
+use slm_values::tools::ToolError;
+
+pub use ask::{Ask, Before, Chat, Given, Turn};
+pub use limited::{Limited, LimitedReply, Retry};
+pub use memory::Memory;
+pub use pieces::{End, Finding, Finished, Piece, Pieces};
+pub use ready::Ready;
+pub use reply::Reply;
+pub use vectors::{TooLong, fitting_vectors};
+pub use wait::{Cancel, wait};
+
+/// The template of a model that has none: the texts as they are.
+const NO_TEMPLATE: &str =
+    "{% for message in messages %}{{ message['content'] }}{% if not loop.last %}\n\n{% endif %}{% endfor %}";
+
+/// What a model's Modelfile says about every request.
+#[derive(Debug, Clone, Default)]
+pub struct Defaults {
+    pub system: Option<String>,
+    /// Examples that come before the user's message.
+    pub messages: Vec<Message>,
+    pub parameters: Parameters,
+    /// A chat template that takes the place of the model's own.
+    pub template: Option<ChatTemplate>,
+    pub adapters: AdapterSet,
+}
+
+/// A loaded model, ready to answer.
+#[derive(Debug)]
+pub struct Session {
+    engine: Engine,
+    template: ChatTemplate,
+    has_template: bool,
+    turn_end: Option<String>,
+    system_role: SystemRole,
+    defaults: Defaults,
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum InferError {
+    #[error("the model's chat template cannot be used: {0}; a Modelfile's TEMPLATE gives the model another")]
+    Template(#[from] TemplateError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(
+        "this model thinks before it answers and its template cannot turn that off, so its answers can be neither scored nor \
+         held to a format"
+    )]
+    Thinking,
+    #[error(transparent)]
+    Think(#[from] ThinkingError),
+    #[error("thoughts and a format cannot be asked for together: an answer in a format begins at once")]
+    ThinkingAndForm,
+    #[error("this model's vocabulary has no tokens around a gap, so it cannot fill one")]
+    NoInfill,
+    #[error("tools and a format cannot be asked for together")]
+    ToolsAndForm,
+    #[error("the answers of a closed format are scored, and a bias has no part in that")]
+    BiasAndClosed,
+    #[error(transparent)]
+    Tools(#[from] ToolError),
+}
+
+impl Session {
+    /// Starts an engine and parses its chat template.
+    ///
+    /// # Errors
+    /// The engine refuses the model, or the template cannot be parsed.
+    pub fn open(options: slm_engine::Options, defaults: Defaults) -> Result<Self, InferError> {
+        let load = options.load;
+        let engine = Engine::load(options)?;
+        if load == Load::Everything { Session::with(engine, defaults) } else { Session::over(engine, defaults) }
+    }
+
+    /// As [`Session::over`], with its adapters loaded, so that a wrong one is found at once.
+    ///
+    /// # Errors
+    /// The template or an adapter is invalid.
+    pub fn with(engine: Engine, defaults: Defaults) -> Result<Self, InferError> {
+        engine.prepare(&defaults.adapters)?;
+        Session::over(engine, defaults)
+    }
+
+    /// Speaks to an engine that others may speak to as well: models of one base differ in their settings only.
+    ///
+    /// # Errors
+    /// The template cannot be parsed.
+    pub fn over(engine: Engine, defaults: Defaults) -> Result<Self, InferError> {
+        let info = engine.info();
+        let has_template = defaults.template.is_some() || info.chat_template.is_some();
+        let template = match &defaults.template {
+            Some(given) => given.clone().with_specials(info.specials.clone()),
+            None => {
+                let own = info.chat_template.as_deref().unwrap_or(NO_TEMPLATE);
+                ChatTemplate::parse(Language::Jinja, own, info.specials.clone())?
+            }
+        };
+        let turn_end = template.turn_end();
+        let system_role = template.system_role();
+        Ok(Session { engine, template, has_template, turn_end, system_role, defaults })
+    }
+
+    /// The same model with another chat template.
+    fn with_template(&self, template: ChatTemplate) -> Session {
+        let (engine, defaults) = (self.engine.clone(), self.defaults.clone());
+        let template = template.with_specials(engine.info().specials.clone());
+        let (turn_end, system_role) = (template.turn_end(), template.system_role());
+        Session { engine, template, has_template: true, turn_end, system_role, defaults }
+    }
+
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What the Modelfile says about every request.
+    #[must_use]
+    pub fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+
+    /// Whether the model brought a chat template; without one, texts reach it as they are.
+    #[must_use]
+    pub fn has_template(&self) -> bool {
+        self.has_template
+    }
+
+    /// The id under which equal questions have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self) -> String {
+        self.defaults.adapters.evaluation_id(&self.engine.info().evaluation_id)
+    }
+
+    /// Asks the model, and returns at once. Nothing is cut: what does not fit is refused when its turn comes, with both
+    /// numbers ([`EngineError::Context`], [`EngineError::TextTooLong`]).
+    ///
+    /// # Errors
+    /// The prompt cannot be made, or what is asked for together cannot be had together.
+    pub fn ask(&self, ask: impl Into<Ask>) -> Result<Reply, InferError> {
+        match ask.into() {
+            Ask::Turn(turn) => Ok(self.ready(*turn)?.send()),
+            Ask::Question { system, state, question, lane } => {
+                Ok(self.ready_question(system.as_deref(), &state, question, lane)?.send())
+            }
+            Ask::Vectors { texts } => {
+                let (started, prompt_digest) = (Instant::now(), digest(&slm_values::prompt::Prompt::default()));
+                let request = EmbedRequest { texts, adapters: self.defaults.adapters.clone() };
+                let events = self.engine.send(Request::Embed(request));
+                let origin = Origin { started, prompt_digest, evaluation_id: self.evaluation_id() };
+                Ok(Reply::new(events, Reader::Vectors, None, origin))
+            }
+        }
+    }
+}

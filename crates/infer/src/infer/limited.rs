@@ -1,0 +1,97 @@
+//! Open text that must keep limits: checked when it is finished, and asked for once more where that is wanted.
+
+use std::time::Instant;
+
+use super::ask::{Ask, Turn};
+use super::pieces::Finished;
+use super::reply::Reply;
+use super::{InferError, Session};
+use slm_engine::{Detail, EngineError, Finish};
+use slm_values::chat::{Message, Role};
+use slm_values::limits::{Breach, Limits, sentence};
+
+/// What becomes of an answer that breaks a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retry {
+    #[default]
+    Never,
+    /// The model gets its answer back with what is wrong about it, and answers again.
+    Once,
+}
+
+/// A reply that must keep limits. Dropping it cancels it.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the request"]
+pub struct LimitedReply<'s> {
+    session: &'s Session,
+    limits: &'s Limits,
+    reply: Reply,
+    /// What may be asked once more.
+    again: Option<Box<Turn>>,
+    started: Instant,
+}
+
+/// A finished answer with what it breaks.
+#[derive(Debug, Clone)]
+pub struct Limited {
+    pub finished: Finished,
+    /// Empty where the answer keeps every limit.
+    pub breaches: Vec<Breach>,
+    /// Whether this is a second answer.
+    pub retried: bool,
+}
+
+impl<'s> LimitedReply<'s> {
+    /// Asks, and returns at once.
+    ///
+    /// # Errors
+    /// As [`Session::ask`].
+    pub fn ask(session: &'s Session, ask: Ask, limits: &'s Limits, retry: Retry) -> Result<Self, InferError> {
+        let started = Instant::now();
+        let again = match &ask {
+            Ask::Turn(turn) if retry == Retry::Once && !limits.is_empty() => Some(turn.clone()),
+            _ => None,
+        };
+        Ok(LimitedReply { session, limits, reply: session.ask(ask)?, again, started })
+    }
+
+    /// Waits for the answer and checks it; may ask once more.
+    ///
+    /// # Errors
+    /// As [`Reply::whole`]. A second question that does not fit is none: the first answer stands.
+    pub async fn whole(self) -> Result<Limited, InferError> {
+        let LimitedReply { session, limits, reply, again, started } = self;
+        let first = checked(reply.whole().await?, limits);
+        let Some(turn) = again.filter(|_| !first.breaches.is_empty()) else { return Ok(first) };
+        let second = async { session.ask(complained(*turn, &first))?.whole().await };
+        match second.await {
+            Ok(mut finished) => {
+                finished.end.elapsed = started.elapsed();
+                Ok(Limited { retried: true, ..checked(finished, limits) })
+            }
+            Err(InferError::Engine(EngineError::Context { .. })) => Ok(first),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The turn with its answer and what is wrong about it. The fields of a second answer are not looked into: it follows more
+/// turns than the text that they would be extracted from.
+fn complained(mut turn: Turn, first: &Limited) -> Turn {
+    let complaint =
+        format!("This is not what was asked for: {}. Answer again, within this.", sentence(&first.breaches));
+    if let Some(chat) = turn.chat_mut() {
+        chat.messages.push(Message::new(Role::Assistant, first.finished.text.trim()));
+        chat.messages.push(Message::new(Role::User, complaint));
+    }
+    Turn { detail: Detail::Text, ..turn }
+}
+
+fn checked(finished: Finished, limits: &Limits) -> Limited {
+    let breaches = match finished.end.finish {
+        _ if limits.is_empty() => Vec::new(),
+        Finish::Length => vec![Breach::Unfinished { n_tokens: finished.end.counts.generated }],
+        Finish::Stop => limits.check(&finished.text),
+    };
+    Limited { finished, breaches, retried: false }
+}

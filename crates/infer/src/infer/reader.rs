@@ -1,0 +1,225 @@
+//! An engine's events as the pieces of a reply, by the form that was asked for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::pieces::{Finding, Piece};
+use super::reading::Reading;
+use super::{InferError, closed};
+use crate::decide::{self, Answer, Question};
+use slm_engine::{
+    Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Piece as Written, Scores, Timings,
+};
+use slm_values::contract::{Contract, Open, Violation};
+use slm_values::prompt::Run;
+use slm_values::tools::ForcedCall;
+
+/// Reads one reply.
+#[derive(Debug, Clone)]
+pub(super) enum Reader {
+    Closed {
+        contract: Arc<Contract>,
+        detail: Detail,
+    },
+    Question(Arc<Question>),
+    Open {
+        open: Open,
+        /// All of it, to be checked.
+        text: String,
+    },
+    Free(Box<Reading>),
+    /// The one call that the request asks for.
+    Call {
+        forced: Box<ForcedCall>,
+        text: String,
+    },
+    Vectors,
+}
+
+/// What is known when the engine has said its last.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub finish: Finish,
+    pub stopped_by: Option<String>,
+    pub counts: Counts,
+    pub timings: Timings,
+    pub finding: Finding,
+    /// The text of an open form.
+    pub text: String,
+    /// With [`Detail::Tokens`].
+    pub tokens: Vec<GeneratedToken>,
+    /// What a prompt that goes on from here has in the answer's place.
+    pub said: Run,
+}
+
+impl Reader {
+    /// Special tokens whose texts have to be seen.
+    pub fn visible(&self) -> Vec<String> {
+        match self {
+            Reader::Free(reading) => reading.visible.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes pieces of an event; something where it is the last.
+    ///
+    /// # Errors
+    /// The request failed, or the engine is gone.
+    pub fn take(&mut self, event: Option<Event>, out: &mut VecDeque<Piece>) -> Result<Option<Last>, InferError> {
+        match event {
+            Some(Event::Text(piece)) => {
+                self.text(piece, out);
+                Ok(None)
+            }
+            Some(Event::Generated(generation)) => Ok(Some(self.generated(generation, out))),
+            Some(Event::Scored(scores)) => self.scored(scores, out).map(Some),
+            Some(Event::Embedded(embeddings)) => {
+                let (counts, timings) = (embeddings.counts, embeddings.timings);
+                let said = Run::Tokens(Vec::new());
+                Ok(Some(Last { finding: Finding::Vectors(embeddings), ..Last::scored(counts, timings, said) }))
+            }
+            Some(Event::Failed(error)) => Err(error.into()),
+            Some(Event::Tokenized(_) | Event::Cut(_) | Event::Prepared | Event::Measured(_)) | None => {
+                Err(EngineError::Stopped.into())
+            }
+        }
+    }
+
+    fn text(&mut self, piece: Written, out: &mut VecDeque<Piece>) {
+        match self {
+            Reader::Open { text, .. } => {
+                *text += &piece.text;
+                out.push_back(Piece::Text(piece));
+            }
+            Reader::Call { text, .. } => *text += &piece.text,
+            Reader::Free(reading) => reading.push(piece, out),
+            // These have no text but their answer's.
+            Reader::Closed { .. } | Reader::Question(_) | Reader::Vectors => {}
+        }
+    }
+
+    fn generated(&mut self, generation: Generation, out: &mut VecDeque<Piece>) -> Last {
+        let Generation { finish, stopped_by, counts, timings, tokens, ids } = generation;
+        let (finding, text) = match self {
+            Reader::Open { open, text } => {
+                let checked = match finish {
+                    Finish::Length => Err(Violation::Length),
+                    Finish::Stop => open.check(text),
+                };
+                (Finding::Open(checked), std::mem::take(text))
+            }
+            Reader::Call { forced, text } => match (forced.call(text), finish) {
+                (Ok(call), _) => {
+                    out.push_back(Piece::Call(call));
+                    (Finding::Free, String::new())
+                }
+                // One that broke off is no call, and what there is of it no answer either.
+                (Err(_), Finish::Length) => (Finding::Open(Err(Violation::Length)), String::new()),
+                (Err(violation), Finish::Stop) => (Finding::Open(Err(violation)), String::new()),
+            },
+            Reader::Free(reading) => {
+                std::mem::take(&mut **reading).finish(out);
+                (Finding::Free, String::new())
+            }
+            Reader::Closed { .. } | Reader::Question(_) | Reader::Vectors => (Finding::Free, String::new()),
+        };
+        Last { finish, stopped_by, counts, timings, finding, text, tokens, said: Run::Tokens(ids) }
+    }
+
+    fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
+        let Scores { groups, counts, timings } = scores;
+        let (answer, detail) = match self {
+            Reader::Closed { contract, detail } => (decide::answer(contract, &groups), *detail),
+            Reader::Question(question) => {
+                let field = question.answer(groups.first().map(Vec::as_slice).unwrap_or_default());
+                let json = field.value.clone();
+                (Answer { fields: vec![field], json }, Detail::Text)
+            }
+            _ => return Err(EngineError::Stopped.into()),
+        };
+        let tokens = match detail {
+            Detail::Likely { n } => closed::tokens(&answer, usize::from(n)),
+            Detail::Text | Detail::Tokens => Vec::new(),
+        };
+        let text = answer.json.to_string();
+        let said = Run::Text { text: text.clone(), persons: Vec::new() };
+        out.push_back(Piece::Text(Written { text, tokens }));
+        Ok(Last { finding: Finding::Closed(answer), ..Last::scored(counts, timings, said) })
+    }
+}
+
+impl Last {
+    /// Of what was not generated.
+    fn scored(counts: Counts, timings: Timings, said: Run) -> Last {
+        Last {
+            finish: Finish::Stop,
+            stopped_by: None,
+            counts,
+            timings,
+            finding: Finding::Free,
+            text: String::new(),
+            tokens: Vec::new(),
+            said,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use slm_values::tools::{CallFormat, Tool, ToolChoice};
+
+    /// What a reader makes of a text that ended so.
+    fn read(mut reader: Reader, text: &str, finish: Finish) -> (Vec<Piece>, Finding) {
+        let mut pieces = VecDeque::new();
+        let piece = Written { text: text.to_owned(), tokens: Vec::new() };
+        assert!(reader.take(Some(Event::Text(piece)), &mut pieces).unwrap().is_none());
+        let generation = Generation {
+            finish,
+            stopped_by: None,
+            counts: Counts::default(),
+            timings: Timings::default(),
+            tokens: Vec::new(),
+            ids: vec![1, 2],
+        };
+        let last = reader.take(Some(Event::Generated(generation)), &mut pieces).unwrap().unwrap();
+        assert_eq!(last.said, Run::Tokens(vec![1, 2]));
+        (pieces.into(), last.finding)
+    }
+
+    fn violation(finding: Finding) -> Violation {
+        match finding {
+            Finding::Open(Err(violation)) => violation,
+            other => panic!("nothing is broken: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn open_text_is_checked_when_it_is_finished() {
+        let open = || Reader::Open { open: Open::json(), text: String::new() };
+        let (pieces, finding) = read(open(), "{\"a\": 1}", Finish::Stop);
+        assert!(matches!(&pieces[..], [Piece::Text(piece)] if piece.text == "{\"a\": 1}"), "{pieces:?}");
+        assert!(matches!(&finding, Finding::Open(Ok(value)) if *value == json!({"a": 1})), "{finding:?}");
+        assert!(matches!(violation(read(open(), "{\"a\"", Finish::Stop).1), Violation::NotJson(_)));
+        assert!(matches!(violation(read(open(), "[1]", Finish::Stop).1), Violation::Schema { .. }));
+        // What came to its limit of tokens is unfinished, whatever it looks like.
+        assert_eq!(violation(read(open(), "{}", Finish::Length).1), Violation::Length);
+    }
+
+    #[test]
+    fn a_call_that_breaks_off_is_neither_call_nor_text() {
+        let tool = Tool::new("now", None, None, "tools[0]").unwrap();
+        let call = || {
+            let forced = ForcedCall::new(CallFormat::BARE, std::slice::from_ref(&tool), &ToolChoice::Required, "tools");
+            Reader::Call { forced: Box::new(forced.unwrap().unwrap()), text: String::new() }
+        };
+        let whole = "{\"name\": \"now\", \"parameters\": {}}";
+        let (pieces, finding) = read(call(), whole, Finish::Stop);
+        assert!(matches!(&pieces[..], [Piece::Call(call)] if call.name == "now"), "{pieces:?}");
+        assert!(matches!(finding, Finding::Free));
+        let (pieces, finding) = read(call(), &whole[..20], Finish::Stop);
+        assert!(pieces.is_empty() && matches!(violation(finding), Violation::NotJson(_)));
+        assert_eq!(violation(read(call(), &whole[..20], Finish::Length).1), Violation::Length);
+    }
+}

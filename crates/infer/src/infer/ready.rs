@@ -1,0 +1,166 @@
+//! A question between its prompt and its answer: the prompt can be looked at and counted before it is sent, and sent several
+//! times.
+
+use std::time::Instant;
+
+use super::ask::{Chat, Turn};
+use super::epilogue::Epilogue;
+use super::reader::Reader;
+use super::reading::Reading;
+use super::render::{digest, lead};
+use super::reply::{Origin, Reply};
+use super::{InferError, Session};
+use crate::decide;
+use slm_engine::{Engine, GenerateRequest, Grammar, Request, ScoreRequest, Tokenized};
+use slm_values::contract::Form;
+use slm_values::prompt::Prompt;
+use slm_values::sampling::AnswerShape;
+use slm_values::thinking::{Splitter, Tags};
+use slm_values::tools::{CallReader, ForcedCall, Tool};
+
+/// A question with its prompt. Nothing of it has reached the engine yet.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    engine: Engine,
+    request: Prompted,
+    reader: Reader,
+    epilogue: Option<Epilogue>,
+    evaluation_id: String,
+    started: Instant,
+}
+
+/// A request with a prompt.
+#[derive(Debug, Clone)]
+pub(super) enum Prompted {
+    Score(ScoreRequest),
+    Generate(GenerateRequest),
+}
+
+impl Session {
+    /// Makes a turn's prompt. [`Session::ask`] does this and sends it.
+    ///
+    /// # Errors
+    /// The prompt cannot be made, or what is asked for together cannot be had together.
+    pub fn ready(&self, turn: Turn) -> Result<Ready, InferError> {
+        let started = Instant::now();
+        match turn.chat().and_then(|chat| chat.template.clone()) {
+            Some(template) => self.with_template(template).ready_here(turn, started),
+            None => self.ready_here(turn, started),
+        }
+    }
+
+    /// As [`Session::ready`], with this session's own template.
+    fn ready_here(&self, turn: Turn, started: Instant) -> Result<Ready, InferError> {
+        if !turn.bias.is_empty() && matches!(turn.form, Form::Closed(_)) {
+            return Err(InferError::BiasAndClosed);
+        }
+        let tools = turn.chat().map_or(&[][..], Chat::callable);
+        if !tools.is_empty() && !matches!(turn.form, Form::Free) {
+            return Err(InferError::ToolsAndForm);
+        }
+        let forced = match turn.chat() {
+            Some(chat) => ForcedCall::new(self.template.call_format(), tools, &chat.tool_choice, "tools")?,
+            None => None,
+        };
+        let form = forced.as_ref().map_or_else(|| turn.form.clone(), |forced| Form::Open(forced.open().clone()));
+        let mut prompt = self.prompt(&turn.before, &form)?;
+        let reader = match (forced, &form) {
+            (Some(forced), _) => {
+                lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
+                Reader::Call { forced: Box::new(forced), text: String::new() }
+            }
+            (None, Form::Closed(contract)) => Reader::Closed { contract: contract.clone(), detail: turn.detail },
+            (None, Form::Open(open)) => Reader::Open { open: open.clone(), text: String::new() },
+            // After a prompt that its writer made, all is text.
+            (None, Form::Free) if turn.chat().is_none() => Reader::Free(Box::default()),
+            (None, Form::Free) => Reader::Free(Box::new(self.reading(tools, &prompt))),
+        };
+        let epilogue = self.epilogue(&turn, &reader, &prompt);
+        let request = match &form {
+            Form::Closed(contract) => Prompted::Score(self.scored(prompt, decide::groups(contract), turn.lane)),
+            Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
+            Form::Free => self.generated(turn, prompt, None, &reader),
+        };
+        Ok(Ready { epilogue, ..self.with_prompt(request, reader, started) })
+    }
+
+    /// What has no more to tell at its end than the engine.
+    pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
+        let (engine, evaluation_id) = (self.engine.clone(), self.evaluation_id());
+        Ready { engine, request, reader, epilogue: None, evaluation_id, started }
+    }
+
+    /// Candidates to be scored after a prompt.
+    pub(super) fn scored(
+        &self,
+        prompt: Prompt,
+        groups: Vec<slm_engine::Group>,
+        lane: slm_engine::Lane,
+    ) -> ScoreRequest {
+        let (adapters, turn_end) = (self.defaults.adapters.clone(), self.turn_end.clone());
+        ScoreRequest { prompt, groups, adapters, turn_end, lane }
+    }
+
+    /// Text to be written after a prompt.
+    fn generated(&self, turn: Turn, prompt: Prompt, grammar: Option<Grammar>, reader: &Reader) -> Prompted {
+        let shape = if grammar.is_some() { AnswerShape::Formatted } else { AnswerShape::Open };
+        let sampling = turn.parameters.over(self.defaults.parameters.clone()).resolve(shape);
+        let (adapters, visible) = (self.defaults.adapters.clone(), reader.visible());
+        let (detail, drafts, bias) = (turn.detail, turn.drafts, turn.bias);
+        let request = GenerateRequest::new(prompt, sampling);
+        Prompted::Generate(GenerateRequest { adapters, grammar, detail, drafts, bias, visible, ..request })
+    }
+
+    /// How free text is read: what is thought in it, and which tools it calls.
+    fn reading(&self, tools: &[Tool], prompt: &Prompt) -> Reading {
+        let format = self.template.call_format();
+        let tags = self.template.thinking().tags();
+        let marks = tags.iter().flat_map(Tags::marks).map(str::to_owned);
+        let of_calls = format.marks().into_iter().filter(|_| !tools.is_empty()).map(str::to_owned);
+        let thoughts = tags.map(|tags| Splitter::new(tags, &prompt.text()));
+        let calls = (!tools.is_empty()).then(|| CallReader::new(format, tools));
+        Reading::new(marks.chain(of_calls).collect(), thoughts, calls)
+    }
+}
+
+impl Ready {
+    #[must_use]
+    pub fn prompt(&self) -> &Prompt {
+        match &self.request {
+            Prompted::Score(request) => &request.prompt,
+            Prompted::Generate(request) => &request.prompt,
+        }
+    }
+
+    /// Identifies the prompt without the text: template, system message, examples, contract and its wording.
+    #[must_use]
+    pub fn prompt_digest(&self) -> String {
+        digest(self.prompt())
+    }
+
+    /// The prompt's tokens.
+    pub fn tokenize(&self) -> slm_engine::Reply<Tokenized> {
+        self.engine.tokenizing(self.prompt().clone())
+    }
+
+    /// The same once more, for another answer: where the random numbers begin somewhere, they begin `number` further on.
+    #[must_use]
+    pub fn nth(&self, number: u32) -> Ready {
+        let mut ready = self.clone();
+        if let Prompted::Generate(request) = &mut ready.request {
+            request.sampling.seed = request.sampling.seed.map(|seed| seed.wrapping_add(number));
+        }
+        ready
+    }
+
+    /// Sends it, and returns at once.
+    pub fn send(self) -> Reply {
+        let prompt_digest = self.prompt_digest();
+        let Ready { engine, request, reader, epilogue, evaluation_id, started } = self;
+        let events = engine.send(match request {
+            Prompted::Score(request) => Request::Score(request),
+            Prompted::Generate(request) => Request::Generate(request),
+        });
+        Reply::new(events, reader, epilogue, Origin { started, prompt_digest, evaluation_id })
+    }
+}

@@ -1,0 +1,177 @@
+//! A conversation to the prompt that its answer follows: instructions, examples, the contract in words, and where the row
+//! begins.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::ask::{Before, Chat, Given};
+use super::{InferError, Session};
+use crate::decide::{self, WORDING};
+use slm_values::chat::{Message, Role};
+use slm_values::contract::Form;
+use slm_values::digest::Hasher;
+use slm_values::prompt::{Prompt, Run};
+use slm_values::template::{Date, Inputs, SystemRole, fold_system};
+
+impl Session {
+    /// The prompt before an answer of this form.
+    pub(super) fn prompt(&self, before: &Before, form: &Form) -> Result<Prompt, InferError> {
+        let run = |run| Prompt { runs: vec![run], ..Prompt::default() };
+        match before {
+            Before::Chat(chat) => self.render(chat, form),
+            Before::Prompt(Given::Raw(text)) => Ok(run(Run::Raw(text.clone()))),
+            Before::Prompt(Given::Tokens(tokens)) => Ok(run(Run::Tokens(tokens.clone()))),
+            Before::Prompt(Given::Infill { before, behind }) => {
+                let infill = self.engine.info().infill.as_ref().ok_or(InferError::NoInfill)?;
+                Ok(infill.prompt(before, behind))
+            }
+        }
+    }
+
+    /// The prompt of a whole conversation.
+    fn render(&self, chat: &Chat, form: &Form) -> Result<Prompt, InferError> {
+        let is_formatted = !matches!(form, Form::Free);
+        let (turns, begun) = chat.turns();
+        let (messages, folded) = self.messages(chat, form, turns);
+        let mut prompt = self.template.render(&Inputs {
+            messages: &messages,
+            add_generation_prompt: true,
+            // Scored prompts must be the same tomorrow.
+            date: chat.today.filter(|_| !matches!(form, Form::Closed(_))).unwrap_or(Date::PINNED),
+            variables: &self.variables(is_formatted, chat.think)?,
+            tools: chat.callable(),
+            contract: form.schema(),
+        })?;
+        skip_in_row(&mut prompt, &folded);
+        if is_formatted && thinks(&prompt) {
+            return Err(InferError::Thinking);
+        }
+        if let Some(begun) = begun {
+            go_on(&mut prompt, begun);
+        }
+        chat.memory.lead(&mut prompt);
+        Ok(prompt)
+    }
+
+    /// The messages of one request as the template gets them, and what was put before the last of the user's own words, where
+    /// instructions had to go there.
+    fn messages(&self, chat: &Chat, form: &Form, conversation: &[Message]) -> (Vec<Message>, String) {
+        let (given, turns) = match conversation.split_first() {
+            Some((first, rest)) if first.role == Role::System => (Some(&first.content), rest),
+            _ => (None, conversation),
+        };
+        let defaults = Some(&self.defaults).filter(|_| !chat.memory.goes_on());
+        let own = defaults.and_then(|defaults| defaults.system.as_ref());
+        let system = given.or(own).filter(|system| !system.is_empty());
+        let described = match form {
+            // A template that reads `contract` describes it itself, or speaks for a model that has learned it.
+            _ if self.template.reads("contract") => None,
+            Form::Closed(contract) => Some(decide::describe(contract)),
+            Form::Open(open) => decide::describe_open(open),
+            Form::Free => None,
+        };
+        let system = match (system, described) {
+            (Some(system), Some(described)) => Some(format!("{system}\n\n{described}")),
+            (Some(system), None) => Some(system.clone()),
+            (None, described) => described,
+        };
+        let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
+        messages.extend(defaults.iter().flat_map(|defaults| defaults.messages.iter().cloned()));
+        messages.extend_from_slice(turns);
+        if !self.has_template || self.system_role == SystemRole::Native {
+            return (messages, String::new());
+        }
+        let messages = fold_system(&messages);
+        let last =
+            |messages: &[Message]| messages.iter().rev().find(|m| m.role == Role::User).map(|m| m.content.clone());
+        let (whole, own) = (last(&messages).unwrap_or_default(), last(turns).unwrap_or_default());
+        let folded = whole.strip_suffix(&own).unwrap_or_default().to_owned();
+        (messages, folded)
+    }
+
+    /// The template's variables: answers of a given form begin right after the header.
+    fn variables(&self, is_formatted: bool, think: Option<bool>) -> Result<Map<String, Value>, InferError> {
+        if !is_formatted {
+            return Ok(self.template.thinking().variables(think)?);
+        }
+        if think == Some(true) {
+            return Err(InferError::ThinkingAndForm);
+        }
+        Ok(without_thoughts())
+    }
+}
+
+/// Variables by which a model that thinks first is told not to.
+pub(super) fn without_thoughts() -> Map<String, Value> {
+    ["enable_thinking", "thinking"].map(|name| (name.to_owned(), Value::Bool(false))).into_iter().collect()
+}
+
+/// Whether the prompt ends inside a thought that the template opened.
+pub(super) fn thinks(prompt: &Prompt) -> bool {
+    let text = prompt.text();
+    let end = text.trim_end();
+    end.ends_with("<think>") || end.ends_with("<thinking>")
+}
+
+/// Moves the row's beginning behind what was folded into its message: instructions are stable, the row is not.
+pub(super) fn skip_in_row(prompt: &mut Prompt, folded: &str) {
+    let Some(place) = &mut prompt.row_start else { return };
+    if let Some(Run::Text { text, .. }) = prompt.runs.get(place.run)
+        && text.get(place.offset..).is_some_and(|row| row.starts_with(folded))
+    {
+        place.offset += folded.len();
+    }
+}
+
+/// Writes an answer's beginning behind its header, as the words of whoever gave it.
+fn go_on(prompt: &mut Prompt, begun: &str) {
+    if begun.is_empty() {
+        return;
+    }
+    if let Some(Run::Text { text, persons }) = prompt.runs.last_mut() {
+        persons.push(text.len()..text.len() + begun.len());
+        *text += begun;
+        return;
+    }
+    prompt.runs.push(Run::Text { text: begun.to_owned(), persons: std::iter::once(0..begun.len()).collect() });
+}
+
+/// Puts the beginning of an answer behind its prompt as the model would have written it, with its special tokens.
+pub(super) fn lead(prompt: &mut Prompt, lead: &str, specials: &[String]) {
+    let mut rest = lead;
+    while !rest.is_empty() {
+        let found = specials.iter().filter(|special| !special.trim().is_empty());
+        let found = found.filter_map(|special| rest.find(special.as_str()).map(|at| (at, special)));
+        let next = found.min_by_key(|(at, special)| (*at, std::cmp::Reverse(special.len())));
+        let (text, behind) = match next {
+            Some((at, special)) => (&rest[..at], Some(special)),
+            None => (rest, None),
+        };
+        if !text.is_empty() {
+            prompt.runs.push(Run::Text { text: text.to_owned(), persons: Vec::new() });
+        }
+        rest = &rest[text.len() + behind.map_or(0, String::len)..];
+        prompt.runs.extend(behind.cloned().map(Run::Control));
+    }
+}
+
+/// A digest of everything before the row: template, system, examples, contract and its wording.
+pub(super) fn digest(prompt: &Prompt) -> String {
+    let mut hash = Hasher::new();
+    hash.update(&WORDING.to_le_bytes());
+    let end = prompt.row_start.map_or((prompt.runs.len(), 0), |place| (place.run, place.offset));
+    for (number, run) in prompt.runs.iter().enumerate().take(end.0 + 1) {
+        let (kind, bytes): (u8, Cow<'_, [u8]>) = match run {
+            Run::Control(text) => (0, text.as_bytes().into()),
+            Run::Text { text, .. } if number == end.0 => (1, text.get(..end.1).unwrap_or(text).as_bytes().into()),
+            Run::Text { text, .. } => (1, text.as_bytes().into()),
+            Run::Raw(text) => (2, text.as_bytes().into()),
+            Run::Tokens(ids) => (3, ids.iter().flat_map(|id| id.to_le_bytes()).collect()),
+        };
+        hash.update(&[kind]);
+        hash.update(&bytes.len().to_le_bytes());
+        hash.update(&bytes);
+    }
+    hash.finish().id()
+}

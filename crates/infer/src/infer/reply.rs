@@ -1,0 +1,113 @@
+//! A reply on its way: the engine's events, read into pieces as they come; no thread waits for it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::InferError;
+use super::epilogue::{Closing, Epilogue};
+use super::pieces::{End, Finding, Finished, Piece, Pieces};
+use super::reader::{Last, Reader};
+use slm_engine::{EngineError, Event};
+
+/// A reply on its way. Dropping it cancels it.
+#[derive(Debug)]
+#[must_use = "dropping it cancels the request"]
+pub struct Reply {
+    events: UnboundedReceiver<Event>,
+    reader: Reader,
+    epilogue: Option<Epilogue>,
+    /// What is awaited behind the last event.
+    closing: Option<Closing>,
+    /// Made, and not yet given.
+    made: VecDeque<Piece>,
+    is_over: bool,
+    origin: Origin,
+}
+
+/// What a reply comes of.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    pub started: Instant,
+    pub prompt_digest: String,
+    pub evaluation_id: String,
+}
+
+impl Reply {
+    pub(super) fn new(
+        events: UnboundedReceiver<Event>,
+        reader: Reader,
+        epilogue: Option<Epilogue>,
+        origin: Origin,
+    ) -> Reply {
+        Reply { events, reader, epilogue, closing: None, made: VecDeque::new(), is_over: false, origin }
+    }
+
+    /// The next piece; `None` after the last. Nothing is lost where the future is dropped.
+    ///
+    /// # Errors
+    /// See [`InferError`]; no piece comes after one.
+    pub async fn next(&mut self) -> Result<Option<Piece>, InferError> {
+        loop {
+            if let Some(piece) = self.made.pop_front() {
+                return Ok(Some(piece));
+            }
+            if let Some(closing) = &mut self.closing {
+                let finished = closing.finish().await;
+                let closing = self.closing.take();
+                finished?;
+                return Ok(closing.map(|closing| Piece::End(closing.end)));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            let event = self.events.recv().await;
+            let last = self.reader.take(event, &mut self.made);
+            self.is_over = !matches!(last, Ok(None));
+            if let Some(last) = last? {
+                self.end(last);
+            }
+        }
+    }
+
+    /// Waits for all of it.
+    ///
+    /// # Errors
+    /// See [`InferError`].
+    pub async fn whole(mut self) -> Result<Finished, InferError> {
+        let mut pieces = Pieces::default();
+        while let Some(piece) = self.next().await? {
+            if let Some(whole) = pieces.add(piece) {
+                return Ok(whole);
+            }
+        }
+        Err(EngineError::Stopped.into())
+    }
+
+    /// Under which equal questions have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self) -> &str {
+        &self.origin.evaluation_id
+    }
+
+    /// Nothing comes after this but what the end has to wait for.
+    fn end(&mut self, mut last: Last) {
+        let end = Box::new(End {
+            finish: last.finish,
+            stopped_by: last.stopped_by.take(),
+            counts: last.counts,
+            timings: last.timings,
+            elapsed: self.origin.started.elapsed(),
+            finding: std::mem::replace(&mut last.finding, Finding::Free),
+            fields: None,
+            prompt_digest: self.origin.prompt_digest.clone(),
+            evaluation_id: self.origin.evaluation_id.clone(),
+            context: Vec::new(),
+        });
+        match self.epilogue.take() {
+            Some(epilogue) => self.closing = Some(epilogue.begin(end, last)),
+            None => self.made.push_back(Piece::End(end)),
+        }
+    }
+}

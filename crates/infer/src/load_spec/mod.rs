@@ -1,0 +1,160 @@
+//! What of a stored model reaches an engine: where its weights are, which template renders its prompts, what its Modelfile
+//! says of every request. It loads nothing.
+
+mod template;
+
+use crate::infer::Defaults;
+use slm_engine::compute::{Compute, WeightsIn};
+use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
+use slm_store::store::{self, Model, StoreError, StoredAdapter};
+use slm_values::contract::{ContractError, Form};
+use slm_values::gguf::Header;
+use slm_values::modelfile::{Format, Modelfile};
+use slm_values::sampling::Parameters;
+use slm_values::template::TemplateError;
+
+pub use template::{TemplateChoice, checked};
+
+/// A stored model, ready to be loaded.
+#[derive(Debug, Clone)]
+pub struct LoadSpec {
+    pub options: Options,
+    pub defaults: Defaults,
+    /// What does not take effect, in words for people.
+    pub notes: Vec<String>,
+}
+
+/// How a model is to be loaded.
+#[derive(Debug, Clone)]
+pub struct LoadRequest {
+    pub load: Load,
+    /// Positions of a context; `None` leaves it to the engine.
+    pub n_ctx: Option<u32>,
+    pub compute: Compute,
+    pub adapters: AdapterSet,
+}
+
+/// Why a stored model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadSpecError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "the TEMPLATE of `{name}` cannot be used: {error}; make a model with another: `FROM {name}` and TEMPLATE in a Modelfile"
+    )]
+    Template { name: String, error: TemplateError },
+    #[error("the FORMAT of `{name}`: {error}")]
+    Format { name: String, error: ContractError },
+    #[error("the FORMAT of `{name}` is in the file `{path}`, which is not stored")]
+    FormatFile { name: String, path: String },
+}
+
+/// Why the model of a Modelfile could not be loaded, whatever it is built on.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    #[error("the format is not supported: {0}")]
+    Format(ContractError),
+    #[error("the template cannot be used: {0}; correct it or leave it out")]
+    Template(TemplateError),
+}
+
+/// Checks what a Modelfile says of prompts and answers, before anything is made of it.
+///
+/// # Errors
+/// See [`CheckError`].
+pub fn check(modelfile: &Modelfile) -> Result<(), CheckError> {
+    if let Some(Format::Schema(schema)) = &modelfile.format {
+        Form::from_schema(schema.clone()).map_err(CheckError::Format)?;
+    }
+    // An empty one says nothing, as in Ollama.
+    if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
+        checked(text).map_err(CheckError::Template)?;
+    }
+    Ok(())
+}
+
+/// Prepares a model with the header of its weights. That it was read means that it was checked, so that nothing unchecked
+/// reaches native code: a store may be another program's, or a blob damaged since.
+///
+/// # Errors
+/// The model has a TEMPLATE that cannot be parsed, and nothing in its place.
+pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadSpec, LoadSpecError> {
+    let mut notes = Vec::new();
+    let template = TemplateChoice::of(model, header);
+    if let TemplateChoice::OwnInstead(error) = &template {
+        let name = &model.name;
+        notes.push(format!("the TEMPLATE of `{name}` cannot be used, so the chat template in its GGUF is: {error}"));
+    }
+    for error in model.parameters.refused() {
+        notes.push(format!("`{}` is used without one of its parameters: {error}", model.name));
+    }
+    let weights = match &model.weights {
+        store::Weights::Blobs(paths) => match paths.as_slice() {
+            [path] => Weights::File(path.clone()),
+            shards => Weights::Shards(shards.to_vec()),
+        },
+        store::Weights::Embedded(bytes) => Weights::Bytes((*bytes).into()),
+    };
+    let LoadRequest { load, n_ctx, compute, adapters } = wanted;
+    let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());
+    let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
+    let defaults = Defaults {
+        system: model.system.clone(),
+        messages: model.messages.clone(),
+        parameters: model.parameters.clone(),
+        template: template.given(model)?,
+        adapters,
+    };
+    Ok(LoadSpec { options, defaults, notes })
+}
+
+/// The adapters that a model's manifest names.
+#[must_use]
+pub fn own_adapters(model: &Model) -> AdapterSet {
+    AdapterSet::new(model.adapters.iter().map(|adapter| stored_adapter(adapter, 1.0)))
+}
+
+/// A stored adapter as the engine takes it, `factor` times as strong as its model says.
+#[must_use]
+pub fn stored_adapter(adapter: &StoredAdapter, factor: f32) -> Adapter {
+    Adapter { path: adapter.path.clone(), id: adapter.digest.to_string(), scale: adapter.scale * factor }
+}
+
+/// The form that the Modelfile gives every answer.
+///
+/// # Errors
+/// The stored FORMAT is not supported.
+pub fn own_form(model: &Model) -> Result<Form, LoadSpecError> {
+    let name = || model.name.to_string();
+    match &model.format {
+        None => Ok(Form::Free),
+        Some(Format::Schema(schema)) => {
+            Form::from_schema(schema.clone()).map_err(|error| LoadSpecError::Format { name: name(), error })
+        }
+        Some(Format::Json) => Ok(Form::json()),
+        Some(Format::File(path)) => Err(LoadSpecError::FormatFile { name: name(), path: path.clone() }),
+    }
+}
+
+/// What a model can be used for, in the words of Ollama's API: by its template, and by its vocabulary where gaps are filled.
+#[must_use]
+pub fn capabilities(model: &Model, header: &Header) -> Vec<&'static str> {
+    if header.embeds().is_some() {
+        return vec!["embedding"];
+    }
+    let template = TemplateChoice::of(model, header).parsed(header);
+    template.map_or_else(|| vec!["completion"], |template| template.capabilities(header.can_infill()))
+}
+
+/// How a model is computed where these parameters are said: `base` with what they change.
+#[must_use]
+pub fn compute(base: Compute, parameters: &Parameters) -> Compute {
+    Compute {
+        n_threads: parameters.num_thread.filter(|&n| n > 0).or(base.n_threads),
+        n_gpu_layers: parameters.num_gpu.and_then(|n| u32::try_from(n).ok()).or(base.n_gpu_layers),
+        main_gpu: parameters.main_gpu.or(base.main_gpu),
+        n_batch: parameters.num_batch.or(base.n_batch),
+        weights_in: if parameters.use_mmap == Some(false) { WeightsIn::Memory } else { base.weights_in },
+        ..base
+    }
+}

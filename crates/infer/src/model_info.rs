@@ -1,0 +1,153 @@
+//! What `list` and `show` say of a stored model without loading it, under the names of Ollama's API. It knows neither
+//! terminals nor HTTP.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use crate::load_spec::TemplateChoice;
+use slm_store::store::{Listed, Model, Origin, StoreError, StoredAdapter};
+use slm_values::gguf::{Arrays, Header, LoraPair, Pooling};
+use slm_values::manifest::ModelConfig;
+use slm_values::modelfile::Format;
+
+/// What kind of model it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ModelDetails {
+    /// Always empty: a manifest does not tell what a model was made from.
+    pub parent_model: String,
+    pub format: String,
+    pub family: String,
+    pub families: Option<Vec<String>>,
+    pub parameter_size: String,
+    pub quantization_level: String,
+}
+
+/// A model in a list.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ModelSummary {
+    pub name: String,
+    pub model: String,
+    /// RFC 3339; nothing for the model in the binary.
+    pub modified_at: Option<String>,
+    /// Bytes of all its files together.
+    pub size: u64,
+    /// The SHA-256 of its manifest.
+    pub digest: String,
+    pub details: ModelDetails,
+    /// Whether it is a part of slm itself.
+    pub embedded: bool,
+}
+
+/// Everything that is known of one model.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ModelDescription {
+    pub modelfile: String,
+    pub template: Option<String>,
+    /// Where the prompts' template comes from, in words.
+    pub template_source: String,
+    pub system: Option<String>,
+    #[schema(value_type = Vec<Object>)]
+    pub messages: Value,
+    /// The form that every answer has: a JSON schema, or `"json"`.
+    pub format: Option<Value>,
+    pub adapters: Vec<AdapterInfo>,
+    /// How it makes vectors of texts, where that is what it does.
+    pub embeds: Option<String>,
+    pub license: String,
+    pub details: ModelDetails,
+    /// The metadata in its GGUF file.
+    #[schema(value_type = Object)]
+    pub model_info: Map<String, Value>,
+    pub size: u64,
+}
+
+/// An adapter of a model.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AdapterInfo {
+    pub digest: String,
+    pub size: u64,
+    pub scale: f32,
+    pub alpha: f32,
+    pub rank: Option<u64>,
+    /// The names of the tensors that it changes.
+    pub tensors: Vec<String>,
+}
+
+impl ModelDetails {
+    #[must_use]
+    pub fn of(config: &ModelConfig) -> ModelDetails {
+        ModelDetails {
+            parent_model: String::new(),
+            format: config.model_format.clone(),
+            family: config.model_family.clone(),
+            families: config.model_families.clone(),
+            parameter_size: config.model_type.clone(),
+            quantization_level: config.file_type.clone(),
+        }
+    }
+}
+
+impl ModelSummary {
+    #[must_use]
+    pub fn of(model: &Listed, modified_at: Option<String>) -> ModelSummary {
+        ModelSummary {
+            name: model.name.to_string(),
+            model: model.name.to_string(),
+            modified_at,
+            size: model.n_bytes,
+            digest: model.digest.hex(),
+            details: ModelDetails::of(&model.config),
+            embedded: model.origin == Origin::Embedded,
+        }
+    }
+}
+
+impl ModelDescription {
+    /// The description of a model with that header.
+    ///
+    /// # Errors
+    /// An adapter cannot be read.
+    pub fn of(model: &Model, header: &Header, arrays: Arrays) -> Result<ModelDescription, StoreError> {
+        Ok(ModelDescription {
+            modelfile: model.modelfile().to_string(),
+            template: model.template.as_deref().or(header.chat_template()).map(str::to_owned),
+            template_source: TemplateChoice::of(model, header).describe(),
+            system: model.system.clone(),
+            messages: json!(model.messages),
+            format: model.format.as_ref().map(format_json),
+            adapters: model.adapters.iter().map(AdapterInfo::of).collect::<Result<_, _>>()?,
+            embeds: header.embeds().map(|pooling: Pooling| pooling.as_str().to_owned()),
+            license: model.licenses.join("\n\n"),
+            details: ModelDetails::of(&model.config),
+            model_info: header.model_info(arrays),
+            size: model.manifest.total_bytes(),
+        })
+    }
+}
+
+impl AdapterInfo {
+    /// # Errors
+    /// The adapter's file cannot be read.
+    pub fn of(adapter: &StoredAdapter) -> Result<AdapterInfo, StoreError> {
+        let header = adapter.header()?;
+        Ok(AdapterInfo {
+            digest: adapter.digest.hex(),
+            size: adapter.n_bytes,
+            scale: adapter.scale,
+            alpha: header.alpha,
+            rank: header.pairs.iter().map(LoraPair::rank).max(),
+            tensors: header.pairs.iter().map(|pair| pair.name.clone()).collect(),
+        })
+    }
+}
+
+/// A stored form as JSON.
+#[must_use]
+pub fn format_json(format: &Format) -> Value {
+    match format {
+        Format::Json => "json".into(),
+        Format::Schema(schema) => schema.clone(),
+        Format::File(path) => format!("@{path}").into(),
+    }
+}

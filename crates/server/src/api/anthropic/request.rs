@@ -1,0 +1,343 @@
+//! What a request for a message says, and what is asked of a model for it.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::messages::{self, Block, WireMessage};
+use super::tools::{self, WireTool, WireToolChoice};
+use crate::api::choices::Calls;
+use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::problem::Problem;
+use crate::api::service::{AskedForm, TurnRequest};
+use slm_infer::infer::{Chat, Turn};
+use slm_values::chat::Role;
+use slm_values::sampling::Parameters;
+
+/// A request for a message.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = anthropic::MessagesRequest)]
+pub struct MessagesRequest {
+    /// A model's name, as `/v1/models` gives it.
+    pub model: String,
+    /// Most tokens of the answer, its thought included.
+    #[schema(value_type = i64, minimum = 1)]
+    pub max_tokens: Whole,
+    /// The conversation, the oldest message first.
+    #[schema(min_items = 1)]
+    pub messages: Vec<WireMessage>,
+    /// Takes the place of the Modelfile's.
+    pub system: Option<TextOr<Block>>,
+    pub stream: Option<bool>,
+    /// Texts that end an answer.
+    pub stop_sequences: Option<Vec<String>>,
+    /// Without it, as the model's Modelfile says.
+    #[schema(minimum = 0, maximum = 100)]
+    pub temperature: Option<f64>,
+    #[schema(minimum = 0, maximum = 1)]
+    pub top_p: Option<f64>,
+    #[schema(value_type = Option<i64>, minimum = 0)]
+    pub top_k: Option<Whole>,
+    pub tools: Option<Vec<WireTool>>,
+    pub tool_choice: Option<WireToolChoice>,
+    pub thinking: Option<Thinking>,
+    pub output_config: Option<OutputConfig>,
+    /// The older name of `output_config.format`.
+    pub output_format: Option<OutputFormat>,
+    /// Has no effect: beginnings are always kept.
+    #[schema(value_type = Option<Object>)]
+    pub cache_control: Option<Value>,
+    /// Has no effect.
+    #[schema(value_type = Option<Object>)]
+    pub metadata: Option<Value>,
+    /// Has no effect: there is one tier.
+    pub service_tier: Option<ServiceTier>,
+    /// Has no effect: there is one speed.
+    pub speed: Option<Speed>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// A request for the number of a conversation's tokens.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = anthropic::CountRequest)]
+pub struct CountRequest {
+    pub model: String,
+    #[schema(min_items = 1)]
+    pub messages: Vec<WireMessage>,
+    pub system: Option<TextOr<Block>>,
+    pub tools: Option<Vec<WireTool>>,
+    pub tool_choice: Option<WireToolChoice>,
+    pub thinking: Option<Thinking>,
+    pub output_config: Option<OutputConfig>,
+    pub output_format: Option<OutputFormat>,
+    /// Has no effect.
+    #[schema(value_type = Option<Object>)]
+    pub cache_control: Option<Value>,
+    /// Has no effect.
+    pub speed: Option<Speed>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// Whether the model thinks before it answers.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = anthropic::Thinking)]
+pub struct Thinking {
+    pub r#type: ThinkingKind,
+    /// Has no effect of its own: `max_tokens` holds for thought and answer together.
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    pub budget_tokens: Option<Whole>,
+    /// Has no effect: thoughts are shown as they are.
+    #[schema(pattern = "^summarized$")]
+    pub display: Option<String>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = anthropic::ThinkingKind)]
+pub enum ThinkingKind {
+    Enabled,
+    Disabled,
+    /// As the model likes.
+    Adaptive,
+}
+
+/// The form of the answer.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = anthropic::OutputConfig)]
+pub struct OutputConfig {
+    pub format: Option<OutputFormat>,
+    /// Has no effect: models here think or do not.
+    pub effort: Option<Effort>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = anthropic::Effort)]
+pub enum Effort {
+    Low,
+    Medium,
+    High,
+    Xhigh,
+    Max,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = anthropic::ServiceTier)]
+pub enum ServiceTier {
+    Auto,
+    StandardOnly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = anthropic::Speed)]
+pub enum Speed {
+    Standard,
+}
+
+/// A schema that the answer must meet.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = anthropic::OutputFormat)]
+pub struct OutputFormat {
+    #[schema(pattern = "^json_schema$")]
+    pub r#type: String,
+    #[schema(value_type = Object)]
+    pub schema: Value,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// What a request wants.
+#[derive(Debug)]
+pub struct Wanted {
+    pub model: String,
+    pub ask: TurnRequest,
+    pub calls: Calls,
+    pub stop_sequences: Vec<String>,
+}
+
+const REFUSED: [Refused; 7] = [
+    ("container", "nothing is run here but models"),
+    ("context_management", "nothing of a conversation is left out"),
+    ("diagnostics", "`usage` says what was evaluated before"),
+    ("inference_geo", "models run on this machine"),
+    ("mcp_servers", "models here do not leave this machine"),
+    ("user_profile_id", "there are no profiles here"),
+    ("workspace_id", "there are no workspaces here"),
+];
+
+impl From<CountRequest> for MessagesRequest {
+    fn from(request: CountRequest) -> MessagesRequest {
+        let CountRequest { model, messages, system, tools, tool_choice, thinking, .. } = request;
+        MessagesRequest {
+            model,
+            max_tokens: Whole(1),
+            messages,
+            system,
+            stream: None,
+            stop_sequences: None,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            tools,
+            tool_choice,
+            thinking,
+            output_config: request.output_config,
+            output_format: request.output_format,
+            cache_control: None,
+            metadata: None,
+            service_tier: None,
+            speed: None,
+            rest: request.rest,
+        }
+    }
+}
+
+impl MessagesRequest {
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// Something in it cannot be honoured; the problem names it.
+    pub fn wanted(self) -> Result<Wanted, Problem> {
+        fields::none_left(&self.rest, "", &REFUSED)?;
+        let parameters = self.parameters()?;
+        let think = self.thinking.map_or(Ok(None), Thinking::read)?;
+        let form = form(self.output_config, self.output_format)?;
+        let tools = tools::read(self.tools.unwrap_or_default())?;
+        let (tool_choice, calls) = tools::choice(self.tool_choice, &tools)?;
+        let messages = messages::read(self.system, self.messages)?;
+        if think == Some(true) && messages.last().is_some_and(|last| last.role == Role::Assistant) {
+            let message = "`thinking` is on and the last message begins the answer: a model thinks before it answers, so only \
+                           one of both can be";
+            return Err(Problem::invalid(message).of("thinking"));
+        }
+        let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
+        let turn = Turn { before: chat.into(), parameters, ..Turn::default() };
+        let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
+        Ok(Wanted { model: self.model, ask, calls, stop_sequences: self.stop_sequences.unwrap_or_default() })
+    }
+
+    fn parameters(&self) -> Result<Parameters, Problem> {
+        let mut parameters = Parameters::default();
+        let stop = self.stop_sequences.as_ref().filter(|stop| !stop.is_empty());
+        fields::set(&mut parameters, "temperature", "temperature", self.temperature.map(Value::from))?;
+        fields::set(&mut parameters, "top_p", "top_p", self.top_p.map(Value::from))?;
+        fields::set(&mut parameters, "top_k", "top_k", self.top_k.map(|Whole(k)| k.into()))?;
+        fields::set(&mut parameters, "stop_sequences", "stop", stop.map(|stop| stop.clone().into()))?;
+        fields::set_most_tokens(&mut parameters, "max_tokens", Some(self.max_tokens))?;
+        Ok(parameters)
+    }
+}
+
+impl Thinking {
+    /// Whether the model thinks; `None` leaves it to the model.
+    fn read(self) -> Result<Option<bool>, Problem> {
+        fields::none_left(&self.rest, "thinking", &[])?;
+        if let Some(display) = self.display.filter(|display| display != "summarized") {
+            let message = format!("`thinking.display` cannot be `{display}`: thoughts are shown as they are");
+            return Err(Problem::unsupported_value(message, "thinking.display"));
+        }
+        Ok(match self.r#type {
+            ThinkingKind::Enabled => Some(true),
+            ThinkingKind::Disabled => Some(false),
+            ThinkingKind::Adaptive => None,
+        })
+    }
+}
+
+fn form(config: Option<OutputConfig>, older: Option<OutputFormat>) -> Result<AskedForm, Problem> {
+    let config = match config {
+        Some(config) => {
+            fields::none_left(&config.rest, "output_config", &[])?;
+            config.format.map(|format| ("output_config.format", format))
+        }
+        None => None,
+    };
+    let Some((at, format)) = config.or_else(|| older.map(|format| ("output_format", format))) else {
+        return Ok(AskedForm::Own);
+    };
+    fields::none_left(&format.rest, at, &[])?;
+    if format.r#type != "json_schema" {
+        let message = format!("`{at}.type` cannot be `{}`: only `json_schema` is supported", format.r#type);
+        return Err(Problem::unsupported_value(message, at));
+    }
+    // This dialect's errors have no other place for the field.
+    let named = |problem: Problem| Problem { message: format!("`{at}`: {}", problem.message), ..problem }.of(at);
+    AskedForm::schema(format.schema).map_err(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use slm_values::contract::Form;
+
+    fn wanted(more: Value) -> Result<Wanted, Problem> {
+        let mut request = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<MessagesRequest>(request)
+            .map_err(|error| Problem::invalid(error.to_string()))?
+            .wanted()
+    }
+
+    #[test]
+    fn what_is_said_is_read_and_nothing_else() {
+        let plain =
+            wanted(json!({"tools": [], "cache_control": {"type": "ephemeral"}, "metadata": {"user_id": "u"}})).unwrap();
+        assert_eq!(plain.ask.turn.parameters, Parameters::from_json(&json!({"num_predict": 9})).unwrap());
+        assert!(matches!(plain.ask.form, AskedForm::Own) && plain.ask.turn.chat().unwrap().think.is_none());
+        let all = wanted(json!({
+            "temperature": 0, "top_p": 0.5, "top_k": 3, "stop_sequences": ["x"], "thinking": {"type": "enabled", "budget_tokens": 1024},
+            "output_config": {"format": {"type": "json_schema", "schema": {"enum": ["a", "b"]}}},
+        }))
+        .unwrap();
+        let expected = json!({"num_predict": 9, "temperature": 0, "top_p": 0.5, "top_k": 3, "stop": ["x"]});
+        assert_eq!(all.ask.turn.parameters, Parameters::from_json(&expected).unwrap());
+        assert!(
+            matches!(all.ask.form, AskedForm::Form(Form::Closed(_)))
+                && all.ask.turn.chat().unwrap().think == Some(true)
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        let expected = [
+            (json!({"container": "c"}), "`container` is not supported: nothing is run here but models"),
+            (json!({"colour": 1}), "`colour` is not known here; leave it away"),
+            (json!({"max_tokens": 0}), "`max_tokens` cannot be `0`: at least 1 token must be allowed"),
+            (json!({"top_k": -1}), "`top_k` cannot be `-1`: it must be a whole number of at least 0"),
+            (
+                json!({"thinking": {"type": "enabled", "display": "omitted"}}),
+                "`thinking.display` cannot be `omitted`: thoughts are shown as they are",
+            ),
+            (
+                json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": "a"}]}),
+                "`thinking` is on and the last message begins the answer: a model thinks before it answers, so only one of \
+                 both can be",
+            ),
+            (
+                json!({"output_format": {"type": "grammar", "schema": {}}}),
+                "`output_format.type` cannot be `grammar`: only `json_schema` is supported",
+            ),
+            (
+                json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "nonsense"}}}}),
+                "`output_config.format`: the schema cannot be kept: `nonsense` is not a type of JSON Schema",
+            ),
+        ];
+        for (more, message) in expected {
+            assert_eq!(wanted(more).unwrap_err().message, message);
+        }
+    }
+}

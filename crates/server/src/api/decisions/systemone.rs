@@ -1,0 +1,212 @@
+//! System One's `/v1/systemone`: a state, and questions by their ids.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::{usage, within_one};
+use crate::api::body::Body;
+use crate::api::problem::Problem;
+use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
+use slm_infer::decide::question::{Kind, MAX_QUESTIONS};
+use slm_infer::decide::{Question, QuestionError, expected_level};
+
+/// A request to `/v1/systemone`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SystemOneRequest {
+    /// The model that answers; without it the one that the server takes by default.
+    pub model: Option<String>,
+    /// What the questions are about: a text, or JSON.
+    pub state: Value,
+    /// 1 to 400 questions by their ids.
+    #[schema(value_type = std::collections::HashMap<String, SystemOneQuestion>)]
+    pub questions: Map<String, Value>,
+}
+
+/// One question.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum SystemOneQuestion {
+    /// One of 2 to 255 options.
+    Choice {
+        instructions: Value,
+        /// Each option with its description, or null.
+        criteria: Map<String, Value>,
+    },
+    /// A level of a scale.
+    Score {
+        instructions: Value,
+        /// 2 to 10 levels, the lowest first.
+        criteria: Vec<Value>,
+    },
+    /// Yes or no.
+    Noul {
+        instructions: Value,
+        /// What yes and no mean: an object with `true` and `false`, or a text.
+        #[serde(default)]
+        criteria: Value,
+    },
+}
+
+/// The most levels of a score in this dialect.
+const MAX_LEVELS: usize = 10;
+
+/// Answers questions about a state, each by itself
+#[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
+    responses((status = 200, description = "An answer for each question", body = Object),
+        (status = 400, description = "The request cannot be kept", body = Object)))]
+pub async fn answer(
+    State(service): State<Arc<Service>>,
+    Body(request): Body<SystemOneRequest>,
+) -> Result<Response, Problem> {
+    let ids: Vec<String> = request.questions.keys().cloned().collect();
+    let model = service.model_or_default(request.model.as_deref())?;
+    let questions = service.read(&model, questions(request.questions))?;
+    let ask = AskQuestions { model, system: None, state: text(&request.state), questions: questions.clone() };
+    let answered = service.ask_questions(ask).await?;
+    Ok(Json(reply(&ids, &questions, &answered)).into_response())
+}
+
+fn questions(given: Map<String, Value>) -> Result<Vec<Arc<Question>>, Problem> {
+    if given.is_empty() || given.len() > MAX_QUESTIONS {
+        let message = format!("`questions` has {} entries: give 1 to {MAX_QUESTIONS}", given.len());
+        return Err(Problem::invalid(message).of("questions"));
+    }
+    let question = |(id, question): (String, Value)| {
+        let at = format!("questions.{id}");
+        let named = |reason: String| Problem::invalid(format!("`{at}`: {reason}")).of(at.as_str());
+        let question: SystemOneQuestion = serde_json::from_value(question).map_err(|error| named(error.to_string()))?;
+        // All that can be wrong with a question that was read is in there.
+        let criteria = format!("{at}.criteria");
+        let of_criteria = |error| Problem::invalid(format!("`{criteria}`: {error}")).of(criteria.as_str());
+        question.read().map(Arc::new).map_err(of_criteria)
+    };
+    given.into_iter().map(question).collect()
+}
+
+impl SystemOneQuestion {
+    fn read(self) -> Result<Question, QuestionError> {
+        let words = |value: &Value| Some(text(value)).filter(|text| !text.is_empty());
+        match self {
+            SystemOneQuestion::Choice { instructions, criteria } => {
+                let options = criteria.into_iter().map(|(option, means)| (Value::from(option), words(&means)));
+                Question::choice(text(&instructions), options)
+            }
+            SystemOneQuestion::Score { instructions, criteria } => {
+                if !(2..=MAX_LEVELS).contains(&criteria.len()) {
+                    return Err(QuestionError::Levels { n: criteria.len(), most: MAX_LEVELS });
+                }
+                Question::score(text(&instructions), criteria.iter().map(|level| (text(level), None)))
+            }
+            SystemOneQuestion::Noul { instructions, criteria } => {
+                let mut instructions = text(&instructions);
+                let meaning = |name| criteria.get(name).and_then(words);
+                match &criteria {
+                    Value::Null => {}
+                    Value::String(text) => instructions = format!("{instructions}\n{text}").trim().to_owned(),
+                    Value::Object(means) if means.keys().all(|key| key == "true" || key == "false") => {}
+                    _ => return Err(QuestionError::Meanings),
+                }
+                Ok(Question::predicate(instructions, meaning("true"), meaning("false")))
+            }
+        }
+    }
+}
+
+/// A text as it is, anything else as JSON, nothing for null.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Value {
+    let one = |(question, answered): (&Arc<Question>, &Answered)| {
+        let answer = &answered.answer;
+        let probabilities = || answer.probabilities.iter().map(|(value, p)| (text(value), within_one(*p).into()));
+        let probabilities = || probabilities().collect::<Map<String, Value>>();
+        match question.kind() {
+            Kind::Choice => json!({ "type": "choice", "choice": answer.value, "probabilities": probabilities(),
+                "confidence": within_one(answer.confidence) }),
+            Kind::Score => {
+                let legend = question.legend().enumerate().map(|(level, text)| (level.to_string(), text.into()));
+                json!({ "type": "score", "score": expected_level(answer), "legend": legend.collect::<Map<_, Value>>(),
+                    "probabilities": probabilities(), "confidence": within_one(answer.confidence) })
+            }
+            Kind::Predicate => json!({ "type": "noul", "noul": probability_of_true(answer) }),
+        }
+    };
+    let answers = ids.iter().cloned().zip(questions.iter().zip(&answered.answers).map(one));
+    let (input_tokens, cached_tokens) = usage(answered);
+    json!({
+        "model": answered.model.to_string(),
+        "answers": answers.collect::<Map<String, Value>>(),
+        "usage": { "input_tokens": input_tokens, "output_tokens": 0, "cached_tokens": cached_tokens },
+        "latency_ms": answered.elapsed.as_secs_f64() * 1e3,
+        "evaluation_id": answered.evaluation_id,
+    })
+}
+
+/// The probability of `true`, which is the first option of a predicate.
+pub fn probability_of_true(answer: &slm_infer::decide::FieldAnswer) -> f64 {
+    answer.probabilities.first().map_or(0.0, |(_, p)| within_one(*p))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(given: Value) -> String {
+        questions(given.as_object().unwrap().clone()).unwrap_err().message
+    }
+
+    #[test]
+    fn every_kind_of_question_is_read() {
+        let given = json!({
+            "a": {"type": "choice", "instructions": "Who?", "criteria": {"x": "an x", "y": null}},
+            "b": {"type": "score", "instructions": ["How", "urgent"], "criteria": ["calm", "urgent"]},
+            "c": {"type": "noul", "instructions": "Refund?", "criteria": {"true": "money back", "false": ""}},
+            "d": {"type": "noul", "instructions": "Refund?"},
+            "e": {"type": "noul", "instructions": "Refund?", "criteria": "only if asked for"},
+        });
+        let questions = questions(given.as_object().unwrap().clone()).unwrap();
+        let described: Vec<String> = questions.iter().map(|question| question.describe()).collect();
+        assert!(described[0].contains("- x (an x)\n- y"));
+        assert!(described[1].starts_with("[\"How\",\"urgent\"]\n"));
+        assert!(described[2].ends_with("- yes (money back)\n- no"));
+        assert!(described[4].starts_with("Refund?\nonly if asked for\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_asked_is_named() {
+        assert!(refused(json!({})).contains("`questions` has 0 entries"));
+        assert!(
+            refused(json!({"q": {"type": "choice", "instructions": "?", "criteria": {"x": null}}}))
+                .starts_with("`questions.q.criteria`: a choice has")
+        );
+        assert!(
+            refused(json!({"q": {"type": "rank", "instructions": "?", "criteria": {}}}))
+                .contains("unknown variant `rank`")
+        );
+        assert!(
+            refused(json!({"q": {"type": "noul", "instructions": "?", "because": 1}}))
+                .contains("unknown field `because`")
+        );
+        for criteria in [json!({"true": "a", "maybe": "b"}), json!(["a", "b"]), json!(5)] {
+            assert_eq!(
+                refused(json!({"q": {"type": "noul", "instructions": "?", "criteria": criteria}})),
+                "`questions.q.criteria`: what yes and no mean is an object with `true` and `false`, or a text"
+            );
+        }
+        let levels: Vec<String> = (0..11).map(|n| n.to_string()).collect();
+        assert!(refused(json!({"q": {"type": "score", "instructions": "?", "criteria": levels}})).contains("not 11"));
+    }
+}

@@ -1,0 +1,66 @@
+//! What is known of an answer beyond what other servers say: probabilities, and what they depend on.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use slm_infer::decide::FieldAnswer;
+use slm_infer::infer::End;
+
+/// What is known of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Extra {
+    /// A closed answer's fields, in the schema's order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<ExtraField>,
+    /// Equal ids promise equal probabilities, to the last bit.
+    pub evaluation_id: String,
+    /// Identifies the prompt without the user's text: template, instructions, schema and their wording.
+    pub prompt_digest: String,
+}
+
+/// A closed field's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ExtraField {
+    /// `null` where the whole answer is one value; a nested field's has dots.
+    #[schema(required)]
+    pub name: Option<String>,
+    pub value: Value,
+    /// Every allowed answer with its probability; they sum to 1.
+    pub probabilities: Vec<ExtraProbability>,
+    /// 0 is a guess among all allowed answers, 1 is certainty.
+    pub confidence: f64,
+    /// The model's own probability, before normalisation, that it says one of the allowed answers.
+    pub label_mass: f64,
+}
+
+/// An allowed answer with its probability.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ExtraProbability {
+    pub value: Value,
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub probability: f64,
+}
+
+impl From<&End> for Extra {
+    fn from(end: &End) -> Extra {
+        Extra {
+            fields: end.closed_fields().iter().map(ExtraField::from).collect(),
+            evaluation_id: end.evaluation_id.clone(),
+            prompt_digest: end.prompt_digest.clone(),
+        }
+    }
+}
+
+impl From<&FieldAnswer> for ExtraField {
+    fn from(field: &FieldAnswer) -> ExtraField {
+        let probability = |(value, p): &(Value, f64)| ExtraProbability { value: value.clone(), probability: *p };
+        ExtraField {
+            name: field.name.clone(),
+            value: field.value.clone(),
+            probabilities: field.probabilities.iter().map(probability).collect(),
+            confidence: field.confidence,
+            label_mass: field.label_mass,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Tools and their calls, as chat completions give them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::api::openai::new_id;
+use crate::api::problem::Problem;
+use slm_values::tools::{Tool, ToolCall, ToolChoice};
+
+/// A tool that the model may call.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChatTool)]
+pub struct ChatTool {
+    #[schema(pattern = "^function$")]
+    pub r#type: String,
+    pub function: ChatFunction,
+}
+
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChatFunction)]
+pub struct ChatFunction {
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_./:-]+$")]
+    pub name: String,
+    pub description: Option<String>,
+    /// The arguments' JSON Schema.
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<Value>,
+    /// Has no effect: every schema is kept strictly.
+    pub strict: Option<bool>,
+}
+
+/// Whether the model calls a tool.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = openai::ChatToolChoice)]
+pub enum ChatToolChoice {
+    Word(ChoiceWord),
+    Tool(ChosenTool),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = openai::ChoiceWord)]
+pub enum ChoiceWord {
+    Auto,
+    None,
+    Required,
+}
+
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChosenTool)]
+pub struct ChosenTool {
+    #[schema(pattern = "^function$")]
+    pub r#type: String,
+    pub function: ChosenFunction,
+}
+
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ChosenFunction)]
+pub struct ChosenFunction {
+    pub name: String,
+}
+
+/// The tools of a request, and which is to be called.
+///
+/// # Errors
+/// They are none; the problem has the place.
+pub fn read(tools: Option<&Value>, choice: Option<&Value>) -> Result<(Vec<Tool>, ToolChoice), Problem> {
+    let tools = tools.map_or(Ok(Vec::new()), |tools| Tool::list(tools, "tools"))?;
+    let choice = choice.map_or(Ok(ToolChoice::Auto), |choice| ToolChoice::parse(choice, "tool_choice"))?;
+    choice.check(&tools, "tool_choice")?;
+    Ok((tools, choice))
+}
+
+/// A call that the model made.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::AnsweredCall)]
+pub struct AnsweredCall {
+    pub id: String,
+    #[schema(pattern = "^function$")]
+    pub r#type: &'static str,
+    pub function: CalledFunction,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::CalledFunction)]
+pub struct CalledFunction {
+    pub name: String,
+    /// An object's JSON as a text.
+    pub arguments: String,
+}
+
+impl From<ToolCall> for AnsweredCall {
+    fn from(call: ToolCall) -> AnsweredCall {
+        let arguments = Value::Object(call.arguments).to_string();
+        let function = CalledFunction { name: call.name, arguments };
+        AnsweredCall { id: call.id.unwrap_or_else(|| new_id("call_")), r#type: "function", function }
+    }
+}
+
+/// A call in a stream: always whole.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = openai::CallChunk)]
+pub struct CallChunk {
+    /// The call's number in its answer.
+    pub index: usize,
+    #[serde(flatten)]
+    pub call: AnsweredCall,
+}
+
+impl CallChunk {
+    #[must_use]
+    pub fn new(index: usize, call: ToolCall) -> CallChunk {
+        CallChunk { index, call: call.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_call_has_its_arguments_as_text() {
+        let arguments = json!({"b": 1, "a": "x"}).as_object().unwrap().clone();
+        let call = ToolCall { id: Some("call_7".into()), name: "f".into(), arguments };
+        let expected = json!({"index": 1, "id": "call_7", "type": "function",
+            "function": {"name": "f", "arguments": "{\"b\":1,\"a\":\"x\"}"}});
+        assert_eq!(json!(CallChunk::new(1, call.clone())), expected);
+        let unnamed = AnsweredCall::from(ToolCall { id: None, ..call });
+        assert!(unnamed.id.starts_with("call_") && unnamed.id.len() > 20, "{}", unnamed.id);
+    }
+
+    #[test]
+    fn a_choice_needs_its_tool() {
+        let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+        let choice = json!({"type": "function", "function": {"name": "f"}});
+        assert_eq!(read(Some(&tools), Some(&choice)).unwrap().1, ToolChoice::Named("f".into()));
+        let problem = read(None, Some(&json!("required"))).unwrap_err();
+        assert_eq!(problem.message, "`tool_choice` asks for a call, and there are no `tools`");
+        assert_eq!(problem.field.as_deref(), Some("tool_choice"));
+        let choice = json!({"type": "function", "function": {"name": "g"}});
+        assert_eq!(
+            read(Some(&tools), Some(&choice)).unwrap_err().message,
+            "`tool_choice`: there is no tool `g`; there are `f`"
+        );
+    }
+}

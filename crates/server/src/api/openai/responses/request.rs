@@ -1,0 +1,503 @@
+//! What a request for a response says, what is asked of a model for it, and what of it the answer repeats.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::items::{self, InputItem};
+use super::tools::{self, FunctionTool, FunctionToolChoice};
+use crate::api::choices::Calls;
+use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::openai::chat::request::{FormatKind, ReasoningEffort, n_top, one_service};
+use crate::api::problem::Problem;
+use crate::api::service::{AskedForm, TurnRequest};
+use slm_engine::Detail;
+use slm_infer::infer::{Chat, Turn};
+use slm_values::sampling::Parameters;
+
+/// A request for a response. Nothing is stored: `input` is the whole conversation.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ResponseRequest)]
+pub struct ResponseRequest {
+    /// A model's name, as `/v1/models` gives it.
+    pub model: String,
+    /// What the user says, or the conversation, the oldest item first.
+    pub input: TextOr<InputItem>,
+    /// Comes before the conversation.
+    pub instructions: Option<String>,
+    pub text: Option<TextConfig>,
+    pub stream: Option<bool>,
+    pub stream_options: Option<ResponseStreamOptions>,
+    /// Most tokens of the answer, thoughts included; without it, as the model's Modelfile says.
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    pub max_output_tokens: Option<Whole>,
+    /// Has no effect: only calls that a server runs count, and there are none here.
+    #[schema(value_type = Option<i64>)]
+    pub max_tool_calls: Option<Whole>,
+    /// Without it, as the model's Modelfile says.
+    #[schema(minimum = 0, maximum = 100)]
+    pub temperature: Option<f64>,
+    #[schema(minimum = 0, maximum = 1)]
+    pub top_p: Option<f64>,
+    /// Likely tokens in each token's place. More than none has the same effect as `message.output_text.logprobs`.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
+    pub top_logprobs: Option<Whole>,
+    /// `message.output_text.logprobs` for tokens with their probabilities. `reasoning.encrypted_content` has no effect: thoughts
+    /// come as they are.
+    pub include: Option<Vec<Includable>>,
+    /// What the model may call.
+    pub tools: Option<Vec<FunctionTool>>,
+    /// `auto` (the default), `none`, `required`, or the one to call.
+    #[schema(value_type = Option<FunctionToolChoice>)]
+    pub tool_choice: Option<Value>,
+    /// `false` for at most one call.
+    pub parallel_tool_calls: Option<bool>,
+    pub reasoning: Option<Reasoning>,
+    /// Has no effect: nothing is stored.
+    pub store: Option<bool>,
+    /// Has no effect: nothing is cut.
+    #[schema(pattern = "^disabled$")]
+    pub truncation: Option<String>,
+    /// Has no effect but that the answer repeats it.
+    pub metadata: Option<BTreeMap<String, String>>,
+    /// Has no effect.
+    pub user: Option<String>,
+    /// Has no effect: there is one tier.
+    #[schema(pattern = "^(auto|default)$")]
+    pub service_tier: Option<String>,
+    /// Has no effect: beginnings are always kept.
+    pub prompt_cache_key: Option<String>,
+    /// Has no effect.
+    pub safety_identifier: Option<String>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// What an answer may hold besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[schema(as = openai::Includable)]
+pub enum Includable {
+    #[serde(rename = "message.output_text.logprobs")]
+    Logprobs,
+    #[serde(rename = "reasoning.encrypted_content")]
+    EncryptedReasoning,
+}
+
+/// How the answer's text looks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::TextConfig)]
+pub struct TextConfig {
+    pub format: Option<TextFormat>,
+    /// `medium` has no effect.
+    #[schema(pattern = "^medium$")]
+    pub verbosity: Option<String>,
+    #[serde(flatten, skip_serializing)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// The form of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::TextFormat)]
+pub struct TextFormat {
+    pub r#type: FormatKind,
+    /// Has no effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Has no effect; the schema's own descriptions are shown to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Of the type `json_schema`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub schema: Option<Value>,
+    /// Has no effect: every schema is kept strictly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strict: Option<bool>,
+    #[serde(flatten, skip_serializing)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// How the model thinks before it answers.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = openai::Reasoning)]
+pub struct Reasoning {
+    /// `none` and `minimal` turn thinking off, where the model thinks; all others turn it on.
+    pub effort: Option<ReasoningEffort>,
+    /// `auto` has no effect: thoughts are told as they are.
+    #[schema(pattern = "^auto$")]
+    pub summary: Option<String>,
+    #[serde(flatten, skip_serializing)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// How an answer is streamed.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[schema(as = openai::ResponseStreamOptions)]
+pub struct ResponseStreamOptions {
+    /// Has no effect: parts are never padded.
+    pub include_obfuscation: Option<bool>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub rest: Map<String, Value>,
+}
+
+/// What a request wants.
+#[derive(Debug)]
+pub struct Wanted {
+    pub ask: TurnRequest,
+    /// Likely tokens that are told of each token; `None` tells no probabilities.
+    pub n_top: Option<u8>,
+    pub calls: Calls,
+    pub delivery: Delivery,
+    pub echo: Echo,
+}
+
+/// How an answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    Whole,
+    Streamed,
+}
+
+/// What an answer repeats of its request.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[schema(as = openai::ResponseEcho)]
+pub struct Echo {
+    pub model: String,
+    #[schema(required)]
+    pub instructions: Option<String>,
+    #[schema(required)]
+    pub max_output_tokens: Option<i64>,
+    #[schema(required)]
+    pub max_tool_calls: Option<i64>,
+    pub metadata: BTreeMap<String, String>,
+    pub parallel_tool_calls: bool,
+    pub reasoning: Reasoning,
+    /// `null` where the model's Modelfile decides.
+    #[schema(required)]
+    pub temperature: Option<f64>,
+    /// `null` where the model's Modelfile decides.
+    #[schema(required)]
+    pub top_p: Option<f64>,
+    pub text: TextConfig,
+    #[schema(value_type = FunctionToolChoice)]
+    pub tool_choice: Value,
+    pub tools: Vec<FunctionTool>,
+    pub top_logprobs: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safety_identifier: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+const REFUSED: [Refused; 13] = [
+    ("access_programs", "there are none here"),
+    ("background", "an answer is waited for"),
+    ("background_options", "an answer is waited for"),
+    ("context_management", "nothing of a conversation is left out"),
+    ("conversation", "nothing is stored here; give the whole conversation as `input`"),
+    ("image", "models here read text"),
+    ("moderation", "no one reads along here"),
+    ("previous_response_id", "nothing is stored here; give the whole conversation as `input`"),
+    ("prompt", "nothing is stored here; give its text as `instructions`"),
+    ("prompt_cache_options", "beginnings are always kept, as long as there is room"),
+    ("prompt_cache_retention", "beginnings are always kept, as long as there is room"),
+    ("seed", "take `/v1/chat/completions`"),
+    ("stop", "take `/v1/chat/completions`"),
+];
+
+impl ResponseRequest {
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// Something in it cannot be honoured; the problem names it.
+    pub fn wanted(self) -> Result<Wanted, Problem> {
+        fields::none_left(&self.rest, "", &REFUSED)?;
+        one_service(self.store, self.service_tier.as_deref())?;
+        let why = "a prompt that does not fit is refused, never cut; leave it away or give `disabled`";
+        only("truncation", self.truncation.as_deref(), "disabled", why)?;
+        if let Some(options) = &self.stream_options {
+            fields::none_left(&options.rest, "stream_options", &[])?;
+        }
+        let n_top = self.n_top()?;
+        let parameters = self.parameters()?;
+        let form = self.text.as_ref().map_or(Ok(AskedForm::Own), TextConfig::form)?;
+        let think = self.reasoning.as_ref().map_or(Ok(None), Reasoning::read)?;
+        let (tools, tool_choice) = tools::read(self.tools.as_deref().unwrap_or_default(), self.tool_choice.as_ref())?;
+        let calls = if self.parallel_tool_calls == Some(false) { Calls::One } else { Calls::Any };
+        let delivery = if self.stream == Some(true) { Delivery::Streamed } else { Delivery::Whole };
+        let echo = self.echo();
+        let messages = items::read(self.instructions, self.input)?;
+        let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
+        let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
+        let turn = Turn { before: chat.into(), parameters, detail, ..Turn::default() };
+        let ask = TurnRequest { model: self.model, keep_alive: None, form, turn };
+        Ok(Wanted { ask, n_top, calls, delivery, echo })
+    }
+
+    fn n_top(&self) -> Result<Option<u8>, Problem> {
+        let is_included = self.include.iter().flatten().any(|&what| what == Includable::Logprobs);
+        let is_meant = self.top_logprobs.is_some_and(|Whole(n)| n > 0);
+        n_top(Some(is_included || is_meant), self.top_logprobs)
+    }
+
+    fn parameters(&self) -> Result<Parameters, Problem> {
+        let mut parameters = Parameters::default();
+        fields::set(&mut parameters, "temperature", "temperature", self.temperature.map(Value::from))?;
+        fields::set(&mut parameters, "top_p", "top_p", self.top_p.map(Value::from))?;
+        fields::set_most_tokens(&mut parameters, "max_output_tokens", self.max_output_tokens)?;
+        Ok(parameters)
+    }
+
+    fn echo(&self) -> Echo {
+        let text = self.text.clone().unwrap_or_default();
+        let number = |n: Option<Whole>| n.map(|Whole(n)| n);
+        Echo {
+            model: self.model.clone(),
+            instructions: self.instructions.clone(),
+            max_output_tokens: number(self.max_output_tokens),
+            max_tool_calls: number(self.max_tool_calls),
+            metadata: self.metadata.clone().unwrap_or_default(),
+            parallel_tool_calls: self.parallel_tool_calls.unwrap_or(true),
+            reasoning: self.reasoning.clone().unwrap_or_default(),
+            temperature: self.temperature,
+            top_p: self.top_p,
+            text: TextConfig { format: Some(text.format.unwrap_or_else(TextFormat::text)), ..text },
+            tool_choice: self.tool_choice.clone().unwrap_or_else(|| "auto".into()),
+            tools: self.tools.clone().unwrap_or_default(),
+            top_logprobs: number(self.top_logprobs).unwrap_or(0),
+            prompt_cache_key: self.prompt_cache_key.clone(),
+            safety_identifier: self.safety_identifier.clone(),
+            user: self.user.clone(),
+        }
+    }
+}
+
+/// Refuses a word that says more than nothing.
+fn only(at: &str, word: Option<&str>, nothing: &str, why: &str) -> Result<(), Problem> {
+    match word {
+        Some(word) if word != nothing => {
+            Err(Problem::unsupported_value(format!("`{at}` cannot be `{word}`: {why}"), at))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl TextConfig {
+    fn form(&self) -> Result<AskedForm, Problem> {
+        fields::none_left(&self.rest, "text", &[])?;
+        let why = "an answer is as long as the model makes it; leave it away or give `medium`";
+        only("text.verbosity", self.verbosity.as_deref(), "medium", why)?;
+        self.format.as_ref().map_or(Ok(AskedForm::Own), TextFormat::form)
+    }
+}
+
+impl TextFormat {
+    /// The form where none is asked for.
+    fn text() -> TextFormat {
+        TextFormat {
+            r#type: FormatKind::Text,
+            name: None,
+            description: None,
+            schema: None,
+            strict: None,
+            rest: Map::new(),
+        }
+    }
+
+    fn form(&self) -> Result<AskedForm, Problem> {
+        fields::none_left(&self.rest, "text.format", &[])?;
+        let place = "text.format.schema";
+        match (self.r#type, &self.schema) {
+            (FormatKind::JsonSchema, Some(schema)) => {
+                AskedForm::schema(schema.clone()).map_err(|problem| problem.of(place))
+            }
+            (FormatKind::JsonSchema, None) => {
+                let message = format!("`{place}` is missing: give the schema that the answer must meet");
+                Err(Problem::invalid(message).of(place))
+            }
+            (_, Some(_)) => Err(Problem::invalid(format!("`{place}` needs the type `json_schema`")).of(place)),
+            (FormatKind::Text, None) => Ok(AskedForm::Own),
+            (FormatKind::JsonObject, None) => Ok(AskedForm::json()),
+        }
+    }
+}
+
+impl Reasoning {
+    /// Whether the model thinks; `None` leaves it to the model.
+    fn read(&self) -> Result<Option<bool>, Problem> {
+        let says_nothing = |name: &str, value: &Value| match name {
+            "context" | "generate_summary" => value == "auto",
+            "mode" => value == "standard",
+            _ => false,
+        };
+        let rest = self.rest.iter().filter(|(name, value)| !says_nothing(name, value));
+        let rest = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let refused = [
+            ("context", "the thoughts that are in `input` are shown to the model"),
+            ("generate_summary", "thoughts are told as they are"),
+            ("mode", "a model has one way to think; give `effort`"),
+        ];
+        fields::none_left(&rest, "reasoning", &refused)?;
+        let why = "thoughts are told as they are; leave it away or give `auto`";
+        only("reasoning.summary", self.summary.as_deref(), "auto", why)?;
+        Ok(self.effort.map(ReasoningEffort::thinks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use slm_values::contract::Form;
+
+    fn wanted(more: Value) -> Result<Wanted, Problem> {
+        let mut request = json!({"model": "m", "input": "hi"});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<ResponseRequest>(request)
+            .map_err(|error| Problem::invalid(error.to_string()))?
+            .wanted()
+    }
+
+    #[test]
+    fn nothing_is_imposed() {
+        let wanted = wanted(json!({"temperature": null, "tools": [], "text": {"format": null}})).unwrap();
+        assert!(wanted.ask.turn.parameters.is_empty() && wanted.ask.turn.chat().unwrap().think.is_none());
+        assert!(matches!(wanted.ask.form, AskedForm::Own));
+        assert_eq!((wanted.n_top, wanted.calls, wanted.delivery), (None, Calls::Any, Delivery::Whole));
+        let expected = json!({
+            "model": "m", "instructions": null, "max_output_tokens": null, "max_tool_calls": null, "metadata": {},
+            "parallel_tool_calls": true, "reasoning": {"effort": null, "summary": null}, "temperature": null, "top_p": null,
+            "text": {"format": {"type": "text"}, "verbosity": null}, "tool_choice": "auto", "tools": [], "top_logprobs": 0,
+        });
+        assert_eq!(json!(wanted.echo), expected);
+    }
+
+    #[test]
+    fn everything_that_has_an_effect_is_read_and_repeated() {
+        let format = json!({"type": "json_schema", "name": "a", "schema": {"enum": ["a", "b"]}, "strict": true});
+        let tool = json!({"type": "function", "name": "f", "description": null, "parameters": {"type": "object"}, "strict": null});
+        let wanted = wanted(json!({
+            "instructions": "be kind", "max_output_tokens": 5, "temperature": 0.0, "top_p": 0.5, "stream": true,
+            "top_logprobs": 4, "include": ["message.output_text.logprobs"], "parallel_tool_calls": false,
+            "reasoning": {"effort": "low"}, "text": {"format": format}, "metadata": {"a": "b"}, "user": "u",
+        }))
+        .unwrap();
+        let expected = json!({"num_predict": 5, "temperature": 0, "top_p": 0.5});
+        assert_eq!(wanted.ask.turn.parameters, Parameters::from_json(&expected).unwrap());
+        assert_eq!((wanted.n_top, wanted.calls, wanted.delivery), (Some(4), Calls::One, Delivery::Streamed));
+        assert!(
+            matches!(wanted.ask.form, AskedForm::Form(Form::Closed(_)))
+                && wanted.ask.turn.chat().unwrap().think == Some(true)
+        );
+        let expected = json!({
+            "model": "m", "instructions": "be kind", "max_output_tokens": 5, "max_tool_calls": null, "metadata": {"a": "b"},
+            "parallel_tool_calls": false, "reasoning": {"effort": "low", "summary": null}, "temperature": 0.0, "top_p": 0.5,
+            "text": {"format": format, "verbosity": null}, "tool_choice": "auto", "tools": [], "top_logprobs": 4, "user": "u",
+        });
+        assert_eq!(json!(wanted.echo), expected);
+        let choice = json!({"type": "function", "name": "f"});
+        let wanted = self::wanted(json!({"tools": [tool], "tool_choice": choice})).unwrap();
+        assert_eq!((&json!(wanted.echo.tools), &wanted.echo.tool_choice), (&json!([tool]), &choice));
+        assert_eq!(wanted.ask.turn.chat().unwrap().tools.len(), 1);
+    }
+
+    #[test]
+    fn likely_tokens_come_where_either_field_asks_for_them() {
+        let n_top = |more: Value| wanted(more).unwrap().n_top;
+        assert_eq!(n_top(json!({"include": ["message.output_text.logprobs"]})), Some(0));
+        assert_eq!(n_top(json!({"top_logprobs": 2})), Some(2));
+        assert_eq!(n_top(json!({"top_logprobs": 0, "include": ["reasoning.encrypted_content"]})), None);
+    }
+
+    #[test]
+    fn what_has_no_effect_passes() {
+        wanted(json!({
+            "store": false, "background": false, "truncation": "disabled", "service_tier": "auto", "prompt_cache_key": "k",
+            "safety_identifier": "s", "previous_response_id": null, "conversation": null, "stream_options": {"include_obfuscation": false},
+            "text": {"verbosity": "medium"}, "max_tool_calls": 3,
+            "reasoning": {"summary": "auto", "generate_summary": "auto", "context": "auto", "mode": "standard"},
+        }))
+        .unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        let kept = "nothing is stored here; give the whole conversation as `input`";
+        let expected = [
+            (
+                json!({"previous_response_id": "resp_1"}),
+                format!("`previous_response_id` is not supported: {kept}"),
+                "previous_response_id",
+            ),
+            (json!({"conversation": "conv_1"}), format!("`conversation` is not supported: {kept}"), "conversation"),
+            (json!({"background": true}), "`background` is not supported: an answer is waited for".to_owned(), "background"),
+            (
+                json!({"store": true}),
+                "`store` is not supported: nothing is stored here; leave it away or give `false`".to_owned(),
+                "store",
+            ),
+            (
+                json!({"truncation": "auto"}),
+                "`truncation` cannot be `auto`: a prompt that does not fit is refused, never cut; leave it away or give \
+                 `disabled`"
+                    .to_owned(),
+                "truncation",
+            ),
+            (json!({"colour": 1}), "`colour` is not known here; leave it away".to_owned(), "colour"),
+            (
+                json!({"max_output_tokens": 0}),
+                "`max_output_tokens` cannot be `0`: at least 1 token must be allowed".to_owned(),
+                "max_output_tokens",
+            ),
+            (
+                json!({"top_logprobs": 21}),
+                "`top_logprobs` cannot be `21`: it must be a whole number from 0 to 20".to_owned(),
+                "top_logprobs",
+            ),
+            (
+                json!({"text": {"format": {"type": "json_schema", "name": "x"}}}),
+                "`text.format.schema` is missing: give the schema that the answer must meet".to_owned(),
+                "text.format.schema",
+            ),
+            (
+                json!({"text": {"format": {"type": "text", "schema": {}}}}),
+                "`text.format.schema` needs the type `json_schema`".to_owned(),
+                "text.format.schema",
+            ),
+            (
+                json!({"text": {"verbosity": "low"}}),
+                "`text.verbosity` cannot be `low`: an answer is as long as the model makes it; leave it away or give `medium`"
+                    .to_owned(),
+                "text.verbosity",
+            ),
+            (
+                json!({"reasoning": {"summary": "detailed"}}),
+                "`reasoning.summary` cannot be `detailed`: thoughts are told as they are; leave it away or give `auto`".to_owned(),
+                "reasoning.summary",
+            ),
+            (
+                json!({"reasoning": {"mode": "pro"}}),
+                "`reasoning.mode` is not supported: a model has one way to think; give `effort`".to_owned(),
+                "reasoning.mode",
+            ),
+            (
+                json!({"stream": true, "stream_options": {"x": 1}}),
+                "`stream_options.x` is not known here; leave it away".to_owned(),
+                "stream_options.x",
+            ),
+        ];
+        for (more, message, field) in expected {
+            let problem = wanted(more).unwrap_err();
+            assert_eq!((problem.message, problem.field), (message, Some(field.to_owned())));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What a client asks of a model's next turn, and the reply to it: within the request's time, and told to the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Opened, Service};
+use crate::api::call::Call;
+use crate::api::ledger::Ledger;
+use crate::api::problem::{Kind, Problem};
+use slm_engine::Finish;
+use slm_infer::infer::{End, Piece, Ready, Reply, Turn};
+use slm_values::contract::Form;
+use slm_values::keep_alive::KeepAlive;
+
+/// A turn that a client asks for.
+#[derive(Debug, Clone)]
+pub struct TurnRequest {
+    pub model: String,
+    /// How long the model stays after this; `None` leaves it as it is.
+    pub keep_alive: Option<KeepAlive>,
+    /// The form of the answer; it takes the place of the turn's.
+    pub form: AskedForm,
+    /// Its lane and its date are the server's to say.
+    pub turn: Turn,
+}
+
+/// The form of an answer, as a request wants it.
+#[derive(Debug, Clone, Default)]
+pub enum AskedForm {
+    /// The model's own, where its Modelfile gives one.
+    #[default]
+    Own,
+    Form(Form),
+}
+
+impl AskedForm {
+    /// The form of a JSON schema.
+    ///
+    /// # Errors
+    /// The schema cannot be kept.
+    pub fn schema(schema: serde_json::Value) -> Result<AskedForm, Problem> {
+        Ok(AskedForm::Form(Form::from_schema(schema)?))
+    }
+
+    /// Any JSON object.
+    #[must_use]
+    pub fn json() -> AskedForm {
+        AskedForm::Form(Form::json())
+    }
+}
+
+/// A reply on its way, with the model that makes it. Dropping it cancels it.
+#[derive(Debug)]
+pub struct Answering {
+    /// What loading took, where this request had to wait for it.
+    pub load_duration: Duration,
+    reply: Reply,
+    ledger: Ledger,
+    call: Call,
+    _opened: Arc<Opened>,
+}
+
+impl Answering {
+    /// Under which equal questions have equal probabilities.
+    #[must_use]
+    pub fn evaluation_id(&self) -> &str {
+        self.reply.evaluation_id()
+    }
+
+    /// The next piece; `None` after the last.
+    ///
+    /// # Errors
+    /// What ended the reply, or how its finished text breaks its form; no piece comes after it.
+    pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
+        let piece = self.call.within(self.reply.next()).await??;
+        if let Some(piece) = &piece {
+            self.ledger.piece(piece);
+        }
+        match piece {
+            Some(Piece::End(end)) => kept(end).map(|end| Some(Piece::End(end))),
+            piece => Ok(piece),
+        }
+    }
+}
+
+/// The end of an answer in its form. One that came to its limit of tokens is unfinished and says so in every dialect; a
+/// finished one that breaks its form is none.
+fn kept(end: Box<End>) -> Result<Box<End>, Problem> {
+    let Some(violation) = end.violation().filter(|_| end.finish == Finish::Stop) else { return Ok(end) };
+    let stop = end.stopped_by.as_ref().map(|stop| format!("; the stop string {} ended it", serde_json::json!(stop)));
+    Err(Problem::new(Kind::Failed, format!("{violation}{}", stop.unwrap_or_default())))
+}
+
+impl Service {
+    /// Loads the model that a request names, and holds it.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn open_for(&self, request: &TurnRequest) -> Result<Arc<Opened>, Problem> {
+        self.open(&request.model, &request.turn.parameters, request.keep_alive).await.map(Arc::new)
+    }
+
+    /// Asks a model for its next turn; the model is loaded where it is not.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn ask(&self, request: TurnRequest) -> Result<Answering, Problem> {
+        let opened = self.open_for(&request).await?;
+        let ready = self.ready(&opened, request)?;
+        Ok(self.send(opened, ready))
+    }
+
+    /// Makes the prompt of a turn, for a model that is held.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<Ready, Problem> {
+        let TurnRequest { form, mut turn, .. } = request;
+        turn.form = match form {
+            AskedForm::Own => opened.own_form()?,
+            AskedForm::Form(form) => form,
+        };
+        turn.lane = Call::current().lane;
+        if let Some(chat) = turn.chat_mut() {
+            chat.today = Some((self.settings().today)());
+        }
+        Ok(opened.session.ready(turn)?)
+    }
+
+    /// Sends a turn whose prompt is made to the model that it was made for.
+    #[must_use]
+    pub fn send(&self, opened: Arc<Opened>, ready: Ready) -> Answering {
+        let (ledger, call) = (Ledger::new(self.metrics(), &opened.model), Call::current());
+        Answering { load_duration: opened.load_duration, reply: ready.send(), ledger, call, _opened: opened }
+    }
+
+    /// How many tokens a prompt has.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn count(&self, ready: &Ready) -> Result<usize, Problem> {
+        let tokenized = Call::current().within(ready.tokenize()).await??;
+        Ok(tokenized.tokens.len())
+    }
+}

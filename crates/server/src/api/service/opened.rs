@@ -1,0 +1,133 @@
+//! A model's name to a loaded model that is held: a place in line, and a base to be a lease of.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Service;
+use super::model_cache::CachedModel;
+use crate::api::admission::{Entry, Permit};
+use crate::api::call::Call;
+use crate::api::local::Wish;
+use crate::api::logging::Account;
+use crate::api::problem::{Kind, Problem};
+use crate::residents::{BaseKey, EngineLease, Order, Tenant};
+use slm_engine::{DEFAULT_CONTEXT, Options};
+use slm_infer::infer::Session;
+use slm_infer::load_spec;
+use slm_values::contract::Form;
+use slm_values::keep_alive::KeepAlive;
+use slm_values::model_ref::ModelRef;
+use slm_values::sampling::Parameters;
+
+/// Cells of a context that a request is thought to take, where its engine has to be shared before anybody knows.
+const CELLS_OF_A_REQUEST: usize = 256;
+/// Sequences of an engine.
+const MAX_PARALLEL: usize = 32;
+
+/// A loaded model, held as long as this lives.
+#[derive(Debug)]
+pub struct Opened {
+    /// The model's full name.
+    pub model: ModelRef,
+    pub session: Arc<Session>,
+    /// What loading took, where this request had to wait for it.
+    pub load_duration: Duration,
+    cached: Arc<CachedModel>,
+    _lease: EngineLease,
+    /// Given back after the lease has left.
+    _permit: Option<Permit<BaseKey>>,
+}
+
+impl Opened {
+    /// The form that the Modelfile gives every answer.
+    ///
+    /// # Errors
+    /// The stored FORMAT cannot be kept.
+    pub fn own_form(&self) -> Result<Form, Problem> {
+        self.cached.form()
+    }
+}
+
+impl Service {
+    /// Loads a model where it is not loaded, and holds it. Of the parameters, those count that say how it is computed.
+    ///
+    /// # Errors
+    /// See [`Kind`].
+    pub async fn open(
+        &self,
+        name: &str,
+        parameters: &Parameters,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<Opened, Problem> {
+        let cached = self.models.find(&self.settings, name)?;
+        let account = Account::current();
+        account.model(cached.name.to_string());
+        let mut options = cached.options(&self.settings);
+        options.n_ctx = parameters.num_ctx.or(options.n_ctx);
+        options.compute = load_spec::compute(options.compute, parameters);
+        let call = Call::current();
+        let entry = Entry {
+            gate: BaseKey::of(&options),
+            n_permits: self.n_permits(options.n_ctx),
+            client: call.client.as_str().into(),
+            deadline: call.deadline,
+        };
+        let permit = call.within(self.admission.enter(entry)).await??;
+        account.waited(permit.waited());
+        self.metrics.waited(permit.waited());
+        self.hold(cached, options, keep_alive, Some(permit)).await
+    }
+
+    /// Waits for a base and becomes its lease.
+    async fn hold(
+        &self,
+        cached: Arc<CachedModel>,
+        options: Options,
+        keep_alive: Option<KeepAlive>,
+        permit: Option<Permit<BaseKey>>,
+    ) -> Result<Opened, Problem> {
+        let adapters = cached.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
+        let tenant = Tenant { name: cached.name.clone(), digest: cached.digest, adapters };
+        let order = Order { tenant, options, keep_alive };
+        let lease = Call::current().within(self.residents.acquire(order)).await??;
+        let session = lease.session(|| cached.defaults.clone())?;
+        let (model, load_duration) = (cached.name.clone(), lease.waited());
+        Ok(Opened { model, session, load_duration, cached, _lease: lease, _permit: permit })
+    }
+
+    /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks
+    /// is its own affair, and the engine shares itself between all.
+    ///
+    /// # Errors
+    /// The name means another model by now; see [`Kind`].
+    pub async fn lend(&self, wish: &Wish) -> Result<Opened, Problem> {
+        let cached = self.models.find(&self.settings, &wish.model)?;
+        if cached.digest != wish.digest {
+            let message = format!("`{}` is another model by now", wish.model);
+            return Err(Problem::new(Kind::NotFound, message).of("model"));
+        }
+        let mut options = cached.options(&self.settings);
+        options.n_ctx = wish.n_ctx.or(options.n_ctx);
+        options.compute = wish.compute.clone().unwrap_or(options.compute);
+        self.hold(cached, options, None, None).await
+    }
+
+    /// Requests that an engine works on at once: as many as its context has room for, where nobody says.
+    fn n_permits(&self, n_ctx: Option<u32>) -> usize {
+        let room = n_ctx.unwrap_or(DEFAULT_CONTEXT) as usize / CELLS_OF_A_REQUEST;
+        self.settings.n_parallel.map_or(room.clamp(1, MAX_PARALLEL), NonZeroUsize::get)
+    }
+
+    /// Lets a model go once its answers are done.
+    ///
+    /// # Errors
+    /// No model has the name.
+    pub async fn unload(&self, name: &str) -> Result<(), Problem> {
+        // One that was deleted meanwhile may still be in memory.
+        match self.residents.unload(&name.parse().map_err(Problem::no_model)?).await {
+            Some(_) => Ok(()),
+            None => self.model(name).map(|_| ()),
+        }
+    }
+}

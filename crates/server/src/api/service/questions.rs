@@ -1,0 +1,81 @@
+//! Typed questions about one state, each asked by itself, several at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::Service;
+use crate::api::call::Call;
+use crate::api::ledger::Ledger;
+use crate::api::problem::Problem;
+use slm_engine::{Counts, EngineError};
+use slm_infer::decide::{FieldAnswer, Question};
+use slm_infer::infer::{Ask, End, Finding, InferError};
+use slm_values::model_ref::ModelRef;
+use slm_values::sampling::Parameters;
+
+/// Questions of one request that the engine holds at once: enough that it never waits, few enough that others come between.
+const QUESTIONS_AT_ONCE: usize = 4;
+
+/// Typed questions about one state.
+#[derive(Debug, Clone)]
+pub struct AskQuestions {
+    pub model: String,
+    /// Instructions that come before everything else, in place of the Modelfile's.
+    pub system: Option<String>,
+    pub state: String,
+    pub questions: Vec<Arc<Question>>,
+}
+
+/// The answers to typed questions, in their order.
+#[derive(Debug, Clone)]
+pub struct AnsweredQuestions {
+    pub model: ModelRef,
+    pub answers: Vec<Answered>,
+    pub evaluation_id: String,
+    pub elapsed: Duration,
+}
+
+/// The answer to one of them, with what it took.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    pub answer: FieldAnswer,
+    pub counts: Counts,
+}
+
+impl Answered {
+    fn of(end: End) -> Result<Answered, InferError> {
+        let field = match end.finding {
+            Finding::Closed(answer) => answer.fields.into_iter().next(),
+            Finding::Free | Finding::Open(_) | Finding::Vectors(_) => None,
+        };
+        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts: end.counts })
+    }
+}
+
+impl Service {
+    /// Asks every question of the state by itself.
+    ///
+    /// # Errors
+    /// See [`Kind`](crate::api::problem::Kind); one question that cannot be answered ends the request.
+    pub async fn ask_questions(&self, ask: AskQuestions) -> Result<AnsweredQuestions, Problem> {
+        let started = Instant::now();
+        let opened = self.open(&ask.model, &Parameters::default(), None).await?;
+        let call = Call::current();
+        let (model, evaluation_id) = (opened.model.clone(), opened.session.evaluation_id());
+        let (session, lane) = (opened.session.clone(), call.lane);
+        let AskQuestions { system, state, questions, .. } = ask;
+        let sent =
+            questions.into_iter().map(|question| {
+                let (session, system, state) = (session.clone(), system.clone(), state.clone());
+                async move {
+                    Answered::of(*session.ask(Ask::Question { system, state, question, lane })?.whole().await?.end)
+                }
+            });
+        let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
+        let answers = call.within(answers).await?.map_err(Problem::from)?;
+        Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
+        Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
+    }
+}
