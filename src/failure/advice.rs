@@ -104,3 +104,28 @@ pub fn violation(violation: &Violation) -> String {
         Violation::NotJson(_) | Violation::Schema { .. } | Violation::Regex => violation.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    #[test]
+    fn advice_names_the_flags_that_help() {
+        let told = |error: EngineError| Failure::from(error).message;
+        assert_eq!(
+            told(EngineError::Context { needed: 9000, n_ctx: 8192 }),
+            "the prompt is too long: 9000 tokens are needed, the context has 8192; raise --num-ctx or cut with --truncate"
+        );
+        let long = |limit| told(EngineError::TextTooLong { n_tokens: 2000, limit, n_ctx_train: 1024 });
+        let text = |limit| format!("the text has 2000 tokens, with the model's own around it, and {limit} fit");
+        assert_eq!(long(600), format!("{}; raise --num-ctx or cut it with --truncate", text(600)));
+        // No context is longer than what the model was trained for.
+        assert_eq!(long(1024), format!("{}; cut it with --truncate", text(1024)));
+        let plain = RegistryError::Plain { host: "a:5000".to_owned() };
+        assert_eq!(
+            Failure::from(TransferError::Registry { name: "x".to_owned(), source: plain }).message,
+            "cannot pull `x`: `a:5000` would be spoken to without TLS; if you trust the way to it, say `--insecure a:5000`"
+        );
+    }
+}

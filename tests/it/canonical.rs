@@ -239,7 +239,7 @@ fn a_question_beyond_the_context_names_both_numbers_and_harms_nobody() {
     let session = session();
     let before = answer(&session, turn(None, "short")).unwrap();
     let error = answer(&session, turn(None, &words(1, 3000))).unwrap_err().to_string();
-    assert!(error.starts_with("the prompt does not fit: ") && error.contains("the context has 1024"), "{error}");
+    assert!(error.starts_with("the prompt is too long: ") && error.contains("the context has 1024"), "{error}");
     assert_eq!(before, answer(&session, turn(None, "short")).unwrap());
 }
 

@@ -87,7 +87,7 @@ fn a_bad_row_is_reported_in_its_place_and_the_rest_goes_on() {
     let errors: Vec<&str> = said.stderr.lines().collect();
     assert_eq!(errors[..2], ["slm: line 2: the line is empty", "slm: line 3: the line is not UTF-8 at byte 3"]);
     assert!(
-        errors[2].starts_with("slm: line 4: the prompt does not fit: ") && errors[2].contains("has 1024"),
+        errors[2].starts_with("slm: line 4: the prompt is too long: ") && errors[2].contains("has 1024"),
         "{errors:?}"
     );
     assert_eq!(errors[3..], ["slm: 3 of 5 rows failed"]);
@@ -98,7 +98,7 @@ fn a_bad_row_is_reported_in_its_place_and_the_rest_goes_on() {
     assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!(rows[1].to_string(), r#"{"line":2,"error":"the line is empty"}"#);
     assert_eq!(rows[2].to_string(), r#"{"line":3,"error":"the line is not UTF-8 at byte 3"}"#);
-    assert!(rows[3]["error"].as_str().unwrap().starts_with("the prompt does not fit: "));
+    assert!(rows[3]["error"].as_str().unwrap().starts_with("the prompt is too long: "));
 
     let said = lines(&home, &["--keep-going=false"]).stdin(mixed()).ends(1);
     assert_eq!(said.stdout.lines().count(), 1);

@@ -208,7 +208,7 @@ fn a_prompt_that_does_not_fit_names_both_numbers() {
             let Said { stdout, stderr, .. } =
                 home.slm([&["run", "triage", "--num-ctx", &n_ctx, &TICKET.repeat(3)], format].concat()).ends(1);
             assert_eq!(stdout, "");
-            let needed = stderr.strip_prefix("slm: the prompt does not fit: ").unwrap_or_else(|| panic!("{stderr}"));
+            let needed = stderr.strip_prefix("slm: the prompt is too long: ").unwrap_or_else(|| panic!("{stderr}"));
             let (needed, rest) = needed.split_once(' ').unwrap();
             assert!(needed.parse::<u32>().unwrap() > 29, "{stderr}");
             assert_eq!(

@@ -22,7 +22,7 @@ pub enum ToolError {
     Twice { at: String, name: String },
     #[error("`{at}`: there is no tool `{name}`; {known}")]
     NoSuchTool { at: String, name: String, known: String },
-    #[error("`{at}` asks for a call, and there are no `tools`")]
+    #[error("`{at}` asks for a call, and there are no tools")]
     NoTools { at: String },
     #[error("`{at}` has {n} entries, and at most {limit} are taken")]
     TooMany { at: String, n: usize, limit: usize },

@@ -147,7 +147,7 @@ fn a_choice_names_an_existing_tool() {
     );
     assert_eq!(
         ToolChoice::Required.check(&[], "tool_choice").unwrap_err().to_string(),
-        "`tool_choice` asks for a call, and there are no `tools`"
+        "`tool_choice` asks for a call, and there are no tools"
     );
     assert!(ToolChoice::Auto.check(&[], "tool_choice").is_ok() && ToolChoice::Required.check(&tools, "x").is_ok());
     assert_eq!(

@@ -138,7 +138,7 @@ mod tests {
         let choice = json!({"type": "function", "function": {"name": "f"}});
         assert_eq!(read(Some(&tools), Some(&choice)).unwrap().1, ToolChoice::Named("f".into()));
         let problem = read(None, Some(&json!("required"))).unwrap_err();
-        assert_eq!(problem.message, "`tool_choice` asks for a call, and there are no `tools`");
+        assert_eq!(problem.message, "`tool_choice` asks for a call, and there are no tools");
         assert_eq!(problem.field.as_deref(), Some("tool_choice"));
         let choice = json!({"type": "function", "function": {"name": "g"}});
         assert_eq!(
