@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use crate::digest::{Digest, Hasher};
 
-/// A longer line is no record: it is skipped, not held in memory.
+/// A longer line is not a record: it is skipped, not held in memory.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// One line of input.
@@ -16,7 +16,7 @@ pub struct Record {
     pub end: u64,
     /// The digest of the line's bytes without the line feed.
     pub digest: Digest,
-    /// The line without its end, or why it is none.
+    /// The line without its end, or why it cannot be used.
     pub text: Result<String, String>,
 }
 
@@ -28,7 +28,7 @@ impl Record {
     }
 }
 
-/// A line's bytes, or why it is no record.
+/// A line's bytes, or why it is not a record.
 type Line = Result<Vec<u8>, String>;
 
 /// The lines of a reader.

@@ -36,7 +36,7 @@ pub enum CompareError {
 /// Reads an earlier report.
 ///
 /// # Errors
-/// It is none, or one of another form.
+/// It is not such a report, or one of another version.
 pub fn parse(text: &str) -> Result<Report, CompareError> {
     let not_one = |error: serde_json::Error| CompareError::NotAReport(error.to_string());
     let value: serde_json::Value = serde_json::from_str(text).map_err(not_one)?;

@@ -11,7 +11,7 @@ use crate::ui::output::harmless;
 /// `remove`, or `replace`.
 ///
 /// # Errors
-/// The person says no, or none is there; and where one of the names is no stored model's.
+/// The person says no, or nobody is there to ask; or no stored model has one of the names.
 pub fn loss(store: &Store, models: &[ModelRef], verb: &str) -> Result<(), Failure> {
     let mut lost = Vec::new();
     for name in models {
@@ -31,7 +31,7 @@ pub fn loss(store: &Store, models: &[ModelRef], verb: &str) -> Result<(), Failur
     }
     let _ = write!(std::io::stderr(), "{}", harmless(&format!("slm: {reason}. {} {them}? [y/N] ", capital(verb))));
     let mut answer = String::new();
-    // What cannot be read is no yes.
+    // What cannot be read is not a yes.
     let _ = std::io::stdin().read_line(&mut answer);
     match answer.trim().to_lowercase().as_str() {
         "y" | "yes" => Ok(()),

@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // clap knows whether this is help (standard output, 0) or a wrong use (standard error, 2). A reader that is
-            // gone is no failure.
+            // gone is not a failure.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

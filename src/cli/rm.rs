@@ -31,7 +31,7 @@ pub struct RmArgs {
 /// Removes all of the models, or none where one of them does not exist or a person says no.
 ///
 /// # Errors
-/// A name is none, or no stored model's; or the disk refuses.
+/// A name is invalid, or no stored model has it; or the disk refuses.
 pub fn run(args: &RmArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let mut names: Vec<ModelRef> = Vec::new();

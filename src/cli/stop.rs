@@ -20,7 +20,7 @@ pub struct StopArgs {
 /// Unloads models; answers on their way are finished first.
 ///
 /// # Errors
-/// No server answers, or a name is none.
+/// No server answers, or a name is invalid.
 pub fn run(args: &StopArgs, environment: &Environment) -> Outcome {
     let names = args.names.iter().map(|name| name.parse()).collect::<Result<Vec<ModelRef>, _>>()?;
     let served = Served::of(environment)?;

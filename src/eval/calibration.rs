@@ -15,7 +15,7 @@ pub struct Scored {
     pub probabilities: Vec<f64>,
     /// The candidate that was answered.
     pub answer: usize,
-    /// The candidate that was expected; `None` where the expected label is no candidate, whose probability is then 0.
+    /// The candidate that was expected; `None` where the expected label is not a candidate, whose probability is then 0.
     pub truth: Option<usize>,
 }
 

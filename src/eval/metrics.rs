@@ -112,7 +112,7 @@ impl Class {
 }
 
 /// The mean F1 of the labels that occur in the truth or in the answers, each with the same weight (scikit-learn's
-/// `f1_score(average="macro", zero_division=0)`); failing is no label. `None` where no label occurs.
+/// `f1_score(average="macro", zero_division=0)`); failing is not a label. `None` where no label occurs.
 #[must_use]
 pub fn macro_f1(classes: &[Class]) -> Option<f64> {
     let f1: Vec<f64> = classes.iter().filter(|c| c.is_present()).map(|c| c.f1()).collect();

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use crate::failure::Failure;
 
-/// Standard output. A reader that closed the pipe has had enough: that is no failure, but there is no more to do.
+/// Standard output. A reader that closed the pipe has had enough: that is not a failure, but there is no more to do.
 #[derive(Debug)]
 pub struct Output {
     out: std::io::BufWriter<std::io::Stdout>,
@@ -63,7 +63,7 @@ impl Output {
     }
 }
 
-/// Says something on standard error, as slm. Nobody there to read it is no failure.
+/// Says something on standard error, as slm. It is not a failure if nobody reads it.
 pub fn say(message: impl std::fmt::Display) {
     tell(&format!("slm: {message}\n"));
 }
@@ -73,7 +73,7 @@ pub fn tell(lines: &str) {
     let _ = std::io::stderr().write_all(harmless(lines).as_bytes());
 }
 
-/// What a model thinks before it answers, dimmed on standard error where a person looks on. It is no part of the answer.
+/// What a model thinks before it answers, dimmed on standard error where a person looks on. It is not part of the answer.
 #[derive(Debug)]
 pub struct Thoughts {
     is_shown: bool,

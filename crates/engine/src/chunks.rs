@@ -9,7 +9,7 @@ use super::Token;
 
 /// The decodes of a trunk of `n_tokens`: cut at the stable border and every `n_batch` tokens from each cut.
 ///
-/// Depends on the prompt alone, never on what a lane holds. A border outside the prompt is no border.
+/// Depends on the prompt alone, never on what a lane holds. A border outside the prompt is not a border.
 #[must_use]
 pub fn chunks(n_tokens: usize, border: usize, n_batch: usize) -> Vec<Range<usize>> {
     let border = if border < n_tokens { border } else { 0 };

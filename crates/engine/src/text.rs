@@ -95,7 +95,7 @@ impl TextStream {
         Piece { text, tokens }
     }
 
-    /// The last end of a token within the first `n` bytes that is no place inside a character.
+    /// The last end of a token within the first `n` bytes that is not inside a character.
     fn border(&self, n: usize) -> usize {
         let ends = self.tokens.iter().scan(0, |end, token| {
             *end += token.bytes.len();

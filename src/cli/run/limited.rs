@@ -10,7 +10,7 @@ use crate::limits::{Breach, Limits, sentence};
 /// The limits on the command line.
 ///
 /// # Errors
-/// The pattern is none, or `--retry` has nothing to hold.
+/// The pattern is invalid, or `--retry` has no limit to check.
 pub fn limits(args: &LimitArgs) -> Result<(Limits, Retry), Failure> {
     let pattern = args.matches.as_deref().map(str::parse).transpose();
     let pattern =

@@ -1,4 +1,4 @@
-//! Where the answers to rows go: standard output, or a file that a killed run goes on with.
+//! Where the answers to rows go: standard output, or a file that a killed run continues.
 
 use std::io::BufRead;
 use std::os::unix::fs::MetadataExt as _;

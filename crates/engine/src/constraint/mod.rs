@@ -111,7 +111,7 @@ impl Compiler {
     /// Compiles a grammar, to its first mask.
     ///
     /// # Errors
-    /// [`EngineError::Grammar`]: it is no grammar, a limit is exceeded, or no answer can satisfy it.
+    /// [`EngineError::Grammar`]: it is not a grammar, a limit is exceeded, or no answer can satisfy it.
     pub fn compile(&self, grammar: &Grammar) -> Result<Constraint, EngineError> {
         // A panic beside the lock leaves a list that is whole.
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);

@@ -333,7 +333,7 @@ pub fn limits(model: &Model) -> Limits {
     }
 }
 
-/// Cells that all requests share: a small context of one is no reason to run few at once.
+/// Cells that all requests share: a small context of one is not a reason to run few at once.
 fn n_cells(n_ctx: usize, n_running: usize) -> usize {
     n_ctx.max((n_ctx * n_running).min(DEFAULT_CONTEXT as usize))
 }

@@ -34,7 +34,7 @@ pub fn run() -> Result<(), HostError> {
     end_with_parent();
     let stream = std::io::stdin().as_fd().try_clone_to_owned().map_err(HostError::NoLine)?;
     let stream = UnixStream::from(stream);
-    // A pipe or a file is no socket, and says so here.
+    // A pipe or a file is not a socket, and says so here.
     stream.peer_addr().map_err(HostError::NoLine)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(HostError::NoLine)?;
     runtime.block_on(async {
@@ -59,7 +59,7 @@ fn end_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
 }
 
-/// The program may have been started by a path that is no name (`/proc/self/exe`): a list of processes shows this one.
+/// The program may have been started by a path that is not a name (`/proc/self/exe`): a list of processes shows this one.
 fn name_process() {
     // Other systems have no such file, and show the path.
     let _ = std::fs::write("/proc/self/comm", "slm");

@@ -46,7 +46,7 @@ impl Leaf {
     }
 }
 
-/// The leaves of a JSON text in the order of their places; nothing where it is no JSON.
+/// The leaves of a JSON text in the order of their places; nothing where it is not JSON.
 #[must_use]
 pub fn leaves(text: &str) -> Option<Vec<Leaf>> {
     let mut reader = Reader { text, at: 0, path: Vec::new(), leaves: Vec::new() };

@@ -58,7 +58,7 @@ impl<'s> LimitedReply<'s> {
     /// Waits for the answer and checks it; may ask once more.
     ///
     /// # Errors
-    /// As [`Reply::whole`]. A second question that does not fit is none: the first answer stands.
+    /// As [`Reply::whole`]. If the second question does not fit, the first answer stands.
     pub async fn whole(self) -> Result<Limited, InferError> {
         let LimitedReply { session, limits, reply, again, started } = self;
         let first = checked(reply.whole().await?, limits);

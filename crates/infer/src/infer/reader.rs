@@ -113,7 +113,7 @@ impl Reader {
                     out.push_back(Piece::Call(call));
                     (Finding::Free, String::new())
                 }
-                // One that broke off is no call, and what there is of it no answer either.
+                // A call that broke off is not a call, and its beginning is not an answer either.
                 (Err(_), Finish::Length) => (Finding::Open(Err(Violation::Length)), String::new()),
                 (Err(violation), Finish::Stop) => (Finding::Open(Err(violation)), String::new()),
             },

@@ -189,7 +189,7 @@ pub fn set_most_tokens(parameters: &mut Parameters, field: &str, value: Option<W
 /// Tokens by their numbers; which there are the model's vocabulary knows.
 ///
 /// # Errors
-/// Something in the list is no token's number, named by its place.
+/// Something in the list is not a token's number; it is named by its place.
 pub fn tokens(list: Vec<Value>, at: &str) -> Result<Vec<Token>, Problem> {
     let token = |(number, value): (usize, Value)| {
         let refused = |why: String| {

@@ -127,7 +127,7 @@ impl Service {
     /// The stored model of a name.
     ///
     /// # Errors
-    /// The name is none, or no model has it.
+    /// The name is invalid, or no model has it.
     pub fn model(&self, name: &str) -> Result<Model, Problem> {
         let name: ModelRef = name.parse().map_err(Problem::no_model)?;
         Ok(self.settings.store.resolve(&name)?)

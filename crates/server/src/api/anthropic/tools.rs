@@ -70,7 +70,7 @@ const REFUSED: [Refused; 3] = [
 /// The tools of a request.
 ///
 /// # Errors
-/// One is none; the problem has the place.
+/// A tool is invalid; the problem names its place in the request.
 pub fn read(tools: Vec<WireTool>) -> Result<Vec<Tool>, Problem> {
     let mut read: Vec<Tool> = Vec::with_capacity(tools.len());
     for (number, tool) in tools.into_iter().enumerate() {
@@ -92,7 +92,7 @@ pub fn read(tools: Vec<WireTool>) -> Result<Vec<Tool>, Problem> {
 /// Which of the tools is to be called, and how many calls there may be.
 ///
 /// # Errors
-/// The choice is none among these tools.
+/// None of these tools is the chosen one.
 pub fn choice(choice: Option<WireToolChoice>, tools: &[Tool]) -> Result<(ToolChoice, Calls), Problem> {
     let Some(choice) = choice else { return Ok((ToolChoice::Auto, Calls::Any)) };
     fields::none_left(&choice.rest, "tool_choice", &[])?;

@@ -56,7 +56,7 @@ impl Hosts {
 
     /// Judges the Host of a request, and the authority in its first line if it names one.
     pub(super) fn judge(&self, said: Option<&str>, named: Option<&str>, local: &Local) -> Result<(), HostError> {
-        // Who may open the file of a socket is no web page.
+        // A web page cannot open a socket's file.
         let Local::Tcp(local) = local else { return Ok(()) };
         let said = said.ok_or(HostError::Missing)?;
         if named.is_some_and(|named| !named.eq_ignore_ascii_case(said)) {

@@ -11,7 +11,7 @@ const FIELD: &str = "logit_bias";
 /// Reads the biases by their tokens' numbers; which numbers there are the model's vocabulary knows.
 ///
 /// # Errors
-/// A name that is no number, or a bias beyond 100.
+/// A name that is not a number, or a bias beyond 100.
 pub fn read(bias: Option<&Map<String, Value>>) -> Result<Vec<(Token, f32)>, Problem> {
     bias.into_iter().flatten().map(|(token, bias)| one(token, bias)).collect()
 }

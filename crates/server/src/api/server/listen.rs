@@ -159,7 +159,7 @@ impl Listeners {
     /// The sockets that systemd has opened for this process, if it has.
     ///
     /// # Errors
-    /// One of them is no socket for connections.
+    /// One of them is not a socket for connections.
     pub fn handed_over() -> Result<Listeners, ListenError> {
         let mut handed = listenfd::ListenFd::from_env();
         let mut listeners = Listeners::default();
@@ -180,7 +180,7 @@ impl Listeners {
     /// Listens at one more.
     ///
     /// # Errors
-    /// It is taken, or is no place to listen at.
+    /// It is taken, or is not a place to listen at.
     pub async fn add(&mut self, bind: &Bind, mode: SocketMode) -> Result<(), ListenError> {
         match bind {
             Bind::Tcp { host, port } => self.add_tcp(host, *port).await,
@@ -253,7 +253,7 @@ impl Listeners {
 /// Listens at a path, whose file goes with what is given beside the listener.
 ///
 /// # Errors
-/// Somebody answers there, or it is no place for a socket.
+/// Somebody answers there, or it is not a place for a socket.
 pub fn bind_unix(path: &Path, mode: SocketMode) -> Result<(UnixListener, SocketFile), ListenError> {
     let n_bytes = path.as_os_str().len();
     if n_bytes > MAX_PATH_BYTES {

@@ -84,7 +84,7 @@ impl Answering {
 }
 
 /// The end of an answer in its form. One that came to its limit of tokens is unfinished and says so in every dialect; a
-/// finished one that breaks its form is none.
+/// finished one that breaks its form is an error.
 fn kept(end: Box<End>) -> Result<Box<End>, Problem> {
     let Some(violation) = end.violation().filter(|_| end.finish == Finish::Stop) else { return Ok(end) };
     let stop = end.stopped_by.as_ref().map(|stop| format!("; the stop string {} ended it", serde_json::json!(stop)));

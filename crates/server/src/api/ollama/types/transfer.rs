@@ -113,7 +113,7 @@ impl TransferRequest {
     /// What is to come or go, and whether without TLS.
     ///
     /// # Errors
-    /// There is no name, or it is none.
+    /// The name is missing or invalid.
     pub fn wanted(self) -> Result<(Source, bool), Problem> {
         let said = |text: Option<String>| text.is_some_and(|text| !text.is_empty());
         if said(self.username) || said(self.password) {

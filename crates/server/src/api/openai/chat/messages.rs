@@ -68,7 +68,7 @@ const REFUSED: [Refused; 3] = [
 /// Reads a conversation. Instructions at its beginning become one message.
 ///
 /// # Errors
-/// A part that is no text, a field that is not known: named by its place.
+/// A part that is not text, or an unknown field: named by its place.
 pub fn read(messages: Vec<ChatMessage>) -> Result<Vec<Message>, Problem> {
     if messages.is_empty() {
         return Err(Problem::invalid("`messages` is empty: give at least one message").of("messages"));

@@ -65,7 +65,7 @@ pub struct ChosenFunction {
 /// The tools of a request, and which is to be called.
 ///
 /// # Errors
-/// They are none; the problem has the place.
+/// A tool is invalid; the problem names its place in the request.
 pub fn read(tools: Option<&Value>, choice: Option<&Value>) -> Result<(Vec<Tool>, ToolChoice), Problem> {
     let tools = tools.map_or(Ok(Vec::new()), |tools| Tool::list(tools, "tools"))?;
     let choice = choice.map_or(Ok(ToolChoice::Auto), |choice| ToolChoice::parse(choice, "tool_choice"))?;

@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-/// A token's text; what is no text is told byte by byte, as OpenAI does.
+/// A token's text; what is not text is given byte by byte, as OpenAI does.
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),

@@ -57,7 +57,7 @@ const REFUSED: [Refused; 4] = [
 /// The tools of a request, and which is to be called.
 ///
 /// # Errors
-/// They are none; the problem has the place.
+/// A tool is invalid; the problem names its place in the request.
 pub fn read(tools: &[FunctionTool], choice: Option<&Value>) -> Result<(Vec<Tool>, ToolChoice), Problem> {
     let nested = tools.iter().enumerate().map(|(number, tool)| tool.nested(&format!("tools[{number}]")));
     let nested = nested.collect::<Result<Vec<Value>, Problem>>()?;
