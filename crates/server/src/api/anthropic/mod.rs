@@ -68,7 +68,7 @@ pub async fn answer(
     let opened = service.open_for(&ask).await?;
     let ready = service.ready(&opened, ask)?;
     let events = Events::new(head, Usage::before(service.count(&ready).await?));
-    Ok(stream::response(service.send(opened, ready), events, stream::SERVER_SENT_EVENTS).await?)
+    stream::response(service.send(opened, ready), events, stream::SERVER_SENT_EVENTS).await
 }
 
 /// Counts the tokens of a conversation as the model sees it, with its template and its own instructions.

@@ -38,7 +38,7 @@ pub async fn generate(
 ) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let wanted = service.read(&request.model.clone(), request.wanted())?;
-    Ok(answer(&service, wanted, delivery, Shape::Generate).await?)
+    answer(&service, wanted, delivery, Shape::Generate).await
 }
 
 /// Answers a conversation. Without messages the model is loaded, or, with a `keep_alive` of 0, let go.
@@ -59,7 +59,7 @@ pub async fn generate(
 pub async fn chat(State(service): State<Arc<Service>>, Body(request): Body<ChatRequest>) -> Result<Response, Problem> {
     let delivery = Delivery::of(request.stream);
     let wanted = service.read(&request.model.clone(), request.wanted())?;
-    Ok(answer(&service, wanted, delivery, Shape::Chat).await?)
+    answer(&service, wanted, delivery, Shape::Chat).await
 }
 
 async fn answer(service: &Service, wanted: Wanted, delivery: Delivery, shape: Shape) -> Result<Response, Problem> {

@@ -59,7 +59,7 @@ pub async fn take(
     }
     let Ok(_place) = PLACES.try_acquire() else {
         let message = format!("{MAX_AT_ONCE} uploads are under way already; try again when one is done");
-        return Err(Problem::new(Kind::Busy { retry_after: RETRY_AFTER }, message).into());
+        return Err(Problem::new(Kind::Busy { retry_after: RETRY_AFTER }, message));
     };
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let (pieces, coming) = mpsc::channel(AHEAD);

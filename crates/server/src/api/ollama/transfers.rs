@@ -36,7 +36,7 @@ pub async fn pull(
     let (store, servers) = at(&service, &source, insecure)?;
     let key = key("pull", &source, insecure);
     let work = move |telling: Telling| async move { brought(&store, &servers, source, telling).await };
-    Ok(watched(works.begin(Some(key), work)?, delivery).await?)
+    watched(works.begin(Some(key), work)?, delivery).await
 }
 
 /// Sends a model to a registry.
@@ -52,7 +52,7 @@ pub async fn push(
     let (source, insecure) = request.wanted()?;
     let Source::Registry(name) = source.clone() else {
         let message = format!("`{source}` is no name of a model here; give one that `/api/tags` lists");
-        return Err(Problem::invalid(message).of("model").into());
+        return Err(Problem::invalid(message).of("model"));
     };
     let (store, servers) = at(&service, &source, insecure)?;
     let repository = servers.target(&name)?;
@@ -65,7 +65,7 @@ pub async fn push(
         transfer::push(&registry, &store, &push, Plan::Do, &telling.of(Direction::Push)).await?;
         Ok(())
     };
-    Ok(watched(works.begin(Some(key), work)?, delivery).await?)
+    watched(works.begin(Some(key), work)?, delivery).await
 }
 
 /// Makes a model of another one, or of files that were uploaded.
@@ -85,7 +85,7 @@ pub async fn create(
         service.in_store(move |store| Ok::<_, Problem>(digests.into_iter().find(|digest| !store.has_blob(digest))));
     if let Some(digest) = missing.await? {
         let message = format!("there is no blob `{digest}`; upload it to `/api/blobs/{digest}` first");
-        return Err(Problem::invalid(message).of("files").into());
+        return Err(Problem::invalid(message).of("files"));
     }
     let settings = service.settings();
     let (store, servers) = (settings.store.clone(), settings.servers.clone());
@@ -97,7 +97,7 @@ pub async fn create(
         }
         make(&store, &made, telling)
     };
-    Ok(watched(works.begin(None, work)?, delivery).await?)
+    watched(works.begin(None, work)?, delivery).await
 }
 
 /// The store, and the servers that are known, the source's without TLS where that is said.

@@ -55,7 +55,7 @@ pub async fn answer(
     };
     if let Some(with_usage) = wanted.stream {
         let chunks = Chunks::new(head, answering.len(), with_usage);
-        return Ok(stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await?);
+        return stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await;
     }
     Ok(Json(ChatCompletion::new(head, all_whole(answering).await?)).into_response())
 }

@@ -65,7 +65,7 @@ pub async fn complete(
     };
     if let Some(with_usage) = wanted.stream {
         let chunks = Chunks::new(head, answering.len(), with_usage);
-        return Ok(stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await?);
+        return stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await;
     }
     Ok(Json(Completion::new(head, all_whole(answering).await?)).into_response())
 }

@@ -52,7 +52,7 @@ pub async fn respond(
     let head = Head { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
         Delivery::Whole => Ok(Json(output::whole(head, choices::whole(answering).await?)).into_response()),
-        Delivery::Streamed => Ok(stream::response(answering, Events::new(head), stream::SERVER_SENT_EVENTS).await?),
+        Delivery::Streamed => stream::response(answering, Events::new(head), stream::SERVER_SENT_EVENTS).await,
     }
 }
 
