@@ -67,7 +67,7 @@ impl Data {
             "csv" => csv_rows,
             _ => return Err(DataError::UnknownKind { path: path.to_owned() }),
         };
-        let rows = parse(&read(path)?, &Wanted { path, suite })?;
+        let rows = parse(&read(path)?, &RowReader { path, suite })?;
         match rows.first() {
             None => Err(DataError::Empty { path: path.to_owned() }),
             Some(Err(BadRow { line, reason })) if rows.iter().all(Result::is_err) => {
@@ -79,12 +79,12 @@ impl Data {
 }
 
 /// What is read of each row, and where the file is, for messages.
-struct Wanted<'a> {
+struct RowReader<'a> {
     path: &'a Path,
     suite: &'a Suite,
 }
 
-impl Wanted<'_> {
+impl RowReader<'_> {
     fn limit(&self) -> usize {
         self.suite.limit.unwrap_or(usize::MAX)
     }
@@ -115,7 +115,7 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 /// A line's object, or what it is instead.
 type Record = Result<Map<String, Value>, String>;
 
-fn jsonl(bytes: &[u8], wanted: &Wanted) -> Result<Vec<Result<Row, BadRow>>, DataError> {
+fn jsonl(bytes: &[u8], wanted: &RowReader) -> Result<Vec<Result<Row, BadRow>>, DataError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let lines = (1..).zip(bytes.split(|&b| b == b'\n')).filter(|(_, line)| !line.trim_ascii().is_empty());
     let records: Vec<(u64, Record)> = lines.take(wanted.limit()).map(|(number, line)| (number, object(line))).collect();
@@ -175,7 +175,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn csv_rows(bytes: &[u8], wanted: &Wanted) -> Result<Vec<Result<Row, BadRow>>, DataError> {
+fn csv_rows(bytes: &[u8], wanted: &RowReader) -> Result<Vec<Result<Row, BadRow>>, DataError> {
     // Flexible, so that a record of another length is a bad row of ours and not the reader's error.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let failed = |error: csv::Error| DataError::Read { path: wanted.path.to_owned(), source: error.into() };

@@ -1,7 +1,7 @@
 //! The golden file of the metrics' tests, as `tests/golden/metrics.py` writes it.
 
-use super::calibration::Scored;
 use super::metrics::Observation;
+use super::reliability::Scored;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -2,12 +2,12 @@
 //!
 //! It knows a suite, its data and decide's answers; it knows no engine, no clock and no terminal.
 
-pub mod calibration;
 pub mod data;
 #[cfg(test)]
 mod golden;
 pub mod label;
 pub mod metrics;
+pub mod reliability;
 pub mod report;
 pub mod suite;
 mod tally;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::calibration::{self, Scored};
 use super::label::{self, Expected};
 use super::metrics::{self, Class, Confusion, Observation, Proportion};
+use super::reliability::{self, Scored};
 use super::report::{
     Accuracy, BinReport, ClassReport, ConfusionReport, Counts, Detail, Failure, FieldReport, LabelProbability,
     Majority, ProbabilityReport, Report, RowField, RowReport, Speed,
@@ -146,9 +146,9 @@ impl Field {
             .collect();
         let masses: Vec<f64> = with_probabilities().map(|a| a.label_mass).collect();
         let confidences: Vec<f64> = scored.iter().map(|s| s.probabilities[s.answer]).collect();
-        let bins = calibration::bins(&scored);
-        let border = |b: u64| metrics::float(b) / metrics::float(calibration::BINS as u64);
-        let bin = |(b, bin): (u64, &calibration::Bin)| BinReport {
+        let bins = reliability::bins(&scored);
+        let border = |b: u64| metrics::float(b) / metrics::float(reliability::BINS as u64);
+        let bin = |(b, bin): (u64, &reliability::Bin)| BinReport {
             low: border(b),
             high: border(b + 1),
             rows: bin.rows,
@@ -158,9 +158,9 @@ impl Field {
         Some(ProbabilityReport {
             rows: scored.len() as u64,
             not_a_candidate: scored.iter().filter(|s| s.truth.is_none()).count() as u64,
-            negative_log_likelihood: calibration::log_loss(&scored)?,
-            brier: calibration::brier(&scored)?,
-            expected_calibration_error: calibration::expected_calibration_error(&bins)?,
+            negative_log_likelihood: reliability::log_loss(&scored)?,
+            brier: reliability::brier(&scored)?,
+            expected_calibration_error: reliability::expected_calibration_error(&bins)?,
             mean_confidence: metrics::mean(confidences.into_iter())?,
             mean_label_mass: metrics::mean(masses.into_iter())?,
             bins: (0..).zip(&bins).map(bin).collect(),

@@ -32,7 +32,7 @@ const MAX_PARALLEL: usize = 1024;
 
 /// Where in the input a row is.
 #[derive(Clone, Copy)]
-struct Place {
+struct RowPosition {
     /// Bytes of input up to and with the row.
     end: u64,
     /// The record's.
@@ -42,14 +42,14 @@ struct Place {
 /// A row whose answer has begun.
 struct Begun<'r> {
     row: Row,
-    place: Place,
+    place: RowPosition,
     reply: LimitedReply<'r>,
     n_tokens_cut: usize,
 }
 
 /// A row that is over: the line to write, or why there is none.
 struct Done {
-    place: Place,
+    place: RowPosition,
     /// What it adds to the totals.
     share: Share,
     written: Result<String, Unwritten>,
@@ -134,7 +134,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     let mut delivery = Delivery::begin(run, sink, records.end());
     let work = Work {
         start: |record: Record| {
-            let place = Place { end: record.end, digest: record.digest };
+            let place = RowPosition { end: record.end, digest: record.digest };
             start(run, form.row(record), place)
         },
         finish: |begun: Result<Begun<'_>, Box<Done>>, cancel: &Cancel| match begun {
@@ -220,7 +220,7 @@ impl<'r> Delivery<'r> {
 }
 
 /// Sends a row to the engine.
-fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: Place) -> Result<Begun<'r>, Box<Done>> {
+fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: RowPosition) -> Result<Begun<'r>, Box<Done>> {
     let row = row.map_err(|bad| over(place, refused(bad)))?;
     match ask(run, &row.text) {
         Ok((reply, n_tokens_cut)) => Ok(Begun { row, place, reply, n_tokens_cut }),
@@ -235,7 +235,7 @@ fn ask<'r>(run: &'r Run<'_>, text: &str) -> Result<(LimitedReply<'r>, usize), In
 }
 
 /// A row that never reached the engine.
-fn over(place: Place, why: Unwritten) -> Box<Done> {
+fn over(place: RowPosition, why: Unwritten) -> Box<Done> {
     Box::new(Done { place, share: Share::default(), written: Err(why) })
 }
 

@@ -6,7 +6,6 @@ pub mod admission;
 pub mod anthropic;
 pub mod aside;
 pub mod body;
-pub mod call;
 pub mod choices;
 pub mod decisions;
 pub mod dialect;
@@ -25,6 +24,7 @@ pub mod page;
 pub mod panics;
 pub mod problem;
 pub mod refusal;
+pub mod request_context;
 pub mod server;
 pub mod service;
 pub mod stream;
@@ -39,10 +39,10 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use body::MaxBody;
-use call::Call;
 use guard::{Caller, Rules};
 use logging::Prompts;
 use problem::{Kind, Problem};
+use request_context::RequestContext;
 use server::Drain;
 use service::Service;
 
@@ -85,10 +85,10 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
 async fn called(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Caller>().map_or_else(String::new, |caller| caller.0.clone());
     let drain = request.extensions().get::<Drain>().cloned().unwrap_or_default();
-    match Call::read(request.headers(), client, service.settings().request_timeout) {
-        Ok(call) => {
+    match RequestContext::read(request.headers(), client, service.settings().request_timeout) {
+        Ok(context) => {
             let may_take_long = aside::may_take_long(request.headers());
-            let answer = Call { drain, ..call }.scope(request, next);
+            let answer = RequestContext { drain, ..context }.scope(request, next);
             if may_take_long { aside::aside(answer).await } else { answer.await }
         }
         Err(problem) => problem.into_response(),

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::Head;
+use super::MessageHead;
 use super::reply::{ContentBlock, MessageReply, StopReason, Usage};
 use crate::api::dialect::Dialect;
 use crate::api::extra::Extra;
@@ -84,7 +84,7 @@ impl Event {
 /// Writes what happens for each piece.
 #[derive(Debug)]
 pub struct Events {
-    head: Head,
+    head: MessageHead,
     usage: Usage,
     n_blocks: usize,
     n_calls: usize,
@@ -101,7 +101,7 @@ enum Open {
 impl Events {
     /// `usage` is what is known before the first piece.
     #[must_use]
-    pub fn new(head: Head, usage: Usage) -> Events {
+    pub fn new(head: MessageHead, usage: Usage) -> Events {
         Events { head, usage, n_blocks: 0, n_calls: 0, open: None }
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn blocks_follow_each_other_without_gaps() {
-        let head = Head { id: "msg_1".into(), model: "m".into(), calls: Calls::One, stop_sequences: vec![] };
+        let head = MessageHead { id: "msg_1".into(), model: "m".into(), calls: Calls::One, stop_sequences: vec![] };
         let mut events = Events::new(head, Usage::before(3));
         let mut out = String::new();
         let text = |text: &str| Piece::Text(slm_engine::Piece { text: text.into(), ..slm_engine::Piece::default() });

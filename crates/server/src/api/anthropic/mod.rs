@@ -23,7 +23,7 @@ use super::service::Service;
 use super::stream;
 use events::Events;
 use reply::{MessageReply, Usage};
-use request::{CountRequest, MessagesRequest, Wanted};
+use request::{CountRequest, MessagesRequest, ParsedMessages};
 
 pub use error::{ErrorBody, ErrorDetail, Refusals};
 
@@ -58,8 +58,8 @@ pub async fn answer(
 ) -> Result<Response, Problem> {
     let is_streamed = request.stream == Some(true);
     let wanted = service.read(&request.model.clone(), request.wanted())?;
-    let Wanted { model, ask, calls, stop_sequences } = wanted;
-    let head = Head { id: new_id("msg_"), model, calls, stop_sequences };
+    let ParsedMessages { model, ask, calls, stop_sequences } = wanted;
+    let head = MessageHead { id: new_id("msg_"), model, calls, stop_sequences };
     if !is_streamed {
         let finished = whole(service.ask(ask).await?).await?;
         return Ok(Json(MessageReply::new(head, finished)).into_response());
@@ -84,7 +84,7 @@ pub async fn count(
     Body(request): Body<CountRequest>,
 ) -> Result<Json<Count>, Problem> {
     let model = request.model.clone();
-    let Wanted { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
+    let ParsedMessages { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
     let opened = service.open_for(&ask).await?;
     let ready = service.ready(&opened, ask)?;
     Ok(Json(Count { input_tokens: service.count(&ready).await? }))
@@ -99,7 +99,7 @@ pub struct Count {
 
 /// What every part of an answer says.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct MessageHead {
     id: String,
     model: String,
     calls: super::choices::Calls,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Head, new_id};
+use super::{MessageHead, new_id};
 use crate::api::extra::Extra;
 use slm_engine::Finish;
 use slm_infer::infer::{End, Finished};
@@ -101,7 +101,7 @@ impl From<&End> for Usage {
 impl StopReason {
     /// Why an answer with so many calls ended, and the text of `stop_sequences` that ended it, where one did.
     #[must_use]
-    pub fn new(head: &Head, end: &End, n_calls: usize) -> (StopReason, Option<String>) {
+    pub fn new(head: &MessageHead, end: &End, n_calls: usize) -> (StopReason, Option<String>) {
         let by = end.stopped_by.clone().filter(|by| head.stop_sequences.contains(by));
         let reason = match end.finish {
             Finish::Length => StopReason::MaxTokens,
@@ -124,7 +124,7 @@ impl ContentBlock {
 
 impl MessageReply {
     #[must_use]
-    pub fn new(head: Head, finished: Finished) -> MessageReply {
+    pub fn new(head: MessageHead, finished: Finished) -> MessageReply {
         let Finished { text, thinking, mut calls, end, .. } = finished;
         calls.truncate(head.calls.most());
         let (stop_reason, stop_sequence) = StopReason::new(&head, &end, calls.len());
@@ -144,7 +144,7 @@ impl MessageReply {
 
     /// A message of which nothing is known yet but its prompt.
     #[must_use]
-    pub fn begun(head: Head, usage: Usage) -> MessageReply {
+    pub fn begun(head: MessageHead, usage: Usage) -> MessageReply {
         MessageReply {
             id: head.id,
             r#type: "message",

@@ -161,7 +161,7 @@ pub struct OutputFormat {
 
 /// What a request wants.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct ParsedMessages {
     pub model: String,
     pub ask: TurnRequest,
     pub calls: Calls,
@@ -210,7 +210,7 @@ impl MessagesRequest {
     ///
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
-    pub fn wanted(self) -> Result<Wanted, Problem> {
+    pub fn wanted(self) -> Result<ParsedMessages, Problem> {
         fields::none_left(&self.rest, "", &REFUSED)?;
         let parameters = self.parameters()?;
         let think = self.thinking.map_or(Ok(None), Thinking::read)?;
@@ -226,7 +226,7 @@ impl MessagesRequest {
         let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
         let turn = Turn { before: chat.into(), parameters, ..Turn::default() };
         let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
-        Ok(Wanted { model: self.model, ask, calls, stop_sequences: self.stop_sequences.unwrap_or_default() })
+        Ok(ParsedMessages { model: self.model, ask, calls, stop_sequences: self.stop_sequences.unwrap_or_default() })
     }
 
     fn parameters(&self) -> Result<Parameters, Problem> {
@@ -284,7 +284,7 @@ mod tests {
     use serde_json::json;
     use slm_values::contract::Form;
 
-    fn wanted(more: Value) -> Result<Wanted, Problem> {
+    fn wanted(more: Value) -> Result<ParsedMessages, Problem> {
         let mut request = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value::<MessagesRequest>(request)

@@ -9,7 +9,7 @@ use axum::response::Response;
 use super::lines::{Delivery, Lines, Shape};
 use super::types::Errors;
 use super::types::reply::{ChatResponse, DoneReason, GenerateResponse};
-use super::types::request::{ChatRequest, GenerateRequest, Wanted};
+use super::types::request::{ChatRequest, GenerateRequest, RequestPurpose};
 use crate::api::body::Body;
 use crate::api::choices::whole;
 use crate::api::problem::Problem;
@@ -62,10 +62,15 @@ pub async fn chat(State(service): State<Arc<Service>>, Body(request): Body<ChatR
     answer(&service, wanted, delivery, Shape::Chat).await
 }
 
-async fn answer(service: &Service, wanted: Wanted, delivery: Delivery, shape: Shape) -> Result<Response, Problem> {
+async fn answer(
+    service: &Service,
+    wanted: RequestPurpose,
+    delivery: Delivery,
+    shape: Shape,
+) -> Result<Response, Problem> {
     let ask = match wanted {
-        Wanted::Answer(ask) => *ask,
-        Wanted::Nothing(ask) => return without_asking(service, *ask, shape).await,
+        RequestPurpose::Answer(ask) => *ask,
+        RequestPurpose::Nothing(ask) => return without_asking(service, *ask, shape).await,
     };
     let (model, timestamp) = (ask.model.clone(), service.settings().timestamp);
     let answering = service.ask(ask).await?;

@@ -76,7 +76,7 @@ impl Works {
         }
         let (sender, receiver) = watch::channel(Log::default());
         let sender = Arc::new(sender);
-        let place = Place { works: self.clone(), key: key.clone() };
+        let place = WorkEntry { works: self.clone(), key: key.clone() };
         let telling = Telling(sender.clone());
         let thread = std::thread::Builder::new().name("work".to_owned());
         let started = thread.spawn(move || run(&place, telling, work));
@@ -92,12 +92,12 @@ impl Works {
 }
 
 /// Where a piece of work is known; dropped, it is not any more.
-struct Place {
+struct WorkEntry {
     works: Works,
     key: Option<Key>,
 }
 
-impl Place {
+impl WorkEntry {
     /// Whether nobody watches any more. Then nobody can come either.
     fn is_deserted(&self, log: &watch::Sender<Log>) -> bool {
         let mut running = self.works.running();
@@ -109,7 +109,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for WorkEntry {
     fn drop(&mut self) {
         let mut running = self.works.running();
         running.n -= 1;
@@ -119,7 +119,7 @@ impl Drop for Place {
     }
 }
 
-fn run<W: Future<Output = Result<(), Problem>>>(place: &Place, telling: Telling, work: impl FnOnce(Telling) -> W) {
+fn run<W: Future<Output = Result<(), Problem>>>(place: &WorkEntry, telling: Telling, work: impl FnOnce(Telling) -> W) {
     let log = telling.0.clone();
     let outcome = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Err(error) => Err(Problem::new(Kind::Failed, format!("the network cannot be used: {error}"))),

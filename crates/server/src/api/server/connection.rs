@@ -4,7 +4,7 @@
 use super::Server;
 use super::listen::Accepted;
 use super::socket::{Peer, Socket, Stream};
-use super::table::{Busy, Place};
+use super::table::{Busy, TableEntry};
 use crate::api::metrics::Metrics;
 use crate::api::problem::{Kind, Problem};
 use crate::api::refusal;
@@ -36,7 +36,7 @@ const HALF_A_HEAD: Duration = Duration::from_millis(500);
 
 /// Serves a connection until it ends, of itself or because the server does. A client that closes its side, or half of it, has
 /// left: what is done for it ends at once.
-pub(super) async fn serve(accepted: Accepted, server: &Server, place: Place) {
+pub(super) async fn serve(accepted: Accepted, server: &Server, place: TableEntry) {
     let Server { router, settings, drain, metrics, .. } = server;
     let Accepted { stream, peer, local } = accepted;
     let (activity, patience) = (&place.activity, settings.patience);

@@ -14,7 +14,7 @@ pub(super) struct Table {
 
 /// A connection's place in the table; dropping it gives it up.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct TableEntry {
     table: Arc<Table>,
     pub activity: Arc<Activity>,
 }
@@ -47,14 +47,14 @@ impl Table {
     }
 
     /// A place for one more; of a full table the connection that has been idle longest is told to end. None: all are at work.
-    pub(super) fn enter(self: &Arc<Table>) -> Option<Place> {
+    pub(super) fn enter(self: &Arc<Table>) -> Option<TableEntry> {
         let mut connections = locked(&self.connections);
         if connections.len() >= self.max && !evict(&mut connections) {
             return None;
         }
         let activity = Arc::new(Activity { stage: Mutex::new(Stage::Idle(Instant::now())), close: Notify::new() });
         connections.push(Arc::clone(&activity));
-        Some(Place { table: Arc::clone(self), activity })
+        Some(TableEntry { table: Arc::clone(self), activity })
     }
 
     /// Frees a descriptor where the system has none left.
@@ -86,7 +86,7 @@ fn evict(connections: &mut Vec<Arc<Activity>>) -> bool {
     true
 }
 
-impl Drop for Place {
+impl Drop for TableEntry {
     fn drop(&mut self) {
         let mut connections = locked(&self.table.connections);
         connections.retain(|activity| !Arc::ptr_eq(activity, &self.activity));

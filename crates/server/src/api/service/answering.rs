@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Opened, Service};
-use crate::api::call::Call;
 use crate::api::ledger::Ledger;
 use crate::api::problem::{Kind, Problem};
+use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::infer::{End, Piece, Ready, Reply, Turn};
 use slm_values::contract::Form;
@@ -56,7 +56,7 @@ pub struct Answering {
     pub load_duration: Duration,
     reply: Reply,
     ledger: Ledger,
-    call: Call,
+    context: RequestContext,
     _opened: Arc<Opened>,
 }
 
@@ -72,7 +72,7 @@ impl Answering {
     /// # Errors
     /// What ended the reply, or how its finished text breaks its form; no piece comes after it.
     pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
-        let piece = self.call.within(self.reply.next()).await??;
+        let piece = self.context.within(self.reply.next()).await??;
         if let Some(piece) = &piece {
             self.ledger.piece(piece);
         }
@@ -120,7 +120,7 @@ impl Service {
             AskedForm::Own => opened.own_form()?,
             AskedForm::Form(form) => form,
         };
-        turn.lane = Call::current().lane;
+        turn.lane = RequestContext::current().lane;
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());
         }
@@ -130,8 +130,8 @@ impl Service {
     /// Sends a turn whose prompt is made to the model that it was made for.
     #[must_use]
     pub fn send(&self, opened: Arc<Opened>, ready: Ready) -> Answering {
-        let (ledger, call) = (Ledger::new(self.metrics(), &opened.model), Call::current());
-        Answering { load_duration: opened.load_duration, reply: ready.send(), ledger, call, _opened: opened }
+        let (ledger, context) = (Ledger::new(self.metrics(), &opened.model), RequestContext::current());
+        Answering { load_duration: opened.load_duration, reply: ready.send(), ledger, context, _opened: opened }
     }
 
     /// How many tokens a prompt has.
@@ -139,7 +139,7 @@ impl Service {
     /// # Errors
     /// See [`Kind`].
     pub async fn count(&self, ready: &Ready) -> Result<usize, Problem> {
-        let tokenized = Call::current().within(ready.tokenize()).await??;
+        let tokenized = RequestContext::current().within(ready.tokenize()).await??;
         Ok(tokenized.tokens.len())
     }
 }

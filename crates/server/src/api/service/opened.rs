@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::Service;
 use super::model_cache::CachedModel;
 use crate::api::admission::{Entry, Permit};
-use crate::api::call::Call;
 use crate::api::local::Wish;
 use crate::api::logging::Account;
 use crate::api::problem::{Kind, Problem};
+use crate::api::request_context::RequestContext;
 use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use slm_engine::{DEFAULT_CONTEXT, Options};
 use slm_infer::infer::Session;
@@ -66,14 +66,14 @@ impl Service {
         let mut options = cached.options(&self.settings);
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
         options.compute = load_spec::compute(options.compute, parameters);
-        let call = Call::current();
+        let context = RequestContext::current();
         let entry = Entry {
             gate: BaseKey::of(&options),
             n_permits: self.n_permits(options.n_ctx),
-            client: call.client.as_str().into(),
-            deadline: call.deadline,
+            client: context.client.as_str().into(),
+            deadline: context.deadline,
         };
-        let permit = call.within(self.admission.enter(entry)).await??;
+        let permit = context.within(self.admission.enter(entry)).await??;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
         self.hold(cached, options, keep_alive, Some(permit)).await
@@ -90,7 +90,7 @@ impl Service {
         let adapters = cached.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: cached.name.clone(), digest: cached.digest, adapters };
         let order = Order { tenant, options, keep_alive };
-        let lease = Call::current().within(self.residents.acquire(order)).await??;
+        let lease = RequestContext::current().within(self.residents.acquire(order)).await??;
         let session = lease.session(|| cached.defaults.clone())?;
         let (model, load_duration) = (cached.name.clone(), lease.waited());
         Ok(Opened { model, session, load_duration, cached, _lease: lease, _permit: permit })

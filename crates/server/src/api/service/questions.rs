@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Service;
-use crate::api::call::Call;
 use crate::api::ledger::Ledger;
 use crate::api::problem::Problem;
+use crate::api::request_context::RequestContext;
 use slm_engine::{Counts, EngineError};
 use slm_infer::decide::{FieldAnswer, Question};
 use slm_infer::infer::{Ask, End, Finding, InferError};
@@ -62,9 +62,9 @@ impl Service {
     pub async fn ask_questions(&self, ask: AskQuestions) -> Result<AnsweredQuestions, Problem> {
         let started = Instant::now();
         let opened = self.open(&ask.model, &Parameters::default(), None).await?;
-        let call = Call::current();
+        let context = RequestContext::current();
         let (model, evaluation_id) = (opened.model.clone(), opened.session.evaluation_id());
-        let (session, lane) = (opened.session.clone(), call.lane);
+        let (session, lane) = (opened.session.clone(), context.lane);
         let AskQuestions { system, state, questions, .. } = ask;
         let sent =
             questions.into_iter().map(|question| {
@@ -74,7 +74,7 @@ impl Service {
                 }
             });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
-        let answers = call.within(answers).await?.map_err(Problem::from)?;
+        let answers = context.within(answers).await?.map_err(Problem::from)?;
         Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Service;
-use crate::api::call::Call;
 use crate::api::ledger::Ledger;
 use crate::api::problem::Problem;
+use crate::api::request_context::RequestContext;
 use slm_engine::{Embeddings, EngineError};
 use slm_infer::infer::{Finding, InferError, TooLong, fitting_vectors};
 use slm_values::keep_alive::KeepAlive;
@@ -41,7 +41,7 @@ impl Service {
         let started = Instant::now();
         let opened = self.open(&embed.model, &embed.parameters, embed.keep_alive).await?;
         let vectors = fitting_vectors(&opened.session, embed.texts, embed.too_long);
-        let (finished, n_tokens_cut) = Call::current().within(vectors).await??;
+        let (finished, n_tokens_cut) = RequestContext::current().within(vectors).await??;
         let Finding::Vectors(embeddings) = finished.end.finding else {
             return Err(InferError::from(EngineError::Stopped).into());
         };

@@ -147,7 +147,7 @@ const REFUSED: [Refused; 7] = [
 
 /// What a request is after.
 #[derive(Debug, Clone)]
-pub enum Wanted {
+pub enum RequestPurpose {
     /// The model is to be there, or to go, and nothing is asked of it.
     Nothing(Box<TurnRequest>),
     Answer(Box<TurnRequest>),
@@ -158,7 +158,7 @@ impl GenerateRequest {
     ///
     /// # Errors
     /// What cannot be understood or kept, by its field's name.
-    pub fn wanted(self) -> Result<Wanted, Problem> {
+    pub fn wanted(self) -> Result<RequestPurpose, Problem> {
         let said = |text: Option<String>| text.filter(|text| !text.is_empty());
         let (system, template, suffix) = (said(self.system), said(self.template), said(self.suffix));
         let context = fields::tokens(self.context.unwrap_or_default(), "context")?;
@@ -196,7 +196,7 @@ impl GenerateRequest {
             }
         };
         let ask = common.ask(model, before)?;
-        Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
+        Ok(if is_empty { RequestPurpose::Nothing(Box::new(ask)) } else { RequestPurpose::Answer(Box::new(ask)) })
     }
 }
 
@@ -205,7 +205,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// What cannot be understood or kept, by its field's name.
-    pub fn wanted(self) -> Result<Wanted, Problem> {
+    pub fn wanted(self) -> Result<RequestPurpose, Problem> {
         let messages = self.messages.unwrap_or_default().into_iter().enumerate();
         let read = |(number, message): (usize, ChatMessage)| message.read(&format!("messages[{number}]"));
         let messages = messages.map(read).collect::<Result<Vec<_>, _>>()?;
@@ -215,7 +215,7 @@ impl ChatRequest {
         let common = Common { format, options, keep_alive, logprobs, top_logprobs, rest };
         let think = self::think(think)?;
         let ask = common.ask(model, Chat { tools, think, ..Chat::of(messages) }.into())?;
-        Ok(if is_empty { Wanted::Nothing(Box::new(ask)) } else { Wanted::Answer(Box::new(ask)) })
+        Ok(if is_empty { RequestPurpose::Nothing(Box::new(ask)) } else { RequestPurpose::Answer(Box::new(ask)) })
     }
 }
 
@@ -318,7 +318,7 @@ mod tests {
     use serde_json::json;
     use slm_values::template::Language;
 
-    fn wanted(more: Value) -> Result<Wanted, Problem> {
+    fn wanted(more: Value) -> Result<RequestPurpose, Problem> {
         let mut request = json!({"model": "m", "prompt": "a"});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value::<GenerateRequest>(request).unwrap().wanted()
@@ -326,8 +326,8 @@ mod tests {
 
     fn asked(more: Value) -> TurnRequest {
         match wanted(more).unwrap() {
-            Wanted::Answer(ask) => *ask,
-            Wanted::Nothing(ask) => panic!("nothing is asked: {ask:?}"),
+            RequestPurpose::Answer(ask) => *ask,
+            RequestPurpose::Nothing(ask) => panic!("nothing is asked: {ask:?}"),
         }
     }
 
@@ -351,7 +351,7 @@ mod tests {
         for nothing in
             [json!({"prompt": ""}), json!({"prompt": "", "raw": true}), json!({"prompt": null, "system": "s"})]
         {
-            assert!(matches!(wanted(nothing).unwrap(), Wanted::Nothing(_)));
+            assert!(matches!(wanted(nothing).unwrap(), RequestPurpose::Nothing(_)));
         }
     }
 

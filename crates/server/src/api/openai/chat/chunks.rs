@@ -1,6 +1,6 @@
 //! A chat completion as server-sent events.
 
-use super::Head;
+use super::ChatHead;
 use super::reply::{ChatCompletionChunk, ChunkChoice, Delta, FinishReason};
 use super::request::WithUsage;
 use super::tools::CallChunk;
@@ -15,7 +15,7 @@ use slm_infer::infer::Piece;
 /// Writes a part for each piece.
 #[derive(Debug)]
 pub struct Chunks {
-    head: Head,
+    head: ChatHead,
     /// Calls so far, for each answer.
     n_calls: Vec<usize>,
     with_usage: WithUsage,
@@ -23,12 +23,12 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    pub fn new(head: Head, n_choices: usize, with_usage: WithUsage) -> Chunks {
+    pub fn new(head: ChatHead, n_choices: usize, with_usage: WithUsage) -> Chunks {
         Chunks { head, n_calls: vec![0; n_choices], with_usage, usage: Usage::default() }
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>) -> ChatCompletionChunk {
-        let Head { id, created, model, system_fingerprint, .. } = self.head.clone();
+        let ChatHead { id, created, model, system_fingerprint, .. } = self.head.clone();
         let object = "chat.completion.chunk";
         ChatCompletionChunk { id, object, created, model, system_fingerprint, choices, usage: None }
     }

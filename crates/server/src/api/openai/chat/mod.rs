@@ -45,7 +45,7 @@ pub async fn answer(
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     let opened = service.open_for(&wanted.ask).await?;
     let answering = ask_all(&service, &opened, vec![wanted.ask], wanted.n_choices)?;
-    let head = Head {
+    let head = ChatHead {
         id: new_id("chatcmpl-"),
         created: unix(SystemTime::now()),
         model: wanted.model,
@@ -62,7 +62,7 @@ pub async fn answer(
 
 /// What every part of an answer says.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct ChatHead {
     id: String,
     created: u64,
     model: String,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Head;
+use super::ChatHead;
 use super::tools::{AnsweredCall, CallChunk};
 use crate::api::extra::Extra;
 use crate::api::openai::logprobs::ChatLogprobs;
@@ -128,18 +128,18 @@ pub struct Delta {
 }
 
 impl ChatCompletion {
-    pub fn new(head: Head, answers: Vec<Finished>) -> ChatCompletion {
+    pub fn new(head: ChatHead, answers: Vec<Finished>) -> ChatCompletion {
         let mut usage = Usage::default();
         answers.iter().for_each(|finished| usage.add(&finished.end));
         let choice = |(index, finished)| ChatChoice::new(index, finished, &head);
         let choices = answers.into_iter().enumerate().map(choice).collect();
-        let Head { id, created, model, system_fingerprint, .. } = head;
+        let ChatHead { id, created, model, system_fingerprint, .. } = head;
         ChatCompletion { id, object: "chat.completion", created, model, choices, usage, system_fingerprint }
     }
 }
 
 impl ChatChoice {
-    fn new(index: usize, finished: Finished, head: &Head) -> ChatChoice {
+    fn new(index: usize, finished: Finished, head: &ChatHead) -> ChatChoice {
         let Finished { text, tokens, thinking, mut calls, end } = finished;
         calls.truncate(head.calls.most());
         let said = |text: String| (!text.is_empty()).then_some(text);

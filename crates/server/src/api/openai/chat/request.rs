@@ -162,7 +162,7 @@ pub struct StreamOptions {
 
 /// What a request wants.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct ParsedChat {
     pub model: String,
     pub ask: TurnRequest,
     pub n_choices: usize,
@@ -199,7 +199,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
-    pub fn wanted(mut self) -> Result<Wanted, Problem> {
+    pub fn wanted(mut self) -> Result<ParsedChat, Problem> {
         self.pass_defaults();
         fields::none_left(&self.rest, "", &REFUSED)?;
         // Without any of its options it is a wish to search, too.
@@ -220,7 +220,7 @@ impl ChatRequest {
         let bias = bias::read(self.logit_bias.as_ref())?;
         let turn = Turn { before: chat.into(), parameters, detail, bias, ..Turn::default() };
         let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
-        Ok(Wanted { model: self.model, ask, n_choices, n_top, calls, stream })
+        Ok(ParsedChat { model: self.model, ask, n_choices, n_top, calls, stream })
     }
 
     /// Takes out what says no more than nothing.
@@ -358,7 +358,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn wanted(more: Value) -> Result<Wanted, Problem> {
+    fn wanted(more: Value) -> Result<ParsedChat, Problem> {
         let mut request = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value::<ChatRequest>(request).map_err(|error| Problem::invalid(error.to_string()))?.wanted()

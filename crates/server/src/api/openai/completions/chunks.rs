@@ -1,7 +1,7 @@
 //! Completions as server-sent events.
 
-use super::Head;
-use super::logprobs::{CompletionLogprobs, Place};
+use super::CompletionHead;
+use super::logprobs::{CompletionLogprobs, TextOffset};
 use super::reply::{Completion, CompletionChoice};
 use crate::api::dialect::Dialect;
 use crate::api::extra::Extra;
@@ -14,18 +14,18 @@ use slm_infer::infer::Piece;
 /// Writes a part for each piece.
 #[derive(Debug)]
 pub struct Chunks {
-    head: Head,
+    head: CompletionHead,
     /// Where each answer goes on.
-    places: Vec<Place>,
+    places: Vec<TextOffset>,
     with_usage: WithUsage,
     /// For each prompt.
     usages: Vec<Usage>,
 }
 
 impl Chunks {
-    pub fn new(head: Head, n_choices: usize, with_usage: WithUsage) -> Chunks {
+    pub fn new(head: CompletionHead, n_choices: usize, with_usage: WithUsage) -> Chunks {
         let usages = vec![Usage::default(); n_choices.div_ceil(head.n_each)];
-        Chunks { head, places: vec![Place::default(); n_choices], with_usage, usages }
+        Chunks { head, places: vec![TextOffset::default(); n_choices], with_usage, usages }
     }
 
     fn choice(&self, choice: CompletionChoice, out: &mut String) {

@@ -25,7 +25,7 @@ pub struct CompletionLogprobs {
 
 /// Where an answer's next token begins.
 #[derive(Debug, Clone, Default)]
-pub struct Place {
+pub struct TextOffset {
     n_characters: usize,
     /// Bytes of a character that is not whole yet.
     begun: Vec<u8>,
@@ -34,7 +34,7 @@ pub struct Place {
 impl CompletionLogprobs {
     /// Of what was written from this place on: nothing where no tokens are told.
     #[must_use]
-    pub fn written(tokens: &[TokenLogprob], n_top: Option<u8>, place: &mut Place) -> Option<CompletionLogprobs> {
+    pub fn written(tokens: &[TokenLogprob], n_top: Option<u8>, place: &mut TextOffset) -> Option<CompletionLogprobs> {
         n_top?;
         let mut written = CompletionLogprobs::default();
         for token in tokens {
@@ -53,7 +53,7 @@ impl CompletionLogprobs {
     }
 }
 
-impl Place {
+impl TextOffset {
     /// The characters before what is passed.
     fn pass(&mut self, bytes: &[u8]) -> usize {
         let before = self.n_characters;
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_thing_that_is_known_has_its_list() {
-        let mut place = Place::default();
+        let mut place = TextOffset::default();
         let first =
             [token("é".as_bytes(), -0.5, &[("é", -0.5), ("a", -1.0)]), token(b"\xe2\x80", -2.0, &[("a", -1.0)])];
         let written = CompletionLogprobs::written(&first, Some(2), &mut place).unwrap();
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn of_two_tokens_that_write_the_same_the_likelier_is_told() {
         let tokens = [token(b"a", -3.0, &[("a", -0.1), ("a", -3.0)])];
-        let written = CompletionLogprobs::written(&tokens, Some(2), &mut Place::default()).unwrap();
+        let written = CompletionLogprobs::written(&tokens, Some(2), &mut TextOffset::default()).unwrap();
         assert_eq!(json!(written.top_logprobs), json!([{"a": -0.1}]));
     }
 }

@@ -54,7 +54,7 @@ pub async fn complete(
         *n = n.or(own).or(Some(MAX_TOKENS));
     }
     let answering = ask_all(&service, &opened, wanted.asks, wanted.n_each)?;
-    let head = Head {
+    let head = CompletionHead {
         id: new_id("cmpl-"),
         created: unix(SystemTime::now()),
         model: wanted.model,
@@ -72,7 +72,7 @@ pub async fn complete(
 
 /// What every part of the answers says.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct CompletionHead {
     id: String,
     created: u64,
     model: String,
@@ -85,7 +85,7 @@ pub struct Head {
     echoed: Vec<String>,
 }
 
-impl Head {
+impl CompletionHead {
     /// What the answer of this number begins with.
     fn echo(&self, index: usize) -> String {
         self.echoed.get(index / self.n_each).cloned().unwrap_or_default()

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Head;
-use super::logprobs::{CompletionLogprobs, Place};
+use super::CompletionHead;
+use super::logprobs::{CompletionLogprobs, TextOffset};
 use crate::api::extra::Extra;
 use crate::api::openai::usage::Usage;
 use slm_engine::Finish;
@@ -66,7 +66,7 @@ impl From<Finish> for CompletionFinish {
 }
 
 impl Completion {
-    pub fn new(head: Head, answers: Vec<Finished>) -> Completion {
+    pub fn new(head: CompletionHead, answers: Vec<Finished>) -> Completion {
         let mut usages = vec![Usage::default(); answers.len().div_ceil(head.n_each)];
         for (index, finished) in answers.iter().enumerate() {
             usages[index / head.n_each].add(&finished.end);
@@ -77,19 +77,19 @@ impl Completion {
     }
 
     /// A part without usage.
-    pub fn part(head: &Head, choices: Vec<CompletionChoice>) -> Completion {
-        let Head { id, created, model, system_fingerprint, .. } = head.clone();
+    pub fn part(head: &CompletionHead, choices: Vec<CompletionChoice>) -> Completion {
+        let CompletionHead { id, created, model, system_fingerprint, .. } = head.clone();
         Completion { id, object: "text_completion", created, model, system_fingerprint, choices, usage: None }
     }
 }
 
 impl CompletionChoice {
-    fn new(index: usize, finished: Finished, head: &Head) -> CompletionChoice {
+    fn new(index: usize, finished: Finished, head: &CompletionHead) -> CompletionChoice {
         let Finished { text, tokens, end, .. } = finished;
         CompletionChoice {
             index,
             text: head.echo(index) + &text,
-            logprobs: CompletionLogprobs::written(&tokens, head.n_top, &mut Place::default()),
+            logprobs: CompletionLogprobs::written(&tokens, head.n_top, &mut TextOffset::default()),
             finish_reason: Some(end.finish.into()),
             slm: Some(Extra::from(&*end)),
         }

@@ -94,7 +94,7 @@ pub struct TokenLists(Vec<Tokens>);
 
 /// What a request wants.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct ParsedCompletions {
     pub model: String,
     /// One for each prompt, otherwise alike.
     pub asks: Vec<TurnRequest>,
@@ -122,7 +122,7 @@ impl CompletionRequest {
     ///
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
-    pub fn wanted(mut self) -> Result<Wanted, Problem> {
+    pub fn wanted(mut self) -> Result<ParsedCompletions, Problem> {
         fields::none_left(&self.rest, "", &REFUSED)?;
         let n_each = n_choices(self.n)?;
         if let Some(Whole(best_of)) = self.best_of.filter(|Whole(n)| usize::try_from(*n) != Ok(n_each)) {
@@ -150,7 +150,7 @@ impl CompletionRequest {
             turn: Turn { before: Before::Prompt(given), ..turn.clone() },
         };
         let asks = given.into_iter().map(ask).collect();
-        Ok(Wanted { model: self.model, asks, n_each, n_top, echoed, stream })
+        Ok(ParsedCompletions { model: self.model, asks, n_each, n_top, echoed, stream })
     }
 
     fn parameters(&self) -> Result<Parameters, Problem> {
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn wanted(more: Value) -> Result<Wanted, Problem> {
+    fn wanted(more: Value) -> Result<ParsedCompletions, Problem> {
         let mut request = json!({"model": "m"});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value::<CompletionRequest>(request)

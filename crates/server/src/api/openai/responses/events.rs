@@ -1,6 +1,6 @@
 //! A response as server-sent events.
 
-use super::Head;
+use super::ResponseHead;
 use super::event::{Event, NumberedEvent};
 use super::output::Output;
 use super::reply::ResponseReply;
@@ -19,7 +19,7 @@ pub struct Events {
 
 impl Events {
     #[must_use]
-    pub fn new(head: Head) -> Events {
+    pub fn new(head: ResponseHead) -> Events {
         let output = Some(Output::new(head.n_top, head.calls));
         Events { begun: ResponseReply::begun(head), output, n_events: 0 }
     }
@@ -78,9 +78,9 @@ mod tests {
     use slm_values::tools::ToolCall;
     use std::time::Duration;
 
-    fn head(calls: Calls) -> Head {
+    fn head(calls: Calls) -> ResponseHead {
         let request: ResponseRequest = serde_json::from_value(json!({"model": "m", "input": "hi"})).unwrap();
-        Head { id: "resp_1".into(), created: 7, n_top: None, calls, echo: request.wanted().unwrap().echo }
+        ResponseHead { id: "resp_1".into(), created: 7, n_top: None, calls, echo: request.wanted().unwrap().echo }
     }
 
     fn text(text: &str) -> Piece {

@@ -25,7 +25,7 @@ use crate::api::stream;
 use event::NumberedEvent;
 use events::Events;
 use reply::ResponseReply;
-use request::{Delivery, Echo, ResponseRequest, Wanted};
+use request::{Delivery, Echo, ParsedResponses, ResponseRequest};
 
 /// Answers a conversation.
 #[utoipa::path(
@@ -47,9 +47,9 @@ pub async fn respond(
     Body(request): Body<ResponseRequest>,
 ) -> Result<Response, Problem> {
     let wanted = service.read(&request.model.clone(), request.wanted())?;
-    let Wanted { ask, n_top, calls, delivery, echo } = wanted;
+    let ParsedResponses { ask, n_top, calls, delivery, echo } = wanted;
     let answering = service.ask(ask).await?;
-    let head = Head { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
+    let head = ResponseHead { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
         Delivery::Whole => Ok(Json(output::whole(head, choices::whole(answering).await?)).into_response()),
         Delivery::Streamed => stream::response(answering, Events::new(head), stream::SERVER_SENT_EVENTS).await,
@@ -58,7 +58,7 @@ pub async fn respond(
 
 /// What every state of a response says, and how its items are told.
 #[derive(Debug, Clone)]
-pub struct Head {
+pub struct ResponseHead {
     id: String,
     created: u64,
     /// Likely tokens that are told of each token; `None` tells no probabilities.

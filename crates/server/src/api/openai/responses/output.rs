@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Head;
+use super::ResponseHead;
 use super::event::Event;
 use super::output_item::{OutputItem, OutputPart, Status};
 use super::reply::ResponseReply;
@@ -15,7 +15,7 @@ use slm_values::tools::ToolCall;
 
 /// A whole answer.
 #[must_use]
-pub fn whole(head: Head, finished: Finished) -> ResponseReply {
+pub fn whole(head: ResponseHead, finished: Finished) -> ResponseReply {
     let Finished { text, tokens, thinking, calls, end } = finished;
     let mut output = Output::new(head.n_top, head.calls);
     // What happens on the way is told by streams only.

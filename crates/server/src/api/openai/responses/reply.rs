@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Head;
+use super::ResponseHead;
 use super::output_item::{OutputItem, Status};
 use super::request::Echo;
 use crate::api::dialect::Dialect;
@@ -121,7 +121,7 @@ impl From<&Problem> for ResponseError {
 impl ResponseReply {
     /// An answer of which nothing is known yet.
     #[must_use]
-    pub fn begun(head: Head) -> ResponseReply {
+    pub fn begun(head: ResponseHead) -> ResponseReply {
         ResponseReply {
             id: head.id,
             object: "response",

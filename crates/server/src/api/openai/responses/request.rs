@@ -149,7 +149,7 @@ pub struct ResponseStreamOptions {
 
 /// What a request wants.
 #[derive(Debug)]
-pub struct Wanted {
+pub struct ParsedResponses {
     pub ask: TurnRequest,
     /// Likely tokens that are told of each token; `None` tells no probabilities.
     pub n_top: Option<u8>,
@@ -219,7 +219,7 @@ impl ResponseRequest {
     ///
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
-    pub fn wanted(self) -> Result<Wanted, Problem> {
+    pub fn wanted(self) -> Result<ParsedResponses, Problem> {
         fields::none_left(&self.rest, "", &REFUSED)?;
         one_service(self.store, self.service_tier.as_deref())?;
         let why = "a prompt that does not fit is refused, never cut; leave it away or give `disabled`";
@@ -240,7 +240,7 @@ impl ResponseRequest {
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
         let turn = Turn { before: chat.into(), parameters, detail, ..Turn::default() };
         let ask = TurnRequest { model: self.model, keep_alive: None, form, turn };
-        Ok(Wanted { ask, n_top, calls, delivery, echo })
+        Ok(ParsedResponses { ask, n_top, calls, delivery, echo })
     }
 
     fn n_top(&self) -> Result<Option<u8>, Problem> {
@@ -359,7 +359,7 @@ mod tests {
     use serde_json::json;
     use slm_values::contract::Form;
 
-    fn wanted(more: Value) -> Result<Wanted, Problem> {
+    fn wanted(more: Value) -> Result<ParsedResponses, Problem> {
         let mut request = json!({"model": "m", "input": "hi"});
         request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         serde_json::from_value::<ResponseRequest>(request)

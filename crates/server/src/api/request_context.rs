@@ -20,7 +20,7 @@ pub const TIMEOUT: &str = "x-slm-timeout";
 
 /// What holds for one request.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct RequestContext {
     pub lane: Lane,
     /// When it is given up; `None` never.
     pub deadline: Option<Instant>,
@@ -31,27 +31,27 @@ pub struct Call {
 }
 
 tokio::task_local! {
-    static CALL: Call;
+    static CONTEXT: RequestContext;
 }
 
-impl Default for Call {
+impl Default for RequestContext {
     fn default() -> Self {
-        Call { lane: Lane::Canonical, deadline: None, client: String::new(), drain: Drain::default() }
+        RequestContext { lane: Lane::Canonical, deadline: None, client: String::new(), drain: Drain::default() }
     }
 }
 
-impl Call {
+impl RequestContext {
     /// What holds for the request that this task answers.
     #[must_use]
-    pub fn current() -> Call {
-        CALL.try_with(Clone::clone).unwrap_or_default()
+    pub fn current() -> RequestContext {
+        CONTEXT.try_with(Clone::clone).unwrap_or_default()
     }
 
     /// Reads the headers of a request that began now.
     ///
     /// # Errors
     /// A header with a value that it cannot have.
-    pub fn read(headers: &HeaderMap, client: String, longest: Option<Duration>) -> Result<Call, Problem> {
+    pub fn read(headers: &HeaderMap, client: String, longest: Option<Duration>) -> Result<RequestContext, Problem> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
         let lane = match text(LANE) {
             None | Some("canonical") => Lane::Canonical,
@@ -74,7 +74,7 @@ impl Call {
         };
         let within = [asked, longest].into_iter().flatten().min();
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        Ok(Call { lane, deadline, client, ..Call::default() })
+        Ok(RequestContext { lane, deadline, client, ..RequestContext::default() })
     }
 
     /// Waits for a part of the request's work, for no longer than the request has and the server lasts.
@@ -99,9 +99,9 @@ impl Call {
         }
     }
 
-    /// Lets the request be answered under this call.
+    /// Lets the request be answered within this context.
     pub async fn scope(self, request: Request, next: Next) -> Response {
-        CALL.scope(self, next.run(request)).await
+        CONTEXT.scope(self, next.run(request)).await
     }
 }
 
@@ -109,16 +109,16 @@ impl Call {
 mod tests {
     use super::*;
 
-    fn read(name: &'static str, value: &str) -> Result<Call, Problem> {
+    fn read(name: &'static str, value: &str) -> Result<RequestContext, Problem> {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
-        Call::read(&headers, "me".to_owned(), Some(Duration::from_secs(60)))
+        RequestContext::read(&headers, "me".to_owned(), Some(Duration::from_secs(60)))
     }
 
     #[test]
     fn headers_choose_lane_and_time() {
         assert_eq!(read(LANE, "throughput").unwrap().lane, Lane::Throughput);
         assert_eq!(read(LANE, "canonical").unwrap().lane, Lane::Canonical);
-        let left = |call: Call| call.deadline.unwrap().duration_since(Instant::now());
+        let left = |context: RequestContext| context.deadline.unwrap().duration_since(Instant::now());
         assert!(left(read(TIMEOUT, "0.5").unwrap()) <= Duration::from_millis(500));
         // Nobody asks for more than the server gives.
         assert!(left(read(TIMEOUT, "600").unwrap()) <= Duration::from_secs(60));
