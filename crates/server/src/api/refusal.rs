@@ -7,7 +7,6 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::dialect::Dialect;
-use super::logging::Account;
 use super::problem::{Kind, Problem};
 
 /// Says that the same request would fail again, to clients that would send it again by themselves.
@@ -16,8 +15,9 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// Writes the problems of all that is inside: for `axum::middleware::from_fn`.
 pub async fn write(request: Request, next: Next) -> Response {
     let dialect = Dialect::of(request.uri().path());
-    let mut response = next.run(request).await;
-    match response.extensions_mut().remove::<Problem>() {
+    let response = next.run(request).await;
+    // It stays there, for who keeps the log.
+    match response.extensions().get::<Problem>().cloned() {
         Some(problem) => written(dialect, &problem, response),
         None => response,
     }
@@ -31,7 +31,6 @@ pub fn answer(path: &str, problem: &Problem) -> Response {
 
 /// The problem in the place of a response's body; headers that it has already stay.
 fn written(dialect: Dialect, problem: &Problem, response: Response) -> Response {
-    problem.note(&Account::current());
     let mut response = response.map(|_| Body::from(dialect.body(problem).to_string()));
     *response.status_mut() = dialect.status(problem.kind);
     let headers = response.headers_mut();

@@ -84,7 +84,7 @@ pub async fn response<S: Source>(
         {
             let next = source.next().await;
             if let Err(problem) = &next {
-                problem.note(account);
+                account.failed(problem);
             }
             if !encode(next, encoder, &mut out) {
                 streaming = None;

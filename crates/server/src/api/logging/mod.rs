@@ -7,6 +7,7 @@ pub use lines::{Format, FormatError};
 
 use super::dialect::Dialect;
 use super::metrics::{InFlight, Metrics};
+use super::problem::Problem;
 use super::server::Peer;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -118,9 +119,12 @@ impl Account {
         self.note(|facts| facts.waited = Some(waited));
     }
 
-    /// Why there is no answer, or not all of it.
-    pub fn problem(&self, problem: impl Into<String>) {
-        self.note(|facts| facts.problem = Some(problem.into()));
+    /// Why there is no answer, or not all of it, where that was not the request's fault: what is wrong with a request is told to
+    /// its client alone, for it may be said in the words of a text.
+    pub fn failed(&self, problem: &Problem) {
+        if problem.is_of_server() {
+            self.note(|facts| facts.problem = Some(problem.message.clone()));
+        }
     }
 }
 
@@ -146,6 +150,9 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     let mut response = ACCOUNT.scope(account, next.run(request)).instrument(span).await;
     if let Some(record) = &mut record {
         record.status = response.status().as_u16();
+        if let Some(problem) = response.extensions().get() {
+            record.account.failed(problem);
+        }
     }
     // Made of visible ASCII.
     if let Ok(value) = HeaderValue::from_str(&id) {

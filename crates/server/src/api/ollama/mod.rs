@@ -16,11 +16,10 @@ use axum::routing::{delete, get, head, post};
 use axum::{Extension, Router};
 use utoipa::OpenApi;
 
+use super::dialect::ollama::ErrorResponse;
 use super::page;
 use super::service::Service;
 use work::Works;
-
-pub use types::error;
 
 /// The routes of this dialect.
 pub fn routes() -> Router<Arc<Service>> {
@@ -63,6 +62,6 @@ pub fn routes() -> Router<Arc<Service>> {
         blobs::has,
         blobs::take
     ),
-    components(schemas(types::ErrorResponse))
+    components(schemas(ErrorResponse))
 )]
 pub struct Document;

@@ -9,8 +9,6 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::logging::Account;
-
 pub use advice::{Advice, Part};
 
 /// Why a request got no answer.
@@ -127,16 +125,14 @@ impl Problem {
         Problem::new(Kind::Failed, "slm failed at this request; its log says where")
     }
 
-    /// Notes in a request's account what failed here. What was wrong with the request itself is told to its client alone: it may
-    /// be said in the words of a text.
-    pub fn note(&self, account: &Account) {
-        if matches!(self.kind, Kind::Busy { .. } | Kind::TimedOut | Kind::Failed | Kind::Upstream) {
-            account.problem(&self.message);
-        }
+    /// Whether it is the server's, or another's behind it, and not the request's.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        matches!(self.kind, Kind::Busy { .. } | Kind::TimedOut | Kind::Failed | Kind::Upstream)
     }
 }
 
-/// Without a body: [`super::refusal::write`], which sees the path, writes it.
+/// Without a body: who sees the path, around all handlers, writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::default();

@@ -7,9 +7,10 @@ pub mod reply;
 pub mod request;
 pub mod transfer;
 
-use serde::Serialize;
 use serde_json::Value;
 use utoipa::{IntoResponses, ToSchema};
+
+use crate::api::dialect::ollama::ErrorResponse;
 
 /// How long a model stays in memory after this request: seconds, or a duration; below 0 for ever, 0 not at all.
 #[derive(Debug, Clone, ToSchema)]
@@ -48,14 +49,6 @@ pub enum FormatWord {
     Json,
 }
 
-/// Why a request got no answer.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[schema(as = ollama::ErrorResponse)]
-pub struct ErrorResponse {
-    /// What was wrong, with the value, and what to do next.
-    pub error: String,
-}
-
 /// The statuses of requests that get no answer.
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only described.
@@ -75,10 +68,4 @@ pub enum Errors {
     /// Too much waits already.
     #[response(status = 503)]
     Busy(ErrorResponse),
-}
-
-/// What an answer that is a problem says.
-#[must_use]
-pub fn error(message: String) -> ErrorResponse {
-    ErrorResponse { error: message }
 }

@@ -1,11 +1,14 @@
 //! The dialects that clients speak, told by the path: what each answers to a problem, with which status, and what it calls the
 //! parts of a request.
 
+pub mod anthropic;
+pub mod ollama;
+pub mod openai;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::problem::{Advice, Kind, Part, Problem};
-use super::{anthropic, ollama, openai};
 
 /// The dialect whose clients call a path. OpenAI's has the same errors everywhere, and fields that go by the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Dialect {
     pub fn body(self, problem: &Problem) -> Value {
         let (kind, message) = (problem.kind, self.message(problem));
         match self {
-            Dialect::Ollama => json!(ollama::error(message)),
+            Dialect::Ollama => json!(ollama::ErrorResponse { error: message }),
             Dialect::Chat | Dialect::Completions | Dialect::Responses | Dialect::OpenAi => {
                 json!(openai::ErrorBody::new(kind, message, self.field(problem)))
             }
