@@ -43,7 +43,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokenized {
     pub tokens: Vec<PromptToken>,
-    /// Tokens before the stable border; 0 where there is none.
+    /// Tokens before the stable border; 0 if the prompt has no stable border.
     pub border: usize,
 }
 

@@ -24,7 +24,7 @@ pub fn limits(args: &LimitArgs) -> Result<(Limits, Retry), Failure> {
     Ok((limits, if args.retry { Retry::Once } else { Retry::Never }))
 }
 
-/// What is said of the limits in JSON.
+/// Whether the answer keeps its limits, and which it breaks, as JSON.
 pub fn contract(limited: &Limited) -> Value {
     json!({
         "met": limited.breaches.is_empty(),

@@ -64,7 +64,7 @@ impl TemplateChoice {
         }
     }
 
-    /// The template itself; `None` where there is none that can be used.
+    /// The template itself; `None` if the model has no template that can be used.
     #[must_use]
     pub fn parsed(self, header: &Header) -> Option<ChatTemplate> {
         match self {

@@ -13,7 +13,7 @@ use slm_values::prompt::{Prompt, Run};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     pub tokens: Vec<Token>,
-    /// Tokens of the stable part; 0 where there is none.
+    /// Tokens of the stable part; 0 if the prompt has no stable part.
     pub border: usize,
     /// The text after the last special token and the number of its tokens: what a candidate continues.
     pub tail: String,
