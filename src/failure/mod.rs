@@ -16,7 +16,7 @@ pub use advice::violation;
 pub enum Exit {
     Done,
     Failed,
-    /// A wrong command line, or a schema that cannot be kept.
+    /// A wrong command line, or a schema that is not supported.
     Usage,
     /// A gate or a contract was not met.
     NotMet,

@@ -161,8 +161,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
         assert_eq!(home.slm(["create", "kept", "-f", "M"]).fails(code, &format!("slm: {expected}\n")), "");
         assert!(files(&home.models()) == before, "`{modelfile}` changed the store");
     };
-    let unkept = "the schema at `/not` cannot be kept: `not` cannot be held while text is written; say what is allowed with \
-                  `anyOf`";
+    let unkept = "the schema at `/not` is not supported: `not` cannot be enforced; say what is allowed with `anyOf`";
     refused(
         "FROM triage\nSYSTEM a\n  FOO b\n",
         1,

@@ -150,6 +150,6 @@ fn a_grammar_that_cannot_be_kept_is_wrong_use() {
     for grammar in ["start: \"a\" start", "start: /(/", "nothing", "start: <|im_end|>", ""] {
         let said = home.slm(["run", "stories", "--grammar", grammar, "Once"]).run();
         assert_eq!((said.code, said.stdout.as_str()), (Some(2), ""), "{grammar}: {}", said.stderr);
-        assert!(said.stderr.contains("slm: the grammar cannot be kept: "), "{}", said.stderr);
+        assert!(said.stderr.contains("slm: the grammar is not supported: "), "{}", said.stderr);
     }
 }

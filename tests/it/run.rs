@@ -69,17 +69,17 @@ fn what_cannot_be_a_contract_is_refused_before_anything_is_loaded() {
     let kept = |schema: &str, sentence: &str| refused("--format", schema, &format!("--format: the schema{sentence}"));
     kept(
         r#"{"type":"string","minLength":3,"maxLength":2}"#,
-        " cannot be kept: `minLength` 3 is more than `maxLength` 2",
+        " is not supported: no answer can satisfy it: `minLength` 3 is more than `maxLength` 2",
     );
     kept(
         r#"{"type":"object","properties":{"n":{"type":"array","uniqueItems":true}}}"#,
-        " at `/properties/n/uniqueItems` cannot be kept: `uniqueItems` cannot be held while text is written; leave it away \
-         and check the answers yourself",
+        " at `/properties/n/uniqueItems` is not supported: `uniqueItems` cannot be enforced; give the items an `enum` and few \
+         `maxItems`, or remove it and check the answers yourself",
     );
     refused(
         "--regex",
         "(",
-        "the regular expression cannot be kept: `(`: no look-around, no references back, at most 1 MB compiled",
+        "the regular expression is not supported: `(`: no look-around, no references back, at most 1 MB compiled",
     );
     refused("--grammar", "@none.lark", "cannot read the grammar `none.lark`: No such file or directory (os error 2)");
     refused("--format", "{", "--format: the schema is not JSON: EOF while parsing an object at line 1 column 1");

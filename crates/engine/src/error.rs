@@ -48,7 +48,7 @@ pub enum EngineError {
     },
     #[error("only the vocabulary is loaded")]
     VocabularyOnly,
-    #[error("the grammar cannot be kept: {reason}")]
+    #[error("the grammar is not supported: {reason}")]
     Grammar { reason: String },
     #[error("a decode failed in llama.cpp: {reason}")]
     Decode { reason: String },

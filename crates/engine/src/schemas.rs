@@ -1,20 +1,19 @@
 //! Schemas by the thousand: whatever is accepted is written under its grammar, and every finished answer meets the schema.
 //!
-//! Tests only. The committed run takes a few hundred generated schemas; the ignored one takes `SLM_N_SCHEMAS` of them (2,000)
-//! and every schema in the JSON files below the folders in `SLM_SCHEMAS` (a path list: schemas alone, or test suites with a
-//! `schema` in each case), and prints what was accepted and refused, what was finished and valid, and the times of masks.
+//! Tests only: `slm-values` tries the same schemas by the thousand, a byte at a time; here they meet the vocabulary of a model.
+//! The committed run takes a few hundred; the ignored one takes `SLM_N_SCHEMAS` of them (2,000) and every schema in the JSON
+//! files below the folders in `SLM_SCHEMAS` (a path list: schemas alone, or test suites with a `schema` in each case), and
+//! prints what was accepted and refused, what was finished and valid, and the times of masks.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::constraint::{Compiler, Constraint};
 use super::llama::testing;
 use super::{Engine, Event, Finish, GenerateRequest, Grammar, Request, Token};
+use slm_testing::schemas::{self, Choices};
 use slm_values::contract::{Form, Open};
 use slm_values::sampling::{AnswerShape, Parameters};
 
@@ -22,143 +21,13 @@ use slm_values::sampling::{AnswerShape, Parameters};
 const LONG: usize = 40;
 const TOO_LONG: usize = 300;
 
-const PATTERNS: [&str; 18] = [
-    "^[A-Z]{2,4}-[0-9]{3}$",
-    "^(a|b)+$",
-    "colou?r",
-    "^\\d{1,3}(\\.\\d{2})?$",
-    "^.{3}$",
-    "[^a-z]",
-    "^$",
-    "\\w+@\\w+",
-    "(a+)+$",
-    "^\\S+$",
-    "é|日本",
-    "(?=a)b",
-    "\\bword\\b",
-    "^[\\\\\"]{1,3}$",
-    "x{1000}",
-    "^[\\x00-\\x7f]{2}$",
-    "^a\\x01b$",
-    "^a[\\x00-\\x08]b$",
-];
-const FORMATS: [&str; 12] =
-    ["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri", "iri", "regex"];
-
-/// Schemas of the kept subset and some beyond it, small ones first.
-fn schema() -> impl Strategy<Value = Value> {
-    let inner = leaf().prop_recursive(3, 20, 4, |inner| {
-        let some = prop::collection::vec(inner.clone(), 1..4);
-        prop_oneof![
-            5 => object(inner.clone()),
-            3 => array(inner),
-            2 => (prop::sample::select(vec!["anyOf", "oneOf", "allOf"]), some).prop_map(|(key, parts)| json!({ key: parts })),
-        ]
-    });
-    (inner, any::<bool>()).prop_map(|(schema, is_recursive)| {
-        let mut schema = schema;
-        if let Value::Object(map) = &mut schema {
-            let next = if is_recursive {
-                json!({"type": "array", "items": {"$ref": "#/$defs/node"}})
-            } else {
-                json!({"type": "string"})
-            };
-            map.insert(
-                "$defs".to_owned(),
-                json!({"node": {"type": "object", "properties": {"next": next}, "required": ["next"]}}),
-            );
-        }
-        schema
-    })
-}
-
-/// Schemas that hold no others.
-fn leaf() -> impl Strategy<Value = Value> {
-    let pattern = prop::sample::select(PATTERNS.to_vec());
-    let format = prop::sample::select(FORMATS.to_vec());
-    let scalar = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (-1000i64..1000).prop_map(Value::from),
-        (-1000i64..1000).prop_map(|n| json!(n as f64 / 8.0)),
-        ".{0,5}".prop_map(Value::from),
-    ];
-    let listed = prop::collection::vec(scalar.clone(), 1..5).prop_map(|values| json!({ "enum": values }));
-    prop_oneof![
-        4 => text(),
-        3 => number(),
-        2 => pattern.prop_map(|pattern| json!({"type": "string", "pattern": pattern})),
-        2 => format.prop_map(|format| json!({"type": "string", "format": format})),
-        3 => listed,
-        1 => scalar.prop_map(|value| json!({ "const": value })),
-        1 => Just(json!({"type": "boolean"})),
-        1 => Just(json!({"type": ["null", "string"]})),
-        1 => Just(json!({"type": "object"})),
-        1 => Just(json!({"type": "array"})),
-        1 => prop_oneof![Just(json!({})), Just(json!(true)), Just(json!(false))],
-        1 => Just(json!({"$ref": "#/$defs/node"})),
-        1 => prop_oneof![
-            Just(json!({"type": "array", "uniqueItems": true})), Just(json!({"not": {"type": "null"}})),
-            Just(json!({"type": "strin"})), Just(json!({"type": "object", "minProperties": 2})),
-        ],
-    ]
-}
-
-fn text() -> impl Strategy<Value = Value> {
-    let n = || 0u64..6;
-    (prop::option::of(n()), prop::option::of(n())).prop_map(|(least, most)| {
-        let mut map = json!({"type": "string"});
-        map.as_object_mut().unwrap().extend(least.map(|n| ("minLength".to_owned(), n.into())));
-        map.as_object_mut().unwrap().extend(most.map(|n| ("maxLength".to_owned(), (n + 2).into())));
-        map
-    })
-}
-
-fn number() -> impl Strategy<Value = Value> {
-    let number = (any::<bool>(), prop::option::of(-50i64..50), prop::option::of(-40i64..90), prop::option::of(1u64..9));
-    number.prop_map(|(is_whole, least, most, step)| {
-        let mut map = json!({"type": if is_whole { "integer" } else { "number" }});
-        let object = map.as_object_mut().unwrap();
-        object.extend(least.map(|n| (if n % 3 == 0 { "exclusiveMinimum" } else { "minimum" }.to_owned(), n.into())));
-        object.extend(most.map(|n| (if n % 3 == 0 { "exclusiveMaximum" } else { "maximum" }.to_owned(), n.into())));
-        object.extend(step.map(|n| ("multipleOf".to_owned(), if is_whole { n.into() } else { json!(n as f64 / 4.0) })));
-        map
-    })
-}
-
-fn object(inner: impl Strategy<Value = Value> + Clone) -> impl Strategy<Value = Value> {
-    let name = || prop::sample::select(vec!["a", "b", "name", "é\"x", "a b", "items"]);
-    let named = prop::collection::vec((name(), inner.clone(), any::<bool>()), 0..4);
-    let object = (named, prop::option::weighted(0.3, inner.clone()), prop::option::weighted(0.1, inner));
-    object.prop_map(|(named, more, matching)| {
-        let required: Vec<&str> =
-            named.iter().filter(|(_, _, is_required)| *is_required).map(|(name, ..)| *name).collect();
-        let required: std::collections::BTreeSet<&str> = required.into_iter().collect();
-        let properties: Map<String, Value> =
-            named.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
-        let mut map = json!({"type": "object", "properties": properties, "required": required});
-        map.as_object_mut().unwrap().extend(more.map(|more| ("additionalProperties".to_owned(), more)));
-        map.as_object_mut()
-            .unwrap()
-            .extend(matching.map(|schema| ("patternProperties".to_owned(), json!({"^x_": schema}))));
-        map
-    })
-}
-
-fn array(inner: impl Strategy<Value = Value> + Clone) -> impl Strategy<Value = Value> {
-    let array = (inner.clone(), 0u64..3, prop::option::of(0u64..4), prop::option::weighted(0.3, inner));
-    array.prop_map(|(items, least, most, first)| {
-        let mut map = json!({"type": "array", "items": items, "minItems": least});
-        map.as_object_mut().unwrap().extend(most.map(|n| ("maxItems".to_owned(), n.into())));
-        map.as_object_mut().unwrap().extend(first.map(|first| ("prefixItems".to_owned(), json!([first]))));
-        map
-    })
-}
-
 fn generated(n: usize) -> Vec<Value> {
-    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let strategy = schema();
-    (0..n).map(|_| strategy.new_tree(&mut runner).expect("nothing is filtered").current()).collect()
+    let mut random = fastrand::Rng::with_seed(7);
+    let schema = |random: &mut fastrand::Rng| {
+        let bytes: Vec<u8> = (0..160).map(|_| random.u8(..)).collect();
+        schemas::schema(&mut Choices::new(&bytes))
+    };
+    (0..n).map(|_| schema(&mut random)).collect()
 }
 
 /// The schemas in every JSON file below a folder.

@@ -1,5 +1,7 @@
 //! What the tests of all crates share: skipped tests that are counted, and reference data beside the checkout.
 
+pub mod schemas;
+
 use std::fmt::Arguments;
 use std::fs::OpenOptions;
 use std::io::Write as _;

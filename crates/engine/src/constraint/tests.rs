@@ -98,7 +98,7 @@ fn special_tokens_are_never_allowed() {
 #[test]
 fn refusals_say_why() {
     let reason = |grammar: &str| compile(grammar).map(|_| ()).expect_err(grammar).to_string();
-    let endless = "the grammar cannot be kept: no answer can ever satisfy it: a rule needs itself again, without \
+    let endless = "the grammar is not supported: no answer can ever satisfy it: a rule needs itself again, without \
                    another way to end";
     assert_eq!(reason("start: \"a\" start"), endless);
     assert_eq!(reason("start: start \"a\""), endless);
@@ -110,7 +110,7 @@ fn refusals_say_why() {
         endless
     );
     let deep = format!("start: {}\"a\"{}", "(".repeat(300), ")".repeat(300));
-    assert_eq!(reason(&deep), "the grammar cannot be kept: its brackets are nested more than 256 deep");
+    assert_eq!(reason(&deep), "the grammar is not supported: its brackets are nested more than 256 deep");
     for grammar in ["", "  ", "start", "start: nothing", "a: \"b\"", "start: /(/", "start: %json {", "{}", "\u{0}"] {
         assert!(matches!(compile(grammar), Err(EngineError::Grammar { .. })), "{grammar:?}");
     }

@@ -129,7 +129,15 @@ impl Reader {
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
         let Scores { groups, counts, timings } = scores;
         let (answer, detail) = match self {
-            Reader::Closed { contract, detail } => (decide::answer(contract, &groups), *detail),
+            Reader::Closed { contract, detail } => {
+                let answer = decide::answer(contract, &groups);
+                // The options were held against the schema one by one; only together they are the answer.
+                if let Err(violation) = contract.check(&answer.json) {
+                    let finding = Finding::Open(Err(violation));
+                    return Ok(Last { finding, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) });
+                }
+                (answer, *detail)
+            }
             Reader::Question(question) => {
                 let field = question.answer(groups.first().map(Vec::as_slice).unwrap_or_default());
                 let json = field.value.clone();

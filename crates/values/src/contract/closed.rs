@@ -1,12 +1,25 @@
 //! A closed contract: fields whose every allowed answer is known.
 
+use std::sync::Arc;
+
+use jsonschema::Validator;
 use serde_json::{Map, Value};
 
+use super::open::Violation;
+
 /// A closed contract: one bare value, or the fields of an object.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Contract {
     pub(super) schema: Value,
     pub(super) fields: Vec<Field>,
+    pub(super) validator: Arc<Validator>,
+}
+
+impl PartialEq for Contract {
+    /// Contracts are equal where their schemas are: everything else is made of these.
+    fn eq(&self, other: &Self) -> bool {
+        self.schema == other.schema
+    }
 }
 
 /// One closed field.
@@ -54,6 +67,14 @@ impl Contract {
     #[must_use]
     pub fn is_bare(&self) -> bool {
         matches!(self.fields.as_slice(), [field] if field.path.is_empty())
+    }
+
+    /// Holds an answer against the schema, by the independent validator.
+    ///
+    /// # Errors
+    /// [`Violation::Schema`]: how it breaks the schema.
+    pub fn check(&self, answer: &Value) -> Result<(), Violation> {
+        self.validator.validate(answer).map_err(|error| Violation::of(&error))
     }
 
     /// Puts one value for each field together to the answer's JSON.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Contract, Field};
+use super::{Contract, Field, Form};
 
 fn labels(schema: Value) -> Vec<(String, Vec<String>)> {
     let contract = Contract::from_schema(schema).unwrap();
@@ -70,6 +70,58 @@ fn choices_are_read_as_a_csv_line() {
     assert_eq!(error("a,b,a"), "the choices `a,b,a`: `a` is given twice");
 }
 
+/// Keywords that stand beside each other hold together, whatever applies them.
+#[test]
+fn keywords_beside_each_other_all_hold() {
+    let n = json!({"N": {"type": "integer", "minimum": 1, "maximum": 5}});
+    let object =
+        |property: Value| json!({"$defs": n, "type": "object", "properties": {"c": property}, "required": ["c"]});
+    let beside = object(json!({"$ref": "#/$defs/N", "minimum": 4}));
+    assert_eq!(labels(beside), [list("c", &["4", "5"])]);
+    let twice = object(json!({"allOf": [{"$ref": "#/$defs/N"}, {"minimum": 2}, {"maximum": 3}]}));
+    assert_eq!(labels(twice), [list("c", &["2", "3"])]);
+    let inherited = json!({
+        "type": "object", "allOf": [{"$ref": "#/$defs/B"}], "properties": {"extra": {"type": "boolean"}}, "required": ["extra"],
+        "$defs": {"B": {"type": "object", "properties": {"id": {"enum": ["x", "y"]}}, "required": ["id"]}},
+    });
+    assert_eq!(labels(inherited), [list("id", &["x", "y"]), list("extra", &["true", "false"])]);
+    let typed = json!({"type": "string", "anyOf": [{"const": 1}, {"const": 2}, {"const": "x"}]});
+    assert_eq!(labels(typed), [list("", &["x"])]);
+    assert_eq!(labels(json!({"enum": ["a", "b", 3], "not": {"const": "b"}})), [list("", &["a", "3"])]);
+    assert_eq!(
+        labels(json!({"enum": ["a", "b", null], "type": "string", "nullable": true})),
+        [list("", &["a", "b", "null"])]
+    );
+    assert_eq!(labels(json!({"oneOf": [{"enum": [1, 2]}, {"enum": [2, 3]}]})), [list("", &["1", "3"])]);
+    assert_eq!(labels(json!({"type": "integer", "minimum": 0.5, "maximum": 3.5})), [list("", &["1", "2", "3"])]);
+    assert_eq!(
+        labels(json!({"type": "integer", "minimum": 1, "maximum": 4, "not": {"multipleOf": 2}})),
+        [list("", &["1", "3"])]
+    );
+    assert_eq!(labels(json!({"enum": ["a", 1.0, "a", 1]})), [list("", &["a", "1"])]);
+    let nothing = "the schema is not supported: no answer can satisfy it: ";
+    for schema in [json!({"type": "boolean", "const": 3}), json!({"type": "integer", "enum": ["1", "2"]}), json!(false)]
+    {
+        assert!(refused(schema.clone()).starts_with(nothing), "{schema}: {}", refused(schema.clone()));
+    }
+}
+
+/// What is not closed is written, under a grammar that allows all of it.
+#[test]
+fn what_cannot_be_listed_is_open() {
+    for (schema, answers) in [
+        (json!({"type": "string", "properties": {"a": {"type": "boolean"}}}), ["\"x\"", "\"\""]),
+        (json!({"type": ["object", "null"], "properties": {"ok": {"type": "boolean"}}}), ["null", "{\"ok\": true}"]),
+        (json!({"enum": ["1", 1]}), ["\"1\"", "1"]),
+        (json!({"type": "object", "properties": {"a": {"type": "boolean"}}, "maxProperties": 0}), ["{}", "{}"]),
+    ] {
+        let Ok(Form::Open(open)) = Form::from_schema(schema.clone()) else { panic!("{schema}") };
+        for answer in answers {
+            assert!(open.check(answer).is_ok(), "{schema}: {answer}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_kept_is_refused_with_its_place() {
     let closed = "and here answers are scored from a closed list: use `enum`, `boolean`, an `integer` with `minimum` \
@@ -78,25 +130,24 @@ fn what_cannot_be_kept_is_refused_with_its_place() {
         refused(json!({"type": "object", "properties": {"name": {"type": "string"}}})),
         format!("the schema at `/properties/name` is open (`type` `string`), {closed}")
     );
-    assert_eq!(refused(json!({"enum": []})), "the schema cannot be kept: `enum` is empty: give at least one value");
-    assert_eq!(refused(json!({"enum": ["1", 1]})), "the schema cannot be kept: `1` is given twice");
     assert_eq!(
-        refused(json!({"type": "boolean", "not": {"const": true}})),
-        format!("the schema is open (`not`), {closed}")
+        refused(json!({"enum": []})),
+        "the schema at `/enum` is not supported: `enum` is empty: give at least one value"
+    );
+    assert_eq!(
+        refused(json!({"enum": ["1", 1]})),
+        format!("the schema is open (two of its values are `1` as plain text), {closed}")
     );
     assert_eq!(
         refused(json!({"type": "integer", "minimum": 0, "maximum": 9e9})),
         format!("the schema is open (0 to 9000000000 are too many integers to score: at most 1024), {closed}")
     );
-    assert_eq!(
-        refused(json!({"$ref": "#"})),
-        format!("the schema is open (its references go round in a circle), {closed}")
-    );
+    assert_eq!(refused(json!({"$ref": "#"})), "the schema is not supported: its references go round in a circle");
     assert_eq!(
         refused(json!({"type": "object", "properties": {"a/b": {"enum": ["x"], "type": "integer"}}})),
-        "the schema at `/properties/a~1b` cannot be kept: \"x\" in `enum` is not of the schema's `type`"
+        "the schema at `/properties/a~1b` is not supported: no answer can satisfy it: no value is of all the types that it asks for"
     );
-    assert_eq!(refused(json!([])), "the schema cannot be kept: a schema is a JSON object");
+    assert_eq!(refused(json!([])), "the schema is not supported: a schema is a JSON object, `true` or `false`");
     assert!(Contract::parse("{").unwrap_err().to_string().starts_with("the schema is not JSON: "));
 }
 

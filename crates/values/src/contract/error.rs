@@ -7,7 +7,7 @@ use serde_json::Value;
 pub enum ContractError {
     #[error("the schema is not JSON: {0}")]
     NotJson(String),
-    #[error("the schema{at} cannot be kept: {reason}")]
+    #[error("the schema{at} is not supported: {reason}")]
     Schema { at: Pointer, reason: String },
     #[error(
         "the schema{at} is open ({what}), and here answers are scored from a closed list: use `enum`, `boolean`, an \
@@ -16,14 +16,14 @@ pub enum ContractError {
     Open { at: Pointer, what: String },
     #[error("the choices `{list}`: {reason}")]
     Choices { list: String, reason: String },
-    #[error("the regular expression cannot be kept: {0}")]
+    #[error("the regular expression is not supported: {0}")]
     Regex(String),
-    #[error("the grammar cannot be kept: {0}")]
+    #[error("the grammar is not supported: {0}")]
     Grammar(String),
 }
 
 /// A place in a schema or an answer, as a JSON pointer (RFC 6901).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pointer(String);
 
 impl std::fmt::Display for Pointer {
@@ -36,6 +36,12 @@ impl Pointer {
     /// The place that a JSON pointer, such as `/properties/name`, names.
     pub(super) fn of(pointer: String) -> Pointer {
         Pointer(pointer)
+    }
+
+    /// The pointer's text; empty for the whole.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     pub(super) fn is_root(&self) -> bool {

@@ -14,13 +14,70 @@ const LABEL: &str = "[A-Za-z0-9]{1,15}(?:-[A-Za-z0-9]{1,15}){0,2}";
 const OCTET: &str = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 const NUMBER: &str = "[0-9]{1,9}";
 
-/// The names of the formats, for people.
-pub const NAMES: [&str; 10] =
-    ["date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
+const BASE64: &str = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?";
+const BASE64_URL: &str = "[A-Za-z0-9_-]{0,1000}";
+
+/// Formats of JSON Schema, of Pydantic and of Zod that have a pattern here.
+const NAMES: [&str; 42] = [
+    "date",
+    "time",
+    "date-time",
+    "duration",
+    "email",
+    "idn-email",
+    "hostname",
+    "idn-hostname",
+    "ipv4",
+    "ipv6",
+    "ipvanyaddress",
+    "ipv4network",
+    "ipv4interface",
+    "ipvanynetwork",
+    "ipvanyinterface",
+    "cidrv4",
+    "uuid",
+    "uuid1",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "uuid7",
+    "guid",
+    "uri",
+    "url",
+    "iri",
+    "multi-host-uri",
+    "uri-reference",
+    "iri-reference",
+    "uri-template",
+    "json-pointer",
+    "relative-json-pointer",
+    "regex",
+    "base64",
+    "base64url",
+    "jwt",
+    "e164",
+    "ulid",
+    "nanoid",
+    "cuid",
+    "cuid2",
+    "color",
+];
+
+/// The format that somebody meant by an unknown one, which is none of ours but for a sign or two. Other unknown formats say
+/// nothing, as JSON Schema has it.
+pub(super) fn misspelt(name: &str) -> Option<&'static str> {
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let bare = plain(name);
+    let is_near = |known: &&&str| {
+        let known = plain(known);
+        known == bare || (bare.len() > 5 && strsim::osa_distance(&known, &bare) == 1)
+    };
+    NAMES.iter().filter(|known| **known != name).find(is_near).copied()
+}
 
 /// A regular expression for the whole string, with its anchors; `None` for a format that is not kept.
 #[must_use]
-pub fn pattern(name: &str) -> Option<String> {
+pub(super) fn pattern(name: &str) -> Option<String> {
     let body = match name {
         "date" => DATE.to_owned(),
         "time" => TIME.to_owned(),
@@ -31,25 +88,54 @@ pub fn pattern(name: &str) -> Option<String> {
             let time = format!("T(?:{n}H(?:{n}M(?:{n}S)?)?|{n}M(?:{n}S)?|{n}S)");
             format!("P(?:{n}W|{days}(?:{time})?|{time})")
         }
-        "email" => {
+        "email" | "idn-email" => {
             let word = "[A-Za-z0-9_+-]{1,20}";
             format!("{word}(?:\\.{word}){{0,2}}@{LABEL}(?:\\.{LABEL}){{1,3}}")
         }
-        "hostname" => format!("{LABEL}(?:\\.{LABEL}){{0,4}}"),
-        "ipv4" => format!("{OCTET}(?:\\.{OCTET}){{3}}"),
+        "hostname" | "idn-hostname" => format!("{LABEL}(?:\\.{LABEL}){{0,4}}"),
+        "ipv4" | "ipvanyaddress" => format!("{OCTET}(?:\\.{OCTET}){{3}}"),
+        "cidrv4" | "ipv4interface" | "ipvanyinterface" => {
+            format!("{OCTET}(?:\\.{OCTET}){{3}}/(?:3[0-2]|[12]?[0-9])")
+        }
+        // The bits of the host are 0.
+        "ipv4network" | "ipvanynetwork" => {
+            format!(
+                "(?:{OCTET}\\.0\\.0\\.0/8|{OCTET}\\.{OCTET}\\.0\\.0/16|(?:{OCTET}\\.){{3}}0/24|{OCTET}(?:\\.{OCTET}){{3}}/32)"
+            )
+        }
         "ipv6" => {
             let group = "[0-9a-f]{1,4}";
             format!("(?:(?:{group}:){{7}}{group}|(?:{group}:){{1,6}}:{group}|::(?:{group})?)")
         }
-        "uuid" => "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".to_owned(),
-        "uri" => {
+        "uuid" | "guid" => uuid("[1-8]"),
+        "uuid1" | "uuid3" | "uuid4" | "uuid5" | "uuid7" => uuid(&name[4..]),
+        "uri" | "url" | "iri" | "multi-host-uri" | "uri-template" => {
             let part = "[A-Za-z0-9._~!$&'()*+,;=:@-]{0,200}";
             let web = format!(
                 "[a-z][a-z0-9+.-]{{1,15}}://{LABEL}(?:\\.{LABEL}){{0,4}}(?::[1-9][0-9]{{0,3}})?(?:/{part}){{0,20}}(?:\\?{part})?(?:#{part})?"
             );
             format!("(?:{web}|(?:mailto|urn|tel):[A-Za-z0-9._+@:-]{{1,200}})")
         }
+        "uri-reference" | "iri-reference" => "/(?:[A-Za-z0-9._~-]{1,100}/){0,20}[A-Za-z0-9._~-]{0,100}".to_owned(),
+        // Expressions without a character that has a meaning.
+        "regex" => "[A-Za-z0-9 _,;:@-]{1,200}".to_owned(),
+        "relative-json-pointer" => "(?:0|[1-9][0-9]{0,2})(?:/[A-Za-z0-9_.-]{1,40}){0,10}".to_owned(),
+        "json-pointer" => "(?:/[A-Za-z0-9_.-]{1,40}){0,10}".to_owned(),
+        "base64" => BASE64.to_owned(),
+        "base64url" => BASE64_URL.to_owned(),
+        "jwt" => "eyJ[A-Za-z0-9_-]{10,500}\\.eyJ[A-Za-z0-9_-]{10,500}\\.[A-Za-z0-9_-]{10,500}".to_owned(),
+        "e164" => "\\+[1-9][0-9]{6,14}".to_owned(),
+        "ulid" => "[0-7][0-9A-HJKMNP-TV-Z]{25}".to_owned(),
+        "nanoid" => "[A-Za-z0-9_-]{21}".to_owned(),
+        "cuid" => "c[0-9a-z]{24}".to_owned(),
+        "cuid2" => "[a-z][0-9a-z]{23}".to_owned(),
+        "color" => "#[0-9a-f]{6}".to_owned(),
         _ => return None,
     };
     Some(format!("^{body}$"))
+}
+
+/// A UUID of one version and RFC 9562's variant, in lower case.
+fn uuid(version: &str) -> String {
+    format!("[0-9a-f]{{8}}-[0-9a-f]{{4}}-{version}[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}")
 }

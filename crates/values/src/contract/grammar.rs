@@ -60,8 +60,12 @@ fn sentence<E: std::fmt::Display>(result: Result<(), E>) -> Result<(), String> {
     let text = format!("{error:#}");
     let text = text.split("<backtrace>").next().unwrap_or_default();
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
-    Err(if line.contains("oneOf constraints are not supported") {
-        "the options of `oneOf` may overlap, and nothing can be both; write `anyOf`".to_owned()
+    Err(if line.contains("Regex is empty") {
+        "no answer can satisfy it: no text has these patterns and lengths together".to_owned()
+    } else if line.contains("not disjoint") {
+        "one name may match two of its `patternProperties`, which cannot be enforced".to_owned()
+    } else if line.contains("lookarounds not supported") {
+        "its `pattern` looks around, with `\\b` for example, which cannot be enforced".to_owned()
     } else if let Some((_, reason)) = line.split_once("Unsatisfiable schema: ") {
         format!("no answer can satisfy it: {reason}")
     } else if let Some(reason) = line.strip_prefix("panic: ") {

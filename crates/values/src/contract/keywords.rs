@@ -1,22 +1,48 @@
-//! The keywords of JSON Schema that an open contract supports, and those that only describe.
+//! The keywords of JSON Schema: which constrain which type of value, which only describe, and which are misspelt.
 
 use serde_json::{Map, Value};
 
 use super::error::{ContractError, Pointer};
 
 pub(super) const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
-pub(super) const OBJECT: [&str; 6] =
-    ["properties", "required", "additionalProperties", "patternProperties", "minProperties", "maxProperties"];
-pub(super) const ARRAY: [&str; 4] = ["items", "prefixItems", "minItems", "maxItems"];
-pub(super) const STRING: [&str; 4] = ["minLength", "maxLength", "pattern", "format"];
-pub(super) const NUMBER: [&str; 5] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
-pub(super) const IN_PLACE: [&str; 6] = ["enum", "const", "$ref", "allOf", "anyOf", "oneOf"];
+
+const OBJECT: [&str; 11] = [
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "minProperties",
+    "maxProperties",
+    "propertyNames",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "unevaluatedProperties",
+];
+const ARRAY: [&str; 10] = [
+    "items",
+    "prefixItems",
+    "additionalItems",
+    "minItems",
+    "maxItems",
+    "uniqueItems",
+    "contains",
+    "minContains",
+    "maxContains",
+    "unevaluatedItems",
+];
+const STRING: [&str; 5] = ["minLength", "maxLength", "pattern", "format", "contentEncoding"];
+const NUMBER: [&str; 6] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"];
+/// Those that constrain values of every type.
+const ANY_TYPE: [&str; 12] =
+    ["type", "nullable", "enum", "const", "$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
 
 /// Keywords that say nothing about which answers are allowed.
-pub(super) const ANNOTATIONS: [&str; 13] = [
+const ANNOTATIONS: [&str; 19] = [
     "$schema",
     "$defs",
     "definitions",
+    "$anchor",
     "$comment",
     "title",
     "description",
@@ -27,53 +53,165 @@ pub(super) const ANNOTATIONS: [&str; 13] = [
     "readOnly",
     "writeOnly",
     "enumDescriptions",
+    "discriminator",
+    "propertyOrdering",
+    "contentMediaType",
+    "contentSchema",
+    "strict",
 ];
 
-/// The types that a value may have; those that the keywords speak of where none are named.
-pub(super) fn types(map: &Map<String, Value>, at: &Pointer) -> Result<Vec<String>, ContractError> {
-    let place = at.below("type");
-    let known = |name: &Value| match name.as_str() {
-        Some(name) if TYPES.contains(&name) => Ok(name.to_owned()),
-        _ => Err(place.refused(format!("{name} is not a type of JSON Schema"))),
-    };
-    match map.get("type") {
-        Some(Value::Array(names)) if !names.is_empty() => names.iter().map(known).collect(),
-        Some(name) => Ok(vec![known(name)?]),
-        None if IN_PLACE.iter().any(|keyword| map.contains_key(*keyword)) => Ok(Vec::new()),
-        None => {
-            let families: [(&str, &[&str]); 4] =
-                [("object", &OBJECT), ("array", &ARRAY), ("string", &STRING), ("number", &NUMBER)];
-            let said = families.iter().filter(|(_, keywords)| keywords.iter().any(|k| map.contains_key(*k)));
-            Ok(said.map(|(name, _)| (*name).to_owned()).collect())
+/// Keywords that change what references mean, or that this version cannot read: never passed over.
+const UNREAD: [&str; 4] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
+
+/// What people write for a keyword that has another name.
+const MISTAKEN: [(&str, &str); 8] = [
+    ("min", "minimum"),
+    ("max", "maximum"),
+    ("choices", "enum"),
+    ("options", "enum"),
+    ("values", "enum"),
+    ("regex", "pattern"),
+    ("types", "type"),
+    ("additional", "additionalProperties"),
+];
+
+/// The types of values that keywords speak of; `null` and `boolean` have no keywords of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Number,
+    Text,
+    List,
+    Object,
+}
+
+impl Kind {
+    fn keywords(self) -> &'static [&'static str] {
+        match self {
+            Kind::Number => &NUMBER,
+            Kind::Text => &STRING,
+            Kind::List => &ARRAY,
+            Kind::Object => &OBJECT,
+        }
+    }
+
+    /// The kind of a value that has one.
+    pub fn of(value: &Value) -> Option<Kind> {
+        match value {
+            Value::Null | Value::Bool(_) => None,
+            Value::Number(_) => Some(Kind::Number),
+            Value::String(_) => Some(Kind::Text),
+            Value::Array(_) => Some(Kind::List),
+            Value::Object(_) => Some(Kind::Object),
         }
     }
 }
 
-pub(super) fn has(types: Option<&Value>, kind: &str) -> bool {
-    match types {
-        Some(Value::String(name)) => name == kind,
-        Some(Value::Array(names)) => names.iter().any(|name| name == kind),
-        _ => false,
-    }
+/// Whether a schema says something about values of this kind beside their type.
+pub(super) fn constrains(map: &Map<String, Value>, kind: Kind) -> bool {
+    kind.keywords().iter().any(|keyword| map.contains_key(*keyword)) || general(map).is_some()
 }
 
-pub(super) fn check_keywords(map: &Map<String, Value>, at: &Pointer) -> Result<(), ContractError> {
-    let families = [&OBJECT[..], &ARRAY, &STRING, &NUMBER, &IN_PLACE, &["type"]];
-    let is_kept = |key: &str| families.iter().any(|keywords| keywords.contains(&key));
-    let is_said = |key: &str| ANNOTATIONS.contains(&key) || key.starts_with("x-");
-    // A name for the whole schema changes nothing in it; one further in changes what references mean.
-    let is_name = |key: &str| key == "$id" && at.is_root();
-    let Some(keyword) = map.keys().map(String::as_str).find(|key| !is_kept(key) && !is_said(key) && !is_name(key))
-    else {
-        return Ok(());
+/// Whether a schema allows everything.
+pub(super) fn is_trivial(map: &Map<String, Value>) -> bool {
+    let families = [&OBJECT[..], &ARRAY, &STRING, &NUMBER, &ANY_TYPE];
+    !map.keys().any(|key| families.iter().any(|keywords| keywords.contains(&key.as_str())))
+}
+
+/// Whether a schema is a list of values with their type, and nothing else.
+pub(super) fn is_plain_list(map: &Map<String, Value>) -> bool {
+    (map.contains_key("enum") || map.contains_key("const"))
+        && map.keys().all(|key| ["enum", "const", "type"].contains(&key.as_str()) || is_annotation(key))
+}
+
+/// A keyword that constrains values of every type, and that only listed values can be held to.
+pub(super) fn general(map: &Map<String, Value>) -> Option<&'static str> {
+    if map.contains_key("not") {
+        return Some("not");
+    }
+    (map.contains_key("if") && (map.contains_key("then") || map.contains_key("else"))).then_some("if")
+}
+
+/// A keyword about objects or lists that cannot be held while text is written.
+pub(super) fn unheld(map: &Map<String, Value>, kind: Kind) -> Option<&'static str> {
+    let candidates: &[&str] = match kind {
+        Kind::Object => &["dependentRequired", "dependentSchemas", "dependencies"],
+        Kind::List => &["contains"],
+        Kind::Number | Kind::Text => &[],
     };
+    let is_empty = |keyword: &str| map[keyword].as_object().is_some_and(Map::is_empty) && kind == Kind::Object;
+    candidates.iter().copied().find(|keyword| map.contains_key(*keyword) && !is_empty(keyword))
+}
+
+/// The refusal of a keyword that cannot be held.
+pub(super) fn refused(keyword: &str, at: &Pointer) -> ContractError {
     let hint = match keyword {
         "not" | "if" | "then" | "else" => "; say what is allowed with `anyOf`",
-        "unevaluatedProperties" => "; write `additionalProperties`",
-        "unevaluatedItems" | "additionalItems" => "; write `prefixItems` and `items`",
-        "nullable" => "; write `\"type\": [\"string\", \"null\"]`",
-        "uniqueItems" | "contains" | "minContains" | "maxContains" => "; leave it away and check the answers yourself",
-        _ => "",
+        "uniqueItems" => "; give the items an `enum` and few `maxItems`, or remove it and check the answers yourself",
+        "contains" => "; remove it and check the answers yourself",
+        "dependentRequired" | "dependentSchemas" | "dependencies" => "; write the cases as `anyOf`",
+        "$dynamicRef" | "$recursiveRef" => "; write `$ref`",
+        _ => "; remove it",
     };
-    Err(at.below(keyword).refused(format!("`{keyword}` cannot be held while text is written{hint}")))
+    at.below(keyword).refused(format!("`{keyword}` cannot be enforced{hint}"))
+}
+
+/// Refuses keywords that are misspelt or that cannot be read. Unknown ones say nothing, as JSON Schema has it.
+pub(super) fn check(map: &Map<String, Value>, at: &Pointer) -> Result<(), ContractError> {
+    for key in map.keys() {
+        if UNREAD.contains(&key.as_str()) || (key == "$id" && !at.is_root()) {
+            return Err(refused(key, at));
+        }
+        if let Some(meant) = misspelt(key) {
+            return Err(at.below(key).refused(format!("`{key}` is not a keyword; did you mean `{meant}`?")));
+        }
+    }
+    Ok(())
+}
+
+fn is_annotation(key: &str) -> bool {
+    ANNOTATIONS.contains(&key) || key.starts_with("x-") || key == "$id"
+}
+
+/// The keyword that somebody meant by an unknown one.
+fn misspelt(key: &str) -> Option<&'static str> {
+    let known: Vec<&'static str> = [&OBJECT[..], &ARRAY, &STRING, &NUMBER, &ANY_TYPE].concat();
+    if known.contains(&key) || is_annotation(key) {
+        return None;
+    }
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let bare = plain(key);
+    if let Some((_, meant)) = MISTAKEN.iter().find(|(mistaken, _)| *mistaken == bare) {
+        return Some(meant);
+    }
+    let is_near = |keyword: &&str| {
+        let keyword = plain(keyword);
+        keyword == bare || (bare.len() > 5 && strsim::osa_distance(&keyword, &bare) == 1)
+    };
+    known.into_iter().find(is_near)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn misspelt_keywords_are_refused_and_strange_ones_say_nothing() {
+        let say = |key: &str| check(json!({ key: 1 }).as_object().unwrap(), &Pointer::root());
+        for (key, meant) in [
+            ("minlength", "minLength"),
+            ("max_items", "maxItems"),
+            ("requried", "required"),
+            ("oneof", "oneOf"),
+            ("min", "minimum"),
+        ] {
+            let said = say(key).unwrap_err().to_string();
+            let expected = format!("`/{key}` is not supported: `{key}` is not a keyword; did you mean `{meant}`?");
+            assert_eq!(said, format!("the schema at {expected}"));
+        }
+        for key in ["units", "x-order", "title", "$comment", "widget", "format", "tags"] {
+            assert!(say(key).is_ok(), "{key}");
+        }
+        assert!(say("$dynamicRef").is_err());
+    }
 }

@@ -1,18 +1,33 @@
 //! What an answer may be: a JSON Schema as closed fields that are scored, or as a grammar that open text is written under.
 //!
-//! It knows neither prompts nor tokens. JSON Schema: draft 2020-12, and the older spellings of the same things.
+//! It knows neither prompts nor tokens. JSON Schema: draft 2020-12, and the older spellings of the same things (`modern`).
+//!
+//! A schema is read once (`reading`): `document` has its nodes, `variants` what one node allows, `domain` what several allow
+//! together (with `numbers`, `texts`, `lists`, `objects`; `overlap` for `oneOf`), `places` the places of an answer. From these
+//! `closed_schema` lists the answers, or `strict` writes a schema that llguidance keeps (`grammar`, `open`). `validator` is the
+//! independent check of both.
 
 mod closed;
 mod closed_schema;
+mod document;
+mod domain;
 mod error;
 mod formats;
 mod grammar;
 mod keywords;
+mod lists;
+mod modern;
+mod numbers;
+mod objects;
 mod open;
-mod recursion;
-mod scalars;
+mod overlap;
+mod places;
+mod reading;
 mod strict;
+mod texts;
+mod unique;
 mod validator;
+mod variants;
 
 use std::sync::Arc;
 
@@ -65,15 +80,17 @@ impl Form {
     /// # Errors
     /// [`ContractError`], naming the place in the schema.
     pub fn from_schema(schema: Value) -> Result<Self, ContractError> {
-        match Contract::from_schema(schema.clone()) {
+        reading::read(&schema, |reading| match closed_schema::contract(&schema, reading) {
             Ok(contract) => Ok(Form::Closed(Arc::new(contract))),
-            Err(ContractError::Open { .. }) => Open::from_schema(schema).map(Form::Open),
+            Err(ContractError::Open { .. }) => open::open(&schema, reading).map(Form::Open),
             Err(error) => Err(error),
-        }
+        })
     }
 }
 
 #[cfg(test)]
 mod closed_tests;
+#[cfg(test)]
+mod differential_tests;
 #[cfg(test)]
 mod open_tests;

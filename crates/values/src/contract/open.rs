@@ -8,20 +8,19 @@
 
 use std::sync::Arc;
 
-use jsonschema::Validator;
+use jsonschema::{ValidationError, Validator};
 use llguidance::api::TopLevelGrammar;
 use llguidance::regex_to_lark;
 use serde_json::{Value, json};
 
 use super::error::{ContractError, Pointer, parse_json};
 use super::grammar::{build, compile, on_stack, with_options};
-use super::strict::{Strict, tighten};
-use super::validator::validator;
+use super::reading::{self, Reading};
+use super::strict::{self, Strict};
+use super::validator::{is_regular, line, validator};
 
 /// Parts up to which each is compiled by itself, so that an error names its place and no part is impossible.
 const MAX_PARTS: usize = 500;
-/// The most bytes of a schema's text.
-const MAX_SCHEMA_BYTES: usize = 8 << 20;
 
 /// A contract for text. Its large parts are shared: every row of a run has a clone of it.
 #[derive(Debug, Clone)]
@@ -56,6 +55,13 @@ pub enum Violation {
     Length,
 }
 
+impl Violation {
+    pub(super) fn of(error: &ValidationError<'_>) -> Self {
+        let at = Pointer::of(error.instance_path().to_string());
+        Violation::Schema { at, reason: line(error) }
+    }
+}
+
 impl Open {
     /// Parses a schema's text.
     ///
@@ -70,9 +76,7 @@ impl Open {
     /// # Errors
     /// [`ContractError`], naming the place in the schema and the keyword that cannot be kept.
     pub fn from_schema(schema: Value) -> Result<Self, ContractError> {
-        let (grammar, validator) = on_stack(|| read(&schema)).map_err(|reason| Pointer::root().refused(reason))??;
-        let (schema, grammar) = (Some(Arc::new(schema)), grammar.into());
-        Ok(Open { schema, regex: None, grammar, check: AnswerCheck::Json(Arc::new(validator)) })
+        reading::read(&schema, |reading| open(&schema, reading))
     }
 
     /// Any JSON object.
@@ -91,8 +95,11 @@ impl Open {
         if body.is_empty() {
             return Err(refused("it is empty".to_owned()));
         }
-        let validator = validator(&json!({"type": "string", "pattern": format!("^(?:{body})$")}))
-            .map_err(|_| refused("no look-around, no references back, at most 1 MB compiled".to_owned()))?;
+        let pattern = format!("^(?:{body})$");
+        let validator = validator(&json!({"type": "string", "pattern": pattern}))
+            .ok()
+            .filter(|_| is_regular(&pattern))
+            .ok_or_else(|| refused("no look-around, no references back, at most 1 MB compiled".to_owned()))?;
         let grammar = format!("start: /{}/", regex_to_lark(body, "dw"));
         on_stack(|| compile(TopLevelGrammar::from_lark(grammar.clone())))
             .and_then(|compiled| compiled)
@@ -155,23 +162,19 @@ impl Open {
                 let value = serde_json::from_str(text).map_err(|error| Violation::NotJson(error.to_string()))?;
                 match validator.validate(&value) {
                     Ok(()) => Ok(value),
-                    Err(error) => {
-                        let at = Pointer::of(error.instance_path().to_string());
-                        let reason: String = error.to_string().chars().take(300).collect();
-                        Err(Violation::Schema { at, reason })
-                    }
+                    Err(error) => Err(Violation::of(&error)),
                 }
             }
         }
     }
 }
 
-fn read(schema: &Value) -> Result<(String, Validator), ContractError> {
-    let size = schema.to_string().len();
-    if size > MAX_SCHEMA_BYTES {
-        return Err(Pointer::root().refused(format!("it has {size} bytes, at most {MAX_SCHEMA_BYTES} are read")));
-    }
-    let Strict { schema: strict, parts } = tighten(schema)?;
+/// The open contract of a schema that was read.
+///
+/// # Errors
+/// [`ContractError::Schema`] with the place and the keyword that cannot be enforced.
+pub(super) fn open(schema: &Value, reading: &Reading<'_>) -> Result<Open, ContractError> {
+    let Strict { schema: strict, parts } = strict::write(&reading.places)?;
     let defs = strict.get("$defs").cloned().unwrap_or_default();
     let whole = with_options(&strict);
     let compiled = compile(TopLevelGrammar::from_json_schema(whole.clone()));
@@ -185,14 +188,12 @@ fn read(schema: &Value) -> Result<(String, Validator), ContractError> {
         }
     }
     compiled.map_err(|reason| Pointer::root().refused(reason))?;
-    let mut plain = schema.clone();
-    if let Value::Object(map) = &mut plain {
-        // Read as the draft that this file speaks; names would change what references mean.
-        map.remove("$schema");
-        map.remove("$id");
-    }
-    let validator = validator(&plain).map_err(|reason| Pointer::root().refused(reason))?;
-    Ok((format!("start: %json {whole}"), validator))
+    Ok(Open {
+        schema: Some(Arc::new(schema.clone())),
+        regex: None,
+        grammar: format!("start: %json {whole}").into(),
+        check: AnswerCheck::Json(Arc::clone(&reading.validator)),
+    })
 }
 
 /// A regular expression without the anchors at its two ends, which a whole match does not need.

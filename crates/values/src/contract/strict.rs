@@ -1,97 +1,66 @@
-//! Tightens a schema to one that a grammar keeps exactly.
+//! Writes the places of an answer as a schema that a grammar keeps exactly.
 //!
-//! Every answer to the stricter schema is an answer to the given one. What is stricter: unnamed properties are not written
-//! unless `additionalProperties` says so, nor are items after `prefixItems`; numbers stay below 10^15 (10^9 where
-//! `multipleOf` has decimals) and have no exponent; values without any constraint nest at most [`FREE_DEPTH`] deep; formats
-//! are those of `formats`. Where several parts of a schema constrain one value (`allOf`, `oneOf`), nothing is closed. What
-//! can be neither kept nor tightened is refused with its place and keyword.
+//! Every answer to it is an answer to the schema as it was given. What is stricter: properties without a name are written only
+//! where the schema speaks of them, and items after a tuple's likewise; numbers are bounded (`numbers`); formats are those of
+//! `formats`; values of which nothing is asked nest at most [`FREE_DEPTH`] deep.
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
+use super::domain::{Conjunction, Shape};
 use super::error::{ContractError, Pointer};
-use super::keywords::{ARRAY, IN_PLACE, NUMBER, OBJECT, STRING, TYPES, check_keywords, has, types};
-use super::recursion::check_ends;
-use super::scalars::{
-    LARGEST, check_order, check_pattern, check_value, count, names_controls, read_number, read_string, values_of,
-};
+use super::lists::ListRules;
+use super::numbers::LARGEST;
+use super::objects::{Named, ObjectRules};
+use super::places::{Place, Places};
+use super::texts::is_unspelled;
+use super::unique;
 
-/// Schemas inside schemas.
-const MAX_DEPTH: usize = 64;
-/// Schemas in a schema.
-const MAX_NODES: usize = 20_000;
-/// Lists and objects inside each other, where a value has no constraint.
+/// Lists and objects inside each other, where nothing is asked of a value.
 const FREE_DEPTH: usize = 8;
+/// Ways to choose the properties of an object that are counted.
+const MAX_CHOICES: usize = 200;
 
-/// A stricter schema.
+/// A schema that a grammar keeps.
 #[derive(Debug)]
-pub struct Strict {
+pub(super) struct Strict {
     /// The schema, references as `#/$defs/…`.
     pub schema: Value,
     /// Every part of it with its place in the given schema, inner ones first; each without `$defs`.
     pub parts: Vec<(Pointer, Value)>,
 }
 
-/// Tightens a schema.
+/// Writes the schema.
 ///
 /// # Errors
-/// [`ContractError::Schema`] with the place and the keyword that cannot be kept.
-pub fn tighten(schema: &Value) -> Result<Strict, ContractError> {
-    let mut tightener = Tightener {
-        root: schema,
-        targets: Vec::new(),
-        parts: Vec::new(),
-        n_nodes: 0,
-        is_combined: is_combined(schema, 0),
-    };
-    let mut strict = tightener.read(schema, &Pointer::root(), 0)?;
-    // Reading a target may find more of them.
+/// [`ContractError::Schema`] with the place and the keyword that cannot be enforced.
+pub(super) fn write(places: &Places) -> Result<Strict, ContractError> {
+    let mut writer = Writer { places, written: HashSet::new(), left: Vec::new() };
+    let mut root = writer.body(places.get(0))?;
     let mut defs = Map::new();
-    let mut places = Vec::new();
-    while let Some((pointer, target)) = tightener.targets.get(places.len()).cloned() {
-        let (name, place) = (def(places.len()), Pointer::of(pointer));
-        defs.insert(name.clone(), tightener.read(target, &place, 0)?);
-        places.push((name, place));
+    let mut parts = vec![(places.get(0).at.clone(), root.clone())];
+    while let Some(id) = writer.left.pop() {
+        let body = writer.body(places.get(id))?;
+        parts.push((places.get(id).at.clone(), body.clone()));
+        defs.insert(name(id), body);
     }
-    check_ends(&strict, &defs, &places)?;
+    parts.reverse();
     defs.extend(free());
-    if let Value::Object(map) = &mut strict {
-        map.insert("$defs".to_owned(), Value::Object(defs));
-    }
-    Ok(Strict { schema: strict, parts: tightener.parts })
+    root.as_object_mut().expect("bodies are objects").insert("$defs".to_owned(), Value::Object(defs));
+    Ok(Strict { schema: root, parts })
 }
 
-/// The name of a reference's target.
-fn def(number: usize) -> String {
-    format!("r{number}")
+fn name(id: usize) -> String {
+    format!("p{id}")
 }
 
-/// Whether anything in a schema constrains one value twice (by `allOf` or `oneOf`, or by a reference or a choice with keywords
-/// beside it). Properties that one part names are then unknown to the other, and nothing may be closed.
-fn is_combined(value: &Value, depth: usize) -> bool {
-    match value {
-        Value::Object(map) => {
-            let said = |key: &&String| IN_PLACE[2..].contains(&key.as_str());
-            let n_choices = map.keys().filter(said).count();
-            let n_beside =
-                [&OBJECT[..], &ARRAY, &STRING, &NUMBER].concat().iter().filter(|k| map.contains_key(**k)).count();
-            let has_parts = |key: &str| map.get(key).and_then(Value::as_array).is_some_and(|parts| parts.len() > 1);
-            // Of `oneOf` the other parts must fail as they were given, not as they were tightened.
-            let is_both = has_parts("allOf") || has_parts("oneOf");
-            is_both
-                || n_choices > 1
-                || (n_choices == 1 && n_beside > 0)
-                || (depth < 2 * MAX_DEPTH && map.values().any(|value| is_combined(value, depth + 1)))
-        }
-        Value::Array(list) => depth < 2 * MAX_DEPTH && list.iter().any(|value| is_combined(value, depth + 1)),
-        _ => false,
-    }
-}
-
-/// Values without any constraint, bounded in depth.
+/// Values of which nothing is asked, bounded in depth.
 fn free() -> Map<String, Value> {
     let mut defs = Map::new();
     for depth in 0..=FREE_DEPTH {
-        let mut kinds = vec![json!({"type": ["null", "boolean", "string"]}), number("number")];
+        let number = json!({"type": "number", "minimum": -LARGEST, "maximum": LARGEST, "multipleOf": 0.000_001});
+        let mut kinds = vec![json!({"type": ["null", "boolean", "string"]}), number];
         if depth < FREE_DEPTH {
             let inner = json!({ "$ref": format!("#/$defs/free{}", depth + 1) });
             kinds.push(json!({"type": "array", "items": inner}));
@@ -102,275 +71,215 @@ fn free() -> Map<String, Value> {
     defs
 }
 
-fn number(kind: &str) -> Value {
-    json!({"type": kind, "minimum": -LARGEST, "maximum": LARGEST})
+struct Writer<'p> {
+    places: &'p Places,
+    /// Places that have a definition, or will.
+    written: HashSet<usize>,
+    left: Vec<usize>,
 }
 
-struct Tightener<'s> {
-    root: &'s Value,
-    /// What references point to, each once.
-    targets: Vec<(String, &'s Value)>,
-    parts: Vec<(Pointer, Value)>,
-    n_nodes: usize,
-    is_combined: bool,
-}
-
-impl<'s> Tightener<'s> {
-    fn read(&mut self, schema: &'s Value, at: &Pointer, depth: usize) -> Result<Value, ContractError> {
-        self.n_nodes += 1;
-        if self.n_nodes > MAX_NODES {
-            return Err(at.refused(format!("there are more than {MAX_NODES} schemas in it")));
+impl Writer<'_> {
+    /// What stands for a place: itself where nothing is inside it, else a reference.
+    fn place(&mut self, nodes: &Conjunction) -> Result<Value, ContractError> {
+        let id = self.places.id(nodes);
+        let place = self.places.get(id);
+        let Some(domain) = &place.domain else { return Ok(json!({"$ref": "#/$defs/free0"})) };
+        let is_scalar = |shape: &Shape| !matches!(shape, Shape::List(_) | Shape::Object(_));
+        if domain.shapes.iter().all(is_scalar) {
+            return self.body(place);
         }
-        if depth > MAX_DEPTH {
-            return Err(at.refused(format!("schemas are nested more than {MAX_DEPTH} deep")));
+        if self.written.insert(id) {
+            self.left.push(id);
         }
-        let map = match schema {
-            Value::Bool(true) => return Ok(self.anything()),
-            Value::Bool(false) => return Ok(Value::Bool(false)),
-            Value::Object(map) => map,
-            _ => return Err(at.refused("a schema is a JSON object, `true` or `false`")),
-        };
-        check_keywords(map, at)?;
-        let strict = self.read_map(map, at, depth)?;
-        if strict.is_empty() {
-            return Ok(self.anything());
-        }
-        let strict = Value::Object(strict);
-        self.parts.push((at.clone(), strict.clone()));
-        Ok(strict)
+        Ok(json!({ "$ref": format!("#/$defs/{}", name(id)) }))
     }
 
-    fn anything(&self) -> Value {
-        if self.is_combined { Value::Bool(true) } else { json!({"$ref": "#/$defs/free0"}) }
-    }
-
-    fn read_map(
-        &mut self,
-        map: &'s Map<String, Value>,
-        at: &Pointer,
-        depth: usize,
-    ) -> Result<Map<String, Value>, ContractError> {
-        let mut strict = Map::new();
-        let mut types = types(map, at)?;
-        if self.is_combined && !types.is_empty() && !map.contains_key("type") {
-            // Keywords of one type do not constrain the others, which another part may allow.
-            types = TYPES.iter().filter(|name| **name != "integer").map(|name| (*name).to_owned()).collect();
-        }
-        let is = |name: &str| types.iter().any(|of| of == name);
-        if let Some(values) = map.get("enum") {
-            strict.insert("enum".to_owned(), values_of(values, &types, at)?);
-        }
-        if let Some(value) = map.get("const") {
-            check_value(value, &at.below("const"), "const")?;
-            strict.insert("const".to_owned(), value.clone());
-        }
-        let is_listed = !strict.is_empty();
-        if !types.is_empty() && !is_listed {
-            strict.insert("type".to_owned(), json!(types));
-        }
-        if is("object") || is_listed {
-            self.read_object(map, at, depth, &mut strict)?;
-        }
-        if is("array") || is_listed {
-            self.read_array(map, at, depth, &mut strict)?;
-        }
-        if is("string") || is_listed {
-            read_string(map, at, &mut strict)?;
-        }
-        if is("number") || is("integer") || is_listed {
-            read_number(map, at, !is_listed, &mut strict)?;
-        }
-        if let Some(reference) = map.get("$ref") {
-            let number = self.target(reference, &at.below("$ref"))?;
-            strict.insert("$ref".to_owned(), Value::from(format!("#/$defs/{}", def(number))));
-        }
-        for choice in ["allOf", "anyOf", "oneOf"] {
-            let Some(parts) = map.get(choice) else { continue };
-            let at = at.below(choice);
-            let parts = parts.as_array().filter(|parts| !parts.is_empty());
-            let parts = parts.ok_or_else(|| at.refused(format!("`{choice}` is not a list of schemas")))?;
-            let parts: Result<Vec<Value>, _> = parts
-                .iter()
-                .enumerate()
-                .map(|(number, part)| self.read(part, &at.below(&number.to_string()), depth + 1))
-                .collect();
-            let mut parts = parts?;
-            if let Some(Value::Array(more)) = strict.remove(choice) {
-                parts.extend(more);
-            }
-            strict.insert(choice.to_owned(), Value::Array(parts));
-        }
-        Ok(strict)
-    }
-
-    fn read_object(
-        &mut self,
-        map: &'s Map<String, Value>,
-        at: &Pointer,
-        depth: usize,
-        strict: &mut Map<String, Value>,
-    ) -> Result<(), ContractError> {
-        if !OBJECT.iter().any(|keyword| map.contains_key(*keyword)) && !self.wants_free(map, "object") {
-            return Ok(());
-        }
-        let mut named = self.read_named(map.get("properties"), &at.below("properties"), depth)?;
-        let patterns = self.read_patterns(map, &at.below("patternProperties"), depth)?;
-        let more = match map.get("additionalProperties") {
-            Some(schema) => Some(self.read(schema, &at.below("additionalProperties"), depth + 1)?),
-            None => None,
-        };
-        let required = required(map, &at.below("required"))?;
-        let unnamed = |name: &&String| !named.contains_key(*name) && patterns.is_empty();
-        for name in required.iter().filter(unnamed).cloned().collect::<Vec<_>>() {
-            match &more {
-                Some(Value::Bool(false)) => {
-                    let reason = format!("`{name}` is required, and `additionalProperties` forbids it");
-                    return Err(at.below("required").refused(reason));
+    fn body(&mut self, place: &Place) -> Result<Value, ContractError> {
+        let Some(domain) = &place.domain else { return Ok(json!({"$ref": "#/$defs/free0"})) };
+        let places = self.places;
+        let mut all = Vec::new();
+        for shape in domain.shapes.iter().filter(|shape| places.has_end(shape)) {
+            all.push(match shape {
+                Shape::Values(values) => {
+                    let values: Vec<&Value> = values.iter().map(|listed| &listed.value).collect();
+                    values.iter().try_for_each(|value| check_value(value, &place.at))?;
+                    json!({ "enum": values })
                 }
-                // Nothing constrains it.
-                None => drop(named.insert(name, self.anything())),
-                Some(_) => {}
-            }
+                Shape::Number(rules) => rules.strict(),
+                Shape::Text(rules) => rules.strict(),
+                Shape::List(rules) => self.list(rules)?,
+                Shape::Object(rules) => self.object(rules)?,
+            });
         }
-        let (least, most) = (count(map, "minProperties", at)?, count(map, "maxProperties", at)?);
-        check_order(least, most, "minProperties", "maxProperties", at)?;
-        let is_named = map.contains_key("properties") || !patterns.is_empty();
-        let more = match more {
-            Some(more) => Some(more),
-            None if is_named && !self.is_combined => Some(Value::Bool(false)),
-            None => None,
-        };
-        // A name that is written twice is one property: with free names a count of them proves nothing.
-        if least.is_some_and(|n| n > required.len() as u64)
-            && (more != Some(Value::Bool(false)) || !patterns.is_empty())
+        Ok(if all.len() == 1 { all.remove(0) } else { json!({ "anyOf": all }) })
+    }
+
+    fn list(&mut self, rules: &ListRules) -> Result<Value, ContractError> {
+        if let Some(at) = &rules.unique
+            && rules.most.is_none_or(|most| most > 1)
         {
-            let reason = "`minProperties` is kept only where every property has its name under `properties`, and \
-                          `additionalProperties` is false";
-            return Err(at.below("minProperties").refused(reason));
+            return unique::write(self.places, rules, at);
         }
-        if !named.is_empty() {
-            strict.insert("properties".to_owned(), Value::Object(named));
+        let mut map = Map::from_iter([("type".to_owned(), Value::from("array"))]);
+        let is_open = |nodes: &&Conjunction| self.places.ends(nodes);
+        let n_first = rules.first.iter().take_while(is_open).count();
+        let rest = rules.rest.as_ref().filter(|nodes| n_first == rules.first.len() && self.places.ends(nodes));
+        let mut most = rules.most;
+        if rest.is_none() {
+            most = Some(most.map_or(n_first as u64, |most| most.min(n_first as u64)));
         }
+        if n_first > 0 {
+            let first: Result<Vec<Value>, _> = rules.first[..n_first].iter().map(|nodes| self.place(nodes)).collect();
+            map.insert("prefixItems".to_owned(), Value::Array(first?));
+        }
+        map.insert("items".to_owned(), rest.map_or(Ok(Value::Bool(false)), |nodes| self.place(nodes))?);
+        map.extend((rules.least > 0).then(|| ("minItems".to_owned(), Value::from(rules.least))));
+        map.extend(most.map(|most| ("maxItems".to_owned(), Value::from(most))));
+        Ok(Value::Object(map))
+    }
+
+    fn object(&mut self, rules: &ObjectRules) -> Result<Value, ContractError> {
+        let places = self.places;
+        let named: Vec<&Named> = rules.named.iter().filter(|named| places.ends(&named.nodes)).collect();
+        let mut map = Map::from_iter([("type".to_owned(), Value::from("object"))]);
+        let mut properties = Map::new();
+        for named in &named {
+            properties.insert(named.name.clone(), self.place(&named.nodes)?);
+        }
+        if !(rules.matching.is_empty() && rules.rest.is_none()) {
+            properties.extend(rules.forbidden.iter().map(|name| (name.clone(), Value::Bool(false))));
+        }
+        let mut patterns = Map::new();
+        for (pattern, nodes) in rules.matching.iter().filter(|(_, nodes)| places.ends(nodes)) {
+            patterns.insert(pattern.clone(), self.place(nodes)?);
+        }
+        let rest = rules.rest.as_ref().filter(|nodes| places.ends(nodes));
+        let is_shut = patterns.is_empty() && rest.is_none();
         if !patterns.is_empty() {
-            strict.insert("patternProperties".to_owned(), Value::Object(patterns));
+            map.insert("patternProperties".to_owned(), Value::Object(patterns));
         }
-        strict.insert("additionalProperties".to_owned(), more.unwrap_or_else(|| self.anything()));
-        if !required.is_empty() {
-            strict.insert("required".to_owned(), json!(required));
+        map.insert("additionalProperties".to_owned(), rest.map_or(Ok(Value::Bool(false)), |nodes| self.place(nodes))?);
+        let required: Vec<&str> = named.iter().filter(|n| n.is_required).map(|n| n.name.as_str()).collect();
+        let optional: Vec<&str> = named.iter().filter(|n| !n.is_required).map(|n| n.name.as_str()).collect();
+        let most = rules.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        let least = usize::try_from(rules.least).unwrap_or(usize::MAX);
+        if is_shut {
+            let choices = choices(&required, &optional, least, most, rules)?;
+            let all: Vec<Value> = choices.iter().map(|choice| choice.write(&map, &properties)).collect();
+            return Ok(if let [one] = all.as_slice() { one.clone() } else { json!({ "anyOf": all }) });
         }
-        for (name, n) in [("minProperties", least), ("maxProperties", most)] {
-            strict.extend(n.map(|n| (name.to_owned(), Value::from(n))));
+        // A name that is written twice is one property: with free names only the first of them counts for certain.
+        let n_certain = required.len() + usize::from(optional.is_empty());
+        if least > n_certain || (most < usize::MAX && !optional.is_empty()) {
+            let keyword = if least > n_certain { "minProperties" } else { "maxProperties" };
+            let reason = format!(
+                "`{keyword}` is supported only where every property has its name under `properties`, and `additionalProperties` is false"
+            );
+            return Err(rules.at.refused(reason));
         }
-        Ok(())
-    }
-
-    fn read_patterns(
-        &mut self,
-        map: &'s Map<String, Value>,
-        at: &Pointer,
-        depth: usize,
-    ) -> Result<Map<String, Value>, ContractError> {
-        let patterns = self.read_named(map.get("patternProperties"), at, depth)?;
-        for pattern in patterns.keys() {
-            let at = at.below(pattern);
-            check_pattern(pattern, &at)?;
-            if names_controls(pattern) {
-                return Err(at.refused("a pattern of names may not spell characters by their codes; write them"));
-            }
+        if least > required.len() {
+            map.insert("minProperties".to_owned(), Value::from(least));
         }
-        Ok(patterns)
-    }
-
-    /// Whether a type by itself allows values without any constraint, which are bounded.
-    fn wants_free(&self, map: &Map<String, Value>, kind: &str) -> bool {
-        !self.is_combined && !IN_PLACE.iter().any(|keyword| map.contains_key(*keyword)) && has(map.get("type"), kind)
-    }
-
-    fn read_named(
-        &mut self,
-        schemas: Option<&'s Value>,
-        at: &Pointer,
-        depth: usize,
-    ) -> Result<Map<String, Value>, ContractError> {
-        let Some(schemas) = schemas else { return Ok(Map::new()) };
-        let schemas = schemas.as_object().ok_or_else(|| at.refused("it is not an object of schemas"))?;
-        let read = |(name, schema): (&String, &'s Value)| {
-            self.read(schema, &at.below(name), depth + 1).map(|schema| (name.clone(), schema))
-        };
-        schemas.iter().map(read).collect()
-    }
-
-    fn read_array(
-        &mut self,
-        map: &'s Map<String, Value>,
-        at: &Pointer,
-        depth: usize,
-        strict: &mut Map<String, Value>,
-    ) -> Result<(), ContractError> {
-        if !ARRAY.iter().any(|keyword| map.contains_key(*keyword)) && !self.wants_free(map, "array") {
-            return Ok(());
-        }
-        let items = match map.get("items") {
-            Some(Value::Array(_)) => {
-                return Err(at
-                    .below("items")
-                    .refused("a list of schemas is written `prefixItems` since draft 2020-12"));
-            }
-            Some(schema) => self.read(schema, &at.below("items"), depth + 1)?,
-            None if map.contains_key("prefixItems") && !self.is_combined => Value::Bool(false),
-            None => self.anything(),
-        };
-        strict.insert("items".to_owned(), items);
-        if let Some(first) = map.get("prefixItems") {
-            let at = at.below("prefixItems");
-            let first = first.as_array().ok_or_else(|| at.refused("`prefixItems` is not a list of schemas"))?;
-            let first: Result<Vec<Value>, _> = first
-                .iter()
-                .enumerate()
-                .map(|(number, item)| self.read(item, &at.below(&number.to_string()), depth + 1))
-                .collect();
-            strict.insert("prefixItems".to_owned(), Value::Array(first?));
-        }
-        let (least, most) = (count(map, "minItems", at)?, count(map, "maxItems", at)?);
-        check_order(least, most, "minItems", "maxItems", at)?;
-        for (name, n) in [("minItems", least), ("maxItems", most)] {
-            strict.extend(n.map(|n| (name.to_owned(), Value::from(n))));
-        }
-        Ok(())
-    }
-
-    /// The number of what a reference points to.
-    fn target(&mut self, reference: &Value, at: &Pointer) -> Result<usize, ContractError> {
-        let refused = || at.refused(format!("{reference} does not point into this schema, and nothing else is read"));
-        let pointer = reference.as_str().and_then(|text| text.strip_prefix('#')).ok_or_else(refused)?;
-        let pointer = percent_decoded(pointer).ok_or_else(refused)?;
-        let found = self.root.pointer(&pointer).ok_or_else(refused)?;
-        if let Some(number) = self.targets.iter().position(|(known, _)| *known == pointer) {
-            return Ok(number);
-        }
-        self.targets.push((pointer, found));
-        Ok(self.targets.len() - 1)
+        map.extend((most < usize::MAX).then(|| ("maxProperties".to_owned(), Value::from(most))));
+        Ok(Choice { required, left_out: Vec::new() }.write(&map, &properties))
     }
 }
 
-fn required(map: &Map<String, Value>, at: &Pointer) -> Result<Vec<String>, ContractError> {
-    let Some(names) = map.get("required") else { return Ok(Vec::new()) };
-    let names: Option<Vec<String>> =
-        names.as_array().and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
-    names.ok_or_else(|| at.refused("`required` is not a list of names"))
+/// Which properties of an object are written always, and which never.
+struct Choice<'n> {
+    required: Vec<&'n str>,
+    left_out: Vec<&'n str>,
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            byte => byte,
-        });
+impl Choice<'_> {
+    fn write(&self, map: &Map<String, Value>, properties: &Map<String, Value>) -> Value {
+        let mut map = map.clone();
+        let is_kept = |name: &str| !self.left_out.contains(&name);
+        let kept: Map<String, Value> = properties
+            .iter()
+            .filter(|(name, _)| is_kept(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        map.insert("properties".to_owned(), Value::Object(kept));
+        map.insert("required".to_owned(), json!(self.required));
+        Value::Object(map)
     }
-    String::from_utf8(bytes).ok()
+}
+
+/// The ways to have as many named properties as are asked for.
+fn choices<'n>(
+    required: &[&'n str],
+    optional: &[&'n str],
+    least: usize,
+    most: usize,
+    rules: &ObjectRules,
+) -> Result<Vec<Choice<'n>>, ContractError> {
+    let (n_required, n_all) = (required.len(), required.len() + optional.len());
+    if least > n_all || most < n_required {
+        let (keyword, count) = if least > n_all { ("minProperties", least) } else { ("maxProperties", most) };
+        let reason = format!(
+            "no answer can satisfy it: `{keyword}` is {count}, with {n_required} required of {n_all} properties"
+        );
+        return Err(rules.at.refused(reason));
+    }
+    if least <= n_required && most >= n_all {
+        return Ok(vec![Choice { required: required.to_vec(), left_out: Vec::new() }]);
+    }
+    let mut all = Vec::new();
+    for n in least.max(n_required)..=most.min(n_all) {
+        for chosen in subsets(optional, n - n_required) {
+            let left_out = optional.iter().filter(|name| !chosen.contains(name)).copied().collect();
+            let required = required.iter().chain(&chosen).copied().collect();
+            all.push(Choice { required, left_out });
+            if all.len() > MAX_CHOICES {
+                return Err(rules.at.refused(format!(
+                    "`minProperties` and `maxProperties` allow more than {MAX_CHOICES} ways to choose the properties"
+                )));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The subsets of `n`, in order, at most one more than are ever written.
+fn subsets<'n>(all: &[&'n str], n: usize) -> Vec<Vec<&'n str>> {
+    let mut found: Vec<(usize, Vec<&'n str>)> = vec![(0, Vec::new())];
+    for _ in 0..n {
+        found = found
+            .into_iter()
+            .flat_map(|(from, chosen)| {
+                (from..all.len()).map(move |next| (next + 1, chosen.iter().copied().chain([all[next]]).collect()))
+            })
+            .take(100 * MAX_CHOICES)
+            .collect();
+    }
+    found.into_iter().map(|(_, chosen)| chosen).collect()
+}
+
+/// Refuses values that a grammar cannot spell exactly.
+pub(super) fn check_value(value: &Value, at: &Pointer) -> Result<(), ContractError> {
+    match value {
+        Value::Number(number) => {
+            let n = number.as_f64().unwrap_or(f64::INFINITY);
+            let n_decimals = number.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            if n.abs() > LARGEST || number.to_string().contains('e') || n_decimals > 15 {
+                return Err(at.refused(format!("{number} has too many digits: at most 15 are supported")));
+            }
+            Ok(())
+        }
+        Value::String(text) => check_text(text, at),
+        Value::Array(list) => list.iter().try_for_each(|value| check_value(value, at)),
+        Value::Object(map) => map.iter().try_for_each(|(name, value)| {
+            check_text(name, at)?;
+            check_value(value, at)
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_text(text: &str, at: &Pointer) -> Result<(), ContractError> {
+    match text.chars().find(|&c| is_unspelled(c)) {
+        Some(c) => Err(at.refused(format!("a listed text holds the control character {c:?}, which is never written"))),
+        None => Ok(()),
+    }
 }

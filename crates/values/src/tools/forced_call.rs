@@ -243,8 +243,9 @@ mod tests {
         let parameters = json!({"properties": {"tags": {"type": "array", "uniqueItems": true}}});
         let tools = [tool("now", None), tool("tag", Some(parameters))];
         let refused = |choice| ForcedCall::new(CallFormat::TAGGED, &tools, &choice, "tools").unwrap_err().to_string();
-        let expected = "`tools[1].function.parameters`: the schema at `/properties/tags/uniqueItems` cannot be kept: \
-                        `uniqueItems` cannot be held while text is written; leave it away and check the answers yourself";
+        let expected = "`tools[1].function.parameters`: the schema at `/properties/tags/uniqueItems` is not supported: \
+                        `uniqueItems` cannot be enforced; give the items an `enum` and few `maxItems`, or remove it \
+                        and check the answers yourself";
         assert_eq!(refused(ToolChoice::Required), expected);
         assert_eq!(refused(ToolChoice::Named("tag".to_owned())), expected);
         // Nobody asks for that one.

@@ -333,7 +333,7 @@ mod tests {
             ),
             (
                 json!({"output_config": {"format": {"type": "json_schema", "schema": {"type": "nonsense"}}}}),
-                "`output_config.format`: the schema cannot be kept: `nonsense` is not a type of JSON Schema",
+                "`output_config.format`: the schema at `/type` is not supported: \"nonsense\" is not a type of JSON Schema",
             ),
         ];
         for (more, message) in expected {

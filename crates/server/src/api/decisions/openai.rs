@@ -116,7 +116,7 @@ pub struct Level {
 /// Answers typed questions about an input, each by itself
 #[utoipa::path(post, path = "/v1/decisions", tag = "decisions", request_body = DecisionRequest,
     responses((status = 200, description = "An answer for each question, in their order", body = Object),
-        (status = 400, description = "The request cannot be kept", body = Object)))]
+        (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn decide(
     State(service): State<Arc<Service>>,
     Body(request): Body<DecisionRequest>,

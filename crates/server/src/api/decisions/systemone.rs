@@ -60,7 +60,7 @@ const MAX_LEVELS: usize = 10;
 /// Answers questions about a state, each by itself
 #[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
     responses((status = 200, description = "An answer for each question", body = Object),
-        (status = 400, description = "The request cannot be kept", body = Object)))]
+        (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn answer(
     State(service): State<Arc<Service>>,
     Body(request): Body<SystemOneRequest>,

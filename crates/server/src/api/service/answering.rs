@@ -37,7 +37,7 @@ impl AskedForm {
     /// The form of a JSON schema.
     ///
     /// # Errors
-    /// The schema cannot be kept.
+    /// The schema is not supported.
     pub fn schema(schema: serde_json::Value) -> Result<AskedForm, Problem> {
         Ok(AskedForm::Form(Form::from_schema(schema)?))
     }

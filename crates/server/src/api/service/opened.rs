@@ -43,7 +43,7 @@ impl Opened {
     /// The form that the Modelfile gives every answer.
     ///
     /// # Errors
-    /// The stored FORMAT cannot be kept.
+    /// The stored FORMAT is not supported.
     pub fn own_form(&self) -> Result<Form, Problem> {
         self.cached.form()
     }

@@ -1,0 +1,188 @@
+//! A schema as the nodes that it consists of: where each stands, what it refers to, and which values it allows.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use jsonschema::{Registry, Validator};
+use serde_json::{Map, Value, json};
+
+use super::error::{ContractError, Pointer};
+use super::modern;
+use super::validator::{options, registered};
+use super::variants::Variants;
+
+/// Schemas in a schema.
+const MAX_NODES: usize = 20_000;
+/// The name under which validators of single nodes find the whole.
+const WHOLE: &str = "slm:/schema";
+
+/// One schema in a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NodeId(usize);
+
+/// A schema, and what was found out about its nodes.
+pub(super) struct Document<'s> {
+    root: &'s Value,
+    modern: &'s Value,
+    nodes: Vec<(Pointer, &'s Value)>,
+    ids: HashMap<Pointer, NodeId>,
+    anchors: OnceCell<HashMap<String, String>>,
+    registry: OnceCell<Result<Registry<'s>, String>>,
+    validators: HashMap<NodeId, Rc<Validator>>,
+    /// What nodes allow; `None` while that is being found out.
+    pub variants: HashMap<NodeId, Option<Rc<Variants>>>,
+}
+
+impl<'s> Document<'s> {
+    /// `modern` is the same schema in the spelling of draft 2020-12.
+    pub fn new(root: &'s Value, modern: &'s Value) -> Self {
+        Document {
+            root,
+            modern,
+            nodes: Vec::new(),
+            ids: HashMap::new(),
+            anchors: OnceCell::new(),
+            registry: OnceCell::new(),
+            validators: HashMap::new(),
+            variants: HashMap::new(),
+        }
+    }
+
+    /// The node of the whole schema.
+    ///
+    /// # Errors
+    /// As [`Document::node`].
+    pub fn root(&mut self) -> Result<NodeId, ContractError> {
+        self.node(Pointer::root(), self.root)
+    }
+
+    /// The node of the schema at a place.
+    ///
+    /// # Errors
+    /// [`ContractError::Schema`]: it is not a schema, or there are too many.
+    pub fn node(&mut self, at: Pointer, schema: &'s Value) -> Result<NodeId, ContractError> {
+        if let Some(&id) = self.ids.get(&at) {
+            return Ok(id);
+        }
+        if !(schema.is_object() || schema.is_boolean()) {
+            return Err(at.refused("a schema is a JSON object, `true` or `false`"));
+        }
+        if self.nodes.len() == MAX_NODES {
+            return Err(at.refused(format!("there are more than {MAX_NODES} schemas in it")));
+        }
+        let id = NodeId(self.nodes.len());
+        self.nodes.push((at.clone(), schema));
+        self.ids.insert(at, id);
+        Ok(id)
+    }
+
+    /// The nodes of the schemas in a list, such as that of `anyOf`.
+    ///
+    /// # Errors
+    /// [`ContractError::Schema`]: it is not a list of schemas.
+    pub fn list(&mut self, at: &Pointer, schemas: &'s Value) -> Result<Vec<NodeId>, ContractError> {
+        let list = schemas.as_array().filter(|list| !list.is_empty());
+        let list = list.ok_or_else(|| at.refused("it is not a list of schemas"))?;
+        list.iter().enumerate().map(|(number, schema)| self.node(at.below(&number.to_string()), schema)).collect()
+    }
+
+    pub fn at(&self, id: NodeId) -> &Pointer {
+        &self.nodes[id.0].0
+    }
+
+    pub fn schema(&self, id: NodeId) -> &'s Value {
+        self.nodes[id.0].1
+    }
+
+    /// The keywords of a node; `None` for `true` and `false`.
+    pub fn map(&self, id: NodeId) -> Option<&'s Map<String, Value>> {
+        self.schema(id).as_object()
+    }
+
+    /// The node that a `$ref` points to.
+    ///
+    /// # Errors
+    /// [`ContractError::Schema`]: it does not point into this schema.
+    pub fn target(&mut self, reference: &Value, at: &Pointer) -> Result<NodeId, ContractError> {
+        let refused = || at.refused(format!("{reference} does not point into this schema, and nothing else is read"));
+        let text = reference.as_str().ok_or_else(refused)?;
+        let own = self.root.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
+        let fragment = match text.strip_prefix(own).filter(|_| !own.is_empty()).unwrap_or(text) {
+            "" => "",
+            text => text.strip_prefix('#').ok_or_else(refused)?,
+        };
+        let fragment = percent_decoded(fragment).ok_or_else(refused)?;
+        let pointer = if fragment.is_empty() || fragment.starts_with('/') {
+            fragment
+        } else {
+            self.anchors.get_or_init(|| anchors(self.root)).get(&fragment).cloned().ok_or_else(refused)?
+        };
+        let found = self.root.pointer(&pointer).ok_or_else(refused)?;
+        self.node(Pointer::of(pointer), found)
+    }
+
+    /// Whether a node allows a value, in the words of the independent validator.
+    ///
+    /// # Errors
+    /// [`ContractError::Schema`]: the validator cannot read the node.
+    pub fn allows(&mut self, id: NodeId, value: &Value) -> Result<bool, ContractError> {
+        if let Some(validator) = self.validators.get(&id) {
+            return Ok(validator.is_valid(value));
+        }
+        let registry = self.registry.get_or_init(|| registered(WHOLE, self.modern));
+        let at = self.at(id);
+        let place = modern::pointer(self.root, at.as_str());
+        let reference = json!({ "$ref": format!("{WHOLE}#{}", percent_encoded(&place)) });
+        let built = registry.as_ref().map_err(Clone::clone).and_then(|registry| {
+            options().with_registry(registry).build(&reference).map_err(|error| super::validator::line(&error))
+        });
+        let validator = Rc::new(built.map_err(|reason| at.refused(reason))?);
+        self.validators.insert(id, Rc::clone(&validator));
+        Ok(validator.is_valid(value))
+    }
+}
+
+/// The places of a schema's anchors.
+fn anchors(root: &Value) -> HashMap<String, String> {
+    let mut found = HashMap::new();
+    let mut left = vec![(String::new(), root)];
+    while let Some((at, value)) = left.pop() {
+        let escaped = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+        match value {
+            Value::Object(map) => {
+                if let Some(name) = map.get("$anchor").and_then(Value::as_str) {
+                    found.insert(name.to_owned(), at.clone());
+                }
+                let is_schema = |key: &str| !["const", "enum", "default", "examples"].contains(&key);
+                left.extend(map.iter().filter(|(key, _)| is_schema(key)).map(|(key, value)| (escaped(key), value)));
+            }
+            Value::Array(list) => {
+                left.extend(list.iter().enumerate().map(|(number, value)| (format!("{at}/{number}"), value)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// A fragment of a URI as the text that it spells (RFC 3986, 2.1).
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn percent_encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~$".contains(&byte);
+    text.bytes().map(|b| if is_plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}

@@ -1,0 +1,140 @@
+//! Older spellings of JSON Schema as draft 2020-12 spells them, for the validator of finished answers.
+//!
+//! Rewritten are a list of schemas under `items` (drafts 4 to 2019-09), `additionalItems` beside it, `nullable` and `true` under
+//! `exclusiveMinimum` and `exclusiveMaximum` (OpenAPI 3.0); names given twice, and `$schema` and `$id` of the whole are left out. The tree of
+//! schemas stays as it is, so that a place in the one is a place in the other ([`pointer`]).
+
+use serde_json::{Map, Value};
+
+/// Keywords whose value is a schema, a list of schemas, or an object of schemas.
+const ONE: [&str; 12] = [
+    "items",
+    "additionalItems",
+    "additionalProperties",
+    "propertyNames",
+    "contains",
+    "not",
+    "if",
+    "then",
+    "else",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+    "contentSchema",
+];
+const MANY: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
+const NAMED: [&str; 6] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
+
+/// A schema in the spelling of draft 2020-12.
+pub(super) fn modern(schema: &Value) -> Value {
+    let mut schema = rewritten(schema);
+    if let Value::Object(map) = &mut schema {
+        map.remove("$schema");
+        map.remove("$id");
+    }
+    schema
+}
+
+/// The schemas of a draft-07 tuple, where `items` is a list.
+pub(super) fn is_tuple(map: &Map<String, Value>) -> bool {
+    map.get("items").is_some_and(Value::is_array)
+}
+
+fn rewritten(schema: &Value) -> Value {
+    let Value::Object(map) = schema else { return schema.clone() };
+    let mut new = Map::new();
+    for (key, value) in map {
+        let value = match value {
+            Value::Array(parts) if MANY.contains(&key.as_str()) => Value::Array(parts.iter().map(rewritten).collect()),
+            Value::Object(parts) if NAMED.contains(&key.as_str()) => {
+                Value::Object(parts.iter().map(|(name, part)| (name.clone(), rewritten(part))).collect())
+            }
+            Value::Array(names) if ["required", "type"].contains(&key.as_str()) => {
+                let is_first = |number: usize| !names[..number].contains(&names[number]);
+                Value::Array((0..names.len()).filter(|&n| is_first(n)).map(|n| names[n].clone()).collect())
+            }
+            part if ONE.contains(&key.as_str()) => rewritten(part),
+            other => other.clone(),
+        };
+        if let Some(key) = renamed(map, key) {
+            new.insert(key.to_owned(), value);
+        }
+    }
+    for (key, over) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
+        match new.get(over) {
+            Some(Value::Bool(true)) => {
+                let bound = new.remove(key);
+                new.remove(over);
+                new.extend(bound.map(|bound| (over.to_owned(), bound)));
+            }
+            Some(Value::Bool(false)) => drop(new.remove(over)),
+            _ => {}
+        }
+    }
+    if new.remove("nullable") == Some(Value::Bool(true))
+        && let Some(name @ Value::String(_)) = new.get("type")
+    {
+        let types = vec![name.clone(), Value::from("null")];
+        new.insert("type".to_owned(), Value::Array(types));
+    }
+    Value::Object(new)
+}
+
+/// A keyword under its name of today; `None` for one that says nothing any more.
+fn renamed<'k>(map: &Map<String, Value>, key: &'k str) -> Option<&'k str> {
+    match key {
+        "items" if is_tuple(map) => Some("prefixItems"),
+        "additionalItems" => is_tuple(map).then_some("items"),
+        _ => Some(key),
+    }
+}
+
+/// Where what stands at a place of the given schema stands in its modern form.
+pub(super) fn pointer(schema: &Value, at: &str) -> String {
+    let mut here = Some(schema);
+    let mut new = String::new();
+    for segment in at.split('/').skip(1) {
+        let name = segment.replace("~1", "/").replace("~0", "~");
+        let renamed = match here {
+            Some(Value::Object(map)) => renamed(map, &name).unwrap_or(&name),
+            _ => &name,
+        };
+        new.push('/');
+        new += &renamed.replace('~', "~0").replace('/', "~1");
+        here = match here {
+            Some(Value::Object(map)) => map.get(&name),
+            Some(Value::Array(list)) => name.parse::<usize>().ok().and_then(|number| list.get(number)),
+            _ => None,
+        };
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn older_spellings_become_those_of_today_and_values_stay_as_they_are() {
+        let given = json!({
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "properties": {
+                "items": {"type": "array", "items": [{"type": "string"}], "additionalItems": {"minimum": 1, "exclusiveMinimum": true}},
+                "n": {"type": "integer", "nullable": true, "maximum": 3, "exclusiveMaximum": false},
+                "c": {"const": {"items": [1], "nullable": true}, "nullable": false},
+            },
+        });
+        let expected = json!({
+            "properties": {
+                "items": {"type": "array", "prefixItems": [{"type": "string"}], "items": {"exclusiveMinimum": 1}},
+                "n": {"type": ["integer", "null"], "maximum": 3},
+                "c": {"const": {"items": [1], "nullable": true}},
+            },
+        });
+        assert_eq!(modern(&given), expected);
+        assert_eq!(pointer(&given, "/properties/items/items/0"), "/properties/items/prefixItems/0");
+        assert_eq!(pointer(&given, "/properties/items/additionalItems"), "/properties/items/items");
+        assert_eq!(pointer(&given, "/properties/n"), "/properties/n");
+    }
+}

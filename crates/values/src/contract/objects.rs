@@ -1,0 +1,293 @@
+//! Objects: which properties they have, and what each is.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use super::document::{Document, NodeId};
+use super::domain::{self, Conjunction, Empty, Part, Ruled, Shape, conjunction, is_forbidden};
+use super::error::{ContractError, Pointer};
+use super::texts;
+use super::validator;
+use super::variants::Typed;
+
+const COUNTS: [&str; 2] = ["minProperties", "maxProperties"];
+
+/// What is asked of an object.
+#[derive(Debug, Clone)]
+pub(super) struct ObjectRules {
+    pub at: Pointer,
+    pub named: Vec<Named>,
+    /// Names that no property has.
+    pub forbidden: Vec<String>,
+    /// Properties whose names match an expression.
+    pub matching: Vec<(String, Conjunction)>,
+    /// Properties of any other name; `None` where there are none.
+    pub rest: Option<Conjunction>,
+    pub least: u64,
+    pub most: Option<u64>,
+}
+
+/// A property that has a name.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub name: String,
+    pub nodes: Conjunction,
+    pub is_required: bool,
+}
+
+/// The properties that one node speaks of.
+struct Properties {
+    node: NodeId,
+    named: Vec<(String, NodeId)>,
+    matching: Vec<(String, NodeId)>,
+    more: Option<NodeId>,
+}
+
+/// Everything that several nodes say, as it stands there.
+struct Said {
+    at: Pointer,
+    all: Vec<Properties>,
+    /// `propertyNames`.
+    names: Vec<NodeId>,
+    required: Vec<String>,
+    has_names: bool,
+    matches: HashMap<(String, String), bool>,
+}
+
+/// The rules that several nodes make together.
+///
+/// # Errors
+/// [`ContractError::Schema`]: a keyword has a value that is none, or cannot be enforced.
+pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) -> Ruled<ObjectRules> {
+    let mut counts = (0, None);
+    let mut said = Said {
+        at: at.clone(),
+        all: Vec::new(),
+        names: Vec::new(),
+        required: Vec::new(),
+        has_names: false,
+        matches: HashMap::new(),
+    };
+    for &node in &typed.nodes {
+        let Some(map) = document.map(node) else { continue };
+        let at = document.at(node).clone();
+        counts = domain::narrowed(Part { at: &at, map }, COUNTS, counts)?;
+        said.read(document, node, map, &at)?;
+    }
+    let wanted = typed.apart.present.iter().filter(|name| !said.required.contains(name));
+    said.required.extend(wanted.cloned().collect::<Vec<_>>());
+    if let Some(empty) = domain::crossed(COUNTS, counts, at) {
+        return Ok(Err(empty));
+    }
+    let names = said.allowed_names(document)?;
+    let (named, forbidden) = match said.named(document, typed, &names)? {
+        Ok(named) => named,
+        Err(empty) => return Ok(Err(empty)),
+    };
+    let Others { matching, rest } = said.others(document, typed, &names)?;
+    Ok(Ok(ObjectRules { at: at.clone(), named, forbidden, matching, rest, least: counts.0, most: counts.1 }))
+}
+
+/// Properties without a name.
+struct Others {
+    matching: Vec<(String, Conjunction)>,
+    rest: Option<Conjunction>,
+}
+
+/// Which names `propertyNames` allows.
+enum Names {
+    Any,
+    /// These alone.
+    Listed(Vec<String>),
+    /// Those that match.
+    Matching(String),
+}
+
+impl Said {
+    fn read<'s>(
+        &mut self,
+        document: &mut Document<'s>,
+        node: NodeId,
+        map: &'s Map<String, Value>,
+        at: &Pointer,
+    ) -> Result<(), ContractError> {
+        let mut properties = Properties { node, named: Vec::new(), matching: Vec::new(), more: None };
+        properties.named = named_schemas(document, map, "properties", at)?;
+        properties.matching = named_schemas(document, map, "patternProperties", at)?;
+        for (pattern, id) in &properties.matching {
+            let place = document.at(*id).clone();
+            texts::written(pattern, &place)?;
+            if texts::names_controls(pattern) {
+                return Err(place.refused("a pattern of names may not spell characters by their codes; write them"));
+            }
+        }
+        if let Some(schema) = map.get("additionalProperties") {
+            properties.more = Some(document.node(at.below("additionalProperties"), schema)?);
+        }
+        if let Some(schema) = map.get("propertyNames") {
+            self.names.push(document.node(at.below("propertyNames"), schema)?);
+        }
+        for name in required(map, &at.below("required"))? {
+            if !self.required.contains(&name) {
+                self.required.push(name);
+            }
+        }
+        self.has_names |= map.contains_key("properties") || !properties.matching.is_empty();
+        self.all.push(properties);
+        Ok(())
+    }
+
+    fn allowed_names(&self, document: &mut Document<'_>) -> Result<Names, ContractError> {
+        let asked = conjunction(document, self.names.iter().copied());
+        let Some(&first) = asked.first() else { return Ok(Names::Any) };
+        let reason = "rules for names are supported as one `enum`, or as one `pattern` where no property has a pattern of its own";
+        let refused = document.at(first).refused(reason);
+        let (mut listed, mut matching) = (Vec::new(), None);
+        let shapes = domain::of(document, &asked)?.shapes;
+        for shape in shapes {
+            match shape {
+                Shape::Values(values) => {
+                    listed.extend(values.iter().filter_map(|listed| listed.value.as_str().map(str::to_owned)));
+                }
+                Shape::Text(rules) if rules.is_free() => return Ok(Names::Any),
+                Shape::Text(rules) => {
+                    let pattern =
+                        rules.as_pattern().filter(|pattern| matching.is_none() && !texts::names_controls(pattern));
+                    matching = Some(pattern.ok_or_else(|| refused.clone())?);
+                }
+                _ => {}
+            }
+        }
+        match matching {
+            None => Ok(Names::Listed(listed)),
+            Some(pattern) if listed.is_empty() && self.all.iter().all(|p| p.matching.is_empty()) => {
+                Ok(Names::Matching(pattern))
+            }
+            Some(_) => Err(refused),
+        }
+    }
+
+    /// The properties that have a name, and what is asked of each.
+    fn named(&mut self, document: &mut Document<'_>, typed: &Typed, names: &Names) -> Ruled<(Vec<Named>, Vec<String>)> {
+        let mut known: Vec<String> = Vec::new();
+        let given = self.all.iter().flat_map(|properties| &properties.named).map(|(name, _)| name);
+        let listed = if let Names::Listed(names) = names { names.as_slice() } else { &[] };
+        let mut seen = std::collections::HashSet::new();
+        known.extend(
+            given
+                .chain(&self.required)
+                .chain(listed)
+                .chain(&typed.apart.absent)
+                .filter(|name| seen.insert((*name).clone()))
+                .cloned(),
+        );
+        let (mut named, mut forbidden) = (Vec::new(), Vec::new());
+        for name in known {
+            let is_required = self.required.contains(&name);
+            let nodes = self.nodes(document, typed, &name)?;
+            let mut is_allowed = !is_forbidden(document, &nodes) && !typed.apart.absent.contains(&name);
+            for &id in &self.names {
+                is_allowed = is_allowed && document.allows(id, &Value::from(name.as_str()))?;
+            }
+            match (is_allowed, is_required) {
+                (true, _) => named.push(Named { name, nodes, is_required }),
+                (false, true) => {
+                    let reason = format!("`{name}` is required, and a rule about other properties forbids it");
+                    return Ok(Err(Empty::new(&self.at, reason)));
+                }
+                (false, false) => forbidden.push(name),
+            }
+        }
+        Ok(Ok((named, forbidden)))
+    }
+
+    /// What is asked of a property.
+    fn nodes(&mut self, document: &Document<'_>, typed: &Typed, name: &str) -> Result<Conjunction, ContractError> {
+        let mut nodes = Vec::new();
+        let mut readers = Vec::new();
+        for properties in &self.all {
+            let mut found: Vec<NodeId> =
+                properties.named.iter().filter(|(known, _)| known == name).map(|(_, id)| *id).collect();
+            for (pattern, id) in &properties.matching {
+                if is_match(&mut self.matches, pattern, name) {
+                    found.push(*id);
+                }
+            }
+            if found.is_empty() {
+                found.extend(properties.more);
+            }
+            if !found.is_empty() {
+                readers.push(properties.node);
+            }
+            nodes.extend(found);
+        }
+        let is_left = |beside: &[NodeId]| !beside.iter().any(|node| readers.contains(node));
+        nodes.extend(typed.unevaluated.iter().filter(|u| is_left(&u.beside)).map(|u| u.node));
+        Ok(conjunction(document, nodes))
+    }
+
+    /// The properties without a name: those that match an expression, and the rest.
+    fn others(&self, document: &mut Document<'_>, typed: &Typed, names: &Names) -> Result<Others, ContractError> {
+        let mut matching: Vec<(String, Conjunction)> = Vec::new();
+        let has_more = |node: &NodeId| self.all.iter().any(|p| p.node == *node && p.more.is_some());
+        let has_pattern = |node: &NodeId, pattern: &str| {
+            self.all.iter().any(|p| p.node == *node && p.matching.iter().any(|(known, _)| known == pattern))
+        };
+        for (pattern, _) in self.all.iter().flat_map(|properties| &properties.matching) {
+            if matching.iter().any(|(known, _)| known == pattern) {
+                continue;
+            }
+            let of = |properties: &Properties| {
+                let own = properties.matching.iter().find(|(known, _)| known == pattern).map(|(_, id)| *id);
+                own.or(properties.more)
+            };
+            let left =
+                typed.unevaluated.iter().filter(|u| !u.beside.iter().any(|n| has_more(n) || has_pattern(n, pattern)));
+            let nodes = self.all.iter().filter_map(of).chain(left.map(|u| u.node));
+            let nodes = conjunction(document, nodes.collect::<Vec<_>>());
+            if !is_forbidden(document, &nodes) {
+                matching.push((pattern.clone(), nodes));
+            }
+        }
+        let left = typed.unevaluated.iter().filter(|u| !u.beside.iter().any(has_more)).map(|u| u.node);
+        let asked: Vec<NodeId> = self.all.iter().filter_map(|properties| properties.more).chain(left).collect();
+        // Properties that nothing is said of are written only where no property has a name.
+        let is_said = !asked.is_empty() || !self.has_names;
+        let rest = conjunction(document, asked);
+        let rest = (is_said && !is_forbidden(document, &rest)).then_some(rest);
+        Ok(match names {
+            Names::Any => Others { matching, rest },
+            Names::Listed(_) => Others { matching: Vec::new(), rest: None },
+            Names::Matching(pattern) => {
+                Others { matching: rest.into_iter().map(|nodes| (pattern.clone(), nodes)).collect(), rest: None }
+            }
+        })
+    }
+}
+
+fn named_schemas<'s>(
+    document: &mut Document<'s>,
+    map: &'s Map<String, Value>,
+    keyword: &str,
+    at: &Pointer,
+) -> Result<Vec<(String, NodeId)>, ContractError> {
+    let Some(schemas) = map.get(keyword) else { return Ok(Vec::new()) };
+    let at = at.below(keyword);
+    let schemas = schemas.as_object().ok_or_else(|| at.refused("it is not an object of schemas"))?;
+    schemas.iter().map(|(name, schema)| Ok((name.clone(), document.node(at.below(name), schema)?))).collect()
+}
+
+fn required(map: &Map<String, Value>, at: &Pointer) -> Result<Vec<String>, ContractError> {
+    let Some(names) = map.get("required") else { return Ok(Vec::new()) };
+    let names: Option<Vec<String>> =
+        names.as_array().and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
+    names.ok_or_else(|| at.refused("`required` is not a list of names"))
+}
+
+fn is_match(known: &mut HashMap<(String, String), bool>, pattern: &str, name: &str) -> bool {
+    *known.entry((pattern.to_owned(), name.to_owned())).or_insert_with(|| {
+        let validator = validator::validator(&json!({ "pattern": pattern }));
+        validator.is_ok_and(|validator| validator.is_valid(&Value::from(name)))
+    })
+}
