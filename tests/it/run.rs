@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::slm::{Home, Said, unpullable};
+use crate::slm::{Home, NOT_TEXT, Said, unpullable};
 use crate::speaker::{self, Then};
 
 const TICKET: &str = "I was charged twice for order 1182, please refund me";
@@ -34,8 +34,8 @@ fn what_is_no_prompt_is_a_sentence() {
     let none = "slm: there is no text; give it as an argument or on standard input\n";
     assert_eq!(home.slm(["run", "triage"]).fails(2, none), "");
     assert_eq!(home.slm(["run", "triage", " "]).stdin("\n").fails(2, none), "");
-    let not_utf8 = "slm: standard input is not UTF-8 at byte 3; convert it, for example with iconv\n";
-    assert_eq!(home.slm(["run", "triage"]).stdin(b"caf\xe9").fails(1, not_utf8), "");
+    let not_text = format!("slm: standard input: line 1, column 4: {NOT_TEXT}\n");
+    assert_eq!(home.slm(["run", "triage"]).stdin(b"caf\xe9").fails(1, &not_text), "");
 }
 
 #[test]
