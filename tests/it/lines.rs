@@ -47,6 +47,8 @@ fn throughput_gives_the_same_answers_and_nearly_the_same_probabilities() {
     };
     for (canonical, batched) in rows(&[]).iter().zip(rows(&["--throughput"])) {
         assert_eq!((&canonical["line"], &canonical["value"]), (&batched["line"], &batched["value"]));
+        // The id promises the same bits.
+        assert!(canonical["evaluation_id"].is_string() && batched.get("evaluation_id").is_none(), "{batched}");
         for (label, p) in canonical["probabilities"].as_object().unwrap() {
             let difference = (p.as_f64().unwrap() - batched["probabilities"][label].as_f64().unwrap()).abs();
             assert!(difference < 0.02, "{canonical} {batched}");

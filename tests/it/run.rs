@@ -128,6 +128,22 @@ fn json_has_probabilities_that_sum_to_one() {
     }
 }
 
+/// The id promises the same bits, and text that is generated does not keep that.
+#[test]
+fn a_generated_answer_has_no_evaluation_id() {
+    let home = Home::new();
+    for asked in [&["--format", "none"][..], &["--format", "json"], &["--regex", "[a-z]{3}"]] {
+        let args = [&["run", "triage", "--json", "--num-predict", "40", TICKET], asked].concat();
+        let said = home.slm(&args).run();
+        let reply: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        assert!(reply["response"].is_string() && reply.get("evaluation_id").is_none(), "{reply}");
+        let told = home.slm([&args[..], &["--verbose"]].concat()).run().stderr;
+        assert!(told.contains("\nanswers are    generated\n") && !told.contains("evaluation id"), "{told}");
+    }
+    let told = home.slm(["run", "triage", "--throughput", "--verbose", TICKET]).ends(0).stderr;
+    assert!(told.contains("\nanswers are    scored\n") && !told.contains("evaluation id"), "{told}");
+}
+
 #[test]
 fn a_bare_answer_has_its_probabilities_beside_it() {
     let reply = Home::new().slm(["run", "triage", "--json", "--choices", "billing,legal", TICKET]).json();

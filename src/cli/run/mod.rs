@@ -244,7 +244,7 @@ impl Run<'_> {
         let info = self.session.engine().info();
         tell(&format!(
             "model          {}\nparameters     {:.3} million, {:.1} MB\ncontext        {} tokens (trained for {})\n\
-             {}answers are    {}\nevaluation id  {}\nloaded in      {:.1} ms\n",
+             {}answers are    {}\n{}loaded in      {:.1} ms\n",
             self.model_name,
             info.n_params as f64 / 1e6,
             info.size_bytes as f64 / 1e6,
@@ -256,12 +256,18 @@ impl Run<'_> {
                 (_, Some(pooling)) => format!("embeddings, pooling `{}`", pooling.as_str()),
                 (Form::Open(_) | Form::Free, None) => "generated".to_owned(),
             },
-            self.session.evaluation_id(),
+            self.evaluation_id().map(|id| format!("evaluation id  {id}\n")).unwrap_or_default(),
             info.load_duration.as_secs_f64() * 1e3,
         ));
         for adapter in self.session.defaults().adapters.as_slice() {
             tell(&format!("adapter        {} at {}\n", adapter.id, adapter.scale));
         }
+    }
+
+    /// Under which equal texts have equal answers; `None` where nothing promises that.
+    fn evaluation_id(&self) -> Option<String> {
+        let is_alone = matches!(self.turn.form, Form::Closed(_)) && self.turn.lane == Lane::Canonical;
+        (self.embeds.is_some() || is_alone).then(|| self.session.evaluation_id())
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {
