@@ -1,8 +1,11 @@
-//! An input as records: one line each, bounded in length, bad ones named.
+//! An input as records: one line each, in any encoding that a person's text has, bounded in length, bad ones named.
 
 use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::digest::{Digest, Hasher};
+use crate::encoding::{self, NotText, Utf8Reader};
 
 /// A longer line is not a record: it is skipped, not held in memory.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
@@ -14,7 +17,7 @@ pub struct Record {
     pub line: u64,
     /// Bytes of input up to and with this line.
     pub end: u64,
-    /// The digest of the line's bytes without the line feed.
+    /// The digest of the line as UTF-8, without the line feed.
     pub digest: Digest,
     /// The line without its end, or why it cannot be used.
     pub text: Result<String, String>,
@@ -34,19 +37,43 @@ type Line = Result<Vec<u8>, String>;
 /// The lines of a reader.
 #[derive(Debug)]
 pub struct Records<R> {
-    reader: R,
+    reader: Utf8Reader<R>,
     line: u64,
-    end: u64,
+    blank: BlankLines,
+}
+
+/// What becomes of lines of nothing but white space.
+#[derive(Debug)]
+enum BlankLines {
+    AreRecords,
+    AreSkipped(Skipped),
+}
+
+/// Lines that were no records so far, counted while another thread reads them.
+#[derive(Debug, Clone, Default)]
+pub struct Skipped(Arc<AtomicU64>);
+
+impl Skipped {
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<R: BufRead> Records<R> {
+    /// Every line is a record.
     pub fn new(reader: R) -> Self {
-        Records { reader, line: 0, end: 0 }
+        Records { reader: Utf8Reader::new(reader), line: 0, blank: BlankLines::AreRecords }
+    }
+
+    /// Blank lines are no records; the others keep their numbers.
+    pub fn without_blank_lines(reader: R, skipped: Skipped) -> Self {
+        Records { blank: BlankLines::AreSkipped(skipped), ..Records::new(reader) }
     }
 
     /// Bytes of input that were read as records.
     pub fn end(&self) -> u64 {
-        self.end
+        self.reader.position()
     }
 
     /// The next line's digest and bytes, or `None` behind the last.
@@ -77,7 +104,6 @@ impl<R: BufRead> Records<R> {
             return Ok(None);
         }
         self.line += 1;
-        self.end += n_bytes as u64;
         let line = if n_bytes > MAX_LINE_BYTES {
             Err(format!("the line has {n_bytes} bytes, more than {MAX_LINE_BYTES}"))
         } else {
@@ -91,19 +117,24 @@ impl<R: BufRead> Iterator for Records<R> {
     type Item = std::io::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (digest, line) = match self.next_line() {
-            Ok(line) => line?,
-            Err(error) => return Some(Err(error)),
+        let (digest, line) = loop {
+            let (digest, line) = match self.next_line() {
+                Ok(line) => line?,
+                Err(error) => return Some(Err(error)),
+            };
+            match &self.blank {
+                BlankLines::AreSkipped(skipped) if line.as_ref().is_ok_and(|line| encoding::is_blank(line)) => {
+                    skipped.0.fetch_add(1, Ordering::Relaxed);
+                }
+                BlankLines::AreRecords | BlankLines::AreSkipped(_) => break (digest, line),
+            }
         };
-        let number = self.line;
         let text = line.and_then(|bytes| {
-            let text = String::from_utf8(bytes)
-                .map_err(|error| format!("the line is not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
-            let text = if number == 1 { text.strip_prefix('\u{feff}').unwrap_or(&text) } else { &text };
-            let text = text.strip_suffix('\n').unwrap_or(text);
+            let text = encoding::checked(bytes).map_err(|error| format!("column {}: {NotText}", error.column))?;
+            let text = text.strip_suffix('\n').unwrap_or(&text);
             Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
         });
-        Some(Ok(Record { line: number, end: self.end, digest, text }))
+        Some(Ok(Record { line: self.line, end: self.end(), digest, text }))
     }
 }
 
@@ -124,7 +155,45 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named_and_the_next_one_is_read() {
-        assert_eq!(read(b"ab\xff\nc\n"), [Err("the line is not UTF-8 at byte 2".to_owned()), Ok("c".to_owned())]);
+        let said = "column 3: the text here is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8";
+        assert_eq!(read(b"ab\xff\nc\n"), [Err(said.to_owned()), Ok("c".to_owned())]);
+        // UTF-16 without a mark, and half of a pair.
+        assert_eq!(read(b"a\0b\0")[0], Err(said.replace('3', "2")));
+        assert_eq!(read(b"\xff\xfea\0\0\xd8\n\0c\0"), [Err(said.replace('3', "2")), Ok("c".to_owned())]);
+    }
+
+    /// The same lines in every encoding: their numbers and digests, and where each ends in the input.
+    #[test]
+    fn an_inputs_encoding_and_blank_lines_change_no_record() {
+        let text = "\u{e9}t\u{e9}\r\n \t\r\n\r\n{\"\u{1f600}\": 1}\r\n\r\n";
+        let utf16 =
+            |order: fn(u16) -> [u8; 2]| [0xFEFF].into_iter().chain(text.encode_utf16()).flat_map(order).collect();
+        type Length = fn(&str) -> usize;
+        let of_utf16: Length = |begun| 2 + 2 * begun.encode_utf16().count();
+        let coats: [(Vec<u8>, Length); 4] = [
+            (text.as_bytes().to_vec(), str::len),
+            (format!("\u{feff}{text}").into_bytes(), |begun| 3 + begun.len()),
+            (utf16(u16::to_le_bytes), of_utf16),
+            (utf16(u16::to_be_bytes), of_utf16),
+        ];
+        let (first, last) = (text.find(" \t").unwrap(), text.len() - 2);
+        for (bytes, length) in coats {
+            for capacity in 1..9 {
+                let reader = std::io::BufReader::with_capacity(capacity, bytes.as_slice());
+                let skipped = Skipped::default();
+                let records: Vec<Record> =
+                    Records::without_blank_lines(reader, skipped.clone()).map(|record| record.unwrap()).collect();
+                let record = |line, end, text: &str| Record {
+                    line,
+                    end: length(end) as u64,
+                    digest: Digest::of(format!("{text}\r").as_bytes()),
+                    text: Ok(text.to_owned()),
+                };
+                let expected =
+                    [record(1, &text[..first], "\u{e9}t\u{e9}"), record(4, &text[..last], "{\"\u{1f600}\": 1}")];
+                assert_eq!((records.as_slice(), skipped.count()), (&expected[..], 3));
+            }
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::environment::Environment;
 use super::load;
+use crate::encoding;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
@@ -34,11 +35,9 @@ pub struct CreateArgs {
 /// The Modelfile, or anything that it names, is missing or wrong.
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
-    let (bytes, folder) = read(&args.file)?;
+    let (text, folder) = read(&args.file)?;
     let shown = args.file.display();
-    let modelfile = Modelfile::decode(&bytes)
-        .and_then(|text| Modelfile::parse(&text))
-        .map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
+    let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
     let modelfile = with_schema(&modelfile, &folder)?;
     load_spec::check(&modelfile).map_err(|error| match error {
         CheckError::Format(error) => Failure::usage(format!("FORMAT in `{shown}`: {error}")),
@@ -75,15 +74,18 @@ fn say_what_has_no_effect(modelfile: &Modelfile) {
     }
 }
 
-/// The Modelfile's bytes and the folder that its paths are relative to.
-fn read(file: &Path) -> Result<(Vec<u8>, std::path::PathBuf), Failure> {
+/// The Modelfile's text and the folder that its paths are relative to.
+fn read(file: &Path) -> Result<(String, std::path::PathBuf), Failure> {
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::failed(format!("cannot read the Modelfile `{}`: {error}; name another with -f", file.display()))
     };
-    if file == Path::new("-") {
-        let bytes = load::small_bytes(std::io::stdin()).map_err(|error| cannot(&error))?;
-        return Ok((bytes, std::path::PathBuf::new()));
-    }
-    let bytes = std::fs::File::open(file).and_then(load::small_bytes).map_err(|error| cannot(&error))?;
-    Ok((bytes, file.parent().unwrap_or(Path::new("")).to_owned()))
+    let (bytes, folder) = if file == Path::new("-") {
+        (load::small_bytes(std::io::stdin()), std::path::PathBuf::new())
+    } else {
+        let bytes = std::fs::File::open(file).and_then(load::small_bytes);
+        (bytes, file.parent().unwrap_or(Path::new("")).to_owned())
+    };
+    let bytes = bytes.map_err(|error| cannot(&error))?;
+    let text = encoding::decode(&bytes);
+    Ok((text.map_err(|error| Failure::failed(format!("`{}`: {error}", file.display())))?, folder))
 }

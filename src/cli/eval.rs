@@ -22,7 +22,7 @@ use crate::infer::{Cancel, End, Finding, InferError, Session, Turn, wait};
 use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::store::Model;
-use crate::ui::output::Output;
+use crate::ui::output::{Output, say_skipped};
 use crate::ui::progress::Rows;
 
 /// Measure a model on labelled data
@@ -58,6 +58,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let parameters = Parameters::from_json(&suite.parameters.clone().into())
         .map_err(|error| Failure::usage(format!("`{}`: {error}", args.suite.display())))?;
     let data = Data::load(&suite.data_in(folder), &suite)?;
+    say_skipped(data.n_blank_lines);
     let model = load::find_or_pull(&suite.model, environment)?;
     let contract = contract(args, &suite, folder, &model)?;
     let names: Vec<Option<String>> = contract.fields().iter().map(crate::contract::Field::name).collect();

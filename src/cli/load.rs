@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::pull;
 use crate::api::local::{self, Wish};
 use crate::digest::Digest;
+use crate::encoding;
 use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::gguf::Header;
@@ -159,10 +160,10 @@ fn absolute(adapters: &AdapterSet) -> AdapterSet {
 /// The text of a small file, as [`small_bytes`] reads it.
 ///
 /// # Errors
-/// As [`small_bytes`], and what is not UTF-8.
+/// As [`small_bytes`], and what is not text.
 pub fn small_text(from: impl Read) -> std::io::Result<String> {
-    let not_utf8 = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
-    String::from_utf8(small_bytes(from)?).map_err(not_utf8)
+    let not_text = |error| std::io::Error::new(std::io::ErrorKind::InvalidData, error);
+    encoding::decode(&small_bytes(from)?).map_err(not_text)
 }
 
 /// The bytes of a small file, a schema or a Modelfile: a device without end in its place is refused, not read.

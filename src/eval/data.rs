@@ -1,4 +1,5 @@
-//! The rows of a suite, from JSONL or CSV: each readable row, or why it is not; it asks no model.
+//! The rows of a suite, from JSONL or CSV in any encoding that a person's text has: each readable row, or why it is not; it
+//! asks no model.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -8,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::label::Expected;
 use super::suite::{ExpectedField, Suite, list};
+use crate::encoding::{self, NotText};
 
 /// The most bytes that a data file may have: it is held in memory.
 pub const MAX_BYTES: u64 = 1 << 30;
@@ -16,6 +18,8 @@ pub const MAX_BYTES: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Data {
     pub rows: Vec<Result<Row, BadRow>>,
+    /// Lines of nothing but white space among a JSONL file's rows; they are no rows.
+    pub n_blank_lines: u64,
 }
 
 /// One readable row.
@@ -67,13 +71,14 @@ impl Data {
             "csv" => csv_rows,
             _ => return Err(DataError::UnknownKind { path: path.to_owned() }),
         };
-        let rows = parse(&read(path)?, &RowReader { path, suite })?;
+        let data = parse(&encoding::utf8(&read(path)?), &RowReader { path, suite })?;
+        let rows = &data.rows;
         match rows.first() {
             None => Err(DataError::Empty { path: path.to_owned() }),
             Some(Err(BadRow { line, reason })) if rows.iter().all(Result::is_err) => {
                 Err(DataError::Unreadable { path: path.to_owned(), line: *line, reason: reason.clone() })
             }
-            Some(_) => Ok(Data { rows }),
+            Some(_) => Ok(data),
         }
     }
 }
@@ -115,10 +120,18 @@ fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 /// A line's object, or what it is instead.
 type Record = Result<Map<String, Value>, String>;
 
-fn jsonl(bytes: &[u8], wanted: &RowReader) -> Result<Vec<Result<Row, BadRow>>, DataError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let lines = (1..).zip(bytes.split(|&b| b == b'\n')).filter(|(_, line)| !line.trim_ascii().is_empty());
-    let records: Vec<(u64, Record)> = lines.take(wanted.limit()).map(|(number, line)| (number, object(line))).collect();
+fn jsonl(bytes: &[u8], wanted: &RowReader) -> Result<Data, DataError> {
+    let (mut records, mut n_blank_lines): (Vec<(u64, Record)>, u64) = (Vec::new(), 0);
+    for (number, line) in (1..).zip(bytes.split_inclusive(|&b| b == b'\n')) {
+        if records.len() == wanted.limit() {
+            break;
+        }
+        if encoding::is_blank(line) {
+            n_blank_lines += 1;
+        } else {
+            records.push((number, object(line.trim_ascii_end())));
+        }
+    }
 
     // A name that no record has is a mistake in the suite, not in every row.
     let objects = || records.iter().filter_map(|(_, record)| record.as_ref().ok());
@@ -131,11 +144,12 @@ fn jsonl(bytes: &[u8], wanted: &RowReader) -> Result<Vec<Result<Row, BadRow>>, D
         let row = record.and_then(|record| json_row(line, record, wanted.suite));
         row.map_err(|reason| BadRow { line, reason })
     };
-    Ok(records.into_iter().map(row).collect())
+    Ok(Data { rows: records.into_iter().map(row).collect(), n_blank_lines })
 }
 
 fn object(line: &[u8]) -> Record {
-    match serde_json::from_slice(line) {
+    let text = encoding::checked(line.to_vec()).map_err(|error| format!("column {}: {NotText}", error.column))?;
+    match serde_json::from_str(&text) {
         Ok(Value::Object(record)) => Ok(record),
         Ok(other) => Err(format!("the row is {}, not an object", kind(&other))),
         // serde_json places the error in a text of one line, and our line number is another.
@@ -175,7 +189,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn csv_rows(bytes: &[u8], wanted: &RowReader) -> Result<Vec<Result<Row, BadRow>>, DataError> {
+fn csv_rows(bytes: &[u8], wanted: &RowReader) -> Result<Data, DataError> {
     // Flexible, so that a record of another length is a bad row of ours and not the reader's error.
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let failed = |error: csv::Error| DataError::Read { path: wanted.path.to_owned(), source: error.into() };
@@ -197,7 +211,7 @@ fn csv_rows(bytes: &[u8], wanted: &RowReader) -> Result<Vec<Result<Row, BadRow>>
         let line = first_line(bytes, record.position());
         rows.push(csv_row(line, &record, &names, wanted.suite).map_err(|reason| BadRow { line, reason }));
     }
-    Ok(rows)
+    Ok(Data { rows, n_blank_lines: 0 })
 }
 
 /// The reader's position may be before blank lines that it then skips.
@@ -214,8 +228,7 @@ fn csv_row(line: u64, record: &csv::ByteRecord, names: &[String], suite: &Suite)
     }
     let cell = |column: &String| {
         let index = names.iter().position(|name| name == column).expect("every column was found in the header");
-        let text = std::str::from_utf8(&record[index]);
-        text.map(str::to_owned).map_err(|_| format!("`{column}` is not UTF-8"))
+        encoding::checked(record[index].to_vec()).map_err(|_| format!("`{column}`: {NotText}"))
     };
     let expected = suite.expect.iter().map(|e| cell(&e.column).map(Expected::Text)).collect::<Result<_, _>>()?;
     Ok(Row { line, input: cell(&suite.input)?, expected })
@@ -224,6 +237,7 @@ fn csv_row(line: u64, record: &csv::ByteRecord, names: &[String], suite: &Suite)
 #[cfg(test)]
 mod tests {
     use super::{BadRow, Data, Row};
+    use crate::encoding::NotText;
     use crate::eval::label::Expected;
     use crate::eval::suite::Suite;
     use proptest::prelude::*;
@@ -288,8 +302,8 @@ not json
                 row(2, "two\r\nlines, quoted", "x", "2"),
                 bad(6, "cells in the row: 3; in the header: 4"),
                 row(7, "", "y", "3"),
-                bad(8, "`queue` is not UTF-8"),
-                bad(9, "`text` is not UTF-8"),
+                bad(8, &format!("`queue`: {NotText}")),
+                bad(9, &format!("`text`: {NotText}")),
                 row(10, "a", "x", "1"),
             ]
         );

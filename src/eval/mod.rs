@@ -180,6 +180,7 @@ mod tests {
                 Err(BadRow { line: 6, reason: "cells in the row: 1; in the header: 3".to_owned() }),
                 row(7, "b1", &["legal", "1"]),
             ],
+            n_blank_lines: 0,
         };
         let outcome = run(
             &suite,
@@ -269,7 +270,7 @@ mod tests {
     #[test]
     fn a_run_ends_when_told_and_the_row_that_this_broke_was_not_tried() {
         let suite = suite("queue");
-        let data = Data { rows: (1..=9).map(|line| row(line, "t", &["a"])).collect() };
+        let data = Data { rows: (1..=9).map(|line| row(line, "t", &["a"])).collect(), n_blank_lines: 0 };
         for (fails_at, rows) in [(3, 2), (99, 3)] {
             let (mut asked, mut told) = (0, Vec::new());
             let outcome = run(
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_lacks_a_field_is_a_failed_row() {
-        let data = Data { rows: vec![row(1, "t", &["a", "b"])] };
+        let data = Data { rows: vec![row(1, "t", &["a", "b"])], n_blank_lines: 0 };
         let suite = suite("{queue: a, refund: b}");
         let answer = |_: &str| answered(vec![field(Some("queue"), &[(json!("a"), 1.0)])], 5);
         let report = run(&suite, &data, answer, on).report(&suite, Duration::ZERO, Detail::Summary);
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn answers_without_probabilities_have_no_probability_figures() {
-        let data = Data { rows: vec![row(1, "t", &["1182"]), row(2, "t", &["7"])] };
+        let data = Data { rows: vec![row(1, "t", &["1182"]), row(2, "t", &["7"])], n_blank_lines: 0 };
         let suite = suite("[order_id]");
         let open = FieldAnswer { probabilities: Vec::new(), ..field(Some("order_id"), &[(json!("1182"), 1.0)]) };
         let report = run(&suite, &data, |_| answered(vec![open.clone()], 5), on);
@@ -323,7 +324,7 @@ mod tests {
     #[test]
     fn open_text_of_many_labels_has_no_matrix() {
         let suite = suite("[order_id]");
-        let data = Data { rows: (0..300).map(|i| row(i, "t", &[&i.to_string()])).collect() };
+        let data = Data { rows: (0..300).map(|i| row(i, "t", &[&i.to_string()])).collect(), n_blank_lines: 0 };
         let open = FieldAnswer { probabilities: Vec::new(), ..field(Some("order_id"), &[(json!("7"), 1.0)]) };
         let report = run(&suite, &data, |_| answered(vec![open.clone()], 5), on);
         let report = report.report(&suite, Duration::from_secs(1), Detail::Summary);

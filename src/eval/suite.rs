@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_yaml::Spanned;
 
+use crate::encoding::{self, EncodingError};
+
 /// The most bytes that a suite, or a schema that it names, may have.
 pub const MAX_BYTES: usize = 1 << 20;
 
@@ -78,6 +80,8 @@ pub enum SuiteError {
     UnknownField { field: String, known: String },
     #[error("`expect` names {count} fields, but the answer is one value; name the column that holds it")]
     BareAnswer { count: usize },
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
     #[error("the schema is not JSON: {source}")]
     Schema { source: serde_json::Error },
     #[error("`{}`: {source}", path.display())]
@@ -211,15 +215,16 @@ fn options() -> serde_yaml::Options {
 
 fn read(path: &Path) -> Result<String, SuiteError> {
     let failed = |source| SuiteError::Read { path: path.to_owned(), source };
-    let mut text = String::new();
-    // A byte more than allowed, so that `parse` sees that there was more.
+    let mut bytes = Vec::new();
+    // A byte more than allowed tells that there are more.
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES as u64 + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() > MAX_BYTES {
-        let source = Box::new(SuiteError::TooLarge { bytes: text.len() });
-        return Err(SuiteError::In { path: path.to_owned(), source });
-    }
-    Ok(text)
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let text = if bytes.len() > MAX_BYTES {
+        Err(SuiteError::TooLarge { bytes: bytes.len() })
+    } else {
+        encoding::decode(&bytes).map_err(SuiteError::from)
+    };
+    text.map_err(|source| SuiteError::In { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn refused(mut error: serde_yaml::Error) -> SuiteError {

@@ -68,6 +68,15 @@ pub fn say(message: impl std::fmt::Display) {
     tell(&format!("slm: {message}\n"));
 }
 
+/// Says how many blank lines of an input were skipped, where there were any.
+pub fn say_skipped(n_blank_lines: u64) {
+    match n_blank_lines {
+        0 => {}
+        1 => say("1 blank line was skipped"),
+        n => say(format_args!("{n} blank lines were skipped")),
+    }
+}
+
 /// Writes lines on standard error as they are but harmless.
 pub fn tell(lines: &str) {
     let _ = std::io::stderr().write_all(harmless(lines).as_bytes());

@@ -181,6 +181,44 @@ fn texts_together_are_as_each_alone() {
     }
 }
 
+/// What their evaluation id promises: the vectors of a request have the same bits, whatever was embedded before. The decoder's
+/// long texts are computed in another context than the short ones, which is made anew for a longer one.
+#[test]
+fn a_requests_vectors_have_the_same_bits_in_every_state_of_the_lane() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = "my parcel never came late ".repeat(200);
+    let engine = |model: &str, pooling: &str| {
+        let path = folder.path().join(format!("{model}-{pooling}.gguf"));
+        let mut bytes = gguf(model, pooling);
+        // The decoder takes longer texts than it was trained with.
+        let key = b"llama.context_length";
+        if let Some(at) = bytes.windows(key.len()).position(|window| window == key) {
+            bytes[at + key.len() + 4..at + key.len() + 8].copy_from_slice(&4096_u32.to_le_bytes());
+        }
+        std::fs::write(&path, bytes).unwrap();
+        Engine::load(options(path)).unwrap()
+    };
+    for (model, pooling) in
+        [("bert", "mean"), ("bert", "cls"), ("bert", "rank"), ("llama", "last"), ("llama", "mean"), ("llama", "none")]
+    {
+        let words: Vec<&str> = words.split_whitespace().take(if model == "bert" { 58 } else { 700 }).collect();
+        let long = [words.join(" "), words[..words.len() / 4].join(" ")];
+        let short: Vec<String> = (1..40).map(|n| words[n..n + n % 13 + 1].join(" ")).collect();
+        let alone = [&long[0], &long[1], &short[11], &short[0]].map(|text| vec![text.as_str()]);
+        let together = vec![short.iter().map(String::as_str).collect(), vec![short[3].as_str(), &long[1], &short[5]]];
+        let requests: Vec<Vec<&str>> = alone.into_iter().chain(together).collect();
+        let bits = |engine: &Engine, texts: &[&str]| -> Vec<Vec<u32>> {
+            let rows = embed(engine, texts, &AdapterSet::NONE).rows;
+            rows.iter().map(|row| row.iter().map(|n| n.to_bits()).collect()).collect()
+        };
+        let cold: Vec<_> = requests.iter().map(|texts| bits(&engine(model, pooling), texts)).collect();
+        let warm = engine(model, pooling);
+        let order = (0..requests.len()).rev().chain(0..requests.len());
+        let differing: Vec<usize> = order.filter(|&n| bits(&warm, &requests[n]) != cold[n]).collect();
+        assert_eq!(differing, Vec::<usize>::new(), "{model} {pooling}");
+    }
+}
+
 #[test]
 fn a_text_beyond_the_context_names_both_numbers_and_the_engine_goes_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -235,6 +273,7 @@ fn an_embedding_model_answers_with_json_lines_and_nothing_else() {
     assert_eq!(record, format!("{{\"id\": 7, \"body\": \"my parcel\",\"answer\":{}}}\n", vector.trim()));
     let json = home.slm(["run", &bert, "--json", "my parcel"]).json();
     assert_eq!(json["embedding"].to_string(), vector.trim());
+    assert!(json["evaluation_id"].is_string(), "{json}");
     assert_eq!(json["tokens"]["prompt"], 4);
     // Special tokens that somebody writes are words.
     let spelled = home.slm(["run", &bert, "--json", "my [SEP] parcel"]).json();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::slm::{Call, Home, end_within};
+use crate::slm::{Call, Home, NOT_TEXT, end_within};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -47,6 +47,8 @@ fn throughput_gives_the_same_answers_and_nearly_the_same_probabilities() {
     };
     for (canonical, batched) in rows(&[]).iter().zip(rows(&["--throughput"])) {
         assert_eq!((&canonical["line"], &canonical["value"]), (&batched["line"], &batched["value"]));
+        // The id promises the same bits.
+        assert!(canonical["evaluation_id"].is_string() && batched.get("evaluation_id").is_none(), "{batched}");
         for (label, p) in canonical["probabilities"].as_object().unwrap() {
             let difference = (p.as_f64().unwrap() - batched["probabilities"][label].as_f64().unwrap()).abs();
             assert!(difference < 0.02, "{canonical} {batched}");
@@ -85,7 +87,8 @@ fn a_bad_row_is_reported_in_its_place_and_the_rest_goes_on() {
     assert!(!answers[0].is_empty() && !answers[4].is_empty(), "{answers:?}");
     assert_eq!((&answers[1..4], &answers[5..]), (&["", "", ""][..], &[""][..]));
     let errors: Vec<&str> = said.stderr.lines().collect();
-    assert_eq!(errors[..2], ["slm: line 2: the line is empty", "slm: line 3: the line is not UTF-8 at byte 3"]);
+    assert_eq!(errors[0], "slm: line 2: the line is empty");
+    assert_eq!(errors[1], format!("slm: line 3: column 4: {NOT_TEXT}"));
     assert!(
         errors[2].starts_with("slm: line 4: the prompt is too long: ") && errors[2].contains("has 1024"),
         "{errors:?}"
@@ -97,7 +100,7 @@ fn a_bad_row_is_reported_in_its_place_and_the_rest_goes_on() {
     let rows: Vec<Value> = json.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!(rows[1].to_string(), r#"{"line":2,"error":"the line is empty"}"#);
-    assert_eq!(rows[2].to_string(), r#"{"line":3,"error":"the line is not UTF-8 at byte 3"}"#);
+    assert_eq!(rows[2].to_string(), format!("{{\"line\":3,\"error\":\"column 4: {NOT_TEXT}\"}}"));
     assert!(rows[3]["error"].as_str().unwrap().starts_with("the prompt is too long: "));
 
     let said = lines(&home, &["--keep-going=false"]).stdin(mixed()).ends(1);

@@ -7,6 +7,7 @@ mod compute;
 mod constrained;
 mod create;
 mod embeddings;
+mod encodings;
 mod eval;
 mod generation;
 mod guests;

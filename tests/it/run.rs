@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::slm::{Home, Said, unpullable};
+use crate::slm::{Home, NOT_TEXT, Said, unpullable};
 use crate::speaker::{self, Then};
 
 const TICKET: &str = "I was charged twice for order 1182, please refund me";
@@ -34,8 +34,8 @@ fn what_is_no_prompt_is_a_sentence() {
     let none = "slm: there is no text; give it as an argument or on standard input\n";
     assert_eq!(home.slm(["run", "triage"]).fails(2, none), "");
     assert_eq!(home.slm(["run", "triage", " "]).stdin("\n").fails(2, none), "");
-    let not_utf8 = "slm: standard input is not UTF-8 at byte 3; convert it, for example with iconv\n";
-    assert_eq!(home.slm(["run", "triage"]).stdin(b"caf\xe9").fails(1, not_utf8), "");
+    let not_text = format!("slm: standard input: line 1, column 4: {NOT_TEXT}\n");
+    assert_eq!(home.slm(["run", "triage"]).stdin(b"caf\xe9").fails(1, &not_text), "");
 }
 
 #[test]
@@ -126,6 +126,22 @@ fn json_has_probabilities_that_sum_to_one() {
     for id in ["evaluation_id", "prompt_digest"] {
         assert!(reply[id].as_str().is_some_and(|id| id.len() == 16), "{reply}");
     }
+}
+
+/// The id promises the same bits, and text that is generated does not keep that.
+#[test]
+fn a_generated_answer_has_no_evaluation_id() {
+    let home = Home::new();
+    for asked in [&["--format", "none"][..], &["--format", "json"], &["--regex", "[a-z]{3}"]] {
+        let args = [&["run", "triage", "--json", "--num-predict", "40", TICKET], asked].concat();
+        let said = home.slm(&args).run();
+        let reply: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        assert!(reply["response"].is_string() && reply.get("evaluation_id").is_none(), "{reply}");
+        let told = home.slm([&args[..], &["--verbose"]].concat()).run().stderr;
+        assert!(told.contains("\nanswers are    generated\n") && !told.contains("evaluation id"), "{told}");
+    }
+    let told = home.slm(["run", "triage", "--throughput", "--verbose", TICKET]).ends(0).stderr;
+    assert!(told.contains("\nanswers are    scored\n") && !told.contains("evaluation id"), "{told}");
 }
 
 #[test]

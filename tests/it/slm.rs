@@ -84,6 +84,9 @@ pub fn unpullable(name: &str, known: &str) -> String {
     )
 }
 
+/// What is said of bytes that are in no encoding that is read.
+pub const NOT_TEXT: &str = "the text here is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8";
+
 /// A port where nobody listens.
 const NO_REGISTRY: &str = "127.0.0.1:1";
 

@@ -156,7 +156,8 @@ impl Session {
         self.has_template
     }
 
-    /// The id under which equal questions have equal probabilities.
+    /// The id under which equal questions have equal probabilities where they are answered alone: of what computes, not of an
+    /// answer, which has it only where the promise holds ([`End::evaluation_id`]).
     #[must_use]
     pub fn evaluation_id(&self) -> String {
         self.defaults.adapters.evaluation_id(&self.engine.info().evaluation_id)
@@ -177,7 +178,8 @@ impl Session {
                 let (started, prompt_digest) = (Instant::now(), digest(&slm_values::prompt::Prompt::default()));
                 let request = EmbedRequest { texts, adapters: self.defaults.adapters.clone() };
                 let events = self.engine.send(Request::Embed(request));
-                let origin = Origin { started, prompt_digest, evaluation_id: self.evaluation_id() };
+                // The texts of one request share batches with each other and with nothing else.
+                let origin = Origin { started, prompt_digest, evaluation_id: Some(self.evaluation_id()) };
                 Ok(Reply::new(events, Reader::Vectors, None, origin))
             }
         }

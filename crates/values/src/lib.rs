@@ -5,6 +5,7 @@ pub mod chat;
 pub mod contract;
 pub mod digest;
 pub mod embedded;
+pub mod encoding;
 pub mod gguf;
 pub mod keep_alive;
 pub mod limits;

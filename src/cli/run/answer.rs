@@ -68,14 +68,12 @@ pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     }
     object.insert("tokens".to_owned(), tokens(&end.counts, n_tokens_cut));
     object.insert("timings".to_owned(), timings(&end.timings, end.elapsed, run));
+    object.extend(end.evaluation_id.clone().map(|id| ("evaluation_id".to_owned(), id.into())));
     match &end.finding {
         Finding::Closed(_) => {
-            object.insert("evaluation_id".to_owned(), end.evaluation_id.clone().into());
             object.insert("prompt_digest".to_owned(), end.prompt_digest.clone().into());
         }
-        Finding::Vectors(_) => {
-            object.insert("evaluation_id".to_owned(), end.evaluation_id.clone().into());
-        }
+        Finding::Vectors(_) => {}
         Finding::Free | Finding::Open(_) => {
             object.extend((!run.limits.is_empty()).then(|| ("contract".to_owned(), limited::contract(limited))));
         }

@@ -21,6 +21,7 @@ use super::load::{self, LoadOptions, Loaded};
 use crate::chat::{Message, Role};
 use crate::contract::{Contract, ContractError, Form, Open};
 use crate::digest::Digest;
+use crate::encoding;
 use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
 use crate::failure::{Failure, Outcome};
 use crate::gguf::Pooling;
@@ -145,13 +146,13 @@ fn asked_form(args: &RunArgs) -> Result<Option<Form>, Failure> {
     })
 }
 
-/// A text, or with `@` in front the file that holds it.
+/// A text, or with `@` in front the file that holds it; without the byte order mark that `"$(cat FILE)"` leaves.
 fn text_or_file(given: &str, what: &str) -> Result<String, Failure> {
     match given.strip_prefix('@') {
         Some(path) => std::fs::File::open(path)
             .and_then(load::small_text)
             .map_err(|error| Failure::usage(format!("cannot read the {what} `{path}`: {error}"))),
-        None => Ok(given.to_owned()),
+        None => Ok(encoding::without_mark(given).to_owned()),
     }
 }
 
@@ -183,10 +184,7 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
         std::io::stdin()
             .read_to_end(&mut bytes)
             .map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            Failure::failed(format!("standard input is not UTF-8 at byte {at}; convert it, for example with iconv"))
-        })?;
+        let text = encoding::decode(&bytes).map_err(|error| Failure::failed(format!("standard input: {error}")))?;
         parts.push(text.trim_end_matches(['\r', '\n']).to_owned());
     }
     parts.push(words.join(" "));
@@ -246,7 +244,7 @@ impl Run<'_> {
         let info = self.session.engine().info();
         tell(&format!(
             "model          {}\nparameters     {:.3} million, {:.1} MB\ncontext        {} tokens (trained for {})\n\
-             {}answers are    {}\nevaluation id  {}\nloaded in      {:.1} ms\n",
+             {}answers are    {}\n{}loaded in      {:.1} ms\n",
             self.model_name,
             info.n_params as f64 / 1e6,
             info.size_bytes as f64 / 1e6,
@@ -258,12 +256,18 @@ impl Run<'_> {
                 (_, Some(pooling)) => format!("embeddings, pooling `{}`", pooling.as_str()),
                 (Form::Open(_) | Form::Free, None) => "generated".to_owned(),
             },
-            self.session.evaluation_id(),
+            self.evaluation_id().map(|id| format!("evaluation id  {id}\n")).unwrap_or_default(),
             info.load_duration.as_secs_f64() * 1e3,
         ));
         for adapter in self.session.defaults().adapters.as_slice() {
             tell(&format!("adapter        {} at {}\n", adapter.id, adapter.scale));
         }
+    }
+
+    /// Under which equal texts have equal answers; `None` where nothing promises that.
+    fn evaluation_id(&self) -> Option<String> {
+        let is_alone = matches!(self.turn.form, Form::Closed(_)) && self.turn.lane == Lane::Canonical;
+        (self.embeds.is_some() || is_alone).then(|| self.session.evaluation_id())
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {

@@ -10,7 +10,7 @@ use super::output::{self, Sink};
 use super::tally::{Share, Tally};
 use super::{Run, answer, limited};
 use crate::batch::journal::JournalFile;
-use crate::batch::records::{Record, Records};
+use crate::batch::records::{Record, Records, Skipped};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
 use crate::batch::{Batch, End, Work};
 use crate::cli::environment::Environment;
@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Cancel, Finding, Finished, InferError, LimitedReply, wait};
-use crate::ui::output::{Reader, say, tell};
+use crate::ui::output::{Reader, say, say_skipped, tell};
 use crate::ui::progress::Rows;
 
 /// Answers in flight that share their batches: as many as an engine takes at once.
@@ -80,6 +80,8 @@ enum Enough {
 /// Standard input, where its answers go, and how it is worked on.
 pub struct Input {
     records: Records<BufReader<Stdin>>,
+    /// Blank lines among the records.
+    skipped: Skipped,
     form: Form,
     file: Option<JournalFile>,
     n_parallel: usize,
@@ -98,8 +100,12 @@ impl Input {
         let n_parallel = parallel(args.parallel.as_deref(), environment)?;
         let is_alone = matches!(asked, contract::Form::Closed(_)) && !args.throughput;
         let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
-        let (records, file) = (Records::new(BufReader::new(std::io::stdin())), output::open(args)?);
-        Ok(Input { records, form, file, n_parallel })
+        let (reader, skipped) = (BufReader::new(std::io::stdin()), Skipped::default());
+        let records = match &form {
+            Form::Objects { .. } => Records::without_blank_lines(reader, skipped.clone()),
+            Form::Lines => Records::new(reader),
+        };
+        Ok(Input { records, skipped, form, file: output::open(args)?, n_parallel })
     }
 }
 
@@ -122,7 +128,7 @@ fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usiz
 /// # Errors
 /// Input or output cannot be read or written, or a row failed and the rest was not wanted.
 pub fn run(run: &Run<'_>, input: Input) -> Outcome {
-    let Input { mut records, form, file, n_parallel } = input;
+    let Input { mut records, skipped, form, file, n_parallel } = input;
     // Rows that an earlier run answered are read here.
     let sink = Sink::begin(file, || run.identity(), &mut records, &form)?;
     if run.args.verbose && sink.n_resumed() > 0 {
@@ -131,7 +137,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     let batch = Batch::default();
     let stop = batch.stop();
     let _listening = interrupt::listen(move || stop.stop());
-    let mut delivery = Delivery::begin(run, sink, records.end());
+    let mut delivery = Delivery::begin(run, sink, skipped, records.end());
     let work = Work {
         start: |record: Record| {
             let place = RowPosition { end: record.end, digest: record.digest };
@@ -155,6 +161,7 @@ struct Delivery<'r> {
     run: &'r Run<'r>,
     sink: Sink,
     tally: Tally,
+    skipped: Skipped,
     bar: Rows,
     /// Whether the input's length is known: the bar then goes by bytes read.
     has_length: bool,
@@ -162,13 +169,13 @@ struct Delivery<'r> {
 
 impl<'r> Delivery<'r> {
     /// `at` are the bytes of the input that are done already.
-    fn begin(run: &'r Run<'_>, sink: Sink, at: u64) -> Delivery<'r> {
+    fn begin(run: &'r Run<'_>, sink: Sink, skipped: Skipped, at: u64) -> Delivery<'r> {
         let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
         let bar = Rows::new(length);
         if length.is_some() {
             bar.begin_at(at);
         }
-        Delivery { run, sink, tally: Tally::start(), bar, has_length: length.is_some() }
+        Delivery { run, sink, tally: Tally::start(), skipped, bar, has_length: length.is_some() }
     }
 
     /// Takes what came of the next row.
@@ -203,11 +210,12 @@ impl<'r> Delivery<'r> {
 
     /// How the run ends.
     fn end(self, end: End<Enough>) -> Outcome {
-        let Delivery { run, mut sink, tally, bar, .. } = self;
+        let Delivery { run, mut sink, tally, skipped, bar, .. } = self;
         drop(bar);
         let saved = sink.end();
         if run.args.verbose {
             tell(&tally.summary());
+            say_skipped(skipped.count());
         }
         match end {
             End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),

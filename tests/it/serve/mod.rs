@@ -13,6 +13,7 @@ mod forms;
 mod load;
 mod ollama;
 mod operations;
+mod promises;
 mod prompts;
 mod scripts;
 
@@ -112,17 +113,27 @@ impl Server {
         self.send(Method::POST, path, Some(body.to_string().into_bytes()))
     }
 
+    /// With a header of its own.
+    pub fn post_with(&self, header: (&str, &str), path: &str, body: Value) -> Answer {
+        let request = http().post(self.url(path)).header(header.0, header.1);
+        answer(request.header("content-type", "application/json").body(body.to_string()))
+    }
+
     pub fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
         let mut request = http().request(method, self.url(path));
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        on_runtime(async {
-            let response = request.send().await.expect("an answer");
-            let (status, headers) = (response.status().as_u16(), response.headers().clone());
-            Answer { status, headers, body: response.bytes().await.expect("a whole answer").to_vec() }
-        })
+        answer(request)
     }
+}
+
+fn answer(request: reqwest::RequestBuilder) -> Answer {
+    on_runtime(async {
+        let response = request.send().await.expect("an answer");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Answer { status, headers, body: response.bytes().await.expect("a whole answer").to_vec() }
+    })
 }
 
 impl Drop for Server {

@@ -40,8 +40,9 @@ pub struct End {
     pub fields: Option<Vec<extract::Field>>,
     /// Identifies the prompt without the text: template, system, examples, contract and the wording of all of it.
     pub prompt_digest: String,
-    /// Under which equal questions have equal probabilities.
-    pub evaluation_id: String,
+    /// Under which equal questions have equal probabilities, and equal texts equal vectors, to the last bit. `None` where the
+    /// answer depends on what else the engine does: generated text, and answers that are scored for throughput.
+    pub evaluation_id: Option<String>,
     /// The tokens after which the conversation goes on, where it is kept in tokens.
     pub context: Vec<Token>,
 }

@@ -11,7 +11,7 @@ use super::render::{digest, lead};
 use super::reply::{Origin, Reply};
 use super::{InferError, Session};
 use crate::decide;
-use slm_engine::{Engine, GenerateRequest, Grammar, Request, ScoreRequest, Tokenized};
+use slm_engine::{Engine, GenerateRequest, Grammar, Lane, Request, ScoreRequest, Tokenized};
 use slm_values::contract::Form;
 use slm_values::prompt::Prompt;
 use slm_values::sampling::AnswerShape;
@@ -25,7 +25,7 @@ pub struct Ready {
     request: Prompted,
     reader: Reader,
     epilogue: Option<Epilogue>,
-    evaluation_id: String,
+    evaluation_id: Option<String>,
     started: Instant,
 }
 
@@ -86,17 +86,13 @@ impl Session {
 
     /// What has no more to tell at its end than the engine.
     pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
-        let (engine, evaluation_id) = (self.engine.clone(), self.evaluation_id());
+        let evaluation_id = request.is_canonical().then(|| self.evaluation_id());
+        let engine = self.engine.clone();
         Ready { engine, request, reader, epilogue: None, evaluation_id, started }
     }
 
     /// Candidates to be scored after a prompt.
-    pub(super) fn scored(
-        &self,
-        prompt: Prompt,
-        groups: Vec<slm_engine::Group>,
-        lane: slm_engine::Lane,
-    ) -> ScoreRequest {
+    pub(super) fn scored(&self, prompt: Prompt, groups: Vec<slm_engine::Group>, lane: Lane) -> ScoreRequest {
         let (adapters, turn_end) = (self.defaults.adapters.clone(), self.turn_end.clone());
         ScoreRequest { prompt, groups, adapters, turn_end, lane }
     }
@@ -120,6 +116,17 @@ impl Session {
         let thoughts = tags.map(|tags| Splitter::new(tags, &prompt.text()));
         let calls = (!tools.is_empty()).then(|| CallReader::new(format, tools));
         Reading::new(marks.chain(of_calls).collect(), thoughts, calls)
+    }
+}
+
+impl Prompted {
+    /// Whether what the engine gives does not depend on what else it does: generated text shares its batches and its cells
+    /// with other requests, and so do questions that are scored for throughput.
+    fn is_canonical(&self) -> bool {
+        match self {
+            Prompted::Score(request) => request.lane == Lane::Canonical,
+            Prompted::Generate(_) => false,
+        }
     }
 }
 

@@ -31,7 +31,8 @@ pub struct Reply {
 pub(super) struct Origin {
     pub started: Instant,
     pub prompt_digest: String,
-    pub evaluation_id: String,
+    /// See [`End::evaluation_id`].
+    pub evaluation_id: Option<String>,
 }
 
 impl Reply {
@@ -85,10 +86,10 @@ impl Reply {
         Err(EngineError::Stopped.into())
     }
 
-    /// Under which equal questions have equal probabilities.
+    /// See [`End::evaluation_id`].
     #[must_use]
-    pub fn evaluation_id(&self) -> &str {
-        &self.origin.evaluation_id
+    pub fn evaluation_id(&self) -> Option<&str> {
+        self.origin.evaluation_id.as_deref()
     }
 
     /// Nothing comes after this but what the end has to wait for.

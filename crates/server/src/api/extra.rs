@@ -13,8 +13,10 @@ pub struct Extra {
     /// A closed answer's fields, in the schema's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<ExtraField>,
-    /// Equal ids promise equal probabilities, to the last bit.
-    pub evaluation_id: String,
+    /// The same request under the same id has the same probabilities, to the last bit. Left out where nothing promises that:
+    /// in generated text, and in closed answers with the header `x-slm-lane: throughput`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evaluation_id: Option<String>,
     /// Identifies the prompt without the user's text: template, instructions, schema and their wording.
     pub prompt_digest: String,
 }

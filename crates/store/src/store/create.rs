@@ -5,6 +5,7 @@ use super::disk::{self, Writing};
 use super::layers::{config_of, config_over, config_with, layers_over, push_once};
 use super::{Model, Store, StoreError, Weights, adapter, shards};
 use serde_json::Value;
+use slm_values::encoding;
 use slm_values::gguf::Header;
 use slm_values::manifest::{Layer, Manifest, ModelConfig, media_type};
 use slm_values::model_ref::ModelRef;
@@ -111,7 +112,8 @@ pub fn with_schema(modelfile: &Modelfile, folder: &Path) -> Result<Modelfile, St
         let path = path_in(folder, path)?;
         let refused = |reason: String| StoreError::Schema { path: path.clone(), reason };
         let bytes = disk::read(&path, MAX_SCHEMA_BYTES)?.ok_or_else(|| refused("does not exist".to_owned()))?;
-        modelfile.format = match serde_json::from_slice(&bytes) {
+        let text = encoding::decode(&bytes).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        modelfile.format = match serde_json::from_str(&text) {
             Ok(schema @ Value::Object(_)) => Some(Format::Schema(schema)),
             Ok(_) => return Err(refused("is not a JSON object".to_owned())),
             Err(error) => return Err(refused(format!("is not JSON: {error}"))),

@@ -27,8 +27,6 @@ pub enum ModelfileFault {
     Twice(&'static str),
     #[error("REQUIRES is `{0}`, but takes a version, as in `0.14.0`")]
     Version(String),
-    #[error("the text here is neither UTF-8 nor UTF-16 with a byte order mark; save the file as UTF-8")]
-    Encoding,
     #[error("FROM names neither a GGUF file (`./model.gguf`) nor a model: {0}")]
     From(SourceError),
     #[error("there is no FROM; begin with the model to build on, as in `FROM triage` or `FROM ./model.gguf`")]

@@ -1,6 +1,7 @@
 //! A Modelfile's text cut into instructions and unquoted values; it does not know what an instruction means.
 
 use super::error::{ModelfileError, ModelfileFault};
+use crate::encoding;
 use serde_json::Value;
 
 /// One instruction, and where its keyword begins (line and column from 1, in characters).
@@ -49,14 +50,12 @@ const ENCODED: &str = "json:\"";
 /// The instructions of `text`, in order.
 pub(super) fn instructions(text: &str) -> Result<Vec<Instruction>, ModelfileError> {
     // A file from Windows, or from an old Macintosh, means the same.
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let text = encoding::without_mark(text).replace("\r\n", "\n").replace('\r', "\n");
     let lines: Vec<&str> = text.split('\n').collect();
     let mut found = Vec::new();
     let mut next = 0;
     while let Some(line) = lines.get(next) {
         let line_number = next + 1;
-        // A byte order mark is not a part of the first keyword.
-        let line = if next == 0 { line.trim_start_matches('\u{feff}') } else { line };
         next += 1;
         let trimmed = line.trim_start();
         if trimmed.is_empty() || trimmed.starts_with('#') {

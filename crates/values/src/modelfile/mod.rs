@@ -10,6 +10,7 @@ pub use adapter::{AdapterSource, scale};
 pub use error::{ModelfileError, ModelfileFault};
 
 use crate::chat::{Message, Role};
+use crate::encoding;
 use crate::sampling::Parameters;
 use crate::source::{self, Reference, SourceError};
 use lexer::{Instruction, Keyword};
@@ -79,38 +80,6 @@ impl Modelfile {
             parser: None,
             draft: None,
         }
-    }
-
-    /// The text of a Modelfile's bytes: UTF-8, or UTF-16 where a byte order mark says so.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelfileError`] with the line of the first bytes that are neither.
-    pub fn decode(bytes: &[u8]) -> Result<String, ModelfileError> {
-        let at = |before: &str, reason| {
-            let line = before.chars().filter(|c| *c == '\n').count() + 1;
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            ModelfileError { line, column, reason }
-        };
-        let from_unit: fn([u8; 2]) -> u16 = match bytes {
-            [0xFF, 0xFE, ..] => u16::from_le_bytes,
-            [0xFE, 0xFF, ..] => u16::from_be_bytes,
-            _ => {
-                return match std::str::from_utf8(bytes) {
-                    Ok(text) => Ok(text.to_owned()),
-                    Err(error) => {
-                        let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-                        Err(at(&before, ModelfileFault::Encoding))
-                    }
-                };
-            }
-        };
-        let (units, rest) = bytes[2..].as_chunks::<2>();
-        let mut text = String::with_capacity(units.len());
-        for unit in char::decode_utf16(units.iter().map(|unit| from_unit(*unit))) {
-            text.push(unit.map_err(|_| at(&text, ModelfileFault::Encoding))?);
-        }
-        if rest.is_empty() { Ok(text) } else { Err(at(&text, ModelfileFault::Encoding)) }
     }
 
     /// A Modelfile's text.
@@ -247,7 +216,7 @@ impl FromStr for Format {
         if let Some(path) = text.strip_prefix('@') {
             return if path.is_empty() { Err(ModelfileFault::FormatPath) } else { Ok(Format::File(path.to_owned())) };
         }
-        match serde_json::from_str(text) {
+        match serde_json::from_str(encoding::without_mark(text)) {
             Ok(schema @ Value::Object(_)) => Ok(Format::Schema(schema)),
             Ok(other) => Err(ModelfileFault::FormatKind(other.to_string().chars().take(100).collect())),
             Err(error) => Err(ModelfileFault::FormatJson(error.to_string())),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
+use serde_json::{Map, Value};
 
 use super::service::{AnsweredQuestions, Service};
 
@@ -22,6 +23,12 @@ pub fn routes() -> Router<Arc<Service>> {
 fn usage(answered: &AnsweredQuestions) -> (usize, usize) {
     let counts = || answered.answers.iter().map(|answer| answer.counts);
     (counts().map(|counts| counts.prompt).sum(), counts().map(|counts| counts.reused).sum())
+}
+
+/// A reply with its evaluation id, where it has one.
+fn with_evaluation_id<const N: usize>(reply: [(&str, Value); N], answered: &AnsweredQuestions) -> Map<String, Value> {
+    let id = answered.evaluation_id.as_deref().map(|id| ("evaluation_id", id.into()));
+    reply.into_iter().chain(id).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A probability as clients check it: sums of floats may pass 1 by a last bit.

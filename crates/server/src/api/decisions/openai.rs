@@ -6,11 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::systemone::probability_of_true;
-use super::{usage, within_one};
+use super::{usage, with_evaluation_id, within_one};
 use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -115,7 +115,9 @@ pub struct Level {
 
 /// Answers typed questions about an input, each by itself
 #[utoipa::path(post, path = "/v1/decisions", tag = "decisions", request_body = DecisionRequest,
-    responses((status = 200, description = "An answer for each question, in their order", body = Object),
+    responses((status = 200, description = "An answer for each question, in their order; with an `evaluation_id` unless \
+        they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
+        last bit", body = Object),
         (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn decide(
     State(service): State<Arc<Service>>,
@@ -233,7 +235,7 @@ impl Parts {
     }
 }
 
-fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Value {
+fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
     let one = |((name, question), answered): ((&Option<String>, &Arc<Question>), &Answered)| {
         let answer = &answered.answer;
         let confidence = within_one(answer.confidence);
@@ -255,18 +257,16 @@ fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &Answe
     };
     let answers = names.iter().zip(questions).zip(&answered.answers).map(one);
     let (input, cached) = usage(answered);
-    json!({
-        "model": answered.model.to_string(),
-        "answers": answers.collect::<Vec<_>>(),
-        "usage": {
-            "input_tokens": input,
-            "input_tokens_details": { "cached_tokens": cached, "cache_write_tokens": 0 },
-            "output_tokens": 0,
-            "output_tokens_details": { "reasoning_tokens": 0 },
-            "total_tokens": input,
-        },
-        "evaluation_id": answered.evaluation_id,
-    })
+    let usage = json!({
+        "input_tokens": input,
+        "input_tokens_details": { "cached_tokens": cached, "cache_write_tokens": 0 },
+        "output_tokens": 0,
+        "output_tokens_details": { "reasoning_tokens": 0 },
+        "total_tokens": input,
+    });
+    let answers = answers.collect::<Vec<_>>().into();
+    let reply = [("model", answered.model.to_string().into()), ("answers", answers), ("usage", usage)];
+    with_evaluation_id(reply, answered)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{usage, within_one};
+use super::{usage, with_evaluation_id, within_one};
 use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -59,7 +59,9 @@ const MAX_LEVELS: usize = 10;
 
 /// Answers questions about a state, each by itself
 #[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
-    responses((status = 200, description = "An answer for each question", body = Object),
+    responses((status = 200, description = "An answer for each question; with an `evaluation_id` unless \
+        they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
+        last bit", body = Object),
         (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn answer(
     State(service): State<Arc<Service>>,
@@ -128,7 +130,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Value {
+fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
     let one = |(question, answered): (&Arc<Question>, &Answered)| {
         let answer = &answered.answer;
         let probabilities = || answer.probabilities.iter().map(|(value, p)| (text(value), within_one(*p).into()));
@@ -146,13 +148,13 @@ fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestio
     };
     let answers = ids.iter().cloned().zip(questions.iter().zip(&answered.answers).map(one));
     let (input_tokens, cached_tokens) = usage(answered);
-    json!({
-        "model": answered.model.to_string(),
-        "answers": answers.collect::<Map<String, Value>>(),
-        "usage": { "input_tokens": input_tokens, "output_tokens": 0, "cached_tokens": cached_tokens },
-        "latency_ms": answered.elapsed.as_secs_f64() * 1e3,
-        "evaluation_id": answered.evaluation_id,
-    })
+    let reply = [
+        ("model", answered.model.to_string().into()),
+        ("answers", answers.collect::<Map<String, Value>>().into()),
+        ("usage", json!({ "input_tokens": input_tokens, "output_tokens": 0, "cached_tokens": cached_tokens })),
+        ("latency_ms", (answered.elapsed.as_secs_f64() * 1e3).into()),
+    ];
+    with_evaluation_id(reply, answered)
 }
 
 /// The probability of `true`, which is the first option of a predicate.

@@ -61,9 +61,9 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// Under which equal questions have equal probabilities.
+    /// Under which equal questions have equal probabilities; `None` where nothing promises that.
     #[must_use]
-    pub fn evaluation_id(&self) -> &str {
+    pub fn evaluation_id(&self) -> Option<&str> {
         self.reply.evaluation_id()
     }
 

@@ -33,7 +33,8 @@ pub struct AskQuestions {
 pub struct AnsweredQuestions {
     pub model: ModelRef,
     pub answers: Vec<Answered>,
-    pub evaluation_id: String,
+    /// Under which equal questions have equal probabilities; `None` where nothing promises that.
+    pub evaluation_id: Option<String>,
     pub elapsed: Duration,
 }
 
@@ -42,6 +43,7 @@ pub struct AnsweredQuestions {
 pub struct Answered {
     pub answer: FieldAnswer,
     pub counts: Counts,
+    evaluation_id: Option<String>,
 }
 
 impl Answered {
@@ -50,7 +52,8 @@ impl Answered {
             Finding::Closed(answer) => answer.fields.into_iter().next(),
             Finding::Free | Finding::Open(_) | Finding::Vectors(_) => None,
         };
-        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts: end.counts })
+        let (counts, evaluation_id) = (end.counts, end.evaluation_id);
+        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts, evaluation_id })
     }
 }
 
@@ -63,8 +66,7 @@ impl Service {
         let started = Instant::now();
         let opened = self.open(&ask.model, &Parameters::default(), None).await?;
         let context = RequestContext::current();
-        let (model, evaluation_id) = (opened.model.clone(), opened.session.evaluation_id());
-        let (session, lane) = (opened.session.clone(), context.lane);
+        let (model, session, lane) = (opened.model.clone(), opened.session.clone(), context.lane);
         let AskQuestions { system, state, questions, .. } = ask;
         let sent =
             questions.into_iter().map(|question| {
@@ -76,6 +78,8 @@ impl Service {
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = context.within(answers).await?.map_err(Problem::from)?;
         Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
+        // All were asked of one engine in one lane.
+        let evaluation_id = answers.first().and_then(|answered| answered.evaluation_id.clone());
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
 }

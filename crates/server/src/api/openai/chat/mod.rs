@@ -49,7 +49,7 @@ pub async fn answer(
         id: new_id("chatcmpl-"),
         created: unix(SystemTime::now()),
         model: wanted.model,
-        system_fingerprint: answering.first().map(|first| first.evaluation_id().to_owned()),
+        system_fingerprint: answering.first().and_then(|first| first.evaluation_id()).map(str::to_owned),
         n_top: wanted.n_top,
         calls: wanted.calls,
     };

@@ -58,7 +58,7 @@ pub async fn complete(
         id: new_id("cmpl-"),
         created: unix(SystemTime::now()),
         model: wanted.model,
-        system_fingerprint: answering.first().map(|first| first.evaluation_id().to_owned()),
+        system_fingerprint: answering.first().and_then(|first| first.evaluation_id()).map(str::to_owned),
         n_top: wanted.n_top,
         n_each: wanted.n_each,
         echoed: wanted.echoed,

@@ -20,7 +20,7 @@ pub struct Completion {
     /// Seconds since 1970.
     pub created: u64,
     pub model: String,
-    /// The evaluation id: equal ids promise equal probabilities, to the last bit.
+    /// The `evaluation_id` of `slm`, left out where that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_fingerprint: Option<String>,
     /// Empty in the part that tells the usage.

@@ -100,7 +100,7 @@ mod tests {
             finding: Finding::Free,
             fields: None,
             prompt_digest: "p".into(),
-            evaluation_id: "e".into(),
+            evaluation_id: Some("e".into()),
             stopped_by: None,
             context: Vec::new(),
         })

@@ -237,7 +237,6 @@ every! { modelfiles: ModelfileFault;
     ModelfileFault::Unclosed(_) => ModelfileFault::Unclosed("x"),
     ModelfileFault::Twice(_) => ModelfileFault::Twice("x"),
     ModelfileFault::Version(_) => ModelfileFault::Version(x()),
-    ModelfileFault::Encoding => ModelfileFault::Encoding,
     ModelfileFault::From(_) => ModelfileFault::From(SourceError::Url { url: x(), reason: x() }),
     ModelfileFault::NoFrom => ModelfileFault::NoFrom,
     ModelfileFault::Parameter(_) => ModelfileFault::Parameter(ParameterError::NotAnObject { value: x() }),
