@@ -14,23 +14,31 @@
 //! | symbols of all rules | 500,000 |
 //! | one mask | 200,000 steps of regexes, 50,000 items of rules, 2,000 alternatives at one place |
 //! | states of all regexes together | 100,000 |
+//! | time to follow it | 1 second, of which each token that is taken gives 10 ms back (`clock`) |
 
 mod check;
+mod clock;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
-use llguidance::{Matcher, ParserFactory};
+use llguidance::{CancellationHandle, Matcher, ParserFactory};
 use toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokenId};
 
 use super::{EngineError, Grammar, Token};
 use check::{check_end, check_text};
+use clock::Alarm;
 
 /// Stack of the thread that compiles: llguidance descends into schemas and regexes by recursion, a few KiB a level.
 const STACK_BYTES: usize = 256 << 20;
+
+/// What following a grammar may cost, and what each token that was taken adds to it.
+const MAX_TIME: Duration = Duration::from_secs(1);
+const TIME_OF_TOKEN: Duration = Duration::from_millis(10);
 
 /// Compiled grammars that are kept, and the longest text of one.
 const MAX_KEPT: usize = 8;
@@ -60,6 +68,9 @@ pub struct Compiler {
 /// How far one answer has come in its grammar. Its methods fail closed: after an error each of them fails.
 pub struct Constraint {
     matcher: Matcher,
+    cancellation: CancellationHandle,
+    /// What following the grammar may still cost.
+    left: Duration,
     usable: Arc<SimpleVob>,
     ends: Arc<SimpleVob>,
 }
@@ -145,20 +156,40 @@ impl Compiler {
         let grammar = TopLevelGrammar::from_lark(grammar.0.to_string());
         let parser = self.factory.create_parser(grammar).map_err(|error| refused(&error))?;
         check_end(&parser)?;
-        let matcher = Matcher::new(Ok(parser));
-        let mut constraint = Constraint { matcher, usable: Arc::clone(&self.usable), ends: Arc::clone(&self.ends) };
+        let matcher = Matcher::new(Ok(parser)).into_cancellable();
+        let mut constraint = Constraint::new(matcher, Arc::clone(&self.usable), Arc::clone(&self.ends));
         // Finds out whether nothing but the end may come.
-        constraint.matcher.consume_tokens(&[]).map_err(|error| refused(&error))?;
+        constraint.timed(|matcher| matcher.consume_tokens(&[]))?;
         constraint.mask()?;
         Ok(constraint)
     }
 }
 
 impl Constraint {
+    fn new(matcher: Matcher, usable: Arc<SimpleVob>, ends: Arc<SimpleVob>) -> Self {
+        let cancellation = matcher.cancellation_handle().unwrap_or_default();
+        Constraint { matcher, cancellation, left: MAX_TIME, usable, ends }
+    }
+
     /// The same state with nothing shared, so that one answer's automata do not grow into the next one's limits.
     fn fresh(&self) -> Self {
-        let (usable, ends) = (Arc::clone(&self.usable), Arc::clone(&self.ends));
-        Constraint { matcher: self.matcher.deep_clone(), usable, ends }
+        Constraint::new(self.matcher.deep_clone(), Arc::clone(&self.usable), Arc::clone(&self.ends))
+    }
+
+    /// Lets the matcher work for as long as there is time.
+    fn timed<T, E: std::fmt::Display>(
+        &mut self,
+        work: impl FnOnce(&mut Matcher) -> Result<T, E>,
+    ) -> Result<T, EngineError> {
+        let started = Instant::now();
+        let alarm = Alarm::after(self.left, self.cancellation.clone());
+        let done = work(&mut self.matcher);
+        drop(alarm);
+        self.left = self.left.saturating_sub(started.elapsed());
+        if self.cancellation.is_cancelled() {
+            return Err(too_slow());
+        }
+        done.map_err(|error| refused(&error))
     }
 
     /// Goes on by a token where that is allowed; `false` leaves everything as it was. An end token is allowed where the
@@ -174,7 +205,9 @@ impl Constraint {
             self.check()?;
             return Ok(false);
         }
-        self.matcher.try_consume_tokens(&[id(token)]).map(|n| n == 1).map_err(|error| refused(&error))
+        let is_taken = self.timed(|matcher| matcher.try_consume_tokens(&[id(token)]))? == 1;
+        self.left = MAX_TIME.min(self.left + TIME_OF_TOKEN);
+        Ok(is_taken)
     }
 
     /// The tokens that may come next; every end token among them where the answer may end. Never empty.
@@ -186,7 +219,7 @@ impl Constraint {
         if self.is_finished() {
             return Ok(Mask(self.ends.as_ref().clone()));
         }
-        let mut mask = self.matcher.compute_mask().map_err(|error| refused(&error))?;
+        let mut mask = self.timed(Matcher::compute_mask)?;
         mask.and(&self.usable);
         if mask.is_zero() {
             return Err(refused(&"at one place it allows nothing that this model's vocabulary can write in a text"));
@@ -202,7 +235,7 @@ impl Constraint {
         if self.is_finished() {
             return Ok(Vec::new());
         }
-        let forced = self.matcher.compute_ff_tokens();
+        let forced = self.timed(|matcher| Ok::<_, EngineError>(matcher.compute_ff_tokens()))?;
         self.check()?;
         let mut forced: Vec<Token> = forced.into_iter().filter_map(|token| Token::try_from(token).ok()).collect();
         let n_usable = forced.iter().take_while(|&&token| contains(&self.usable, token)).count();
@@ -225,7 +258,7 @@ impl Constraint {
         if self.is_finished() {
             return Ok(true);
         }
-        self.matcher.is_accepting().map_err(|error| refused(&error))
+        self.timed(Matcher::is_accepting)
     }
 
     /// How many tokens of a draft are allowed in sequence; the state does not change. End tokens are not counted: a draft
@@ -240,7 +273,7 @@ impl Constraint {
         }
         let is_text = |&&token: &&Token| contains(&self.usable, token) && !contains(&self.ends, token);
         let tokens: Vec<TokenId> = draft.iter().take_while(is_text).map(|&token| id(token)).collect();
-        self.matcher.validate_tokens(&tokens).map_err(|error| refused(&error))
+        self.timed(|matcher| matcher.validate_tokens(&tokens))
     }
 
     /// Takes the last `n` taken tokens back.
@@ -248,12 +281,13 @@ impl Constraint {
     /// # Errors
     /// [`EngineError::Grammar`] where fewer were taken.
     pub fn rollback(&mut self, n: usize) -> Result<(), EngineError> {
-        self.matcher.rollback(n).map_err(|error| refused(&error))?;
-        self.matcher.consume_tokens(&[]).map_err(|error| refused(&error))
+        self.timed(|matcher| matcher.rollback(n))?;
+        self.timed(|matcher| matcher.consume_tokens(&[]))
     }
 
     fn check(&self) -> Result<(), EngineError> {
         match self.matcher.get_error() {
+            Some(_) if self.cancellation.is_cancelled() => Err(too_slow()),
             Some(reason) => Err(refused(&reason)),
             None => Ok(()),
         }
@@ -270,6 +304,10 @@ impl std::fmt::Debug for Compiler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compiler").finish_non_exhaustive()
     }
+}
+
+fn too_slow() -> EngineError {
+    refused(&"it takes more than a second to follow; simplify it, with fewer choices or shorter patterns")
 }
 
 /// A token that is known to be in the vocabulary.

@@ -14,6 +14,10 @@ use super::variants::Variants;
 
 /// Schemas in a schema.
 const MAX_NODES: usize = 20_000;
+/// Steps of work that one schema may cost: about a second's.
+const MAX_STEPS: usize = 100_000;
+/// The steps of compiling a validator.
+const STEPS_OF_VALIDATOR: usize = 20;
 /// The name under which validators of single nodes find the whole.
 const WHOLE: &str = "slm:/schema";
 
@@ -30,6 +34,7 @@ pub(super) struct Document<'s> {
     anchors: OnceCell<HashMap<String, String>>,
     registry: OnceCell<Result<Registry<'s>, String>>,
     validators: HashMap<NodeId, Rc<Validator>>,
+    n_steps: usize,
     /// What nodes allow; `None` while that is being found out.
     pub variants: HashMap<NodeId, Option<Rc<Variants>>>,
 }
@@ -45,6 +50,7 @@ impl<'s> Document<'s> {
             anchors: OnceCell::new(),
             registry: OnceCell::new(),
             validators: HashMap::new(),
+            n_steps: 0,
             variants: HashMap::new(),
         }
     }
@@ -100,6 +106,28 @@ impl<'s> Document<'s> {
         self.schema(id).as_object()
     }
 
+    /// Counts work, so that a small schema cannot cost minutes.
+    ///
+    /// # Errors
+    /// [`ContractError::Schema`]: there was too much of it.
+    pub fn pay(&mut self, n_steps: usize, at: &Pointer) -> Result<(), ContractError> {
+        self.n_steps = self.n_steps.saturating_add(n_steps);
+        if self.n_steps > MAX_STEPS {
+            return Err(
+                at.refused("the schema is too much work to read; use fewer choices or fewer parts that hold together")
+            );
+        }
+        Ok(())
+    }
+
+    /// As [`Document::pay`], for a validator of a part of the schema, such as a pattern.
+    ///
+    /// # Errors
+    /// As [`Document::pay`].
+    pub fn pay_validator(&mut self, at: &Pointer) -> Result<(), ContractError> {
+        self.pay(STEPS_OF_VALIDATOR, at)
+    }
+
     /// The node that a `$ref` points to.
     ///
     /// # Errors
@@ -127,11 +155,13 @@ impl<'s> Document<'s> {
     /// # Errors
     /// [`ContractError::Schema`]: the validator cannot read the node.
     pub fn allows(&mut self, id: NodeId, value: &Value) -> Result<bool, ContractError> {
+        let at = self.at(id).clone();
+        self.pay(1, &at)?;
         if let Some(validator) = self.validators.get(&id) {
             return Ok(validator.is_valid(value));
         }
+        self.pay_validator(&at)?;
         let registry = self.registry.get_or_init(|| registered(WHOLE, self.modern));
-        let at = self.at(id);
         let place = modern::pointer(self.root, at.as_str());
         let reference = json!({ "$ref": format!("{WHOLE}#{}", percent_encoded(&place)) });
         let built = registry.as_ref().map_err(Clone::clone).and_then(|registry| {

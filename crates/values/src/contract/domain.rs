@@ -88,6 +88,7 @@ pub(super) fn of(document: &mut Document<'_>, nodes: &[NodeId]) -> Result<Domain
     for &id in nodes.iter().skip(1) {
         variants = variants::meet(&variants, &variants::of(document, id, 0)?, &at)?;
     }
+    document.pay(1 + nodes.len() * variants.len(), &at)?;
     let mut domain = Domain { shapes: Vec::new(), why: None };
     for variant in variants {
         match variant {
@@ -170,6 +171,11 @@ fn add_typed(
 }
 
 fn shape(document: &mut Document<'_>, typed: &Typed, at: &Pointer) -> Ruled<Shape> {
+    for &id in &typed.nodes {
+        if document.map(id).is_some_and(|map| map.contains_key("pattern") || map.contains_key("patternProperties")) {
+            document.pay_validator(at)?;
+        }
+    }
     let at = typed.nodes.first().map_or_else(|| at.clone(), |&id| document.at(id).clone());
     match typed.kind {
         Kind::Number => Ok(numbers::rules(&parts(document, typed), &at, typed.is_whole)?.map(Shape::Number)),

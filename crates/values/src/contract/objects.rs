@@ -1,6 +1,6 @@
 //! Objects: which properties they have, and what each is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -40,6 +40,8 @@ pub(super) struct Named {
 struct Properties {
     node: NodeId,
     named: Vec<(String, NodeId)>,
+    /// The same by name.
+    by_name: HashMap<String, NodeId>,
     matching: Vec<(String, NodeId)>,
     more: Option<NodeId>,
 }
@@ -50,7 +52,7 @@ struct Said {
     all: Vec<Properties>,
     /// `propertyNames`.
     names: Vec<NodeId>,
-    required: Vec<String>,
+    required: IndexOfNames,
     has_names: bool,
     matches: HashMap<(String, String), bool>,
 }
@@ -65,7 +67,7 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) ->
         at: at.clone(),
         all: Vec::new(),
         names: Vec::new(),
-        required: Vec::new(),
+        required: IndexOfNames::default(),
         has_names: false,
         matches: HashMap::new(),
     };
@@ -75,8 +77,7 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) ->
         counts = domain::narrowed(Part { at: &at, map }, COUNTS, counts)?;
         said.read(document, node, map, &at)?;
     }
-    let wanted = typed.apart.present.iter().filter(|name| !said.required.contains(name));
-    said.required.extend(wanted.cloned().collect::<Vec<_>>());
+    typed.apart.present.iter().for_each(|name| said.required.add(name));
     if let Some(empty) = domain::crossed(COUNTS, counts, at) {
         return Ok(Err(empty));
     }
@@ -93,6 +94,21 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) ->
 struct Others {
     matching: Vec<(String, Conjunction)>,
     rest: Option<Conjunction>,
+}
+
+/// Names in their order, each once.
+#[derive(Default)]
+struct IndexOfNames {
+    names: Vec<String>,
+    known: HashSet<String>,
+}
+
+impl IndexOfNames {
+    fn add(&mut self, name: &str) {
+        if self.known.insert(name.to_owned()) {
+            self.names.push(name.to_owned());
+        }
+    }
 }
 
 /// Which names `propertyNames` allows.
@@ -112,9 +128,10 @@ impl Said {
         map: &'s Map<String, Value>,
         at: &Pointer,
     ) -> Result<(), ContractError> {
-        let mut properties = Properties { node, named: Vec::new(), matching: Vec::new(), more: None };
-        properties.named = named_schemas(document, map, "properties", at)?;
-        properties.matching = named_schemas(document, map, "patternProperties", at)?;
+        let named = named_schemas(document, map, "properties", at)?;
+        let by_name = named.iter().cloned().collect();
+        let matching = named_schemas(document, map, "patternProperties", at)?;
+        let mut properties = Properties { node, named, by_name, matching, more: None };
         for (pattern, id) in &properties.matching {
             let place = document.at(*id).clone();
             texts::written(pattern, &place)?;
@@ -128,11 +145,7 @@ impl Said {
         if let Some(schema) = map.get("propertyNames") {
             self.names.push(document.node(at.below("propertyNames"), schema)?);
         }
-        for name in required(map, &at.below("required"))? {
-            if !self.required.contains(&name) {
-                self.required.push(name);
-            }
-        }
+        required(map, &at.below("required"))?.iter().for_each(|name| self.required.add(name));
         self.has_names |= map.contains_key("properties") || !properties.matching.is_empty();
         self.all.push(properties);
         Ok(())
@@ -170,21 +183,15 @@ impl Said {
 
     /// The properties that have a name, and what is asked of each.
     fn named(&mut self, document: &mut Document<'_>, typed: &Typed, names: &Names) -> Ruled<(Vec<Named>, Vec<String>)> {
-        let mut known: Vec<String> = Vec::new();
+        let mut known = IndexOfNames::default();
         let given = self.all.iter().flat_map(|properties| &properties.named).map(|(name, _)| name);
         let listed = if let Names::Listed(names) = names { names.as_slice() } else { &[] };
-        let mut seen = std::collections::HashSet::new();
-        known.extend(
-            given
-                .chain(&self.required)
-                .chain(listed)
-                .chain(&typed.apart.absent)
-                .filter(|name| seen.insert((*name).clone()))
-                .cloned(),
-        );
+        for name in given.chain(&self.required.names).chain(listed).chain(&typed.apart.absent) {
+            known.add(name);
+        }
         let (mut named, mut forbidden) = (Vec::new(), Vec::new());
-        for name in known {
-            let is_required = self.required.contains(&name);
+        for name in known.names {
+            let is_required = self.required.known.contains(&name);
             let nodes = self.nodes(document, typed, &name)?;
             let mut is_allowed = !is_forbidden(document, &nodes) && !typed.apart.absent.contains(&name);
             for &id in &self.names {
@@ -207,8 +214,7 @@ impl Said {
         let mut nodes = Vec::new();
         let mut readers = Vec::new();
         for properties in &self.all {
-            let mut found: Vec<NodeId> =
-                properties.named.iter().filter(|(known, _)| known == name).map(|(_, id)| *id).collect();
+            let mut found: Vec<NodeId> = properties.by_name.get(name).copied().into_iter().collect();
             for (pattern, id) in &properties.matching {
                 if is_match(&mut self.matches, pattern, name) {
                     found.push(*id);

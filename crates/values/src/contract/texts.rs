@@ -7,6 +7,8 @@ use super::error::{ContractError, Pointer};
 use super::formats;
 use super::validator;
 
+/// The longest text of one pattern.
+const MAX_PATTERN_BYTES: usize = 64 << 10;
 const LENGTHS: [&str; 2] = ["minLength", "maxLength"];
 
 /// What is asked of a text.
@@ -45,8 +47,13 @@ fn patterns(part: Part<'_, '_>) -> Result<Kept, ContractError> {
     let Some(pattern) = part.map.get("pattern") else { return Ok(Ok(Vec::new())) };
     let at = part.at.below("pattern");
     let pattern = pattern.as_str().ok_or_else(|| at.refused("`pattern` is not a text"))?;
+    if pattern.len() > MAX_PATTERN_BYTES {
+        let n = pattern.len();
+        return Err(at.refused(format!("the pattern has {n} bytes, at most {MAX_PATTERN_BYTES} are supported")));
+    }
     if validator::validator(&json!({ "pattern": pattern })).is_err() {
-        return Err(at.refused(format!("`{pattern}` is not a regular expression, or a very large one")));
+        let shown: String = pattern.chars().take(100).collect();
+        return Err(at.refused(format!("`{shown}` is not a regular expression, or a very large one")));
     }
     Ok(written(pattern, &at))
 }
@@ -59,7 +66,8 @@ pub(super) fn written(pattern: &str, at: &Pointer) -> Kept {
     let mut patterns = without_look_ahead(pattern).unwrap_or_else(|| vec![pattern.to_owned()]);
     if !patterns.iter().all(|pattern| validator::is_regular(pattern)) {
         return Err(at.refused(format!(
-            "`{pattern}` is not a regular expression that can be enforced (no look-around, no references back, at most 1 MB compiled)"
+            "`{:.100}` is not a regular expression that can be enforced (no look-around, no references back, at most 1 MB compiled)",
+            pattern
         )));
     }
     if names_controls(pattern) {
