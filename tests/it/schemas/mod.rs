@@ -2,6 +2,7 @@
 
 mod judge;
 mod packages;
+mod suite;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Where the clients live: a Python environment and a Node folder below the build's own folder, made on first use and
+//! Where the clients live: a Python environment, a Node folder and a test suite below the build's own folder, made on first use and
 //! kept for as long as what they are made of stays the same.
 
 use std::fs::File;
@@ -43,6 +43,28 @@ pub fn node() -> Option<PathBuf> {
         }
     }
     Some(folder)
+}
+
+/// The folder of JSON Schema's own test suite, which a package's source ships; where it cannot be had, says that tests are skipped.
+pub fn suite() -> Option<PathBuf> {
+    let folder = kept("suite", &["suite.txt"], |folder| {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+        ]);
+        run(pip.args(["-r", "suite.txt", "--dest"]).arg(folder).current_dir(sources()))?;
+        let archive = entries(folder).into_iter().next().ok_or("pip downloaded nothing")?;
+        run(Command::new("tar").arg("xzf").arg(archive).args(["--strip-components", "1"]).current_dir(folder))
+    })?;
+    Some(folder.join("json/tests"))
 }
 
 /// A folder that `make` makes, kept under a name of what it is made of.
