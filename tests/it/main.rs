@@ -25,6 +25,7 @@ mod registry;
 mod residents;
 mod resume;
 mod run;
+mod schemas;
 mod serve;
 mod shards;
 mod slm;

@@ -1,5 +1,5 @@
-//! Where the clients live: a Python environment and a Node folder below the build's own folder, made on first use and kept for as
-//! long as what they are made of stays the same.
+//! Where the clients live: a Python environment, a Node folder and a test suite below the build's own folder, made on first use and
+//! kept for as long as what they are made of stays the same.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,14 @@ pub fn sources() -> PathBuf {
 
 /// A Python interpreter that has the clients; where it cannot be made, says that tests are skipped.
 pub fn python() -> Option<PathBuf> {
-    let folder = kept("python", &["requirements.txt", "constraints.txt"], |folder| {
+    let folder = kept("python", &["requirements.txt", "constraints.txt", "apart.txt"], |folder| {
         run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]);
-        run(pip.args(["-c", "constraints.txt"]).current_dir(sources()))
+        run(pip.args(["-c", "constraints.txt"]).current_dir(sources()))?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "-r", "apart.txt"]);
+        run(pip.current_dir(sources()))
     })?;
     Some(folder.join("bin/python"))
 }
@@ -33,14 +36,35 @@ pub fn node() -> Option<PathBuf> {
         }
         run(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(folder))
     })?;
-    for entry in std::fs::read_dir(sources()).expect("the scripts are here") {
-        let path = entry.expect("a readable entry").path();
+    for path in entries(&sources()) {
         if path.extension().is_some_and(|extension| extension == "mjs") {
             std::fs::copy(&path, folder.join(path.file_name().expect("an entry has a name")))
                 .expect("a writable folder");
         }
     }
     Some(folder)
+}
+
+/// The folder of JSON Schema's own test suite, which a package's source ships; where it cannot be had, says that tests are skipped.
+pub fn suite() -> Option<PathBuf> {
+    let folder = kept("suite", &["suite.txt"], |folder| {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let mut pip = Command::new("python3");
+        pip.args([
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-binary",
+            ":all:",
+        ]);
+        run(pip.args(["-r", "suite.txt", "--dest"]).arg(folder).current_dir(sources()))?;
+        let archive = entries(folder).into_iter().next().ok_or("pip downloaded nothing")?;
+        run(Command::new("tar").arg("xzf").arg(archive).args(["--strip-components", "1"]).current_dir(folder))
+    })?;
+    Some(folder.join("json/tests"))
 }
 
 /// A folder that `make` makes, kept under a name of what it is made of.
@@ -56,17 +80,23 @@ fn kept(kind: &str, lists: &[&str], make: impl FnOnce(&Path) -> Result<(), Strin
     if made.exists() {
         return Some(folder);
     }
-    for entry in std::fs::read_dir(&all).expect("a readable folder").flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&format!("{kind}-")) {
-            std::fs::remove_dir_all(entry.path()).expect("a folder of ours");
+    for path in entries(&all) {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&format!("{kind}-"))) {
+            std::fs::remove_dir_all(path).expect("a folder of ours");
         }
     }
     if let Err(why) = make(&folder) {
-        slm_testing::skipped!("the clients for {kind} cannot be installed: {why}");
+        slm_testing::skipped!("what the tests need of {kind} cannot be installed: {why}");
         return None;
     }
     std::fs::write(made, "").expect("a writable folder");
     Some(folder)
+}
+
+/// What lies in a folder.
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a readable folder");
+    entries.map(|entry| entry.expect("a readable entry").path()).collect()
 }
 
 /// Runs a program to its end.

@@ -8,7 +8,7 @@ mod clients;
 mod connections;
 mod crash;
 mod described;
-mod environments;
+pub mod environments;
 mod forms;
 mod load;
 mod ollama;
