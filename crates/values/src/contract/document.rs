@@ -13,7 +13,7 @@ use super::validator::{options, registered};
 use super::variants::Variants;
 
 /// Schemas in a schema.
-const MAX_NODES: usize = 20_000;
+const MAX_NODES: usize = 10_000;
 /// Steps of work that one schema may cost: about a second's.
 const MAX_STEPS: usize = 100_000;
 /// The steps of compiling a validator.

@@ -19,6 +19,8 @@ use super::unique;
 
 /// Lists and objects inside each other, where nothing is asked of a value.
 const FREE_DEPTH: usize = 8;
+/// Properties of one object that have a name: a grammar's cost grows with their square.
+const MAX_PROPERTIES: usize = 1000;
 /// Ways to choose the properties of an object that are counted.
 const MAX_CHOICES: usize = 200;
 
@@ -141,6 +143,12 @@ impl Writer<'_> {
     fn object(&mut self, rules: &ObjectRules) -> Result<Value, ContractError> {
         let places = self.places;
         let named: Vec<&Named> = rules.named.iter().filter(|named| places.ends(&named.nodes)).collect();
+        if named.len() > MAX_PROPERTIES {
+            let n = named.len();
+            return Err(rules
+                .at
+                .refused(format!("an object has {n} properties, at most {MAX_PROPERTIES} are supported")));
+        }
         let mut map = Map::from_iter([("type".to_owned(), Value::from("object"))]);
         let mut properties = Map::new();
         for named in &named {
