@@ -2,12 +2,15 @@
 //! one of its two values would be dropped in silence.
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::error::Category;
-use serde_path_to_error::Track;
+use serde_path_to_error::{Path, Segment, Track};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+
+use super::mistake;
 
 /// Values of others are shown to this length.
 const MAX_SHOWN: usize = 400;
@@ -27,39 +30,74 @@ impl JsonError {
 }
 
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
-    read(text, NoKeyTwice)?;
+    read(text, NoKeyTwice).map_err(|(error, path)| of_text(&error, &path))?;
     if !text.trim_start().starts_with('{') {
         // Left to it, serde would take a list for the fields in their order.
         return Err(JsonError { message: "the body is not a JSON object".to_owned(), field: None });
     }
-    read(text, PhantomData)
+    read(text, PhantomData).map_err(|(error, path)| of_value(&error, &path, text))
 }
 
-fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
+fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, (serde_json::Error, Path)> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = Track::new();
     let read = seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
-    let value = read.map_err(|error| describe(&error, &track.path().to_string()))?;
-    json.end().map_err(|error| describe(&error, "."))?;
+    let value = read.map_err(|error| (error, track.path()))?;
+    json.end().map_err(|error| (error, Track::new().path()))?;
     Ok(value)
 }
 
-fn describe(error: &serde_json::Error, path: &str) -> JsonError {
+/// What is wrong with a text that is not JSON, or with its keys.
+fn of_text(error: &serde_json::Error, path: &Path) -> JsonError {
     let words = error.to_string();
     // serde_json has no other sign of it.
     if words.starts_with("recursion limit exceeded") {
         let message = words.replacen("recursion limit exceeded", "the body is nested more than 128 deep", 1);
         return JsonError { message, field: None };
     }
-    let is_data = error.classify() == Category::Data;
-    let field = (is_data && path != "." && !path.contains('?')).then(|| shortened(path));
+    if error.classify() != Category::Data {
+        return JsonError { message: format!("the body is not JSON: {}", shortened(&words)), field: None };
+    }
+    let field = place(path);
     let words = shortened(&words);
-    let message = match &field {
-        Some(field) => format!("`{field}`: {words}"),
-        None if is_data => words,
-        None => format!("the body is not JSON: {words}"),
-    };
+    let message = field.as_ref().map_or_else(|| words.clone(), |field| format!("`{field}`: {words}"));
     JsonError { message, field }
+}
+
+/// What is wrong with a value of a text that is JSON.
+fn of_value(error: &serde_json::Error, path: &Path, text: &str) -> JsonError {
+    // It was gone through before.
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    let mut value = Some(&body);
+    let mut words = error.to_string();
+    for segment in path {
+        value = value.and_then(|value| match segment {
+            Segment::Seq { index } => value.get(*index),
+            Segment::Map { key } => value.get(key),
+            Segment::Enum { .. } | Segment::Unknown => Some(value),
+        });
+        // An object where one of some words must be: serde looks for the word among its keys.
+        if let Segment::Enum { .. } = segment {
+            words = mistake::NO_WORD.to_owned();
+        }
+    }
+    let (message, field) = mistake::describe(&words, place(path).as_deref(), value.unwrap_or(&Value::Null));
+    JsonError { message: shortened(&message), field }
+}
+
+/// A place as messages name it; `None` is the whole body, or a place that nobody could say.
+fn place(path: &Path) -> Option<String> {
+    let mut place = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => place += &format!("[{index}]"),
+            Segment::Map { key } if place.is_empty() => place.clone_from(key),
+            Segment::Map { key } => place += &format!(".{key}"),
+            Segment::Enum { .. } => break,
+            Segment::Unknown => return None,
+        }
+    }
+    (!place.is_empty()).then(|| shortened(&place))
 }
 
 /// The beginning and the end, where the place is.
