@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::idle_fields::{self, Object};
 use super::problem::Problem;
 use slm_engine::Token;
 use slm_values::sampling::{ParameterError, Parameters};
@@ -129,7 +130,20 @@ pub type Refused = (&'static str, &'static str);
 /// # Errors
 /// The first field that says something, by its place: `at` is that of the object, empty for the request itself.
 pub fn none_left(rest: &Map<String, Value>, at: &str, refused: &[Refused]) -> Result<(), Problem> {
-    for (name, value) in rest.iter().filter(|(_, value)| !value.is_null()) {
+    left(rest.iter(), at, refused)
+}
+
+/// As [`none_left`], for an object that may have fields without an effect: these are taken, and told.
+///
+/// # Errors
+/// As [`none_left`].
+pub fn only_idle_left(rest: &Map<String, Value>, at: &str, object: Object, refused: &[Refused]) -> Result<(), Problem> {
+    let is_idle = |name: &str, value: &Value| idle_fields::is_idle(object, name, &below(at, name), value);
+    left(rest.iter().filter(|(name, value)| !is_idle(name, value)), at, refused)
+}
+
+fn left<'r>(rest: impl Iterator<Item = (&'r String, &'r Value)>, at: &str, refused: &[Refused]) -> Result<(), Problem> {
+    for (name, value) in rest.filter(|(_, value)| !value.is_null()) {
         let place = below(at, name);
         match refused.iter().find(|(known, _)| known == name) {
             Some(_) if is_empty(value) => {}
