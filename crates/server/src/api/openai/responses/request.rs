@@ -46,7 +46,7 @@ pub struct ResponseRequest {
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
     /// `message.output_text.logprobs` for tokens with their probabilities. `reasoning.encrypted_content` has no effect: thoughts
-    /// come as they are.
+    /// come as they are. The others have none either: nothing here makes what they would be added to.
     pub include: Option<Vec<Includable>>,
     /// What the model may call.
     pub tools: Option<Vec<FunctionTool>>,
@@ -77,6 +77,18 @@ pub enum Includable {
     Logprobs,
     #[serde(rename = "reasoning.encrypted_content")]
     EncryptedReasoning,
+    #[serde(rename = "code_interpreter_call.outputs")]
+    InterpreterOutputs,
+    #[serde(rename = "computer_call_output.output.image_url")]
+    ComputerImages,
+    #[serde(rename = "file_search_call.results")]
+    FileResults,
+    #[serde(rename = "message.input_image.image_url")]
+    InputImages,
+    #[serde(rename = "web_search_call.action.sources")]
+    WebSources,
+    #[serde(rename = "web_search_call.results")]
+    WebResults,
 }
 
 /// How the answer's text looks.
@@ -211,6 +223,10 @@ impl ResponseRequest {
         fields::only_idle_left(&self.rest, "", Object::Response, &REFUSED)?;
         if let Some(options) = &self.stream_options {
             fields::none_left(&options.rest, "stream_options", &[])?;
+        }
+        let is_here = |what: &Includable| matches!(what, Includable::Logprobs | Includable::EncryptedReasoning);
+        if self.include.iter().flatten().any(|what| !is_here(what)) {
+            idle_fields::note("include", "nothing here makes what it would be added to");
         }
         let n_top = self.n_top()?;
         let parameters = self.parameters()?;
