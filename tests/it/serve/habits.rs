@@ -204,6 +204,79 @@ fn a_value_of_another_type_is_refused_by_its_field_and_its_value() {
     assert_eq!((answer.status, error(&answer).as_str()), (400, message));
 }
 
+/// Whatever stands in whatever field that a request may have: where it is refused, it is refused in our words.
+#[test]
+fn no_refusal_speaks_of_rust_or_of_columns() {
+    let (_home, server) = served();
+    let document = server.get("/openapi.json").ok();
+    let long = "y".repeat(3000);
+    let values = [
+        json!("x"),
+        json!(long),
+        json!(-5),
+        json!(1.5),
+        json!(true),
+        json!([5]),
+        json!([{}]),
+        json!({"a": [1]}),
+        json!([null]),
+    ];
+    let foreign = [
+        "invalid type",
+        "invalid value",
+        "expected",
+        "variant",
+        "struct ",
+        "f64",
+        "u32",
+        "i64",
+        "column",
+        "a sequence",
+        "untagged",
+    ];
+    let mut n_refused = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let schema = &operations["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        // No test asks another machine for a model.
+        let Some(name) = schema
+            .as_str()
+            .and_then(|name| name.rsplit('/').next())
+            .filter(|_| path != "/api/pull" && path != "/api/push")
+        else {
+            continue;
+        };
+        for field in document["components"]["schemas"][name]["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name)
+        {
+            for value in &values {
+                let whole = json!({"model": "triage", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 2,
+                    "input": "hello", "prompt": "hello", "state": "hello", "stream": false});
+                let known = &document["components"]["schemas"][name]["properties"];
+                let mut body: Value = whole
+                    .as_object()
+                    .unwrap()
+                    .clone()
+                    .into_iter()
+                    .filter(|(name, _)| known.get(name).is_some())
+                    .collect();
+                body[field] = value.clone();
+                let answer = server.post(path, body);
+                if answer.status == 200 {
+                    continue;
+                }
+                n_refused += 1;
+                let message = error(&answer);
+                let is_foreign = foreign.iter().any(|word| message.contains(word));
+                assert!(!is_foreign && message.len() < 2500, "{path} {field} {value}: {message}");
+            }
+        }
+    }
+    assert!(n_refused > 500, "{n_refused}");
+}
+
 /// A thought that is sent back is shown to the model's template again, where that shows any; nothing else of it may be refused.
 #[test]
 fn an_answer_goes_back_as_it_came() {

@@ -11,6 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::mistake;
+use crate::api::problem;
 
 /// Values of others are shown to this length.
 const MAX_SHOWN: usize = 400;
@@ -35,7 +36,17 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
         // Left to it, serde would take a list for the fields in their order.
         return Err(JsonError { message: "the body is not a JSON object".to_owned(), field: None });
     }
-    read(text, PhantomData).map_err(|(error, path)| of_value(&error, &path, text))
+    read(text, PhantomData).map_err(|(error, path)| {
+        // It was gone through before.
+        of_value(&error.to_string(), &path, &serde_json::from_str(text).unwrap_or_default(), "")
+    })
+}
+
+/// As [`parse`], for a part of a body that was kept as it is; `at` is its place.
+pub(super) fn parse_part<T: DeserializeOwned>(part: &Value, at: &str) -> Result<T, JsonError> {
+    let mut track = Track::new();
+    let read = T::deserialize(serde_path_to_error::Deserializer::new(part, &mut track));
+    read.map_err(|error| of_value(&error.to_string(), &track.path(), part, at))
 }
 
 fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, (serde_json::Error, Path)> {
@@ -64,12 +75,10 @@ fn of_text(error: &serde_json::Error, path: &Path) -> JsonError {
     JsonError { message, field }
 }
 
-/// What is wrong with a value of a text that is JSON.
-fn of_value(error: &serde_json::Error, path: &Path, text: &str) -> JsonError {
-    // It was gone through before.
-    let body: Value = serde_json::from_str(text).unwrap_or_default();
-    let mut value = Some(&body);
-    let mut words = error.to_string();
+/// What is wrong with a value of a body, or of the part of it at a place.
+fn of_value(words: &str, path: &Path, part: &Value, at: &str) -> JsonError {
+    let mut value = Some(part);
+    let mut words = words;
     for segment in path {
         value = value.and_then(|value| match segment {
             Segment::Seq { index } => value.get(*index),
@@ -78,10 +87,16 @@ fn of_value(error: &serde_json::Error, path: &Path, text: &str) -> JsonError {
         });
         // An object where one of some words must be: serde looks for the word among its keys.
         if let Segment::Enum { .. } = segment {
-            words = mistake::NO_WORD.to_owned();
+            words = mistake::NO_WORD;
         }
     }
-    let (message, field) = mistake::describe(&words, place(path).as_deref(), value.unwrap_or(&Value::Null));
+    let place = match place(path) {
+        Some(within) if at.is_empty() => Some(within),
+        Some(within) if within.starts_with('[') => Some(format!("{at}{within}")),
+        Some(within) => Some(format!("{at}.{within}")),
+        None => Some(at.to_owned()).filter(|at| !at.is_empty()),
+    };
+    let (message, field) = mistake::describe(words, place.as_deref(), value.unwrap_or(&Value::Null));
     JsonError { message: shortened(&message), field }
 }
 
@@ -100,15 +115,8 @@ fn place(path: &Path) -> Option<String> {
     (!place.is_empty()).then(|| shortened(&place))
 }
 
-/// The beginning and the end, where the place is.
 fn shortened(text: &str) -> String {
-    let n_chars = text.chars().count();
-    if n_chars <= MAX_SHOWN {
-        return text.to_owned();
-    }
-    let begin: String = text.chars().take(MAX_SHOWN / 2).collect();
-    let end: String = text.chars().skip(n_chars - MAX_SHOWN / 4).collect();
-    format!("{begin}...{end}")
+    problem::shortened(text, MAX_SHOWN)
 }
 
 /// Goes through a value and keeps nothing of it but the keys of the objects that it is in.

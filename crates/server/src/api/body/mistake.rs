@@ -12,12 +12,21 @@ pub(super) const NO_WORD: &str = "expected value";
 /// What serde said of a value, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 enum Mistake<'w> {
-    /// It is of another type; with the type that it must have, in serde's words.
-    Type(&'w str),
+    /// It is of another type; what was found, and the type that it must have, in serde's words.
+    Type {
+        found: &'w str,
+        expected: &'w str,
+    },
     /// It is of the right type, and still not one that can be.
-    Value(&'w str),
+    Value {
+        found: &'w str,
+        expected: &'w str,
+    },
     /// A word that is none of these, as serde lists them.
-    Word(&'w str),
+    Word {
+        found: &'w str,
+        known: &'w str,
+    },
     /// A field that must be there is not.
     Missing(&'w str),
     Unknown(&'w str),
@@ -28,51 +37,98 @@ enum Mistake<'w> {
 impl Mistake<'_> {
     fn of(words: &str) -> Mistake<'_> {
         let words = without_place(words);
-        let expected = |words: &str| words.rfind(", expected ").map(|at| at + ", expected ".len());
+        let first_quoted = |rest: &'_ str| rest.find('`').unwrap_or(rest.len());
         if let Some(rest) = words.strip_prefix("missing field `") {
-            return Mistake::Missing(rest.split('`').next().unwrap_or(rest));
+            return Mistake::Missing(&rest[..first_quoted(rest)]);
         }
         if let Some(rest) = words.strip_prefix("unknown field `") {
-            return Mistake::Unknown(rest.split('`').next().unwrap_or(rest));
+            return Mistake::Unknown(&rest[..first_quoted(rest)]);
         }
-        if words == NO_WORD {
-            return Mistake::Type("a string");
+        let both = |prefix: &str| words.strip_prefix(prefix)?.rsplit_once(", expected ");
+        if let Some((found, known)) = both("unknown variant ") {
+            return Mistake::Word {
+                found: found.trim_matches('`'),
+                known: known.strip_prefix("one of ").unwrap_or(known),
+            };
         }
-        match expected(words).map(|at| &words[at..]) {
-            Some(known) if words.starts_with("unknown variant ") => {
-                Mistake::Word(known.strip_prefix("one of ").unwrap_or(known))
-            }
-            Some(expected) if words.starts_with("invalid type: ") => Mistake::Type(expected),
-            Some(expected) if words.starts_with("invalid value: ") || words.starts_with("invalid length ") => {
-                Mistake::Value(expected)
-            }
-            _ => Mistake::Own(words),
+        if let Some((found, expected)) = both("invalid type: ") {
+            return Mistake::Type { found, expected };
+        }
+        match both("invalid value: ").or_else(|| both("invalid length ")) {
+            Some((found, expected)) => Mistake::Value { found, expected },
+            None => Mistake::Own(words),
         }
     }
 }
 
 /// The mistake that serde found in the object or value at `place` (`None` is the whole body), and the place of the field at
-/// fault.
+/// fault. Where an object's type is told by one of its fields, serde has lost the places within it.
 pub(super) fn describe(words: &str, place: Option<&str>, value: &Value) -> (String, Option<String>) {
-    let within = |name: &str| place.map_or_else(|| name.to_owned(), |place| format!("{place}.{name}"));
     let here = place.map(str::to_owned);
     let called = place.map_or_else(|| "the body".to_owned(), |place| format!("`{place}`"));
-    match Mistake::of(words) {
+    let below = |name: &str| match place {
+        Some(place) if place == name || place.ends_with(&format!(".{name}")) => place.to_owned(),
+        Some(place) => format!("{place}.{name}"),
+        None => name.to_owned(),
+    };
+    let message = match Mistake::of(words) {
+        _ if without_place(words) == NO_WORD => format!("{called} is {}; give a text", shown(value)),
+        Mistake::Missing(name) if value.get(name).is_some() => format!("`{name}` is missing within {called}"),
         Mistake::Missing(name) => {
-            let field = within(name);
-            (format!("`{field}` is missing"), Some(field))
+            let field = place.map_or_else(|| name.to_owned(), |place| format!("{place}.{name}"));
+            return (format!("`{field}` is missing"), Some(field));
         }
-        // serde's place is that of the field already.
         Mistake::Unknown(name) => {
-            let field = here.unwrap_or_else(|| name.to_owned());
-            (format!("`{field}` is not known here; leave it away"), Some(field))
+            let field = below(name);
+            return (format!("`{field}` is not known here; leave it away"), Some(field));
         }
-        Mistake::Type(expected) => (format!("{called} is {}; give {}", shown(value), ours(expected)), here),
-        Mistake::Word(_) if !value.is_string() => (format!("{called} is {}; give a text", shown(value)), here),
-        Mistake::Word(known) => (format!("{called} cannot be {}; give {}", quoted(value), choice(known)), here),
-        Mistake::Value(expected) => (format!("{called} is {}; give {}", quoted(value), ours(expected)), here),
-        Mistake::Own(words) if place.is_some() => (format!("{called}: {words}"), here),
-        Mistake::Own(words) => (words.to_owned(), here),
+        Mistake::Type { found, expected } if is_found(found, value) => {
+            format!("{called} is {}; give {}", shown(value), ours(expected))
+        }
+        Mistake::Type { found, expected } => {
+            format!("a value within {called} is {}; give {}", of_words(found), ours(expected))
+        }
+        Mistake::Word { known, .. } if value.is_string() => {
+            format!("{called} cannot be {}; give {}", quoted(value), choice(known))
+        }
+        Mistake::Word { found, known } => {
+            format!("a value within {called} cannot be {}; give {}", quoted(&found.into()), choice(known))
+        }
+        Mistake::Value { expected, .. } if !value.is_object() => {
+            format!("{called} is {}; give {}", quoted(value), ours(expected))
+        }
+        Mistake::Value { found, expected } => {
+            format!("a value within {called} is {}; give {}", of_words(found), ours(expected))
+        }
+        Mistake::Own(words) if place.is_some() => format!("{called}: {words}"),
+        Mistake::Own(words) => words.to_owned(),
+    };
+    (message, here)
+}
+
+/// Whether what serde found can be this value, and not one within it.
+fn is_found(found: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => found == "null" || found.starts_with("unit"),
+        Value::Bool(_) => found.starts_with("boolean"),
+        Value::Number(_) => found.starts_with("integer") || found.starts_with("floating point") || found == "number",
+        Value::String(_) => found.starts_with("string"),
+        Value::Array(_) => found == "sequence",
+        Value::Object(_) => found == "map",
+    }
+}
+
+/// What serde found, in our words.
+fn of_words(found: &str) -> String {
+    match found.split_once(' ') {
+        _ if found == "sequence" => "a list".to_owned(),
+        _ if found == "map" => "an object".to_owned(),
+        _ if found.starts_with("unit") => "null".to_owned(),
+        Some(("boolean", value)) => value.trim_matches('`').to_owned(),
+        Some(("integer", value)) => format!("{}, a number", value.trim_matches('`')),
+        Some(("floating", value)) => format!("{}, a number", value.trim_start_matches("point ").trim_matches('`')),
+        Some(("string", value)) => format!("{}, a text", quoted(&value.trim_matches('"').into())),
+        _ => found.to_owned(),
     }
 }
 
@@ -96,6 +152,8 @@ fn ours(expected: &str) -> &str {
         "a sequence" => "a list",
         "a map" => "an object",
         expected if expected.starts_with("struct ") => "an object",
+        "variant identifier" => "a text that says what it is",
+        expected if expected.starts_with("internally tagged enum") => "an object",
         expected => expected,
     }
 }
@@ -163,6 +221,7 @@ mod tests {
         word: Option<Word>,
         one: Option<Only>,
         inner: Option<Inner>,
+        tagged: Option<Tagged>,
         keep_alive: Option<KeepAlive>,
     }
 
@@ -181,6 +240,13 @@ mod tests {
     }
 
     #[derive(Debug, Deserialize)]
+    #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+    #[allow(dead_code)]
+    enum Tagged {
+        Choice { name: String, levels: Option<Vec<Inner>> },
+    }
+
+    #[derive(Debug, Deserialize)]
     #[allow(dead_code)]
     struct Inner {
         name: String,
@@ -191,7 +257,7 @@ mod tests {
         Some((error.to_string(), error.field().map(str::to_owned)))
     }
 
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 14] = [
         "text",
         "real",
         "whole",
@@ -204,6 +270,7 @@ mod tests {
         "word",
         "one",
         "inner",
+        "tagged",
         "keep_alive",
     ];
 
@@ -238,6 +305,45 @@ mod tests {
         let item = "within[1].list[1]";
         let expected = format!("`{item}` is null; give a text");
         assert_eq!(refused("list", &json!(["a", null])), Some((expected, Some(item.to_owned()))));
+    }
+
+    #[test]
+    fn a_value_is_named_as_well_as_it_can_be_where_its_place_is_lost() {
+        let at = "within[1].tagged";
+        for (value, message, field) in [
+            (json!("x"), format!("`{at}` is \"x\", a text; give an object"), at.to_owned()),
+            (json!([1]), format!("`{at}[0]` is 1, a number; give a text that says what it is"), format!("{at}[0]")),
+            (json!({}), format!("`{at}.type` is missing"), format!("{at}.type")),
+            (json!({"type": "choice"}), format!("`{at}.name` is missing"), format!("{at}.name")),
+            (
+                json!({"type": 5}),
+                format!("`{at}.type` is 5, a number; give a text that says what it is"),
+                format!("{at}.type"),
+            ),
+            (json!({"type": "x"}), format!("`{at}.type` cannot be \"x\"; give `choice`"), format!("{at}.type")),
+            (
+                json!({"type": "choice", "name": [1]}),
+                format!("a value within `{at}` is a list; give a text"),
+                at.to_owned(),
+            ),
+            (
+                json!({"type": "choice", "name": 1.5}),
+                format!("a value within `{at}` is 1.5, a number; give a text"),
+                at.to_owned(),
+            ),
+            (
+                json!({"type": "choice", "name": "a", "levels": [{}]}),
+                format!("`name` is missing within `{at}`"),
+                at.to_owned(),
+            ),
+            (
+                json!({"type": "choice", "name": "a", "colour": 1}),
+                format!("`{at}.colour` is not known here; leave it away"),
+                format!("{at}.colour"),
+            ),
+        ] {
+            assert_eq!(refused("tagged", &value), Some((message, Some(field))), "{value}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderM
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -91,6 +92,14 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
         };
         read.await.map(Body).map_err(|error: BodyError| Problem::from(error))
     }
+}
+
+/// A part of a body that was kept as it is; `at` is its place.
+///
+/// # Errors
+/// It has another type; the problem names the place.
+pub fn part<T: DeserializeOwned>(value: &Value, at: &str) -> Result<T, Problem> {
+    json::parse_part(value, at).map_err(|error| Problem::from(BodyError::from(error)))
 }
 
 /// What the headers say of the body, before it is read.
