@@ -131,6 +131,43 @@ fn fields_for_what_is_not_here_are_taken_and_told() {
     }
 }
 
+/// The kinds of schemas that tools of coding tools have.
+#[test]
+fn the_tools_of_coding_tools_can_be_offered() {
+    let (_home, server) = served();
+    let draft = "https://json-schema.org/draft/2020-12/schema";
+    let schemas = [
+        json!({"$schema": draft, "type": "object", "additionalProperties": false, "required": ["command"], "properties": {
+            "command": {"description": "The command", "type": "string"}, "timeout": {"type": "number"},
+            "run_in_background": {"type": "boolean"}}}),
+        json!({"$schema": draft, "type": "object", "additionalProperties": false, "required": ["file_path"], "properties": {
+            "file_path": {"type": "string"}, "offset": {"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64},
+            "limit": {"type": "integer", "exclusiveMinimum": 0, "maximum": 9_007_199_254_740_991_u64}}}),
+        json!({"type": "object", "required": ["url"], "properties": {"url": {"type": "string", "format": "uri"}}}),
+        json!({"type": "object", "required": ["query"], "properties": {"query": {"type": "string", "minLength": 2},
+            "allowed_domains": {"type": "array", "items": {"type": "string"}}}}),
+        json!({"type": "object", "required": ["todos"], "properties": {"todos": {"type": "array", "minItems": 1, "items": {
+            "type": "object", "required": ["content", "status"], "additionalProperties": false, "properties": {
+            "content": {"type": "string", "minLength": 1}, "status": {"type": "string", "enum": ["pending", "completed"]}}}}}}),
+        json!({"type": "object", "properties": {"answers": {"type": "object", "propertyNames": {"type": "string"},
+            "additionalProperties": {"type": "string"}}, "all": {"default": false, "type": "boolean"}}}),
+        json!({"type": "object", "properties": {"a": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": null},
+            "b": {"oneOf": [{"type": "string"}, {"type": "number"}]}, "c": {}}}),
+    ];
+    for schema in schemas {
+        let nested = json!({"type": "function", "function": {"name": "tool", "parameters": schema}});
+        for (path, tool) in [
+            ("/v1/messages", json!({"name": "tool", "input_schema": schema})),
+            ("/v1/responses", json!({"type": "function", "name": "tool", "strict": false, "parameters": schema})),
+            ("/v1/chat/completions", nested.clone()),
+            ("/api/chat", nested),
+        ] {
+            let answer = server.post(path, with(asked(path, "fox"), &json!({ "tools": [tool] })));
+            assert_eq!(answer.status, 200, "{path} {schema}: {}", answer.text());
+        }
+    }
+}
+
 #[test]
 fn what_would_change_the_answer_is_refused() {
     let (_home, server) = served();

@@ -8,7 +8,7 @@ use super::problem::Problem;
 use slm_values::tools::{Tool, ToolChoice};
 
 /// What the types of such tools are, or begin with before a version.
-const TYPES: [&str; 17] = [
+const TYPES: [&str; 18] = [
     "advisor",
     "apply_patch",
     "bash",
@@ -21,6 +21,7 @@ const TYPES: [&str; 17] = [
     "local_shell",
     "mcp",
     "memory",
+    "namespace",
     "shell",
     "text_editor",
     "tool_search",
@@ -36,9 +37,7 @@ pub struct LeftOut(Vec<String>);
 impl LeftOut {
     /// Leaves out the tool at this place of a request if it is of such a type, and says whether it was.
     pub fn takes(&mut self, kind: &str, name: Option<&str>, at: &str) -> bool {
-        let is_of =
-            |known: &&&str| kind.strip_prefix(**known).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
-        let Some(known) = TYPES.iter().find(is_of) else { return false };
+        let Some(known) = known(kind) else { return false };
         note(&format!("{at} {known}"), WHY);
         self.0.extend([name.unwrap_or(kind).to_owned(), kind.to_owned()]);
         true
@@ -64,6 +63,18 @@ impl LeftOut {
             None => Ok(choice.check(tools, at)?),
         }
     }
+}
+
+/// The type of this list that a tool's type is, or begins with.
+fn known(kind: &str) -> Option<&'static str> {
+    let is_of = |known: &&str| kind.strip_prefix(*known).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    TYPES.into_iter().find(is_of)
+}
+
+/// Whether a type is one of those that are left out.
+#[must_use]
+pub fn is_known(kind: &str) -> bool {
+    known(kind).is_some()
 }
 
 /// The type of a tool, where it says one.

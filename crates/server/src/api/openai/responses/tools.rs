@@ -9,6 +9,7 @@ use crate::api::idle_fields::Object;
 use crate::api::openai::chat::messages::missing;
 use crate::api::openai::chat::tools::{self, ChoiceWord};
 use crate::api::problem::Problem;
+use crate::api::server_tools;
 use slm_values::tools::{Tool, ToolChoice};
 
 /// A tool that the model may call.
@@ -70,8 +71,13 @@ impl FunctionTool {
 
     /// The tool as chat completions give it; of another type, no more than that and its name.
     fn nested(&self, at: &str) -> Result<Value, Problem> {
-        if !self.is_own() {
+        if server_tools::is_known(&self.r#type) {
             return Ok(json!({ "type": self.r#type, "name": self.name }));
+        }
+        if !self.is_own() {
+            let kind = &self.r#type;
+            let message = format!("`{at}` is not supported: its type is `{kind}`, and only `function` tools are");
+            return Err(Problem::unsupported_value(message, at));
         }
         fields::only_idle_left(&self.rest, at, Object::ResponseTool, &REFUSED)?;
         let name = self.name.as_deref().ok_or_else(|| missing(&format!("{at}.name"), "the tool's name"))?;
@@ -130,7 +136,10 @@ mod tests {
             json!([{"type": "local_shell"}, {"type": "function", "name": "a"}, {"type": "function", "name": "a"}]);
         assert_eq!(tools(twice).unwrap_err(), "`tools[2].function.name`: a tool `a` is given twice");
         let cases = [
-            (json!([{"type": "guess"}]), "`tools[0].type` is `guess`, and only `function` can be used"),
+            (
+                json!([{"type": "guess", "name": "guess"}]),
+                "`tools[0]` is not supported: its type is `guess`, and only `function` tools are",
+            ),
             (json!([{"type": "function"}]), "`tools[0].name` is missing: give the tool's name"),
             (
                 json!([{"type": "function", "name": "a", "allowed_callers": ["program"]}]),
