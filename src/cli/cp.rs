@@ -8,7 +8,6 @@ use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
-use crate::source::Reference;
 use crate::store::{Store, StoreError};
 use crate::ui::output::Output;
 
@@ -32,13 +31,12 @@ pub struct CpArgs {
 /// There is no such model, it is broken, or what it would replace is not to be lost.
 pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
-    let source: Reference = args.source.parse()?;
     let destination: ModelRef = args.destination.parse()?;
-    if source.name == destination {
+    let model = load::find(&args.source, environment)?;
+    let source = model.name;
+    if source == destination {
         return Err(Failure::usage(format!("`{destination}` has this name already; give another destination")));
     }
-    let model = load::find(&args.source, environment)?;
-    let source = source.name;
     if !args.yes && replaces_another(&store, &destination, model.digest)? {
         confirm::loss(&store, std::slice::from_ref(&destination), "replace")?;
     }

@@ -165,13 +165,49 @@ def _():
             client.messages.create(**{**FOX_CHAT, "model": "nowhere"}, stream=stream)
 
 
+@check("POST /v1/messages", "an answer's content goes back as the client dumps it")
+def _():
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    thought = client.messages.create(**{**FOX_CHAT, "model": THINKER_MODEL, "max_tokens": 2000, "thinking": thinking})
+    used = client.messages.create(**{**FOX_CHAT, "model": CALLER_MODEL, "tools": [WEATHER]})
+    result = {"type": "tool_result", "tool_use_id": used.content[-1].id, "content": "rain"}
+    hidden = {"type": "redacted_thinking", "data": "x"}
+    for message, answer in ((thought, {"type": "text", "text": "again"}), (used, result)):
+        for content in (message.content, [hidden, *(block.model_dump() for block in message.content)]):
+            talk = [*HELLO, {"role": message.role, "content": content}, {"role": "user", "content": [answer]}]
+            equal(client.messages.create(**{**FOX_CHAT, "messages": talk}).content[0].text, FOX)
+
+
+@check("POST /v1/messages", "what coding tools send is taken, and told in a header")
+def _():
+    cached = {"type": "ephemeral"}
+    raw = client.messages.with_raw_response.create(
+        model=FOX_MODEL,
+        max_tokens=2000,
+        system=[{"type": "text", "text": "Be brief.", "cache_control": cached}],
+        messages=[{"role": "user", "content": [{"type": "text", "text": "hello", "cache_control": cached}]}],
+        tools=[{**WEATHER, "cache_control": cached}, {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}],
+        metadata={"user_id": "u"},
+        thinking={"type": "enabled", "budget_tokens": 1024},
+        extra_body={**COLD.get("extra_body", {}), "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}},
+    )
+    equal(raw.parse().content[0].text, FOX)
+    warning = raw.headers["warning"]
+    for name in ("context_management", "metadata", "system[].cache_control", "thinking", "tools[] web_search", "tools[].cache_control"):
+        assert f"{name} (" in warning, warning
+
+
 @check("POST /v1/messages", "what is not supported is refused by its name")
 def _():
     for name, more in {
         "image": {"messages": [{"role": "user", "content": [IMAGE]}]},
         "container": {"container": "box"},
-        "speed": {"speed": "fast"},
-        "web_search": {"tools": [{"type": "web_search_20250305", "name": "web_search"}]},
+        "mcp_servers": {"extra_body": {"mcp_servers": [{"type": "url", "url": "https://a.test", "name": "a"}]}},
+        "web_search": {
+            "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+            "tool_choice": {"type": "tool", "name": "web_search"},
+        },
+        '`temperature` is "hot", a text; give a number': {"extra_body": {"temperature": "hot"}},
         "tool_choice": {"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "unknown"}},
         "format": {"output_config": {"format": {"type": "json_schema", "schema": {"type": "nonsense"}}}},
         "tempreature": {"extra_body": {"tempreature": 0}},

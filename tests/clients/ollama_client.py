@@ -133,7 +133,7 @@ def _():
 
 @check("POST /api/generate", "the Options class and keep_alive")
 def _():
-    options = ollama.Options(temperature=0, seed=1, num_predict=2, num_ctx=1024, top_k=40, top_p=0.9, repeat_last_n=64)
+    options = ollama.Options(temperature=0, seed=2**62 + 1, num_predict=2, num_ctx=1024, top_k=40, top_p=0.9, repeat_last_n=64)
     reply = client.generate(FOX_MODEL, "hello", options=options, keep_alive="3m")
     equal(reply.response, "The quick")
 
@@ -248,6 +248,9 @@ def _():
         {"role": "tool", "content": "rain", "tool_name": "get_weather"},
     ]
     reply = client.chat(CALLER_MODEL, talk, tools=[get_weather], options=COLD)
+    by_name = {"role": "tool", "content": "rain", "name": "get_weather", "tool_call_id": "call_1"}
+    body = {"model": CALLER_MODEL, "messages": [*talk[:-1], by_name], "options": COLD, "stream": False}
+    equal(client._client.post("/api/chat", json=body).status_code, 200)
     assert reply.prompt_eval_count > client.chat(CALLER_MODEL, HELLO, tools=[get_weather], options=COLD).prompt_eval_count
 
 

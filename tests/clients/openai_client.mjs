@@ -63,6 +63,16 @@ check('POST /v1/chat/completions', 'a tool that the client runs by itself', asyn
   assert.deepEqual(asked[0], { city: 'Paris', days: 2 });
 });
 
+check('POST /v1/chat/completions', "an answer's message goes back as it came, and what is not here is told", async () => {
+  const { message } = (await client.chat.completions.create({ ...foxChat, model: my.THINKER_MODEL })).choices[0];
+  assert.equal(message.reasoning_content, my.THOUGHT);
+  const messages = [...foxChat.messages, message, { role: 'user', content: 'again' }];
+  const asked = { ...foxChat, messages, store: true, metadata: { a: 'b' }, seed: Number.MAX_SAFE_INTEGER, top_k: 40 };
+  const { data, response } = await client.chat.completions.create(asked).withResponse();
+  assert.equal(data.choices[0].message.content, FOX);
+  assert.match(response.headers.get('warning'), /metadata \(.*store \(/);
+});
+
 check('POST /v1/chat/completions', 'log-probabilities', async () => {
   const reply = await client.chat.completions.create({ ...foxChat, logprobs: true, top_logprobs: 2 });
   const entries = reply.choices[0].logprobs.content;

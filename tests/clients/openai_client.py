@@ -52,6 +52,13 @@ WEATHER = {
 }
 
 
+class Weather(pydantic.BaseModel):
+    """What `get_weather` is called with."""
+
+    city: str
+    days: int
+
+
 class Order(pydantic.BaseModel):
     """Every text of this form is short, whatever a model would rather say."""
 
@@ -252,15 +259,52 @@ def _():
         client.chat.completions.create(model=FOX_MODEL, messages=[{"role": "user", "content": "x " * 5000}])
 
 
+@check("POST /v1/chat/completions", "an answer's message goes back as the client dumps it, thought and parsed object included")
+def _():
+    said = client.chat.completions.create(**{**FOX_CHAT, "model": THINKER_MODEL}).choices[0].message
+    equal(said.reasoning_content, THOUGHT)
+    asked = {**FOX_CHAT, "model": CALLER_MODEL, "tools": [openai.pydantic_function_tool(Weather, name="get_weather")]}
+    called = client.chat.completions.parse(**asked).choices[0].message
+    assert called.tool_calls[0].function.parsed_arguments, called
+    result = {"role": "tool", "tool_call_id": called.tool_calls[0].id, "content": "rain"}
+    parsed = client.chat.completions.parse(**FOX_CHAT, response_format=Order, max_tokens=200).choices[0].message
+    for messages in ([said], [called, result], [parsed]):
+        for dumped in (messages, [message if isinstance(message, dict) else message.model_dump() for message in messages]):
+            talk = [*HELLO, *dumped, {"role": "user", "content": "again"}]
+            equal(client.chat.completions.create(**{**FOX_CHAT, "messages": talk}).choices[0].message.content, FOX)
+    # The name by which other servers tell a thought.
+    other = {"role": "assistant", "content": CONCLUSION, "reasoning": THOUGHT, "refusal": None, "annotations": [], "audio": None}
+    equal(client.chat.completions.create(**{**FOX_CHAT, "messages": [*HELLO, other, *HELLO]}).choices[0].message.content, FOX)
+
+
+@check("POST /v1/chat/completions", "what tunes what is not here is taken, and told in a header")
+def _():
+    raw = client.chat.completions.with_raw_response.create(
+        **FOX_CHAT,
+        store=True,
+        metadata={"a": "b"},
+        service_tier="priority",
+        prediction={"type": "content", "content": "x"},
+        web_search_options={},
+        verbosity="low",
+        reasoning_effort="high",
+        seed=2**63 - 1,
+        extra_body={"top_k": 40, "min_p": 0.05, "repetition_penalty": 1.0, "chat_template_kwargs": {"enable_thinking": False}},
+    )
+    equal(raw.parse().choices[0].message.content, FOX)
+    for name in ("metadata", "prediction", "service_tier", "store", "verbosity", "web_search_options"):
+        assert f"{name} (" in raw.headers["warning"], raw.headers["warning"]
+    assert "warning" not in client.chat.completions.with_raw_response.create(**FOX_CHAT).headers
+
+
 @check("POST /v1/chat/completions", "what is not supported is refused by its name")
 def _():
     for name, more in {
         "modalities": {"modalities": ["text", "audio"]},
-        "prediction": {"prediction": {"type": "content", "content": "x"}},
-        "web_search_options": {"web_search_options": {}},
+        "chat_template_kwargs.bos_token": {"extra_body": {"chat_template_kwargs": {"bos_token": "x"}}},
         "functions": {"functions": [{"name": "f"}]},
         "tempreature": {"extra_body": {"tempreature": 0}},
-        "temperature": {"temperature": "hot"},
+        '`temperature` is "hot", a text; give a number': {"temperature": "hot"},
         "top_logprobs": {"logprobs": True, "top_logprobs": 21},
         "messages": {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": IMAGE}}]}]},
         "response_format": {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}},
@@ -580,6 +624,40 @@ def _():
     assert client.responses.create(**asked, input=talk).usage.input_tokens > reply.usage.input_tokens + 20
 
 
+@check("POST /v1/responses", "an answer's items go back as the client dumps them")
+def _():
+    tool = {"type": "function", **WEATHER["function"]}
+    for model, more in ((THINKER_MODEL, {}), (CALLER_MODEL, {"tools": [tool]})):
+        output = client.responses.create(model=model, input="hello", temperature=0, **more).output
+        answers = [{"type": "function_call_output", "call_id": item.call_id, "output": "rain"} for item in output if item.type == "function_call"]
+        for items in (output, [item.model_dump() for item in output]):
+            talk = [*HELLO, *items, *answers, {"role": "user", "content": "again"}]
+            equal(client.responses.create(model=FOX_MODEL, input=talk, temperature=0).output_text, FOX)
+
+
+@check("POST /v1/responses", "what coding tools send is taken, and told in a header")
+def _():
+    raw = client.responses.with_raw_response.create(
+        model=FOX_MODEL,
+        input="hello",
+        temperature=0,
+        store=True,
+        truncation="auto",
+        service_tier="priority",
+        prompt_cache_key="k",
+        safety_identifier="s",
+        include=["reasoning.encrypted_content", "web_search_call.action.sources"],
+        reasoning={"effort": "medium", "summary": "detailed"},
+        text={"verbosity": "low"},
+        tools=[{"type": "web_search"}, {"type": "custom", "name": "apply_patch"}, {"type": "function", **WEATHER["function"]}],
+        extra_body={"client_metadata": {"a": "b"}, "prompt_cache_retention": "24h"},
+    )
+    reply = raw.parse()
+    equal((reply.output_text, [tool.name for tool in reply.tools]), (FOX, ["get_weather"]))
+    for name in ("client_metadata", "include", "reasoning.effort", "reasoning.summary", "service_tier", "store", "text.verbosity", "tools[] custom", "tools[] web_search", "truncation"):
+        assert f"{name} (" in raw.headers["warning"], raw.headers["warning"]
+
+
 @check("POST /v1/responses", "what is not supported is refused by its name")
 def _():
     image = [{"role": "user", "content": [{"type": "input_image", "image_url": IMAGE, "detail": "auto"}]}]
@@ -587,12 +665,10 @@ def _():
         "previous_response_id": {"previous_response_id": "resp_1"},
         "background": {"background": True},
         "conversation": {"conversation": "conv_1"},
-        "tools": {"tools": [{"type": "web_search"}]},
+        "tools": {"tools": [{"type": "guess"}]},
         "tool_choice": {"tool_choice": {"type": "file_search"}},
         "input": {"input": image},
-        "store": {"store": True},
-        "truncation": {"truncation": "auto"},
-        "include": {"include": ["file_search_call.results"]},
+        "include": {"include": ["guess.results"]},
         "prompt": {"prompt": {"id": "pmpt_1"}},
         "temperature": {"temperature": "hot"},
         "tempreature": {"extra_body": {"tempreature": 0}},

@@ -51,6 +51,15 @@ impl ModelRef {
         &self.tag
     }
 
+    /// Whether the two differ in the case of letters at most.
+    #[must_use]
+    pub fn is_spelt_like(&self, other: &ModelRef) -> bool {
+        let parts = |name: &ModelRef| {
+            [&name.host, &name.namespace, &name.model, &name.tag].map(|part| part.to_ascii_lowercase())
+        };
+        parts(self) == parts(other)
+    }
+
     /// Where the manifest lies under the store's `manifests`: `host/namespace/model/tag`.
     #[must_use]
     pub fn relative_path(&self) -> PathBuf {

@@ -10,6 +10,7 @@ mod crash;
 mod described;
 pub mod environments;
 mod forms;
+mod habits;
 mod load;
 mod ollama;
 mod operations;

@@ -12,9 +12,15 @@ use slm_values::chat::{Message, Role};
 use slm_values::contract::Form;
 use slm_values::digest::Hasher;
 use slm_values::prompt::{Prompt, Run};
-use slm_values::template::{Date, Inputs, SystemRole, fold_system};
+use slm_values::template::{Date, Inputs, SystemRole, ThinkingSupport, fold_system};
 
 impl Session {
+    /// Whether thoughts can come before an answer of this form.
+    #[must_use]
+    pub fn can_think(&self, form: &Form) -> bool {
+        matches!(form, Form::Free) && self.template.thinking() != ThinkingSupport::Never
+    }
+
     /// The prompt before an answer of this form.
     pub(super) fn prompt(&self, before: &Before, form: &Form) -> Result<Prompt, InferError> {
         let run = |run| Prompt { runs: vec![run], ..Prompt::default() };

@@ -7,11 +7,12 @@ use std::marker::PhantomData;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::idle_fields::{self, Object};
 use super::problem::Problem;
 use slm_engine::Token;
 use slm_values::sampling::{ParameterError, Parameters};
@@ -104,7 +105,7 @@ impl<'de> Deserialize<'de> for Whole {
                 const EXACT: f64 = 9_007_199_254_740_992.0;
                 #[allow(clippy::cast_possible_truncation)] // whole and within 2^53
                 let whole = (n.fract() == 0.0 && n.abs() < EXACT).then_some(Whole(n as i64));
-                whole.ok_or_else(|| E::custom(format!("{n} is not a whole number")))
+                whole.ok_or_else(|| E::invalid_value(Unexpected::Float(n), &self))
             }
         }
 
@@ -129,7 +130,20 @@ pub type Refused = (&'static str, &'static str);
 /// # Errors
 /// The first field that says something, by its place: `at` is that of the object, empty for the request itself.
 pub fn none_left(rest: &Map<String, Value>, at: &str, refused: &[Refused]) -> Result<(), Problem> {
-    for (name, value) in rest.iter().filter(|(_, value)| !value.is_null()) {
+    left(rest.iter(), at, refused)
+}
+
+/// As [`none_left`], for an object that may have fields without an effect: these are taken, and told.
+///
+/// # Errors
+/// As [`none_left`].
+pub fn only_idle_left(rest: &Map<String, Value>, at: &str, object: Object, refused: &[Refused]) -> Result<(), Problem> {
+    let is_idle = |name: &str, value: &Value| idle_fields::is_idle(object, name, &below(at, name), value);
+    left(rest.iter().filter(|(name, value)| !is_idle(name, value)), at, refused)
+}
+
+fn left<'r>(rest: impl Iterator<Item = (&'r String, &'r Value)>, at: &str, refused: &[Refused]) -> Result<(), Problem> {
+    for (name, value) in rest.filter(|(_, value)| !value.is_null()) {
         let place = below(at, name);
         match refused.iter().find(|(known, _)| known == name) {
             Some(_) if is_empty(value) => {}
@@ -192,12 +206,11 @@ pub fn set_most_tokens(parameters: &mut Parameters, field: &str, value: Option<W
 /// Something in the list is not a token's number; it is named by its place.
 pub fn tokens(list: Vec<Value>, at: &str) -> Result<Vec<Token>, Problem> {
     let token = |(number, value): (usize, Value)| {
-        let refused = |why: String| {
+        let id = Whole::deserialize(&value).ok().and_then(|Whole(id)| Token::try_from(id).ok());
+        id.ok_or_else(|| {
             let place = format!("{at}[{number}]");
-            Problem::invalid(format!("`{place}` is no token: {why}")).of(place)
-        };
-        let Whole(id) = Whole::deserialize(&value).map_err(|error| refused(error.to_string()))?;
-        Token::try_from(id).map_err(|_| refused(format!("there is none of the number {id}")))
+            Problem::invalid(format!("`{place}` is `{value}`, which is not a token's number")).of(place)
+        })
     };
     list.into_iter().enumerate().map(token).collect()
 }
@@ -242,7 +255,8 @@ mod tests {
         for seed in [json!(7), json!(7.0)] {
             assert_eq!(wire(json!({ "seed": seed })).unwrap().seed, Some(Whole(7)));
         }
-        assert_eq!(wire(json!({"seed": 7.5})).unwrap_err(), "7.5 is not a whole number");
+        let refused = "invalid value: floating point `7.5`, expected a whole number";
+        assert_eq!(wire(json!({"seed": 7.5})).unwrap_err(), refused);
         assert_eq!(wire(json!({"seed": u64::MAX})).unwrap_err(), "18446744073709551615 is too large a number");
         assert_eq!(wire(json!({"seed": "7"})).unwrap_err(), "invalid type: string \"7\", expected a whole number");
     }

@@ -12,6 +12,7 @@ pub mod dialect;
 pub mod extra;
 pub mod fields;
 pub mod guard;
+pub mod idle_fields;
 pub mod ledger;
 pub mod local;
 pub mod logging;
@@ -26,6 +27,7 @@ pub mod problem;
 pub mod refusal;
 pub mod request_context;
 pub mod server;
+pub mod server_tools;
 pub mod service;
 pub mod stream;
 pub mod vectors;
@@ -70,6 +72,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .route("/openapi.json", get(openapi::serve))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(idle_fields::told))
         .layer(middleware::from_fn_with_state(service.clone(), called))
         .layer(middleware::from_fn_with_state(front.rules, guard::guard))
         .layer(Extension(front.drain))

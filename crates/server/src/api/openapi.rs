@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{anthropic, decisions, ollama, openai, operations};
+use super::{anthropic, decisions, idle_fields, ollama, openai, operations};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -52,6 +52,7 @@ pub fn document() -> Value {
     all.merge(operations::Document::openapi());
     all.merge(anthropic::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
+    idle_fields::describe(&mut all["components"]["schemas"]);
     let schemas = all["components"]["schemas"].as_object_mut().into_iter().flatten();
     schemas.for_each(|(_, schema)| say_that_one_is_needed(schema));
     let operations = all["paths"].as_object_mut().into_iter().flatten();

@@ -16,7 +16,7 @@ impl Store {
     pub fn copy(&self, source: &ModelRef, destination: &ModelRef) -> Result<Model, StoreError> {
         // While a writer holds the lock nobody removes what it has just found.
         let writing = self.begin_writing()?;
-        self.resolve(source)?;
+        let source = &self.resolve(source)?.name;
         let Some(json) = disk::read(&self.manifest_path(source), MAX_MANIFEST_BYTES)? else {
             drop(writing);
             return self.create(

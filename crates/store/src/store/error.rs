@@ -21,6 +21,11 @@ pub enum StoreError {
     DiskFull { path: PathBuf, needed_bytes: Option<u64>, free_bytes: Option<u64> },
     #[error("there is no model `{}`{}", .0.name, known(.0))]
     NotFound(Box<Unknown>),
+    #[error(
+        "`{name}` could be {}, which differ in case alone; write the one that you mean",
+        .alike.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+    )]
+    Spelling { name: ModelRef, alike: Vec<ModelRef> },
     #[error("the embedded model `{0}` is part of slm and cannot be removed")]
     RemoveEmbedded(ModelRef),
     #[error("`{0}` is not a regular file; give the path of a GGUF file")]

@@ -26,6 +26,7 @@ mod pulled;
 mod pushed;
 mod remove;
 mod shards;
+mod spelling;
 mod stamp;
 mod verify;
 

@@ -130,12 +130,13 @@ impl Model {
 }
 
 impl Store {
-    /// The model of that name: the stored one, else the binary's own.
+    /// The model of that name, in any case that is not ambiguous: the stored one, else the binary's own.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotFound`] with what there is and what is near; others where the model is there and broken.
     pub fn resolve(&self, name: &ModelRef) -> Result<Model, StoreError> {
+        let name = &self.spelled(name)?;
         let path = self.manifest_path(name);
         if let Some(json) = disk::read(&path, MAX_MANIFEST_BYTES)? {
             return self.stored(name, &path, &json);
@@ -156,7 +157,7 @@ impl Store {
                 let whole = strsim::levenshtein(&known.to_string(), &text);
                 // `llama3.2:1b` is near `llama3.2`, whatever the lengths of their tags.
                 let model = strsim::levenshtein(known.model(), name.model());
-                (whole.min(model), known)
+                (if known.is_spelt_like(name) { 0 } else { whole.min(model) }, known)
             })
             .filter(|(distance, _)| *distance <= 2.max(name.model().len() / 4))
             .collect();

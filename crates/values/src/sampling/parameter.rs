@@ -28,6 +28,7 @@ fn hint(nearest: &Option<&'static str>) -> String {
 pub(super) enum ParameterKind {
     Real { min: f64, max: f64 },
     Whole { min: i64, max: i64 },
+    Seed,
     Flag,
     Texts,
 }
@@ -37,7 +38,7 @@ const LARGEST: i64 = i32::MAX as i64;
 /// Every parameter in Ollama's order, with its range.
 const PARAMETERS: [(&str, ParameterKind); 19] = [
     ("num_keep", ParameterKind::Whole { min: 0, max: LARGEST }),
-    ("seed", ParameterKind::Whole { min: i64::MIN, max: u32::MAX as i64 }),
+    ("seed", ParameterKind::Seed),
     ("num_predict", ParameterKind::Whole { min: -2, max: LARGEST }),
     ("top_k", ParameterKind::Whole { min: 0, max: LARGEST }),
     ("top_p", ParameterKind::Real { min: 0.0, max: 1.0 }),
@@ -93,7 +94,7 @@ pub(super) fn find(name: &str) -> Result<(&'static str, ParameterKind), Paramete
 pub(super) fn invalid(name: &'static str, value: String, kind: ParameterKind) -> ParameterError {
     let expected = match kind {
         ParameterKind::Real { min, max } => format!("a number from {min} to {max}"),
-        ParameterKind::Whole { min: i64::MIN, max } => format!("a whole number up to {max}; a negative one is random"),
+        ParameterKind::Seed => "a whole number of at most 64 bits; -1 is random".to_owned(),
         ParameterKind::Whole { min, max: LARGEST } => format!("a whole number of at least {min}"),
         ParameterKind::Whole { min, max } => format!("a whole number from {min} to {max}"),
         ParameterKind::Flag => "`true` or `false`".to_owned(),

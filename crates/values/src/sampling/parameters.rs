@@ -27,7 +27,7 @@ pub struct Parameters {
     pub presence_penalty: Option<f32>,
     /// Subtracted from a token's logit for each time it occurred.
     pub frequency_penalty: Option<f32>,
-    /// Start of the random numbers; any negative number says "random".
+    /// Start of the random numbers, in 32 bits; -1 says "random". One of more bits is folded into these.
     pub seed: Option<i64>,
     /// Most tokens to generate; -1 until the end, -2 until the context is full.
     pub num_predict: Option<i32>,
@@ -64,6 +64,7 @@ impl Parameters {
         let parsed = match kind {
             ParameterKind::Real { .. } => trimmed.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number),
             ParameterKind::Whole { .. } => trimmed.parse::<i64>().ok().map(Value::from),
+            ParameterKind::Seed => trimmed.parse::<Number>().ok().map(Value::Number),
             ParameterKind::Flag => trimmed.to_ascii_lowercase().parse::<bool>().ok().map(Value::Bool),
             ParameterKind::Texts => {
                 let mut stop = self.stop.take().unwrap_or_default();
@@ -235,6 +236,7 @@ impl Parameters {
                 let n = whole(value).filter(|n| (min..=max).contains(n))?;
                 self.put_whole(name, n);
             }
+            ParameterKind::Seed => self.seed = Some(seed(value)?),
             ParameterKind::Flag => self.use_mmap = Some(value.as_bool()?),
             ParameterKind::Texts => self.stop = Some(texts(value)?),
         }
@@ -261,7 +263,6 @@ impl Parameters {
         let signed = i32::try_from(n).ok();
         let unsigned = u32::try_from(n).ok();
         match name {
-            "seed" => self.seed = Some(n),
             "repeat_last_n" => self.repeat_last_n = signed,
             "num_predict" => self.num_predict = signed,
             "num_gpu" => self.num_gpu = signed,
@@ -289,6 +290,17 @@ fn whole(value: &Value) -> Option<i64> {
     #[allow(clippy::cast_possible_truncation)] // whole and within 2^53
     let from_real = || value.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < EXACT).map(|n| n as i64);
     value.as_i64().or_else(from_real)
+}
+
+/// A seed as it is used: -1, or 32 bits. The halves of a longer one are folded, so that both count: clients send times in
+/// nanoseconds and hashes.
+fn seed(value: &Value) -> Option<i64> {
+    let bits = match (value.as_u64(), whole(value)) {
+        (Some(bits), _) => bits,
+        (None, Some(-1)) => return Some(-1),
+        (None, seed) => seed?.cast_unsigned(),
+    };
+    Some(i64::try_from((bits ^ (bits >> 32)) & u64::from(u32::MAX)).unwrap_or(0))
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

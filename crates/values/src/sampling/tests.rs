@@ -88,16 +88,50 @@ fn what_is_refused_is_named() {
     }
     assert!(refused(json!({"colour": 1})).starts_with("there is no parameter `colour`; the parameters are `num_keep`"));
     let text = Parameters::default().set("seed", "soon").unwrap_err().to_string();
-    assert_eq!(
-        text,
-        "parameter `seed` cannot be `soon`: it must be a whole number up to 4294967295; a negative one is random"
-    );
+    assert_eq!(text, "parameter `seed` cannot be `soon`: it must be a whole number of at most 64 bits; -1 is random");
     for value in ["nan", "inf", "-1", ""] {
         assert!(Parameters::default().set("temperature", value).is_err(), "{value}");
     }
 }
 
+#[test]
+fn a_seed_of_64_bits_is_folded_and_one_of_32_stays() {
+    for (said, seed) in [
+        (json!(0), Some(0)),
+        (json!(7.0), Some(7)),
+        (json!(u32::MAX), Some(u32::MAX)),
+        (json!(1_u64 << 32), Some(1)),
+        (json!(1_764_464_820_123_456_789_i64), Some(0xde5d_7672)),
+        (json!(i64::MAX), Some(0x8000_0000)),
+        (json!(u64::MAX), Some(0)),
+        (json!(-1), None),
+        (json!(-2), Some(1)),
+        (json!(i64::MIN), Some(0x8000_0000)),
+    ] {
+        let by_json = Parameters::from_json(&json!({"seed": said})).unwrap();
+        assert_eq!(by_json.clone().resolve(AnswerShape::Open).seed, seed, "{said}");
+        let mut by_text = Parameters::default();
+        if by_text.set("seed", &said.to_string()).is_ok() {
+            assert_eq!(by_text, by_json, "{said}");
+        }
+    }
+    for said in [json!(0.5), json!("7"), json!(1e300), json!(true)] {
+        assert!(Parameters::from_json(&json!({"seed": said})).is_err(), "{said}");
+    }
+    assert!(Parameters::default().set("seed", "36893488147419103232").is_err());
+}
+
 proptest! {
+    #[test]
+    fn every_integer_is_a_seed(seed in any::<i64>()) {
+        let mut said = Parameters::default();
+        said.set("seed", &seed.to_string()).unwrap();
+        let used = said.seed.unwrap();
+        prop_assert!((-1..=i64::from(u32::MAX)).contains(&used));
+        prop_assert_eq!(used == -1, seed == -1);
+        prop_assert!(!(0..=i64::from(u32::MAX)).contains(&seed) || used == seed);
+    }
+
     #[test]
     fn whatever_is_accepted_round_trips(index in 0usize..19, value in "[-0-9.e]{1,6}|true|false|.{1,4}") {
         let name = names().nth(index).expect("the index is below the number of names");

@@ -56,11 +56,11 @@ impl ToolCall {
     }
 
     fn read(call: &Located) -> Result<ToolCall, ToolError> {
-        // `index` is a place in a stream, which clients send back.
+        // `index` is a place in a stream, and `parsed_arguments` the arguments once more, which clients send back.
         call.known(&["id", "type", "function", "index"])?;
         call.function_type()?;
         let function = call.field("function")?;
-        function.known(&["name", "arguments", "index", "description"])?;
+        function.known(&["name", "arguments", "index", "description", "parsed_arguments"])?;
         let name = function.field("name")?.tool_name()?.to_owned();
         let arguments = match function.optional("arguments") {
             None => Map::new(),

@@ -38,14 +38,30 @@ impl Tool {
     /// # Errors
     /// [`ToolError`], with the place.
     pub fn list(json: &Json, at: &str) -> Result<Vec<Tool>, ToolError> {
+        Tool::list_without(json, at, |_, _| false)
+    }
+
+    /// As [`Tool::list`], without those that the caller leaves out; it is asked of each, with its place.
+    ///
+    /// # Errors
+    /// [`ToolError`], with the place.
+    pub fn list_without(
+        json: &Json,
+        at: &str,
+        mut is_left_out: impl FnMut(&Json, &str) -> bool,
+    ) -> Result<Vec<Tool>, ToolError> {
         let list = Located::new(json, at);
         list.bounded(MAX_BYTES, MAX_DEPTH)?;
-        let tools: Vec<Tool> = list.items(MAX_TOOLS)?.iter().map(Tool::read).collect::<Result<_, _>>()?;
-        for (number, tool) in tools.iter().enumerate() {
-            if tools[..number].iter().any(|earlier| earlier.name == tool.name) {
-                let at = format!("{at}[{number}].function.name");
-                return Err(ToolError::Twice { at, name: tool.name.clone() });
+        let mut tools: Vec<Tool> = Vec::new();
+        for item in list.items(MAX_TOOLS)? {
+            if is_left_out(item.json, &item.at) {
+                continue;
             }
+            let tool = Tool::read(&item)?;
+            if tools.iter().any(|earlier| earlier.name == tool.name) {
+                return Err(ToolError::Twice { at: format!("{}.function.name", item.at), name: tool.name });
+            }
+            tools.push(tool);
         }
         Ok(tools)
     }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::fields::{self, Refused, TextOr};
+use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use slm_values::chat::{Message, Role};
 use slm_values::tools::ToolCall;
@@ -59,19 +60,13 @@ pub struct Block {
     pub content: Option<TextOr<Block>>,
     /// Of the type `tool_result`.
     pub is_error: Option<bool>,
-    /// Has no effect: beginnings are always kept.
-    #[schema(value_type = Option<Object>)]
-    pub cache_control: Option<Value>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
 }
 
-const REFUSED: [Refused; 3] = [
-    ("citations", "models here read text without its sources"),
-    ("caller", "only the model calls tools"),
-    ("toolset_name", "only tools of the client's own are supported"),
-];
+const REFUSED: [Refused; 2] =
+    [("caller", "only the model calls tools"), ("toolset_name", "only tools of the client's own are supported")];
 
 /// Reads a conversation. Instructions at its beginning become one message, and so do turns of one side that follow each
 /// other.
@@ -191,13 +186,12 @@ impl Block {
             tool_use_id: None,
             content: None,
             is_error: None,
-            cache_control: None,
             rest: Map::new(),
         }
     }
 
     fn text(self, at: &str) -> Result<String, Problem> {
-        fields::none_left(&self.rest, at, &REFUSED)?;
+        fields::only_idle_left(&self.rest, at, Object::Block, &REFUSED)?;
         self.text.ok_or_else(|| missing(at, "text"))
     }
 
@@ -205,7 +199,7 @@ impl Block {
         // Who called is said of calls that programs made; the model's own say `direct`.
         let is_direct = |value: &Value| value["type"] == "direct";
         let rest = self.rest.into_iter().filter(|(name, value)| !(name == "caller" && is_direct(value))).collect();
-        fields::none_left(&rest, at, &REFUSED)?;
+        fields::only_idle_left(&rest, at, Object::Block, &REFUSED)?;
         let id = self.id.ok_or_else(|| missing(at, "id"))?;
         let name = self.name.ok_or_else(|| missing(at, "name"))?;
         Ok(ToolCall { id: Some(id), name, arguments: self.input.unwrap_or_default() })
@@ -213,7 +207,7 @@ impl Block {
 
     /// What a tool that an earlier message called answers.
     fn result(self, earlier: &[Message], at: &str) -> Result<Message, Problem> {
-        fields::none_left(&self.rest, at, &REFUSED)?;
+        fields::only_idle_left(&self.rest, at, Object::Block, &REFUSED)?;
         let id = self.tool_use_id.ok_or_else(|| missing(at, "tool_use_id"))?;
         let mut calls = earlier.iter().rev().flat_map(|message| &message.tool_calls);
         let Some(call) = calls.find(|call| call.id.as_deref() == Some(&id)) else {

@@ -14,12 +14,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Serialize;
+use slm_infer::infer::Ready;
 use utoipa::{OpenApi, ToSchema};
 
 use super::body::Body;
 use super::choices::whole;
 use super::problem::Problem;
-use super::service::Service;
+use super::service::{Opened, Service, TurnRequest};
 use super::stream;
 use events::Events;
 use reply::{MessageReply, Usage};
@@ -60,13 +61,12 @@ pub async fn answer(
     let wanted = service.read(&request.model.clone(), request.wanted())?;
     let ParsedMessages { model, ask, calls, stop_sequences } = wanted;
     let head = MessageHead { id: new_id("msg_"), model, calls, stop_sequences };
+    let (opened, ready) = made(&service, ask).await?;
     if !is_streamed {
-        let finished = whole(service.ask(ask).await?).await?;
+        let finished = whole(service.send(opened, ready)).await?;
         return Ok(Json(MessageReply::new(head, finished)).into_response());
     }
     // The first event says how long the prompt is, before the engine has said anything.
-    let opened = service.open_for(&ask).await?;
-    let ready = service.ready(&opened, ask)?;
     let events = Events::new(head, Usage::before(service.count(&ready).await?));
     stream::response(service.send(opened, ready), events, stream::SERVER_SENT_EVENTS).await
 }
@@ -85,9 +85,16 @@ pub async fn count(
 ) -> Result<Json<Count>, Problem> {
     let model = request.model.clone();
     let ParsedMessages { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
-    let opened = service.open_for(&ask).await?;
-    let ready = service.ready(&opened, ask)?;
+    let (_opened, ready) = made(&service, ask).await?;
     Ok(Json(Count { input_tokens: service.count(&ready).await? }))
+}
+
+/// A model that is held, and the prompt of what it is asked.
+async fn made(service: &Service, mut ask: TurnRequest) -> Result<(Arc<Opened>, Ready), Problem> {
+    let opened = service.open_for(&ask).await?;
+    service.relax_thinking(&opened, &mut ask, "thinking")?;
+    let ready = service.ready(&opened, ask)?;
+    Ok((opened, ready))
 }
 
 /// How many tokens a conversation has.

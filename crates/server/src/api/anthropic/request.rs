@@ -8,6 +8,7 @@ use super::messages::{self, Block, WireMessage};
 use super::tools::{self, WireTool, WireToolChoice};
 use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
 use slm_infer::infer::{Chat, Turn};
@@ -44,16 +45,6 @@ pub struct MessagesRequest {
     pub output_config: Option<OutputConfig>,
     /// The older name of `output_config.format`.
     pub output_format: Option<OutputFormat>,
-    /// Has no effect: beginnings are always kept.
-    #[schema(value_type = Option<Object>)]
-    pub cache_control: Option<Value>,
-    /// Has no effect.
-    #[schema(value_type = Option<Object>)]
-    pub metadata: Option<Value>,
-    /// Has no effect: there is one tier.
-    pub service_tier: Option<ServiceTier>,
-    /// Has no effect: there is one speed.
-    pub speed: Option<Speed>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -72,11 +63,6 @@ pub struct CountRequest {
     pub thinking: Option<Thinking>,
     pub output_config: Option<OutputConfig>,
     pub output_format: Option<OutputFormat>,
-    /// Has no effect.
-    #[schema(value_type = Option<Object>)]
-    pub cache_control: Option<Value>,
-    /// Has no effect.
-    pub speed: Option<Speed>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -87,12 +73,6 @@ pub struct CountRequest {
 #[schema(as = anthropic::Thinking)]
 pub struct Thinking {
     pub r#type: ThinkingKind,
-    /// Has no effect of its own: `max_tokens` holds for thought and answer together.
-    #[schema(value_type = Option<i64>, minimum = 1)]
-    pub budget_tokens: Option<Whole>,
-    /// Has no effect: thoughts are shown as they are.
-    #[schema(pattern = "^summarized$")]
-    pub display: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -113,37 +93,9 @@ pub enum ThinkingKind {
 #[schema(as = anthropic::OutputConfig)]
 pub struct OutputConfig {
     pub format: Option<OutputFormat>,
-    /// Has no effect: models here think or do not.
-    pub effort: Option<Effort>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = anthropic::Effort)]
-pub enum Effort {
-    Low,
-    Medium,
-    High,
-    Xhigh,
-    Max,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = anthropic::ServiceTier)]
-pub enum ServiceTier {
-    Auto,
-    StandardOnly,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[schema(as = anthropic::Speed)]
-pub enum Speed {
-    Standard,
 }
 
 /// A schema that the answer must meet.
@@ -168,14 +120,10 @@ pub struct ParsedMessages {
     pub stop_sequences: Vec<String>,
 }
 
-const REFUSED: [Refused; 7] = [
+const REFUSED: [Refused; 3] = [
     ("container", "nothing is run here but models"),
-    ("context_management", "nothing of a conversation is left out"),
-    ("diagnostics", "`usage` says what was evaluated before"),
     ("inference_geo", "models run on this machine"),
     ("mcp_servers", "models here do not leave this machine"),
-    ("user_profile_id", "there are no profiles here"),
-    ("workspace_id", "there are no workspaces here"),
 ];
 
 impl From<CountRequest> for MessagesRequest {
@@ -196,10 +144,6 @@ impl From<CountRequest> for MessagesRequest {
             thinking,
             output_config: request.output_config,
             output_format: request.output_format,
-            cache_control: None,
-            metadata: None,
-            service_tier: None,
-            speed: None,
             rest: request.rest,
         }
     }
@@ -211,12 +155,12 @@ impl MessagesRequest {
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
     pub fn wanted(self) -> Result<ParsedMessages, Problem> {
-        fields::none_left(&self.rest, "", &REFUSED)?;
+        fields::only_idle_left(&self.rest, "", Object::Messages, &REFUSED)?;
         let parameters = self.parameters()?;
         let think = self.thinking.map_or(Ok(None), Thinking::read)?;
         let form = form(self.output_config, self.output_format)?;
-        let tools = tools::read(self.tools.unwrap_or_default())?;
-        let (tool_choice, calls) = tools::choice(self.tool_choice, &tools)?;
+        let (tools, left_out) = tools::read(self.tools.unwrap_or_default())?;
+        let (tool_choice, calls) = tools::choice(self.tool_choice, &tools, &left_out)?;
         let messages = messages::read(self.system, self.messages)?;
         if think == Some(true) && messages.last().is_some_and(|last| last.role == Role::Assistant) {
             let message = "`thinking` is on and the last message begins the answer: a model thinks before it answers, so only \
@@ -244,11 +188,7 @@ impl MessagesRequest {
 impl Thinking {
     /// Whether the model thinks; `None` leaves it to the model.
     fn read(self) -> Result<Option<bool>, Problem> {
-        fields::none_left(&self.rest, "thinking", &[])?;
-        if let Some(display) = self.display.filter(|display| display != "summarized") {
-            let message = format!("`thinking.display` cannot be `{display}`: thoughts are shown as they are");
-            return Err(Problem::unsupported_value(message, "thinking.display"));
-        }
+        fields::only_idle_left(&self.rest, "thinking", Object::Thinking, &[])?;
         Ok(match self.r#type {
             ThinkingKind::Enabled => Some(true),
             ThinkingKind::Disabled => Some(false),
@@ -260,7 +200,7 @@ impl Thinking {
 fn form(config: Option<OutputConfig>, older: Option<OutputFormat>) -> Result<AskedForm, Problem> {
     let config = match config {
         Some(config) => {
-            fields::none_left(&config.rest, "output_config", &[])?;
+            fields::only_idle_left(&config.rest, "output_config", Object::OutputConfig, &[])?;
             config.format.map(|format| ("output_config.format", format))
         }
         None => None,
@@ -311,6 +251,27 @@ mod tests {
         );
     }
 
+    /// What coding tools send with every request.
+    #[test]
+    fn what_only_tunes_what_is_not_here_passes() {
+        let cached = json!({"type": "ephemeral", "ttl": "1h"});
+        let read = wanted(json!({
+            "system": [{"type": "text", "text": "be brief", "cache_control": cached}], "metadata": {"user_id": "u"},
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": cached}]}],
+            "tools": [
+                {"name": "add", "input_schema": {"type": "object"}, "cache_control": cached, "eager_input_streaming": true},
+                {"type": "web_search_20250305", "name": "web_search", "max_uses": 8},
+                {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"},
+            ],
+            "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}, "service_tier": "auto",
+            "thinking": {"type": "adaptive", "display": "omitted"}, "output_config": {"effort": "high"}, "speed": "fast",
+            "betas": ["claude-code-20250219"], "container": null, "mcp_servers": [],
+        }))
+        .unwrap();
+        let chat = read.ask.turn.chat().unwrap();
+        assert_eq!((chat.tools.len(), chat.tools[0].name(), chat.messages.len()), (1, "add", 2));
+    }
+
     #[test]
     fn what_cannot_be_honoured_is_named() {
         let expected = [
@@ -319,8 +280,13 @@ mod tests {
             (json!({"max_tokens": 0}), "`max_tokens` cannot be `0`: at least 1 token must be allowed"),
             (json!({"top_k": -1}), "`top_k` cannot be `-1`: it must be a whole number of at least 0"),
             (
-                json!({"thinking": {"type": "enabled", "display": "omitted"}}),
-                "`thinking.display` cannot be `omitted`: thoughts are shown as they are",
+                json!({"mcp_servers": [{"type": "url", "url": "https://a.test", "name": "a"}]}),
+                "`mcp_servers` is not supported: models here do not leave this machine",
+            ),
+            (
+                json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}], "tool_choice": {"type": "any"}}),
+                "`tool_choice` asks for a call of `web_search`, which nobody can answer here: only tools of the client's own, \
+                 with a schema, are shown to a model",
             ),
             (
                 json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": "a"}]}),

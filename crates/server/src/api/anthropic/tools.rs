@@ -6,14 +6,16 @@ use utoipa::ToSchema;
 
 use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused};
+use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
+use crate::api::server_tools::LeftOut;
 use slm_values::tools::{Tool, ToolChoice, ToolError};
 
 /// A tool that the model may call.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[schema(as = anthropic::WireTool)]
 pub struct WireTool {
-    /// Tools of the client's own only.
+    /// Tools of other types, which a server would run or a model would have to know, are left out.
     #[schema(pattern = "^custom$")]
     pub r#type: Option<String>,
     #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_./:-]+$")]
@@ -24,11 +26,6 @@ pub struct WireTool {
     pub input_schema: Option<Value>,
     /// Has no effect: every schema is kept strictly.
     pub strict: Option<bool>,
-    /// Has no effect: a call comes whole.
-    pub eager_input_streaming: Option<bool>,
-    /// Has no effect: beginnings are always kept.
-    #[schema(value_type = Option<Object>)]
-    pub cache_control: Option<Value>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -61,39 +58,44 @@ pub enum ChoiceKind {
     None,
 }
 
-const REFUSED: [Refused; 3] = [
-    ("input_examples", "put them into `description`"),
-    ("defer_loading", "every tool is shown to the model"),
-    ("allowed_callers", "only the model calls tools"),
-];
+const REFUSED: [Refused; 2] =
+    [("input_examples", "put them into `description`"), ("allowed_callers", "only the model calls tools")];
 
-/// The tools of a request.
+/// The tools of a request, and those that were left out.
 ///
 /// # Errors
 /// A tool is invalid; the problem names its place in the request.
-pub fn read(tools: Vec<WireTool>) -> Result<Vec<Tool>, Problem> {
+pub fn read(tools: Vec<WireTool>) -> Result<(Vec<Tool>, LeftOut), Problem> {
     let mut read: Vec<Tool> = Vec::with_capacity(tools.len());
+    let mut left_out = LeftOut::default();
     for (number, tool) in tools.into_iter().enumerate() {
         let at = format!("tools[{number}]");
         if let Some(kind) = tool.r#type.as_deref().filter(|&kind| kind != "custom") {
+            if left_out.takes(kind, Some(&tool.name), &at) {
+                continue;
+            }
             let message = format!("`{at}` is not supported: its type is `{kind}`, and only `custom` tools are");
             return Err(Problem::unsupported_value(message, &at));
         }
-        fields::none_left(&tool.rest, &at, &REFUSED)?;
+        fields::only_idle_left(&tool.rest, &at, Object::MessagesTool, &REFUSED)?;
         let tool = Tool::new(&tool.name, tool.description.as_deref(), tool.input_schema.as_ref(), &at)?;
         if read.iter().any(|earlier| earlier.name() == tool.name()) {
             return Err(ToolError::Twice { at: format!("{at}.name"), name: tool.name().to_owned() }.into());
         }
         read.push(tool);
     }
-    Ok(read)
+    Ok((read, left_out))
 }
 
 /// Which of the tools is to be called, and how many calls there may be.
 ///
 /// # Errors
 /// None of these tools is the chosen one.
-pub fn choice(choice: Option<WireToolChoice>, tools: &[Tool]) -> Result<(ToolChoice, Calls), Problem> {
+pub fn choice(
+    choice: Option<WireToolChoice>,
+    tools: &[Tool],
+    left_out: &LeftOut,
+) -> Result<(ToolChoice, Calls), Problem> {
     let Some(choice) = choice else { return Ok((ToolChoice::Auto, Calls::Any)) };
     fields::none_left(&choice.rest, "tool_choice", &[])?;
     let calls = if choice.disable_parallel_tool_use == Some(true) { Calls::One } else { Calls::Any };
@@ -108,7 +110,7 @@ pub fn choice(choice: Option<WireToolChoice>, tools: &[Tool]) -> Result<(ToolCho
         (ChoiceKind::Any, None) => ToolChoice::Required,
         (ChoiceKind::None, None) => ToolChoice::None,
     };
-    choice.check(tools, "tool_choice")?;
+    left_out.check(&choice, tools, "tool_choice")?;
     Ok((choice, calls))
 }
 
@@ -118,7 +120,7 @@ mod tests {
     use serde_json::json;
 
     fn tools(json: Value) -> Result<Vec<Tool>, String> {
-        read(serde_json::from_value(json).unwrap()).map_err(|problem| problem.message)
+        read(serde_json::from_value(json).unwrap()).map(|(tools, _)| tools).map_err(|problem| problem.message)
     }
 
     #[test]
@@ -131,8 +133,8 @@ mod tests {
         assert_eq!((read[0].name(), read[0].parameters()), ("add", Some(&json!({"type": "object"}))));
         assert_eq!((read[1].name(), read[1].parameters()), ("now", None));
         assert_eq!(
-            tools(json!([{"type": "web_search_20250305", "name": "web_search"}])).unwrap_err(),
-            "`tools[0]` is not supported: its type is `web_search_20250305`, and only `custom` tools are"
+            tools(json!([{"type": "guess", "name": "guess"}])).unwrap_err(),
+            "`tools[0]` is not supported: its type is `guess`, and only `custom` tools are"
         );
         assert_eq!(
             tools(json!([{"name": "a"}, {"name": "a"}])).unwrap_err(),
@@ -147,7 +149,9 @@ mod tests {
     #[test]
     fn a_choice_names_its_tool() {
         let tools = tools(json!([{"name": "add"}])).unwrap();
-        let read = |json: Value| choice(Some(serde_json::from_value(json).unwrap()), &tools).map_err(|p| p.message);
+        let read = |json: Value| {
+            choice(Some(serde_json::from_value(json).unwrap()), &tools, &LeftOut::default()).map_err(|p| p.message)
+        };
         assert_eq!(read(json!({"type": "any"})), Ok((ToolChoice::Required, Calls::Any)));
         assert_eq!(
             read(json!({"type": "tool", "name": "add", "disable_parallel_tool_use": true})),

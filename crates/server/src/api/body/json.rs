@@ -2,12 +2,16 @@
 //! one of its two values would be dropped in silence.
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::error::Category;
-use serde_path_to_error::Track;
+use serde_path_to_error::{Path, Segment, Track};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
+
+use super::mistake;
+use crate::api::problem;
 
 /// Values of others are shown to this length.
 const MAX_SHOWN: usize = 400;
@@ -27,50 +31,92 @@ impl JsonError {
 }
 
 pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, JsonError> {
-    read(text, NoKeyTwice)?;
+    read(text, NoKeyTwice).map_err(|(error, path)| of_text(&error, &path))?;
     if !text.trim_start().starts_with('{') {
         // Left to it, serde would take a list for the fields in their order.
         return Err(JsonError { message: "the body is not a JSON object".to_owned(), field: None });
     }
-    read(text, PhantomData)
+    read(text, PhantomData).map_err(|(error, path)| {
+        // It was gone through before.
+        of_value(&error.to_string(), &path, &serde_json::from_str(text).unwrap_or_default(), "")
+    })
 }
 
-fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, JsonError> {
+/// As [`parse`], for a part of a body that was kept as it is; `at` is its place.
+pub(super) fn parse_part<T: DeserializeOwned>(part: &Value, at: &str) -> Result<T, JsonError> {
+    let mut track = Track::new();
+    let read = T::deserialize(serde_path_to_error::Deserializer::new(part, &mut track));
+    read.map_err(|error| of_value(&error.to_string(), &track.path(), part, at))
+}
+
+fn read<'de, S: DeserializeSeed<'de>>(text: &'de str, seed: S) -> Result<S::Value, (serde_json::Error, Path)> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut track = Track::new();
     let read = seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
-    let value = read.map_err(|error| describe(&error, &track.path().to_string()))?;
-    json.end().map_err(|error| describe(&error, "."))?;
+    let value = read.map_err(|error| (error, track.path()))?;
+    json.end().map_err(|error| (error, Track::new().path()))?;
     Ok(value)
 }
 
-fn describe(error: &serde_json::Error, path: &str) -> JsonError {
+/// What is wrong with a text that is not JSON, or with its keys.
+fn of_text(error: &serde_json::Error, path: &Path) -> JsonError {
     let words = error.to_string();
     // serde_json has no other sign of it.
     if words.starts_with("recursion limit exceeded") {
         let message = words.replacen("recursion limit exceeded", "the body is nested more than 128 deep", 1);
         return JsonError { message, field: None };
     }
-    let is_data = error.classify() == Category::Data;
-    let field = (is_data && path != "." && !path.contains('?')).then(|| shortened(path));
+    if error.classify() != Category::Data {
+        return JsonError { message: format!("the body is not JSON: {}", shortened(&words)), field: None };
+    }
+    let field = place(path);
     let words = shortened(&words);
-    let message = match &field {
-        Some(field) => format!("`{field}`: {words}"),
-        None if is_data => words,
-        None => format!("the body is not JSON: {words}"),
-    };
+    let message = field.as_ref().map_or_else(|| words.clone(), |field| format!("`{field}`: {words}"));
     JsonError { message, field }
 }
 
-/// The beginning and the end, where the place is.
-fn shortened(text: &str) -> String {
-    let n_chars = text.chars().count();
-    if n_chars <= MAX_SHOWN {
-        return text.to_owned();
+/// What is wrong with a value of a body, or of the part of it at a place.
+fn of_value(words: &str, path: &Path, part: &Value, at: &str) -> JsonError {
+    let mut value = Some(part);
+    let mut words = words;
+    for segment in path {
+        value = value.and_then(|value| match segment {
+            Segment::Seq { index } => value.get(*index),
+            Segment::Map { key } => value.get(key),
+            Segment::Enum { .. } | Segment::Unknown => Some(value),
+        });
+        // An object where one of some words must be: serde looks for the word among its keys.
+        if let Segment::Enum { .. } = segment {
+            words = mistake::NO_WORD;
+        }
     }
-    let begin: String = text.chars().take(MAX_SHOWN / 2).collect();
-    let end: String = text.chars().skip(n_chars - MAX_SHOWN / 4).collect();
-    format!("{begin}...{end}")
+    let place = match place(path) {
+        Some(within) if at.is_empty() => Some(within),
+        Some(within) if within.starts_with('[') => Some(format!("{at}{within}")),
+        Some(within) => Some(format!("{at}.{within}")),
+        None => Some(at.to_owned()).filter(|at| !at.is_empty()),
+    };
+    let (message, field) = mistake::describe(words, place.as_deref(), value.unwrap_or(&Value::Null));
+    JsonError { message: shortened(&message), field }
+}
+
+/// A place as messages name it; `None` is the whole body, or a place that nobody could say.
+fn place(path: &Path) -> Option<String> {
+    let mut place = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => place += &format!("[{index}]"),
+            Segment::Map { key } if place.is_empty() => place.clone_from(key),
+            Segment::Map { key } => place += &format!(".{key}"),
+            Segment::Enum { .. } => break,
+            Segment::Unknown => return None,
+        }
+    }
+    (!place.is_empty()).then(|| shortened(&place))
+}
+
+fn shortened(text: &str) -> String {
+    problem::shortened(text, MAX_SHOWN)
 }
 
 /// Goes through a value and keeps nothing of it but the keys of the objects that it is in.

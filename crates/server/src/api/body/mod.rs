@@ -1,6 +1,7 @@
 //! The JSON body of a request: bounded, UTF-8, no key twice, and an error that names the field.
 
 mod json;
+mod mistake;
 
 use super::logging::Prompts;
 use super::problem::{Kind, Problem};
@@ -10,6 +11,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderM
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::error::Error;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -90,6 +92,14 @@ impl<S: Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Body<T> {
         };
         read.await.map(Body).map_err(|error: BodyError| Problem::from(error))
     }
+}
+
+/// A part of a body that was kept as it is; `at` is its place.
+///
+/// # Errors
+/// It has another type; the problem names the place.
+pub fn part<T: DeserializeOwned>(value: &Value, at: &str) -> Result<T, Problem> {
+    json::parse_part(value, at).map_err(|error| Problem::from(BodyError::from(error)))
 }
 
 /// What the headers say of the body, before it is read.
@@ -233,19 +243,17 @@ mod tests {
             ("{\"model\": \"x\"} {}", "the body is not JSON: trailing characters at line 1 column 16"),
             ("[]", "the body is not a JSON object"),
             ("\"model\"", "the body is not a JSON object"),
-            ("{\"model\": 5}", "`model`: invalid type: integer `5`, expected a string at line 1 column 11"),
-            ("{}", "missing field `model` at line 1 column 2"),
+            ("{\"model\": 5}", "`model` is 5, a number; give a text"),
+            ("{}", "`model` is missing"),
+            ("{\"modell\": \"x\"}", "`modell` is not known here; leave it away"),
             (
-                "{\"modell\": \"x\"}",
-                "`modell`: unknown field `modell`, expected one of `model`, `options`, `questions` at line 1 column 9",
+                "{\"model\": \"x\",\n \"options\": {\"temperature\": \"0.7\"}}",
+                "`options.temperature` is \"0.7\", a text; give a number",
             ),
-            (
-                "{\"model\": \"x\",\n \"options\": {\"temperature\": \"hot\"}}",
-                "`options.temperature`: invalid type: string \"hot\", expected f32 at line 2 column 33",
-            ),
+            ("{\"model\": \"x\", \"options\": {}}", "`options.temperature` is missing"),
             (
                 "{\"model\": \"x\", \"options\": {\"temperature\": 0, \"stop\": [\"a\", null]}}",
-                "`options.stop[1]`: invalid type: null, expected a string at line 1 column 63",
+                "`options.stop[1]` is null; give a text",
             ),
             ("{\"model\": \"x\", \"model\": \"y\"}", "the key `model` is there twice at line 1 column 22"),
             (
@@ -262,7 +270,8 @@ mod tests {
             "the body of the request is not UTF-8: its byte 11 (0xff) begins no character"
         );
         let long = error(format!("{{\"model\": \"x\", \"options\": \"{}\"}}", "y".repeat(5000)));
-        assert!(long.starts_with("`options`: invalid type: string \"yyy") && long.len() < 500, "{long}");
+        assert!(long.starts_with("`options` is \"yyy") && long.ends_with("…, a text; give an object"), "{long}");
+        assert!(long.len() < 500, "{long}");
         let (status, body) = sent("/v1/chat/completions", &[], "{\"model\": 5}");
         assert_eq!(status, 400);
         assert!(body.contains("\"type\":\"invalid_request_error\",\"param\":\"model\""), "{body}");

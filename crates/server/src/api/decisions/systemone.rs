@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{usage, with_evaluation_id, within_one};
-use crate::api::body::Body;
+use crate::api::body::{self, Body};
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
 use slm_infer::decide::question::{Kind, MAX_QUESTIONS};
@@ -82,8 +82,7 @@ fn questions(given: Map<String, Value>) -> Result<Vec<Arc<Question>>, Problem> {
     }
     let question = |(id, question): (String, Value)| {
         let at = format!("questions.{id}");
-        let named = |reason: String| Problem::invalid(format!("`{at}`: {reason}")).of(at.as_str());
-        let question: SystemOneQuestion = serde_json::from_value(question).map_err(|error| named(error.to_string()))?;
+        let question: SystemOneQuestion = body::part(&question, &at)?;
         // All that can be wrong with a question that was read is in there.
         let criteria = format!("{at}.criteria");
         let of_criteria = |error| Problem::invalid(format!("`{criteria}`: {error}")).of(criteria.as_str());
@@ -194,13 +193,13 @@ mod tests {
             refused(json!({"q": {"type": "choice", "instructions": "?", "criteria": {"x": null}}}))
                 .starts_with("`questions.q.criteria`: a choice has")
         );
-        assert!(
-            refused(json!({"q": {"type": "rank", "instructions": "?", "criteria": {}}}))
-                .contains("unknown variant `rank`")
+        assert_eq!(
+            refused(json!({"q": {"type": "rank", "instructions": "?", "criteria": {}}})),
+            "`questions.q.type` cannot be \"rank\"; give `choice`, `score` or `noul`"
         );
-        assert!(
-            refused(json!({"q": {"type": "noul", "instructions": "?", "because": 1}}))
-                .contains("unknown field `because`")
+        assert_eq!(
+            refused(json!({"q": {"type": "noul", "instructions": "?", "because": 1}})),
+            "`questions.q.because` is not known here; leave it away"
         );
         for criteria in [json!({"true": "a", "maybe": "b"}), json!(["a", "b"]), json!(5)] {
             assert_eq!(

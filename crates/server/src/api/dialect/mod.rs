@@ -8,7 +8,10 @@ pub mod openai;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::problem::{Advice, Kind, Part, Problem};
+use super::problem::{Advice, Kind, Part, Problem, shortened};
+
+/// The most characters of a message, without its advice.
+const MAX_MESSAGE: usize = 2000;
 
 /// The dialect whose clients call a path. OpenAI's has the same errors everywhere, and fields that go by the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +86,8 @@ impl Dialect {
     /// What was wrong, and what can be done about it.
     #[must_use]
     pub fn message(self, problem: &Problem) -> String {
-        let mut message = problem.message.clone();
+        // It may show a value of the request, which may have megabytes.
+        let mut message = shortened(&problem.message, MAX_MESSAGE);
         if let Some(found) = &problem.field
             && let Some(own) = self.tool_place(found)
         {

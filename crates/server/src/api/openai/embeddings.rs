@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::Refusals;
 use crate::api::body::Body;
 use crate::api::fields::{self, TextOr, Whole};
+use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use crate::api::service::{Embed, Service};
 use crate::api::vectors;
@@ -35,8 +36,6 @@ pub struct EmbeddingRequest {
     /// Numbers of a vector that are kept, from its beginning; it is brought back to length 1.
     #[schema(value_type = Option<i64>, minimum = 1)]
     pub dimensions: Option<Whole>,
-    /// Has no effect.
-    pub user: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -119,7 +118,7 @@ pub async fn embed(
 
 impl EmbeddingRequest {
     fn texts(self) -> Result<Vec<String>, Problem> {
-        fields::none_left(&self.rest, "", &[])?;
+        fields::only_idle_left(&self.rest, "", Object::Embedding, &[])?;
         let list = self.input.into_list(Value::String);
         if list.is_empty() || list.len() > MAX_TEXTS {
             let message = format!("`input` has {} texts: give 1 to {MAX_TEXTS}", list.len());

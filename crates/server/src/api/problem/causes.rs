@@ -136,6 +136,7 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(unknown) => {
                 Problem::new(Kind::NotFound, format!("model '{}' not found", unknown.name)).of("model")
             }
+            StoreError::Spelling { .. } => Problem::invalid(error.to_string()).of("model"),
             StoreError::RemoveEmbedded(_) => Problem::new(Kind::Forbidden, error.to_string()).of("model"),
             StoreError::NotAFile(_)
             | StoreError::HomePath(_)

@@ -132,6 +132,18 @@ impl Problem {
     }
 }
 
+/// A text of at most so many characters: of a longer one the beginning and the end, where errors have their places.
+#[must_use]
+pub fn shortened(text: &str, n_chars: usize) -> String {
+    let n_all = text.chars().count();
+    if n_all <= n_chars {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(n_chars / 2).collect();
+    let end: String = text.chars().skip(n_all - n_chars / 4).collect();
+    format!("{begin}...{end}")
+}
+
 /// Without a body: who sees the path, around all handlers, writes it.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Opened, Service};
+use crate::api::idle_fields;
 use crate::api::ledger::Ledger;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
@@ -108,6 +109,24 @@ impl Service {
         let opened = self.open_for(&request).await?;
         let ready = self.ready(&opened, request)?;
         Ok(self.send(opened, ready))
+    }
+
+    /// Takes back a wish for thoughts where none can come before the answer, and notes so: clients of some dialects wish for
+    /// them whatever the model is. `place` is what the dialect calls the wish.
+    ///
+    /// # Errors
+    /// The stored FORMAT cannot be kept.
+    pub fn relax_thinking(&self, opened: &Opened, request: &mut TurnRequest, place: &str) -> Result<(), Problem> {
+        let can_think = match &request.form {
+            AskedForm::Own => opened.session.can_think(&opened.own_form()?),
+            AskedForm::Form(form) => opened.session.can_think(form),
+        };
+        let wish = request.turn.chat_mut().map(|chat| &mut chat.think).filter(|think| **think == Some(true));
+        if let Some(think) = wish.filter(|_| !can_think) {
+            *think = None;
+            idle_fields::note(place, "no thoughts come before this answer");
+        }
+        Ok(())
     }
 
     /// Makes the prompt of a turn, for a model that is held.

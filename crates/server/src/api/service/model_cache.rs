@@ -103,7 +103,7 @@ impl ModelCache {
     }
 
     fn find_at(&self, now: Instant, store: &Store, compute: &Compute, name: &str) -> Result<Arc<CachedModel>, Problem> {
-        let name: ModelRef = name.parse().map_err(Problem::no_model)?;
+        let name = store.spelled(&name.parse().map_err(Problem::no_model)?)?;
         // Before the manifest is read: what is written meanwhile has another stamp.
         let stamp = store.manifest_stamp(&name)?;
         let before = self.entries().get(&name).cloned();

@@ -125,7 +125,8 @@ impl Service {
     /// No model has the name.
     pub async fn unload(&self, name: &str) -> Result<(), Problem> {
         // One that was deleted meanwhile may still be in memory.
-        match self.residents.unload(&name.parse().map_err(Problem::no_model)?).await {
+        let known = self.settings.store.spelled(&name.parse().map_err(Problem::no_model)?)?;
+        match self.residents.unload(&known).await {
             Some(_) => Ok(()),
             None => self.model(name).map(|_| ()),
         }

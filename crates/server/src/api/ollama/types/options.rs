@@ -16,8 +16,7 @@ pub struct Options {
     /// Has no effect: a context is never shifted.
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     num_keep: Option<i64>,
-    /// Start of the random numbers; a negative one is random.
-    #[schema(maximum = 4_294_967_295_i64)]
+    /// Start of the random numbers; -1 is random. More than 32 bits are folded into these.
     seed: Option<i64>,
     /// Most tokens of an answer; -1 until its end, -2 until the context is full.
     #[schema(minimum = -2, maximum = 2_147_483_647)]

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::options::{self, Options};
 use super::{Format, KeepAliveText};
 use crate::api::fields::{self, Refused, Whole};
+use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
 use slm_engine::Detail;
@@ -126,6 +127,8 @@ pub struct ChatMessage {
     pub tool_calls: Option<Value>,
     /// The tool that answers. Without it, results belong to the calls before them in their order.
     pub tool_name: Option<String>,
+    /// Another name of `tool_name`; has no effect in other messages.
+    pub name: Option<String>,
     pub tool_call_id: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -135,13 +138,12 @@ pub struct ChatMessage {
 const OF_TEXT: &str = "models here read and write text";
 const OF_GAPS: &str = "a gap is filled outside of any conversation; leave it or `suffix` away";
 const OF_PICTURES: &str = "models here write text, not pictures";
-const REFUSED: [Refused; 7] = [
+const REFUSED: [Refused; 6] = [
     ("images", OF_TEXT),
     ("width", OF_PICTURES),
     ("height", OF_PICTURES),
     ("steps", OF_PICTURES),
     ("_debug_render_only", "prompts are not shown over the network"),
-    ("truncate", "what does not fit is refused with both numbers; shorten it"),
     ("tools", "`/api/generate` answers one text; ask `/api/chat`"),
 ];
 
@@ -165,7 +167,7 @@ impl GenerateRequest {
         let prompt = self.prompt.unwrap_or_default();
         let is_empty = prompt.is_empty() && suffix.is_none();
         let GenerateRequest { model, raw, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
-        let common = Common { format, options, keep_alive, logprobs, top_logprobs, rest };
+        let common = Common { object: Object::Generate, format, options, keep_alive, logprobs, top_logprobs, rest };
         let think = self::think(think)?;
         // What only a conversation has.
         let conversed = [
@@ -212,7 +214,7 @@ impl ChatRequest {
         let tools = self.tools.map(|tools| Tool::list(&tools, "tools")).transpose()?.unwrap_or_default();
         let is_empty = messages.is_empty();
         let ChatRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
-        let common = Common { format, options, keep_alive, logprobs, top_logprobs, rest };
+        let common = Common { object: Object::OllamaChat, format, options, keep_alive, logprobs, top_logprobs, rest };
         let think = self::think(think)?;
         let ask = common.ask(model, Chat { tools, think, ..Chat::of(messages) }.into())?;
         Ok(if is_empty { RequestPurpose::Nothing(Box::new(ask)) } else { RequestPurpose::Answer(Box::new(ask)) })
@@ -221,6 +223,7 @@ impl ChatRequest {
 
 /// What both requests have.
 struct Common {
+    object: Object,
     format: Option<Value>,
     options: Option<Map<String, Value>>,
     keep_alive: Option<KeepAlive>,
@@ -236,7 +239,7 @@ impl Common {
         if rest.get("shift").is_some_and(Value::is_boolean) {
             rest.remove("shift");
         }
-        fields::none_left(&rest, "", &REFUSED)?;
+        fields::only_idle_left(&rest, "", self.object, &REFUSED)?;
         let detail = detail(self.logprobs.unwrap_or(false), self.top_logprobs)?;
         let turn = Turn { before, parameters: options::read(self.options)?, detail, ..Turn::default() };
         Ok(TurnRequest { model, keep_alive: self.keep_alive, form: form(self.format)?, turn })
@@ -262,7 +265,7 @@ impl ChatMessage {
         Ok(Message {
             thinking: said(self.thinking).filter(|_| self.role == Role::Assistant),
             tool_calls,
-            tool_name: said(self.tool_name),
+            tool_name: said(self.tool_name).or(said(self.name).filter(|_| self.role == Role::Tool)),
             tool_call_id: said(self.tool_call_id),
             ..Message::new(self.role, self.content.unwrap_or_default())
         })
@@ -356,6 +359,25 @@ mod tests {
     }
 
     #[test]
+    fn a_tools_answer_names_its_tool_by_either_name() {
+        for (more, tool_name) in [
+            (json!({"role": "tool", "name": "get_weather", "tool_call_id": "call_1"}), Some("get_weather")),
+            (json!({"role": "tool", "tool_name": "get_weather"}), Some("get_weather")),
+            (json!({"role": "tool", "tool_name": "get_weather", "name": "other"}), Some("get_weather")),
+            (json!({"role": "tool", "tool_name": "", "name": "get_weather"}), Some("get_weather")),
+            (json!({"role": "tool"}), None),
+            (json!({"role": "user", "name": "ada"}), None),
+            (json!({"role": "assistant", "name": null, "thinking": "hm", "tool_calls": null, "images": null}), None),
+        ] {
+            let mut message = json!({"content": "rain"});
+            message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let message = serde_json::from_value::<ChatMessage>(message).unwrap().read("messages[0]").unwrap();
+            assert_eq!(message.tool_name.as_deref(), tool_name, "{more}");
+            assert_eq!(message.tool_call_id.as_deref(), more["tool_call_id"].as_str(), "{more}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_had_together_is_refused() {
         let raw = "raw mode does not support template, system, or context";
         let gap = "is not supported: a gap is filled outside of any conversation; leave it or `suffix` away";
@@ -377,13 +399,8 @@ mod tests {
             (json!({"suffix": "z", "context": [1]}), format!("`context` {gap}"), "context"),
             (
                 json!({"context": [-5_000_000_000_i64]}),
-                "`context[0]` is no token: there is none of the number -5000000000".to_owned(),
+                "`context[0]` is `-5000000000`, which is not a token's number".to_owned(),
                 "context[0]",
-            ),
-            (
-                json!({"truncate": true}),
-                "`truncate` is not supported: what does not fit is refused with both numbers; shorten it".to_owned(),
-                "truncate",
             ),
         ];
         for (more, message, field) in expected {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::tools::AnsweredCall;
 use crate::api::fields::{self, Refused, TextOr};
+use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use slm_values::chat::{Message, Role};
 use slm_values::tools::ToolCall;
@@ -26,6 +27,10 @@ pub struct ChatMessage {
     pub tool_call_id: Option<String>,
     /// What an assistant thought before it answered.
     pub reasoning_content: Option<String>,
+    /// Another name of `reasoning_content`.
+    pub reasoning: Option<String>,
+    /// Another name of `reasoning_content`.
+    pub thinking: Option<String>,
     /// What an assistant said in place of `content`.
     pub refusal: Option<String>,
     #[serde(flatten)]
@@ -59,11 +64,7 @@ pub struct ContentPart {
     pub rest: Map<String, Value>,
 }
 
-const REFUSED: [Refused; 3] = [
-    ("audio", "models here read text"),
-    ("function_call", "give `tool_calls`"),
-    ("annotations", "models here read text"),
-];
+const REFUSED: [Refused; 2] = [("audio", "models here read text"), ("function_call", "give `tool_calls`")];
 
 /// Reads a conversation. Instructions at its beginning become one message.
 ///
@@ -89,7 +90,9 @@ pub fn read(messages: Vec<ChatMessage>) -> Result<Vec<Message>, Problem> {
 impl ChatMessage {
     /// Reads a message that comes behind `earlier` ones.
     fn read(self, at: &str, earlier: &[Message]) -> Result<Message, Problem> {
-        fields::none_left(&self.rest, at, &REFUSED)?;
+        fields::only_idle_left(&self.rest, at, Object::ChatMessage, &REFUSED)?;
+        let thoughts = [self.reasoning_content, self.reasoning, self.thinking].into_iter().flatten();
+        let thinking = thoughts.filter(|thought| !thought.is_empty()).find(|_| self.role == ChatRole::Assistant);
         let content = self.content.or(self.refusal.map(TextOr::Text));
         let content = content.map(|content| text(content, &format!("{at}.content"))).transpose()?;
         let tool_calls = match &self.tool_calls {
@@ -120,10 +123,9 @@ impl ChatMessage {
         };
         let content = match content {
             Some(content) => content,
-            None if !tool_calls.is_empty() => String::new(),
+            None if !tool_calls.is_empty() || thinking.is_some() => String::new(),
             None => return Err(missing(&place("content"), "a text")),
         };
-        let thinking = self.reasoning_content.filter(|thought| role == Role::Assistant && !thought.is_empty());
         Ok(Message { thinking, tool_calls, tool_name, tool_call_id: self.tool_call_id, ..Message::new(role, content) })
     }
 }
@@ -160,8 +162,7 @@ impl ContentPart {
                 return Err(Problem::unsupported_value(message, at));
             }
         };
-        // A mark for a cache that keeps every beginning anyway.
-        fields::none_left(&self.rest, at, &[("prompt_cache_breakpoint", "beginnings are always kept")])?;
+        fields::only_idle_left(&self.rest, at, Object::ChatPart, &[])?;
         Ok(text)
     }
 }
@@ -221,6 +222,35 @@ mod tests {
             refused(json!({"role": "user", "content": "3", "tool_calls": [call]})),
             "`messages[0].tool_calls` is only for messages of the role `assistant`"
         );
+    }
+
+    /// As SDKs send an answer's message back.
+    #[test]
+    fn an_answer_comes_back_as_it_was_told() {
+        let echoed = |more: Value| {
+            let mut message = json!({"role": "assistant", "content": "Four.", "refusal": null, "annotations": null, "audio": null,
+                "function_call": null, "tool_calls": null});
+            message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            messages(json!([message])).map(|mut read| read.remove(0))
+        };
+        let thought = Message { thinking: Some("hm".to_owned()), ..Message::new(Role::Assistant, "Four.") };
+        for name in ["reasoning_content", "reasoning", "thinking"] {
+            assert_eq!(echoed(json!({name: "hm"})).as_ref(), Ok(&thought), "{name}");
+        }
+        assert_eq!(echoed(json!({"reasoning": "hm", "reasoning_content": ""})).as_ref(), Ok(&thought));
+        let cut = echoed(json!({"content": null, "reasoning": "hm"})).unwrap();
+        assert_eq!(cut, Message { content: String::new(), ..thought });
+        let plain = Message::new(Role::Assistant, "Four.");
+        for more in [
+            json!({"annotations": [{"type": "url_citation"}]}),
+            json!({"parsed": {"a": 1}}),
+            json!({"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}),
+            json!({"tool_calls": []}),
+        ] {
+            assert_eq!(echoed(more.clone()), Ok(plain.clone()), "{more}");
+        }
+        let refused = echoed(json!({"audio": {"id": "a"}})).unwrap_err();
+        assert_eq!(refused, "`messages[0].audio` is not supported: models here read text");
     }
 
     #[test]

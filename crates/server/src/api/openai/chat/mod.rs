@@ -42,8 +42,9 @@ pub async fn answer(
     State(service): State<Arc<Service>>,
     Body(request): Body<ChatRequest>,
 ) -> Result<Response, Problem> {
-    let wanted = service.read(&request.model.clone(), request.wanted())?;
+    let mut wanted = service.read(&request.model.clone(), request.wanted())?;
     let opened = service.open_for(&wanted.ask).await?;
+    service.relax_thinking(&opened, &mut wanted.ask, "reasoning_effort")?;
     let answering = ask_all(&service, &opened, vec![wanted.ask], wanted.n_choices)?;
     let head = ChatHead {
         id: new_id("chatcmpl-"),

@@ -1,13 +1,14 @@
 //! What a request for a chat completion says, and what is asked of a model for it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
 use super::messages::{self, ChatMessage};
 use super::tools::{self, ChatTool, ChatToolChoice};
 use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::idle_fields::Object;
 use crate::api::openai::bias;
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
@@ -38,8 +39,9 @@ pub struct ChatRequest {
     pub temperature: Option<f64>,
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f64>,
-    #[schema(value_type = Option<i64>, maximum = 4_294_967_295_i64)]
-    pub seed: Option<Whole>,
+    /// Start of the random numbers; more than 32 bits are folded into these.
+    #[schema(value_type = Option<i64>)]
+    pub seed: Option<Number>,
     /// Texts that end an answer.
     pub stop: Option<TextOr<String>>,
     /// Answers to the same conversation.
@@ -57,19 +59,18 @@ pub struct ChatRequest {
     /// Likely tokens in each token's place.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
-    /// Has no effect: nothing is stored.
-    pub store: Option<bool>,
-    /// Has no effect.
-    pub user: Option<String>,
-    /// Has no effect.
-    #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
-    pub metadata: Option<Map<String, Value>>,
-    /// `auto` and `default` have no effect: there is one tier.
-    pub service_tier: Option<String>,
-    /// Has no effect: beginnings are always kept.
-    pub prompt_cache_key: Option<String>,
-    /// Has no effect.
-    pub safety_identifier: Option<String>,
+    /// Keep the likeliest tokens, so many of them; 0 and -1 keep all.
+    #[schema(value_type = Option<i64>, minimum = -1, maximum = 2_147_483_647)]
+    pub top_k: Option<Whole>,
+    /// Drop tokens below this share of the likeliest one's probability.
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_p: Option<f64>,
+    /// Divides the logits of repeated tokens; 1 is off.
+    #[schema(minimum = 0.001, maximum = 100)]
+    pub repetition_penalty: Option<f64>,
+    /// Variables of the model's template: `enable_thinking` or `thinking`, which say what `reasoning_effort` does.
+    #[schema(value_type = Option<std::collections::HashMap<String, bool>>)]
+    pub chat_template_kwargs: Option<Map<String, Value>>,
     /// What the model may call.
     #[schema(value_type = Option<Vec<ChatTool>>)]
     pub tools: Option<Value>,
@@ -179,15 +180,12 @@ pub enum WithUsage {
     No,
 }
 
-const REFUSED: [Refused; 9] = [
+const REFUSED: [Refused; 6] = [
     ("audio", "answers are text"),
     ("function_call", "give `tool_choice`"),
     ("functions", "give `tools`"),
+    ("modalities", "answers are text; leave it away or give `[\"text\"]`"),
     ("moderation", "no one reads along here"),
-    ("prediction", "text is guessed ahead without it"),
-    ("prompt_cache_options", "beginnings are always kept, as long as there is room"),
-    ("prompt_cache_retention", "beginnings are always kept, as long as there is room"),
-    ("web_search_options", "models here do not leave this machine"),
     ("best_of", "give `n`"),
 ];
 
@@ -200,13 +198,9 @@ impl ChatRequest {
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
     pub fn wanted(mut self) -> Result<ParsedChat, Problem> {
-        self.pass_defaults();
-        fields::none_left(&self.rest, "", &REFUSED)?;
-        // Without any of its options it is a wish to search, too.
-        if self.rest.get("web_search_options").is_some_and(Value::is_object) {
-            return Err(Problem::unsupported("web_search_options", "models here do not leave this machine"));
-        }
-        one_service(self.store, self.service_tier.as_deref())?;
+        let is_text = |kinds: &Value| kinds.as_array().is_some_and(|list| list.iter().all(|kind| kind == "text"));
+        self.rest.retain(|name, value| name != "modalities" || !is_text(value));
+        fields::only_idle_left(&self.rest, "", Object::Chat, &REFUSED)?;
         let n_top = n_top(self.logprobs, self.top_logprobs)?;
         let n_choices = n_choices(self.n)?;
         let stream = stream(self.stream, self.stream_options.take())?;
@@ -214,7 +208,8 @@ impl ChatRequest {
         let parameters = self.parameters()?;
         let (tools, tool_choice) = tools::read(self.tools.as_ref(), self.tool_choice.as_ref())?;
         let calls = if self.parallel_tool_calls == Some(false) { Calls::One } else { Calls::Any };
-        let think = self.reasoning_effort.map(ReasoningEffort::thinks);
+        let switched = self.chat_template_kwargs.as_ref().map_or(Ok(None), thinks)?;
+        let think = switched.or(self.reasoning_effort.map(ReasoningEffort::thinks));
         let chat = Chat { tools, tool_choice, think, ..Chat::of(messages::read(self.messages)?) };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
         let bias = bias::read(self.logit_bias.as_ref())?;
@@ -223,29 +218,21 @@ impl ChatRequest {
         Ok(ParsedChat { model: self.model, ask, n_choices, n_top, calls, stream })
     }
 
-    /// Takes out what says no more than nothing.
-    fn pass_defaults(&mut self) {
-        let is_default = |name: &str, value: &Value| match name {
-            "modalities" => value.as_array().is_some_and(|list| list.iter().all(|kind| kind == "text")),
-            "verbosity" => value == "medium",
-            _ => false,
-        };
-        self.rest.retain(|name, value| !is_default(name, value));
-    }
-
     fn parameters(&self) -> Result<Parameters, Problem> {
         let mut parameters = Parameters::default();
         let number = |n: Option<f64>| n.map(Value::from);
         for (name, value) in [
             ("temperature", number(self.temperature)),
             ("top_p", number(self.top_p)),
-            ("seed", self.seed.map(|Whole(seed)| seed.into())),
+            ("seed", self.seed.clone().map(Value::Number)),
             ("presence_penalty", number(self.presence_penalty)),
             ("frequency_penalty", number(self.frequency_penalty)),
+            ("min_p", number(self.min_p)),
             ("stop", stop(self.stop.as_ref())),
         ] {
             fields::set(&mut parameters, name, name, value)?;
         }
+        set_of_peers(&mut parameters, self.top_k, self.repetition_penalty)?;
         fields::set_most_tokens(&mut parameters, "max_tokens", self.max_tokens)?;
         fields::set_most_tokens(&mut parameters, "max_completion_tokens", self.max_completion_tokens)?;
         Ok(parameters)
@@ -261,22 +248,39 @@ pub fn stop(stop: Option<&TextOr<String>>) -> Option<Value> {
     }
 }
 
-/// Refuses to store, and tiers of service: there is one here.
+/// Parameters that other local servers take here, under their names and with their meanings.
 ///
 /// # Errors
-/// More than that is asked for.
-pub fn one_service(store: Option<bool>, tier: Option<&str>) -> Result<(), Problem> {
-    if store == Some(true) {
-        return Err(Problem::unsupported("store", "nothing is stored here; leave it away or give `false`"));
-    }
-    match tier.filter(|tier| !matches!(*tier, "auto" | "default")) {
-        Some(tier) => {
-            let message =
-                format!("`service_tier` cannot be `{tier}`: there is one tier here; give `auto` or leave it away");
-            Err(Problem::unsupported_value(message, "service_tier"))
+/// A value is out of range.
+pub fn set_of_peers(
+    parameters: &mut Parameters,
+    top_k: Option<Whole>,
+    repetition_penalty: Option<f64>,
+) -> Result<(), Problem> {
+    let top_k = top_k.map(|Whole(k)| if k == -1 { 0.into() } else { k.into() });
+    fields::set(parameters, "top_k", "top_k", top_k)?;
+    fields::set(parameters, "repetition_penalty", "repeat_penalty", repetition_penalty.map(Value::from))
+}
+
+/// Whether the model thinks, as variables of its template say; `None` where they do not say.
+fn thinks(variables: &Map<String, Value>) -> Result<Option<bool>, Problem> {
+    const FIELD: &str = "chat_template_kwargs";
+    let mut think = None;
+    for (name, value) in variables.iter().filter(|(_, value)| !value.is_null()) {
+        let place = fields::below(FIELD, name);
+        match (name.as_str(), value) {
+            ("enable_thinking" | "thinking", Value::Bool(is_on)) => think = Some(*is_on),
+            ("enable_thinking" | "thinking", _) => {
+                return Err(Problem::invalid(format!("`{place}` cannot be `{value}`: give true or false")).of(place));
+            }
+            // A text of a client's in a template could be a control token.
+            _ => {
+                let why = "of a template's variables a request sets `enable_thinking` and `thinking` only";
+                return Err(Problem::unsupported(&place, why));
+            }
         }
-        None => Ok(()),
     }
+    Ok(think)
 }
 
 /// Likely tokens for each token; `None` where no probabilities are wanted.
@@ -399,9 +403,35 @@ mod tests {
         wanted(json!({
             "user": "u", "metadata": {"a": "b"}, "store": false, "service_tier": "auto", "prompt_cache_key": "k",
             "safety_identifier": "s", "parallel_tool_calls": true, "modalities": ["text"], "audio": null, "tools": [],
-            "tool_choice": "none", "reasoning_effort": null, "functions": [], "verbosity": "medium", "response_format": {"type": "text"},
+            "tool_choice": "none", "reasoning_effort": null, "functions": [], "verbosity": "low", "response_format": {"type": "text"},
+            "prediction": {"type": "content", "content": "x"}, "web_search_options": {}, "prompt_cache_retention": "24h",
         }))
         .unwrap();
+    }
+
+    #[test]
+    fn what_other_local_servers_take_has_its_meaning() {
+        let read = wanted(json!({"top_k": -1, "min_p": 0.05, "repetition_penalty": 1.1})).unwrap();
+        let expected = json!({"top_k": 0, "min_p": 0.05, "repeat_penalty": 1.1});
+        assert_eq!(read.ask.turn.parameters, Parameters::from_json(&expected).unwrap());
+        for (more, think) in [
+            (json!({"chat_template_kwargs": {"enable_thinking": false}}), Some(false)),
+            (json!({"chat_template_kwargs": {"thinking": true, "other": null}}), Some(true)),
+            (json!({"chat_template_kwargs": {"enable_thinking": false}, "reasoning_effort": "high"}), Some(false)),
+            (json!({"chat_template_kwargs": {}, "reasoning_effort": "high"}), Some(true)),
+            (json!({"chat_template_kwargs": null}), None),
+        ] {
+            assert_eq!(wanted(more.clone()).unwrap().ask.turn.chat().unwrap().think, think, "{more}");
+        }
+    }
+
+    #[test]
+    fn a_seed_is_any_whole_number() {
+        for (seed, used) in [(json!(7), 7), (json!(-1), -1), (json!(1_u64 << 32), 1), (json!(u64::MAX), 0)] {
+            assert_eq!(wanted(json!({"seed": seed})).unwrap().ask.turn.parameters.seed, Some(used), "{seed}");
+        }
+        let message = "`seed` cannot be `7.5`: it must be a whole number of at most 64 bits; -1 is random";
+        assert_eq!(refused(json!({"seed": 7.5})), (message.to_owned(), Some("seed".to_owned())));
     }
 
     #[test]
@@ -410,14 +440,20 @@ mod tests {
             (json!({"audio": {"voice": "x"}}), "`audio` is not supported: answers are text", "audio"),
             (json!({"colour": 1}), "`colour` is not known here; leave it away", "colour"),
             (
-                json!({"store": true}),
-                "`store` is not supported: nothing is stored here; leave it away or give `false`",
-                "store",
+                json!({"chat_template_kwargs": {"enable_thinking": "yes"}}),
+                "`chat_template_kwargs.enable_thinking` cannot be `\"yes\"`: give true or false",
+                "chat_template_kwargs.enable_thinking",
             ),
             (
-                json!({"web_search_options": {}}),
-                "`web_search_options` is not supported: models here do not leave this machine",
-                "web_search_options",
+                json!({"chat_template_kwargs": {"bos_token": "x"}}),
+                "`chat_template_kwargs.bos_token` is not supported: of a template's variables a request sets \
+                 `enable_thinking` and `thinking` only",
+                "chat_template_kwargs.bos_token",
+            ),
+            (
+                json!({"repetition_penalty": 0}),
+                "`repetition_penalty` cannot be `0.0`: it must be a number from 0.001 to 100",
+                "repetition_penalty",
             ),
             (json!({"n": 0}), "`n` cannot be `0`: it must be a whole number from 1 to 128", "n"),
             (json!({"top_logprobs": 2}), "`top_logprobs` cannot be `2`: it needs `logprobs: true`", "top_logprobs"),
@@ -433,7 +469,11 @@ mod tests {
                 "stream_options.x",
             ),
             (json!({"top_p": 2}), "`top_p` cannot be `2.0`: it must be a number from 0 to 1", "top_p"),
-            (json!({"modalities": ["audio"]}), "`modalities` is not known here; leave it away", "modalities"),
+            (
+                json!({"modalities": ["text", "audio"]}),
+                "`modalities` is not supported: answers are text; leave it away or give `[\"text\"]`",
+                "modalities",
+            ),
             (
                 json!({"response_format": {"type": "json_schema"}}),
                 "`response_format.json_schema` is missing: give the schema that the answer must meet",

@@ -4,14 +4,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::api::idle_fields::{self, Object};
 use crate::api::openai::new_id;
 use crate::api::problem::Problem;
+use crate::api::server_tools::{self, LeftOut};
 use slm_values::tools::{Tool, ToolCall, ToolChoice};
 
 /// A tool that the model may call.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[schema(as = openai::ChatTool)]
 pub struct ChatTool {
+    /// Tools of other types, which a server would run, are left out.
     #[schema(pattern = "^function$")]
     pub r#type: String,
     pub function: ChatFunction,
@@ -67,10 +70,28 @@ pub struct ChosenFunction {
 /// # Errors
 /// A tool is invalid; the problem names its place in the request.
 pub fn read(tools: Option<&Value>, choice: Option<&Value>) -> Result<(Vec<Tool>, ToolChoice), Problem> {
-    let tools = tools.map_or(Ok(Vec::new()), |tools| Tool::list(tools, "tools"))?;
+    let mut left_out = LeftOut::default();
+    let is_left_out = |tool: &Value, at: &str| {
+        let name = tool.get("name").and_then(Value::as_str);
+        server_tools::kind(tool).is_some_and(|kind| left_out.takes(kind, name, at))
+    };
+    let tools =
+        tools.map(without_idle).map_or(Ok(Vec::new()), |tools| Tool::list_without(&tools, "tools", is_left_out))?;
     let choice = choice.map_or(Ok(ToolChoice::Auto), |choice| ToolChoice::parse(choice, "tool_choice"))?;
-    choice.check(&tools, "tool_choice")?;
+    left_out.check(&choice, &tools, "tool_choice")?;
     Ok((tools, choice))
+}
+
+/// The tools without their fields that have no effect.
+fn without_idle(tools: &Value) -> Value {
+    let mut tools = tools.clone();
+    for (number, tool) in tools.as_array_mut().into_iter().flatten().enumerate() {
+        let Some(fields) = tool.as_object_mut() else { continue };
+        fields.retain(|name, value| {
+            !idle_fields::is_idle(Object::ChatTool, name, &format!("tools[{number}].{name}"), value)
+        });
+    }
+    tools
 }
 
 /// A call that the model made.

@@ -1,12 +1,13 @@
 //! What a request for completions says, and what is asked of a model for it.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
 use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::idle_fields::Object;
 use crate::api::openai::bias;
-use crate::api::openai::chat::request::{MAX_CHOICES, StreamOptions, WithUsage, n_choices, stop, stream};
+use crate::api::openai::chat::request::{MAX_CHOICES, StreamOptions, WithUsage, n_choices, set_of_peers, stop, stream};
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
 use slm_engine::Detail;
@@ -33,8 +34,9 @@ pub struct CompletionRequest {
     pub temperature: Option<f64>,
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f64>,
-    #[schema(value_type = Option<i64>, maximum = 4_294_967_295_i64)]
-    pub seed: Option<Whole>,
+    /// Start of the random numbers; more than 32 bits are folded into these.
+    #[schema(value_type = Option<i64>)]
+    pub seed: Option<Number>,
     /// Texts that end an answer.
     pub stop: Option<TextOr<String>>,
     /// Answers to each prompt; with all prompts together 128 answers at most.
@@ -57,8 +59,15 @@ pub struct CompletionRequest {
     pub logprobs: Option<Whole>,
     pub stream: Option<bool>,
     pub stream_options: Option<StreamOptions>,
-    /// Has no effect.
-    pub user: Option<String>,
+    /// Keep the likeliest tokens, so many of them; 0 and -1 keep all.
+    #[schema(value_type = Option<i64>, minimum = -1, maximum = 2_147_483_647)]
+    pub top_k: Option<Whole>,
+    /// Drop tokens below this share of the likeliest one's probability.
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_p: Option<f64>,
+    /// Divides the logits of repeated tokens; 1 is off.
+    #[schema(minimum = 0.001, maximum = 100)]
+    pub repetition_penalty: Option<f64>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -123,7 +132,7 @@ impl CompletionRequest {
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
     pub fn wanted(mut self) -> Result<ParsedCompletions, Problem> {
-        fields::none_left(&self.rest, "", &REFUSED)?;
+        fields::only_idle_left(&self.rest, "", Object::Completion, &REFUSED)?;
         let n_each = n_choices(self.n)?;
         if let Some(Whole(best_of)) = self.best_of.filter(|Whole(n)| usize::try_from(*n) != Ok(n_each)) {
             let message =
@@ -163,14 +172,16 @@ impl CompletionRequest {
         for (field, name, value) in [
             ("temperature", "temperature", number(self.temperature)),
             ("top_p", "top_p", number(self.top_p)),
-            ("seed", "seed", self.seed.map(|Whole(seed)| seed.into())),
+            ("seed", "seed", self.seed.clone().map(Value::Number)),
             ("presence_penalty", "presence_penalty", number(self.presence_penalty)),
             ("frequency_penalty", "frequency_penalty", number(self.frequency_penalty)),
+            ("min_p", "min_p", number(self.min_p)),
             ("stop", "stop", stop(self.stop.as_ref())),
             ("max_tokens", "num_predict", self.max_tokens.map(|Whole(n)| n.min(i64::from(i32::MAX)).into())),
         ] {
             fields::set(&mut parameters, field, name, value)?;
         }
+        set_of_peers(&mut parameters, self.top_k, self.repetition_penalty)?;
         Ok(parameters)
     }
 }
@@ -282,11 +293,12 @@ mod tests {
         let wanted = wanted(json!({
             "prompt": ["a", "b"], "max_tokens": 0, "temperature": 0, "top_p": 0.5, "seed": 3.0, "stop": ["x"], "n": 2,
             "best_of": 2, "stream": true, "stream_options": {"include_usage": true}, "presence_penalty": 1,
-            "frequency_penalty": -1, "logit_bias": {"7": -100}, "echo": true,
+            "frequency_penalty": -1, "logit_bias": {"7": -100}, "echo": true, "top_k": 3, "min_p": 0.1,
+            "repetition_penalty": 1.1,
         }))
         .unwrap();
         let expected = json!({"num_predict": 0, "temperature": 0, "top_p": 0.5, "seed": 3, "stop": ["x"],
-            "presence_penalty": 1, "frequency_penalty": -1});
+            "presence_penalty": 1, "frequency_penalty": -1, "top_k": 3, "min_p": 0.1, "repeat_penalty": 1.1});
         for ask in &wanted.asks {
             assert_eq!(ask.turn.parameters, Parameters::from_json(&expected).unwrap());
             assert_eq!(ask.turn.bias, [(7, -100.0)]);
@@ -315,14 +327,10 @@ mod tests {
             (json!({"prompt": {}}), "`prompt` is `{}`: give a text or a list of tokens", "prompt"),
             (json!({"prompt": ["a", null]}), "`prompt[1]` is `null`: give a text or a list of tokens", "prompt[1]"),
             (json!({"prompt": [[]]}), "`prompt[0]` has no tokens: give at least one", "prompt[0]"),
-            (
-                json!({"prompt": [1, "a"]}),
-                "`prompt[1]` is no token: invalid type: string \"a\", expected a whole number",
-                "prompt[1]",
-            ),
+            (json!({"prompt": [1, "a"]}), "`prompt[1]` is `\"a\"`, which is not a token's number", "prompt[1]"),
             (
                 json!({"prompt": [[5_000_000_000_i64]]}),
-                "`prompt[0][0]` is no token: there is none of the number 5000000000",
+                "`prompt[0][0]` is `5000000000`, which is not a token's number",
                 "prompt[0][0]",
             ),
             (

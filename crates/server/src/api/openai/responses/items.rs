@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::fields::{self, Refused, TextOr};
+use crate::api::idle_fields::Object;
 use crate::api::openai::chat::messages::{called, missing};
 use crate::api::problem::Problem;
 use slm_values::chat::{Message, Role};
@@ -116,7 +117,7 @@ impl InputItem {
         let is_direct = |value: &Value| value["type"] == "direct";
         let rest = self.rest.iter().filter(|(name, value)| !(*name == "caller" && is_direct(value)));
         let rest = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
-        fields::none_left(&rest, at, &REFUSED)?;
+        fields::only_idle_left(&rest, at, Object::ResponseItem, &REFUSED)?;
         match self.r#type.as_deref().unwrap_or("message") {
             "message" => self.message(messages, at),
             "function_call" => self.call(messages, at),
@@ -214,7 +215,7 @@ impl InputPart {
                 return Err(Problem::unsupported_value(message, at));
             }
         };
-        fields::none_left(&self.rest, at, &[("prompt_cache_breakpoint", "beginnings are always kept")])?;
+        fields::only_idle_left(&self.rest, at, Object::ResponsePart, &[])?;
         text.ok_or_else(|| missing(&format!("{at}.{name}"), "a text"))
     }
 }

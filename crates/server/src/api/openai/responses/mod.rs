@@ -47,8 +47,11 @@ pub async fn respond(
     Body(request): Body<ResponseRequest>,
 ) -> Result<Response, Problem> {
     let wanted = service.read(&request.model.clone(), request.wanted())?;
-    let ParsedResponses { ask, n_top, calls, delivery, echo } = wanted;
-    let answering = service.ask(ask).await?;
+    let ParsedResponses { mut ask, n_top, calls, delivery, echo } = wanted;
+    let opened = service.open_for(&ask).await?;
+    service.relax_thinking(&opened, &mut ask, "reasoning.effort")?;
+    let ready = service.ready(&opened, ask)?;
+    let answering = service.send(opened, ready);
     let head = ResponseHead { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
         Delivery::Whole => Ok(Json(output::whole(head, choices::whole(answering).await?)).into_response()),

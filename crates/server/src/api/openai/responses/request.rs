@@ -10,7 +10,8 @@ use super::items::{self, InputItem};
 use super::tools::{self, FunctionTool, FunctionToolChoice};
 use crate::api::choices::Calls;
 use crate::api::fields::{self, Refused, TextOr, Whole};
-use crate::api::openai::chat::request::{FormatKind, ReasoningEffort, n_top, one_service};
+use crate::api::idle_fields::{self, Object};
+use crate::api::openai::chat::request::{FormatKind, ReasoningEffort, n_top};
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
 use slm_engine::Detail;
@@ -45,7 +46,7 @@ pub struct ResponseRequest {
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
     /// `message.output_text.logprobs` for tokens with their probabilities. `reasoning.encrypted_content` has no effect: thoughts
-    /// come as they are.
+    /// come as they are. The others have none either: nothing here makes what they would be added to.
     pub include: Option<Vec<Includable>>,
     /// What the model may call.
     pub tools: Option<Vec<FunctionTool>>,
@@ -55,18 +56,10 @@ pub struct ResponseRequest {
     /// `false` for at most one call.
     pub parallel_tool_calls: Option<bool>,
     pub reasoning: Option<Reasoning>,
-    /// Has no effect: nothing is stored.
-    pub store: Option<bool>,
-    /// Has no effect: nothing is cut.
-    #[schema(pattern = "^disabled$")]
-    pub truncation: Option<String>,
     /// Has no effect but that the answer repeats it.
     pub metadata: Option<BTreeMap<String, String>>,
     /// Has no effect.
     pub user: Option<String>,
-    /// Has no effect: there is one tier.
-    #[schema(pattern = "^(auto|default)$")]
-    pub service_tier: Option<String>,
     /// Has no effect: beginnings are always kept.
     pub prompt_cache_key: Option<String>,
     /// Has no effect.
@@ -84,6 +77,18 @@ pub enum Includable {
     Logprobs,
     #[serde(rename = "reasoning.encrypted_content")]
     EncryptedReasoning,
+    #[serde(rename = "code_interpreter_call.outputs")]
+    InterpreterOutputs,
+    #[serde(rename = "computer_call_output.output.image_url")]
+    ComputerImages,
+    #[serde(rename = "file_search_call.results")]
+    FileResults,
+    #[serde(rename = "message.input_image.image_url")]
+    InputImages,
+    #[serde(rename = "web_search_call.action.sources")]
+    WebSources,
+    #[serde(rename = "web_search_call.results")]
+    WebResults,
 }
 
 /// How the answer's text looks.
@@ -91,8 +96,7 @@ pub enum Includable {
 #[schema(as = openai::TextConfig)]
 pub struct TextConfig {
     pub format: Option<TextFormat>,
-    /// `medium` has no effect.
-    #[schema(pattern = "^medium$")]
+    /// Has no effect: the model decides how much it says. The answer repeats it.
     pub verbosity: Option<String>,
     #[serde(flatten, skip_serializing)]
     #[schema(ignore)]
@@ -128,8 +132,7 @@ pub struct TextFormat {
 pub struct Reasoning {
     /// `none` and `minimal` turn thinking off, where the model thinks; all others turn it on.
     pub effort: Option<ReasoningEffort>,
-    /// `auto` has no effect: thoughts are told as they are.
-    #[schema(pattern = "^auto$")]
+    /// Has no effect: thoughts are told as they are. The answer repeats it.
     pub summary: Option<String>,
     #[serde(flatten, skip_serializing)]
     #[schema(ignore)]
@@ -198,18 +201,15 @@ pub struct Echo {
     pub user: Option<String>,
 }
 
-const REFUSED: [Refused; 13] = [
+const REFUSED: [Refused; 10] = [
     ("access_programs", "there are none here"),
     ("background", "an answer is waited for"),
     ("background_options", "an answer is waited for"),
-    ("context_management", "nothing of a conversation is left out"),
     ("conversation", "nothing is stored here; give the whole conversation as `input`"),
     ("image", "models here read text"),
     ("moderation", "no one reads along here"),
     ("previous_response_id", "nothing is stored here; give the whole conversation as `input`"),
     ("prompt", "nothing is stored here; give its text as `instructions`"),
-    ("prompt_cache_options", "beginnings are always kept, as long as there is room"),
-    ("prompt_cache_retention", "beginnings are always kept, as long as there is room"),
     ("seed", "take `/v1/chat/completions`"),
     ("stop", "take `/v1/chat/completions`"),
 ];
@@ -220,12 +220,13 @@ impl ResponseRequest {
     /// # Errors
     /// Something in it cannot be honoured; the problem names it.
     pub fn wanted(self) -> Result<ParsedResponses, Problem> {
-        fields::none_left(&self.rest, "", &REFUSED)?;
-        one_service(self.store, self.service_tier.as_deref())?;
-        let why = "a prompt that does not fit is refused, never cut; leave it away or give `disabled`";
-        only("truncation", self.truncation.as_deref(), "disabled", why)?;
+        fields::only_idle_left(&self.rest, "", Object::Response, &REFUSED)?;
         if let Some(options) = &self.stream_options {
             fields::none_left(&options.rest, "stream_options", &[])?;
+        }
+        let is_here = |what: &Includable| matches!(what, Includable::Logprobs | Includable::EncryptedReasoning);
+        if self.include.iter().flatten().any(|what| !is_here(what)) {
+            idle_fields::note("include", "nothing here makes what it would be added to");
         }
         let n_top = self.n_top()?;
         let parameters = self.parameters()?;
@@ -272,7 +273,8 @@ impl ResponseRequest {
             top_p: self.top_p,
             text: TextConfig { format: Some(text.format.unwrap_or_else(TextFormat::text)), ..text },
             tool_choice: self.tool_choice.clone().unwrap_or_else(|| "auto".into()),
-            tools: self.tools.clone().unwrap_or_default(),
+            // What the model was not told of is not repeated either.
+            tools: self.tools.iter().flatten().filter(|tool| tool.is_own()).cloned().collect(),
             top_logprobs: number(self.top_logprobs).unwrap_or(0),
             prompt_cache_key: self.prompt_cache_key.clone(),
             safety_identifier: self.safety_identifier.clone(),
@@ -281,21 +283,10 @@ impl ResponseRequest {
     }
 }
 
-/// Refuses a word that says more than nothing.
-fn only(at: &str, word: Option<&str>, nothing: &str, why: &str) -> Result<(), Problem> {
-    match word {
-        Some(word) if word != nothing => {
-            Err(Problem::unsupported_value(format!("`{at}` cannot be `{word}`: {why}"), at))
-        }
-        _ => Ok(()),
-    }
-}
-
 impl TextConfig {
     fn form(&self) -> Result<AskedForm, Problem> {
         fields::none_left(&self.rest, "text", &[])?;
-        let why = "an answer is as long as the model makes it; leave it away or give `medium`";
-        only("text.verbosity", self.verbosity.as_deref(), "medium", why)?;
+        idle_fields::repeated(Object::ResponseText, "verbosity", "text.verbosity", self.verbosity.as_deref());
         self.format.as_ref().map_or(Ok(AskedForm::Own), TextFormat::form)
     }
 }
@@ -335,7 +326,7 @@ impl Reasoning {
     /// Whether the model thinks; `None` leaves it to the model.
     fn read(&self) -> Result<Option<bool>, Problem> {
         let says_nothing = |name: &str, value: &Value| match name {
-            "context" | "generate_summary" => value == "auto",
+            "context" => value == "auto",
             "mode" => value == "standard",
             _ => false,
         };
@@ -343,12 +334,10 @@ impl Reasoning {
         let rest = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
         let refused = [
             ("context", "the thoughts that are in `input` are shown to the model"),
-            ("generate_summary", "thoughts are told as they are"),
             ("mode", "a model has one way to think; give `effort`"),
         ];
-        fields::none_left(&rest, "reasoning", &refused)?;
-        let why = "thoughts are told as they are; leave it away or give `auto`";
-        only("reasoning.summary", self.summary.as_deref(), "auto", why)?;
+        fields::only_idle_left(&rest, "reasoning", Object::ResponseReasoning, &refused)?;
+        idle_fields::repeated(Object::ResponseReasoning, "summary", "reasoning.summary", self.summary.as_deref());
         Ok(self.effort.map(ReasoningEffort::thinks))
     }
 }
@@ -429,6 +418,24 @@ mod tests {
         .unwrap();
     }
 
+    /// What coding tools send with every request.
+    #[test]
+    fn what_only_tunes_what_is_not_here_passes() {
+        let wanted = wanted(json!({
+            "store": true, "truncation": "auto", "service_tier": "priority", "include": ["reasoning.encrypted_content"],
+            "prompt_cache_key": "k", "prompt_cache_retention": "24h", "client_metadata": {"x-codex-installation-id": "1"},
+            "reasoning": {"effort": "medium", "summary": "detailed"}, "text": {"verbosity": "low"},
+            "context_management": [{"type": "compaction"}], "parallel_tool_calls": false, "tool_choice": "auto",
+            "tools": [{"type": "web_search"}, {"type": "function", "name": "f"}, {"type": "local_shell"}],
+        }))
+        .unwrap();
+        let chat = wanted.ask.turn.chat().unwrap();
+        assert_eq!((chat.tools.len(), chat.think), (1, Some(true)));
+        let echo = json!(wanted.echo);
+        assert_eq!((echo["tools"].as_array().unwrap().len(), &echo["tools"][0]["name"]), (1, &json!("f")));
+        assert_eq!((&echo["text"]["verbosity"], &echo["reasoning"]["summary"]), (&json!("low"), &json!("detailed")));
+    }
+
     #[test]
     fn what_cannot_be_honoured_is_named() {
         let kept = "nothing is stored here; give the whole conversation as `input`";
@@ -439,18 +446,10 @@ mod tests {
                 "previous_response_id",
             ),
             (json!({"conversation": "conv_1"}), format!("`conversation` is not supported: {kept}"), "conversation"),
-            (json!({"background": true}), "`background` is not supported: an answer is waited for".to_owned(), "background"),
             (
-                json!({"store": true}),
-                "`store` is not supported: nothing is stored here; leave it away or give `false`".to_owned(),
-                "store",
-            ),
-            (
-                json!({"truncation": "auto"}),
-                "`truncation` cannot be `auto`: a prompt that does not fit is refused, never cut; leave it away or give \
-                 `disabled`"
-                    .to_owned(),
-                "truncation",
+                json!({"background": true}),
+                "`background` is not supported: an answer is waited for".to_owned(),
+                "background",
             ),
             (json!({"colour": 1}), "`colour` is not known here; leave it away".to_owned(), "colour"),
             (
@@ -472,17 +471,6 @@ mod tests {
                 json!({"text": {"format": {"type": "text", "schema": {}}}}),
                 "`text.format.schema` needs the type `json_schema`".to_owned(),
                 "text.format.schema",
-            ),
-            (
-                json!({"text": {"verbosity": "low"}}),
-                "`text.verbosity` cannot be `low`: an answer is as long as the model makes it; leave it away or give `medium`"
-                    .to_owned(),
-                "text.verbosity",
-            ),
-            (
-                json!({"reasoning": {"summary": "detailed"}}),
-                "`reasoning.summary` cannot be `detailed`: thoughts are told as they are; leave it away or give `auto`".to_owned(),
-                "reasoning.summary",
             ),
             (
                 json!({"reasoning": {"mode": "pro"}}),

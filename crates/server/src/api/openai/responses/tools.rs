@@ -5,16 +5,18 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::api::fields::{self, Refused};
+use crate::api::idle_fields::Object;
 use crate::api::openai::chat::messages::missing;
 use crate::api::openai::chat::tools::{self, ChoiceWord};
 use crate::api::problem::Problem;
+use crate::api::server_tools;
 use slm_values::tools::{Tool, ToolChoice};
 
 /// A tool that the model may call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = openai::FunctionTool)]
 pub struct FunctionTool {
-    /// Tools of the client's own only.
+    /// Tools of other types, which a server would run, are left out.
     #[schema(pattern = "^function$")]
     pub r#type: String,
     #[schema(required, value_type = String, min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9_./:-]+$")]
@@ -47,12 +49,7 @@ pub struct ChosenFunctionTool {
     pub name: String,
 }
 
-const REFUSED: [Refused; 4] = [
-    ("allowed_callers", "only the model calls tools"),
-    ("async", "a call ends the answer"),
-    ("defer_loading", "every tool is shown to the model"),
-    ("output_schema", "what a tool answers is the client's own affair"),
-];
+const REFUSED: [Refused; 2] = [("allowed_callers", "only the model calls tools"), ("async", "a call ends the answer")];
 
 /// The tools of a request, and which is to be called.
 ///
@@ -66,14 +63,23 @@ pub fn read(tools: &[FunctionTool], choice: Option<&Value>) -> Result<(Vec<Tool>
 }
 
 impl FunctionTool {
-    /// The tool as chat completions give it.
+    /// Whether the client runs it.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.r#type == "function"
+    }
+
+    /// The tool as chat completions give it; of another type, no more than that and its name.
     fn nested(&self, at: &str) -> Result<Value, Problem> {
-        if self.r#type != "function" {
+        if server_tools::is_known(&self.r#type) {
+            return Ok(json!({ "type": self.r#type, "name": self.name }));
+        }
+        if !self.is_own() {
             let kind = &self.r#type;
             let message = format!("`{at}` is not supported: its type is `{kind}`, and only `function` tools are");
             return Err(Problem::unsupported_value(message, at));
         }
-        fields::none_left(&self.rest, at, &REFUSED)?;
+        fields::only_idle_left(&self.rest, at, Object::ResponseTool, &REFUSED)?;
         let name = self.name.as_deref().ok_or_else(|| missing(&format!("{at}.name"), "the tool's name"))?;
         let mut function = Map::from_iter([("name".to_owned(), Value::from(name))]);
         function.extend(self.description.as_ref().map(|text| ("description".to_owned(), text.as_str().into())));
@@ -118,15 +124,26 @@ mod tests {
         .unwrap();
         assert_eq!((read[0].name(), read[0].parameters()), ("add", Some(&json!({"type": "object"}))));
         assert_eq!((read[1].name(), read[1].parameters()), ("now", None));
+        let read = tools(json!([
+            {"type": "web_search", "search_context_size": "low", "user_location": {"type": "approximate"}},
+            {"type": "custom", "name": "apply_patch", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}},
+            {"type": "function", "name": "add", "defer_loading": true, "output_schema": {"type": "object"}},
+            {"type": "local_shell"},
+        ]))
+        .unwrap();
+        assert_eq!(read.iter().map(Tool::name).collect::<Vec<_>>(), ["add"]);
+        let twice =
+            json!([{"type": "local_shell"}, {"type": "function", "name": "a"}, {"type": "function", "name": "a"}]);
+        assert_eq!(tools(twice).unwrap_err(), "`tools[2].function.name`: a tool `a` is given twice");
         let cases = [
             (
-                json!([{"type": "web_search"}]),
-                "`tools[0]` is not supported: its type is `web_search`, and only `function` tools are",
+                json!([{"type": "guess", "name": "guess"}]),
+                "`tools[0]` is not supported: its type is `guess`, and only `function` tools are",
             ),
             (json!([{"type": "function"}]), "`tools[0].name` is missing: give the tool's name"),
             (
-                json!([{"type": "function", "name": "a", "output_schema": {"type": "object"}}]),
-                "`tools[0].output_schema` is not supported: what a tool answers is the client's own affair",
+                json!([{"type": "function", "name": "a", "allowed_callers": ["program"]}]),
+                "`tools[0].allowed_callers` is not supported: only the model calls tools",
             ),
             (
                 json!([{"type": "function", "function": {"name": "a"}, "name": "a"}]),

@@ -255,6 +255,7 @@ every! { stores: StoreError;
         existing: vec!["y".parse().unwrap(); 20],
         nearest: Vec::new(),
     })),
+    StoreError::Spelling { .. } => StoreError::Spelling { name: "X".parse().unwrap(), alike: Vec::new() },
     StoreError::RemoveEmbedded(_) => StoreError::RemoveEmbedded("x".parse().unwrap()),
     StoreError::NotAFile(_) => StoreError::NotAFile(path()),
     StoreError::HomePath(_) => StoreError::HomePath(x()),
