@@ -5,7 +5,12 @@ use std::sync::Arc;
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
-use super::open::Violation;
+use super::error::Violation;
+
+/// Options of one field: what a person can tell apart, and a bound on the work of one question.
+pub const MAX_OPTIONS: usize = 1024;
+/// Fields of one object, nested ones counted.
+pub const MAX_FIELDS: usize = 400;
 
 /// A closed contract: one bare value, or the fields of an object.
 #[derive(Debug, Clone)]

@@ -8,19 +8,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::closed::{AllowedAnswer, Contract, Field, FieldKind};
-use super::document::{Document, NodeId};
-use super::domain::Shape;
+use super::closed::{AllowedAnswer, Contract, Field, FieldKind, MAX_FIELDS, MAX_OPTIONS};
+use super::document::Document;
 use super::error::{ContractError, Pointer, parse_json};
-use super::objects::ObjectRules;
 use super::places::{Place, Places};
 use super::reading::{self, Reading};
-use super::variants::{Listed, Origin};
+use super::shapes::{Listed, NodeId, ObjectRules, Origin, Shape};
 
-/// Options of one field: what a person can tell apart, and a bound on the work of one question.
-pub const MAX_OPTIONS: usize = 1024;
-/// Fields of one object, nested ones counted.
-pub const MAX_FIELDS: usize = 400;
 /// The most objects inside each other.
 const MAX_DEPTH: usize = 32;
 

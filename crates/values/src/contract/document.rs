@@ -7,10 +7,11 @@ use std::rc::Rc;
 use jsonschema::{Registry, Validator};
 use serde_json::{Map, Value, json};
 
-use super::error::{ContractError, Pointer};
+use super::error::{ContractError, Pointer, one_line};
+use super::keywords;
 use super::modern;
+use super::shapes::{Conjunction, Domain, NodeId, Variants};
 use super::validator::{options, registered};
-use super::variants::Variants;
 
 /// Schemas in a schema.
 const MAX_NODES: usize = 10_000;
@@ -21,9 +22,11 @@ const STEPS_OF_VALIDATOR: usize = 20;
 /// The name under which validators of single nodes find the whole.
 const WHOLE: &str = "slm:/schema";
 
-/// One schema in a schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct NodeId(usize);
+/// What several nodes allow together: `domain::of`, which those that it needs ask again for what is inside.
+///
+/// # Errors
+/// [`ContractError::Schema`]: something that is asked cannot be enforced.
+pub(super) type Allowed = fn(&mut Document<'_>, &[NodeId]) -> Result<Domain, ContractError>;
 
 /// A schema, and what was found out about its nodes.
 pub(super) struct Document<'s> {
@@ -128,6 +131,29 @@ impl<'s> Document<'s> {
         self.pay(STEPS_OF_VALIDATOR, at)
     }
 
+    /// The nodes in order and each once, without those that allow everything.
+    pub fn conjunction(&self, nodes: impl IntoIterator<Item = NodeId>) -> Conjunction {
+        let is_asked = |id: &NodeId| match self.schema(*id) {
+            Value::Bool(allowed) => !allowed,
+            Value::Object(map) => !keywords::is_trivial(map),
+            _ => true,
+        };
+        let mut nodes: Conjunction = nodes.into_iter().filter(is_asked).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// Whether one of the nodes is the schema `false`.
+    pub fn is_forbidden(&self, nodes: &[NodeId]) -> bool {
+        nodes.iter().any(|&id| self.schema(id) == &Value::Bool(false))
+    }
+
+    /// What a node allows, where that is known.
+    pub fn known_variants(&self, id: NodeId) -> Option<Rc<Variants>> {
+        self.variants.get(&id).cloned().flatten()
+    }
+
     /// The node that a `$ref` points to.
     ///
     /// # Errors
@@ -136,10 +162,7 @@ impl<'s> Document<'s> {
         let refused = || at.refused(format!("{reference} does not point into this schema, and nothing else is read"));
         let text = reference.as_str().ok_or_else(refused)?;
         let own = self.root.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
-        let fragment = match text.strip_prefix(own).filter(|_| !own.is_empty()).unwrap_or(text) {
-            "" => "",
-            text => text.strip_prefix('#').ok_or_else(refused)?,
-        };
+        let fragment = modern::local(text, own).strip_prefix('#').ok_or_else(refused)?;
         let fragment = percent_decoded(fragment).ok_or_else(refused)?;
         let pointer = if fragment.is_empty() || fragment.starts_with('/') {
             fragment
@@ -164,9 +187,10 @@ impl<'s> Document<'s> {
         let registry = self.registry.get_or_init(|| registered(WHOLE, self.modern));
         let place = modern::pointer(self.root, at.as_str());
         let reference = json!({ "$ref": format!("{WHOLE}#{}", percent_encoded(&place)) });
-        let built = registry.as_ref().map_err(Clone::clone).and_then(|registry| {
-            options().with_registry(registry).build(&reference).map_err(|error| super::validator::line(&error))
-        });
+        let built = registry
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|registry| options().with_registry(registry).build(&reference).map_err(|error| one_line(&error)));
         let validator = Rc::new(built.map_err(|reason| at.refused(reason))?);
         self.validators.insert(id, Rc::clone(&validator));
         Ok(validator.is_valid(value))

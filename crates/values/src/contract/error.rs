@@ -1,5 +1,6 @@
-//! Why a contract is refused, and the place in its schema.
+//! Why a contract is refused or an answer breaks it, and the place.
 
+use jsonschema::ValidationError;
 use serde_json::Value;
 
 /// Why a schema, a list of choices, a regular expression or a grammar is not supported.
@@ -20,6 +21,26 @@ pub enum ContractError {
     Regex(String),
     #[error("the grammar is not supported: {0}")]
     Grammar(String),
+}
+
+/// How a text breaks its contract.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    #[error("the answer is not JSON: {0}")]
+    NotJson(String),
+    #[error("the answer{at} does not meet the schema: {reason}")]
+    Schema { at: Pointer, reason: String },
+    #[error("the answer does not match the regular expression")]
+    Regex,
+    #[error("the answer is unfinished: it came to the limit of tokens")]
+    Length,
+}
+
+impl Violation {
+    pub(super) fn of(error: &ValidationError<'_>) -> Self {
+        let at = Pointer::of(error.instance_path().to_string());
+        Violation::Schema { at, reason: one_line(error) }
+    }
 }
 
 /// A place in a schema or an answer, as a JSON pointer (RFC 6901).
@@ -68,4 +89,9 @@ impl Pointer {
 /// A schema's text as JSON.
 pub(super) fn parse_json(text: &str) -> Result<Value, ContractError> {
     serde_json::from_str(text).map_err(|error| ContractError::NotJson(error.to_string()))
+}
+
+/// What the validator says, in one line of bounded length.
+pub(super) fn one_line(error: &ValidationError<'_>) -> String {
+    error.to_string().chars().take(300).collect()
 }

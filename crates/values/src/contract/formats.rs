@@ -135,6 +135,34 @@ pub(super) fn pattern(name: &str) -> Option<String> {
     Some(format!("^{body}$"))
 }
 
+/// A text of every kind that the pattern of a format allows, for formats that others write with look-around.
+pub(super) fn examples(name: &str) -> &'static [&'static str] {
+    match name {
+        "duration" => &[
+            "P1W",
+            "P12W",
+            "P1Y",
+            "P1M",
+            "P1D",
+            "P1Y2M",
+            "P2M3D",
+            "P1Y2M3D",
+            "PT1H",
+            "PT1M",
+            "PT1S",
+            "PT1H2M",
+            "PT2M3S",
+            "PT1H2M3S",
+            "P1YT1H",
+            "P1MT2M",
+            "P1DT3S",
+            "P1Y2M3DT4H5M6S",
+            "P123456789D",
+        ],
+        _ => &[],
+    }
+}
+
 /// A UUID of one version and RFC 9562's variant, in lower case.
 fn uuid(version: &str) -> String {
     format!("[0-9a-f]{{8}}-[0-9a-f]{{4}}-{version}[0-9a-f]{{3}}-[89ab][0-9a-f]{{3}}-[0-9a-f]{{12}}")

@@ -62,6 +62,8 @@ fn sentence<E: std::fmt::Display>(result: Result<(), E>) -> Result<(), String> {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     Err(if line.contains("Regex is empty") {
         "no answer can satisfy it: no text has these patterns and lengths together".to_owned()
+    } else if line.contains("regex parse error") {
+        "its `pattern` has a sign that is not supported, or is too large".to_owned()
     } else if line.contains("not disjoint") {
         "one name may match two of its `patternProperties`, which cannot be enforced".to_owned()
     } else if line.contains("lookarounds not supported") {

@@ -1,26 +1,12 @@
 //! Lists: what their items are, how many they are, and whether each comes once.
 
-use super::document::{Document, NodeId};
-use super::domain::{self, Conjunction, Empty, Part, Ruled, conjunction, is_forbidden};
+use super::document::Document;
 use super::error::{ContractError, Pointer};
 use super::modern::is_tuple;
-use super::variants::Typed;
+use super::rules::{self, Empty, Part, Ruled};
+use super::shapes::{ListRules, NodeId, Typed};
 
 const COUNTS: [&str; 2] = ["minItems", "maxItems"];
-
-/// What is asked of a list.
-#[derive(Debug, Clone)]
-pub(super) struct ListRules {
-    pub at: Pointer,
-    /// The items that have rules of their own by their place.
-    pub first: Vec<Conjunction>,
-    /// Those after them; `None` where there are none.
-    pub rest: Option<Conjunction>,
-    pub least: u64,
-    pub most: Option<u64>,
-    /// Where it is asked that each item comes once.
-    pub unique: Option<Pointer>,
-}
 
 /// The items that one node speaks of.
 struct Items {
@@ -41,25 +27,25 @@ impl Items {
 /// [`ContractError::Schema`]: a keyword has a value that is none.
 pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) -> Ruled<ListRules> {
     let mut items = Vec::new();
-    let mut rules = ListRules { at: at.clone(), first: Vec::new(), rest: None, least: 0, most: None, unique: None };
+    let mut list = ListRules { at: at.clone(), first: Vec::new(), rest: None, least: 0, most: None, unique: None };
     let mut counts = (0, None);
     for &node in &typed.nodes {
         let Some(map) = document.map(node) else { continue };
         let at = document.at(node).clone();
-        counts = domain::narrowed(Part { at: &at, map }, COUNTS, counts)?;
+        counts = rules::narrowed(Part { at: &at, map }, COUNTS, counts)?;
         match map.get("uniqueItems") {
             None | Some(serde_json::Value::Bool(false)) => {}
-            Some(serde_json::Value::Bool(true)) => rules.unique = Some(at.clone()),
+            Some(serde_json::Value::Bool(true)) => list.unique = Some(at.clone()),
             Some(other) => {
                 return Err(at.below("uniqueItems").refused(format!("`uniqueItems` is {other}, not true or false")));
             }
         }
         items.push(read(document, node, &at)?);
     }
-    if let Some(empty) = domain::crossed(COUNTS, counts, at) {
+    if let Some(empty) = rules::crossed(COUNTS, counts, at) {
         return Ok(Err(empty));
     }
-    (rules.least, rules.most) = counts;
+    (list.least, list.most) = counts;
     let n_first = items.iter().map(|items| items.first.len()).max().unwrap_or(0);
     let items_of = &items;
     let unevaluated = |number: Option<usize>| {
@@ -71,19 +57,19 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) ->
     };
     for number in 0..n_first {
         let nodes = items.iter().filter_map(|items| items.of(number)).chain(unevaluated(Some(number)));
-        let nodes = conjunction(document, nodes.collect::<Vec<_>>());
-        if is_forbidden(document, &nodes) {
-            rules.most = Some(rules.most.unwrap_or(u64::MAX).min(number as u64));
+        let nodes = document.conjunction(nodes.collect::<Vec<_>>());
+        if document.is_forbidden(&nodes) {
+            list.most = Some(list.most.unwrap_or(u64::MAX).min(number as u64));
             break;
         }
-        rules.first.push(nodes);
+        list.first.push(nodes);
     }
     let asked: Vec<NodeId> = items.iter().filter_map(|items| items.rest).chain(unevaluated(None)).collect();
     // A tuple ends with its last item, unless something is said of more.
-    let has_more = n_first == 0 || !asked.is_empty() || rules.least > n_first as u64;
-    let rest = conjunction(document, asked);
-    rules.rest = (has_more && !is_forbidden(document, &rest)).then_some(rest);
-    Ok(rules.closed(n_first))
+    let has_more = n_first == 0 || !asked.is_empty() || list.least > n_first as u64;
+    let rest = document.conjunction(asked);
+    list.rest = (has_more && !document.is_forbidden(&rest)).then_some(rest);
+    Ok(list.closed(n_first))
 }
 
 /// The items that a node speaks of; drafts before 2020-12 list those of a tuple under `items`.

@@ -3,7 +3,7 @@
 //! It knows neither prompts nor tokens. JSON Schema: draft 2020-12, and the older spellings of the same things (`modern`).
 //!
 //! A schema is read once (`reading`): `document` has its nodes, `variants` what one node allows, `domain` what several allow
-//! together (with `numbers`, `texts`, `lists`, `objects`; `overlap` for `oneOf`), `places` the places of an answer. From these
+//! together (`shapes`, by the rules of `numbers`, `texts`, `lists`, `objects`; `overlap` for `oneOf`), `places` the places of an answer. From these
 //! `closed_schema` lists the answers, or `strict` writes a schema that llguidance keeps (`grammar`, `open`). `validator` is the
 //! independent check of both.
 
@@ -23,6 +23,9 @@ mod open;
 mod overlap;
 mod places;
 mod reading;
+mod rules;
+mod shapes;
+mod spelling;
 mod strict;
 mod texts;
 mod unique;
@@ -33,10 +36,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use closed::{AllowedAnswer, Contract, Field, FieldKind};
-pub use closed_schema::{MAX_FIELDS, MAX_OPTIONS};
-pub use error::{ContractError, Pointer};
-pub use open::{Open, Violation};
+pub use closed::{AllowedAnswer, Contract, Field, FieldKind, MAX_FIELDS, MAX_OPTIONS};
+pub use error::{ContractError, Pointer, Violation};
+pub use open::Open;
 
 /// The form that an answer must have.
 #[derive(Debug, Clone, Default)]

@@ -27,7 +27,8 @@ const NAMED: [&str; 6] =
 
 /// A schema in the spelling of draft 2020-12.
 pub(super) fn modern(schema: &Value) -> Value {
-    let mut schema = rewritten(schema);
+    let own = schema.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
+    let mut schema = rewritten(schema, own);
     if let Value::Object(map) = &mut schema {
         map.remove("$schema");
         map.remove("$id");
@@ -35,25 +36,37 @@ pub(super) fn modern(schema: &Value) -> Value {
     schema
 }
 
+/// A reference without the name of the schema that it stands in.
+pub(super) fn local<'r>(reference: &'r str, own: &str) -> &'r str {
+    match reference.strip_prefix(own).filter(|_| !own.is_empty()) {
+        Some("") => "#",
+        Some(rest) if rest.starts_with('#') => rest,
+        _ => reference,
+    }
+}
+
 /// The schemas of a draft-07 tuple, where `items` is a list.
 pub(super) fn is_tuple(map: &Map<String, Value>) -> bool {
     map.get("items").is_some_and(Value::is_array)
 }
 
-fn rewritten(schema: &Value) -> Value {
+fn rewritten(schema: &Value, own: &str) -> Value {
     let Value::Object(map) = schema else { return schema.clone() };
     let mut new = Map::new();
     for (key, value) in map {
         let value = match value {
-            Value::Array(parts) if MANY.contains(&key.as_str()) => Value::Array(parts.iter().map(rewritten).collect()),
+            Value::Array(parts) if MANY.contains(&key.as_str()) => {
+                Value::Array(parts.iter().map(|part| rewritten(part, own)).collect())
+            }
             Value::Object(parts) if NAMED.contains(&key.as_str()) => {
-                Value::Object(parts.iter().map(|(name, part)| (name.clone(), rewritten(part))).collect())
+                Value::Object(parts.iter().map(|(name, part)| (name.clone(), rewritten(part, own))).collect())
             }
             Value::Array(names) if ["required", "type"].contains(&key.as_str()) => {
                 let is_first = |number: usize| !names[..number].contains(&names[number]);
                 Value::Array((0..names.len()).filter(|&n| is_first(n)).map(|n| names[n].clone()).collect())
             }
-            part if ONE.contains(&key.as_str()) => rewritten(part),
+            part if ONE.contains(&key.as_str()) => rewritten(part, own),
+            Value::String(reference) if key == "$ref" => Value::from(local(reference, own)),
             other => other.clone(),
         };
         if let Some(key) = renamed(map, key) {

@@ -5,8 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::domain::{Empty, Part, Ruled};
 use super::error::{ContractError, Pointer};
+use super::rules::{Empty, Part, Ruled};
 
 /// Whole numbers up to here are exact in JSON's usual arithmetic.
 pub(super) const LARGEST: f64 = 1e15;

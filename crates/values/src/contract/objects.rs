@@ -4,37 +4,14 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
-use super::document::{Document, NodeId};
-use super::domain::{self, Conjunction, Empty, Part, Ruled, Shape, conjunction, is_forbidden};
+use super::document::{Allowed, Document};
 use super::error::{ContractError, Pointer};
+use super::rules::{self, Empty, Part, Ruled};
+use super::shapes::{Conjunction, Named, NodeId, ObjectRules, Shape, Typed};
 use super::texts;
 use super::validator;
-use super::variants::Typed;
 
 const COUNTS: [&str; 2] = ["minProperties", "maxProperties"];
-
-/// What is asked of an object.
-#[derive(Debug, Clone)]
-pub(super) struct ObjectRules {
-    pub at: Pointer,
-    pub named: Vec<Named>,
-    /// Names that no property has.
-    pub forbidden: Vec<String>,
-    /// Properties whose names match an expression.
-    pub matching: Vec<(String, Conjunction)>,
-    /// Properties of any other name; `None` where there are none.
-    pub rest: Option<Conjunction>,
-    pub least: u64,
-    pub most: Option<u64>,
-}
-
-/// A property that has a name.
-#[derive(Debug, Clone)]
-pub(super) struct Named {
-    pub name: String,
-    pub nodes: Conjunction,
-    pub is_required: bool,
-}
 
 /// The properties that one node speaks of.
 struct Properties {
@@ -61,7 +38,7 @@ struct Said {
 ///
 /// # Errors
 /// [`ContractError::Schema`]: a keyword has a value that is none, or cannot be enforced.
-pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) -> Ruled<ObjectRules> {
+pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer, allowed: Allowed) -> Ruled<ObjectRules> {
     let mut counts = (0, None);
     let mut said = Said {
         at: at.clone(),
@@ -74,14 +51,14 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) ->
     for &node in &typed.nodes {
         let Some(map) = document.map(node) else { continue };
         let at = document.at(node).clone();
-        counts = domain::narrowed(Part { at: &at, map }, COUNTS, counts)?;
+        counts = rules::narrowed(Part { at: &at, map }, COUNTS, counts)?;
         said.read(document, node, map, &at)?;
     }
     typed.apart.present.iter().for_each(|name| said.required.add(name));
-    if let Some(empty) = domain::crossed(COUNTS, counts, at) {
+    if let Some(empty) = rules::crossed(COUNTS, counts, at) {
         return Ok(Err(empty));
     }
-    let names = said.allowed_names(document)?;
+    let names = said.allowed_names(document, allowed)?;
     let (named, forbidden) = match said.named(document, typed, &names)? {
         Ok(named) => named,
         Err(empty) => return Ok(Err(empty)),
@@ -151,13 +128,13 @@ impl Said {
         Ok(())
     }
 
-    fn allowed_names(&self, document: &mut Document<'_>) -> Result<Names, ContractError> {
-        let asked = conjunction(document, self.names.iter().copied());
+    fn allowed_names(&self, document: &mut Document<'_>, allowed: Allowed) -> Result<Names, ContractError> {
+        let asked = document.conjunction(self.names.iter().copied());
         let Some(&first) = asked.first() else { return Ok(Names::Any) };
         let reason = "rules for names are supported as one `enum`, or as one `pattern` where no property has a pattern of its own";
         let refused = document.at(first).refused(reason);
         let (mut listed, mut matching) = (Vec::new(), None);
-        let shapes = domain::of(document, &asked)?.shapes;
+        let shapes = allowed(document, &asked)?.shapes;
         for shape in shapes {
             match shape {
                 Shape::Values(values) => {
@@ -193,7 +170,7 @@ impl Said {
         for name in known.names {
             let is_required = self.required.known.contains(&name);
             let nodes = self.nodes(document, typed, &name)?;
-            let mut is_allowed = !is_forbidden(document, &nodes) && !typed.apart.absent.contains(&name);
+            let mut is_allowed = !document.is_forbidden(&nodes) && !typed.apart.absent.contains(&name);
             for &id in &self.names {
                 is_allowed = is_allowed && document.allows(id, &Value::from(name.as_str()))?;
             }
@@ -230,7 +207,7 @@ impl Said {
         }
         let is_left = |beside: &[NodeId]| !beside.iter().any(|node| readers.contains(node));
         nodes.extend(typed.unevaluated.iter().filter(|u| is_left(&u.beside)).map(|u| u.node));
-        Ok(conjunction(document, nodes))
+        Ok(document.conjunction(nodes))
     }
 
     /// The properties without a name: those that match an expression, and the rest.
@@ -251,8 +228,8 @@ impl Said {
             let left =
                 typed.unevaluated.iter().filter(|u| !u.beside.iter().any(|n| has_more(n) || has_pattern(n, pattern)));
             let nodes = self.all.iter().filter_map(of).chain(left.map(|u| u.node));
-            let nodes = conjunction(document, nodes.collect::<Vec<_>>());
-            if !is_forbidden(document, &nodes) {
+            let nodes = document.conjunction(nodes.collect::<Vec<_>>());
+            if !document.is_forbidden(&nodes) {
                 matching.push((pattern.clone(), nodes));
             }
         }
@@ -260,8 +237,8 @@ impl Said {
         let asked: Vec<NodeId> = self.all.iter().filter_map(|properties| properties.more).chain(left).collect();
         // Properties that nothing is said of are written only where no property has a name.
         let is_said = !asked.is_empty() || !self.has_names;
-        let rest = conjunction(document, asked);
-        let rest = (is_said && !is_forbidden(document, &rest)).then_some(rest);
+        let rest = document.conjunction(asked);
+        let rest = (is_said && !document.is_forbidden(&rest)).then_some(rest);
         Ok(match names {
             Names::Any => Others { matching, rest },
             Names::Listed(_) => Others { matching: Vec::new(), rest: None },

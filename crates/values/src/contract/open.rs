@@ -8,19 +8,19 @@
 
 use std::sync::Arc;
 
-use jsonschema::{ValidationError, Validator};
+use jsonschema::Validator;
 use llguidance::api::TopLevelGrammar;
 use llguidance::regex_to_lark;
 use serde_json::{Value, json};
 
-use super::error::{ContractError, Pointer, parse_json};
+use super::error::{ContractError, Pointer, Violation, parse_json};
 use super::grammar::{build, compile, on_stack, with_options};
 use super::reading::{self, Reading};
 use super::strict::{self, Strict};
-use super::validator::{is_regular, line, validator};
+use super::validator::{is_regular, validator};
 
-/// Parts up to which each is compiled by itself, so that an error names its place and no part is impossible.
-const MAX_PARTS: usize = 500;
+/// Parts that are compiled each by itself, so that an error names its place.
+const MAX_PARTS: usize = 1000;
 
 /// A contract for text. Its large parts are shared: every row of a run has a clone of it.
 #[derive(Debug, Clone)]
@@ -40,26 +40,6 @@ enum AnswerCheck {
     Text(Arc<Validator>),
     /// The grammar alone says what it is.
     Grammar,
-}
-
-/// How a text breaks its contract.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    #[error("the answer is not JSON: {0}")]
-    NotJson(String),
-    #[error("the answer{at} does not meet the schema: {reason}")]
-    Schema { at: Pointer, reason: String },
-    #[error("the answer does not match the regular expression")]
-    Regex,
-    #[error("the answer is unfinished: it came to the limit of tokens")]
-    Length,
-}
-
-impl Violation {
-    pub(super) fn of(error: &ValidationError<'_>) -> Self {
-        let at = Pointer::of(error.instance_path().to_string());
-        Violation::Schema { at, reason: line(error) }
-    }
 }
 
 impl Open {
@@ -174,18 +154,18 @@ impl Open {
 /// # Errors
 /// [`ContractError::Schema`] with the place and the keyword that cannot be enforced.
 pub(super) fn open(schema: &Value, reading: &Reading<'_>) -> Result<Open, ContractError> {
-    let Strict { schema: strict, parts } = strict::write(&reading.places)?;
+    let Strict { schema: strict, parts, texts } = strict::write(&reading.places)?;
     let defs = strict.get("$defs").cloned().unwrap_or_default();
     let whole = with_options(&strict);
     let compiled = compile(TopLevelGrammar::from_json_schema(whole.clone()));
-    // Every part by itself, inner ones first: the error is then at its place, and a part that no answer satisfies is
-    // found where it is optional too, and would never be written.
-    if compiled.is_err() || parts.len() <= MAX_PARTS {
-        for (at, part) in parts.into_iter().take(4 * MAX_PARTS) {
-            let mut part = part;
-            part.as_object_mut().expect("parts are objects").insert("$defs".to_owned(), defs.clone());
-            build(part).map_err(|reason| at.refused(reason))?;
-        }
+    // A text that cannot be is found where it is optional too, and would never be written.
+    for (at, text) in texts {
+        build(text).map_err(|reason| at.refused(reason))?;
+    }
+    // Every part by itself, inner ones first: the error is then at its place.
+    for (at, mut part) in parts.into_iter().take(if compiled.is_err() { MAX_PARTS } else { 0 }) {
+        part.as_object_mut().expect("parts are objects").insert("$defs".to_owned(), defs.clone());
+        build(part).map_err(|reason| at.refused(reason))?;
     }
     compiled.map_err(|reason| Pointer::root().refused(reason))?;
     Ok(Open {

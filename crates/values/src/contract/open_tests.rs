@@ -274,6 +274,6 @@ fn hostile_schemas_end_in_bounded_time() {
         let read = super::Form::from_schema(schema).map(|_| ()).map_err(|error| error.to_string());
         let said = read.as_ref().err().map_or("read", |error| error.as_str());
         eprintln!("{:>8.0} ms {name}: {:.150}", started.elapsed().as_secs_f64() * 1e3, said);
-        assert!(started.elapsed().as_secs() < 20, "{name}: {:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 60, "{name}: {:?}", started.elapsed());
     }
 }

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use super::document::Document;
-use super::domain::{self, Conjunction, Domain, Shape};
+use super::domain;
 use super::error::{ContractError, Pointer};
+use super::shapes::{Conjunction, Domain, Shape};
 
 /// Places in an answer.
 const MAX_PLACES: usize = 20_000;
@@ -35,7 +36,7 @@ impl Places {
     /// [`ContractError::Schema`]: something cannot be enforced, or nothing is allowed.
     pub fn explore(document: &mut Document<'_>) -> Result<Self, ContractError> {
         let root = document.root()?;
-        let root = domain::conjunction(document, [root]);
+        let root = document.conjunction([root]);
         let mut places = Places { places: Vec::new(), ids: HashMap::new() };
         let mut left = vec![(root, 0)];
         let mut next = 0;

@@ -8,13 +8,11 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::domain::{Conjunction, Shape};
 use super::error::{ContractError, Pointer};
-use super::lists::ListRules;
 use super::numbers::LARGEST;
-use super::objects::{Named, ObjectRules};
 use super::places::{Place, Places};
-use super::texts::is_unspelled;
+use super::shapes::{Conjunction, ListRules, Named, ObjectRules, Shape};
+use super::spelling::check_value;
 use super::unique;
 
 /// Lists and objects inside each other, where nothing is asked of a value.
@@ -31,6 +29,8 @@ pub(super) struct Strict {
     pub schema: Value,
     /// Every part of it with its place in the given schema, inner ones first; each without `$defs`.
     pub parts: Vec<(Pointer, Value)>,
+    /// Texts of which more than one thing is asked: whether there is one, only their regular expressions tell.
+    pub texts: Vec<(Pointer, Value)>,
 }
 
 /// Writes the schema.
@@ -38,7 +38,7 @@ pub(super) struct Strict {
 /// # Errors
 /// [`ContractError::Schema`] with the place and the keyword that cannot be enforced.
 pub(super) fn write(places: &Places) -> Result<Strict, ContractError> {
-    let mut writer = Writer { places, written: HashSet::new(), left: Vec::new() };
+    let mut writer = Writer { places, written: HashSet::new(), left: Vec::new(), texts: Vec::new() };
     let mut root = writer.body(places.get(0))?;
     let mut defs = Map::new();
     let mut parts = vec![(places.get(0).at.clone(), root.clone())];
@@ -50,7 +50,7 @@ pub(super) fn write(places: &Places) -> Result<Strict, ContractError> {
     parts.reverse();
     defs.extend(free());
     root.as_object_mut().expect("bodies are objects").insert("$defs".to_owned(), Value::Object(defs));
-    Ok(Strict { schema: root, parts })
+    Ok(Strict { schema: root, parts, texts: writer.texts })
 }
 
 fn name(id: usize) -> String {
@@ -59,10 +59,11 @@ fn name(id: usize) -> String {
 
 /// Values of which nothing is asked, bounded in depth.
 fn free() -> Map<String, Value> {
-    let mut defs = Map::new();
+    let number = json!({"type": "number", "minimum": -LARGEST, "maximum": LARGEST, "multipleOf": 0.000_001});
+    let scalar = json!({"anyOf": [{"type": ["null", "boolean", "string"]}, number]});
+    let mut defs = Map::from_iter([("scalar".to_owned(), scalar)]);
     for depth in 0..=FREE_DEPTH {
-        let number = json!({"type": "number", "minimum": -LARGEST, "maximum": LARGEST, "multipleOf": 0.000_001});
-        let mut kinds = vec![json!({"type": ["null", "boolean", "string"]}), number];
+        let mut kinds = vec![json!({"$ref": "#/$defs/scalar"})];
         if depth < FREE_DEPTH {
             let inner = json!({ "$ref": format!("#/$defs/free{}", depth + 1) });
             kinds.push(json!({"type": "array", "items": inner}));
@@ -78,6 +79,7 @@ struct Writer<'p> {
     /// Places that have a definition, or will.
     written: HashSet<usize>,
     left: Vec<usize>,
+    texts: Vec<(Pointer, Value)>,
 }
 
 impl Writer<'_> {
@@ -108,7 +110,13 @@ impl Writer<'_> {
                     json!({ "enum": values })
                 }
                 Shape::Number(rules) => rules.strict(),
-                Shape::Text(rules) => rules.strict(),
+                Shape::Text(rules) => {
+                    let text = rules.strict();
+                    if rules.patterns.len() + usize::from(rules.lengths != (0, None)) > 1 {
+                        self.texts.push((place.at.clone(), text.clone()));
+                    }
+                    text
+                }
                 Shape::List(rules) => self.list(rules)?,
                 Shape::Object(rules) => self.object(rules)?,
             });
@@ -262,32 +270,4 @@ fn subsets<'n>(all: &[&'n str], n: usize) -> Vec<Vec<&'n str>> {
             .collect();
     }
     found.into_iter().map(|(_, chosen)| chosen).collect()
-}
-
-/// Refuses values that a grammar cannot spell exactly.
-pub(super) fn check_value(value: &Value, at: &Pointer) -> Result<(), ContractError> {
-    match value {
-        Value::Number(number) => {
-            let n = number.as_f64().unwrap_or(f64::INFINITY);
-            let n_decimals = number.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len());
-            if n.abs() > LARGEST || number.to_string().contains('e') || n_decimals > 15 {
-                return Err(at.refused(format!("{number} has too many digits: at most 15 are supported")));
-            }
-            Ok(())
-        }
-        Value::String(text) => check_text(text, at),
-        Value::Array(list) => list.iter().try_for_each(|value| check_value(value, at)),
-        Value::Object(map) => map.iter().try_for_each(|(name, value)| {
-            check_text(name, at)?;
-            check_value(value, at)
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn check_text(text: &str, at: &Pointer) -> Result<(), ContractError> {
-    match text.chars().find(|&c| is_unspelled(c)) {
-        Some(c) => Err(at.refused(format!("a listed text holds the control character {c:?}, which is never written"))),
-        None => Ok(()),
-    }
 }

@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::closed_schema::MAX_OPTIONS;
-use super::domain::Shape;
+use super::closed::MAX_OPTIONS;
 use super::error::{ContractError, Pointer};
 use super::keywords;
-use super::lists::ListRules;
 use super::places::Places;
-use super::strict::check_value;
+use super::shapes::{ListRules, Shape};
+use super::spelling::check_value;
 
 /// Lists that are written down for one place.
 const MAX_LISTS: usize = 1000;

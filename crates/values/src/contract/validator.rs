@@ -1,7 +1,9 @@
 //! The independent check of a schema's answers: no network, no files, bounded regular expressions.
 
-use jsonschema::{PatternOptions, Registry, ValidationError, ValidationOptions, Validator};
+use jsonschema::{PatternOptions, Registry, ValidationOptions, Validator};
 use serde_json::Value;
+
+use super::error::one_line;
 
 /// Bytes of a compiled regular expression of the validator.
 const REGEX_BYTES: usize = 1 << 20;
@@ -24,7 +26,7 @@ pub(super) fn options<'r>() -> ValidationOptions<'r> {
 
 /// A validator of a schema of draft 2020-12; its error is one line.
 pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
-    options().build(schema).map_err(|error| line(&error))
+    options().build(schema).map_err(|error| one_line(&error))
 }
 
 /// Whether a regular expression is one without look-around and references back, and compiles to a bounded size.
@@ -41,8 +43,4 @@ pub(super) fn registered<'s>(name: &str, schema: &'s Value) -> Result<Registry<'
         .add(name, schema)
         .and_then(|builder| builder.prepare())
         .map_err(|error| error.to_string().chars().take(300).collect())
-}
-
-pub(super) fn line(error: &ValidationError<'_>) -> String {
-    error.to_string().chars().take(300).collect()
 }

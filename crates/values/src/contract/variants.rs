@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use super::document::{Document, NodeId};
+use super::document::Document;
 use super::error::{ContractError, Pointer};
 use super::keywords::{self, Kind, TYPES, constrains};
-use super::overlap;
+use super::shapes::{Apart, Listed, NodeId, Origin, Typed, Unevaluated, Variant, Variants};
 
 /// Applicators inside each other, references counted.
 const MAX_DEPTH: usize = 64;
@@ -18,72 +18,11 @@ const MAX_VARIANTS: usize = 1000;
 /// Listed values of one node.
 const MAX_VALUES: usize = 20_000;
 
-pub(super) type Variants = Vec<Variant>;
-
-/// Some of the values that a node allows.
-#[derive(Debug, Clone)]
-pub(super) enum Variant {
-    Values(Vec<Listed>),
-    Typed(Typed),
-}
-
-/// A value that a schema lists.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Listed {
-    pub value: Value,
-    pub description: Option<String>,
-    pub origin: Origin,
-}
-
-/// Why a value is listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// By `enum` or `const`, or as `null`.
-    Named,
-    /// As one of the two values of `boolean`.
-    Boolean,
-    /// As a whole number between bounds.
-    Integer,
-}
-
-/// Values of one type.
-#[derive(Debug, Clone)]
-pub(super) struct Typed {
-    pub kind: Kind,
-    /// Only whole numbers.
-    pub is_whole: bool,
-    /// The nodes whose keywords hold.
-    pub nodes: Vec<NodeId>,
-    pub unevaluated: Vec<Unevaluated>,
-    /// Properties that must be there, and those that must not, so that an object is not two parts of a `oneOf`.
-    pub apart: Apart,
-}
-
-/// What keeps the objects of one part of a `oneOf` out of the others.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Apart {
-    pub present: Vec<String>,
-    pub absent: Vec<String>,
-}
-
-impl Apart {
-    pub fn add(&mut self, other: &Apart) {
-        for (all, more) in [(&mut self.present, &other.present), (&mut self.absent, &other.absent)] {
-            for name in more {
-                if !all.contains(name) {
-                    all.push(name.clone());
-                }
-            }
-        }
-    }
-}
-
-/// `unevaluatedProperties` or `unevaluatedItems`: a node for what none of the others speaks of.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Unevaluated {
-    pub node: NodeId,
-    pub beside: Vec<NodeId>,
-}
+/// What keeps the parts of a `oneOf` apart, for each of them: `overlap::check`.
+///
+/// # Errors
+/// [`ContractError::Schema`]: they may overlap.
+pub(super) type OneOf = fn(&mut Document<'_>, &[NodeId], &Pointer) -> Result<Vec<Apart>, ContractError>;
 
 /// Everything.
 pub(super) fn anything() -> Variants {
@@ -111,7 +50,12 @@ fn of_type(name: &str) -> Variant {
 ///
 /// # Errors
 /// [`ContractError::Schema`] with the place and the keyword.
-pub(super) fn of(document: &mut Document<'_>, id: NodeId, depth: usize) -> Result<Rc<Variants>, ContractError> {
+pub(super) fn of(
+    document: &mut Document<'_>,
+    id: NodeId,
+    depth: usize,
+    one_of: OneOf,
+) -> Result<Rc<Variants>, ContractError> {
     match document.variants.get(&id) {
         Some(Some(known)) => return Ok(Rc::clone(known)),
         Some(None) => return Err(document.at(id).refused("its references go round in a circle")),
@@ -123,7 +67,7 @@ pub(super) fn of(document: &mut Document<'_>, id: NodeId, depth: usize) -> Resul
     document.variants.insert(id, None);
     let read = match document.schema(id) {
         Value::Bool(true) => Ok(anything()),
-        Value::Object(map) => read(document, id, map, depth),
+        Value::Object(map) => read(document, id, (map, depth), one_of),
         _ => Ok(Vec::new()),
     };
     match read {
@@ -142,8 +86,8 @@ pub(super) fn of(document: &mut Document<'_>, id: NodeId, depth: usize) -> Resul
 fn read<'s>(
     document: &mut Document<'s>,
     id: NodeId,
-    map: &'s Map<String, Value>,
-    depth: usize,
+    (map, depth): (&'s Map<String, Value>, usize),
+    one_of: OneOf,
 ) -> Result<Variants, ContractError> {
     let at = document.at(id).clone();
     keywords::check(map, &at)?;
@@ -152,16 +96,16 @@ fn read<'s>(
         if let Some(schema) = map.get(keyword) {
             // What it allows is the validator's matter; that it does not refer to itself in place is seen here.
             let part = document.node(at.below(keyword), schema)?;
-            of(document, part, depth + 1)?;
+            of(document, part, depth + 1, one_of)?;
         }
     }
     if let Some(reference) = map.get("$ref") {
         let target = document.target(reference, &at.below("$ref"))?;
-        variants = meet(&of(document, target, depth + 1)?, &variants, &at)?;
+        variants = meet(&of(document, target, depth + 1, one_of)?, &variants, &at)?;
     }
     if let Some(parts) = map.get("allOf") {
         for part in document.list(&at.below("allOf"), parts)? {
-            variants = meet(&of(document, part, depth + 1)?, &variants, &at)?;
+            variants = meet(&of(document, part, depth + 1, one_of)?, &variants, &at)?;
         }
     }
     for choice in ["anyOf", "oneOf"] {
@@ -170,11 +114,11 @@ fn read<'s>(
         let parts = document.list(&at, parts)?;
         let mut any = Vec::new();
         for &part in &parts {
-            let variants = of(document, part, depth + 1)?;
+            let variants = of(document, part, depth + 1, one_of)?;
             any.push(described(&variants, document.map(part)));
         }
         if choice == "oneOf" {
-            keep_apart(&mut any, &overlap::check(document, &parts, &at)?);
+            keep_apart(&mut any, &one_of(document, &parts, &at)?);
         }
         let any: Variants = any.into_iter().flatten().collect();
         check_size(&any, &at)?;
