@@ -11,7 +11,7 @@ use super::error::{ContractError, Pointer, one_line};
 use super::keywords;
 use super::modern;
 use super::shapes::{Conjunction, Domain, NodeId, Variants};
-use super::validator::{options, registered};
+use super::validator::{options, refusal, registered};
 
 /// Schemas in a schema.
 const MAX_NODES: usize = 10_000;
@@ -187,10 +187,9 @@ impl<'s> Document<'s> {
         let registry = self.registry.get_or_init(|| registered(WHOLE, self.modern));
         let place = modern::pointer(self.root, at.as_str());
         let reference = json!({ "$ref": format!("{WHOLE}#{}", percent_encoded(&place)) });
-        let built = registry
-            .as_ref()
-            .map_err(Clone::clone)
-            .and_then(|registry| options().with_registry(registry).build(&reference).map_err(|error| one_line(&error)));
+        let built = registry.as_ref().map_err(Clone::clone).and_then(|registry| {
+            options().with_registry(registry).build(&reference).map_err(|error| refusal(&one_line(&error)))
+        });
         let validator = Rc::new(built.map_err(|reason| at.refused(reason))?);
         self.validators.insert(id, Rc::clone(&validator));
         Ok(validator.is_valid(value))

@@ -39,17 +39,8 @@ pub(super) fn read<T: Send>(
         let modern = modern(schema);
         let mut document = Document::new(schema, &modern);
         let places = Places::explore(&mut document)?;
-        let validator = validator(&modern).map_err(|reason| Pointer::root().refused(refusal(&reason)))?;
+        let validator = validator(&modern).map_err(|reason| Pointer::root().refused(reason))?;
         then(&mut Reading { document, places, validator: Arc::new(validator) })
     };
     on_stack(work).map_err(|reason| Pointer::root().refused(reason))?
-}
-
-/// The validator's words about a schema that the reader has read: something that stands where the reader does not look.
-fn refusal(reason: &str) -> String {
-    if reason.contains("not present in a registry") {
-        "a `$ref` or `$id` in it leads out of this schema, and nothing else is read".to_owned()
-    } else {
-        reason.to_owned()
-    }
 }

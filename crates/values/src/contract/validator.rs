@@ -26,7 +26,17 @@ pub(super) fn options<'r>() -> ValidationOptions<'r> {
 
 /// A validator of a schema of draft 2020-12; its error is one line.
 pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
-    options().build(schema).map_err(|error| one_line(&error))
+    options().build(schema).map_err(|error| refusal(&one_line(&error)))
+}
+
+/// The validator's words about a schema; about references in our own, as it also follows those where the reader does not look.
+pub(super) fn refusal(reason: &str) -> String {
+    let is_outside = ["not present in a registry", "does not exist"].iter().any(|sign| reason.contains(sign));
+    if is_outside {
+        "a `$ref` or `$id` in it leads out of this schema, and nothing else is read".to_owned()
+    } else {
+        reason.to_owned()
+    }
 }
 
 /// Whether a regular expression is one without look-around and references back, and compiles to a bounded size.
