@@ -1,0 +1,101 @@
+//! Blocks of 32 weights, each with a scale of its own, times blocks of rows.
+
+mod panel;
+
+use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+use super::blocks::SHORT;
+use super::kernel::Shape;
+use super::rows::ShortRow;
+use panel::Panel;
+
+/// The shape of a format with blocks of 32.
+pub struct Short<B>(PhantomData<B>);
+
+/// What distinguishes one from the others.
+pub trait ShortShape {
+    /// Fours of weights whose products fit together into 16 bits: `run * 2 * q * 127 < 2^15`.
+    const RUN: usize;
+    /// What is in the bytes, beside the scale.
+    const BYTES: Bytes;
+
+    /// As [`Shape::unpack`].
+    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel);
+}
+
+/// What the bytes of unpacked weights are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bytes {
+    /// From 0 on; what is too much is in the sum that a row starts with.
+    Unsigned,
+    /// From 0 on, with a number that is added to each weight.
+    WithMin,
+    /// With a sign.
+    Signed,
+}
+
+impl<S: ShortShape> Shape for Short<S> {
+    type Row = ShortRow;
+    type Panel = Panel;
+
+    const BLOCK: usize = SHORT;
+    const BLOCKS_AT_ONCE: usize = 32;
+
+    #[inline]
+    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
+        // SAFETY: the caller's.
+        unsafe { S::unpack(rows, row_bytes, block, into) };
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn add<const N: usize>(panel: &Panel, rows: [&ShortRow; N], results: &mut [__m256; N]) {
+        // SAFETY: the caller's; the panel is aligned.
+        unsafe {
+            let sums = products::<S, N>(panel, rows);
+            let d = _mm256_load_ps(panel.d.as_ptr());
+            let m = _mm256_load_ps(panel.m.as_ptr());
+            for n in 0..N {
+                let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[n]), _mm256_set1_ps(rows[n].d));
+                results[n] = _mm256_fmadd_ps(sum, d, results[n]);
+                if S::BYTES == Bytes::WithMin {
+                    results[n] = _mm256_fmadd_ps(m, _mm256_set1_ps(rows[n].sum), results[n]);
+                }
+            }
+        }
+    }
+}
+
+/// The sums of `q * row` over a block, for eight rows of weights by `N` rows.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn products<S: ShortShape, const N: usize>(panel: &Panel, rows: [&ShortRow; N]) -> [__m256i; N] {
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [_mm256_setzero_si256(); N];
+    for (n, sum) in sums.iter_mut().enumerate() {
+        *sum = _mm256_set1_epi32(rows[n].start);
+    }
+    for run in 0..SHORT / 4 / S::RUN {
+        let mut products = [_mm256_setzero_si256(); N];
+        for i in 0..S::RUN {
+            let four = run * S::RUN + i;
+            // SAFETY: `q` has 8 fours, aligned, a row's block 32 integers.
+            let weights = unsafe { _mm256_load_si256(panel.q[four].as_ptr().cast()) };
+            for n in 0..N {
+                // SAFETY: as above.
+                let row = unsafe { _mm256_set1_epi32(rows[n].q.as_ptr().add(4 * four).cast::<i32>().read_unaligned()) };
+                let product = if S::BYTES == Bytes::Signed {
+                    _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(row, weights))
+                } else {
+                    _mm256_maddubs_epi16(weights, row)
+                };
+                products[n] = if i == 0 { product } else { _mm256_add_epi16(products[n], product) };
+            }
+        }
+        for n in 0..N {
+            sums[n] = _mm256_add_epi32(sums[n], _mm256_madd_epi16(products[n], ones));
+        }
+    }
+    sums
+}
