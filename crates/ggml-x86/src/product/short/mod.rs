@@ -73,9 +73,6 @@ impl<S: ShortShape> Shape for Short<S> {
 unsafe fn products<S: ShortShape, const N: usize>(panel: &Panel, rows: [&ShortRow; N]) -> [__m256i; N] {
     let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_si256(); N];
-    for (n, sum) in sums.iter_mut().enumerate() {
-        *sum = _mm256_set1_epi32(rows[n].start);
-    }
     for run in 0..SHORT / 4 / S::RUN {
         let mut products = [_mm256_setzero_si256(); N];
         for i in 0..S::RUN {
@@ -94,7 +91,13 @@ unsafe fn products<S: ShortShape, const N: usize>(panel: &Panel, rows: [&ShortRo
             }
         }
         for n in 0..N {
-            sums[n] = _mm256_add_epi32(sums[n], _mm256_madd_epi16(products[n], ones));
+            let products = _mm256_madd_epi16(products[n], ones);
+            sums[n] = if run == 0 { products } else { _mm256_add_epi32(sums[n], products) };
+        }
+    }
+    if S::BYTES == Bytes::Unsigned {
+        for n in 0..N {
+            sums[n] = _mm256_add_epi32(sums[n], _mm256_set1_epi32(rows[n].start));
         }
     }
     sums
