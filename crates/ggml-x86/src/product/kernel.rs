@@ -25,11 +25,16 @@ pub trait Shape {
     /// The processor has AVX2 and F16C, and the rows have that block.
     unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Self::Panel);
 
-    /// Adds the product of a block with `N` rows to their results.
+    /// Adds the product of a panel's blocks with `N` rows to their results; blocks of rows are `n_rows` apart.
     ///
     /// # Safety
-    /// The processor has AVX2 and FMA.
-    unsafe fn add<const N: usize>(panel: &Self::Panel, rows: [&Self::Row; N], results: &mut [__m256; N]);
+    /// The processor has AVX2 and FMA, and what the shape is made for; the rows have as many blocks.
+    unsafe fn add<const N: usize>(
+        panel: &[Self::Panel],
+        rows: *const Self::Row,
+        n_rows: usize,
+        results: &mut [__m256; N],
+    );
 }
 
 /// Panels of the same blocks, and the rows that all of them are multiplied with.
@@ -84,10 +89,7 @@ impl<S: Shape> Tiles<'_, S> {
                     *result = _mm256_loadu_ps(out.add(n * self.stride));
                 }
             }
-            for (at, block) in panel.iter().enumerate() {
-                let rows: [&S::Row; N] = std::array::from_fn(|n| &*rows.add(at * self.n_rows + n));
-                S::add(block, rows, &mut results);
-            }
+            S::add(panel, rows, self.n_rows, &mut results);
             for (n, result) in results.into_iter().enumerate() {
                 _mm256_storeu_ps(out.add(n * self.stride), result);
             }

@@ -26,7 +26,7 @@ use blocks::{Iq4nl, Iq4nlx8, LONG, Q4_0, Q4_0x8, Q4_1, Q4K, Q4Kx8, Q5_0, Q5_1, Q
 use kernel::Shape;
 use long::Long;
 use rows::{LongRow, ShortRow};
-use short::Short;
+use short::{Fused, Short, ShortShape};
 
 /// Rows of weights that are unpacked together.
 pub const PANEL_ROWS: usize = 8;
@@ -73,10 +73,40 @@ pub unsafe fn quantize(
     rows: *mut u8,
     (part, parts): (usize, usize),
 ) {
+    // SAFETY: the caller's.
+    unsafe { quantize_for(Way::best(), format, (numbers, stride), (n_in, n_rows), rows, (part, parts)) };
+}
+
+/// How products of bytes are added up; the results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In 16 bits, which all processors with AVX2 can.
+    Pairs,
+    /// In 32 bits, with AVX-VNNI.
+    Fused,
+}
+
+impl Way {
+    /// The faster one of those that this processor has.
+    fn best() -> Way {
+        if std::arch::is_x86_feature_detected!("avxvnni") { Way::Fused } else { Way::Pairs }
+    }
+}
+
+/// As [`quantize`], for one way.
+unsafe fn quantize_for(
+    way: Way,
+    format: Format,
+    (numbers, stride): (*const f32, usize),
+    (n_in, n_rows): (usize, usize),
+    rows: *mut u8,
+    (part, parts): (usize, usize),
+) {
     let n = n_in / format.block() * n_rows;
     let offset = match format {
         Format::Q4_0 | Format::Q4_0x8 => 8,
         Format::Q5_0 => 16,
+        Format::Q8_0 | Format::Iq4nl | Format::Iq4nlx8 if way == Way::Fused => short::SIGN,
         _ => 0,
     };
     for at in part * n / parts..(part + 1) * n / parts {
@@ -115,6 +145,19 @@ pub unsafe fn multiply(
     out: (*mut f32, usize),
     scratch: &mut Scratch,
 ) {
+    // SAFETY: the caller's.
+    unsafe { multiply_by(Way::best(), weights, panels, rows, out, scratch) };
+}
+
+/// As [`multiply`], in one way, for which the rows were quantized.
+unsafe fn multiply_by(
+    way: Way,
+    weights: &Weights,
+    panels: Range<usize>,
+    rows: (*const u8, usize),
+    out: (*mut f32, usize),
+    scratch: &mut Scratch,
+) {
     // SAFETY: the caller's; the shape is that of the format.
     unsafe {
         match weights.format {
@@ -122,14 +165,31 @@ pub unsafe fn multiply(
             Format::Q4Kx8 => multiply_as::<Long<Q4Kx8>>(weights, panels, rows, out, scratch),
             Format::Q5K => multiply_as::<Long<Q5K>>(weights, panels, rows, out, scratch),
             Format::Q6K => multiply_as::<Long<Q6K>>(weights, panels, rows, out, scratch),
-            Format::Q4_0 => multiply_as::<Short<Q4_0>>(weights, panels, rows, out, scratch),
-            Format::Q4_0x8 => multiply_as::<Short<Q4_0x8>>(weights, panels, rows, out, scratch),
-            Format::Q4_1 => multiply_as::<Short<Q4_1>>(weights, panels, rows, out, scratch),
-            Format::Q5_0 => multiply_as::<Short<Q5_0>>(weights, panels, rows, out, scratch),
-            Format::Q5_1 => multiply_as::<Short<Q5_1>>(weights, panels, rows, out, scratch),
-            Format::Q8_0 => multiply_as::<Short<Q8_0>>(weights, panels, rows, out, scratch),
-            Format::Iq4nl => multiply_as::<Short<Iq4nl>>(weights, panels, rows, out, scratch),
-            Format::Iq4nlx8 => multiply_as::<Short<Iq4nlx8>>(weights, panels, rows, out, scratch),
+            Format::Q4_0 => multiply_short::<Q4_0>(way, weights, panels, rows, out, scratch),
+            Format::Q4_0x8 => multiply_short::<Q4_0x8>(way, weights, panels, rows, out, scratch),
+            Format::Q4_1 => multiply_short::<Q4_1>(way, weights, panels, rows, out, scratch),
+            Format::Q5_0 => multiply_short::<Q5_0>(way, weights, panels, rows, out, scratch),
+            Format::Q5_1 => multiply_short::<Q5_1>(way, weights, panels, rows, out, scratch),
+            Format::Q8_0 => multiply_short::<Q8_0>(way, weights, panels, rows, out, scratch),
+            Format::Iq4nl => multiply_short::<Iq4nl>(way, weights, panels, rows, out, scratch),
+            Format::Iq4nlx8 => multiply_short::<Iq4nlx8>(way, weights, panels, rows, out, scratch),
+        }
+    }
+}
+
+unsafe fn multiply_short<S: ShortShape>(
+    way: Way,
+    weights: &Weights,
+    panels: Range<usize>,
+    rows: (*const u8, usize),
+    out: (*mut f32, usize),
+    scratch: &mut Scratch,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match way {
+            Way::Pairs => multiply_as::<Short<S>>(weights, panels, rows, out, scratch),
+            Way::Fused => multiply_as::<Fused<S>>(weights, panels, rows, out, scratch),
         }
     }
 }

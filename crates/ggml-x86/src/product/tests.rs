@@ -134,21 +134,23 @@ struct Aligned([u8; 32]);
 /// Rows of numbers, quantized in three parts.
 struct Quantized {
     format: Format,
+    way: Way,
     n_rows: usize,
     memory: Vec<Aligned>,
 }
 
 impl Quantized {
-    fn new(format: Format, numbers: &[f32], n_in: usize) -> Quantized {
+    fn new(format: Format, way: Way, numbers: &[f32], n_in: usize) -> Quantized {
         let n_rows = numbers.len() / n_in;
         let mut memory = vec![Aligned([0xff; 32]); row_bytes(format, n_in, n_rows).div_ceil(32)];
         for part in 0..3 {
             // SAFETY: everything is as large as said, and the parts are all blocks.
             unsafe {
-                quantize(format, (numbers.as_ptr(), n_in), (n_in, n_rows), memory.as_mut_ptr().cast(), (part, 3));
+                let into = memory.as_mut_ptr().cast();
+                quantize_for(way, format, (numbers.as_ptr(), n_in), (n_in, n_rows), into, (part, 3));
             }
         }
-        Quantized { format, n_rows, memory }
+        Quantized { format, way, n_rows, memory }
     }
 
     /// The `at`th block of a row: its scale and integers.
@@ -174,7 +176,11 @@ impl Quantized {
 
 /// The results of all rows, eight panels of weights at a time.
 pub fn multiply_all(matrix: &Matrix, numbers: &[f32]) -> Vec<f32> {
-    let rows = Quantized::new(matrix.format, numbers, matrix.n_in);
+    multiply_all_by(Way::best(), matrix, numbers)
+}
+
+fn multiply_all_by(way: Way, matrix: &Matrix, numbers: &[f32]) -> Vec<f32> {
+    let rows = Quantized::new(matrix.format, way, numbers, matrix.n_in);
     let n_rows = rows.n_rows;
     let mut out = vec![f32::NAN; n_rows * matrix.n_out];
     let mut scratch = Box::<Scratch>::new_uninit();
@@ -182,9 +188,9 @@ pub fn multiply_all(matrix: &Matrix, numbers: &[f32]) -> Vec<f32> {
     unsafe {
         let scratch = scratch.assume_init_mut();
         let n_panels = matrix.n_out / PANEL_ROWS;
-        let rows = (rows.memory.as_ptr().cast(), n_rows);
+        let (way, rows) = (rows.way, (rows.memory.as_ptr().cast(), n_rows));
         for panels in (0..n_panels).step_by(8).map(|first| first..n_panels.min(first + 8)) {
-            multiply(&matrix.weights(), panels, rows, (out.as_mut_ptr(), matrix.n_out), scratch);
+            multiply_by(way, &matrix.weights(), panels, rows, (out.as_mut_ptr(), matrix.n_out), scratch);
         }
     }
     out
@@ -201,7 +207,7 @@ fn products_are_those_of_the_weights() {
             let matrix = Matrix::new(format, (n_in, n_out), || random.byte());
             let numbers: Vec<f32> = (0..n_in * n_rows).map(|_| random.unit() * 4.0 - 2.0).collect();
             let out = multiply_all(&matrix, &numbers);
-            let rows = Quantized::new(format, &numbers, n_in);
+            let rows = Quantized::new(format, Way::best(), &numbers, n_in);
             for (at, &result) in out.iter().enumerate() {
                 let (row, column) = (at / n_out, at % n_out);
                 let products = (0..n_in).map(|k| matrix.weight(column, k) * rows.number(row, k));
@@ -221,7 +227,7 @@ fn numbers_are_off_by_half_a_step_at_most() {
     let mut random = Random::new(4);
     for (format, scale) in [Format::Q4K, Format::Q5_0].into_iter().flat_map(|it| [1e-30, 1.0, 1e30].map(|x| (it, x))) {
         let numbers: Vec<f32> = (0..3 * LONG).map(|_| (random.unit() - 0.5) * scale).collect();
-        let rows = Quantized::new(format, &numbers, numbers.len());
+        let rows = Quantized::new(format, Way::best(), &numbers, numbers.len());
         for (at, numbers) in numbers.chunks_exact(format.block()).enumerate() {
             let (d, q) = rows.block(0, at);
             for (number, q) in numbers.iter().zip(q) {
@@ -270,6 +276,22 @@ fn the_greatest_integers_do_not_overflow() {
                 let off = (f64::from(result) - sum).abs();
                 assert!(off <= 1e-5 * size, "{format:?}, bytes {byte}, result {column}: {result} for {sum}");
             }
+        }
+    }
+}
+
+#[test]
+fn all_ways_give_the_same_bits() {
+    if !is_supported() || Way::best() == Way::Pairs {
+        return slm_testing::skipped!("this processor has one way only");
+    }
+    let mut random = Random::new(6);
+    for format in FORMATS {
+        for (n_in, n_out, n_rows) in shapes(format) {
+            let matrix = Matrix::new(format, (n_in, n_out), || random.byte());
+            let numbers: Vec<f32> = (0..n_in * n_rows).map(|_| random.unit() * 4.0 - 2.0).collect();
+            let [pairs, fused] = [Way::Pairs, Way::Fused].map(|way| multiply_all_by(way, &matrix, &numbers));
+            assert_eq!(pairs, fused, "{format:?} {n_in}x{n_out}");
         }
     }
 }

@@ -90,22 +90,25 @@ impl<S: LongShape> Shape for Long<S> {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn add<const N: usize>(panel: &Panel, rows: [&LongRow; N], results: &mut [__m256; N]) {
-        // SAFETY: the caller's; the panel is aligned.
-        unsafe {
-            let sums = products::<S, N>(panel, rows);
-            let offsets = offsets::<S, N>(panel, rows);
-            let d = _mm256_load_ps(panel.d.as_ptr());
-            let dmin = _mm256_load_ps(panel.dmin.as_ptr());
-            for n in 0..N {
-                let row_d = _mm256_set1_ps(rows[n].d);
-                if S::HAS_MINS {
-                    let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[n]), d);
-                    let sum = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offsets[n]), dmin, sum);
-                    results[n] = _mm256_fmadd_ps(sum, row_d, results[n]);
-                } else {
-                    let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[n], offsets[n]));
-                    results[n] = _mm256_fmadd_ps(sum, _mm256_mul_ps(d, row_d), results[n]);
+    unsafe fn add<const N: usize>(panel: &[Panel], rows: *const LongRow, n_rows: usize, results: &mut [__m256; N]) {
+        for (at, block) in panel.iter().enumerate() {
+            // SAFETY: the caller's; panels are aligned.
+            unsafe {
+                let rows: [&LongRow; N] = std::array::from_fn(|n| &*rows.add(at * n_rows + n));
+                let sums = products::<S, N>(block, rows);
+                let offsets = offsets::<S, N>(block, rows);
+                let d = _mm256_load_ps(block.d.as_ptr());
+                let dmin = _mm256_load_ps(block.dmin.as_ptr());
+                for n in 0..N {
+                    let row_d = _mm256_set1_ps(rows[n].d);
+                    if S::HAS_MINS {
+                        let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[n]), d);
+                        let sum = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(offsets[n]), dmin, sum);
+                        results[n] = _mm256_fmadd_ps(sum, row_d, results[n]);
+                    } else {
+                        let sum = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[n], offsets[n]));
+                        results[n] = _mm256_fmadd_ps(sum, _mm256_mul_ps(d, row_d), results[n]);
+                    }
                 }
             }
         }

@@ -50,21 +50,96 @@ impl<S: ShortShape> Shape for Short<S> {
 
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    unsafe fn add<const N: usize>(panel: &Panel, rows: [&ShortRow; N], results: &mut [__m256; N]) {
-        // SAFETY: the caller's; the panel is aligned.
-        unsafe {
-            let sums = products::<S, N>(panel, rows);
-            let d = _mm256_load_ps(panel.d.as_ptr());
-            let m = _mm256_load_ps(panel.m.as_ptr());
-            for n in 0..N {
-                let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[n]), _mm256_set1_ps(rows[n].d));
-                results[n] = _mm256_fmadd_ps(sum, d, results[n]);
-                if S::BYTES == Bytes::WithMin {
-                    results[n] = _mm256_fmadd_ps(m, _mm256_set1_ps(rows[n].sum), results[n]);
-                }
+    unsafe fn add<const N: usize>(panel: &[Panel], rows: *const ShortRow, n_rows: usize, results: &mut [__m256; N]) {
+        for (at, block) in panel.iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let rows: [&ShortRow; N] = std::array::from_fn(|n| &*rows.add(at * n_rows + n));
+                scale_and_add::<S, N>(block, rows, products::<S, N>(block, rows), results);
             }
         }
     }
+}
+
+/// The same for processors with AVX-VNNI, which add up the products of bytes in 32 bits: bytes with a sign become some without
+/// one. The sums of integers are equal, and so are the results.
+pub struct Fused<B>(PhantomData<B>);
+
+/// What bytes with a sign are greater by when they have none.
+pub const SIGN: i32 = 128;
+
+impl<S: ShortShape> Shape for Fused<S> {
+    type Row = ShortRow;
+    type Panel = Panel;
+
+    const BLOCK: usize = SHORT;
+    const BLOCKS_AT_ONCE: usize = 32;
+
+    #[inline]
+    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
+        // SAFETY: the caller's.
+        unsafe { S::unpack(rows, row_bytes, block, into) };
+        if S::BYTES == Bytes::Signed {
+            for byte in into.q.as_flattened_mut() {
+                *byte ^= 0x80;
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    #[inline]
+    unsafe fn add<const N: usize>(panel: &[Panel], rows: *const ShortRow, n_rows: usize, results: &mut [__m256; N]) {
+        for (at, block) in panel.iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let rows: [&ShortRow; N] = std::array::from_fn(|n| &*rows.add(at * n_rows + n));
+                scale_and_add::<S, N>(block, rows, fused_products::<S, N>(block, rows), results);
+            }
+        }
+    }
+}
+
+/// Adds `d * sum`, and what is added to each weight times the sum of the row's numbers.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn scale_and_add<S: ShortShape, const N: usize>(
+    panel: &Panel,
+    rows: [&ShortRow; N],
+    sums: [__m256i; N],
+    results: &mut [__m256; N],
+) {
+    // SAFETY: the panel is aligned.
+    let (d, m) = unsafe { (_mm256_load_ps(panel.d.as_ptr()), _mm256_load_ps(panel.m.as_ptr())) };
+    for n in 0..N {
+        let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[n]), _mm256_set1_ps(rows[n].d));
+        results[n] = _mm256_fmadd_ps(sum, d, results[n]);
+        if S::BYTES == Bytes::WithMin {
+            results[n] = _mm256_fmadd_ps(m, _mm256_set1_ps(rows[n].sum), results[n]);
+        }
+    }
+}
+
+/// As [`products`].
+#[target_feature(enable = "avx2,avxvnni")]
+#[inline]
+unsafe fn fused_products<S: ShortShape, const N: usize>(panel: &Panel, rows: [&ShortRow; N]) -> [__m256i; N] {
+    let mut sums = [_mm256_setzero_si256(); N];
+    if S::BYTES != Bytes::WithMin {
+        for n in 0..N {
+            sums[n] = _mm256_set1_epi32(rows[n].start);
+        }
+    }
+    for (four, weights) in panel.q.iter().enumerate() {
+        // SAFETY: `q` is aligned, a row's block has 32 integers.
+        unsafe {
+            let weights = _mm256_load_si256(weights.as_ptr().cast());
+            for n in 0..N {
+                let row = _mm256_set1_epi32(rows[n].q.as_ptr().add(4 * four).cast::<i32>().read_unaligned());
+                sums[n] = _mm256_dpbusd_avx_epi32(sums[n], weights, row);
+            }
+        }
+    }
+    sums
 }
 
 /// The sums of `q * row` over a block, for eight rows of weights by `N` rows.
