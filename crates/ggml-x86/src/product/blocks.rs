@@ -8,6 +8,16 @@ pub enum Format {
     Q4Kx8,
     Q5K,
     Q6K,
+    Q4_0,
+    /// Eight rows of [`Format::Q4_0`] interleaved.
+    Q4_0x8,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Iq4nl,
+    /// Eight rows of [`Format::Iq4nl`] interleaved.
+    Iq4nlx8,
 }
 
 impl Format {
@@ -18,9 +28,35 @@ impl Format {
             Format::Q4K | Format::Q4Kx8 => size_of::<Q4K>(),
             Format::Q5K => size_of::<Q5K>(),
             Format::Q6K => size_of::<Q6K>(),
+            Format::Q4_0 | Format::Q4_0x8 | Format::Iq4nl | Format::Iq4nlx8 => size_of::<Q4_0>(),
+            Format::Q4_1 => size_of::<Q4_1>(),
+            Format::Q5_0 => size_of::<Q5_0>(),
+            Format::Q5_1 => size_of::<Q5_1>(),
+            Format::Q8_0 => size_of::<Q8_0>(),
         }
     }
+
+    /// Numbers in a block of one row.
+    #[must_use]
+    pub fn block(self) -> usize {
+        match self {
+            Format::Q4K | Format::Q4Kx8 | Format::Q5K | Format::Q6K => LONG,
+            _ => SHORT,
+        }
+    }
+
+    /// Bytes of so many numbers of a row, a multiple of [`Format::block`].
+    #[must_use]
+    pub fn row_bytes(self, n_in: usize) -> usize {
+        n_in / self.block() * self.block_bytes()
+    }
 }
+
+/// Numbers in a block of a K-quant, and of the rows that it is multiplied with.
+pub const LONG: usize = 256;
+
+/// Numbers in a block of the other formats.
+pub const SHORT: usize = 32;
 
 /// What a block of weights `d * scale * q - dmin * min` begins with: eight scales and mins of six bits.
 #[repr(C)]
@@ -82,8 +118,70 @@ pub struct Q6K {
     pub d: u16,
 }
 
+/// 32 weights `d * (q - 8)` with `q` of four bits.
+#[repr(C)]
+pub struct Q4_0 {
+    pub d: u16,
+    /// The first 16 weights in the low halves, the others in the high ones, as in all blocks of 32.
+    pub q: [u8; 16],
+}
+
+/// Eight [`Q4_0`] of eight rows.
+#[repr(C)]
+pub struct Q4_0x8 {
+    pub d: [u16; 8],
+    /// Eight bytes of each row in turn, with the highest bit of each half flipped, but in IQ4_NL.
+    pub q: [u8; 128],
+}
+
+/// 32 weights `d * q + m` with `q` of four bits.
+#[repr(C)]
+pub struct Q4_1 {
+    pub d: u16,
+    pub m: u16,
+    pub q: [u8; 16],
+}
+
+/// 32 weights `d * (q - 16)` with `q` of five bits.
+#[repr(C)]
+pub struct Q5_0 {
+    pub d: u16,
+    /// The fifth bits, that of the first weight lowest.
+    pub high: [u8; 4],
+    pub q: [u8; 16],
+}
+
+/// 32 weights `d * q + m` with `q` of five bits.
+#[repr(C)]
+pub struct Q5_1 {
+    pub d: u16,
+    pub m: u16,
+    pub high: [u8; 4],
+    pub q: [u8; 16],
+}
+
+/// 32 weights `d * q` with `q` of eight bits and a sign.
+#[repr(C)]
+pub struct Q8_0 {
+    pub d: u16,
+    pub q: [i8; 32],
+}
+
+/// 32 weights, `d` times what [`IQ4_NL`] has for `q`, in a block like that of Q4_0.
+#[repr(transparent)]
+pub struct Iq4nl(pub Q4_0);
+
+/// Eight [`Iq4nl`] of eight rows.
+#[repr(transparent)]
+pub struct Iq4nlx8(pub Q4_0x8);
+
+/// What IQ4_NL's integers stand for.
+pub const IQ4_NL: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
 const _: () = assert!(size_of::<Q4K>() == 144 && size_of::<Q4Kx8>() == 8 * 144);
 const _: () = assert!(size_of::<Q5K>() == 176 && size_of::<Q6K>() == 210);
+const _: () = assert!(size_of::<Q4_0>() == 18 && size_of::<Q4_0x8>() == 8 * 18 && size_of::<Q4_1>() == 20);
+const _: () = assert!(size_of::<Q5_0>() == 22 && size_of::<Q5_1>() == 24 && size_of::<Q8_0>() == 34);
 
 /// The eight scales and the eight mins, one byte each, of twelve bytes.
 #[must_use]

@@ -1,28 +1,32 @@
 //! The product of quantized weights with several rows of numbers.
 //!
-//! Rows of numbers become blocks of 8-bit integers as in ggml (Q8_K), products of integers are exact, and scales are applied in
-//! 32-bit floats. What differs is the order of the work: a panel of eight rows of weights is unpacked to bytes once ([`panel`])
-//! and multiplied with all rows of numbers before the next ([`kernel`]), so that unpacking costs little from a few rows on, and
-//! the multiplier is what limits.
+//! Rows of numbers become blocks of 8-bit integers as in ggml (Q8_K for K-quants, Q8_0 for the others), products of integers are
+//! exact, and scales are applied in 32-bit floats. What differs is the order of the work: a panel of eight rows of weights is
+//! unpacked to bytes once and multiplied with all rows of numbers before the next ([`kernel`]), so that unpacking costs little
+//! from a few rows on, and the multiplier is what limits. A [`kernel::Shape`] says how: [`long`] has the K-quants, [`short`]
+//! what has a scale for every 32 weights.
 //!
 //! Formats: ggml's `ggml-common.h`.
 
 mod blocks;
 mod kernel;
-mod panel;
+mod long;
 mod rows;
+mod short;
 #[cfg(test)]
 pub mod tests;
+mod vector;
 
 pub use blocks::Format;
-pub use rows::RowBlock;
 
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+use std::ops::Range;
 
-use panel::Panel;
-
-/// Numbers in a block of a K-quant, and in a block of a quantized row.
-pub const BLOCK: usize = 256;
+use blocks::{Iq4nl, Iq4nlx8, LONG, Q4_0, Q4_0x8, Q4_1, Q4K, Q4Kx8, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use kernel::Shape;
+use long::Long;
+use rows::{LongRow, ShortRow};
+use short::{Fused, Short, ShortShape};
 
 /// Rows of weights that are unpacked together.
 pub const PANEL_ROWS: usize = 8;
@@ -30,10 +34,9 @@ pub const PANEL_ROWS: usize = 8;
 /// Rows of numbers from which this is faster than ggml's kernels.
 pub const LEAST_ROWS: usize = 4;
 
-/// Panels and blocks that are unpacked before they are multiplied: together as much as the second-level cache holds beside
+/// Panels that are unpacked before they are multiplied: with their blocks as much as the second-level cache holds beside
 /// the rows.
 const PANELS_AT_ONCE: usize = 4;
-const BLOCKS_AT_ONCE: usize = 4;
 
 /// Bytes of a line of the cache.
 const LINE: usize = 64;
@@ -45,42 +48,84 @@ pub struct Weights {
     pub data: *const u8,
     /// Bytes from a row to the next (for interleaved rows: an eighth of those from one eight to the next).
     pub row_bytes: usize,
-    /// A multiple of [`BLOCK`].
+    /// A multiple of [`Format::block`].
     pub n_in: usize,
     /// A multiple of [`PANEL_ROWS`].
     pub n_out: usize,
 }
 
-/// Blocks that `n_rows` rows of `n_in` numbers take when quantized.
+/// Bytes that `n_rows` rows of `n_in` numbers take when quantized for weights of a format.
 #[must_use]
-pub fn row_blocks(n_in: usize, n_rows: usize) -> usize {
-    n_in / BLOCK * n_rows
+pub fn row_bytes(format: Format, n_in: usize, n_rows: usize) -> usize {
+    let n_blocks = n_in / format.block() * n_rows;
+    n_blocks * if format.block() == LONG { size_of::<LongRow>() } else { size_of::<ShortRow>() }
 }
 
 /// Quantizes one of `parts` equal parts of `n_rows` rows of `n_in` numbers, `stride` numbers apart.
 ///
 /// # Safety
-/// [`super::is_supported`]; `numbers` has all rows, `blocks` room for [`row_blocks`], aligned as [`RowBlock`] is, and no other part is
+/// [`super::is_supported`]; `numbers` has all rows, `rows` room for [`row_bytes`], aligned to 32 bytes, and no other part is
 /// the same.
 pub unsafe fn quantize(
+    format: Format,
     (numbers, stride): (*const f32, usize),
     (n_in, n_rows): (usize, usize),
-    blocks: *mut RowBlock,
+    rows: *mut u8,
     (part, parts): (usize, usize),
 ) {
-    let n = row_blocks(n_in, n_rows);
+    // SAFETY: the caller's.
+    unsafe { quantize_for(Way::best(), format, (numbers, stride), (n_in, n_rows), rows, (part, parts)) };
+}
+
+/// How products of bytes are added up; the results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In 16 bits, which all processors with AVX2 can.
+    Pairs,
+    /// In 32 bits, with AVX-VNNI.
+    Fused,
+}
+
+impl Way {
+    /// The faster one of those that this processor has.
+    fn best() -> Way {
+        if std::arch::is_x86_feature_detected!("avxvnni") { Way::Fused } else { Way::Pairs }
+    }
+}
+
+/// As [`quantize`], for one way.
+unsafe fn quantize_for(
+    way: Way,
+    format: Format,
+    (numbers, stride): (*const f32, usize),
+    (n_in, n_rows): (usize, usize),
+    rows: *mut u8,
+    (part, parts): (usize, usize),
+) {
+    let n = n_in / format.block() * n_rows;
+    let offset = match format {
+        Format::Q4_0 | Format::Q4_0x8 => 8,
+        Format::Q5_0 => 16,
+        Format::Q8_0 | Format::Iq4nl | Format::Iq4nlx8 if way == Way::Fused => short::SIGN,
+        _ => 0,
+    };
     for at in part * n / parts..(part + 1) * n / parts {
         let (block, row) = (at / n_rows, at % n_rows);
         // SAFETY: the caller's; `at` is below the number of blocks.
-        unsafe { rows::quantize(numbers.add(row * stride + block * BLOCK), blocks.add(at)) };
+        unsafe {
+            let numbers = numbers.add(row * stride + block * format.block());
+            if format.block() == LONG {
+                rows::quantize_long(numbers, rows.cast::<LongRow>().add(at));
+            } else {
+                rows::quantize_short(numbers, offset, rows.cast::<ShortRow>().add(at));
+            }
+        }
     }
 }
 
 /// Where a thread unpacks weights.
-#[repr(C)]
-pub struct Scratch {
-    panels: [Panel; PANELS_AT_ONCE * BLOCKS_AT_ONCE],
-}
+#[repr(C, align(32))]
+pub struct Scratch([u8; 48 * 1024]);
 
 /// How many panels a thread takes at a time: enough to read ahead, few enough that no thread waits long for the last.
 #[must_use]
@@ -91,35 +136,96 @@ pub fn turn(n_panels: usize, n_threads: usize) -> usize {
 /// Multiplies some panels of the weights with all rows: panel `p` gives the results `8 * p` to `8 * p + 7` of every row.
 ///
 /// # Safety
-/// [`super::is_supported`]; `weights` describes memory that is there; `blocks` are those of `n_rows` rows by [`quantize`]; `out` has
-/// `n_rows` rows of `n_out` numbers, `stride` apart, and nothing else writes those of these panels.
+/// [`super::is_supported`]; `weights` describes memory that is there; `rows` are `n_rows` rows by [`quantize`] for its format; `out`
+/// has `n_rows` rows of `n_out` numbers, `stride` apart, and nothing else writes those of these panels.
 pub unsafe fn multiply(
     weights: &Weights,
-    panels: std::ops::Range<usize>,
-    (blocks, n_rows): (*const RowBlock, usize),
+    panels: Range<usize>,
+    rows: (*const u8, usize),
+    out: (*mut f32, usize),
+    scratch: &mut Scratch,
+) {
+    // SAFETY: the caller's.
+    unsafe { multiply_by(Way::best(), weights, panels, rows, out, scratch) };
+}
+
+/// As [`multiply`], in one way, for which the rows were quantized.
+unsafe fn multiply_by(
+    way: Way,
+    weights: &Weights,
+    panels: Range<usize>,
+    rows: (*const u8, usize),
+    out: (*mut f32, usize),
+    scratch: &mut Scratch,
+) {
+    // SAFETY: the caller's; the shape is that of the format.
+    unsafe {
+        match weights.format {
+            Format::Q4K => multiply_as::<Long<Q4K>>(weights, panels, rows, out, scratch),
+            Format::Q4Kx8 => multiply_as::<Long<Q4Kx8>>(weights, panels, rows, out, scratch),
+            Format::Q5K => multiply_as::<Long<Q5K>>(weights, panels, rows, out, scratch),
+            Format::Q6K => multiply_as::<Long<Q6K>>(weights, panels, rows, out, scratch),
+            Format::Q4_0 => multiply_short::<Q4_0>(way, weights, panels, rows, out, scratch),
+            Format::Q4_0x8 => multiply_short::<Q4_0x8>(way, weights, panels, rows, out, scratch),
+            Format::Q4_1 => multiply_short::<Q4_1>(way, weights, panels, rows, out, scratch),
+            Format::Q5_0 => multiply_short::<Q5_0>(way, weights, panels, rows, out, scratch),
+            Format::Q5_1 => multiply_short::<Q5_1>(way, weights, panels, rows, out, scratch),
+            Format::Q8_0 => multiply_short::<Q8_0>(way, weights, panels, rows, out, scratch),
+            Format::Iq4nl => multiply_short::<Iq4nl>(way, weights, panels, rows, out, scratch),
+            Format::Iq4nlx8 => multiply_short::<Iq4nlx8>(way, weights, panels, rows, out, scratch),
+        }
+    }
+}
+
+unsafe fn multiply_short<S: ShortShape>(
+    way: Way,
+    weights: &Weights,
+    panels: Range<usize>,
+    rows: (*const u8, usize),
+    out: (*mut f32, usize),
+    scratch: &mut Scratch,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        match way {
+            Way::Pairs => multiply_as::<Short<S>>(weights, panels, rows, out, scratch),
+            Way::Fused => multiply_as::<Fused<S>>(weights, panels, rows, out, scratch),
+        }
+    }
+}
+
+unsafe fn multiply_as<S: Shape>(
+    weights: &Weights,
+    panels: Range<usize>,
+    (rows, n_rows): (*const u8, usize),
     (out, stride): (*mut f32, usize),
     scratch: &mut Scratch,
 ) {
-    let n_blocks = weights.n_in / BLOCK;
+    const { assert!(size_of::<[S::Panel; PANELS_AT_ONCE]>() * S::BLOCKS_AT_ONCE <= size_of::<Scratch>()) };
+    const { assert!(align_of::<S::Panel>() <= align_of::<Scratch>()) };
+    // SAFETY: as many fit, as was checked, and panels are made of numbers, for which any bytes will do.
+    let scratch: &mut [S::Panel] =
+        unsafe { std::slice::from_raw_parts_mut(scratch.0.as_mut_ptr().cast(), PANELS_AT_ONCE * S::BLOCKS_AT_ONCE) };
+    let n_blocks = weights.n_in / S::BLOCK;
     for first_panel in panels.clone().step_by(PANELS_AT_ONCE) {
         let n_panels = PANELS_AT_ONCE.min(panels.end - first_panel);
         let next = (first_panel + n_panels)..panels.end.min(first_panel + n_panels + PANELS_AT_ONCE);
-        let mut ahead =
-            Ahead::new(weights, next, n_blocks.div_ceil(BLOCKS_AT_ONCE) * n_rows.div_ceil(kernel::TILE_ROWS));
-        for first_block in (0..n_blocks).step_by(BLOCKS_AT_ONCE) {
-            let depth = BLOCKS_AT_ONCE.min(n_blocks - first_block);
+        let n_steps = n_blocks.div_ceil(S::BLOCKS_AT_ONCE) * n_rows.div_ceil(kernel::TILE_ROWS);
+        let mut ahead = Ahead::new(weights, next, n_steps);
+        for first_block in (0..n_blocks).step_by(S::BLOCKS_AT_ONCE) {
+            let depth = S::BLOCKS_AT_ONCE.min(n_blocks - first_block);
             // SAFETY: the caller's; panels and blocks are within the weights, rows within the blocks and the results.
             unsafe {
-                for (panel, unpacked) in scratch.panels.chunks_exact_mut(depth).take(n_panels).enumerate() {
+                for (panel, unpacked) in scratch.chunks_exact_mut(depth).take(n_panels).enumerate() {
+                    let rows = weights.data.add((first_panel + panel) * PANEL_ROWS * weights.row_bytes);
                     for (block, place) in unpacked.iter_mut().enumerate() {
-                        panel::unpack(weights, first_panel + panel, first_block + block, place);
+                        S::unpack(rows, weights.row_bytes, first_block + block, place);
                     }
                 }
-                let tiles = kernel::Tiles {
-                    format: weights.format,
-                    panels: &scratch.panels[..n_panels * depth],
+                let tiles = kernel::Tiles::<S> {
+                    panels: &scratch[..n_panels * depth],
                     depth,
-                    rows: blocks.add(first_block * n_rows),
+                    rows: rows.cast::<S::Row>().add(first_block * n_rows),
                     n_rows,
                     out: out.add(first_panel * PANEL_ROWS),
                     stride,
@@ -140,7 +246,7 @@ struct Ahead {
 
 impl Ahead {
     /// Of some panels, in so many steps.
-    fn new(weights: &Weights, panels: std::ops::Range<usize>, n_steps: usize) -> Ahead {
+    fn new(weights: &Weights, panels: Range<usize>, n_steps: usize) -> Ahead {
         let bytes = |panel: usize| panel * PANEL_ROWS * weights.row_bytes;
         let (at, end) = (weights.data.wrapping_add(bytes(panels.start)), weights.data.wrapping_add(bytes(panels.end)));
         Ahead { at, end, step: bytes(panels.len()).div_ceil(n_steps) }

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use ggml_x86::attention::{Attention, GREATEST_HEAD, Heads, TILE_ROWS};
-use ggml_x86::product::{self, BLOCK, Format, LEAST_ROWS, PANEL_ROWS, RowBlock, Scratch, Weights};
+use ggml_x86::product::{self, Format, LEAST_ROWS, PANEL_ROWS, Scratch, Weights};
 use llama_cpp_sys_2 as ggml;
 
 /// Bytes to which working memory is aligned.
@@ -53,8 +53,8 @@ impl Task {
     fn shared_bytes(&self) -> usize {
         match self {
             Task::Product(product) => {
-                let n_blocks = product::row_blocks(product.weights.n_in, product.n_rows);
-                (n_blocks * size_of::<RowBlock>()).next_multiple_of(ALIGNMENT)
+                let Weights { format, n_in, .. } = product.weights;
+                product::row_bytes(format, n_in, product.n_rows).next_multiple_of(ALIGNMENT)
             }
             Task::Attention(_) => 0,
         }
@@ -78,7 +78,7 @@ impl Task {
             let shared = work.add(work.align_offset(ALIGNMENT));
             let own = shared.add(self.shared_bytes() + threads.index * self.own_bytes());
             match self {
-                Task::Product(product) => product.compute(shared.cast(), &mut *own.cast(), threads),
+                Task::Product(product) => product.compute(shared, &mut *own.cast(), threads),
                 Task::Attention(attention) => {
                     threads.share(attention.n_parts(), |part| attention.compute(part, own.cast()));
                 }
@@ -88,13 +88,13 @@ impl Task {
 }
 
 impl Product {
-    unsafe fn compute(&self, rows: *mut RowBlock, scratch: &mut Scratch, threads: &Threads) {
+    unsafe fn compute(&self, rows: *mut u8, scratch: &mut Scratch, threads: &Threads) {
         let n_panels = self.weights.n_out / PANEL_ROWS;
         let turn = product::turn(n_panels, threads.count);
         // SAFETY: the caller's; every part of the rows is quantized once, and every panel multiplied once.
         unsafe {
             let (input, shape) = ((self.input, self.input_stride), (self.weights.n_in, self.n_rows));
-            product::quantize(input, shape, rows, (threads.index, threads.count));
+            product::quantize(self.weights.format, input, shape, rows, (threads.index, threads.count));
             threads.share(n_panels.div_ceil(turn), |at| {
                 let panels = at * turn..n_panels.min((at + 1) * turn);
                 product::multiply(&self.weights, panels, (rows, self.n_rows), (self.out, self.out_stride), scratch);
@@ -116,23 +116,34 @@ fn is_float(tensor: &ggml::ggml_tensor) -> bool {
     is_dense(tensor, ggml::GGML_TYPE_F32, size_of::<f32>())
 }
 
+/// How weights of a type lie in memory: as they lie in a file, and as ggml repacks them for processors with AVX2.
+fn formats(kind: ggml::ggml_type) -> Option<(Format, Option<Format>)> {
+    Some(match kind {
+        ggml::GGML_TYPE_Q4_K => (Format::Q4K, Some(Format::Q4Kx8)),
+        ggml::GGML_TYPE_Q5_K => (Format::Q5K, None),
+        ggml::GGML_TYPE_Q6_K => (Format::Q6K, None),
+        ggml::GGML_TYPE_Q4_0 => (Format::Q4_0, Some(Format::Q4_0x8)),
+        ggml::GGML_TYPE_Q4_1 => (Format::Q4_1, None),
+        ggml::GGML_TYPE_Q5_0 => (Format::Q5_0, None),
+        ggml::GGML_TYPE_Q5_1 => (Format::Q5_1, None),
+        ggml::GGML_TYPE_Q8_0 => (Format::Q8_0, None),
+        ggml::GGML_TYPE_IQ4_NL => (Format::Iq4nl, Some(Format::Iq4nlx8)),
+        _ => return None,
+    })
+}
+
 unsafe fn product(op: &ggml::ggml_tensor, repacked: ggml::ggml_backend_buffer_type_t) -> Option<Product> {
     // SAFETY: an operation's sources are live tensors.
     let (weights, input) = unsafe { (&*op.src[0], &*op.src[1]) };
-    let format = match weights.type_ {
-        ggml::GGML_TYPE_Q4_K => Format::Q4K,
-        ggml::GGML_TYPE_Q5_K => Format::Q5K,
-        ggml::GGML_TYPE_Q6_K => Format::Q6K,
-        _ => return None,
-    };
+    let (plain_format, repacked_format) = formats(weights.type_)?;
     let (n_in, n_out, n_rows) = (size(weights.ne[0]), size(weights.ne[1]), size(input.ne[1]));
     let is_flat = [op, weights, input].iter().all(|tensor| tensor.ne[2] == 1 && tensor.ne[3] == 1);
-    let row_bytes = n_in / BLOCK * format.block_bytes();
+    let row_bytes = plain_format.row_bytes(n_in);
     let is_ours = is_flat
         && is_float(op)
         && is_float(input)
         && op.op_params[1] == ggml::GGML_HINT_NONE as i32
-        && n_in % BLOCK == 0
+        && n_in % plain_format.block() == 0
         && n_out % PANEL_ROWS == 0
         && n_rows >= LEAST_ROWS
         && weights.nb[1] == row_bytes
@@ -144,13 +155,10 @@ unsafe fn product(op: &ggml::ggml_tensor, repacked: ggml::ggml_backend_buffer_ty
     // SAFETY: the buffer is live as its tensor is.
     let format = unsafe {
         if ggml::ggml_backend_buffer_get_type(weights.buffer) == repacked {
-            // The only repacked layout that is known here; where ggml chose none, its owner says so itself.
-            if format != Format::Q4K || weights.extra.is_null() {
-                return None;
-            }
-            Format::Q4Kx8
+            // Where ggml chose no layout, its owner says so itself.
+            repacked_format.filter(|_| !weights.extra.is_null())?
         } else if ggml::ggml_backend_buffer_is_host(weights.buffer) {
-            format
+            plain_format
         } else {
             return None;
         }

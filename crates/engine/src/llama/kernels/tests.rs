@@ -85,17 +85,27 @@ fn products_are_ggmls() {
     let _alive = processor();
     let Some(before) = REPACKED.get() else { return slm_testing::skipped!("not built for this processor") };
     let mut random = fastrand::Rng::with_seed(1);
-    let (n_in, n_out) = (768, 264);
-    let source: Vec<f32> = (0..n_in * n_out).map(|_| random.f32() - 0.5).collect();
-    let numbers: Vec<f32> = (0..n_in * 13).map(|_| random.f32() - 0.5).collect();
+    let n_out = 264;
     let plain = unsafe { ggml::ggml_backend_dev_buffer_type(device()) };
+    // Rows of blocks of 32 need no multiple of 256.
     let kinds = [
-        (ggml::GGML_TYPE_Q4_K, before.buffer_type),
-        (ggml::GGML_TYPE_Q4_K, plain),
-        (ggml::GGML_TYPE_Q5_K, plain),
-        (ggml::GGML_TYPE_Q6_K, plain),
+        (ggml::GGML_TYPE_Q4_K, before.buffer_type, 768),
+        (ggml::GGML_TYPE_Q4_K, plain, 768),
+        (ggml::GGML_TYPE_Q5_K, plain, 768),
+        (ggml::GGML_TYPE_Q6_K, plain, 768),
+        (ggml::GGML_TYPE_Q4_0, before.buffer_type, 864),
+        (ggml::GGML_TYPE_Q4_0, plain, 864),
+        (ggml::GGML_TYPE_Q4_1, plain, 864),
+        (ggml::GGML_TYPE_Q5_0, plain, 864),
+        (ggml::GGML_TYPE_Q5_1, plain, 864),
+        (ggml::GGML_TYPE_Q8_0, plain, 864),
+        (ggml::GGML_TYPE_IQ4_NL, before.buffer_type, 864),
+        (ggml::GGML_TYPE_IQ4_NL, plain, 864),
     ];
-    for (kind, layout) in kinds {
+    let source: Vec<f32> = (0..864 * n_out).map(|_| random.f32() - 0.5).collect();
+    let numbers: Vec<f32> = (0..864 * 13).map(|_| random.f32() - 0.5).collect();
+    for (kind, layout, n_in) in kinds {
+        let numbers = &numbers[..13 * n_in];
         // SAFETY: room for all rows.
         let weights = unsafe {
             let mut weights = vec![0u8; ggml::ggml_row_size(kind, n_in as i64) * n_out];
@@ -105,7 +115,7 @@ fn products_are_ggmls() {
             weights
         };
         let of = |numbers: &[f32]| multiply((kind, layout), (n_in, n_out), &weights, numbers);
-        let (is_ours, together) = of(&numbers);
+        let (is_ours, together) = of(numbers);
         assert!(is_ours, "type {kind}");
         let alone: Vec<f32> = numbers
             .chunks_exact(n_in)
