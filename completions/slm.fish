@@ -71,7 +71,7 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l top-p -d 'Keep the likel
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-predict -d 'Most tokens to generate' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l stop -d 'A text that ends the answer; may be given several times' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-ctx -d 'Tokens of context' -r
-complete -c slm -n "__fish_slm_using_subcommand run" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l num-thread -d 'Threads that compute [default: one for each core that slm is granted]' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
@@ -95,7 +95,7 @@ complete -c slm -n "__fish_slm_using_subcommand run" -s h -l help -d 'Print help
 complete -c slm -n "__fish_slm_using_subcommand serve" -l host -d 'Where to listen, `HOST:PORT` or `unix:PATH`; may be given several times' -r
 complete -c slm -n "__fish_slm_using_subcommand serve" -l keepalive -d 'How long a model stays after its last request: `10m`, seconds, `0`, or `-1` for ever' -r
 complete -c slm -n "__fish_slm_using_subcommand serve" -l num-ctx -d 'Tokens of context' -r
-complete -c slm -n "__fish_slm_using_subcommand serve" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand serve" -l num-thread -d 'Threads that compute [default: one for each core that slm is granted]' -r
 complete -c slm -n "__fish_slm_using_subcommand serve" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
 complete -c slm -n "__fish_slm_using_subcommand serve" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
 complete -c slm -n "__fish_slm_using_subcommand serve" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
@@ -157,7 +157,7 @@ complete -c slm -n "__fish_slm_using_subcommand prune" -s h -l help -d 'Print he
 complete -c slm -n "__fish_slm_using_subcommand eval" -l model -d 'Another model than the suite\'s' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l limit -d 'Stop after N rows' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l num-ctx -d 'Tokens of context' -r
-complete -c slm -n "__fish_slm_using_subcommand eval" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l num-thread -d 'Threads that compute [default: one for each core that slm is granted]' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r
@@ -178,7 +178,7 @@ complete -c slm -n "__fish_slm_using_subcommand bench" -l sequences -d 'Sequence
 complete -c slm -n "__fish_slm_using_subcommand bench" -l rows -d 'Rows to score and records to extract in each run; 0 leaves them out [default: 8]' -r
 complete -c slm -n "__fish_slm_using_subcommand bench" -l parallel -d 'Records in flight [default: all rows of a run, at most 16]' -r
 complete -c slm -n "__fish_slm_using_subcommand bench" -l num-ctx -d 'Tokens of context' -r
-complete -c slm -n "__fish_slm_using_subcommand bench" -l num-thread -d 'Threads that compute [default: one for each core]' -r
+complete -c slm -n "__fish_slm_using_subcommand bench" -l num-thread -d 'Threads that compute [default: one for each core that slm is granted]' -r
 complete -c slm -n "__fish_slm_using_subcommand bench" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
 complete -c slm -n "__fish_slm_using_subcommand bench" -l device -d 'Devices that compute, by name or number, separated by commas; `none` is the processor alone' -r
 complete -c slm -n "__fish_slm_using_subcommand bench" -l main-gpu -d 'Of several GPUs, the one that holds small tensors' -r

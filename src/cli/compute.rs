@@ -2,6 +2,7 @@
 
 use super::environment::Environment;
 use crate::engine::compute::{Compute, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
+use crate::engine::waiting::{LONG, SHORT, Waiting};
 use crate::engine::{self, ModelInfo};
 use crate::failure::Failure;
 use crate::load_spec;
@@ -16,7 +17,7 @@ pub struct ComputeArgs {
     /// Tokens of context
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_ctx: Option<String>,
-    /// Threads that compute [default: one for each core]
+    /// Threads that compute [default: one for each core that slm is granted]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_thread: Option<String>,
     /// Layers on GPUs [default: as many as fit]
@@ -130,9 +131,18 @@ pub fn describe(info: &ModelInfo) -> String {
         WeightsIn::Mapping => "mapped",
         WeightsIn::Memory => "read into memory",
     };
+    let waiting = match info.waiting {
+        Waiting::Learned => {
+            format!("waiting        spins for {LONG:?}, beside other work for {SHORT:?}, then sleeps\n")
+        }
+        Waiting::Set { n_turns } => {
+            format!("waiting        spins {n_turns} times, as the environment says, then sleeps\n")
+        }
+        Waiting::Unknown => String::new(),
+    };
     let locked = if *paging == Paging::Locked { ", locked" } else { "" };
     format!(
-        "computes on    {}, {} threads{layers}\nweights        {weights}{locked}\n\
+        "computes on    {}, {} threads{layers}\n{waiting}weights        {weights}{locked}\n\
          keys, values   {kv_type}, {} in a full context; flash attention {flash_attention}\n\
          batches        {n_batch} tokens, {n_ubatch} at once\n",
         info.devices.join(", "),

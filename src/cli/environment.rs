@@ -17,6 +17,7 @@ pub struct Environment {
     kv_cache_type: Option<String>,
     flash_attention: Option<String>,
     kernels: Option<String>,
+    sets_waiting: bool,
     debug: Option<String>,
     host: Option<String>,
     api_key: Option<String>,
@@ -85,6 +86,7 @@ impl Environment {
             kv_cache_type: text("KV_CACHE_TYPE"),
             flash_attention: text("FLASH_ATTENTION"),
             kernels: text("KERNELS"),
+            sets_waiting: ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"].into_iter().any(|name| own("", name).is_some()),
             debug: text("DEBUG"),
             host: text("HOST"),
             api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
@@ -176,6 +178,12 @@ impl Environment {
     #[must_use]
     pub fn flash_attention(&self) -> Option<&str> {
         self.flash_attention.as_deref()
+    }
+
+    /// Whether the variables of OpenMP's runtime say how threads wait for each other; it reads them itself.
+    #[must_use]
+    pub fn sets_waiting(&self) -> bool {
+        self.sets_waiting
     }
 
     /// `SLM_KERNELS`, as text.

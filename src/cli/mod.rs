@@ -66,6 +66,9 @@ fn run(cli: Cli) -> Outcome {
     let Some(command) = cli.command else {
         return version::print(cli.verbose);
     };
+    if environment.sets_waiting() {
+        crate::engine::leave_waiting_as_set();
+    }
     // A server has a log of its own.
     if !matches!(command, Command::Serve(_)) {
         environment.log_if_wanted();

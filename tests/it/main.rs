@@ -36,3 +36,4 @@ mod tidy;
 mod tiny;
 mod tokens;
 mod vocabularies;
+mod waiting;

@@ -34,6 +34,8 @@ mod schemas;
 pub mod scoring;
 pub mod speculation;
 pub mod text;
+mod threads;
+pub mod waiting;
 mod wire;
 
 pub use adapters::{Adapter, AdapterSet};
@@ -48,6 +50,7 @@ pub use event::{
 pub use llama::default_threads;
 pub use llama::devices::devices;
 pub use llama::native::leave;
+pub use llama::waiting::leave_waiting_as_set;
 pub use options::{DEFAULT_CONTEXT, Load, ModelInfo, Options, Weights};
 pub use reply::Reply;
 pub use request::{

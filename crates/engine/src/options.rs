@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::compute::Compute;
+use super::waiting::Waiting;
 use super::wire;
 use slm_values::gguf::Footprint;
 use slm_values::prompt::{Infill, SpecialTokens};
@@ -62,6 +63,7 @@ pub struct ModelInfo {
     /// Positions that the model was trained for.
     pub n_ctx_train: u32,
     pub n_threads: u32,
+    pub waiting: Waiting,
     /// The devices that compute, as their makers name them.
     pub devices: Vec<String>,
     /// Layers on GPUs, the output counted as one.

@@ -25,6 +25,7 @@ mod specials;
 pub mod testing;
 mod token_env;
 mod tokenizer;
+pub mod waiting;
 mod weights;
 
 use std::sync::OnceLock;
@@ -35,6 +36,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 
 use super::EngineError;
 use super::compute::DEFAULT_BATCH;
+use super::threads;
 pub use lanes::Lanes;
 pub use model::{Model, PrefixReuse};
 pub use prepare::{Alone, LaneWork, Preparation};
@@ -49,7 +51,7 @@ pub const LEAST_BATCH: u32 = 128;
 /// Evaluates a batch; an error says what llama.cpp said.
 fn decode(context: &mut LlamaContext<'_>, batch: &mut LlamaBatch<'_>) -> Result<(), EngineError> {
     log::clear();
-    context.decode(batch).map_err(|error| failed(&log::reason(&error.to_string())))
+    waiting::watched(|| context.decode(batch)).map_err(|error| failed(&log::reason(&error.to_string())))
 }
 
 fn failed(reason: &str) -> EngineError {
@@ -74,10 +76,14 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
     made.as_ref().map_err(|reason| EngineError::Load { reason: reason.clone() })
 }
 
-/// One thread for each physical core that this process may run on: hyperthreads share the units that matter here.
+/// One thread for each physical core that this process is granted, by its affinity and by its group's quota.
 #[must_use]
 pub fn default_threads() -> u32 {
-    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
-    let smt = std::fs::read_to_string("/sys/devices/system/cpu/smt/active").is_ok_and(|text| text.trim() == "1");
-    u32::try_from(if smt { allowed.div_ceil(2) } else { allowed }).unwrap_or(1)
+    let granted = std::thread::available_parallelism().map_or(1, usize::from);
+    let siblings = |processor| {
+        let file = format!("/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list");
+        std::fs::read_to_string(file).ok()
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    threads::count(granted, threads::cores(&status, siblings))
 }

@@ -17,7 +17,7 @@ use super::super::{DEFAULT_CONTEXT, EngineError, Load, ModelInfo, Options, Weigh
 use super::placement::{KvPlacement, Placement};
 use super::tokenizer::Tokenizer;
 use super::weights::{LoadSettings, WeightFiles};
-use super::{LEAST_BATCH, N_BATCH, backend, default_threads, devices, kernels, log, native, token_env};
+use super::{LEAST_BATCH, N_BATCH, backend, default_threads, devices, kernels, log, native, token_env, waiting};
 
 /// Parameters below which a second thread costs more than it gives: threads wait for each other hundreds of times a decode,
 /// and on a busy machine for a whole time slice each.
@@ -227,6 +227,7 @@ fn info(
         n_ctx,
         n_ctx_train,
         n_threads,
+        waiting: waiting::begin(n_threads),
         devices: placed.devices.clone(),
         n_gpu_layers,
         n_layers,

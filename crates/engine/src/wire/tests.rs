@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::compute::{Compute, ComputeError, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
 use crate::memory::{Limit, Need, Room, Shortage};
+use crate::waiting::Waiting;
 use crate::{
     Adapter, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, EngineError, Event,
     Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, Lane, LikelyToken, Load, Measure, Measured,
@@ -204,6 +205,7 @@ fn a_models_description_arrives() {
         n_ctx: 2,
         n_ctx_train: 3,
         n_threads: 4,
+        waiting: Waiting::Set { n_turns: u64::MAX },
         devices: vec!["a processor".to_owned()],
         n_gpu_layers: 5,
         n_layers: 6,
