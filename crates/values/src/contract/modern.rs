@@ -28,7 +28,7 @@ const NAMED: [&str; 6] =
 /// A schema in the spelling of draft 2020-12.
 pub(super) fn modern(schema: &Value) -> Value {
     let own = schema.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
-    let mut schema = rewritten(schema, own);
+    let mut schema = rewritten(schema, &Whole { schema, own });
     if let Value::Object(map) = &mut schema {
         map.remove("$schema");
         map.remove("$id");
@@ -50,23 +50,40 @@ pub(super) fn is_tuple(map: &Map<String, Value>) -> bool {
     map.get("items").is_some_and(Value::is_array)
 }
 
-fn rewritten(schema: &Value, own: &str) -> Value {
+/// The schema that a part stands in, and its name.
+struct Whole<'s> {
+    schema: &'s Value,
+    own: &'s str,
+}
+
+impl Whole<'_> {
+    /// A reference to where its target stands in the modern form.
+    fn reference(&self, reference: &str) -> String {
+        let reference = local(reference, self.own);
+        match reference.strip_prefix('#').filter(|at| at.starts_with('/')) {
+            Some(at) => format!("#{}", pointer(self.schema, at)),
+            None => reference.to_owned(),
+        }
+    }
+}
+
+fn rewritten(schema: &Value, whole: &Whole<'_>) -> Value {
     let Value::Object(map) = schema else { return schema.clone() };
     let mut new = Map::new();
     for (key, value) in map {
         let value = match value {
             Value::Array(parts) if MANY.contains(&key.as_str()) => {
-                Value::Array(parts.iter().map(|part| rewritten(part, own)).collect())
+                Value::Array(parts.iter().map(|part| rewritten(part, whole)).collect())
             }
             Value::Object(parts) if NAMED.contains(&key.as_str()) => {
-                Value::Object(parts.iter().map(|(name, part)| (name.clone(), rewritten(part, own))).collect())
+                Value::Object(parts.iter().map(|(name, part)| (name.clone(), rewritten(part, whole))).collect())
             }
             Value::Array(names) if ["required", "type"].contains(&key.as_str()) => {
                 let is_first = |number: usize| !names[..number].contains(&names[number]);
                 Value::Array((0..names.len()).filter(|&n| is_first(n)).map(|n| names[n].clone()).collect())
             }
-            part if ONE.contains(&key.as_str()) => rewritten(part, own),
-            Value::String(reference) if key == "$ref" => Value::from(local(reference, own)),
+            part if ONE.contains(&key.as_str()) => rewritten(part, whole),
+            Value::String(reference) if key == "$ref" => Value::from(whole.reference(reference)),
             other => other.clone(),
         };
         if let Some(key) = renamed(map, key) {
@@ -136,6 +153,7 @@ mod tests {
                 "items": {"type": "array", "items": [{"type": "string"}], "additionalItems": {"minimum": 1, "exclusiveMinimum": true}},
                 "n": {"type": "integer", "nullable": true, "maximum": 3, "exclusiveMaximum": false},
                 "c": {"const": {"items": [1], "nullable": true}, "nullable": false},
+                "r": {"$ref": "#/properties/items/items/0"},
             },
         });
         let expected = json!({
@@ -143,6 +161,7 @@ mod tests {
                 "items": {"type": "array", "prefixItems": [{"type": "string"}], "items": {"exclusiveMinimum": 1}},
                 "n": {"type": ["integer", "null"], "maximum": 3},
                 "c": {"const": {"items": [1], "nullable": true}},
+                "r": {"$ref": "#/properties/items/prefixItems/0"},
             },
         });
         assert_eq!(modern(&given), expected);

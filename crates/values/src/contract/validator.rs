@@ -52,5 +52,5 @@ pub(super) fn registered<'s>(name: &str, schema: &'s Value) -> Result<Registry<'
     Registry::new()
         .add(name, schema)
         .and_then(|builder| builder.prepare())
-        .map_err(|error| error.to_string().chars().take(300).collect())
+        .map_err(|error| refusal(&error.to_string().chars().take(300).collect::<String>()))
 }
