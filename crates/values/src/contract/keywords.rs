@@ -111,10 +111,10 @@ pub(super) fn constrains(map: &Map<String, Value>, kind: Kind) -> bool {
     kind.keywords().iter().any(|keyword| map.contains_key(*keyword)) || general(map).is_some()
 }
 
-/// Whether a schema allows everything.
+/// Whether a schema allows everything. One with a keyword that [`check`] refuses does not.
 pub(super) fn is_trivial(map: &Map<String, Value>) -> bool {
-    let families = [&OBJECT[..], &ARRAY, &STRING, &NUMBER, &ANY_TYPE];
-    !map.keys().any(|key| families.iter().any(|keywords| keywords.contains(&key.as_str())))
+    let families = [&OBJECT[..], &ARRAY, &STRING, &NUMBER, &ANY_TYPE, &UNREAD, &["$id"]];
+    !map.keys().any(|key| families.iter().any(|keywords| keywords.contains(&key.as_str())) || misspelt(key).is_some())
 }
 
 /// Whether a schema is a list of values with their type, and nothing else.
@@ -213,5 +213,10 @@ mod tests {
             assert!(say(key).is_ok(), "{key}");
         }
         assert!(say("$dynamicRef").is_err());
+        // Alone in a schema they are found too.
+        for key in ["$dynamicRef", "minlength", "items"] {
+            assert!(!is_trivial(json!({ key: 1 }).as_object().unwrap()), "{key}");
+        }
+        assert!(is_trivial(json!({"title": "x", "units": "m"}).as_object().unwrap()));
     }
 }

@@ -190,6 +190,9 @@ fn recursion_needs_an_end() {
          property that is not required or a list that may be empty"
     );
     assert!(refused(tree(json!({"type": "array", "items": itself, "minItems": 1}))).contains("without an end"));
+    let counted = json!({"$ref": "#/$defs/tree", "minProperties": 1});
+    let optional = json!({"$defs": {"tree": {"type": "object", "properties": {"next": counted}, "additionalProperties": false}}, "$ref": "#/$defs/tree"});
+    assert!(refused(optional).contains("without an end"));
     assert!(Open::from_schema(tree(json!({"type": "array", "items": itself}))).is_ok());
     assert!(Open::from_schema(tree(json!({"anyOf": [itself, {"type": "null"}]}))).is_ok());
     assert!(refused(json!({"$ref": "#"})).contains("go round in a circle"));

@@ -83,7 +83,10 @@ impl Places {
                     && (rules.first.len() >= least || rules.rest.as_ref().is_some_and(ends))
             }
             Shape::Object(rules) => {
+                let n_ending = rules.named.iter().filter(|named| ends(&named.nodes)).count();
+                let has_more = rules.rest.iter().chain(rules.matching.iter().map(|(_, nodes)| nodes)).any(ends);
                 rules.named.iter().filter(|named| named.is_required).all(|named| ends(&named.nodes))
+                    && (n_ending as u64 >= rules.least || has_more)
             }
         }
     }
