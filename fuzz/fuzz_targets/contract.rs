@@ -1,25 +1,14 @@
 //! Bytes choose a schema of every keyword, and dice: whatever is accepted is answered within it, by either lane.
 #![no_main]
 
-use std::sync::LazyLock;
-
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use slm_fuzz::engine::Grammar;
-use slm_fuzz::engine::constraint::{Compiler, Vocabulary};
+use slm_fuzz::engine::{COMPILER, Grammar};
 use slm_testing::schemas::{self, Choices};
 use slm_values::contract::Form;
 
 /// Bytes of an answer before it is given up.
 const TOO_LONG: usize = 2000;
-
-/// One token for every byte.
-static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
-    let env = toktrie::ApproximateTokEnv::single_byte_env();
-    let texts = (0..env.tok_trie().vocab_size()).map(|token| token < 255).collect();
-    let ends = env.tok_trie().eos_tokens().to_vec();
-    Compiler::new(Vocabulary { env, texts, ends }).expect("a vocabulary of bytes")
-});
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (choices, dice) = input;

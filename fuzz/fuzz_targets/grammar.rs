@@ -1,19 +1,8 @@
 //! Any text is a grammar or an error, and what a grammar allows it also takes.
 #![no_main]
 
-use std::sync::LazyLock;
-
 use libfuzzer_sys::fuzz_target;
-use slm_fuzz::engine::Grammar;
-use slm_fuzz::engine::constraint::{Compiler, Vocabulary};
-
-/// One token for every byte.
-static COMPILER: LazyLock<Compiler> = LazyLock::new(|| {
-    let env = toktrie::ApproximateTokEnv::single_byte_env();
-    let texts = (0..env.tok_trie().vocab_size()).map(|token| token < 255).collect();
-    let ends = env.tok_trie().eos_tokens().to_vec();
-    Compiler::new(Vocabulary { env, texts, ends }).expect("a vocabulary of bytes")
-});
+use slm_fuzz::engine::{COMPILER, Grammar};
 
 fuzz_target!(|input: (&str, &[u8])| {
     let (grammar, dice) = input;

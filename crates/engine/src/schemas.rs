@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::constraint::{Compiler, Constraint};
 use super::llama::testing;
 use super::{Engine, Event, Finish, GenerateRequest, Grammar, Request, Token};
+use slm_testing::Dice;
 use slm_testing::schemas::{self, Choices};
 use slm_values::contract::{Form, Open};
 use slm_values::sampling::{AnswerShape, Parameters};
@@ -111,16 +112,6 @@ impl Tally {
         for invalid in &self.invalid {
             eprintln!("  invalid: {invalid}");
         }
-    }
-}
-
-/// Random numbers that are the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n.max(1)
     }
 }
 

@@ -39,3 +39,15 @@ pub fn shared(path: impl AsRef<Path>) -> Option<PathBuf> {
     skipped!("`{}` does not exist", path.display());
     None
 }
+
+/// Random numbers that are the same everywhere, from a seed.
+#[derive(Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `n`; 0 where `n` is 0. (A linear congruential generator with Knuth's constants.)
+    pub fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % n.max(1)
+    }
+}

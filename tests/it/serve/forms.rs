@@ -18,7 +18,7 @@ const PATHS: [(&str, &str); 6] = [
 ];
 
 /// A server whose model `fox` writes an object with a name, as far as these lines of its Modelfile let it.
-fn server(home: &Home, lines: &str) -> Server {
+pub fn server(home: &Home, lines: &str) -> Server {
     stock(home);
     let format =
         r#"{"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}}, "required": ["name"]}"#;

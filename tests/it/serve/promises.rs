@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::Server;
-use super::scripts::stock;
+use super::{Server, forms};
 use crate::slm::Home;
 
 /// Every path to a model's answer, with a request for one.
@@ -20,12 +19,7 @@ const CANONICAL: (&str, &str) = ("x-slm-lane", "canonical");
 
 /// A server with `triage`, whose answers are closed, `fox`, which writes free text, and `formed`, which writes in a format.
 fn server(home: &Home) -> Server {
-    stock(home);
-    let format =
-        r#"{"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}}, "required": ["name"]}"#;
-    home.file("Modelfile", format!("FROM fox\nFORMAT \"\"\"{format}\"\"\"\n"));
-    home.slm(["create", "formed"]).succeeds();
-    Server::of(home)
+    forms::server(home, "")
 }
 
 /// Every value under these names, wherever it is in an answer, whole or in parts.

@@ -13,6 +13,7 @@ use llguidance::{Matcher, ParserFactory};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
+use slm_testing::Dice;
 use slm_testing::schemas::{self, Choices};
 
 use super::modern::modern;
@@ -43,16 +44,6 @@ struct Tally {
     n_open_answers: usize,
     n_unfinished: usize,
     reads: Vec<Duration>,
-}
-
-/// Random numbers that are the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % n.max(1)
-    }
 }
 
 #[test]
