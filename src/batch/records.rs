@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::digest::{Digest, Hasher};
-use crate::encoding::{self, NotText, Utf8Reader};
+use crate::encoding::{self, Utf8Reader};
 
 /// A longer line is not a record: it is skipped, not held in memory.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
@@ -130,7 +130,7 @@ impl<R: BufRead> Iterator for Records<R> {
             }
         };
         let text = line.and_then(|bytes| {
-            let text = encoding::checked(bytes).map_err(|error| format!("column {}: {NotText}", error.column))?;
+            let text = encoding::checked(bytes).map_err(|error| error.in_row())?;
             let text = text.strip_suffix('\n').unwrap_or(&text);
             Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
         });

@@ -148,7 +148,7 @@ fn jsonl(bytes: &[u8], wanted: &RowReader) -> Result<Data, DataError> {
 }
 
 fn object(line: &[u8]) -> Record {
-    let text = encoding::checked(line.to_vec()).map_err(|error| format!("column {}: {NotText}", error.column))?;
+    let text = encoding::checked(line.to_vec()).map_err(|error| error.in_row())?;
     match serde_json::from_str(&text) {
         Ok(Value::Object(record)) => Ok(record),
         Ok(other) => Err(format!("the row is {}, not an object", kind(&other))),

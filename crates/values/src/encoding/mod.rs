@@ -33,7 +33,7 @@ pub struct EncodingError {
 ///
 /// # Errors
 ///
-/// [`EncodingError`] with the first place that is in no encoding that is read here.
+/// [`EncodingError`] with the first place that is neither UTF-8 nor UTF-16.
 pub fn decode(bytes: &[u8]) -> Result<String, EncodingError> {
     checked(utf8(bytes).into_owned())
 }
@@ -83,6 +83,12 @@ pub fn is_blank(line: &[u8]) -> bool {
 }
 
 impl EncodingError {
+    /// The error for a row by itself, whose number is told elsewhere.
+    #[must_use]
+    pub fn in_row(&self) -> String {
+        format!("column {}: {NotText}", self.column)
+    }
+
     fn after(text: &str) -> EncodingError {
         let line = text.matches('\n').count() + 1;
         let column = text.chars().rev().take_while(|c| *c != '\n').count() + 1;
