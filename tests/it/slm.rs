@@ -84,7 +84,7 @@ pub fn unpullable(name: &str, known: &str) -> String {
     )
 }
 
-/// What is said of bytes that are in no encoding that is read.
+/// The error for bytes that are neither UTF-8 nor UTF-16.
 pub const NOT_TEXT: &str = "the text here is neither UTF-8 nor UTF-16 with a byte order mark; save it as UTF-8";
 
 /// A port where nobody listens.

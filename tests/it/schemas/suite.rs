@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Case, Due, hand_out, hold, judge_all};
 use crate::serve::environments;
 
-/// Files whose answers hold for validators that slm is none of.
+/// Files whose expected results do not apply to slm, with the reason.
 const OTHERS: [&str; 4] = [
     // Formats that are not checked: slm checks them, as `optional/format` says.
     "format.json",

@@ -63,8 +63,8 @@ const NAMES: [&str; 42] = [
     "color",
 ];
 
-/// The format that somebody meant by an unknown one, which is none of ours but for a sign or two. Other unknown formats say
-/// nothing, as JSON Schema has it.
+/// The known format that an unknown name was probably meant to be: it differs by one letter, or only in case and punctuation.
+/// Other unknown formats allow every text, as in JSON Schema.
 pub(super) fn misspelt(name: &str) -> Option<&'static str> {
     let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     let bare = plain(name);

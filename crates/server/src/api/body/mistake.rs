@@ -22,7 +22,7 @@ enum Mistake<'w> {
         found: &'w str,
         expected: &'w str,
     },
-    /// A word that is none of these, as serde lists them.
+    /// A word that is not one of those that serde lists.
     Word {
         found: &'w str,
         known: &'w str,
