@@ -34,9 +34,9 @@ pub(super) struct Document<'s> {
     modern: &'s Value,
     nodes: Vec<(Pointer, &'s Value)>,
     ids: HashMap<Pointer, NodeId>,
-    anchors: OnceCell<HashMap<String, String>>,
+    anchors: OnceCell<HashMap<String, Pointer>>,
     registry: OnceCell<Result<Registry<'s>, String>>,
-    validators: HashMap<NodeId, Rc<Validator>>,
+    validators: HashMap<NodeId, Validator>,
     n_steps: usize,
     /// What nodes allow; `None` while that is being found out.
     pub variants: HashMap<NodeId, Option<Rc<Variants>>>,
@@ -165,12 +165,12 @@ impl<'s> Document<'s> {
         let fragment = modern::local(text, own).strip_prefix('#').ok_or_else(refused)?;
         let fragment = percent_decoded(fragment).ok_or_else(refused)?;
         let pointer = if fragment.is_empty() || fragment.starts_with('/') {
-            fragment
+            Pointer::of(fragment)
         } else {
             self.anchors.get_or_init(|| anchors(self.root)).get(&fragment).cloned().ok_or_else(refused)?
         };
-        let found = self.root.pointer(&pointer).ok_or_else(refused)?;
-        self.node(Pointer::of(pointer), found)
+        let found = self.root.pointer(pointer.as_str()).ok_or_else(refused)?;
+        self.node(pointer, found)
     }
 
     /// Whether a node allows a value, in the words of the independent validator.
@@ -186,32 +186,32 @@ impl<'s> Document<'s> {
         self.pay_validator(&at)?;
         let registry = self.registry.get_or_init(|| registered(WHOLE, self.modern));
         let place = modern::pointer(self.root, at.as_str());
-        let reference = json!({ "$ref": format!("{WHOLE}#{}", percent_encoded(&place)) });
+        let reference = json!({ "$ref": format!("{WHOLE}#{}", percent_encoded(place.as_str())) });
         let built = registry.as_ref().map_err(Clone::clone).and_then(|registry| {
             options().with_registry(registry).build(&reference).map_err(|error| refusal(&one_line(&error)))
         });
-        let validator = Rc::new(built.map_err(|reason| at.refused(reason))?);
-        self.validators.insert(id, Rc::clone(&validator));
-        Ok(validator.is_valid(value))
+        let validator = built.map_err(|reason| at.refused(reason))?;
+        let is_valid = validator.is_valid(value);
+        self.validators.insert(id, validator);
+        Ok(is_valid)
     }
 }
 
 /// The places of a schema's anchors.
-fn anchors(root: &Value) -> HashMap<String, String> {
+fn anchors(root: &Value) -> HashMap<String, Pointer> {
     let mut found = HashMap::new();
-    let mut left = vec![(String::new(), root)];
+    let mut left = vec![(Pointer::root(), root)];
     while let Some((at, value)) = left.pop() {
-        let escaped = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
         match value {
             Value::Object(map) => {
                 if let Some(name) = map.get("$anchor").and_then(Value::as_str) {
                     found.insert(name.to_owned(), at.clone());
                 }
                 let is_schema = |key: &str| !["const", "enum", "default", "examples"].contains(&key);
-                left.extend(map.iter().filter(|(key, _)| is_schema(key)).map(|(key, value)| (escaped(key), value)));
+                left.extend(map.iter().filter(|(key, _)| is_schema(key)).map(|(key, value)| (at.below(key), value)));
             }
             Value::Array(list) => {
-                left.extend(list.iter().enumerate().map(|(number, value)| (format!("{at}/{number}"), value)));
+                left.extend(list.iter().enumerate().map(|(number, value)| (at.below(&number.to_string()), value)));
             }
             _ => {}
         }

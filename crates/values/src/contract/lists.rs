@@ -24,7 +24,7 @@ impl Items {
 /// The rules that several nodes make together.
 ///
 /// # Errors
-/// [`ContractError::Schema`]: a keyword has a value that is none.
+/// [`ContractError::Schema`]: the value of a keyword is invalid.
 pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) -> Ruled<ListRules> {
     let mut items = Vec::new();
     let mut list = ListRules { at: at.clone(), first: Vec::new(), rest: None, least: 0, most: None, unique: None };
@@ -69,7 +69,7 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer) ->
     let has_more = n_first == 0 || !asked.is_empty() || list.least > n_first as u64;
     let rest = document.conjunction(asked);
     list.rest = (has_more && !document.is_forbidden(&rest)).then_some(rest);
-    Ok(list.closed(n_first))
+    Ok(list.closed())
 }
 
 /// The items that a node speaks of; drafts before 2020-12 list those of a tuple under `items`.
@@ -88,9 +88,9 @@ fn read(document: &mut Document<'_>, node: NodeId, at: &Pointer) -> Result<Items
 
 impl ListRules {
     /// The rules with a bound where there can be no more items.
-    fn closed(mut self, n_first: usize) -> Result<Self, Empty> {
+    fn closed(mut self) -> Result<Self, Empty> {
         if self.rest.is_none() {
-            let n = self.first.len().min(n_first) as u64;
+            let n = self.first.len() as u64;
             self.most = Some(self.most.map_or(n, |most| most.min(n)));
         }
         if self.most.is_some_and(|most| most <= self.first.len() as u64) {

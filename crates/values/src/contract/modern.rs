@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use super::error::Pointer;
+
 /// Keywords whose value is a schema, a list of schemas, or an object of schemas.
 const ONE: [&str; 12] = [
     "items",
@@ -61,7 +63,7 @@ impl Whole<'_> {
     fn reference(&self, reference: &str) -> String {
         let reference = local(reference, self.own);
         match reference.strip_prefix('#').filter(|at| at.starts_with('/')) {
-            Some(at) => format!("#{}", pointer(self.schema, at)),
+            Some(at) => format!("#{}", pointer(self.schema, at).as_str()),
             None => reference.to_owned(),
         }
     }
@@ -120,17 +122,16 @@ fn renamed<'k>(map: &Map<String, Value>, key: &'k str) -> Option<&'k str> {
 }
 
 /// Where what stands at a place of the given schema stands in its modern form.
-pub(super) fn pointer(schema: &Value, at: &str) -> String {
+pub(super) fn pointer(schema: &Value, at: &str) -> Pointer {
     let mut here = Some(schema);
-    let mut new = String::new();
+    let mut new = Pointer::root();
     for segment in at.split('/').skip(1) {
         let name = segment.replace("~1", "/").replace("~0", "~");
         let renamed = match here {
             Some(Value::Object(map)) => renamed(map, &name).unwrap_or(&name),
             _ => &name,
         };
-        new.push('/');
-        new += &renamed.replace('~', "~0").replace('/', "~1");
+        new = new.below(renamed);
         here = match here {
             Some(Value::Object(map)) => map.get(&name),
             Some(Value::Array(list)) => name.parse::<usize>().ok().and_then(|number| list.get(number)),
@@ -165,8 +166,12 @@ mod tests {
             },
         });
         assert_eq!(modern(&given), expected);
-        assert_eq!(pointer(&given, "/properties/items/items/0"), "/properties/items/prefixItems/0");
-        assert_eq!(pointer(&given, "/properties/items/additionalItems"), "/properties/items/items");
-        assert_eq!(pointer(&given, "/properties/n"), "/properties/n");
+        for (at, expected) in [
+            ("/properties/items/items/0", "/properties/items/prefixItems/0"),
+            ("/properties/items/additionalItems", "/properties/items/items"),
+            ("/properties/n", "/properties/n"),
+        ] {
+            assert_eq!(pointer(&given, at).as_str(), expected);
+        }
     }
 }

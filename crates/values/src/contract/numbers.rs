@@ -33,14 +33,19 @@ struct Bound {
     is_exclusive: bool,
 }
 
+/// Any number that is written.
+pub(super) fn any() -> NumberRules {
+    let unbounded = |value| Bound { value, is_exclusive: false };
+    NumberRules { is_whole: false, least: unbounded(f64::NEG_INFINITY), most: unbounded(f64::INFINITY), step: None }
+}
+
 /// The rules that several nodes make together.
 ///
 /// # Errors
 /// [`ContractError::Schema`]: a bound is not a number, or steps are too fine to be enforced.
 pub(super) fn rules(parts: &[Part<'_, '_>], at: &Pointer, is_whole: bool) -> Ruled<NumberRules> {
     let unbounded = |value| Bound { value, is_exclusive: false };
-    let (mut least, mut most) = (unbounded(f64::NEG_INFINITY), unbounded(f64::INFINITY));
-    let mut step = None;
+    let NumberRules { mut least, mut most, mut step, .. } = any();
     for part in parts {
         for (keyword, over) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
             for bound in bounds(*part, keyword, over)? {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 
 use super::document::{Allowed, Document};
@@ -9,7 +10,7 @@ use super::error::{ContractError, Pointer};
 use super::rules::{self, Empty, Part, Ruled};
 use super::shapes::{Conjunction, Named, NodeId, ObjectRules, Shape, Typed};
 use super::texts;
-use super::validator;
+use super::validator::validator;
 
 const COUNTS: [&str; 2] = ["minProperties", "maxProperties"];
 
@@ -19,8 +20,15 @@ struct Properties {
     named: Vec<(String, NodeId)>,
     /// The same by name.
     by_name: HashMap<String, NodeId>,
-    matching: Vec<(String, NodeId)>,
+    matching: Vec<Matching>,
     more: Option<NodeId>,
+}
+
+/// The properties whose names match an expression.
+struct Matching {
+    pattern: String,
+    node: NodeId,
+    names: Validator,
 }
 
 /// Everything that several nodes say, as it stands there.
@@ -31,13 +39,12 @@ struct Said {
     names: Vec<NodeId>,
     required: IndexOfNames,
     has_names: bool,
-    matches: HashMap<(String, String), bool>,
 }
 
 /// The rules that several nodes make together.
 ///
 /// # Errors
-/// [`ContractError::Schema`]: a keyword has a value that is none, or cannot be enforced.
+/// [`ContractError::Schema`]: the value of a keyword is invalid, or a keyword cannot be enforced.
 pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer, allowed: Allowed) -> Ruled<ObjectRules> {
     let mut counts = (0, None);
     let mut said = Said {
@@ -46,7 +53,6 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer, al
         names: Vec::new(),
         required: IndexOfNames::default(),
         has_names: false,
-        matches: HashMap::new(),
     };
     for &node in &typed.nodes {
         let Some(map) = document.map(node) else { continue };
@@ -63,8 +69,14 @@ pub(super) fn rules(document: &mut Document<'_>, typed: &Typed, at: &Pointer, al
         Ok(named) => named,
         Err(empty) => return Ok(Err(empty)),
     };
-    let Others { matching, rest } = said.others(document, typed, &names)?;
-    Ok(Ok(ObjectRules { at: at.clone(), named, forbidden, matching, rest, least: counts.0, most: counts.1 }))
+    let Others { matching, rest } = said.others(document, typed, &names);
+    let (least, most) = counts;
+    if matching.is_empty() && rest.is_none() && least > named.len() as u64 {
+        let (n, n_required) = (named.len(), named.iter().filter(|named| named.is_required).count());
+        let reason = format!("`minProperties` is {least}, with {n_required} required of {n} properties");
+        return Ok(Err(Empty::new(at, reason)));
+    }
+    Ok(Ok(ObjectRules { at: at.clone(), named, forbidden, matching, rest, least, most }))
 }
 
 /// Properties without a name.
@@ -107,15 +119,17 @@ impl Said {
     ) -> Result<(), ContractError> {
         let named = named_schemas(document, map, "properties", at)?;
         let by_name = named.iter().cloned().collect();
-        let matching = named_schemas(document, map, "patternProperties", at)?;
-        let mut properties = Properties { node, named, by_name, matching, more: None };
-        for (pattern, id) in &properties.matching {
-            let place = document.at(*id).clone();
-            texts::written(pattern, &place)?;
-            if texts::names_controls(pattern) {
+        let mut matching = Vec::new();
+        for (pattern, node) in named_schemas(document, map, "patternProperties", at)? {
+            let place = document.at(node);
+            texts::written(&pattern, place)?;
+            if texts::names_controls(&pattern) {
                 return Err(place.refused("a pattern of names may not spell characters by their codes; write them"));
             }
+            let names = validator(&json!({ "pattern": pattern })).map_err(|reason| place.refused(reason))?;
+            matching.push(Matching { pattern, node, names });
         }
+        let mut properties = Properties { node, named, by_name, matching, more: None };
         if let Some(schema) = map.get("additionalProperties") {
             properties.more = Some(document.node(at.below("additionalProperties"), schema)?);
         }
@@ -159,7 +173,7 @@ impl Said {
     }
 
     /// The properties that have a name, and what is asked of each.
-    fn named(&mut self, document: &mut Document<'_>, typed: &Typed, names: &Names) -> Ruled<(Vec<Named>, Vec<String>)> {
+    fn named(&self, document: &mut Document<'_>, typed: &Typed, names: &Names) -> Ruled<(Vec<Named>, Vec<String>)> {
         let mut known = IndexOfNames::default();
         let given = self.all.iter().flat_map(|properties| &properties.named).map(|(name, _)| name);
         let listed = if let Names::Listed(names) = names { names.as_slice() } else { &[] };
@@ -169,7 +183,7 @@ impl Said {
         let (mut named, mut forbidden) = (Vec::new(), Vec::new());
         for name in known.names {
             let is_required = self.required.known.contains(&name);
-            let nodes = self.nodes(document, typed, &name)?;
+            let nodes = self.nodes(document, typed, &name);
             let mut is_allowed = !document.is_forbidden(&nodes) && !typed.apart.absent.contains(&name);
             for &id in &self.names {
                 is_allowed = is_allowed && document.allows(id, &Value::from(name.as_str()))?;
@@ -187,16 +201,14 @@ impl Said {
     }
 
     /// What is asked of a property.
-    fn nodes(&mut self, document: &Document<'_>, typed: &Typed, name: &str) -> Result<Conjunction, ContractError> {
+    fn nodes(&self, document: &Document<'_>, typed: &Typed, name: &str) -> Conjunction {
         let mut nodes = Vec::new();
         let mut readers = Vec::new();
         for properties in &self.all {
             let mut found: Vec<NodeId> = properties.by_name.get(name).copied().into_iter().collect();
-            for (pattern, id) in &properties.matching {
-                if is_match(&mut self.matches, pattern, name) {
-                    found.push(*id);
-                }
-            }
+            let of_name = Value::from(name);
+            let matching = properties.matching.iter().filter(|matching| matching.names.is_valid(&of_name));
+            found.extend(matching.map(|matching| matching.node));
             if found.is_empty() {
                 found.extend(properties.more);
             }
@@ -207,22 +219,22 @@ impl Said {
         }
         let is_left = |beside: &[NodeId]| !beside.iter().any(|node| readers.contains(node));
         nodes.extend(typed.unevaluated.iter().filter(|u| is_left(&u.beside)).map(|u| u.node));
-        Ok(document.conjunction(nodes))
+        document.conjunction(nodes)
     }
 
     /// The properties without a name: those that match an expression, and the rest.
-    fn others(&self, document: &mut Document<'_>, typed: &Typed, names: &Names) -> Result<Others, ContractError> {
+    fn others(&self, document: &Document<'_>, typed: &Typed, names: &Names) -> Others {
         let mut matching: Vec<(String, Conjunction)> = Vec::new();
         let has_more = |node: &NodeId| self.all.iter().any(|p| p.node == *node && p.more.is_some());
         let has_pattern = |node: &NodeId, pattern: &str| {
-            self.all.iter().any(|p| p.node == *node && p.matching.iter().any(|(known, _)| known == pattern))
+            self.all.iter().any(|p| p.node == *node && p.matching.iter().any(|known| known.pattern == pattern))
         };
-        for (pattern, _) in self.all.iter().flat_map(|properties| &properties.matching) {
+        for Matching { pattern, .. } in self.all.iter().flat_map(|properties| &properties.matching) {
             if matching.iter().any(|(known, _)| known == pattern) {
                 continue;
             }
             let of = |properties: &Properties| {
-                let own = properties.matching.iter().find(|(known, _)| known == pattern).map(|(_, id)| *id);
+                let own = properties.matching.iter().find(|known| known.pattern == *pattern).map(|known| known.node);
                 own.or(properties.more)
             };
             let left =
@@ -239,13 +251,13 @@ impl Said {
         let is_said = !asked.is_empty() || !self.has_names;
         let rest = document.conjunction(asked);
         let rest = (is_said && !document.is_forbidden(&rest)).then_some(rest);
-        Ok(match names {
+        match names {
             Names::Any => Others { matching, rest },
             Names::Listed(_) => Others { matching: Vec::new(), rest: None },
             Names::Matching(pattern) => {
                 Others { matching: rest.into_iter().map(|nodes| (pattern.clone(), nodes)).collect(), rest: None }
             }
-        })
+        }
     }
 }
 
@@ -266,11 +278,4 @@ fn required(map: &Map<String, Value>, at: &Pointer) -> Result<Vec<String>, Contr
     let names: Option<Vec<String>> =
         names.as_array().and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect());
     names.ok_or_else(|| at.refused("`required` is not a list of names"))
-}
-
-fn is_match(known: &mut HashMap<(String, String), bool>, pattern: &str, name: &str) -> bool {
-    *known.entry((pattern.to_owned(), name.to_owned())).or_insert_with(|| {
-        let validator = validator::validator(&json!({ "pattern": pattern }));
-        validator.is_ok_and(|validator| validator.is_valid(&Value::from(name)))
-    })
 }

@@ -151,6 +151,11 @@ fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
              `additionalProperties` is false",
         ),
         (
+            json!({"type": "object", "properties": {"x": {}}, "additionalProperties": false, "minProperties": 2}),
+            "",
+            "no answer can satisfy it: `minProperties` is 2, with 0 required of 1 properties",
+        ),
+        (
             json!({"enum": ["\u{1b}[", {}]}),
             "",
             "a listed text holds the control character '\\u{1b}', which is never written",

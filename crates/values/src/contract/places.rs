@@ -13,7 +13,7 @@ const MAX_PLACES: usize = 20_000;
 /// Places inside each other, until one is known.
 const MAX_DEPTH: usize = 64;
 
-/// Every place that an answer may have, by what is asked there.
+/// Every place that an answer may have, by what is asked there. At each of them some finite value can stand.
 pub(super) struct Places {
     places: Vec<Place>,
     ids: HashMap<Conjunction, usize>,
@@ -73,7 +73,7 @@ impl Places {
     }
 
     /// Whether a finite value can have a shape.
-    pub fn has_end(&self, shape: &Shape) -> bool {
+    fn has_end(&self, shape: &Shape) -> bool {
         let ends = |nodes: &Conjunction| self.places[self.ids[nodes]].ends;
         match shape {
             Shape::Values(_) | Shape::Number(_) | Shape::Text(_) => true,
@@ -89,10 +89,6 @@ impl Places {
                     && (n_ending as u64 >= rules.least || has_more)
             }
         }
-    }
-
-    pub fn ends(&self, nodes: &Conjunction) -> bool {
-        self.places[self.ids[nodes]].ends
     }
 
     /// A place ends where one of its shapes does: nothing is assumed, and what follows is found in rounds.

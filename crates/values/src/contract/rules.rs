@@ -28,10 +28,7 @@ pub(super) struct Part<'d, 's> {
 }
 
 /// A count such as `minItems`.
-///
-/// # Errors
-/// [`ContractError::Schema`]: it is not one.
-pub(super) fn count(map: &Map<String, Value>, name: &str, at: &Pointer) -> Result<Option<u64>, ContractError> {
+fn count(map: &Map<String, Value>, name: &str, at: &Pointer) -> Result<Option<u64>, ContractError> {
     let Some(value) = map.get(name) else { return Ok(None) };
     let whole = value.as_u64().or_else(|| value.as_f64().filter(|n| n.fract() == 0.0 && *n >= 0.0).map(|n| n as u64));
     let n = whole.filter(|&n| n < 1_000_000_000);

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::error::{ContractError, Pointer};
-use super::numbers::LARGEST;
+use super::numbers;
 use super::places::{Place, Places};
-use super::shapes::{Conjunction, ListRules, Named, ObjectRules, Shape};
+use super::shapes::{Conjunction, ListRules, ObjectRules, Shape};
 use super::spelling::check_value;
 use super::unique;
 
@@ -59,8 +59,7 @@ fn name(id: usize) -> String {
 
 /// Values of which nothing is asked, bounded in depth.
 fn free() -> Map<String, Value> {
-    let number = json!({"type": "number", "minimum": -LARGEST, "maximum": LARGEST, "multipleOf": 0.000_001});
-    let scalar = json!({"anyOf": [{"type": ["null", "boolean", "string"]}, number]});
+    let scalar = json!({"anyOf": [{"type": ["null", "boolean", "string"]}, numbers::any().strict()]});
     let mut defs = Map::from_iter([("scalar".to_owned(), scalar)]);
     for depth in 0..=FREE_DEPTH {
         let mut kinds = vec![json!({"$ref": "#/$defs/scalar"})];
@@ -100,9 +99,8 @@ impl Writer<'_> {
 
     fn body(&mut self, place: &Place) -> Result<Value, ContractError> {
         let Some(domain) = &place.domain else { return Ok(json!({"$ref": "#/$defs/free0"})) };
-        let places = self.places;
         let mut all = Vec::new();
-        for shape in domain.shapes.iter().filter(|shape| places.has_end(shape)) {
+        for shape in &domain.shapes {
             all.push(match shape {
                 Shape::Values(values) => {
                     let values: Vec<&Value> = values.iter().map(|listed| &listed.value).collect();
@@ -131,26 +129,23 @@ impl Writer<'_> {
             return unique::write(self.places, rules, at);
         }
         let mut map = Map::from_iter([("type".to_owned(), Value::from("array"))]);
-        let is_open = |nodes: &&Conjunction| self.places.ends(nodes);
-        let n_first = rules.first.iter().take_while(is_open).count();
-        let rest = rules.rest.as_ref().filter(|nodes| n_first == rules.first.len() && self.places.ends(nodes));
-        let mut most = rules.most;
-        if rest.is_none() {
-            most = Some(most.map_or(n_first as u64, |most| most.min(n_first as u64)));
-        }
-        if n_first > 0 {
-            let first: Result<Vec<Value>, _> = rules.first[..n_first].iter().map(|nodes| self.place(nodes)).collect();
+        if !rules.first.is_empty() {
+            let first: Result<Vec<Value>, _> = rules.first.iter().map(|nodes| self.place(nodes)).collect();
             map.insert("prefixItems".to_owned(), Value::Array(first?));
         }
-        map.insert("items".to_owned(), rest.map_or(Ok(Value::Bool(false)), |nodes| self.place(nodes))?);
+        map.insert("items".to_owned(), self.rest(&rules.rest)?);
         map.extend((rules.least > 0).then(|| ("minItems".to_owned(), Value::from(rules.least))));
-        map.extend(most.map(|most| ("maxItems".to_owned(), Value::from(most))));
+        map.extend(rules.most.map(|most| ("maxItems".to_owned(), Value::from(most))));
         Ok(Value::Object(map))
     }
 
+    /// What stands for items or properties without rules of their own; nothing satisfies `false`.
+    fn rest(&mut self, rest: &Option<Conjunction>) -> Result<Value, ContractError> {
+        rest.as_ref().map_or(Ok(Value::Bool(false)), |nodes| self.place(nodes))
+    }
+
     fn object(&mut self, rules: &ObjectRules) -> Result<Value, ContractError> {
-        let places = self.places;
-        let named: Vec<&Named> = rules.named.iter().filter(|named| places.ends(&named.nodes)).collect();
+        let named = &rules.named;
         if named.len() > MAX_PROPERTIES {
             let n = named.len();
             return Err(rules
@@ -159,22 +154,21 @@ impl Writer<'_> {
         }
         let mut map = Map::from_iter([("type".to_owned(), Value::from("object"))]);
         let mut properties = Map::new();
-        for named in &named {
+        for named in named {
             properties.insert(named.name.clone(), self.place(&named.nodes)?);
         }
-        if !(rules.matching.is_empty() && rules.rest.is_none()) {
+        let is_shut = rules.matching.is_empty() && rules.rest.is_none();
+        if !is_shut {
             properties.extend(rules.forbidden.iter().map(|name| (name.clone(), Value::Bool(false))));
         }
         let mut patterns = Map::new();
-        for (pattern, nodes) in rules.matching.iter().filter(|(_, nodes)| places.ends(nodes)) {
+        for (pattern, nodes) in &rules.matching {
             patterns.insert(pattern.clone(), self.place(nodes)?);
         }
-        let rest = rules.rest.as_ref().filter(|nodes| places.ends(nodes));
-        let is_shut = patterns.is_empty() && rest.is_none();
         if !patterns.is_empty() {
             map.insert("patternProperties".to_owned(), Value::Object(patterns));
         }
-        map.insert("additionalProperties".to_owned(), rest.map_or(Ok(Value::Bool(false)), |nodes| self.place(nodes))?);
+        map.insert("additionalProperties".to_owned(), self.rest(&rules.rest)?);
         let required: Vec<&str> = named.iter().filter(|n| n.is_required).map(|n| n.name.as_str()).collect();
         let optional: Vec<&str> = named.iter().filter(|n| !n.is_required).map(|n| n.name.as_str()).collect();
         let most = rules.most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
@@ -231,10 +225,9 @@ fn choices<'n>(
     rules: &ObjectRules,
 ) -> Result<Vec<Choice<'n>>, ContractError> {
     let (n_required, n_all) = (required.len(), required.len() + optional.len());
-    if least > n_all || most < n_required {
-        let (keyword, count) = if least > n_all { ("minProperties", least) } else { ("maxProperties", most) };
+    if most < n_required {
         let reason = format!(
-            "no answer can satisfy it: `{keyword}` is {count}, with {n_required} required of {n_all} properties"
+            "no answer can satisfy it: `maxProperties` is {most}, with {n_required} required of {n_all} properties"
         );
         return Err(rules.at.refused(reason));
     }

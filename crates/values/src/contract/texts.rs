@@ -25,7 +25,7 @@ pub(super) struct TextRules {
 /// The rules that several nodes make together.
 ///
 /// # Errors
-/// [`ContractError::Schema`]: a keyword has a value that is none.
+/// [`ContractError::Schema`]: the value of a keyword is invalid.
 pub(super) fn rules(parts: &[Part<'_, '_>], at: &Pointer) -> Ruled<TextRules> {
     let mut all = TextRules { lengths: (0, None), patterns: Vec::new(), unkept: None };
     for part in parts {
