@@ -85,6 +85,8 @@ fn keywords_beside_each_other_all_hold() {
         "$defs": {"B": {"type": "object", "properties": {"id": {"enum": ["x", "y"]}}, "required": ["id"]}},
     });
     assert_eq!(labels(inherited), [list("id", &["x", "y"]), list("extra", &["true", "false"])]);
+    let dynamic = json!({"$dynamicRef": "#n", "minimum": 4, "$defs": {"N": {"$dynamicAnchor": "n", "type": "integer", "minimum": 1, "maximum": 5}}});
+    assert_eq!(labels(dynamic), [list("", &["4", "5"])]);
     let typed = json!({"type": "string", "anyOf": [{"const": 1}, {"const": 2}, {"const": "x"}]});
     assert_eq!(labels(typed), [list("", &["x"])]);
     assert_eq!(labels(json!({"enum": ["a", "b", 3], "not": {"const": "b"}})), [list("", &["a", "3"])]);

@@ -204,8 +204,10 @@ fn anchors(root: &Value) -> HashMap<String, Pointer> {
     while let Some((at, value)) = left.pop() {
         match value {
             Value::Object(map) => {
-                if let Some(name) = map.get("$anchor").and_then(Value::as_str) {
-                    found.insert(name.to_owned(), at.clone());
+                for keyword in ["$anchor", "$dynamicAnchor"] {
+                    if let Some(name) = map.get(keyword).and_then(Value::as_str) {
+                        found.insert(name.to_owned(), at.clone());
+                    }
                 }
                 let is_schema = |key: &str| !["const", "enum", "default", "examples"].contains(&key);
                 left.extend(map.iter().filter(|(key, _)| is_schema(key)).map(|(key, value)| (at.below(key), value)));

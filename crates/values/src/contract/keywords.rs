@@ -34,15 +34,29 @@ const ARRAY: [&str; 10] = [
 const STRING: [&str; 5] = ["minLength", "maxLength", "pattern", "format", "contentEncoding"];
 const NUMBER: [&str; 6] = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "format"];
 /// Those that constrain values of every type.
-const ANY_TYPE: [&str; 12] =
-    ["type", "nullable", "enum", "const", "$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
+const ANY_TYPE: [&str; 13] = [
+    "type",
+    "nullable",
+    "enum",
+    "const",
+    "$ref",
+    "$dynamicRef",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+];
 
 /// Keywords that say nothing about which answers are allowed.
-const ANNOTATIONS: [&str; 19] = [
+const ANNOTATIONS: [&str; 20] = [
     "$schema",
     "$defs",
     "definitions",
     "$anchor",
+    "$dynamicAnchor",
     "$comment",
     "title",
     "description",
@@ -61,7 +75,7 @@ const ANNOTATIONS: [&str; 19] = [
 ];
 
 /// Keywords that change what references mean, or that this version cannot read: never passed over.
-const UNREAD: [&str; 4] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"];
+const UNREAD: [&str; 2] = ["$recursiveRef", "$recursiveAnchor"];
 
 /// What people write for a keyword that has another name.
 const MISTAKEN: [(&str, &str); 8] = [
@@ -149,7 +163,7 @@ pub(super) fn refused(keyword: &str, at: &Pointer) -> ContractError {
         "uniqueItems" => "; give the items an `enum` and few `maxItems`, or remove it and check the answers yourself",
         "contains" => "; remove it and check the answers yourself",
         "dependentRequired" | "dependentSchemas" | "dependencies" => "; write the cases as `anyOf`",
-        "$dynamicRef" | "$recursiveRef" => "; write `$ref`",
+        "$recursiveRef" => "; write `$ref`",
         _ => "; remove it",
     };
     at.below(keyword).refused(format!("`{keyword}` cannot be enforced{hint}"))
@@ -212,9 +226,9 @@ mod tests {
         for key in ["units", "x-order", "title", "$comment", "widget", "format", "tags"] {
             assert!(say(key).is_ok(), "{key}");
         }
-        assert!(say("$dynamicRef").is_err());
+        assert!(say("$recursiveRef").is_err());
         // Alone in a schema they are found too.
-        for key in ["$dynamicRef", "minlength", "items"] {
+        for key in ["$dynamicRef", "$recursiveRef", "minlength", "items"] {
             assert!(!is_trivial(json!({ key: 1 }).as_object().unwrap()), "{key}");
         }
         assert!(is_trivial(json!({"title": "x", "units": "m"}).as_object().unwrap()));

@@ -85,7 +85,9 @@ fn rewritten(schema: &Value, whole: &Whole<'_>) -> Value {
                 Value::Array((0..names.len()).filter(|&n| is_first(n)).map(|n| names[n].clone()).collect())
             }
             part if ONE.contains(&key.as_str()) => rewritten(part, whole),
-            Value::String(reference) if key == "$ref" => Value::from(whole.reference(reference)),
+            Value::String(reference) if ["$ref", "$dynamicRef"].contains(&key.as_str()) => {
+                Value::from(whole.reference(reference))
+            }
             other => other.clone(),
         };
         if let Some(key) = renamed(map, key) {

@@ -99,8 +99,10 @@ fn read<'s>(
             of(document, part, depth + 1, one_of)?;
         }
     }
-    if let Some(reference) = map.get("$ref") {
-        let target = document.target(reference, &at.below("$ref"))?;
+    // Nothing here has an `$id` of its own: in one resource a dynamic reference is a reference.
+    for keyword in ["$ref", "$dynamicRef"] {
+        let Some(reference) = map.get(keyword) else { continue };
+        let target = document.target(reference, &at.below(keyword))?;
         variants = meet(&of(document, target, depth + 1, one_of)?, &variants, &at)?;
     }
     if let Some(parts) = map.get("allOf") {
