@@ -11,6 +11,7 @@ mod generation;
 mod kernels;
 mod lanes;
 mod log;
+mod mapped;
 mod measure;
 mod model;
 pub mod native;

@@ -12,7 +12,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 
 use super::super::compute::{Compute, Paging, WeightsIn};
 use super::super::{EngineError, Load, Weights};
-use super::log;
+use super::{log, mapped};
 use slm_values::gguf::{GgufError, Header, Shard};
 
 /// Weights that llama.cpp can open by their paths, for as long as this value lives.
@@ -68,6 +68,8 @@ impl WeightFiles {
             .with_main_gpu(main_gpu)
             .with_devices(settings.gpus)
             .map_err(|error| failed(error.to_string()))?;
+        let n_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+        let params = params.with_progress_callback(mapped::on_progress(vec![path.clone()], n_bytes));
         LlamaModel::load_from_file(backend, path, &params).map_err(|error| failed(log::reason(&error.to_string())))
     }
 
@@ -113,13 +115,26 @@ fn load_shards(
     };
     params.n_gpu_layers = i32::try_from(settings.n_gpu_layers).unwrap_or(i32::MAX);
     params.main_gpu = main_gpu(settings);
-    // SAFETY: the names end with zero and outlive the call, as does the list of devices, which ends with null; the backend is
-    // there, for it was borrowed.
+    let n_bytes = paths.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
+    let mut on_progress = mapped::on_progress(paths.to_vec(), n_bytes);
+    params.progress_callback = Some(called(&on_progress));
+    params.progress_callback_user_data = (&raw mut on_progress).cast();
+    // SAFETY: the names end with zero and outlive the call, as do the function that is told the progress and the list of
+    // devices, which ends with null; the backend is there, for it was borrowed.
     let model = unsafe { llama_cpp_sys_2::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params) };
     let model = NonNull::new(model).ok_or_else(|| failed(log::reason("llama.cpp refused it")))?;
     // SAFETY: `LlamaModel` is a transparent wrapper of this very pointer (llama_cpp_2 is pinned to one version) and frees it
     // once, with the function that is right for models however they were loaded.
     Ok(unsafe { std::mem::transmute::<NonNull<llama_cpp_sys_2::llama_model>, LlamaModel>(model) })
+}
+
+/// A function for C that calls one of this type, whose address it is given.
+fn called<F: FnMut(f32) -> bool>(_: &F) -> unsafe extern "C" fn(f32, *mut std::ffi::c_void) -> bool {
+    unsafe extern "C" fn call<F: FnMut(f32) -> bool>(progress: f32, function: *mut std::ffi::c_void) -> bool {
+        // SAFETY: whoever gives this function away gives the address of a live `F` with it, which nobody else uses meanwhile.
+        unsafe { (*function.cast::<F>())(progress) }
+    }
+    call::<F>
 }
 
 /// The header of weights that adapters are to fit.
