@@ -302,7 +302,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__eval)
-            opts="-h --model --limit --json --rows --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
+            opts="-h --model --limit --json --rows --reading --exact --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -314,6 +314,10 @@ _slm() {
                     ;;
                 --limit)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reading)
+                    COMPREPLY=($(compgen -W "choices likelihood" -- "${cur}"))
                     return 0
                     ;;
                 --num-ctx)
@@ -766,7 +770,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__run)
-            opts="-v -h --choices --format --grammar --regex --local --system --adapter --lines --jsonl --keep-going --output --resume --overwrite --parallel --json --throughput --truncate --dry-run --verbose --max-words --max-sentences --matches --retry --temperature --seed --top-k --top-p --num-predict --no-drafts --stop --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
+            opts="-v -h --choices --format --grammar --regex --local --system --adapter --lines --jsonl --keep-going --output --resume --overwrite --parallel --json --throughput --reading --exact --truncate --dry-run --verbose --max-words --max-sentences --matches --retry --temperature --seed --top-k --top-p --num-predict --no-drafts --stop --num-ctx --num-thread --num-gpu --device --main-gpu --kv-type --flash-attn --num-batch --num-ubatch --no-mmap --mlock --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -810,6 +814,10 @@ _slm() {
                     ;;
                 --parallel)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --reading)
+                    COMPREPLY=($(compgen -W "choices likelihood" -- "${cur}"))
                     return 0
                     ;;
                 --truncate)

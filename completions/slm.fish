@@ -60,6 +60,8 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l keep-going -d 'Go on beh
 false\t''"
 complete -c slm -n "__fish_slm_using_subcommand run" -l output -d 'With --lines or --jsonl: write to FILE, which must not have anything in it yet' -r -F
 complete -c slm -n "__fish_slm_using_subcommand run" -l parallel -d 'Rows in flight at once; the default is 32 for answers that share batches and 4 for closed ones, scored one after the other while the next are made ready' -r
+complete -c slm -n "__fish_slm_using_subcommand run" -l reading -d 'What the probability of an allowed answer is: `choices` is what decoding under the format draws from, `likelihood` that of its whole text, compared at last' -r -f -a "choices\t''
+likelihood\t''"
 complete -c slm -n "__fish_slm_using_subcommand run" -l truncate -d 'Keep the first N tokens of the text, and say how many were cut' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l max-words -d 'Most words, as Unicode tells words' -r
 complete -c slm -n "__fish_slm_using_subcommand run" -l max-sentences -d 'Most sentences, as Unicode tells sentences, `Dr.` and the like aside; a line break ends one' -r
@@ -85,6 +87,7 @@ complete -c slm -n "__fish_slm_using_subcommand run" -l resume -d 'Go on behind 
 complete -c slm -n "__fish_slm_using_subcommand run" -l overwrite -d 'Begin --output anew, whatever is in it'
 complete -c slm -n "__fish_slm_using_subcommand run" -l json -d 'Write JSON: the answer with probabilities, token counts, timings and the evaluation id'
 complete -c slm -n "__fish_slm_using_subcommand run" -l throughput -d 'Evaluate closed answers of several rows in one batch: more rows a second, but the last digits of a probability then depend on the rows beside it'
+complete -c slm -n "__fish_slm_using_subcommand run" -l exact -d 'Evaluate every choice among the allowed answers, also those that can change no probability by more than 0.01'
 complete -c slm -n "__fish_slm_using_subcommand run" -l dry-run -d 'Print the rendered prompt, its tokens and its segments instead of an answer; loads only the vocabulary'
 complete -c slm -n "__fish_slm_using_subcommand run" -s v -l verbose -d 'Say on standard error what was loaded, and where tokens and time went'
 complete -c slm -n "__fish_slm_using_subcommand run" -l retry -d 'Where a limit is broken, tell the model which and let it answer once more'
@@ -156,6 +159,8 @@ complete -c slm -n "__fish_slm_using_subcommand prune" -l json -d 'Write JSON'
 complete -c slm -n "__fish_slm_using_subcommand prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l model -d 'Another model than the suite\'s' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l limit -d 'Stop after N rows' -r
+complete -c slm -n "__fish_slm_using_subcommand eval" -l reading -d 'What the probability of an allowed answer is: `choices` is what decoding under the format draws from, `likelihood` that of its whole text, compared at last' -r -f -a "choices\t''
+likelihood\t''"
 complete -c slm -n "__fish_slm_using_subcommand eval" -l num-ctx -d 'Tokens of context' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l num-thread -d 'Threads that compute [default: one for each core that slm is granted]' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l num-gpu -d 'Layers on GPUs [default: as many as fit]' -r
@@ -167,6 +172,7 @@ complete -c slm -n "__fish_slm_using_subcommand eval" -l num-batch -d 'Tokens of
 complete -c slm -n "__fish_slm_using_subcommand eval" -l num-ubatch -d 'Tokens of a decode that are computed at once [default: 512]' -r
 complete -c slm -n "__fish_slm_using_subcommand eval" -l json -d 'Write JSON'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l rows -d 'With --json: every row\'s answer too'
+complete -c slm -n "__fish_slm_using_subcommand eval" -l exact -d 'Evaluate every choice among the allowed answers, also those that can change no probability by more than 0.01'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l no-mmap -d 'Read the weights into memory instead of mapping their file'
 complete -c slm -n "__fish_slm_using_subcommand eval" -l mlock -d 'Keep the weights in memory whatever else needs it'
 complete -c slm -n "__fish_slm_using_subcommand eval" -s h -l help -d 'Print help'

@@ -12,6 +12,7 @@ use super::compute;
 use super::environment::Environment;
 use super::interrupt;
 use super::load::{self, LoadOptions, Loaded};
+use super::reading::ReadingArgs;
 use crate::contract::{Contract, Form};
 use crate::engine::{EngineError, Load};
 use crate::eval::data::Data;
@@ -42,6 +43,8 @@ pub struct EvalArgs {
     /// With --json: every row's answer too
     #[arg(long, requires = "json")]
     pub rows: bool,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }
@@ -76,7 +79,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     };
     let header = model.weights.header()?;
     let Loaded { session, .. } = load::open(model, &header, &wanted, environment)?;
-    let form = Form::Closed(contract);
+    let (form, scoring) = (Form::Closed(contract), args.reading.scoring());
     let _listening = interrupt::listen(|| {});
     let bar = Rows::new(Some(data.rows.len() as u64));
     let started = Instant::now();
@@ -85,7 +88,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         &data,
         |text| {
             let (form, parameters) = (form.clone(), parameters.clone());
-            let turn = Turn { form, parameters, ..Turn::to_text(suite.system.as_deref(), text) };
+            let turn = Turn { form, parameters, scoring, ..Turn::to_text(suite.system.as_deref(), text) };
             answer(&session, turn).map_err(|error| Failure::from(error).message)
         },
         |progress| {
@@ -96,7 +99,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let elapsed = started.elapsed();
     drop(bar);
     let mut report = outcome.report(&suite, elapsed, if args.rows { Detail::Rows } else { Detail::Summary });
-    report.evaluation_id = Some(session.evaluation_id());
+    report.evaluation_id = Some(session.evaluation_id(scoring));
     let mut output = Output::default();
     if args.json {
         output.json(&serde_json::to_value(&report).expect("a report is plain data"))?;

@@ -22,6 +22,7 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod reading;
 mod rm;
 mod run;
 mod serve;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use slm::engine::{
-    Adapter, AdapterSet, Compute, Detail, Engine, EngineError, Event, GenerateRequest, Group, Lane, Load, Options,
-    Request, ScoreRequest, TokenLogprob, Weights,
+    Adapter, AdapterSet, Compute, Detail, Engine, EngineError, Event, GenerateRequest, Group, Load, Options, Request,
+    ScoreRequest, TokenLogprob, Weights,
 };
 use slm::gguf::Footprint;
 use slm::prompt::{Prompt, Run};
@@ -40,7 +40,7 @@ fn create(home: &Home, name: &str, lines: &str) {
 /// The natural logarithms of the raw probabilities that a model gives to the choices.
 fn logprobs(home: &Home, args: &[&str], choices: &[&str], text: &str) -> Vec<f64> {
     let list = choices.join(",");
-    let args = [&["run"], args, &["--choices", &list, "--json", text]].concat();
+    let args = [&["run"], args, &["--choices", &list, "--reading", "likelihood", "--json", text]].concat();
     let answer = home.slm(args).json();
     let mass = answer["label_mass"].as_f64().unwrap();
     choices.iter().map(|choice| (answer["probabilities"][choice].as_f64().unwrap() * mass).ln()).collect()
@@ -100,12 +100,12 @@ fn plain(text: &str) -> Prompt {
 
 fn request(text: &str, adapters: &AdapterSet) -> ScoreRequest {
     let candidates = ["yes", "no", "not yet"].map(str::to_owned).to_vec();
-    let groups = vec![Group { prefix: String::new(), candidates }];
-    ScoreRequest { prompt: plain(text), groups, adapters: adapters.clone(), turn_end: None, lane: Lane::Canonical }
+    let groups = vec![Group::new("", candidates)];
+    ScoreRequest { adapters: adapters.clone(), ..ScoreRequest::new(plain(text), groups) }
 }
 
 fn bits(engine: &Engine, text: &str, adapters: &AdapterSet) -> Vec<u64> {
-    engine.score(request(text, adapters)).unwrap().groups[0].iter().map(|value| value.to_bits()).collect()
+    engine.score(request(text, adapters)).unwrap().groups[0].logprobs.iter().map(|value| value.to_bits()).collect()
 }
 
 fn generate(engine: &Engine, text: &str, adapters: &AdapterSet) -> UnboundedReceiver<Event> {

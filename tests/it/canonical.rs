@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use slm::contract::{Contract, Form};
 use slm::decide::Answer;
-use slm::engine::{AdapterSet, Compute, Engine, Group, Lane, Load, Options, ScoreRequest, Weights};
+use slm::engine::{Compute, Engine, Group, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Footprint;
 use slm::infer::{Cancel, Defaults, Finding, InferError, Session, Turn, wait};
 use slm::prompt::{Prompt, Run};
@@ -175,22 +175,13 @@ fn one_pass_scoring_equals_separate_evaluations() {
         "",
         "a much longer label than the others",
     ];
-    let group = |candidates: &[&str]| Group {
-        prefix: String::new(),
-        candidates: candidates.iter().map(ToString::to_string).collect(),
-    };
+    let group = |candidates: &[&str]| Group::new("", candidates.iter().copied());
     let mut largest: f64 = 0.0;
     for n_words in [5, 60, 300, 700] {
         let prompt = plain(&session, &words(n_words, n_words));
         let ask = |candidates: &[&str]| {
-            let request = ScoreRequest {
-                prompt: prompt.clone(),
-                groups: vec![group(candidates)],
-                adapters: AdapterSet::NONE,
-                turn_end: None,
-                lane: Lane::Canonical,
-            };
-            engine.score(request).unwrap().groups.remove(0)
+            let request = ScoreRequest::new(prompt.clone(), vec![group(candidates)]);
+            engine.score(request).unwrap().groups.remove(0).logprobs
         };
         for (label, together) in labels.iter().zip(ask(&labels)) {
             let alone = ask(&[label])[0];
@@ -207,29 +198,18 @@ fn more_candidates_than_sequences_go_in_waves() {
     let session = session();
     let prompt = plain(&session, "which number is it");
     let candidates: Vec<String> = (0..200).map(|n| format!("number {n}")).collect();
-    let request = |groups| ScoreRequest {
-        prompt: prompt.clone(),
-        groups,
-        adapters: AdapterSet::NONE,
-        turn_end: None,
-        lane: Lane::Canonical,
-    };
-    let all = session
-        .engine()
-        .score(request(vec![Group {
-            prefix: "the".to_owned(),
-            candidates: candidates.iter().map(|c| format!(" {c}")).collect(),
-        }]))
-        .unwrap();
+    let request = |groups| ScoreRequest::new(prompt.clone(), groups);
+    let all =
+        session.engine().score(request(vec![Group::new("the", candidates.iter().map(|c| format!(" {c}")))])).unwrap();
     let first = session
         .engine()
-        .score(request(vec![Group {
-            prefix: "the".to_owned(),
-            candidates: vec![format!(" {}", candidates[0]), format!(" {}", candidates[199])],
-        }]))
+        .score(request(vec![Group::new("the", vec![format!(" {}", candidates[0]), format!(" {}", candidates[199])])]))
         .unwrap();
-    assert_eq!(all.groups[0].len(), 200);
-    for (of_all, of_two) in [(all.groups[0][0], first.groups[0][0]), (all.groups[0][199], first.groups[0][1])] {
+    assert_eq!(all.groups[0].logprobs.len(), 200);
+    for (of_all, of_two) in [
+        (all.groups[0].logprobs[0], first.groups[0].logprobs[0]),
+        (all.groups[0].logprobs[199], first.groups[0].logprobs[1]),
+    ] {
         assert!((of_all - of_two).abs() < 0.1, "{of_all} {of_two}");
     }
 }
@@ -248,11 +228,8 @@ fn labels_that_are_one_to_the_tokenizer_are_refused() {
     let session = session();
     let runs = vec![Run::Text { text: "x".to_owned(), persons: vec![] }];
     let prompt = Prompt { runs, row_start: None, row: None };
-    let groups = vec![Group { prefix: String::new(), candidates: vec!["a".to_owned(), "a".to_owned()] }];
-    let error = session
-        .engine()
-        .score(ScoreRequest { prompt, groups, adapters: AdapterSet::NONE, turn_end: None, lane: Lane::Canonical })
-        .unwrap_err();
+    let groups = vec![Group::new("", vec!["a".to_owned(), "a".to_owned()])];
+    let error = session.engine().score(ScoreRequest::new(prompt, groups)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the answers `a` and `a` are the same tokens for this model, so they cannot be told apart; rename one"

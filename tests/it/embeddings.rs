@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use slm::engine::{
-    Adapter, AdapterSet, Compute, EmbedRequest, EmbeddingKind, Embeddings, Engine, Group, Lane, Load, Options,
-    ScoreRequest, Weights,
+    Adapter, AdapterSet, Compute, EmbedRequest, EmbeddingKind, Embeddings, Engine, Group, Load, Options, ScoreRequest,
+    Weights,
 };
 use slm::gguf::Footprint;
 use slm::prompt::{Prompt, Run};
@@ -252,8 +252,8 @@ fn an_encoder_does_not_write() {
     let engine = engine(folder.path(), "bert", "mean");
     let prompt =
         Prompt { runs: vec![Run::Text { text: "my parcel".to_owned(), persons: vec![] }], row_start: None, row: None };
-    let groups = vec![Group { prefix: String::new(), candidates: vec!["my".to_owned(), "late".to_owned()] }];
-    let request = ScoreRequest { prompt, groups, adapters: AdapterSet::NONE, turn_end: None, lane: Lane::Canonical };
+    let groups = vec![Group::new("", vec!["my".to_owned(), "late".to_owned()])];
+    let request = ScoreRequest::new(prompt, groups);
     assert_eq!(
         engine.score(request).unwrap_err().to_string(),
         "the model's architecture `bert` gives vectors and no text, so it cannot answer; take a model that writes"

@@ -96,18 +96,17 @@ fn questions_in_one_batch_score_as_they_do_alone() {
         let groups = || vec![group("", &labels), group("kind:", &labels)];
         let send = |text: &String| {
             engine.send(Request::Score(ScoreRequest {
-                prompt: plain(text),
-                groups: groups(),
-                adapters: AdapterSet::NONE,
-                turn_end: None,
                 lane: Lane::Throughput,
+                ..ScoreRequest::new(plain(text), groups())
             }))
         };
         let waiting: Vec<_> = texts.iter().map(send).collect();
         for (mut events, text) in waiting.into_iter().zip(&texts) {
             let Some(Event::Scored(scores)) = events.blocking_recv() else { panic!("no scores") };
             let canonical = score(engine, text, groups());
-            for (together, alone) in scores.groups.iter().flatten().zip(canonical.iter().flatten()) {
+            for (together, alone) in
+                scores.groups.iter().flat_map(|group| &group.logprobs).zip(canonical.iter().flatten())
+            {
                 // Sums of logarithms over a few tokens; quantized rows round elsewhere in other company.
                 assert!((together - alone).abs() < 0.05 + alone.abs() * 0.005, "{:?}: {together} {alone}", tiny.kind);
             }
@@ -138,7 +137,7 @@ fn places_of_an_answer_can_be_asked_for_what_else_might_have_come() {
             points: points.clone(),
         };
         let scores = match engine.probe(probe) {
-            Ok(scores) => scores.groups,
+            Ok(scores) => scores.groups.into_iter().map(|group| group.logprobs).collect::<Vec<_>>(),
             Err(error) => {
                 assert!(matches!(tiny.kind, Kind::Recurrent | Kind::Hybrid), "{:?}: {error}", tiny.kind);
                 continue;

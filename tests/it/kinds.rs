@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use slm::contract::{Contract, Form};
 use slm::engine::{
-    AdapterSet, Compute, Engine, Event, Finish, GenerateRequest, Group, Lane, Load, Options, Request, ScoreRequest,
-    Weights,
+    Compute, Engine, Event, Finish, GenerateRequest, Group, Load, Options, Request, ScoreRequest, Weights,
 };
 use slm::gguf::Footprint;
 use slm::infer::{Cancel, Defaults, Finished, InferError, Session, Turn, wait};
@@ -76,20 +75,12 @@ pub fn plain(text: &str) -> Prompt {
 }
 
 pub fn group(prefix: &str, candidates: &[&str]) -> Group {
-    Group { prefix: prefix.to_owned(), candidates: candidates.iter().map(ToString::to_string).collect() }
+    Group::new(prefix, candidates.iter().copied())
 }
 
 pub fn score(engine: &Engine, text: &str, groups: Vec<Group>) -> Vec<Vec<f64>> {
-    engine
-        .score(ScoreRequest {
-            prompt: plain(text),
-            groups,
-            adapters: AdapterSet::NONE,
-            turn_end: None,
-            lane: Lane::Canonical,
-        })
-        .unwrap()
-        .groups
+    let scores = engine.score(ScoreRequest::new(plain(text), groups)).unwrap();
+    scores.groups.into_iter().map(|group| group.logprobs).collect()
 }
 
 /// Texts shorter and longer than the window, and than one decode.
@@ -208,13 +199,12 @@ fn a_dropped_request_makes_room_for_the_next() {
                 assert!(matches!(event, Some(Event::Text(_) | Event::Generated(_)) | None), "{event:?}");
             }
             drop(events);
-            drop(engine.send(Request::Score(ScoreRequest {
-                prompt: plain(&words(900, n_events)),
-                groups: vec![group("", &["a", "b"])],
-                adapters: AdapterSet::NONE,
-                turn_end: None,
-                lane: Lane::Canonical,
-            })));
+            drop(
+                engine.send(Request::Score(ScoreRequest::new(
+                    plain(&words(900, n_events)),
+                    vec![group("", &["a", "b"])],
+                ))),
+            );
             assert_eq!(score(engine, "one", vec![group("", &["a", "b"])]), before, "{:?}", tiny.kind);
         }
     }
@@ -228,13 +218,7 @@ fn a_prompt_beyond_the_context_names_both_numbers() {
         let before = score(engine, "one", vec![group("", &["a", "b"])]);
         let long = words(4000, 1);
         let n_tokens = engine.tokenize(plain(&long)).unwrap().tokens.len();
-        let request = ScoreRequest {
-            prompt: plain(&long),
-            groups: vec![group("", &["a", "b"])],
-            adapters: AdapterSet::NONE,
-            turn_end: None,
-            lane: Lane::Canonical,
-        };
+        let request = ScoreRequest::new(plain(&long), vec![group("", &["a", "b"])]);
         let error = engine.score(request).unwrap_err().to_string();
         assert!(error.ends_with(&format!("the context has {N_CTX}")), "{:?}: {error}", tiny.kind);
         let error = ask(&session, Turn::to_text(None, &long)).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::slm::Home;
 use slm_testing::shared;
 
-const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE gives it one)\n";
+const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; it continues `Text: …`, `Answer:` (a Modelfile's MESSAGE gives it examples, TEMPLATE another form)\n";
 const UNFINISHED: &str = "the answer is unfinished: it came to the limit of tokens; raise --num-predict or --num-ctx";
 const PET: &str = r#"{
     "type": "object",
@@ -112,7 +112,7 @@ fn regular_expressions_and_grammars_hold() {
 #[test]
 fn an_unfinished_answer_is_said_and_ends_with_3() {
     let Some(home) = stories("") else { return };
-    for limit in [["--num-predict", "9"], ["--num-ctx", "190"]] {
+    for limit in [["--num-predict", "9"], ["--num-ctx", "200"]] {
         let said = home
             .slm([&["run", "stories", "--format", PET], &limit[..], &["Once upon a time there was"]].concat())
             .run();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use slm::engine::{
-    AdapterSet, Compute, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Grammar, Group, Lane, Load,
-    Options, Request, ScoreRequest, Scores, Weights,
+    Compute, Detail, Drafts, Engine, EngineError, Event, GenerateRequest, Grammar, Group, GroupScores, Load, Options,
+    Request, ScoreRequest, Scores, Weights,
 };
 use slm::gguf::Footprint;
 use slm::prompt::{Prompt, Run};
@@ -48,24 +48,18 @@ pub fn plain(text: &str) -> Prompt {
 }
 
 pub fn question(number: usize) -> ScoreRequest {
-    let group = |prefix: &str, candidates: &[&str]| Group {
-        prefix: prefix.to_owned(),
-        candidates: candidates.iter().map(|&text| text.to_owned()).collect(),
-    };
-    ScoreRequest {
-        prompt: plain(&format!("Ticket {number}: I was charged {} times for order {}\n", number % 5, 1182 + number)),
-        groups: vec![
+    let group = |prefix: &str, candidates: &[&str]| Group::new(prefix, candidates.iter().copied());
+    ScoreRequest::new(
+        plain(&format!("Ticket {number}: I was charged {} times for order {}\n", number % 5, 1182 + number)),
+        vec![
             group("queue:", &[" billing", " shipping", " account access", " technical", " legal", " other"]),
             group("urgency:", &[" 1", " 2", " 3"]),
         ],
-        adapters: AdapterSet::NONE,
-        turn_end: None,
-        lane: Lane::Canonical,
-    }
+    )
 }
 
 pub fn bits(scores: Result<Scores, EngineError>) -> Vec<Vec<u64>> {
-    let bits = |group: &Vec<f64>| group.iter().map(|logprob| logprob.to_bits()).collect();
+    let bits = |group: &GroupScores| group.logprobs.iter().map(|logprob| logprob.to_bits()).collect();
     scores.unwrap().groups.iter().map(bits).collect()
 }
 

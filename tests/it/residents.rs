@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal};
 use slm::digest::Digest;
-use slm::engine::{AdapterSet, Compute, Engine, EngineError, Group, Lane, Load, Options, ScoreRequest, Weights};
+use slm::engine::{Compute, Engine, EngineError, Group, Load, Options, ScoreRequest, Weights};
 use slm::gguf::Header;
 use slm::prompt::{Prompt, Run};
 use slm::residents::{Loader, Order, Residents, Settings, State, Tenant};
@@ -39,17 +39,11 @@ fn start(settings: Settings) -> Residents {
 
 async fn answer(engine: &Engine) -> Result<f64, EngineError> {
     let run = Run::Text { text: "Ticket: I was charged twice\n".to_owned(), persons: vec![] };
-    let request = ScoreRequest {
-        prompt: Prompt { runs: vec![run], row_start: None, row: None },
-        groups: vec![Group {
-            prefix: "queue:".to_owned(),
-            candidates: vec![" billing".to_owned(), " legal".to_owned()],
-        }],
-        adapters: AdapterSet::NONE,
-        turn_end: None,
-        lane: Lane::Canonical,
-    };
-    Ok(engine.scoring(request).await?.groups[0][0])
+    let request = ScoreRequest::new(
+        Prompt { runs: vec![run], row_start: None, row: None },
+        vec![Group::new("queue:", vec![" billing".to_owned(), " legal".to_owned()])],
+    );
+    Ok(engine.scoring(request).await?.groups[0].logprobs[0])
 }
 
 async fn pids(residents: &Residents) -> Vec<u32> {

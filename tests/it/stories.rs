@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
+use crate::kinds::plain;
 use crate::slm::Home;
+use slm::engine::{Compute, Ending, Engine, Group, Load, Options, Reading, ScoreRequest, Weights};
+use slm::gguf::Footprint;
 use slm_testing::shared;
 
 /// What slm says on standard error of a model without a chat template.
@@ -78,9 +81,38 @@ fn a_seed_decides_and_text_is_always_utf_8() {
 /// The model has read of little girls, and never of customs.
 #[test]
 fn what_is_likely_in_a_story_wins() {
-    let Some(home) = stories() else { return };
-    let said = home.slm(["run", "stories", "--json", "--choices", "park,customs", "Lily went to play in the"]).run();
-    assert_eq!((said.code, said.stderr.as_str()), (Some(0), NO_TEMPLATE), "{}", said.stdout);
+    let Some(path) = shared("models/stories260K.gguf") else { return };
+    let engine = Engine::load(Options {
+        weights: Weights::File(path),
+        weights_id: "stories".to_owned(),
+        load: Load::Everything,
+        n_ctx: None,
+        compute: Compute { n_threads: Some(1), ..Compute::default() },
+        footprint: Footprint::default(),
+    })
+    .unwrap();
+    for reading in [Reading::Choices, Reading::Likelihood] {
+        let groups = vec![Group { ending: Ending::Text, ..Group::new("", [" customs.", " park."]) }];
+        let request = ScoreRequest { reading, ..ScoreRequest::new(plain("Lily went to play in the"), groups) };
+        let scores = engine.score(request).unwrap().groups.remove(0);
+        assert!(scores.logprobs[1] > scores.logprobs[0] + 3.0, "{reading:?}: {scores:?}");
+    }
+}
+
+/// Examples, and the text behind them, as one document that a model without a template continues.
+#[test]
+fn a_model_without_a_template_continues_texts_and_answers() {
+    let Some(path) = shared("models/stories260K.gguf") else { return };
+    let home = Home::new();
+    let examples = "MESSAGE user The sun was warm\nMESSAGE assistant happy\n";
+    home.file("Modelfile", format!("FROM {}\n{examples}", path.display()));
+    home.slm(["create", "stories"]).succeeds();
+    let shown = home.slm(["run", "stories", "--choices", "happy,sad", "--dry-run", "Tim lost his ball"]).run().stdout;
+    let document = "Text: The sun was warm\nAnswer: happy\n\nText: Tim lost his ball\nAnswer:";
+    assert!(shown.contains(document), "{shown}");
+    let said = home.slm(["run", "stories", "--choices", "happy,sad", "--json", "Tim lost his ball"]).run();
+    assert!(said.stderr.contains("it continues `Text: …`, `Answer:`"), "{}", said.stderr);
     let answer: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!(answer["value"], "park", "{answer}");
+    let p = ["happy", "sad"].map(|label| answer["probabilities"][label].as_f64().unwrap());
+    assert!((p[0] + p[1] - 1.0).abs() < 1e-9, "{answer}");
 }

@@ -2,7 +2,7 @@
 
 use slm::engine::{
     AdapterSet, Detail, Drafts, Engine, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation,
-    Grammar, Lane, Point, ProbeRequest, Request, ScoreRequest, TokenLogprob,
+    Grammar, Point, ProbeRequest, Request, ScoreRequest, TokenLogprob,
 };
 use slm::prompt::{Prompt, Run};
 use slm::sampling::{AnswerShape, Parameters};
@@ -152,7 +152,7 @@ fn probabilities_are_those_of_the_text_read_again() {
                 // A model may write what its tokenizer would write in other tokens.
                 if ids.tokens.last().map(|last| last.id) == Some(token.id) {
                     n_compared += 1;
-                    assert!((token.logprob - read[0]).abs() < 0.05, "{:?}: {token:?} {read:?}", tiny.kind);
+                    assert!((token.logprob - read.logprobs[0]).abs() < 0.05, "{:?}: {token:?} {read:?}", tiny.kind);
                 }
             }
             assert!(n_compared * 10 > told.tokens.len() * 9, "{:?}: {n_compared}", tiny.kind);
@@ -189,8 +189,13 @@ fn a_bias_is_kept_by_greedy_and_random_choices_by_penalties_grammars_and_drafts(
         }
         // What repeats is drafted; the answer is the one without drafts.
         let long = || GenerateRequest { bias: vec![(byte(b'q'), 3.0)], ..request(&text, greedy(120, None), None) };
-        let drafted = alone(engine, long()).text;
-        assert_eq!(drafted, alone(engine, GenerateRequest { drafts: Drafts::Off, ..long() }).text, "{:?}", tiny.kind);
+        // Rows that are checked together meet other kernels than one alone: where two tokens are as likely, either may win.
+        let told = |drafts| alone(engine, likely(GenerateRequest { drafts, ..long() }, 1)).tokens;
+        let (drafted, plain) = (told(Drafts::Auto), told(Drafts::Off));
+        let biased = |token: &TokenLogprob| token.logprob + if token.id == byte(b'q') { 3.0 } else { 0.0 };
+        if let Some((one, other)) = drafted.iter().zip(&plain).find(|(one, other)| one.id != other.id) {
+            assert!((biased(one) - biased(other)).abs() < 0.05, "{:?}: {one:?} {other:?}", tiny.kind);
+        }
     }
 }
 
@@ -266,13 +271,10 @@ fn a_stop_string_that_is_a_special_token_ends_the_answer() {
 
 fn score_of(engine: &Engine, tokens: Vec<i32>, end: &str) -> f64 {
     let request = ScoreRequest {
-        prompt: Prompt::of(Run::Tokens(tokens)),
-        groups: vec![group("", &[""])],
-        adapters: AdapterSet::NONE,
         turn_end: Some(end.to_owned()),
-        lane: Lane::Canonical,
+        ..ScoreRequest::new(Prompt::of(Run::Tokens(tokens)), vec![group("", &[""])])
     };
-    engine.score(request).unwrap().groups[0][0]
+    engine.score(request).unwrap().groups[0].logprobs[0]
 }
 
 /// What might have come in place of a token, forced ones too, has the probability that it gets when it is asked for alone.

@@ -91,10 +91,29 @@ pub struct Cut {
 /// The log-probabilities of a question's candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// For every group, in natural logarithms: `log P(candidate and the end of the answer | prompt, prefix)`.
-    pub groups: Vec<Vec<f64>>,
+    /// For every group, in the request's order.
+    pub groups: Vec<GroupScores>,
     pub counts: Counts,
     pub timings: Timings,
+}
+
+/// What is known of a group's candidates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GroupScores {
+    /// In natural logarithms. With [`Reading::Likelihood`](super::Reading::Likelihood) `log P(candidate and its end | prompt,
+    /// prefix)`; with [`Reading::Choices`](super::Reading::Choices) those of all candidates are probabilities that sum to 1.
+    pub logprobs: Vec<f64>,
+    /// The model's own probability of going to any of the candidates, before normalisation.
+    pub mass: f64,
+}
+
+impl GroupScores {
+    /// Of whole candidates' own log-probabilities.
+    #[must_use]
+    pub fn likelihood(logprobs: Vec<f64>) -> GroupScores {
+        let mass = logprobs.iter().map(|logprob| logprob.exp()).sum();
+        GroupScores { logprobs, mass }
+    }
 }
 
 /// Tokens of one request.

@@ -44,8 +44,8 @@ pub use compute::Compute;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use event::{
-    Counts, Cut, EmbeddingKind, Embeddings, Event, Finish, GeneratedToken, Generation, LikelyToken, Measured, Piece,
-    PromptToken, Scores, Timings, TokenKind, TokenLogprob, Tokenized,
+    Counts, Cut, EmbeddingKind, Embeddings, Event, Finish, GeneratedToken, Generation, GroupScores, LikelyToken,
+    Measured, Piece, PromptToken, Scores, Timings, TokenKind, TokenLogprob, Tokenized,
 };
 pub use llama::default_threads;
 pub use llama::devices::devices;
@@ -54,9 +54,10 @@ pub use llama::waiting::leave_waiting_as_set;
 pub use options::{DEFAULT_CONTEXT, Load, ModelInfo, Options, Weights};
 pub use reply::Reply;
 pub use request::{
-    Detail, Drafts, EmbedRequest, GenerateRequest, Grammar, Group, Lane, Measure, Pass, Point, ProbeRequest, Request,
-    ScoreRequest,
+    Detail, Drafts, EmbedRequest, Ending, GenerateRequest, Grammar, Group, Lane, Measure, Pass, Point, ProbeRequest,
+    Reading, Request, ScoreRequest, Search, Spelling,
 };
+pub use scoring::UNREAD;
 
 /// A token's number in its model's vocabulary.
 pub type Token = i32;

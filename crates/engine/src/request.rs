@@ -32,10 +32,62 @@ pub enum Request {
 /// One closed question: how the answer begins, and the ways in which it may go on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
-    /// The beginning that is taken as given (`queue:`); its probability is not counted.
-    pub prefix: String,
-    /// The texts that may follow the prefix, one for each candidate.
+    /// What stands around every candidate: at least one spelling. A candidate's probability is the sum of those that it has
+    /// in each.
+    pub spellings: Vec<Spelling>,
+    /// The texts of the candidates.
     pub candidates: Vec<String>,
+    pub ending: Ending,
+}
+
+/// What stands around a candidate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spelling {
+    /// The beginning that is taken as given (`queue:`): its probability is not counted, but against other spellings.
+    pub before: String,
+    pub after: String,
+}
+
+impl Group {
+    /// Candidates that end the answer.
+    #[must_use]
+    pub fn new(prefix: &str, candidates: impl IntoIterator<Item = impl Into<String>>) -> Group {
+        let candidates = candidates.into_iter().map(Into::into).collect();
+        let spelling = Spelling { before: prefix.to_owned(), after: String::new() };
+        Group { spellings: vec![spelling], candidates, ending: Ending::Turn }
+    }
+}
+
+/// What follows a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The answer ends: its end is a part of the candidate.
+    Turn,
+    /// The answer goes on. What ends a candidate is a part of its text, and none is the beginning of another.
+    Text,
+}
+
+/// What the probability of a candidate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Reading {
+    /// The product of the choices that lead to it: after each beginning that candidates share, the probability of its way
+    /// among the ways to candidates. It is what decoding under a grammar of the candidates draws from; what is certain is not
+    /// evaluated.
+    #[default]
+    Choices,
+    /// That of its whole text and of its end, normalised over the candidates at last.
+    Likelihood,
+}
+
+/// How many of the choices are read, where the reading is [`Reading::Choices`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Search {
+    /// The likely ones first, until no probability is further than [`UNREAD`](super::UNREAD) from the exact one and the most
+    /// probable candidate is known.
+    #[default]
+    BestFirst,
+    /// All of them.
+    Exact,
 }
 
 /// A request for exact log-probabilities of a prompt's continuations.
@@ -43,10 +95,28 @@ pub struct Group {
 pub struct ScoreRequest {
     pub prompt: Prompt,
     pub groups: Vec<Group>,
+    pub reading: Reading,
+    pub search: Search,
     pub adapters: AdapterSet,
     /// The text of the special token that ends an answer; `None` takes the model's own end of turn.
     pub turn_end: Option<String>,
     pub lane: Lane,
+}
+
+impl ScoreRequest {
+    /// What the base model gives these candidates after the prompt, alone and by their whole texts.
+    #[must_use]
+    pub fn new(prompt: Prompt, groups: Vec<Group>) -> ScoreRequest {
+        ScoreRequest {
+            prompt,
+            groups,
+            reading: Reading::Likelihood,
+            search: Search::Exact,
+            adapters: AdapterSet::NONE,
+            turn_end: None,
+            lane: Lane::Canonical,
+        }
+    }
 }
 
 /// A request for the embeddings of texts.

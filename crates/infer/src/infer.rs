@@ -24,13 +24,14 @@ use std::time::Instant;
 use reader::Reader;
 use render::digest;
 use reply::Origin;
-use slm_engine::{AdapterSet, EmbedRequest, Engine, EngineError, Load, Request};
+use slm_engine::{AdapterSet, EmbedRequest, Engine, EngineError, Load, Reading, Request, Search};
 use slm_values::chat::Message;
+use slm_values::digest::Hasher;
 use slm_values::sampling::Parameters;
 use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
 use slm_values::tools::ToolError;
 
-pub use ask::{Ask, Before, Chat, Given, Turn};
+pub use ask::{Ask, Before, Chat, Given, Scoring, Turn};
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};
@@ -42,6 +43,12 @@ pub use wait::{Cancel, wait};
 /// The template of a model that has none: the texts as they are.
 const NO_TEMPLATE: &str =
     "{% for message in messages %}{{ message['content'] }}{% if not loop.last %}\n\n{% endif %}{% endfor %}";
+
+/// The same where the answer has a given form: instructions, examples and the text as one document that the answer continues.
+const COMPLETION: &str = "{% for message in messages %}\
+    {% if message['role'] == 'user' %}Text: {{ message['content'] }}\nAnswer:\
+    {% elif message['role'] == 'assistant' %} {{ message['content'] }}\n\n\
+    {% else %}{{ message['content'] }}\n\n{% endif %}{% endfor %}";
 
 /// What a model's Modelfile says about every request.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +67,8 @@ pub struct Defaults {
 pub struct Session {
     engine: Engine,
     template: ChatTemplate,
-    has_template: bool,
+    /// Takes the template's place before answers of a given form, where the model brought none: it continues texts.
+    completion: Option<ChatTemplate>,
     turn_end: Option<String>,
     system_role: SystemRole,
     defaults: Defaults,
@@ -118,7 +126,6 @@ impl Session {
     /// The template cannot be parsed.
     pub fn over(engine: Engine, defaults: Defaults) -> Result<Self, InferError> {
         let info = engine.info();
-        let has_template = defaults.template.is_some() || info.chat_template.is_some();
         let template = match &defaults.template {
             Some(given) => given.clone().with_specials(info.specials.clone()),
             None => {
@@ -126,9 +133,12 @@ impl Session {
                 ChatTemplate::parse(Language::Jinja, own, info.specials.clone())?
             }
         };
+        let is_base = defaults.template.is_none() && info.chat_template.is_none();
+        let completion =
+            is_base.then(|| ChatTemplate::parse(Language::Jinja, COMPLETION, info.specials.clone())).transpose()?;
         let turn_end = template.turn_end();
         let system_role = template.system_role();
-        Ok(Session { engine, template, has_template, turn_end, system_role, defaults })
+        Ok(Session { engine, template, completion, turn_end, system_role, defaults })
     }
 
     /// The same model with another chat template.
@@ -136,7 +146,7 @@ impl Session {
         let (engine, defaults) = (self.engine.clone(), self.defaults.clone());
         let template = template.with_specials(engine.info().specials.clone());
         let (turn_end, system_role) = (template.turn_end(), template.system_role());
-        Session { engine, template, has_template: true, turn_end, system_role, defaults }
+        Session { engine, template, completion: None, turn_end, system_role, defaults }
     }
 
     #[must_use]
@@ -153,14 +163,21 @@ impl Session {
     /// Whether the model brought a chat template; without one, texts reach it as they are.
     #[must_use]
     pub fn has_template(&self) -> bool {
-        self.has_template
+        self.completion.is_none()
     }
 
-    /// The id under which equal questions have equal probabilities where they are answered alone: of what computes, not of an
-    /// answer, which has it only where the promise holds ([`End::evaluation_id`]).
+    /// The id under which equal questions have equal probabilities where they are answered alone: of what computes and of what
+    /// a probability is, not of an answer, which has it only where the promise holds ([`End::evaluation_id`]).
     #[must_use]
-    pub fn evaluation_id(&self) -> String {
-        self.defaults.adapters.evaluation_id(&self.engine.info().evaluation_id)
+    pub fn evaluation_id(&self, scoring: Scoring) -> String {
+        let id = self.defaults.adapters.evaluation_id(&self.engine.info().evaluation_id);
+        if (scoring.reading, scoring.search) == (Reading::Choices, Search::BestFirst) {
+            return id;
+        }
+        let mut hash = Hasher::new();
+        hash.update(id.as_bytes());
+        hash.update(format!("{:?} {:?}", scoring.reading, scoring.search).as_bytes());
+        hash.finish().id()
     }
 
     /// Asks the model, and returns at once. Nothing is cut: what does not fit is refused when its turn comes, with both
@@ -171,15 +188,16 @@ impl Session {
     pub fn ask(&self, ask: impl Into<Ask>) -> Result<Reply, InferError> {
         match ask.into() {
             Ask::Turn(turn) => Ok(self.ready(*turn)?.send()),
-            Ask::Question { system, state, question, lane } => {
-                Ok(self.ready_question(system.as_deref(), &state, question, lane)?.send())
+            Ask::Question { system, state, question, scoring } => {
+                Ok(self.ready_question(system.as_deref(), &state, question, scoring)?.send())
             }
             Ask::Vectors { texts } => {
-                let (started, prompt_digest) = (Instant::now(), digest(&slm_values::prompt::Prompt::default()));
+                let (started, prompt_digest) = (Instant::now(), digest(&slm_values::prompt::Prompt::default(), &[]));
                 let request = EmbedRequest { texts, adapters: self.defaults.adapters.clone() };
                 let events = self.engine.send(Request::Embed(request));
                 // The texts of one request share batches with each other and with nothing else.
-                let origin = Origin { started, prompt_digest, evaluation_id: Some(self.evaluation_id()) };
+                let origin =
+                    Origin { started, prompt_digest, evaluation_id: Some(self.evaluation_id(Scoring::default())) };
                 Ok(Reply::new(events, Reader::Vectors, None, origin))
             }
         }

@@ -1,6 +1,7 @@
 //! The arguments of `slm run`.
 
 use crate::cli::compute::ComputeArgs;
+use crate::cli::reading::ReadingArgs;
 use clap::{ArgAction, Args};
 use std::path::PathBuf;
 
@@ -75,6 +76,8 @@ pub struct RunArgs {
     /// depend on the rows beside it
     #[arg(long)]
     pub throughput: bool,
+    #[command(flatten)]
+    pub reading: ReadingArgs,
     /// Keep the first N tokens of the text, and say how many were cut
     #[arg(long, value_name = "N")]
     pub truncate: Option<usize>,

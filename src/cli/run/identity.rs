@@ -6,7 +6,7 @@ use super::Run;
 use crate::batch::journal::Identity;
 use crate::contract::Form;
 use crate::digest::Digest;
-use crate::engine::{Drafts, Lane};
+use crate::engine::Drafts;
 use crate::infer::Retry;
 use crate::sampling::AnswerShape;
 
@@ -25,7 +25,7 @@ impl Run<'_> {
             form: digest(&self.form_asked()),
             sampling: digest(&self.sampling_asked()),
             adapters: digest(&adapters.collect()),
-            evaluation_id: self.session.evaluation_id(),
+            evaluation_id: self.session.evaluation_id(self.turn.scoring),
             rows: digest(&json!({ "field": self.args.jsonl, "details": self.args.json })),
         }
     }
@@ -72,7 +72,7 @@ impl Run<'_> {
         json!({
             "sampling": shape.map(|shape| parameters().resolve(shape)),
             "has_drafts": self.turn.drafts == Drafts::Auto,
-            "is_canonical": self.turn.lane == Lane::Canonical,
+            "scoring": format!("{:?}", self.turn.scoring),
             "truncate": self.args.truncate,
             "n_ctx": info.n_ctx,
             "kv_type": info.compute.kv_type,

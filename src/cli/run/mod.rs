@@ -25,7 +25,7 @@ use crate::encoding;
 use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
 use crate::failure::{Failure, Outcome};
 use crate::gguf::Pooling;
-use crate::infer::{Ask, Chat, Retry, Session, Turn};
+use crate::infer::{Ask, Chat, Retry, Scoring, Session, Turn};
 use crate::limits::Limits;
 use crate::load_spec;
 use crate::sampling::Parameters;
@@ -111,7 +111,10 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
         before: chat.into(),
         form,
         parameters,
-        lane: if args.throughput { Lane::Throughput } else { Lane::Canonical },
+        scoring: Scoring {
+            lane: if args.throughput { Lane::Throughput } else { Lane::Canonical },
+            ..args.reading.scoring()
+        },
         detail: if args.json { Detail::Tokens } else { Detail::Text },
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
         ..Turn::default()
@@ -222,10 +225,13 @@ impl Run<'_> {
 
     fn say_what_is_loaded(&self) {
         if self.embeds.is_none() && !self.session.has_template() {
-            say(format_args!(
-                "`{}` has no chat template; texts are given to it as they are (a Modelfile's TEMPLATE gives it one)",
-                self.model_name
-            ));
+            let way = match self.turn.form {
+                Form::Free => "texts are given to it as they are (a Modelfile's TEMPLATE gives it one)",
+                Form::Closed(_) | Form::Open(_) => {
+                    "it continues `Text: …`, `Answer:` (a Modelfile's MESSAGE gives it examples, TEMPLATE another form)"
+                }
+            };
+            say(format_args!("`{}` has no chat template; {way}", self.model_name));
         }
         let given = self.args.sampling.of_generation();
         let is_closed = matches!(self.turn.form, Form::Closed(_));
@@ -266,8 +272,8 @@ impl Run<'_> {
 
     /// Under which equal texts have equal answers; `None` where nothing promises that.
     fn evaluation_id(&self) -> Option<String> {
-        let is_alone = matches!(self.turn.form, Form::Closed(_)) && self.turn.lane == Lane::Canonical;
-        (self.embeds.is_some() || is_alone).then(|| self.session.evaluation_id())
+        let is_alone = matches!(self.turn.form, Form::Closed(_)) && self.turn.scoring.lane == Lane::Canonical;
+        (self.embeds.is_some() || is_alone).then(|| self.session.evaluation_id(self.turn.scoring))
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {

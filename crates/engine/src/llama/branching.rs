@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::caller::Caller;
 use super::super::scheduler::{Pack, PackRow};
-use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Trie, Wave, logprobs};
+use super::super::scoring::{Candidates, MAX_BRANCHES, MAX_ROWS, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, Event, Scores, Timings, Token};
 use super::failed;
 
@@ -13,11 +13,7 @@ use super::failed;
 pub struct BranchPoint {
     /// Tokens before the candidates: at least one.
     pub n_tokens: usize,
-    pub trie: Trie,
-    /// For every candidate the tokens at its beginning that are taken as given.
-    pub skip: Vec<usize>,
-    /// How the candidates are grouped in the answer.
-    pub group_sizes: Vec<usize>,
+    pub candidates: Candidates,
 }
 
 /// Questions about one text, ready to run.
@@ -36,7 +32,7 @@ impl BranchPlan {
     pub fn new(tokens: Vec<Token>, points: Vec<BranchPoint>, adapters: AdapterSet) -> Result<Self, EngineError> {
         let mut packs = Vec::new();
         for (index, point) in points.iter().enumerate() {
-            let of_point = point.trie.packs(MAX_ROWS - 1, MAX_BRANCHES);
+            let of_point = point.candidates.trie.packs(MAX_ROWS - 1, MAX_BRANCHES);
             let of_point = of_point.ok_or_else(|| failed("an answer is too long to be evaluated in one piece"))?;
             packs.extend(of_point.into_iter().map(|wave| (index, wave)));
         }
@@ -78,7 +74,7 @@ pub struct Branching {
 
 impl Branching {
     pub fn new(prepared: BranchPlan, caller: Caller) -> Self {
-        let values = prepared.points.iter().map(|point| vec![0.0; point.trie.len()]).collect();
+        let values = prepared.points.iter().map(|point| vec![0.0; point.candidates.trie.len()]).collect();
         let counts = Counts { prompt: prepared.tokens.len(), ..Counts::default() };
         Branching { caller, prepared, values, counts, queued: None, started: Instant::now() }
     }
@@ -101,7 +97,7 @@ impl Branching {
     /// The logits are not numbers.
     pub fn read<'l>(&mut self, pack: usize, rows: impl Iterator<Item = &'l [f32]>) -> Result<(), EngineError> {
         let (point, wave) = &self.prepared.packs[pack];
-        let trie = &self.prepared.points[*point].trie;
+        let trie = &self.prepared.points[*point].candidates.trie;
         let nodes = std::iter::once(0).chain(wave.batches.iter().flatten().map(|row| row.node));
         for (node, logits) in nodes.zip(rows) {
             let (children, tokens): (Vec<usize>, Vec<Token>) = trie.children(node).unzip();
@@ -120,8 +116,7 @@ impl Branching {
     pub fn end(self) {
         let mut groups = Vec::new();
         for (point, values) in self.prepared.points.iter().zip(&self.values) {
-            let mut rest = point.trie.path_logprobs(values, &point.skip).into_iter();
-            groups.extend(point.group_sizes.iter().map(|&n| rest.by_ref().take(n).collect::<Vec<f64>>()));
+            groups.extend(point.candidates.scores(values, |_| true));
         }
         let queued = self.queued.unwrap_or_default();
         let timings = Timings { queued, prompt: self.started.elapsed(), ..Timings::default() };

@@ -1,10 +1,10 @@
 //! Requests to what the lanes evaluate: tokens, tries and compiled grammars, everything checked that can be before the first
 //! decode. Runs beside the decoding thread and evaluates nothing.
 
-use super::super::scoring::Trie;
+use super::super::scoring::{Candidates, GroupShape};
 use super::super::{
     AdapterSet, Counts, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation, Lane, Load, Measure,
-    ProbeRequest, Request, ScoreRequest, Timings, Token,
+    ProbeRequest, Reading, Request, ScoreRequest, Timings, Token,
 };
 use super::branching::{BranchPlan, BranchPoint};
 use super::embedding_lane::TokenizedTexts;
@@ -101,8 +101,8 @@ impl Model {
         if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
             return Ok(LaneWork::Alone(Alone::Question(Box::new(question))));
         }
-        let Question { trunk, trie, group_sizes, skip, adapters, .. } = question;
-        let point = BranchPoint { n_tokens: trunk.len(), trie, skip, group_sizes };
+        let Question { trunk, candidates, adapters, .. } = question;
+        let point = BranchPoint { n_tokens: trunk.len(), candidates };
         self.branches(trunk, vec![point], adapters).map(|ready| LaneWork::Branches(Box::new(ready)))
     }
 
@@ -168,9 +168,12 @@ impl Model {
             let paths: Vec<Vec<Token>> = point.candidates.iter().map(path).collect();
             ready.push(BranchPoint {
                 n_tokens: n_prompt + n_before,
-                trie: Trie::new(&paths),
-                skip: vec![0; paths.len()],
-                group_sizes: vec![paths.len()],
+                candidates: Candidates::new(
+                    &paths,
+                    vec![GroupShape::of(paths.len())],
+                    vec![0; paths.len()],
+                    Reading::Likelihood,
+                ),
             });
         }
         let n_needed = ready.last().map_or(0, |point| point.n_tokens);

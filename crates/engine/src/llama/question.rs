@@ -1,8 +1,8 @@
 //! A score request as tokens: the trunk that all candidates share, and their trie below it. It evaluates nothing.
 
 use super::super::cache::common;
-use super::super::scoring::Trie;
-use super::super::{AdapterSet, EngineError, Group, ScoreRequest, Token};
+use super::super::scoring::{Candidates, GroupShape};
+use super::super::{AdapterSet, Ending, EngineError, Group, ScoreRequest, Search, Spelling, Token};
 use super::Model;
 use super::tokenizer::Encoded;
 
@@ -10,11 +10,8 @@ use super::tokenizer::Encoded;
 pub struct Question {
     pub trunk: Vec<Token>,
     pub border: usize,
-    pub trie: Trie,
-    /// Candidates of all groups in one list; each group's share.
-    pub group_sizes: Vec<usize>,
-    /// Tokens of each candidate that belong to its group's prefix.
-    pub skip: Vec<usize>,
+    pub candidates: Candidates,
+    pub search: Search,
     pub adapters: AdapterSet,
 }
 
@@ -31,18 +28,22 @@ impl Question {
         let tail_tokens = tokens[tokens.len() - n_tail..].to_vec();
         let continued = |text: &str| tokenizer.plain(&format!("{tail}{text}"));
 
-        let mut group_sizes = Vec::new();
+        let mut groups = Vec::new();
         let mut names: Vec<String> = Vec::new();
         let mut paths: Vec<Vec<Token>> = Vec::new();
         let mut prefixes: Vec<Vec<Token>> = Vec::new();
-        for Group { prefix, candidates } in &request.groups {
-            let prefix_tokens = continued(prefix);
-            for candidate in candidates {
-                paths.push(continued(&format!("{prefix}{candidate}")));
-                prefixes.push(prefix_tokens.clone());
-                names.push(candidate.clone());
+        let mut ends: Vec<Option<Token>> = Vec::new();
+        for Group { spellings, candidates, ending } in &request.groups {
+            for Spelling { before, after } in spellings {
+                let prefix = continued(before);
+                for candidate in candidates {
+                    paths.push(continued(&format!("{before}{candidate}{after}")));
+                    prefixes.push(prefix.clone());
+                    names.push(candidate.clone());
+                    ends.push((*ending == Ending::Turn).then_some(end));
+                }
             }
-            group_sizes.push(candidates.len());
+            groups.push(GroupShape { n_spellings: spellings.len(), n_candidates: candidates.len() });
         }
         // What every continuation leaves as it is belongs to the trunk. A tail whose last token joins with a candidate's
         // first is shorter there, for all of them.
@@ -50,33 +51,41 @@ impl Question {
         let mut skip: Vec<usize> =
             paths.iter().zip(&prefixes).map(|(path, prefix)| common(path, prefix).saturating_sub(shared)).collect();
         let mut at = 0;
-        for &size in &group_sizes {
-            let least = skip[at..at + size].iter().copied().min().unwrap_or(0);
+        for size in groups.iter().map(GroupShape::n_paths) {
+            // Where spellings part, their probabilities begin to count.
+            let of_all =
+                (at..at + size).map(|i| skip[i].min(common(&prefixes[i], &prefixes[at]).saturating_sub(shared)));
+            let least = of_all.min().unwrap_or(0);
             skip[at..at + size].fill(least);
             at += size;
         }
         let mut trunk = tokens;
         trunk.truncate(trunk.len() - n_tail + shared);
-        for path in &mut paths {
+        for (path, end) in paths.iter_mut().zip(ends) {
             path.drain(..shared);
-            path.push(end);
+            path.extend(end);
         }
-        same_tokens(&paths, &names)?;
+        let mut from = 0;
+        for size in groups.iter().map(GroupShape::n_paths) {
+            told_apart(&paths[from..from + size], &names[from..from + size])?;
+            from += size;
+        }
         if trunk.is_empty() {
             return Err(EngineError::EmptyPrompt);
         }
         let border = border.min(trunk.len());
         let adapters = request.adapters.clone();
-        Ok(Question { trunk, border, trie: Trie::new(&paths), group_sizes, skip, adapters })
+        let candidates = Candidates::new(&paths, groups, skip, request.reading);
+        Ok(Question { trunk, border, candidates, search: request.search, adapters })
     }
 }
 
-fn same_tokens(paths: &[Vec<Token>], names: &[String]) -> Result<(), EngineError> {
-    let mut seen = std::collections::HashMap::new();
-    for (path, name) in paths.iter().zip(names) {
-        if let Some(other) = seen.insert(path, name) {
-            return Err(EngineError::SameTokens(other.clone(), name.clone()));
-        }
+/// Holds that no candidate's tokens are those of another, or its beginning.
+fn told_apart(paths: &[Vec<Token>], names: &[String]) -> Result<(), EngineError> {
+    let mut sorted: Vec<(&Vec<Token>, &String)> = paths.iter().zip(names).collect();
+    sorted.sort();
+    match sorted.windows(2).find(|pair| pair[1].0.starts_with(pair[0].0)) {
+        Some(pair) => Err(EngineError::SameTokens(pair[0].1.clone(), pair[1].1.clone())),
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -15,8 +15,8 @@ use llama_cpp_2::token::LlamaToken;
 
 use super::super::caller::Caller;
 use super::super::chunks::{chunks, common_chunks};
-use super::super::scoring::{MAX_BRANCHES, MAX_ROWS, Row, Trie, Wave, logprobs};
-use super::super::{AdapterSet, Counts, EngineError, Scores, Timings, Token};
+use super::super::scoring::{Branch, Logits, MAX_BRANCHES, MAX_ROWS, Row, Search, Step, Trie, Wave, logprobs};
+use super::super::{AdapterSet, Counts, EngineError, GroupScores, Reading, Scores, Timings, Token};
 use super::adapters::{Adapters, Applied};
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
@@ -85,55 +85,123 @@ impl<'m> ScoreLane<'m> {
             adapters.apply(&mut self.context, &mut self.applied, &question.adapters)?;
         }
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
-        let evaluated = match self.model.prefix_reuse {
-            PrefixReuse::Never => self.evaluate_each(question, &mut counts, caller),
-            _ => self.evaluate(question, &mut counts, caller),
+        let evaluated = match (self.model.prefix_reuse, question.candidates.reading) {
+            (PrefixReuse::Never, _) => self.evaluate_each(question, &mut counts, caller),
+            (_, Reading::Likelihood) => self.evaluate(question, &mut counts, caller),
+            (_, Reading::Choices) => self.evaluate_choices(question, &mut counts, caller),
         };
-        let node_logprobs = evaluated.inspect_err(|_| self.clear())?;
-        let mut rest = question.trie.path_logprobs(&node_logprobs, &question.skip).into_iter();
-        let groups = question.group_sizes.iter().map(|&n| rest.by_ref().take(n).collect()).collect();
+        let groups = evaluated.inspect_err(|_| self.clear())?;
         let timings = Timings { queued, prompt: started.elapsed(), generation: Duration::ZERO };
         Ok(Scores { groups, counts, timings })
     }
 
-    fn evaluate(&mut self, question: &Question, counts: &mut Counts, caller: &Caller) -> Result<Vec<f64>, EngineError> {
+    /// Every token of every candidate.
+    fn evaluate(
+        &mut self,
+        question: &Question,
+        counts: &mut Counts,
+        caller: &Caller,
+    ) -> Result<Vec<GroupScores>, EngineError> {
+        let trie = &question.candidates.trie;
         let plan = chunks(question.trunk.len(), question.border, N_BATCH as usize);
         let last = plan.last().cloned().ok_or(EngineError::EmptyPrompt)?;
         // The first branches ride with the trunk's last chunk where they fit; one row of logits is the trunk's own.
         let room = (N_BATCH as usize - last.len()).min(MAX_ROWS - 1);
-        let waves = question.trie.waves(if room == 0 { MAX_ROWS } else { room });
+        let waves = trie.waves(if room == 0 { MAX_ROWS } else { room });
         let widest = waves.iter().map(Wave::n_rows).max().unwrap_or(0);
         let (needed, n_ctx) = (question.trunk.len() + widest, self.model.info().n_ctx as usize);
         if needed > n_ctx {
             return Err(EngineError::Context { needed, n_ctx });
         }
+        self.evaluate_trunk(question, &plan, counts, caller)?;
 
-        self.make_room_for(question, &plan[..plan.len() - 1])?;
-        counts.reused = self.resident.iter().map(Vec::len).sum();
-        for chunk in &plan[self.resident.len()..plan.len() - 1] {
-            caller.check()?;
-            self.decode_trunk(&question.trunk[chunk.clone()], chunk.start)?;
-        }
-        self.n_stable = plan[..plan.len() - 1].iter().take_while(|chunk| chunk.end <= question.border).count();
-
-        let mut values = vec![0.0; question.trie.len()];
-        let mut trunk_tail = Some(&question.trunk[last.clone()]);
+        let mut values = vec![0.0; trie.len()];
+        let mut read = |node: usize, logprobs: Vec<f64>| {
+            for ((child, _), logprob) in trie.children(node).zip(logprobs) {
+                values[child] = logprob;
+            }
+        };
+        let mut tail = Some(Tail { tokens: &question.trunk[last.clone()], start: last.start, logits: Logits::Read });
         if room == 0 || waves.is_empty() {
-            self.decode_last(trunk_tail.take(), last.start, &[], 0, &question.trie, &mut values)?;
+            self.decode_last(tail.take(), last.end, &[], 0, trie, &mut read)?;
         }
         for wave in &waves {
             self.open_branches(wave.n_sequences)?;
             for rows in &wave.batches {
                 caller.check()?;
-                let start = if trunk_tail.is_some() { last.start } else { last.end };
-                self.decode_last(trunk_tail.take(), start, rows, wave.n_sequences, &question.trie, &mut values)?;
+                self.decode_last(tail.take(), last.end, rows, wave.n_sequences, trie, &mut read)?;
                 counts.branch += rows.len();
             }
             self.close_branches(wave.n_sequences)?;
         }
         // The last chunk shared its decode with this question's branches: nothing else may reuse it.
         self.remove_from(last.start)?;
-        Ok(values)
+        Ok(question.candidates.scores(&values, |_| true))
+    }
+
+    /// The choices among the candidates, as far as they matter.
+    fn evaluate_choices(
+        &mut self,
+        question: &Question,
+        counts: &mut Counts,
+        caller: &Caller,
+    ) -> Result<Vec<GroupScores>, EngineError> {
+        let trie = &question.candidates.trie;
+        let plan = chunks(question.trunk.len(), question.border, N_BATCH as usize);
+        let last = plan.last().cloned().ok_or(EngineError::EmptyPrompt)?;
+        let (n_trunk, n_ctx) = (question.trunk.len(), self.model.info().n_ctx as usize);
+        let no_room = |n_cells| EngineError::Context { needed: n_trunk + n_cells, n_ctx };
+        let mut search =
+            Search::new(&question.candidates, question.search, n_ctx.checked_sub(n_trunk).ok_or(no_room(0))?);
+        self.evaluate_trunk(question, &plan, counts, caller)?;
+
+        let logits = if search.reads_root() { Logits::Read } else { Logits::Unread };
+        let mut tail = Some(Tail { tokens: &question.trunk[last.clone()], start: last.start, logits });
+        if logits == Logits::Read {
+            self.decode_last(tail.take(), last.end, &[], 0, trie, &mut |node, logprobs| search.read(node, logprobs))?;
+        }
+        let mut n_open = 0;
+        while let Some(step) = search.next_step().map_err(no_room)? {
+            if step.restarts {
+                self.close_branches(n_open)?;
+                n_open = 0;
+            }
+            let Step { branches, rows, .. } = step;
+            self.branch_off(&branches, last.end)?;
+            n_open += branches.len();
+            let mut rest = rows.as_slice();
+            while !rest.is_empty() {
+                caller.check()?;
+                let beside = tail.as_ref().map_or(0, |tail| tail.tokens.len());
+                let (rows, behind) = rest.split_at(rest.len().min(MAX_ROWS).min(N_BATCH as usize - beside));
+                let mut read = |node: usize, logprobs: Vec<f64>| search.read(node, logprobs);
+                self.decode_last(tail.take(), last.end, rows, n_open, trie, &mut read)?;
+                counts.branch += rows.len();
+                rest = behind;
+            }
+        }
+        self.close_branches(n_open)?;
+        self.remove_from(last.start)?;
+        Ok(search.scores())
+    }
+
+    /// Leaves all chunks of the trunk but the last one in the lane.
+    fn evaluate_trunk(
+        &mut self,
+        question: &Question,
+        plan: &[std::ops::Range<usize>],
+        counts: &mut Counts,
+        caller: &Caller,
+    ) -> Result<(), EngineError> {
+        let before = &plan[..plan.len() - 1];
+        self.make_room_for(question, before)?;
+        counts.reused = self.resident.iter().map(Vec::len).sum();
+        for chunk in &before[self.resident.len()..] {
+            caller.check()?;
+            self.decode_trunk(&question.trunk[chunk.clone()], chunk.start)?;
+        }
+        self.n_stable = before.iter().take_while(|chunk| chunk.end <= question.border).count();
+        Ok(())
     }
 
     /// The same for a model whose state cannot be shared or rolled back: every branch after the trunk, from nothing.
@@ -142,9 +210,15 @@ impl<'m> ScoreLane<'m> {
         question: &Question,
         counts: &mut Counts,
         caller: &Caller,
-    ) -> Result<Vec<f64>, EngineError> {
-        let mut values = vec![0.0; question.trie.len()];
-        let branches = question.trie.branches();
+    ) -> Result<Vec<GroupScores>, EngineError> {
+        let trie = &question.candidates.trie;
+        let mut values = vec![0.0; trie.len()];
+        let mut read = |node: usize, logprobs: Vec<f64>| {
+            for ((child, _), logprob) in trie.children(node).zip(logprobs) {
+                values[child] = logprob;
+            }
+        };
+        let branches = trie.branches();
         let longest = branches.iter().map(Vec::len).max().unwrap_or(0);
         let (needed, n_ctx) = (question.trunk.len() + longest, self.model.info().n_ctx as usize);
         if needed > n_ctx {
@@ -158,16 +232,17 @@ impl<'m> ScoreLane<'m> {
                 caller.check()?;
                 self.decode_trunk(&question.trunk[chunk.clone()], chunk.start)?;
             }
-            self.decode_last(Some(&question.trunk[last.clone()]), last.start, &[], 0, &question.trie, &mut values)?;
-            for (offset, row) in branch.iter().enumerate() {
+            let tail = Tail { tokens: &question.trunk[last.clone()], start: last.start, logits: Logits::Read };
+            self.decode_last(Some(tail), last.end, &[], 0, trie, &mut read)?;
+            for row in branch {
                 caller.check()?;
-                let row = Row { depth: 1, sequences: vec![0], ..row.clone() };
-                self.decode_last(None, last.end + offset, &[row], 0, &question.trie, &mut values)?;
+                let row = Row { sequences: vec![0], ..row.clone() };
+                self.decode_last(None, last.end, &[row], 0, trie, &mut read)?;
                 counts.branch += 1;
             }
         }
         self.clear();
-        Ok(values)
+        Ok(question.candidates.scores(&values, |_| true))
     }
 
     /// Leaves in the lane what the question's first chunks have in common with it, or a longer snapshot of them.
@@ -238,40 +313,38 @@ impl<'m> ScoreLane<'m> {
         Ok(())
     }
 
-    /// One decode of rows that are read: the trunk's last chunk (in every sequence of the wave) if it is still to come,
-    /// then branch rows. Writes the log-probability of every child of what was read.
+    /// One decode that is read: the trunk's last chunk (in every sequence of the wave) if it is still to come, then branch
+    /// rows after its end. Gives `read` the log-probability of every child of what was read.
     fn decode_last(
         &mut self,
-        trunk: Option<&[Token]>,
-        start: usize,
+        trunk: Option<Tail<'_>>,
+        trunk_end: usize,
         rows: &[Row],
         n_sequences: usize,
         trie: &Trie,
-        values: &mut [f64],
+        read: &mut impl FnMut(usize, Vec<f64>),
     ) -> Result<(), EngineError> {
         self.batch.clear();
         let everywhere: Vec<i32> = (0..=i32::try_from(n_sequences).expect("at most MAX_BRANCHES")).collect();
-        let tokens = trunk.unwrap_or(&[]);
+        let Tail { tokens, start, logits } =
+            trunk.unwrap_or(Tail { tokens: &[], start: trunk_end, logits: Logits::Unread });
         for (index, (position, &token)) in (start..).zip(tokens).enumerate() {
-            let logits = if index + 1 == tokens.len() { Logits::Read } else { Logits::Unread };
+            let logits = if index + 1 == tokens.len() { logits } else { Logits::Unread };
             self.add(token, position, &everywhere, logits)?;
         }
-        let trunk_end = start + tokens.len();
         for row in rows {
-            self.add(row.token, trunk_end + row.depth - 1, &row.sequences, Logits::Read)?;
+            self.add(row.token, trunk_end + row.depth - 1, &row.sequences, row.logits)?;
         }
         self.decode()?;
-        let root = (!tokens.is_empty()).then(|| (tokens.len() - 1, 0));
-        let branches = (tokens.len()..).zip(rows).map(|(index, row)| (index, row.node));
-        for (index, node) in root.into_iter().chain(branches) {
+        let root = (logits == Logits::Read).then(|| (tokens.len() - 1, 0));
+        let branches = (tokens.len()..).zip(rows).filter(|(_, row)| row.logits == Logits::Read);
+        for (index, node) in root.into_iter().chain(branches.map(|(index, row)| (index, row.node))) {
             let logits = self.context.get_logits_ith(i32::try_from(index).expect("at most N_BATCH"));
-            let (children, tokens): (Vec<usize>, Vec<Token>) = trie.children(node).unzip();
-            for (child, logprob) in children.into_iter().zip(logprobs(logits, tokens.into_iter())) {
-                if logprob.is_nan() {
-                    return Err(failed("the model's output is not a number; its file may be damaged"));
-                }
-                values[child] = logprob;
+            let logprobs = logprobs(logits, trie.children(node).map(|(_, token)| token));
+            if logprobs.iter().any(|logprob| logprob.is_nan()) {
+                return Err(failed("the model's output is not a number; its file may be damaged"));
             }
+            read(node, logprobs);
         }
         Ok(())
     }
@@ -291,6 +364,15 @@ impl<'m> ScoreLane<'m> {
     fn open_branches(&mut self, n: usize) -> Result<(), EngineError> {
         for sequence in 1..=i32::try_from(n).expect("at most MAX_BRANCHES") {
             self.context.copy_kv_cache_seq(0, sequence, None, None).map_err(|error| failed(&error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Lets new sequences begin as others: with what is in the lane of the trunk, and the branch rows that they share.
+    fn branch_off(&mut self, branches: &[Branch], trunk_end: usize) -> Result<(), EngineError> {
+        for &Branch { from, to, n_shared } in branches {
+            let end = u32::try_from(trunk_end + n_shared).map_err(|_| failed("a position beyond the context"))?;
+            self.context.copy_kv_cache_seq(from, to, None, Some(end)).map_err(|error| failed(&error.to_string()))?;
         }
         Ok(())
     }
@@ -330,8 +412,9 @@ impl<'m> ScoreLane<'m> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Logits {
-    Read,
-    Unread,
+/// The trunk's last chunk: its tokens, the position of the first, and whether what follows the last is read.
+struct Tail<'t> {
+    tokens: &'t [Token],
+    start: usize,
+    logits: Logits,
 }

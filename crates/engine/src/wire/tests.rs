@@ -12,10 +12,10 @@ use crate::compute::{Compute, ComputeError, Devices, FlashAttention, Kernels, Kv
 use crate::memory::{Limit, Need, Room, Shortage};
 use crate::waiting::Waiting;
 use crate::{
-    Adapter, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, EngineError, Event,
-    Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, Lane, LikelyToken, Load, Measure, Measured,
-    ModelInfo, Options, Pass, Piece, Point, ProbeRequest, PromptToken, Request, ScoreRequest, Scores, Timings,
-    TokenKind, TokenLogprob, Tokenized, Weights,
+    Adapter, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, Ending, EngineError,
+    Event, Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, GroupScores, Lane, LikelyToken, Load,
+    Measure, Measured, ModelInfo, Options, Pass, Piece, Point, ProbeRequest, PromptToken, Reading, Request,
+    ScoreRequest, Scores, Search, Spelling, Timings, TokenKind, TokenLogprob, Tokenized, Weights,
 };
 use slm_values::gguf::{Footprint, Matrix, TensorType};
 use slm_values::prompt::{Infill, Prompt, RowSpan, Run, RunOffset, SpecialTokens};
@@ -99,7 +99,9 @@ fn requests(number: f32) -> Vec<Request> {
         GeneratedToken { id: -1, n_bytes: 0, logprob: None },
         GeneratedToken { id: i32::MAX, n_bytes: 3, logprob: Some(f64::from(number)) },
     ];
-    let group = Group { prefix: "queue:".to_owned(), candidates: vec!["billing".to_owned(), String::new()] };
+    let candidates = vec!["billing".to_owned(), String::new()];
+    let spelling = Spelling { before: "queue:".to_owned(), after: "}".to_owned() };
+    let group = Group { spellings: vec![spelling, Spelling::default()], candidates, ending: Ending::Text };
     let points = vec![Point { at: 3, candidates: vec!["yes".to_owned(), "no".to_owned()] }];
     vec![
         Request::Tokenize(prompt()),
@@ -108,6 +110,8 @@ fn requests(number: f32) -> Vec<Request> {
         Request::Score(ScoreRequest {
             prompt: prompt(),
             groups: vec![group],
+            reading: Reading::Likelihood,
+            search: Search::Exact,
             adapters: adapters(number),
             turn_end: Some("<|im_end|>".to_owned()),
             lane: Lane::Throughput,
@@ -140,7 +144,11 @@ fn events(number: f64) -> Vec<Event> {
         Event::Tokenized(Tokenized { tokens: vec![token], border: 1 }),
         Event::Cut(Cut { n_bytes: 1, n_tokens_kept: 2, n_tokens_cut: 3 }),
         Event::Prepared,
-        Event::Scored(Scores { groups: vec![vec![number, -number], Vec::new()], counts, timings }),
+        Event::Scored(Scores {
+            groups: vec![GroupScores { logprobs: vec![number, -number], mass: number }],
+            counts,
+            timings,
+        }),
         Event::Embedded(Embeddings {
             kind: EmbeddingKind::Scores,
             rows: vec![vec![number as f32, f32::NAN]],

@@ -2,21 +2,18 @@
 //!
 //! It knows contracts and log-probabilities; it does not know how either came to be.
 
+mod open;
 pub mod question;
 mod wording;
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
-use slm_engine::Group;
-use slm_values::contract::{Contract, Field, FieldKind};
+use slm_engine::GroupScores;
+use slm_values::contract::{Contract, Field};
 
+pub use open::describe_open;
 pub use question::{Question, QuestionError, expected_level};
-pub use wording::describe_open;
-
-/// The version of the wording below. A change of the words is another version, and other probabilities.
-pub const WORDING: u32 = 1;
+pub use wording::{Place, WORDING, Wording, Written};
 
 /// The answer to a closed contract: one value, or the fields of an object in the contract's order.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,78 +38,24 @@ pub struct FieldAnswer {
     pub label_mass: f64,
 }
 
-/// The contract in words, for the stable part of a prompt.
+/// The answer that the candidates' scores give, one for each of [`Wording::groups`].
 #[must_use]
-pub fn describe(contract: &Contract) -> String {
-    let mut text = String::new();
-    if let [field] = contract.fields()
-        && contract.is_bare()
-    {
-        if let Some(description) = &field.description {
-            let _ = writeln!(text, "{description}");
-        }
-        let _ = writeln!(text, "Answer with exactly one of the following, and nothing else:");
-        options(field, "", &mut text);
-        return text.trim_end().to_owned();
-    }
-    let _ = writeln!(text, "Read the message and decide these fields:");
-    for field in contract.fields() {
-        let name = field.name().unwrap_or_default();
-        let description = field.description.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
-        match (field.kind, field.options.as_slice()) {
-            (FieldKind::Boolean, _) => {
-                let _ = writeln!(text, "- {name}{description}: true or false");
-            }
-            (FieldKind::Integer, [first, .., last]) => {
-                let _ = writeln!(text, "- {name}{description}: a whole number from {} to {}", first.label, last.label);
-            }
-            _ => {
-                let _ = writeln!(text, "- {name}{description}, one of:");
-                options(field, "  ", &mut text);
-            }
-        }
-    }
-    text += "Answer with one line of the form `field: value`, and nothing else.";
-    text
-}
-
-fn options(field: &Field, indent: &str, text: &mut String) {
-    for option in &field.options {
-        let description = option.description.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
-        let _ = writeln!(text, "{indent}- {}{description}", option.label);
-    }
-}
-
-/// What is scored: for every field how its answer begins and the ways in which it may go on.
-#[must_use]
-pub fn groups(contract: &Contract) -> Vec<Group> {
-    let group = |field: &Field| match field.name() {
-        None => Group { prefix: String::new(), candidates: field.options.iter().map(|o| o.label.clone()).collect() },
-        Some(name) => Group {
-            prefix: format!("{name}:"),
-            candidates: field.options.iter().map(|o| format!(" {}", o.label)).collect(),
-        },
-    };
-    contract.fields().iter().map(group).collect()
-}
-
-/// The answer that the candidates' log-probabilities give, one list for each of [`groups`].
-#[must_use]
-pub fn answer(contract: &Contract, logprobs: &[Vec<f64>]) -> Answer {
+pub fn answer(contract: &Contract, scores: &[GroupScores]) -> Answer {
     let fields: Vec<FieldAnswer> =
-        contract.fields().iter().zip(logprobs).map(|(field, logprobs)| field_answer(field, logprobs)).collect();
+        contract.fields().iter().zip(scores).map(|(field, scores)| field_answer(field, scores)).collect();
     let json = contract.assemble(fields.iter().map(|field| field.value.clone()));
     Answer { fields, json }
 }
 
-fn field_answer(field: &Field, logprobs: &[f64]) -> FieldAnswer {
+fn field_answer(field: &Field, scores: &GroupScores) -> FieldAnswer {
     let values: Vec<Value> = field.options.iter().map(|option| option.value.clone()).collect();
-    chosen(field.name(), &values, logprobs)
+    chosen(field.name(), &values, scores)
 }
 
-/// The answer to a field of these options, given the log-probability of each.
+/// The answer to a field of these options, given the scores of each.
 #[must_use]
-pub fn chosen(name: Option<String>, options: &[Value], logprobs: &[f64]) -> FieldAnswer {
+pub fn chosen(name: Option<String>, options: &[Value], scores: &GroupScores) -> FieldAnswer {
+    let logprobs = &scores.logprobs;
     let max = logprobs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let k = options.len() as f64;
     // Where the model gives no candidate any probability at all, nothing is known: every one is as likely.
@@ -127,7 +70,7 @@ pub fn chosen(name: Option<String>, options: &[Value], logprobs: &[f64]) -> Fiel
         value: options[best].clone(),
         probabilities: options.iter().cloned().zip(p).collect(),
         confidence,
-        label_mass: logprobs.iter().map(|logprob| logprob.exp()).sum(),
+        label_mass: scores.mass,
     }
 }
 
@@ -148,39 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_described_field_by_field() {
-        let expected = "Read the message and decide these fields:\n\
-            - queue (who handles it), one of:\n  - billing (money)\n  - other\n\
-            - urgency: a whole number from 1 to 3\n\
-            - refund: true or false\n\
-            Answer with one line of the form `field: value`, and nothing else.";
-        assert_eq!(describe(&contract()), expected);
-    }
-
-    #[test]
-    fn a_bare_value_is_described_by_its_options() {
-        let contract = Contract::choices("yes,no idea").unwrap();
-        let expected = "Answer with exactly one of the following, and nothing else:\n- yes\n- no idea";
-        assert_eq!(describe(&contract), expected);
-        assert_eq!(
-            groups(&contract),
-            [Group { prefix: String::new(), candidates: vec!["yes".into(), "no idea".into()] }]
-        );
-    }
-
-    #[test]
-    fn fields_are_scored_as_lines() {
-        let groups = groups(&contract());
-        assert_eq!(
-            groups[1],
-            Group { prefix: "urgency:".into(), candidates: vec![" 1".into(), " 2".into(), " 3".into()] }
-        );
-    }
-
-    #[test]
     fn probabilities_are_normalised_within_a_field() {
         let ln = f64::ln;
-        let answer = answer(&contract(), &[vec![ln(0.6), ln(0.2)], vec![ln(0.1); 3], vec![f64::NEG_INFINITY; 2]]);
+        let scores = [vec![ln(0.6), ln(0.2)], vec![ln(0.1); 3], vec![f64::NEG_INFINITY; 2]];
+        let answer = answer(&contract(), &scores.map(GroupScores::likelihood));
         assert_eq!(answer.json, json!({"queue": "billing", "urgency": 1, "refund": true}));
         let queue = &answer.fields[0];
         assert!((queue.probabilities[0].1 - 0.75).abs() < 1e-12);

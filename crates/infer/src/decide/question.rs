@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::{FieldAnswer, chosen};
-use slm_engine::Group;
+use slm_engine::{Group, GroupScores};
 
 /// Options of one choice.
 pub const MAX_CHOICES: usize = 255;
@@ -142,10 +142,10 @@ impl Question {
         text.trim_end().to_owned()
     }
 
-    /// What is scored.
+    /// What is scored; `lead` stands between the prompt and the answer.
     #[must_use]
-    pub fn group(&self) -> Group {
-        Group { prefix: String::new(), candidates: self.options.iter().map(|option| option.label.clone()).collect() }
+    pub fn group(&self, lead: &str) -> Group {
+        Group::new("", self.options.iter().map(|option| format!("{lead}{}", option.label)))
     }
 
     /// The question as a schema, for a template that describes contracts itself.
@@ -158,11 +158,11 @@ impl Question {
         json!({ "description": self.instructions, "oneOf": self.options.iter().map(option).collect::<Vec<_>>() })
     }
 
-    /// The answer that the options' log-probabilities give.
+    /// The answer that the options' scores give.
     #[must_use]
-    pub fn answer(&self, logprobs: &[f64]) -> FieldAnswer {
+    pub fn answer(&self, scores: &GroupScores) -> FieldAnswer {
         let values: Vec<Value> = self.options.iter().map(|option| option.value.clone()).collect();
-        chosen(None, &values, logprobs)
+        chosen(None, &values, scores)
     }
 
     /// What each level is called, for a score.
@@ -205,14 +205,14 @@ mod tests {
         let expected = "Who handles it?\nAnswer with exactly one of the following, and nothing else:\n\
             - billing (money)\n- other";
         assert_eq!(question.describe(), expected);
-        assert_eq!(question.group().candidates, ["billing", "other"]);
+        assert_eq!(question.group("").candidates, ["billing", "other"]);
     }
 
     #[test]
     fn labels_of_any_text_can_be_told_apart() {
         let values = [json!("true"), json!(true), json!("two\nlines"), json!(" spaced"), json!("plain")];
         let question = Question::choice(String::new(), values.map(|value| (value, None))).unwrap();
-        assert_eq!(question.group().candidates, ["\"true\"", "true", "\"two\\nlines\"", "\" spaced\"", "plain"]);
+        assert_eq!(question.group("").candidates, ["\"true\"", "true", "\"two\\nlines\"", "\" spaced\"", "plain"]);
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         let levels = [("calm", None), ("urgent", Some("today")), ("on fire", None)];
         let levels = levels.map(|(name, means): (&str, Option<&str>)| (name.to_owned(), means.map(str::to_owned)));
         let question = Question::score("How urgent?".to_owned(), levels).unwrap();
-        let answer = question.answer(&[0.5f64.ln(), 0.25f64.ln(), 0.25f64.ln()]);
+        let answer = question.answer(&GroupScores::likelihood(vec![0.5f64.ln(), 0.25f64.ln(), 0.25f64.ln()]));
         assert!((expected_level(&answer) - 0.75).abs() < 1e-12);
         assert_eq!(question.legend().collect::<Vec<_>>(), ["calm", "urgent", "on fire"]);
         assert!(question.describe().contains("- 0 (calm)\n- 1 (urgent: today)\n- 2 (on fire)"));

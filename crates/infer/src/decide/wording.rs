@@ -1,196 +1,249 @@
-//! Open contracts in words, for the stable part of a prompt.
+//! How a closed contract is put to a model: what is said of it and where, and in which form its answers are scored.
 //!
-//! Small models follow a list of fields better than a schema: fields go by name with what is said of them. What has no
-//! short description (references that go round, choices between objects) is told by its schema.
+//! The words were chosen by a sweep over real models and labelled texts (`examples/sweep.rs`).
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use slm_values::contract::Open;
+use slm_engine::{Ending, Group, Spelling};
+use slm_values::contract::{AllowedAnswer, Contract, Field, FieldKind};
 
-/// Lists of fields inside each other, before a schema says it shorter.
-const MAX_DEPTH: usize = 4;
-/// Options of a list that are told.
-const MAX_OPTIONS: usize = 100;
-/// Schemas that are put in words.
-const MAX_WORDED: usize = 1000;
+/// The version of the wordings below. A change of the words is another version, and other probabilities.
+pub const WORDING: u32 = 2;
 
-/// The contract in words; nothing where its grammar is Lark, about which its author speaks.
-#[must_use]
-pub fn describe_open(open: &Open) -> Option<String> {
-    let Some(schema) = open.schema() else {
-        return open.regex_text().map(|regex| {
-            format!("Answer with one text that matches the regular expression `{regex}`, and nothing else.")
-        });
-    };
-    Some(in_words(schema).unwrap_or_else(|| {
-        format!("Read the message and answer with one line of JSON that satisfies this JSON Schema, and nothing else:\n{schema}")
-    }))
+/// The name of a single value where it is written as an object's field.
+const ONE_FIELD: &str = "answer";
+
+/// How a closed contract is put to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wording {
+    pub written: Written,
+    pub place: Place,
 }
 
-fn in_words(schema: &Value) -> Option<String> {
-    let words = Words { root: schema, n_left: std::cell::Cell::new(MAX_WORDED) };
-    let map = words.resolved(schema)?;
-    let mut text = String::new();
-    if let Some(description) = map.get("description").and_then(Value::as_str) {
-        let _ = writeln!(text, "{description}");
+/// How the model would write its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// A single value as it is; the fields of an object as lines of the form `field: value`.
+    Plain,
+    /// JSON, with a space after each colon and comma.
+    Json,
+    /// JSON without spaces.
+    CompactJson,
+    /// JSON as the model would write it: with spaces, without, or in indented lines.
+    AnyJson,
+    /// JSON with spaces, in which a single value is the field `answer` of an object.
+    JsonObject,
+    /// The number of an option in a list.
+    Number,
+}
+
+/// Where the contract is described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nowhere: the caller's own words do.
+    Nowhere,
+    /// At the end of the system message.
+    System,
+    /// Before the text, in its message.
+    Before,
+    /// After the text, in its message.
+    After,
+}
+
+impl Default for Wording {
+    fn default() -> Wording {
+        Wording::PINNED
     }
-    let Some(properties) = map.get("properties").and_then(Value::as_object) else {
-        let kind = words.kind(map)?;
-        let _ = write!(text, "Answer with JSON, and nothing else: {kind}.");
-        return Some(text);
-    };
-    is_plain_object(map)?;
-    let _ = writeln!(
-        text,
-        "Read the message and answer with one line of JSON, an object of these fields, and nothing else:"
-    );
-    words.fields(map, properties, 0, &mut text)?;
-    Some(text.trim_end().to_owned())
 }
 
-struct Words<'s> {
-    root: &'s Value,
-    /// Schemas that may still be put in words: references can make a small schema grow beyond any size.
-    n_left: std::cell::Cell<usize>,
-}
+impl Wording {
+    /// For a contract that nobody else describes: a Modelfile's, or one that was given on the command line.
+    pub const PINNED: Wording = Wording { written: Written::JsonObject, place: Place::System };
+    /// For a model that has learned to answer contracts, and for a base model, which continues texts: descriptions lead it astray.
+    pub const UNDESCRIBED: Wording = Wording { written: Written::Plain, place: Place::Nowhere };
+    /// For the format of a request: its caller reads JSON.
+    pub const CALLERS: Wording = Wording { written: Written::AnyJson, place: Place::System };
 
-impl<'s> Words<'s> {
-    fn fields(
-        &self,
-        object: &'s Map<String, Value>,
-        properties: &'s Map<String, Value>,
-        depth: usize,
-        text: &mut String,
-    ) -> Option<()> {
-        if depth == MAX_DEPTH {
+    /// The contract in words; nothing where its [`Place`] is nowhere.
+    #[must_use]
+    pub fn describe(self, contract: &Contract) -> Option<String> {
+        if self.place == Place::Nowhere {
             return None;
         }
-        let required: Vec<&str> =
-            object.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
-        for (name, property) in properties {
-            let map = self.resolved(property)?;
-            let indent = "  ".repeat(depth);
-            let said = property.get("description").or_else(|| map.get("description")).and_then(Value::as_str);
-            let said = said.map(|said| format!(" ({said})")).unwrap_or_default();
-            let missing =
-                if required.contains(&name.as_str()) { "" } else { "; left out where the message does not say it" };
-            let inner = map.get("items").and_then(|items| self.resolved(items));
-            if let Some(inner_fields) = map.get("properties").and_then(Value::as_object) {
-                is_plain_object(map)?;
-                let _ = writeln!(text, "{indent}- {name}{said}: an object{missing}, with");
-                self.fields(map, inner_fields, depth + 1, text)?;
-            } else if let Some((item, fields)) =
-                inner.and_then(|item| Some((item, item.get("properties")?.as_object()?)))
-            {
-                is_plain_object(item)?;
-                let number = number_of(map, "minItems", "maxItems", "");
-                let _ = writeln!(text, "{indent}- {name}{said}: a list of objects{number}{missing}, each with");
-                self.fields(item, fields, depth + 1, text)?;
-            } else {
-                let _ = writeln!(text, "{indent}- {name}{said}: {}{missing}", self.kind(map)?);
+        let mut text = String::new();
+        match (contract.fields(), self.written) {
+            ([field], Written::Plain | Written::Number) if contract.is_bare() => {
+                if let Some(description) = &field.description {
+                    let _ = writeln!(text, "{description}");
+                }
+                let ask = if self.written == Written::Number { "the number of one" } else { "exactly one" };
+                let _ = writeln!(text, "Answer with {ask} of the following, and nothing else:");
+                self.options(field, "", &mut text);
+            }
+            (fields, _) => {
+                let _ = writeln!(text, "Read the message and decide these fields:");
+                for field in fields {
+                    self.field(field, &mut text);
+                }
+                text += &self.shape(contract);
             }
         }
-        Some(())
+        Some(text.trim_end().to_owned())
     }
 
-    /// A value in a few words; nothing where it takes more.
-    fn kind(&self, map: &'s Map<String, Value>) -> Option<String> {
-        if let Some(values) = map.get("enum").and_then(Value::as_array) {
-            if values.len() > MAX_OPTIONS {
-                return None;
+    /// The names that lead to each field in the JSON that is written.
+    fn paths(self, contract: &Contract) -> Vec<Vec<String>> {
+        if contract.is_bare() && self.written == Written::JsonObject {
+            return vec![vec![ONE_FIELD.to_owned()]];
+        }
+        contract.fields().iter().map(|field| field.path.clone()).collect()
+    }
+
+    fn field(self, field: &Field, text: &mut String) {
+        let name = field.name().unwrap_or_else(|| ONE_FIELD.to_owned());
+        let description = field.description.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
+        match (field.kind, field.options.as_slice()) {
+            (FieldKind::Boolean, _) if self.written != Written::Number => {
+                let _ = writeln!(text, "- {name}{description}: true or false");
             }
-            let values: Vec<String> = values.iter().map(Value::to_string).collect();
-            return Some(format!("one of {}", values.join(", ")));
-        }
-        if let Some(value) = map.get("const") {
-            return Some(format!("always {value}"));
-        }
-        if ["anyOf", "oneOf", "allOf", "not", "patternProperties", "prefixItems"]
-            .iter()
-            .any(|key| map.contains_key(*key))
-        {
-            return None;
-        }
-        match map.get("type") {
-            Some(Value::String(name)) => self.typed(name, map),
-            Some(Value::Array(names)) => {
-                let kinds: Option<Vec<String>> = names.iter().map(|name| self.typed(name.as_str()?, map)).collect();
-                Some(kinds?.join(", or "))
+            (FieldKind::Integer, [first, .., last]) if self.written != Written::Number => {
+                let _ = writeln!(text, "- {name}{description}: a whole number from {} to {}", first.label, last.label);
             }
-            _ => None,
+            _ => {
+                let _ = writeln!(text, "- {name}{description}, one of:");
+                self.options(field, "  ", text);
+            }
         }
     }
 
-    fn typed(&self, name: &str, map: &'s Map<String, Value>) -> Option<String> {
-        Some(match name {
-            "string" => match (map.get("format").and_then(Value::as_str), map.get("pattern").and_then(Value::as_str)) {
-                (Some("date"), _) => "a date (YYYY-MM-DD)".to_owned(),
-                (Some("time"), _) => "a time (HH:MM:SSZ)".to_owned(),
-                (Some("date-time"), _) => "a date and time (YYYY-MM-DDTHH:MM:SSZ)".to_owned(),
-                (Some("email"), _) => "an e-mail address".to_owned(),
-                (Some(format), _) => format!("a text ({format})"),
-                (None, Some(pattern)) => format!("a text that matches `{pattern}`"),
-                (None, None) => format!("a text{}", number_of(map, "minLength", "maxLength", " characters")),
-            },
-            "integer" => format!("a whole number{}", range(map)),
-            "number" => format!("a number{}", range(map)),
-            "boolean" => "true or false".to_owned(),
-            "null" => "null".to_owned(),
-            "array" => {
-                let number = number_of(map, "minItems", "maxItems", "");
-                match map.get("items") {
-                    None | Some(Value::Bool(true)) => format!("a list{number}"),
-                    Some(items) => format!("a list{number}, each {}", self.kind(self.resolved(items)?)?),
+    fn options(self, field: &Field, indent: &str, text: &mut String) {
+        for (number, option) in (1..).zip(&field.options) {
+            let description = option.description.as_deref().map(|d| format!(" ({d})")).unwrap_or_default();
+            let label = match self.written {
+                Written::Plain => option.label.clone(),
+                Written::Number => format!("{number}. {}", option.label),
+                _ => option.value.to_string(),
+            };
+            let bullet = if self.written == Written::Number { "" } else { "- " };
+            let _ = writeln!(text, "{indent}{bullet}{label}{description}");
+        }
+    }
+
+    /// What an answer looks like.
+    fn shape(self, contract: &Contract) -> String {
+        match self.written {
+            Written::Plain => "Answer with one line of the form `field: value`, and nothing else.".to_owned(),
+            Written::Number => "Answer with one line of the form `field: number`, and nothing else.".to_owned(),
+            _ if self.paths(contract) == [&[] as &[String]] => {
+                "Answer with the JSON of the value, and nothing else.".to_owned()
+            }
+            _ => {
+                let paths = self.paths(contract);
+                let field = |number| format!("{}…{}", opening(&paths, number), closing(&paths, number));
+                let shape: String = (0..paths.len()).map(field).collect();
+                format!("Answer with JSON of the form {shape}, and nothing else.")
+            }
+        }
+    }
+
+    /// What is scored: for every field how its answer begins and the ways in which it may go on. `lead` stands between the
+    /// prompt and the answer.
+    #[must_use]
+    pub fn groups(self, contract: &Contract, lead: &str) -> Vec<Group> {
+        let paths = self.paths(contract);
+        let group = |(number, field): (usize, &Field)| match self.written {
+            Written::Plain | Written::Number => {
+                let label = |(number, option): (usize, &AllowedAnswer)| match self.written {
+                    Written::Number => (number + 1).to_string(),
+                    _ => option.label.clone(),
+                };
+                let labels = field.options.iter().enumerate().map(label);
+                match field.name() {
+                    None if lead.is_empty() => Group::new("", labels),
+                    None => Group::new("", labels.map(|label| format!("{lead}{label}"))),
+                    Some(name) => Group::new(&format!("{lead}{name}:"), labels.map(|label| format!(" {label}"))),
                 }
             }
-            "object" if map.contains_key("properties") => return None,
-            "object" => "an object".to_owned(),
-            _ => return None,
-        })
-    }
-
-    /// What a schema's references lead to.
-    fn resolved(&self, schema: &'s Value) -> Option<&'s Map<String, Value>> {
-        self.n_left.set(self.n_left.get().checked_sub(1)?);
-        let mut map = schema.as_object()?;
-        for _ in 0..8 {
-            let Some(reference) = map.get("$ref") else { return Some(map) };
-            map = self.root.pointer(reference.as_str()?.strip_prefix('#')?)?.as_object()?;
-        }
-        None
+            Written::Json | Written::JsonObject => json_group(field, number, &paths, &[SPACED], lead),
+            Written::CompactJson => json_group(field, number, &paths, &[COMPACT], lead),
+            Written::AnyJson => json_group(field, number, &paths, &[SPACED, COMPACT, INDENTED], lead),
+        };
+        contract.fields().iter().enumerate().map(group).collect()
     }
 }
 
-/// Whether a list of its fields says all of an object.
-fn is_plain_object(map: &Map<String, Value>) -> Option<()> {
-    let more = ["anyOf", "oneOf", "allOf", "patternProperties", "minProperties", "maxProperties"];
-    let is_shut = matches!(map.get("additionalProperties"), None | Some(Value::Bool(false)));
-    (is_shut && !more.iter().any(|key| map.contains_key(*key))).then_some(())
-}
-
-fn range(map: &Map<String, Value>) -> String {
-    let bound = |keys: [&str; 2]| keys.into_iter().find_map(|key| map.get(key)).map(Value::to_string);
-    let text = match (bound(["minimum", "exclusiveMinimum"]), bound(["maximum", "exclusiveMaximum"])) {
-        (Some(least), Some(most)) => format!(" from {least} to {most}"),
-        (Some(least), None) => format!(" from {least} up"),
-        (None, Some(most)) => format!(" up to {most}"),
-        (None, None) => String::new(),
+/// A field of an object's JSON as though it came first in the object: which answers the fields before it have must not matter.
+fn json_group(field: &Field, number: usize, paths: &[Vec<String>], spellings: &[Json], lead: &str) -> Group {
+    let ending = if paths[number].is_empty() { Ending::Turn } else { Ending::Text };
+    let mut candidates: Vec<String> = field.options.iter().map(|option| option.value.to_string()).collect();
+    // A quote that all have is part of what is given.
+    let is_quoted = candidates.iter().all(|value| value.starts_with('"'));
+    for value in candidates.iter_mut().filter(|_| is_quoted) {
+        value.remove(0);
+    }
+    let quote = if is_quoted { "\"" } else { "" };
+    let spelling = |json: &Json| {
+        let before: String = paths[number].iter().enumerate().map(|(depth, name)| json.opening(depth, name)).collect();
+        Spelling { before: format!("{lead}{before}{quote}"), after: json.closing(paths, number) }
     };
-    let step = map.get("multipleOf").map(|step| format!(", a multiple of {step}")).unwrap_or_default();
-    text + &step
+    let mut all: Vec<Spelling> = spellings.iter().map(spelling).collect();
+    // A bare value has one.
+    all.dedup();
+    Group { spellings: all, candidates, ending }
 }
 
-fn number_of(map: &Map<String, Value>, least: &str, most: &str, unit: &str) -> String {
-    let bound = |key: &str| map.get(key).and_then(Value::as_u64);
-    match (bound(least).filter(|&n| n > 0), bound(most)) {
-        (Some(least), Some(most)) if least == most => format!(" of {least}{unit}"),
-        (Some(least), Some(most)) => format!(" of {least} to {most}{unit}"),
-        (Some(least), None) => format!(" of at least {least}{unit}"),
-        (None, Some(most)) => format!(" of at most {most}{unit}"),
-        (None, None) => String::new(),
+/// A way to write JSON.
+struct Json {
+    colon: &'static str,
+    is_indented: bool,
+}
+
+const SPACED: Json = Json { colon: ": ", is_indented: false };
+const COMPACT: Json = Json { colon: ":", is_indented: false };
+const INDENTED: Json = Json { colon: ": ", is_indented: true };
+
+impl Json {
+    /// What stands before the value of an object's first field, so deep in the answer.
+    fn opening(&self, depth: usize, name: &str) -> String {
+        let Json { colon, .. } = self;
+        let indent = if self.is_indented { format!("\n{}", "  ".repeat(depth + 1)) } else { String::new() };
+        format!("{{{indent}{}{colon}", Value::from(name))
     }
+
+    fn closing(&self, paths: &[Vec<String>], number: usize) -> String {
+        let closing = closing(paths, number);
+        if !self.is_indented {
+            return closing;
+        }
+        let depth = paths[number].len();
+        let close = |(level, c): (usize, char)| match c {
+            '}' => format!("\n{}}}", "  ".repeat(depth - 1 - level)),
+            c => c.to_string(),
+        };
+        closing.chars().enumerate().map(close).collect()
+    }
+}
+
+/// What stands between the value of the field before and this field's own.
+fn opening(paths: &[Vec<String>], number: usize) -> String {
+    let path = &paths[number];
+    let before = number.checked_sub(1).map_or(&[][..], |before| &paths[before]);
+    let shared = path.iter().zip(before).take_while(|(one, other)| one == other).count();
+    let name = |(depth, name): (usize, &String)| {
+        let between = if depth == shared && number > 0 { " " } else { "{" };
+        format!("{between}{}: ", Value::from(name.as_str()))
+    };
+    path.iter().enumerate().skip(shared).map(name).collect()
+}
+
+/// What closes a field's value: the objects that end with it, and the comma before the next field.
+fn closing(paths: &[Vec<String>], number: usize) -> String {
+    let path = &paths[number];
+    let Some(next) = paths.get(number + 1) else { return "}".repeat(path.len()) };
+    let shared = path.iter().zip(next).take_while(|(one, other)| one == other).count();
+    "}".repeat(path.len().saturating_sub(shared + 1)) + ","
 }
 
 #[cfg(test)]
@@ -198,65 +251,74 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn words(schema: Value) -> String {
-        describe_open(&Open::from_schema(schema).unwrap()).unwrap()
+    const JSON: Wording = Wording { written: Written::Json, place: Place::System };
+    const NUMBER: Wording = Wording { written: Written::Number, place: Place::System };
+    const PLAIN: Wording = Wording { written: Written::Plain, place: Place::System };
+
+    fn contract() -> Contract {
+        Contract::from_schema(json!({"type": "object", "properties": {
+            "queue": {"description": "who handles it", "oneOf": [
+                {"const": "billing", "description": "money"}, {"const": "other"},
+            ]},
+            "at": {"type": "object", "properties": {"urgency": {"type": "integer", "minimum": 1, "maximum": 3}}},
+            "refund": {"type": "boolean"},
+        }}))
+        .unwrap()
     }
 
     #[test]
-    fn fields_are_listed_with_what_is_said_of_them() {
-        let schema = json!({
-            "description": "An order.",
-            "$defs": {"item": {"type": "object", "properties": {
-                "sku": {"type": "string", "pattern": "^[A-Z]{2}$"}, "n": {"type": "integer", "minimum": 1},
-            }, "required": ["sku", "n"]}},
-            "type": "object",
-            "properties": {
-                "name": {"type": "string", "description": "who ordered", "maxLength": 40},
-                "day": {"type": "string", "format": "date"},
-                "items": {"type": "array", "items": {"$ref": "#/$defs/item"}, "minItems": 1, "maxItems": 9},
-                "tags": {"type": "array", "items": {"type": "string"}},
-                "ship": {"type": "object", "properties": {"fast": {"type": "boolean"}}, "required": ["fast"]},
-                "via": {"enum": ["mail", "web"]},
-                "total": {"type": ["number", "null"], "minimum": 0, "maximum": 9.5},
-            },
-            "required": ["name", "items", "tags", "ship", "via", "total"],
-        });
+    fn an_object_is_described_field_by_field() {
+        let fields = "Read the message and decide these fields:\n\
+            - queue (who handles it), one of:\n  - billing (money)\n  - other\n\
+            - at.urgency: a whole number from 1 to 3\n\
+            - refund: true or false\n";
+        let line = "Answer with one line of the form `field: value`, and nothing else.";
+        assert_eq!(PLAIN.describe(&contract()).unwrap(), format!("{fields}{line}"));
+        let fields = fields.replace("- billing", "- \"billing\"").replace("- other", "- \"other\"");
+        let shape =
+            "Answer with JSON of the form {\"queue\": …, \"at\": {\"urgency\": …}, \"refund\": …}, and nothing else.";
+        assert_eq!(JSON.describe(&contract()).unwrap(), format!("{fields}{shape}"));
+        assert_eq!(Wording { place: Place::Nowhere, ..JSON }.describe(&contract()), None);
+    }
+
+    #[test]
+    fn a_bare_value_is_described_by_its_options() {
+        let contract = Contract::choices("yes,no idea").unwrap();
+        let expected = "Answer with exactly one of the following, and nothing else:\n- yes\n- no idea";
+        assert_eq!(PLAIN.describe(&contract).unwrap(), expected);
+        assert_eq!(PLAIN.groups(&contract, ""), [Group::new("", ["yes", "no idea"])]);
+        let expected = "Answer with the number of one of the following, and nothing else:\n1. yes\n2. no idea";
+        assert_eq!(NUMBER.describe(&contract).unwrap(), expected);
+        assert_eq!(NUMBER.groups(&contract, " "), [Group::new("", [" 1", " 2"])]);
+        assert_eq!(JSON.groups(&contract, ""), [Group::new("\"", ["yes\"", "no idea\""])]);
+        let object = Wording { written: Written::JsonObject, place: Place::System };
+        let expected = "Read the message and decide these fields:\n- answer, one of:\n  - \"yes\"\n  - \"no idea\"\n\
+            Answer with JSON of the form {\"answer\": …}, and nothing else.";
+        assert_eq!(object.describe(&contract).unwrap(), expected);
+        let groups = object.groups(&contract, "");
         assert_eq!(
-            words(schema),
-            "An order.\n\
-             Read the message and answer with one line of JSON, an object of these fields, and nothing else:\n\
-             - name (who ordered): a text of at most 40 characters\n\
-             - day: a date (YYYY-MM-DD); left out where the message does not say it\n\
-             - items: a list of objects of 1 to 9, each with\n  \
-               - sku: a text that matches `^[A-Z]{2}$`\n  \
-               - n: a whole number from 1 up\n\
-             - tags: a list, each a text\n\
-             - ship: an object, with\n  \
-               - fast: true or false\n\
-             - via: one of \"mail\", \"web\"\n\
-             - total: a number from 0 to 9.5, or null"
+            (groups[0].spellings[0].before.as_str(), groups[0].spellings[0].after.as_str()),
+            ("{\"answer\": \"", "}")
         );
     }
 
     #[test]
-    fn what_is_no_list_of_fields_is_told_shortly_or_by_its_schema() {
-        assert_eq!(words(json!({"type": "object"})), "Answer with JSON, and nothing else: an object.");
-        assert_eq!(
-            words(json!({"type": "string", "minLength": 2, "maxLength": 2})),
-            "Answer with JSON, and nothing else: a text of 2 characters."
-        );
-        let tree = json!({"$defs": {"t": {"type": "array", "items": {"$ref": "#/$defs/t"}}}, "$ref": "#/$defs/t"});
-        assert_eq!(
-            words(tree.clone()),
-            format!(
-                "Read the message and answer with one line of JSON that satisfies this JSON Schema, and nothing else:\n{tree}"
-            )
-        );
-        let regex = Open::regex("[a-z]+").unwrap();
-        assert_eq!(
-            describe_open(&regex).unwrap(),
-            "Answer with one text that matches the regular expression `[a-z]+`, and nothing else."
-        );
-        assert_eq!(describe_open(&Open::lark("start: \"a\"").unwrap()), None);
+    fn fields_are_scored_as_they_are_written() {
+        let lines = PLAIN.groups(&contract(), "");
+        assert_eq!(lines[1], Group::new("at.urgency:", [" 1", " 2", " 3"]));
+        let json = JSON.groups(&contract(), "");
+        let of = |before: &str, candidates: &[&str], after: &str| {
+            let spelling = Spelling { before: before.to_owned(), after: after.to_owned() };
+            Group { spellings: vec![spelling], ending: Ending::Text, ..Group::new("", candidates.iter().copied()) }
+        };
+        assert_eq!(json[0], of("{\"queue\": \"", &["billing\"", "other\""], ","));
+        assert_eq!(json[1], of("{\"at\": {\"urgency\": ", &["1", "2", "3"], "},"));
+        assert_eq!(json[2], of("{\"refund\": ", &["true", "false"], "}"));
+        let any = Wording { written: Written::AnyJson, place: Place::Nowhere };
+        let spelled = any.groups(&contract(), "").remove(1).spellings.into_iter();
+        let spelled: Vec<String> = spelled.map(|spelling| format!("{}2{}", spelling.before, spelling.after)).collect();
+        let expected =
+            ["{\"at\": {\"urgency\": 2},", "{\"at\":{\"urgency\":2},", "{\n  \"at\": {\n    \"urgency\": 2\n  },"];
+        assert_eq!(spelled, expected);
     }
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use crate::decide::FieldAnswer;
-use slm_engine::{GeneratedToken, Point};
+use slm_engine::{GeneratedToken, GroupScores, Point};
 
 pub use source::{Found, Likeness, Source};
 pub use spans::{Leaf, Step, leaves};
@@ -89,13 +89,13 @@ pub fn read(schema: &Value, answer: &str, tokens: &[GeneratedToken], input: &str
 }
 
 impl Reading {
-    /// The fields, with what the engine said of each of the points: a log-probability for every option.
+    /// The fields, with what the engine said of each of the points: the scores of every option.
     #[must_use]
-    pub fn with(mut self, logprobs: &[Vec<f64>]) -> Vec<Field> {
-        let mut logprobs = logprobs.iter();
+    pub fn with(mut self, scores: &[GroupScores]) -> Vec<Field> {
+        let mut scores = scores.iter();
         for field in &mut self.fields {
             if let Certainty::Chosen { options, answer } = &mut field.certainty {
-                let said = logprobs.next().filter(|said| said.len() == options.len());
+                let said = scores.next().filter(|said| said.logprobs.len() == options.len());
                 *answer = said.map(|said| crate::decide::chosen(field.name.clone(), options, said));
             }
         }
@@ -305,7 +305,7 @@ mod tests {
             assert!(texts.iter().all(|a| texts.iter().all(|b| a == b || !b.starts_with(a.as_str()))), "{texts:?}");
             assert!(texts.iter().any(|text| answer[point.at..].starts_with(text.as_str())), "{texts:?}");
         }
-        let logs = |ps: &[f64]| ps.iter().map(|p| p.ln()).collect::<Vec<f64>>();
+        let logs = |ps: &[f64]| GroupScores::likelihood(ps.iter().map(|p| p.ln()).collect());
         let said = [logs(&[0.6, 0.2]), logs(&[0.5, 0.5]), logs(&[0.1, 0.1, 0.2]), logs(&[0.0, 0.0, 1.0])];
         let fields = reading.with(&said);
         let Certainty::Chosen { answer: Some(kind), .. } = &fields[0].certainty else { panic!("{fields:?}") };

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::memory::Memory;
-use crate::decide::Question;
-use slm_engine::{Detail, Drafts, Lane, Token};
+use crate::decide::{Question, Wording};
+use slm_engine::{Detail, Drafts, Lane, Reading, Search, Token};
 use slm_values::chat::{Message, Role};
 use slm_values::contract::Form;
 use slm_values::sampling::Parameters;
@@ -22,7 +22,7 @@ pub enum Ask {
         system: Option<String>,
         state: String,
         question: Arc<Question>,
-        lane: Lane,
+        scoring: Scoring,
     },
     /// The vectors of texts, in their order.
     Vectors { texts: Vec<String> },
@@ -41,7 +41,17 @@ pub struct Turn {
     /// What is told of the answer beside its text. [`Detail::Tokens`] also tells what is known of each field of an answer
     /// that was written under a schema.
     pub detail: Detail,
-    /// Where the answers of a closed form are evaluated.
+    /// How the answers of a closed form are found.
+    pub scoring: Scoring,
+}
+
+/// How the answer to a closed form is found among the allowed ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scoring {
+    pub wording: Wording,
+    pub reading: Reading,
+    pub search: Search,
+    /// Where they are evaluated.
     pub lane: Lane,
 }
 

@@ -74,11 +74,13 @@ mod tests {
     use super::*;
     use crate::decide;
     use serde_json::json;
+    use slm_engine::GroupScores;
     use slm_values::contract::Contract;
 
     fn answer(schema: Value, probabilities: &[&[f64]]) -> Answer {
-        let logprobs: Vec<Vec<f64>> = probabilities.iter().map(|p| p.iter().map(|p| p.ln()).collect()).collect();
-        decide::answer(&Contract::from_schema(schema).unwrap(), &logprobs)
+        let scores = probabilities.iter().map(|p| GroupScores::likelihood(p.iter().map(|p| p.ln()).collect()));
+        let scores: Vec<GroupScores> = scores.collect();
+        decide::answer(&Contract::from_schema(schema).unwrap(), &scores)
     }
 
     fn text(bytes: &[u8]) -> &str {

@@ -10,9 +10,8 @@ use std::time::Instant;
 use super::reader::Reader;
 use super::ready::{Prompted, Ready};
 use super::render::{skip_in_row, thinks, without_thoughts};
-use super::{InferError, Session};
+use super::{InferError, Scoring, Session};
 use crate::decide::Question;
-use slm_engine::Lane;
 use slm_values::chat::{Message, Role};
 use slm_values::prompt::Prompt;
 use slm_values::template::{Date, Inputs, SystemRole, fold_system};
@@ -24,11 +23,12 @@ impl Session {
         system: Option<&str>,
         state: &str,
         question: Arc<Question>,
-        lane: Lane,
+        scoring: Scoring,
     ) -> Result<Ready, InferError> {
         let started = Instant::now();
         let prompt = self.question_prompt(system, state, &question)?;
-        let request = self.scored(prompt, vec![question.group()], lane);
+        let lead = if self.has_template() { "" } else { " " };
+        let request = self.scored(prompt, vec![question.group(lead)], scoring);
         Ok(self.with_prompt(Prompted::Score(request), Reader::Question(question), started))
     }
 
@@ -49,13 +49,13 @@ impl Session {
         let mut messages: Vec<Message> = system.map(|text| Message::new(Role::System, text)).into_iter().collect();
         messages.extend(self.defaults.messages.iter().cloned());
         messages.push(Message::new(Role::User, row.as_str()));
-        if self.has_template && self.system_role != SystemRole::Native {
+        if self.has_template() && self.system_role != SystemRole::Native {
             messages = fold_system(&messages);
         }
         let folded = messages.last().and_then(|message| message.content.strip_suffix(&row)).unwrap_or_default();
         let folded = folded.to_owned();
         let schema = question.schema();
-        let mut prompt = self.template.render(&Inputs {
+        let mut prompt = self.completion.as_ref().unwrap_or(&self.template).render(&Inputs {
             messages: &messages,
             add_generation_prompt: true,
             date: Date::PINNED,

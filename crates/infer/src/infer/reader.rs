@@ -139,7 +139,7 @@ impl Reader {
                 (answer, *detail)
             }
             Reader::Question(question) => {
-                let field = question.answer(groups.first().map(Vec::as_slice).unwrap_or_default());
+                let field = question.answer(groups.first().ok_or(EngineError::Stopped)?);
                 let json = field.value.clone();
                 (Answer { fields: vec![field], json }, Detail::Text)
             }

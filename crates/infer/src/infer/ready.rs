@@ -3,14 +3,13 @@
 
 use std::time::Instant;
 
-use super::ask::{Chat, Turn};
+use super::ask::{Chat, Scoring, Turn};
 use super::epilogue::Epilogue;
 use super::reader::Reader;
 use super::reading::Reading;
 use super::render::{digest, lead};
 use super::reply::{Origin, Reply};
 use super::{InferError, Session};
-use crate::decide;
 use slm_engine::{Engine, GenerateRequest, Grammar, Lane, Request, ScoreRequest, Tokenized};
 use slm_values::contract::Form;
 use slm_values::prompt::Prompt;
@@ -63,7 +62,8 @@ impl Session {
             None => None,
         };
         let form = forced.as_ref().map_or_else(|| turn.form.clone(), |forced| Form::Open(forced.open().clone()));
-        let mut prompt = self.prompt(&turn.before, &form)?;
+        let wording = self.wording(turn.scoring.wording);
+        let mut prompt = self.prompt(&turn.before, &form, wording)?;
         let reader = match (forced, &form) {
             (Some(forced), _) => {
                 lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
@@ -77,7 +77,10 @@ impl Session {
         };
         let epilogue = self.epilogue(&turn, &reader, &prompt);
         let request = match &form {
-            Form::Closed(contract) => Prompted::Score(self.scored(prompt, decide::groups(contract), turn.lane)),
+            Form::Closed(contract) => {
+                let groups = wording.groups(contract, self.lead(&turn.before));
+                Prompted::Score(self.scored(prompt, groups, turn.scoring))
+            }
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
@@ -86,15 +89,16 @@ impl Session {
 
     /// What has no more to tell at its end than the engine.
     pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
-        let evaluation_id = request.is_canonical().then(|| self.evaluation_id());
+        let evaluation_id = request.canonical().map(|scoring| self.evaluation_id(scoring));
         let engine = self.engine.clone();
         Ready { engine, request, reader, epilogue: None, evaluation_id, started }
     }
 
     /// Candidates to be scored after a prompt.
-    pub(super) fn scored(&self, prompt: Prompt, groups: Vec<slm_engine::Group>, lane: Lane) -> ScoreRequest {
+    pub(super) fn scored(&self, prompt: Prompt, groups: Vec<slm_engine::Group>, scoring: Scoring) -> ScoreRequest {
         let (adapters, turn_end) = (self.defaults.adapters.clone(), self.turn_end.clone());
-        ScoreRequest { prompt, groups, adapters, turn_end, lane }
+        let Scoring { reading, search, lane, .. } = scoring;
+        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane }
     }
 
     /// Text to be written after a prompt.
@@ -120,12 +124,15 @@ impl Session {
 }
 
 impl Prompted {
-    /// Whether what the engine gives does not depend on what else it does: generated text shares its batches and its cells
+    /// How it is scored, where what the engine gives does not depend on what else it does: generated text shares its batches and its cells
     /// with other requests, and so do questions that are scored for throughput.
-    fn is_canonical(&self) -> bool {
+    fn canonical(&self) -> Option<Scoring> {
         match self {
-            Prompted::Score(request) => request.lane == Lane::Canonical,
-            Prompted::Generate(_) => false,
+            Prompted::Score(request) if request.lane == Lane::Canonical => {
+                let (reading, search) = (request.reading, request.search);
+                Some(Scoring { reading, search, ..Scoring::default() })
+            }
+            Prompted::Score(_) | Prompted::Generate(_) => None,
         }
     }
 }
@@ -142,7 +149,11 @@ impl Ready {
     /// Identifies the prompt without the text: template, system message, examples, contract and its wording.
     #[must_use]
     pub fn prompt_digest(&self) -> String {
-        digest(self.prompt())
+        let groups = match &self.request {
+            Prompted::Score(request) => request.groups.as_slice(),
+            Prompted::Generate(_) => &[],
+        };
+        digest(self.prompt(), groups)
     }
 
     /// The prompt's tokens.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::ask::{Before, Chat, Given};
 use super::{InferError, Session};
-use crate::decide::{self, WORDING};
+use crate::decide::{self, Place, WORDING, Wording};
+use slm_engine::Group;
 use slm_values::chat::{Message, Role};
 use slm_values::contract::Form;
 use slm_values::digest::Hasher;
@@ -22,10 +23,10 @@ impl Session {
     }
 
     /// The prompt before an answer of this form.
-    pub(super) fn prompt(&self, before: &Before, form: &Form) -> Result<Prompt, InferError> {
+    pub(super) fn prompt(&self, before: &Before, form: &Form, wording: Wording) -> Result<Prompt, InferError> {
         let run = |run| Prompt { runs: vec![run], ..Prompt::default() };
         match before {
-            Before::Chat(chat) => self.render(chat, form),
+            Before::Chat(chat) => self.render(chat, form, wording),
             Before::Prompt(Given::Raw(text)) => Ok(run(Run::Raw(text.clone()))),
             Before::Prompt(Given::Tokens(tokens)) => Ok(run(Run::Tokens(tokens.clone()))),
             Before::Prompt(Given::Infill { before, behind }) => {
@@ -35,12 +36,25 @@ impl Session {
         }
     }
 
+    /// How a contract is put to this model.
+    pub(super) fn wording(&self, asked: Wording) -> Wording {
+        let is_undescribed = self.completion.is_some() || self.template.reads("contract");
+        if is_undescribed { Wording::UNDESCRIBED } else { asked }
+    }
+
+    /// What stands between a prompt and an answer of a given form: the line of a text that is continued goes on with a space.
+    pub(super) fn lead(&self, before: &Before) -> &'static str {
+        let is_continued = self.completion.is_some() && matches!(before, Before::Chat(_));
+        if is_continued { " " } else { "" }
+    }
+
     /// The prompt of a whole conversation.
-    fn render(&self, chat: &Chat, form: &Form) -> Result<Prompt, InferError> {
+    fn render(&self, chat: &Chat, form: &Form, wording: Wording) -> Result<Prompt, InferError> {
         let is_formatted = !matches!(form, Form::Free);
         let (turns, begun) = chat.turns();
-        let (messages, folded) = self.messages(chat, form, turns);
-        let mut prompt = self.template.render(&Inputs {
+        let (messages, folded) = self.messages(chat, form, turns, wording);
+        let template = self.completion.as_ref().filter(|_| is_formatted).unwrap_or(&self.template);
+        let mut prompt = template.render(&Inputs {
             messages: &messages,
             add_generation_prompt: true,
             // Scored prompts must be the same tomorrow.
@@ -62,7 +76,7 @@ impl Session {
 
     /// The messages of one request as the template gets them, and what was put before the last of the user's own words, where
     /// instructions had to go there.
-    fn messages(&self, chat: &Chat, form: &Form, conversation: &[Message]) -> (Vec<Message>, String) {
+    fn messages(&self, chat: &Chat, form: &Form, conversation: &[Message], wording: Wording) -> (Vec<Message>, String) {
         let (given, turns) = match conversation.split_first() {
             Some((first, rest)) if first.role == Role::System => (Some(&first.content), rest),
             _ => (None, conversation),
@@ -72,10 +86,14 @@ impl Session {
         let system = given.or(own).filter(|system| !system.is_empty());
         let described = match form {
             // A template that reads `contract` describes it itself, or speaks for a model that has learned it.
-            _ if self.template.reads("contract") => None,
-            Form::Closed(contract) => Some(decide::describe(contract)),
+            Form::Open(_) if self.template.reads("contract") => None,
+            Form::Closed(contract) => wording.describe(contract),
             Form::Open(open) => decide::describe_open(open),
             Form::Free => None,
+        };
+        let (described, in_text) = match wording.place {
+            Place::Before | Place::After if matches!(form, Form::Closed(_)) => (None, described),
+            _ => (described, None),
         };
         let system = match (system, described) {
             (Some(system), Some(described)) => Some(format!("{system}\n\n{described}")),
@@ -85,7 +103,14 @@ impl Session {
         let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
         messages.extend(defaults.iter().flat_map(|defaults| defaults.messages.iter().cloned()));
         messages.extend_from_slice(turns);
-        if !self.has_template || self.system_role == SystemRole::Native {
+        if let (Some(described), Some(last)) = (in_text, messages.last_mut()) {
+            let text = &last.content;
+            last.content = match wording.place {
+                Place::After => format!("{text}\n\n{described}"),
+                _ => format!("{described}\n\n{text}"),
+            };
+        }
+        if !self.has_template() || self.system_role == SystemRole::Native {
             return (messages, String::new());
         }
         let messages = fold_system(&messages);
@@ -162,10 +187,19 @@ pub(super) fn lead(prompt: &mut Prompt, lead: &str, specials: &[String]) {
     }
 }
 
-/// A digest of everything before the row: template, system, examples, contract and its wording.
-pub(super) fn digest(prompt: &Prompt) -> String {
+/// A digest of everything but the row: template, system, examples, contract, its wording, and what is scored.
+pub(super) fn digest(prompt: &Prompt, groups: &[Group]) -> String {
     let mut hash = Hasher::new();
     hash.update(&WORDING.to_le_bytes());
+    for group in groups {
+        let spellings = group.spellings.iter().flat_map(|spelling| [&spelling.before, &spelling.after]);
+        let texts = spellings.chain(&group.candidates);
+        for text in texts {
+            hash.update(&text.len().to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(format!("{:?}", group.ending).as_bytes());
+    }
     let end = prompt.row_start.map_or((prompt.runs.len(), 0), |place| (place.run, place.offset));
     for (number, run) in prompt.runs.iter().enumerate().take(end.0 + 1) {
         let (kind, bytes): (u8, Cow<'_, [u8]>) = match run {

@@ -1,4 +1,4 @@
-//! What holds for a request in every dialect: its time, the lane of its closed answers, and who asks.
+//! What holds for a request in every dialect: its time, how its closed answers are found, and who asks.
 //!
 //! It comes from headers, and is kept beside the request's task, so that no dialect has to hand it on.
 
@@ -11,17 +11,22 @@ use axum::response::Response;
 
 use super::problem::{Kind, Problem};
 use super::server::Drain;
-use slm_engine::Lane;
+use slm_engine::{Lane, Reading, Search};
+use slm_infer::infer::Scoring;
 
 /// Where a closed answer is evaluated: `canonical` (the default) or `throughput`.
 pub const LANE: &str = "x-slm-lane";
+/// What the probability of an allowed answer is: `choices` (the default) or `likelihood`.
+pub const READING: &str = "x-slm-reading";
+/// How many of the choices among allowed answers are evaluated: `best-first` (the default) or `exact`.
+pub const SEARCH: &str = "x-slm-search";
 /// Seconds after which a request is given up.
 pub const TIMEOUT: &str = "x-slm-timeout";
 
 /// What holds for one request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RequestContext {
-    pub lane: Lane,
+    pub scoring: Scoring,
     /// When it is given up; `None` never.
     pub deadline: Option<Instant>,
     /// Who asks, as far as fairness goes: the same for all requests of one client.
@@ -32,12 +37,6 @@ pub struct RequestContext {
 
 tokio::task_local! {
     static CONTEXT: RequestContext;
-}
-
-impl Default for RequestContext {
-    fn default() -> Self {
-        RequestContext { lane: Lane::Canonical, deadline: None, client: String::new(), drain: Drain::default() }
-    }
 }
 
 impl RequestContext {
@@ -53,13 +52,15 @@ impl RequestContext {
     /// A header with a value that it cannot have.
     pub fn read(headers: &HeaderMap, client: String, longest: Option<Duration>) -> Result<RequestContext, Problem> {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
-        let lane = match text(LANE) {
-            None | Some("canonical") => Lane::Canonical,
-            Some("throughput") => Lane::Throughput,
-            Some(other) => {
-                let message = format!("the header `{LANE}` cannot be `{other}`: it is `canonical` or `throughput`");
-                return Err(Problem::invalid(message).of(LANE));
-            }
+        let scoring = Scoring {
+            lane: one_of(LANE, text(LANE), [("canonical", Lane::Canonical), ("throughput", Lane::Throughput)])?,
+            reading: one_of(
+                READING,
+                text(READING),
+                [("choices", Reading::Choices), ("likelihood", Reading::Likelihood)],
+            )?,
+            search: one_of(SEARCH, text(SEARCH), [("best-first", Search::BestFirst), ("exact", Search::Exact)])?,
+            ..Scoring::default()
         };
         let asked = match text(TIMEOUT) {
             None => None,
@@ -74,7 +75,7 @@ impl RequestContext {
         };
         let within = [asked, longest].into_iter().flatten().min();
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        Ok(RequestContext { lane, deadline, client, ..RequestContext::default() })
+        Ok(RequestContext { scoring, deadline, client, ..RequestContext::default() })
     }
 
     /// Waits for a part of the request's work, for no longer than the request has and the server lasts.
@@ -105,6 +106,16 @@ impl RequestContext {
     }
 }
 
+/// The value that a header names; without the header it is the first.
+fn one_of<T: Copy>(name: &'static str, said: Option<&str>, known: [(&str, T); 2]) -> Result<T, Problem> {
+    let Some(said) = said else { return Ok(known[0].1) };
+    let found = known.iter().find(|(word, _)| *word == said);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let [(first, _), (second, _)] = known;
+        Problem::invalid(format!("the header `{name}` cannot be `{said}`: it is `{first}` or `{second}`")).of(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,14 +126,24 @@ mod tests {
     }
 
     #[test]
-    fn headers_choose_lane_and_time() {
-        assert_eq!(read(LANE, "throughput").unwrap().lane, Lane::Throughput);
-        assert_eq!(read(LANE, "canonical").unwrap().lane, Lane::Canonical);
+    fn headers_choose_how_answers_are_found_and_the_time() {
+        assert_eq!(read(LANE, "throughput").unwrap().scoring.lane, Lane::Throughput);
+        assert_eq!(read(LANE, "canonical").unwrap().scoring, Scoring::default());
+        assert_eq!(read(READING, "likelihood").unwrap().scoring.reading, Reading::Likelihood);
+        assert_eq!(read(SEARCH, "exact").unwrap().scoring.search, Search::Exact);
         let left = |context: RequestContext| context.deadline.unwrap().duration_since(Instant::now());
         assert!(left(read(TIMEOUT, "0.5").unwrap()) <= Duration::from_millis(500));
         // Nobody asks for more than the server gives.
         assert!(left(read(TIMEOUT, "600").unwrap()) <= Duration::from_secs(60));
-        for (name, value) in [(LANE, "fast"), (TIMEOUT, "0"), (TIMEOUT, "-1"), (TIMEOUT, "1e300"), (TIMEOUT, "soon")] {
+        for (name, value) in [
+            (LANE, "fast"),
+            (READING, "best"),
+            (SEARCH, "all"),
+            (TIMEOUT, "0"),
+            (TIMEOUT, "-1"),
+            (TIMEOUT, "1e300"),
+            (TIMEOUT, "soon"),
+        ] {
             let problem = read(name, value).unwrap_err();
             assert!(problem.message.contains(value), "{}", problem.message);
         }

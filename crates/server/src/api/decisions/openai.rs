@@ -304,6 +304,6 @@ mod tests {
     fn typed_choices_stay_apart() {
         let given = json!([{"type": "choice", "instructions": "?", "choices": [{"value": true}, {"value": "true"}]}]);
         let (_, questions) = questions(serde_json::from_value(given).unwrap()).unwrap();
-        assert_eq!(questions[0].group().candidates, ["true", "\"true\""]);
+        assert_eq!(questions[0].group("").candidates, ["true", "\"true\""]);
     }
 }

@@ -9,7 +9,8 @@ use crate::api::ledger::Ledger;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
-use slm_infer::infer::{End, Piece, Ready, Reply, Turn};
+use slm_infer::decide::Wording;
+use slm_infer::infer::{End, Piece, Ready, Reply, Scoring, Turn};
 use slm_values::contract::Form;
 use slm_values::keep_alive::KeepAlive;
 
@@ -21,7 +22,7 @@ pub struct TurnRequest {
     pub keep_alive: Option<KeepAlive>,
     /// The form of the answer; it takes the place of the turn's.
     pub form: AskedForm,
-    /// Its lane and its date are the server's to say.
+    /// How its closed answers are found and its date are the server's to say.
     pub turn: Turn,
 }
 
@@ -135,11 +136,12 @@ impl Service {
     /// See [`Kind`].
     pub fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<Ready, Problem> {
         let TurnRequest { form, mut turn, .. } = request;
-        turn.form = match form {
-            AskedForm::Own => opened.own_form()?,
-            AskedForm::Form(form) => form,
+        let (form, wording) = match form {
+            AskedForm::Own => (opened.own_form()?, Wording::PINNED),
+            AskedForm::Form(form) => (form, Wording::CALLERS),
         };
-        turn.lane = RequestContext::current().lane;
+        turn.form = form;
+        turn.scoring = Scoring { wording, ..RequestContext::current().scoring };
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());
         }

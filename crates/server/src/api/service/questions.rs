@@ -66,13 +66,13 @@ impl Service {
         let started = Instant::now();
         let opened = self.open(&ask.model, &Parameters::default(), None).await?;
         let context = RequestContext::current();
-        let (model, session, lane) = (opened.model.clone(), opened.session.clone(), context.lane);
+        let (model, session, scoring) = (opened.model.clone(), opened.session.clone(), context.scoring);
         let AskQuestions { system, state, questions, .. } = ask;
         let sent =
             questions.into_iter().map(|question| {
                 let (session, system, state) = (session.clone(), system.clone(), state.clone());
                 async move {
-                    Answered::of(*session.ask(Ask::Question { system, state, question, lane })?.whole().await?.end)
+                    Answered::of(*session.ask(Ask::Question { system, state, question, scoring })?.whole().await?.end)
                 }
             });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();

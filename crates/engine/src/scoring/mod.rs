@@ -3,7 +3,13 @@
 //! Pure: it knows tokens and row limits, never llama.cpp. What it decides depends on the question alone, because the
 //! promise of bit-identical probabilities rests on every decode having the same rows whenever the question is asked.
 
+mod candidates;
+mod search;
+
 use super::Token;
+
+pub use candidates::{Candidates, GroupShape};
+pub use search::{Branch, Search, Step, UNREAD};
 
 /// The branch sequences of one wave; sequence 0 is the trunk. A design limit of the lane, part of the evaluation id.
 pub const MAX_BRANCHES: usize = 63;
@@ -14,19 +20,29 @@ pub const MAX_ROWS: usize = 64;
 ///
 /// Node 0 is the trunk's last token. A candidate is a path of tokens that ends with the token that ends the answer; that
 /// last token is read off its parent's logits and never evaluated.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trie {
     nodes: Vec<Node>,
     /// For every candidate its nodes from the root's child to the end token.
     paths: Vec<Vec<usize>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Node {
     token: Token,
     depth: usize,
     parent: usize,
     children: Vec<usize>,
+    logits: Logits,
+    /// Whether it or a node below it is read.
+    is_evaluated: bool,
+}
+
+/// Whether what follows a row is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logits {
+    Read,
+    Unread,
 }
 
 /// One token to evaluate: where it stands in the trie and which of the wave's sequences run through it.
@@ -38,6 +54,7 @@ pub struct Row {
     pub depth: usize,
     /// Sequence numbers, from 1.
     pub sequences: Vec<i32>,
+    pub logits: Logits,
 }
 
 /// Branches that are evaluated together: batches of rows, parents before children.
@@ -59,8 +76,7 @@ impl Trie {
     /// The trie of `paths`, each a candidate's tokens with the ending token last.
     #[must_use]
     pub fn new(paths: &[Vec<Token>]) -> Self {
-        let mut trie =
-            Trie { nodes: vec![Node { token: 0, depth: 0, parent: 0, children: Vec::new() }], paths: vec![] };
+        let mut trie = Trie { nodes: vec![Node::new(0, 0, 0)], paths: vec![] };
         for path in paths {
             let mut at = 0;
             let mut nodes = Vec::with_capacity(path.len());
@@ -70,15 +86,30 @@ impl Trie {
             }
             trie.paths.push(nodes);
         }
+        let inner = (1..trie.nodes.len()).filter(|&node| !trie.nodes[node].children.is_empty()).collect::<Vec<_>>();
+        trie.read_only(inner);
         trie
+    }
+
+    /// Reads the logits after these nodes and no others; without a word all are read that something follows.
+    fn read_only(&mut self, nodes: impl IntoIterator<Item = usize>) {
+        for node in &mut self.nodes {
+            (node.logits, node.is_evaluated) = (Logits::Unread, false);
+        }
+        for mut node in nodes {
+            self.nodes[node].logits = Logits::Read;
+            while node != 0 && !self.nodes[node].is_evaluated {
+                self.nodes[node].is_evaluated = true;
+                node = self.nodes[node].parent;
+            }
+        }
     }
 
     fn child(&mut self, parent: usize, token: Token) -> usize {
         let found = self.nodes[parent].children.iter().copied().find(|&child| self.nodes[child].token == token);
         found.unwrap_or_else(|| {
             let node = self.nodes.len();
-            let depth = self.nodes[parent].depth + 1;
-            self.nodes.push(Node { token, depth, parent, children: Vec::new() });
+            self.nodes.push(Node::new(token, self.nodes[parent].depth + 1, parent));
             self.nodes[parent].children.push(node);
             node
         })
@@ -114,7 +145,22 @@ impl Trie {
     }
 
     fn is_evaluated(&self, node: usize) -> bool {
-        node != 0 && !self.nodes[node].children.is_empty()
+        self.nodes[node].is_evaluated
+    }
+
+    fn parent(&self, node: usize) -> usize {
+        self.nodes[node].parent
+    }
+
+    /// Tokens from the trunk's last one to this.
+    fn depth(&self, node: usize) -> usize {
+        self.nodes[node].depth
+    }
+
+    /// A node's row, in no sequence yet.
+    fn row(&self, node: usize) -> Row {
+        let Node { token, depth, logits, .. } = self.nodes[node];
+        Row { node, token, depth, sequences: Vec::new(), logits }
     }
 
     /// The decodes that evaluate every inner node: waves of at most [`MAX_BRANCHES`] branches, in trie order, each in
@@ -189,8 +235,7 @@ impl Trie {
             }
             for &node in path.iter().rev() {
                 let row = *row_of[node].get_or_insert_with(|| {
-                    let Node { token, depth, .. } = self.nodes[node];
-                    rows.push(Row { node, token, depth, sequences: Vec::new() });
+                    rows.push(self.row(node));
                     rows.len() - 1
                 });
                 rows[row].sequences.push(sequence);
@@ -206,6 +251,12 @@ impl Trie {
             limit = MAX_ROWS;
         }
         Wave { n_sequences: tips.len(), batches }
+    }
+}
+
+impl Node {
+    fn new(token: Token, depth: usize, parent: usize) -> Node {
+        Node { token, depth, parent, children: Vec::new(), logits: Logits::Unread, is_evaluated: false }
     }
 }
 
@@ -231,17 +282,7 @@ pub fn likeliest(logits: &[f32], n: usize) -> Vec<Token> {
 #[must_use]
 pub fn logprobs(logits: &[f32], tokens: impl Iterator<Item = Token>) -> Vec<f64> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    // Eight running sums, so that the additions do not wait for each other; the order is fixed, so the bits are too.
-    let mut sums = [0.0f64; 8];
-    for chunk in logits.chunks(8) {
-        for (sum, &logit) in sums.iter_mut().zip(chunk) {
-            // Below e^-40 a term is under the last bit of the sum even over a million tokens.
-            if logit - max > -40.0 {
-                *sum += f64::from(logit - max).exp();
-            }
-        }
-    }
-    let log_sum = sums.iter().sum::<f64>().ln() + f64::from(max);
+    let log_sum = sum_of_exponentials(logits, max).ln() + f64::from(max);
     tokens
         .map(|token| {
             usize::try_from(token)
@@ -250,6 +291,39 @@ pub fn logprobs(logits: &[f32], tokens: impl Iterator<Item = Token>) -> Vec<f64>
                 .map_or(f64::NEG_INFINITY, |&l| f64::from(l) - log_sum)
         })
         .collect()
+}
+
+/// The sum of `e^(logit - max)`, each term to single precision: a softmax over 150 thousand tokens is a part of every row.
+fn sum_of_exponentials(logits: &[f32], max: f32) -> f64 {
+    const LANES: usize = 16;
+    let mut sum = 0.0f64;
+    // Blocks so short that a sum in single precision loses nothing; the order is fixed, so the bits are too.
+    for block in logits.chunks(64 * LANES) {
+        let mut sums = [0.0f32; LANES];
+        let (whole, rest) = block.as_chunks::<LANES>();
+        for chunk in whole {
+            for (sum, &logit) in sums.iter_mut().zip(chunk) {
+                *sum += exponential(logit - max);
+            }
+        }
+        sum += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
+        sum += rest.iter().map(|&logit| f64::from(exponential(logit - max))).sum::<f64>();
+    }
+    sum
+}
+
+/// `e^x` for `x` of at most 0, in operations that compilers do on several numbers at once: `2^n` for the whole part of the
+/// exponent to base 2 and the Taylor polynomial of degree 6 for the rest, which is at most a half. Below `e^-80` it is about 0.
+fn exponential(x: f32) -> f32 {
+    // Adding it leaves no fraction, and the whole number in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let exponent = x.max(-80.0) * std::f32::consts::LOG2_E;
+    let rounded = exponent + ROUND;
+    let y = (exponent - (rounded - ROUND)) * std::f32::consts::LN_2;
+    let taylor =
+        1.0 + y * (1.0 + y * (0.5 + y * (1.0 / 6.0 + y * (1.0 / 24.0 + y * (1.0 / 120.0 + y * (1.0 / 720.0))))));
+    let power = f32::from_bits((rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127)) << 23);
+    taylor * power
 }
 
 #[cfg(test)]
@@ -299,8 +373,22 @@ mod tests {
     fn logprobs_are_a_log_softmax() {
         let logits = [1.0, 2.0, 3.0, -200.0];
         let total: f64 = logprobs(&logits, 0..4).into_iter().map(f64::exp).sum();
-        assert!((total - 1.0).abs() < 1e-12);
+        assert!((total - 1.0).abs() < 1e-6);
         assert_eq!(logprobs(&logits, [9].into_iter()), [f64::NEG_INFINITY]);
+    }
+
+    #[test]
+    fn exponentials_are_those_of_the_standard_library() {
+        for i in 0..=80_000 {
+            let x = -(i as f32) / 1000.0;
+            let (ours, exact) = (f64::from(exponential(x)), f64::from(x).exp());
+            assert!((ours / exact - 1.0).abs() < 1e-5, "{x}: {ours} {exact}");
+        }
+        assert_eq!(exponential(0.0), 1.0);
+        assert!(exponential(f32::NEG_INFINITY) < 1e-34 && exponential(-500.0) < 1e-34);
+        let logits: Vec<f32> = (0..150_000).map(|i| ((i * 7919) % 1000) as f32 / 50.0).collect();
+        let exact: f64 = logits.iter().map(|&logit| (f64::from(logit) - 20.0).exp()).sum();
+        assert!((sum_of_exponentials(&logits, 20.0) / exact - 1.0).abs() < 1e-6);
     }
 
     #[test]
