@@ -93,6 +93,17 @@ impl Wording {
         Some(text.trim_end().to_owned())
     }
 
+    /// An example's answer in the form that is described; one that is no allowed answer stays as it is.
+    #[must_use]
+    pub fn example(self, contract: &Contract, answer: &str) -> String {
+        let [field] = contract.fields() else { return answer.to_owned() };
+        let allowed = field.options.iter().find(|option| option.label == answer.trim());
+        match allowed.filter(|_| contract.is_bare() && self.written == Written::JsonObject) {
+            Some(option) => format!("{{{}: {}}}", Value::from(ONE_FIELD), option.value),
+            None => answer.to_owned(),
+        }
+    }
+
     /// The names that lead to each field in the JSON that is written.
     fn paths(self, contract: &Contract) -> Vec<Vec<String>> {
         if contract.is_bare() && self.written == Written::JsonObject {
@@ -295,6 +306,11 @@ mod tests {
         let expected = "Read the message and decide these fields:\n- answer, one of:\n  - \"yes\"\n  - \"no idea\"\n\
             Answer with JSON of the form {\"answer\": …}, and nothing else.";
         assert_eq!(object.describe(&contract).unwrap(), expected);
+        assert_eq!(object.example(&contract, "no idea\n"), "{\"answer\": \"no idea\"}");
+        assert_eq!(
+            (object.example(&contract, "maybe"), PLAIN.example(&contract, "yes")),
+            ("maybe".into(), "yes".into())
+        );
         let groups = object.groups(&contract, "");
         assert_eq!(
             (groups[0].spellings[0].before.as_str(), groups[0].spellings[0].after.as_str()),

@@ -101,7 +101,13 @@ impl Session {
             (None, described) => described,
         };
         let mut messages: Vec<Message> = system.map(|system| Message::new(Role::System, system)).into_iter().collect();
-        messages.extend(defaults.iter().flat_map(|defaults| defaults.messages.iter().cloned()));
+        let example = |message: &Message| match (form, message.role) {
+            (Form::Closed(contract), Role::Assistant) => {
+                Message { content: wording.example(contract, &message.content), ..message.clone() }
+            }
+            _ => message.clone(),
+        };
+        messages.extend(defaults.iter().flat_map(|defaults| defaults.messages.iter().map(example)));
         messages.extend_from_slice(turns);
         if let (Some(described), Some(last)) = (in_text, messages.last_mut()) {
             let text = &last.content;
