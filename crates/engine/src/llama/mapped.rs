@@ -1,8 +1,9 @@
 //! The pages of weight files that are mapped into memory: handed back to the kernel while tensors are copied out of them, or
 //! weights that are repacked would be in memory twice. What is still needed from them is read again from the page cache.
 
+use std::fs::Metadata;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Held while a model loads. Models of one process load one after the other, so that a mapping that was not there before is the
@@ -12,11 +13,13 @@ static LOADING: Mutex<()> = Mutex::new(());
 /// Bytes of weights that are loaded before pages are handed back again.
 const STEP_BYTES: f64 = 32e6;
 
-/// A function for llama.cpp's progress, from 0 to 1, while it loads `n_bytes` from these files. Other loads of this process wait
+/// A function for llama.cpp's progress, from 0 to 1, while it loads these files. Other loads of this process wait
 /// until it is dropped, which must not be before the load ends.
-pub fn on_progress(paths: Vec<PathBuf>, n_bytes: u64) -> impl FnMut(f32) -> bool + 'static {
+pub fn on_progress<P: AsRef<Path>>(paths: &[P]) -> impl FnMut(f32) -> bool + use<P> {
     let alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-    let files = files(&paths);
+    let found: Vec<Metadata> = paths.iter().filter_map(|path| std::fs::metadata(path).ok()).collect();
+    let n_bytes: u64 = found.iter().map(Metadata::len).sum();
+    let files = files(&found);
     let others: Vec<usize> = mappings(&files).into_iter().map(|range| range.start).collect();
     let step = (STEP_BYTES / (n_bytes as f64).max(1.0)) as f32;
     let mut next = 0.0;
@@ -34,13 +37,13 @@ pub fn on_progress(paths: Vec<PathBuf>, n_bytes: u64) -> impl FnMut(f32) -> bool
 type FileId = (u64, u64);
 
 #[cfg(target_os = "linux")]
-fn files(paths: &[PathBuf]) -> Vec<FileId> {
+fn files(found: &[Metadata]) -> Vec<FileId> {
     use std::os::unix::fs::MetadataExt as _;
-    paths.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| (file.dev(), file.ino())).collect()
+    found.iter().map(|file| (file.dev(), file.ino())).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn files(_: &[PathBuf]) -> Vec<FileId> {
+fn files(_: &[Metadata]) -> Vec<FileId> {
     Vec::new()
 }
 
@@ -136,7 +139,7 @@ mod tests {
         let len = 8 << 20;
         file.write_all(&vec![7; len]).unwrap();
         let of_another = mapped(file.as_file(), len);
-        let mut on_progress = on_progress(vec![file.path().to_owned()], len as u64);
+        let mut on_progress = on_progress(&[file.path()]);
         let own = mapped(file.as_file(), len);
         let is_whole = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 7);
         assert!(is_whole(of_another) && is_whole(own));

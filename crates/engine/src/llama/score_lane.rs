@@ -116,11 +116,7 @@ impl<'m> ScoreLane<'m> {
         self.evaluate_trunk(question, &plan, counts, caller)?;
 
         let mut values = vec![0.0; trie.len()];
-        let mut read = |node: usize, logprobs: Vec<f64>| {
-            for ((child, _), logprob) in trie.children(node).zip(logprobs) {
-                values[child] = logprob;
-            }
-        };
+        let mut read = |node: usize, logprobs: Vec<f64>| trie.record(&mut values, node, logprobs);
         let mut tail = Some(Tail { tokens: &question.trunk[last.clone()], start: last.start, logits: Logits::Read });
         if room == 0 || waves.is_empty() {
             self.decode_last(tail.take(), last.end, &[], 0, trie, &mut read)?;
@@ -213,11 +209,7 @@ impl<'m> ScoreLane<'m> {
     ) -> Result<Vec<GroupScores>, EngineError> {
         let trie = &question.candidates.trie;
         let mut values = vec![0.0; trie.len()];
-        let mut read = |node: usize, logprobs: Vec<f64>| {
-            for ((child, _), logprob) in trie.children(node).zip(logprobs) {
-                values[child] = logprob;
-            }
-        };
+        let mut read = |node: usize, logprobs: Vec<f64>| trie.record(&mut values, node, logprobs);
         let branches = trie.branches();
         let longest = branches.iter().map(Vec::len).max().unwrap_or(0);
         let (needed, n_ctx) = (question.trunk.len() + longest, self.model.info().n_ctx as usize);

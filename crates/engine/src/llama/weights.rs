@@ -68,8 +68,7 @@ impl WeightFiles {
             .with_main_gpu(main_gpu)
             .with_devices(settings.gpus)
             .map_err(|error| failed(error.to_string()))?;
-        let n_bytes = std::fs::metadata(path).map_or(0, |file| file.len());
-        let params = params.with_progress_callback(mapped::on_progress(vec![path.clone()], n_bytes));
+        let params = params.with_progress_callback(mapped::on_progress(std::slice::from_ref(path)));
         LlamaModel::load_from_file(backend, path, &params).map_err(|error| failed(log::reason(&error.to_string())))
     }
 
@@ -115,8 +114,7 @@ fn load_shards(
     };
     params.n_gpu_layers = i32::try_from(settings.n_gpu_layers).unwrap_or(i32::MAX);
     params.main_gpu = main_gpu(settings);
-    let n_bytes = paths.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum();
-    let mut on_progress = mapped::on_progress(paths.to_vec(), n_bytes);
+    let mut on_progress = mapped::on_progress(paths);
     params.progress_callback = Some(called(&on_progress));
     params.progress_callback_user_data = (&raw mut on_progress).cast();
     // SAFETY: the names end with zero and outlive the call, as do the function that is told the progress and the list of

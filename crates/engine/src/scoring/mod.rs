@@ -120,6 +120,13 @@ impl Trie {
         self.nodes[node].children.iter().map(|&child| (child, self.nodes[child].token))
     }
 
+    /// Writes the log-probabilities that were read after `node` to its children, in the order of [`Trie::children`].
+    pub fn record(&self, values: &mut [f64], node: usize, logprobs: impl IntoIterator<Item = f64>) {
+        for ((child, _), logprob) in self.children(node).zip(logprobs) {
+            values[child] = logprob;
+        }
+    }
+
     /// The log-probability of every candidate, given each node's own (node 0 counts as 0).
     ///
     /// `skip` tokens at a candidate's beginning are taken as given and do not count.

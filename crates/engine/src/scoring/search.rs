@@ -83,9 +83,7 @@ impl<'c> Search<'c> {
 
     /// The children of a node that was read, to be given their log-probabilities.
     pub fn read(&mut self, node: usize, logprobs: impl IntoIterator<Item = f64>) {
-        for ((child, _), logprob) in self.candidates.trie.children(node).zip(logprobs) {
-            self.values[child] = logprob;
-        }
+        self.candidates.trie.record(&mut self.values, node, logprobs);
         for (number, choice) in self.candidates.choices.iter().enumerate() {
             self.is_read[number] |= choice.node == node;
         }

@@ -1,4 +1,5 @@
-//! How a closed contract is put to a model: what is said of it and where, and in which form its answers are scored.
+//! How a closed contract is presented to a model: its description, where that is in the prompt, and the form in which answers are
+//! scored.
 //!
 //! The words were chosen by a sweep over real models and labelled texts (`examples/sweep.rs`).
 

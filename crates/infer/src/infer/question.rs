@@ -27,8 +27,7 @@ impl Session {
     ) -> Result<Ready, InferError> {
         let started = Instant::now();
         let prompt = self.question_prompt(system, state, &question)?;
-        let lead = if self.has_template() { "" } else { " " };
-        let request = self.scored(prompt, vec![question.group(lead)], scoring);
+        let request = self.scored(prompt, vec![question.group(self.lead())], scoring);
         Ok(self.with_prompt(Prompted::Score(request), Reader::Question(question), started))
     }
 

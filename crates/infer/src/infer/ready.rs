@@ -78,7 +78,8 @@ impl Session {
         let epilogue = self.epilogue(&turn, &reader, &prompt);
         let request = match &form {
             Form::Closed(contract) => {
-                let groups = wording.groups(contract, self.lead(&turn.before));
+                let lead = turn.chat().map_or("", |_| self.lead());
+                let groups = wording.groups(contract, lead);
                 Prompted::Score(self.scored(prompt, groups, turn.scoring))
             }
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),

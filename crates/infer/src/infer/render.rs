@@ -42,10 +42,10 @@ impl Session {
         if is_undescribed { Wording::UNDESCRIBED } else { asked }
     }
 
-    /// What stands between a prompt and an answer of a given form: the line of a text that is continued goes on with a space.
-    pub(super) fn lead(&self, before: &Before) -> &'static str {
-        let is_continued = self.completion.is_some() && matches!(before, Before::Chat(_));
-        if is_continued { " " } else { "" }
+    /// What comes between the prompt of a conversation and an answer with a format: a base model continues the line `Answer:`
+    /// with a space.
+    pub(super) fn lead(&self) -> &'static str {
+        if self.completion.is_some() { " " } else { "" }
     }
 
     /// The prompt of a whole conversation.
