@@ -8,9 +8,13 @@ use super::candidates::{Candidates, Next, Start};
 use super::{MAX_BRANCHES, Row};
 use crate::{GroupScores, Search as Extent};
 
-/// The probability, of a group's, that may lie behind choices that are not read. A candidate behind them is given its share of
-/// what leads there, so no probability is further than this from the exact one.
+/// What a candidate's probability may be larger than what is known of it, where choices before it are not read. It is given its
+/// share of what leads there, so no probability is further than this from the exact one.
 pub const UNREAD: f64 = 0.01;
+
+/// The choices that are read at once where the best candidate is not decided: a decode of a few rows takes as long as one of
+/// a single row.
+const AT_LEAST: usize = 4;
 
 /// A question while its choices are read.
 pub struct Search<'c> {
@@ -50,6 +54,8 @@ struct Known {
     open: Vec<(f64, usize)>,
     /// For every candidate the probability of its paths that are known.
     known: Vec<f64>,
+    /// For every candidate the probability of the choices in `open` that lead to it: its own is more by this at most.
+    unread: Vec<f64>,
 }
 
 /// A sequence that begins as another one.
@@ -133,24 +139,23 @@ impl<'c> Search<'c> {
 
     /// The choices of one group to read next, the likely ones first.
     fn wanted_of(&self, start: &Start) -> Vec<usize> {
-        let Known { mut open, known } = self.known(start);
+        let Known { mut open, known, mut unread } = self.known(start);
         open.sort_by(|(p, one), (q, other)| q.total_cmp(p).then(one.cmp(other)));
         if self.extent == Extent::Exact {
             return open.into_iter().map(|(_, number)| number).collect();
         }
-        let mut rest: f64 = open.iter().map(|(p, _)| p).sum();
-        let is_decided = self.is_decided(start, &open, &known);
-        if rest <= UNREAD && is_decided {
+        let is_decided = is_decided(&known, &unread);
+        if is_decided && greatest(&unread) <= UNREAD {
             return Vec::new();
         }
         // Half of what may stay unread is left to the choices behind these.
         let mut wanted = Vec::new();
         for (p, number) in open {
-            if rest <= UNREAD / 2.0 && (is_decided || !wanted.is_empty()) {
+            if greatest(&unread) <= UNREAD / 2.0 && (is_decided || wanted.len() >= AT_LEAST) {
                 break;
             }
             self.with_spellings(number, start, &mut wanted);
-            rest -= p;
+            self.candidates_behind(number, start).for_each(|candidate| unread[candidate] -= p);
         }
         wanted
     }
@@ -170,12 +175,17 @@ impl<'c> Search<'c> {
 
     /// What was read of a group.
     fn known(&self, start: &Start) -> Known {
-        let mut found = Known { open: Vec::new(), known: vec![0.0; start.shape.n_candidates] };
+        let n = start.shape.n_candidates;
+        let mut found = Known { open: Vec::new(), known: vec![0.0; n], unread: vec![0.0; n] };
         let mut stack = vec![(start.next, 0.0)];
         while let Some((next, logprob)) = stack.pop() {
             match next {
                 Next::Path(path) => found.known[start.candidate(path)] += f64::exp(logprob),
-                Next::Choice(number) if !self.is_read[number] => found.open.push((f64::exp(logprob), number)),
+                Next::Choice(number) if !self.is_read[number] => {
+                    let p = f64::exp(logprob);
+                    found.open.push((p, number));
+                    self.candidates_behind(number, start).for_each(|candidate| found.unread[candidate] += p);
+                }
                 Next::Choice(number) => {
                     let choice = &self.candidates.choices[number];
                     let shares = choice.shares(&self.values);
@@ -186,18 +196,13 @@ impl<'c> Search<'c> {
         found
     }
 
-    /// Whether no other candidate can become as probable as the best of those that are known.
-    fn is_decided(&self, start: &Start, open: &[(f64, usize)], known: &[f64]) -> bool {
-        let mut most = known.to_vec();
-        for &(p, number) in open {
-            let mut behind: Vec<usize> =
-                self.candidates.choices[number].paths.iter().map(|&path| start.candidate(path)).collect();
-            behind.sort_unstable();
-            behind.dedup();
-            behind.into_iter().for_each(|candidate| most[candidate] += p);
-        }
-        let best = (0..known.len()).fold(0, |best, i| if known[i] > known[best] { i } else { best });
-        (0..known.len()).all(|i| i == best || most[i] <= known[best])
+    /// The candidates that a choice leads to, each once.
+    fn candidates_behind(&self, choice: usize, start: &Start) -> impl Iterator<Item = usize> {
+        let mut behind: Vec<usize> =
+            self.candidates.choices[choice].paths.iter().map(|&path| start.candidate(path)).collect();
+        behind.sort_unstable();
+        behind.dedup();
+        behind.into_iter()
     }
 
     /// Adds the rows to as many of these nodes as there is room for; the cells that the first of the others needs.
@@ -242,6 +247,16 @@ impl<'c> Search<'c> {
             self.evaluated.insert(row.node, row.sequences[0]);
         }
     }
+}
+
+/// Whether no other candidate can become as probable as the best of those that are known.
+fn is_decided(known: &[f64], unread: &[f64]) -> bool {
+    let best = (0..known.len()).fold(0, |best, i| if known[i] > known[best] { i } else { best });
+    (0..known.len()).all(|i| i == best || known[i] + unread[i] <= known[best])
+}
+
+fn greatest(unread: &[f64]) -> f64 {
+    unread.iter().copied().fold(0.0, f64::max)
 }
 
 #[cfg(test)]
