@@ -71,7 +71,13 @@ impl Model {
         }
         let opened = WeightFiles::new(&options.weights)?;
         log::clear();
-        let how = LoadSettings { load: options.load, compute, n_gpu_layers: placed.n_gpu_layers, gpus: &placed.gpus };
+        let how = LoadSettings {
+            load: options.load,
+            compute,
+            n_gpu_layers: placed.n_gpu_layers,
+            gpus: &placed.gpus,
+            layout: kernels::layout(),
+        };
         let llama = opened.load(backend, &how).map_err(|error| match error {
             EngineError::Load { reason } => not_made(need, reason),
             error => error,

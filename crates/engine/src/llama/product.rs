@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use llama_cpp_sys_2 as ggml;
 
 use super::super::EngineError;
-use super::failed;
+use super::{failed, kernels, weights};
 use slm_values::gguf::Matrix;
 
 /// Between these many products the fastest is taken: a ceiling is not an average.
@@ -41,7 +41,8 @@ pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) ->
         let plain = ggml::ggml_backend_dev_buffer_type(device);
         let context = context()?;
         let input = ggml::ggml_new_tensor_2d(context.get(), ggml::GGML_TYPE_F32, n_in, i64::from(n_rows));
-        let layouts = layouts(device).into_iter().chain([plain]);
+        let repacked = if kernels::layout() == weights::Layout::Repacked { layouts(device) } else { Vec::new() };
+        let layouts = repacked.into_iter().chain([plain]);
         let (weights, _weights_context, _weights_buffer) = layouts
             .filter_map(|layout| place(device, layout, kind, (n_in, n_out), input))
             .next()
@@ -65,7 +66,7 @@ pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) ->
 }
 
 type Tensor = *mut ggml::ggml_tensor;
-pub type Layout = ggml::ggml_backend_buffer_type_t;
+pub type BufferType = ggml::ggml_backend_buffer_type_t;
 
 /// Weights of zeros in a layout, if the device multiplies by them there.
 ///
@@ -73,7 +74,7 @@ pub type Layout = ggml::ggml_backend_buffer_type_t;
 /// `device`, `layout` and `input` are ggml's and live.
 unsafe fn place(
     device: ggml::ggml_backend_dev_t,
-    layout: Layout,
+    layout: BufferType,
     kind: ggml::ggml_type,
     (n_in, n_out): (i64, i64),
     input: Tensor,
@@ -111,7 +112,7 @@ pub fn context() -> Result<Owned<ggml::ggml_context>, EngineError> {
 /// `layout` is ggml's.
 pub unsafe fn allocate(
     context: &Owned<ggml::ggml_context>,
-    layout: Layout,
+    layout: BufferType,
 ) -> Option<Owned<ggml::ggml_backend_buffer>> {
     // SAFETY: the context is live, the layout as the caller's.
     let buffer = unsafe { ggml::ggml_backend_alloc_ctx_tensors_from_buft(context.get(), layout) };
@@ -122,8 +123,8 @@ pub unsafe fn allocate(
 ///
 /// # Safety
 /// `device` is ggml's.
-pub unsafe fn layouts(device: ggml::ggml_backend_dev_t) -> Vec<Layout> {
-    type Ask = unsafe extern "C" fn(ggml::ggml_backend_dev_t) -> *mut Layout;
+pub unsafe fn layouts(device: ggml::ggml_backend_dev_t) -> Vec<BufferType> {
+    type Ask = unsafe extern "C" fn(ggml::ggml_backend_dev_t) -> *mut BufferType;
     let mut layouts = Vec::new();
     // SAFETY: under this name ggml has a function of this type, which gives a list that a null ends, or null.
     unsafe {

@@ -8,7 +8,6 @@ use std::ptr::NonNull;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 
 use super::super::compute::{Compute, Paging, WeightsIn};
 use super::super::{EngineError, Load, Weights};
@@ -33,6 +32,16 @@ pub struct LoadSettings<'a> {
     pub n_gpu_layers: u32,
     /// An empty list is the processor alone.
     pub gpus: &'a [usize],
+    pub layout: Layout,
+}
+
+/// How weights lie in the processor's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As in their file, whose pages are mapped: nothing is copied.
+    AsInFile,
+    /// As ggml's kernels want them, where they have a wish.
+    Repacked,
 }
 
 impl WeightFiles {
@@ -54,76 +63,64 @@ impl WeightFiles {
     }
 
     /// Loads the weights; llama.cpp's own words where it refuses them.
-    pub fn load(&self, backend: &LlamaBackend, settings: &LoadSettings<'_>) -> Result<LlamaModel, EngineError> {
-        let path = match self {
-            WeightFiles::Shards(paths) => return load_shards(backend, paths, settings),
-            WeightFiles::File(path) | WeightFiles::Memory { path, .. } => path,
+    ///
+    /// It is given all paths: it would find shards by the pattern of their names, which blobs do not have. llama_cpp_2 has no
+    /// function for that, nor for the layout.
+    pub fn load(&self, _backend: &LlamaBackend, settings: &LoadSettings<'_>) -> Result<LlamaModel, EngineError> {
+        let mut names = Vec::new();
+        for path in self.paths() {
+            use std::os::unix::ffi::OsStrExt as _;
+            names.push(CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.to_string()))?);
+        }
+        let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
+        // SAFETY: these take numbers and give values; a device of a number below their count is never null.
+        let (mut params, mut devices) = unsafe {
+            let n_devices = llama_cpp_sys_2::ggml_backend_dev_count();
+            if let Some(gpu) = settings.gpus.iter().find(|&&gpu| gpu >= n_devices) {
+                return Err(failed(format!("there is no device {gpu}")));
+            }
+            let devices: Vec<_> = settings.gpus.iter().map(|&gpu| llama_cpp_sys_2::ggml_backend_dev_get(gpu)).collect();
+            (llama_cpp_sys_2::llama_model_default_params(), devices)
         };
-        let main_gpu = main_gpu(settings);
-        let params = LlamaModelParams::default()
-            .with_vocab_only(settings.load == Load::Vocabulary)
-            .with_use_mmap(settings.compute.weights_in == WeightsIn::Mapping)
-            .with_use_mlock(settings.compute.paging == Paging::Locked)
-            .with_n_gpu_layers(settings.n_gpu_layers)
-            .with_main_gpu(main_gpu)
-            .with_devices(settings.gpus)
-            .map_err(|error| failed(error.to_string()))?;
-        let params = params.with_progress_callback(mapped::on_progress(std::slice::from_ref(path)));
-        LlamaModel::load_from_file(backend, path, &params).map_err(|error| failed(log::reason(&error.to_string())))
+        devices.push(std::ptr::null_mut());
+        params.devices = devices.as_mut_ptr();
+        params.vocab_only = settings.load == Load::Vocabulary;
+        params.load_mode = match (settings.compute.weights_in, settings.compute.paging) {
+            (WeightsIn::Mapping, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP_MLOCK,
+            (WeightsIn::Mapping, _) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP,
+            (_, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MLOCK,
+            _ => llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE,
+        };
+        params.use_extra_bufts = settings.layout == Layout::Repacked;
+        params.n_gpu_layers = i32::try_from(settings.n_gpu_layers).unwrap_or(i32::MAX);
+        params.main_gpu = settings.compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0);
+        let mut on_progress = (settings.layout == Layout::Repacked).then(|| mapped::on_progress(self.paths()));
+        if let Some(on_progress) = &mut on_progress {
+            params.progress_callback = Some(called(on_progress));
+            params.progress_callback_user_data = std::ptr::from_mut(on_progress).cast();
+        }
+        // SAFETY: the names end with zero and outlive the call, as do the function that is told the progress and the list of
+        // devices, which ends with null; the backend is there, for it was borrowed.
+        let model =
+            unsafe { llama_cpp_sys_2::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params) };
+        let model = NonNull::new(model).ok_or_else(|| failed(log::reason("llama.cpp refused it")))?;
+        // SAFETY: `LlamaModel` is a transparent wrapper of this very pointer (llama_cpp_2 is pinned to one version) and frees it
+        // once, with the function that is right for models however they were loaded.
+        Ok(unsafe { std::mem::transmute::<NonNull<llama_cpp_sys_2::llama_model>, LlamaModel>(model) })
+    }
+
+    /// The paths of all files.
+    fn paths(&self) -> &[PathBuf] {
+        match self {
+            WeightFiles::File(path) | WeightFiles::Memory { path, .. } => std::slice::from_ref(path),
+            WeightFiles::Shards(paths) => paths,
+        }
     }
 
     /// The path of what is one file.
     pub fn path(&self) -> &Path {
-        match self {
-            WeightFiles::File(path) | WeightFiles::Memory { path, .. } => path,
-            WeightFiles::Shards(paths) => &paths[0],
-        }
+        &self.paths()[0]
     }
-}
-
-/// llama.cpp finds shards by the pattern of their names, which blobs do not have; its other function takes them all by path,
-/// and llama_cpp_2 has none for it.
-fn load_shards(
-    _backend: &LlamaBackend,
-    paths: &[PathBuf],
-    settings: &LoadSettings<'_>,
-) -> Result<LlamaModel, EngineError> {
-    let mut names = Vec::new();
-    for path in paths {
-        use std::os::unix::ffi::OsStrExt as _;
-        names.push(CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.to_string()))?);
-    }
-    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-    // SAFETY: these take numbers and give values; a device of a number below their count is never null.
-    let (mut params, mut devices) = unsafe {
-        let n_devices = llama_cpp_sys_2::ggml_backend_dev_count();
-        if let Some(gpu) = settings.gpus.iter().find(|&&gpu| gpu >= n_devices) {
-            return Err(failed(format!("there is no device {gpu}")));
-        }
-        let devices: Vec<_> = settings.gpus.iter().map(|&gpu| llama_cpp_sys_2::ggml_backend_dev_get(gpu)).collect();
-        (llama_cpp_sys_2::llama_model_default_params(), devices)
-    };
-    devices.push(std::ptr::null_mut());
-    params.devices = devices.as_mut_ptr();
-    params.vocab_only = settings.load == Load::Vocabulary;
-    params.load_mode = match (settings.compute.weights_in, settings.compute.paging) {
-        (WeightsIn::Mapping, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP_MLOCK,
-        (WeightsIn::Mapping, _) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MMAP,
-        (_, Paging::Locked) => llama_cpp_sys_2::LLAMA_LOAD_MODE_MLOCK,
-        _ => llama_cpp_sys_2::LLAMA_LOAD_MODE_NONE,
-    };
-    params.n_gpu_layers = i32::try_from(settings.n_gpu_layers).unwrap_or(i32::MAX);
-    params.main_gpu = main_gpu(settings);
-    let mut on_progress = mapped::on_progress(paths);
-    params.progress_callback = Some(called(&on_progress));
-    params.progress_callback_user_data = (&raw mut on_progress).cast();
-    // SAFETY: the names end with zero and outlive the call, as do the function that is told the progress and the list of
-    // devices, which ends with null; the backend is there, for it was borrowed.
-    let model = unsafe { llama_cpp_sys_2::llama_model_load_from_splits(pointers.as_mut_ptr(), pointers.len(), params) };
-    let model = NonNull::new(model).ok_or_else(|| failed(log::reason("llama.cpp refused it")))?;
-    // SAFETY: `LlamaModel` is a transparent wrapper of this very pointer (llama_cpp_2 is pinned to one version) and frees it
-    // once, with the function that is right for models however they were loaded.
-    Ok(unsafe { std::mem::transmute::<NonNull<llama_cpp_sys_2::llama_model>, LlamaModel>(model) })
 }
 
 /// A function for C that calls one of this type, whose address it is given.
@@ -152,10 +149,6 @@ fn open(path: &Path) -> Result<(BufReader<File>, u64), GgufError> {
     let file = File::open(path)?;
     let n_bytes = file.metadata()?.len();
     Ok((BufReader::new(file), n_bytes))
-}
-
-fn main_gpu(settings: &LoadSettings<'_>) -> i32 {
-    settings.compute.main_gpu.and_then(|gpu| i32::try_from(gpu).ok()).unwrap_or(0)
 }
 
 fn failed(reason: String) -> EngineError {

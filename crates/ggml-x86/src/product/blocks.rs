@@ -4,20 +4,16 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Q4K,
-    /// Eight rows of [`Format::Q4K`] interleaved, as ggml repacks them for its own kernels.
-    Q4Kx8,
     Q5K,
     Q6K,
     Q4_0,
-    /// Eight rows of [`Format::Q4_0`] interleaved.
-    Q4_0x8,
     Q4_1,
     Q5_0,
     Q5_1,
     Q8_0,
     Iq4nl,
-    /// Eight rows of [`Format::Iq4nl`] interleaved.
-    Iq4nlx8,
+    F16,
+    Bf16,
 }
 
 impl Format {
@@ -25,23 +21,33 @@ impl Format {
     #[must_use]
     pub fn block_bytes(self) -> usize {
         match self {
-            Format::Q4K | Format::Q4Kx8 => size_of::<Q4K>(),
+            Format::Q4K => size_of::<Q4K>(),
             Format::Q5K => size_of::<Q5K>(),
             Format::Q6K => size_of::<Q6K>(),
-            Format::Q4_0 | Format::Q4_0x8 | Format::Iq4nl | Format::Iq4nlx8 => size_of::<Q4_0>(),
+            Format::Q4_0 | Format::Iq4nl => size_of::<Q4_0>(),
             Format::Q4_1 => size_of::<Q4_1>(),
             Format::Q5_0 => size_of::<Q5_0>(),
             Format::Q5_1 => size_of::<Q5_1>(),
             Format::Q8_0 => size_of::<Q8_0>(),
+            Format::F16 | Format::Bf16 => SHORT * size_of::<u16>(),
         }
     }
 
-    /// Numbers in a block of one row.
+    /// Numbers in a block of one row; floats, which need no blocks, are taken by as many.
     #[must_use]
     pub fn block(self) -> usize {
         match self {
-            Format::Q4K | Format::Q4Kx8 | Format::Q5K | Format::Q6K => LONG,
+            Format::Q4K | Format::Q5K | Format::Q6K => LONG,
             _ => SHORT,
+        }
+    }
+
+    /// Rows of numbers from which this is faster than ggml's kernels, which unpack what they multiply for every row anew.
+    #[must_use]
+    pub fn least_rows(self) -> usize {
+        match self {
+            Format::Q4K | Format::Q5K | Format::Q6K | Format::F16 | Format::Bf16 => 4,
+            _ => 2,
         }
     }
 
@@ -72,17 +78,6 @@ pub struct Q4K {
     pub scales: Scales,
     /// Of every 64 weights the first 32 in the low halves of 32 bytes, the others in the high ones.
     pub q: [u8; 128],
-}
-
-/// Eight [`Q4K`] of eight rows.
-#[repr(C)]
-pub struct Q4Kx8 {
-    pub d: [u16; 8],
-    pub dmin: [u16; 8],
-    /// For each of the eight scales the eight rows' scales and mins, packed as those of a [`Q4K`].
-    pub scales: [[u8; 12]; 8],
-    /// Eight bytes of each row in turn.
-    pub q: [u8; 1024],
 }
 
 /// As [`Q4K`], with a fifth bit.
@@ -126,14 +121,6 @@ pub struct Q4_0 {
     pub q: [u8; 16],
 }
 
-/// Eight [`Q4_0`] of eight rows.
-#[repr(C)]
-pub struct Q4_0x8 {
-    pub d: [u16; 8],
-    /// Eight bytes of each row in turn, with the highest bit of each half flipped, but in IQ4_NL.
-    pub q: [u8; 128],
-}
-
 /// 32 weights `d * q + m` with `q` of four bits.
 #[repr(C)]
 pub struct Q4_1 {
@@ -171,16 +158,11 @@ pub struct Q8_0 {
 #[repr(transparent)]
 pub struct Iq4nl(pub Q4_0);
 
-/// Eight [`Iq4nl`] of eight rows.
-#[repr(transparent)]
-pub struct Iq4nlx8(pub Q4_0x8);
-
 /// What IQ4_NL's integers stand for.
 pub const IQ4_NL: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
-const _: () = assert!(size_of::<Q4K>() == 144 && size_of::<Q4Kx8>() == 8 * 144);
-const _: () = assert!(size_of::<Q5K>() == 176 && size_of::<Q6K>() == 210);
-const _: () = assert!(size_of::<Q4_0>() == 18 && size_of::<Q4_0x8>() == 8 * 18 && size_of::<Q4_1>() == 20);
+const _: () = assert!(size_of::<Q4K>() == 144 && size_of::<Q5K>() == 176 && size_of::<Q6K>() == 210);
+const _: () = assert!(size_of::<Q4_0>() == 18 && size_of::<Q4_1>() == 20);
 const _: () = assert!(size_of::<Q5_0>() == 22 && size_of::<Q5_1>() == 24 && size_of::<Q8_0>() == 34);
 
 /// The eight scales and the eight mins, one byte each, of twelve bytes.

@@ -1,14 +1,15 @@
-//! The product of quantized weights with several rows of numbers.
+//! The product of weights with several rows of numbers.
 //!
 //! Rows of numbers become blocks of 8-bit integers as in ggml (Q8_K for K-quants, Q8_0 for the others), products of integers are
-//! exact, and scales are applied in 32-bit floats. What differs is the order of the work: a panel of eight rows of weights is
+//! exact, and scales are applied in 32-bit floats; with weights that are floats they are multiplied as they are. What differs is the order of the work: a panel of eight rows of weights is
 //! unpacked to bytes once and multiplied with all rows of numbers before the next ([`kernel`]), so that unpacking costs little
 //! from a few rows on, and the multiplier is what limits. A [`kernel::Shape`] says how: [`long`] has the K-quants, [`short`]
-//! what has a scale for every 32 weights.
+//! what has a scale for every 32 weights, [`float`] floats of 16 bits.
 //!
 //! Formats: ggml's `ggml-common.h`.
 
 mod blocks;
+mod float;
 mod kernel;
 mod long;
 mod rows;
@@ -22,7 +23,8 @@ pub use blocks::Format;
 use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
-use blocks::{Iq4nl, Iq4nlx8, LONG, Q4_0, Q4_0x8, Q4_1, Q4K, Q4Kx8, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use blocks::{Iq4nl, LONG, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+use float::{Float, FloatRow};
 use kernel::Shape;
 use long::Long;
 use rows::{LongRow, ShortRow};
@@ -30,9 +32,6 @@ use short::{Fused, Short, ShortShape};
 
 /// Rows of weights that are unpacked together.
 pub const PANEL_ROWS: usize = 8;
-
-/// Rows of numbers from which this is faster than ggml's kernels.
-pub const LEAST_ROWS: usize = 4;
 
 /// Panels that are unpacked before they are multiplied: with their blocks as much as the second-level cache holds beside
 /// the rows.
@@ -46,7 +45,7 @@ const LINE: usize = 64;
 pub struct Weights {
     pub format: Format,
     pub data: *const u8,
-    /// Bytes from a row to the next (for interleaved rows: an eighth of those from one eight to the next).
+    /// Bytes from a row to the next.
     pub row_bytes: usize,
     /// A multiple of [`Format::block`].
     pub n_in: usize,
@@ -57,11 +56,15 @@ pub struct Weights {
 /// Bytes that `n_rows` rows of `n_in` numbers take when quantized for weights of a format.
 #[must_use]
 pub fn row_bytes(format: Format, n_in: usize, n_rows: usize) -> usize {
-    let n_blocks = n_in / format.block() * n_rows;
-    n_blocks * if format.block() == LONG { size_of::<LongRow>() } else { size_of::<ShortRow>() }
+    let block = match format {
+        Format::F16 | Format::Bf16 => size_of::<FloatRow>(),
+        _ if format.block() == LONG => size_of::<LongRow>(),
+        _ => size_of::<ShortRow>(),
+    };
+    n_in / format.block() * n_rows * block
 }
 
-/// Quantizes one of `parts` equal parts of `n_rows` rows of `n_in` numbers, `stride` numbers apart.
+/// Quantizes (for floats: copies) one of `parts` equal parts of `n_rows` rows of `n_in` numbers, `stride` numbers apart.
 ///
 /// # Safety
 /// [`super::is_supported`]; `numbers` has all rows, `rows` room for [`row_bytes`], aligned to 32 bytes, and no other part is
@@ -104,9 +107,9 @@ unsafe fn quantize_for(
 ) {
     let n = n_in / format.block() * n_rows;
     let offset = match format {
-        Format::Q4_0 | Format::Q4_0x8 => 8,
+        Format::Q4_0 => 8,
         Format::Q5_0 => 16,
-        Format::Q8_0 | Format::Iq4nl | Format::Iq4nlx8 if way == Way::Fused => short::SIGN,
+        Format::Q8_0 | Format::Iq4nl if way == Way::Fused => short::SIGN,
         _ => 0,
     };
     for at in part * n / parts..(part + 1) * n / parts {
@@ -114,10 +117,12 @@ unsafe fn quantize_for(
         // SAFETY: the caller's; `at` is below the number of blocks.
         unsafe {
             let numbers = numbers.add(row * stride + block * format.block());
-            if format.block() == LONG {
-                rows::quantize_long(numbers, rows.cast::<LongRow>().add(at));
-            } else {
-                rows::quantize_short(numbers, offset, rows.cast::<ShortRow>().add(at));
+            match format {
+                Format::F16 | Format::Bf16 => {
+                    rows.cast::<FloatRow>().add(at).copy_from_nonoverlapping(numbers.cast(), 1);
+                }
+                _ if format.block() == LONG => rows::quantize_long(numbers, rows.cast::<LongRow>().add(at)),
+                _ => rows::quantize_short(numbers, offset, rows.cast::<ShortRow>().add(at)),
             }
         }
     }
@@ -162,17 +167,16 @@ unsafe fn multiply_by(
     unsafe {
         match weights.format {
             Format::Q4K => multiply_as::<Long<Q4K>>(weights, panels, rows, out, scratch),
-            Format::Q4Kx8 => multiply_as::<Long<Q4Kx8>>(weights, panels, rows, out, scratch),
             Format::Q5K => multiply_as::<Long<Q5K>>(weights, panels, rows, out, scratch),
             Format::Q6K => multiply_as::<Long<Q6K>>(weights, panels, rows, out, scratch),
             Format::Q4_0 => multiply_short::<Q4_0>(way, weights, panels, rows, out, scratch),
-            Format::Q4_0x8 => multiply_short::<Q4_0x8>(way, weights, panels, rows, out, scratch),
             Format::Q4_1 => multiply_short::<Q4_1>(way, weights, panels, rows, out, scratch),
             Format::Q5_0 => multiply_short::<Q5_0>(way, weights, panels, rows, out, scratch),
             Format::Q5_1 => multiply_short::<Q5_1>(way, weights, panels, rows, out, scratch),
             Format::Q8_0 => multiply_short::<Q8_0>(way, weights, panels, rows, out, scratch),
             Format::Iq4nl => multiply_short::<Iq4nl>(way, weights, panels, rows, out, scratch),
-            Format::Iq4nlx8 => multiply_short::<Iq4nlx8>(way, weights, panels, rows, out, scratch),
+            Format::F16 => multiply_as::<Float<float::F16>>(weights, panels, rows, out, scratch),
+            Format::Bf16 => multiply_as::<Float<float::Bf16>>(weights, panels, rows, out, scratch),
         }
     }
 }

@@ -87,19 +87,3 @@ pub fn transposed(rows: [u64; 8]) -> [__m128i; 4] {
         _mm_unpackhi_epi32(second, fourth),
     ]
 }
-
-/// Of eight bytes of each row in turn: the first four of each row, and the other four.
-#[target_feature(enable = "avx2")]
-pub fn fours_of_eights(eights: &[u8; 64]) -> [__m256i; 2] {
-    let mut two_rows = [_mm_setzero_si128(); 4];
-    for (at, two_rows) in two_rows.iter_mut().enumerate() {
-        // SAFETY: 16 of the 64 bytes.
-        *two_rows = unsafe { _mm_loadu_si128(eights.as_ptr().add(16 * at).cast()) };
-    }
-    let evens = _mm256_castsi256_ps(_mm256_set_m128i(two_rows[2], two_rows[0]));
-    let odds = _mm256_castsi256_ps(_mm256_set_m128i(two_rows[3], two_rows[1]));
-    [
-        _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(evens, odds)),
-        _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(evens, odds)),
-    ]
-}

@@ -3,7 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use ggml_x86::attention::{Attention, GREATEST_HEAD, Heads, TILE_ROWS};
-use ggml_x86::product::{self, Format, LEAST_ROWS, PANEL_ROWS, Scratch, Weights};
+use ggml_x86::product::{self, Format, PANEL_ROWS, Scratch, Weights};
 use llama_cpp_sys_2 as ggml;
 
 /// Bytes to which working memory is aligned.
@@ -116,53 +116,49 @@ fn is_float(tensor: &ggml::ggml_tensor) -> bool {
     is_dense(tensor, ggml::GGML_TYPE_F32, size_of::<f32>())
 }
 
-/// How weights of a type lie in memory: as they lie in a file, and as ggml repacks them for processors with AVX2.
-fn formats(kind: ggml::ggml_type) -> Option<(Format, Option<Format>)> {
+fn format(kind: ggml::ggml_type) -> Option<Format> {
     Some(match kind {
-        ggml::GGML_TYPE_Q4_K => (Format::Q4K, Some(Format::Q4Kx8)),
-        ggml::GGML_TYPE_Q5_K => (Format::Q5K, None),
-        ggml::GGML_TYPE_Q6_K => (Format::Q6K, None),
-        ggml::GGML_TYPE_Q4_0 => (Format::Q4_0, Some(Format::Q4_0x8)),
-        ggml::GGML_TYPE_Q4_1 => (Format::Q4_1, None),
-        ggml::GGML_TYPE_Q5_0 => (Format::Q5_0, None),
-        ggml::GGML_TYPE_Q5_1 => (Format::Q5_1, None),
-        ggml::GGML_TYPE_Q8_0 => (Format::Q8_0, None),
-        ggml::GGML_TYPE_IQ4_NL => (Format::Iq4nl, Some(Format::Iq4nlx8)),
+        ggml::GGML_TYPE_Q4_K => Format::Q4K,
+        ggml::GGML_TYPE_Q5_K => Format::Q5K,
+        ggml::GGML_TYPE_Q6_K => Format::Q6K,
+        ggml::GGML_TYPE_Q4_0 => Format::Q4_0,
+        ggml::GGML_TYPE_Q4_1 => Format::Q4_1,
+        ggml::GGML_TYPE_Q5_0 => Format::Q5_0,
+        ggml::GGML_TYPE_Q5_1 => Format::Q5_1,
+        ggml::GGML_TYPE_Q8_0 => Format::Q8_0,
+        ggml::GGML_TYPE_IQ4_NL => Format::Iq4nl,
+        ggml::GGML_TYPE_F16 => Format::F16,
+        ggml::GGML_TYPE_BF16 => Format::Bf16,
         _ => return None,
     })
 }
 
+/// A product with weights that lie in memory as in their file; ggml's own layouts are its own to compute with.
 unsafe fn product(op: &ggml::ggml_tensor, repacked: ggml::ggml_backend_buffer_type_t) -> Option<Product> {
     // SAFETY: an operation's sources are live tensors.
     let (weights, input) = unsafe { (&*op.src[0], &*op.src[1]) };
-    let (plain_format, repacked_format) = formats(weights.type_)?;
+    let format = format(weights.type_)?;
     let (n_in, n_out, n_rows) = (size(weights.ne[0]), size(weights.ne[1]), size(input.ne[1]));
     let is_flat = [op, weights, input].iter().all(|tensor| tensor.ne[2] == 1 && tensor.ne[3] == 1);
-    let row_bytes = plain_format.row_bytes(n_in);
+    let row_bytes = format.row_bytes(n_in);
     let is_ours = is_flat
         && is_float(op)
         && is_float(input)
         && op.op_params[1] == ggml::GGML_HINT_NONE as i32
-        && n_in % plain_format.block() == 0
+        && n_in % format.block() == 0
         && n_out % PANEL_ROWS == 0
-        && n_rows >= LEAST_ROWS
+        && n_rows >= format.least_rows()
         && weights.nb[1] == row_bytes
         && weights.view_src.is_null()
         && !weights.buffer.is_null();
-    if !is_ours {
+    // SAFETY: the buffer is live as its tensor is.
+    let is_plain = || unsafe {
+        ggml::ggml_backend_buffer_get_type(weights.buffer) != repacked
+            && ggml::ggml_backend_buffer_is_host(weights.buffer)
+    };
+    if !is_ours || !is_plain() {
         return None;
     }
-    // SAFETY: the buffer is live as its tensor is.
-    let format = unsafe {
-        if ggml::ggml_backend_buffer_get_type(weights.buffer) == repacked {
-            // Where ggml chose no layout, its owner says so itself.
-            repacked_format.filter(|_| !weights.extra.is_null())?
-        } else if ggml::ggml_backend_buffer_is_host(weights.buffer) {
-            plain_format
-        } else {
-            return None;
-        }
-    };
     Some(Product {
         weights: Weights { format, data: weights.data.cast(), row_bytes, n_in, n_out },
         input: input.data.cast(),

@@ -5,7 +5,7 @@ mod panel;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
-use super::blocks::{LONG, Q4K, Q4Kx8, Q5K, Q6K};
+use super::blocks::{LONG, Q4K, Q5K, Q6K};
 use super::kernel::Shape;
 use super::rows::LongRow;
 use super::vector::Rows;
@@ -36,18 +36,6 @@ impl LongShape for Q4K {
     unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
         // SAFETY: the caller's; blocks are aligned to no more than two bytes, and so are tensors.
         panel::unpack_q4(&unsafe { Rows::new(rows, row_bytes, block) }, into);
-    }
-}
-
-impl LongShape for Q4Kx8 {
-    const SCALES: usize = 8;
-    const RUN: usize = 8;
-    const HAS_MINS: bool = true;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, _row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: as for Q4_K.
-        panel::unpack_q4_x8(unsafe { &*rows.cast::<Q4Kx8>().add(block) }, into);
     }
 }
 

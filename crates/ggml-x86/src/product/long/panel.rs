@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::super::PANEL_ROWS;
-use super::super::blocks::{LONG, Q4K, Q4Kx8, Q5K, Q6K, Scales, scales_and_mins};
-use super::super::vector::{Rows, floats, fours_of_eights, high_halves, interleaved, low_halves, store, transposed};
+use super::super::blocks::{LONG, Q4K, Q5K, Q6K, Scales, scales_and_mins};
+use super::super::vector::{Rows, floats, high_halves, interleaved, low_halves, store, transposed};
 
 /// Eight rows of 256 weights. Weight `k` of row `r` is `d[r] * scale * q - dmin[r] * min` (K-quants with mins) or
 /// `d[r] * scale * (q - offset)`.
@@ -30,25 +30,6 @@ pub fn unpack_q4(rows: &Rows<'_, Q4K>, into: &mut Panel) {
         }
     }
     unpack_scales(rows, into);
-}
-
-#[target_feature(enable = "avx2,f16c")]
-pub fn unpack_q4_x8(rows: &Q4Kx8, into: &mut Panel) {
-    for (eight, bytes) in rows.q.as_chunks().0.iter().enumerate() {
-        let fours = fours_of_eights(bytes);
-        let at = 16 * (eight / 4) + 2 * (eight % 4);
-        for (i, bytes) in fours.into_iter().enumerate() {
-            store(&mut into.q[at + i], low_halves(bytes));
-            store(&mut into.q[at + 8 + i], high_halves(bytes));
-        }
-    }
-    for pair in 0..4 {
-        let (first, second) = (scales_and_mins(rows.scales[2 * pair]), scales_and_mins(rows.scales[2 * pair + 1]));
-        store_scales(pair, _mm_set_epi64x(second.0 as i64, first.0 as i64), into);
-        store_offsets(pair, _mm_set_epi64x(second.1 as i64, first.1 as i64), into);
-    }
-    into.d = floats(rows.d);
-    into.dmin = floats(rows.dmin);
 }
 
 #[target_feature(enable = "avx2,f16c")]

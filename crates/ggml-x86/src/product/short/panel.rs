@@ -3,8 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::super::PANEL_ROWS;
-use super::super::blocks::{IQ4_NL, Iq4nl, Iq4nlx8, Q4_0, Q4_0x8, Q4_1, Q5_0, Q5_1, Q8_0, SHORT};
-use super::super::vector::{Rows, floats, fours_of_eights, high_halves, interleave, low_halves, store};
+use super::super::blocks::{IQ4_NL, Iq4nl, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, SHORT};
+use super::super::vector::{Rows, floats, interleave, low_halves, store};
 use super::{Bytes, ShortShape};
 
 /// Eight rows of 32 weights. Weight `k` of row `r` is `d[r] * q + m[r]`, less what rows start with.
@@ -112,26 +112,6 @@ impl ShortShape for Q4_0 {
     }
 }
 
-impl ShortShape for Q4_0x8 {
-    const RUN: usize = 8;
-    const BYTES: Bytes = Bytes::Unsigned;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, _row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's; blocks are aligned to no more than two bytes, and so are tensors.
-        let rows = unsafe { &*rows.cast::<Q4_0x8>().add(block) };
-        let flipped = _mm256_set1_epi8(0x88_u8.cast_signed());
-        for (at, bytes) in rows.q.as_chunks().0.iter().enumerate() {
-            for (i, fours) in fours_of_eights(bytes).into_iter().enumerate() {
-                let fours = _mm256_xor_si256(fours, flipped);
-                store(&mut into.q[2 * at + i], low_halves(fours));
-                store(&mut into.q[4 + 2 * at + i], high_halves(fours));
-            }
-        }
-        (into.d, into.m) = (floats(rows.d), [0.0; 8]);
-    }
-}
-
 impl ShortShape for Q4_1 {
     const RUN: usize = 8;
     const BYTES: Bytes = Bytes::WithMin;
@@ -187,25 +167,7 @@ impl ShortShape for Iq4nl {
     }
 }
 
-impl ShortShape for Iq4nlx8 {
-    const RUN: usize = 1;
-    const BYTES: Bytes = Bytes::Signed;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, _row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's; blocks are aligned to no more than two bytes, and so are tensors.
-        let rows = unsafe { &(*rows.cast::<Iq4nlx8>().add(block)).0 };
-        for (at, bytes) in rows.q.as_chunks().0.iter().enumerate() {
-            for (i, fours) in fours_of_eights(bytes).into_iter().enumerate() {
-                store(&mut into.q[2 * at + i], of_table(low_halves(fours)));
-                store(&mut into.q[4 + 2 * at + i], of_table(high_halves(fours)));
-            }
-        }
-        (into.d, into.m) = (floats(rows.d), [0.0; 8]);
-    }
-}
-
-/// As [`ShortShape::unpack`], of rows that lie one after the other.
+/// As [`ShortShape::unpack`].
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
 unsafe fn unpack<B: Block>(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
