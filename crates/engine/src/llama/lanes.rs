@@ -8,9 +8,10 @@ use super::generation::GenerationLane;
 use super::measure::MeasureLane;
 use super::model::Model;
 use super::prepare::{Alone, LaneWork};
+use super::product::{self, Multiplier};
 use super::question::Question;
 use super::score_lane::ScoreLane;
-use super::{failed, product};
+use super::{failed, kernels};
 
 /// The contexts of one model, each made when the first request needs it.
 pub struct Lanes<'m> {
@@ -59,7 +60,11 @@ impl<'m> Lanes<'m> {
     fn product(&self, n_tokens: u32) -> Result<Measured, EngineError> {
         let info = self.model.info();
         let matrix = info.footprint.matrix.ok_or_else(|| failed("the model has no matrices"))?;
-        let elapsed = product::time(&matrix, n_tokens, info.n_threads, self.model.gpus.first().copied())?;
+        let multiplier = match self.model.gpus.first() {
+            Some(&gpu) => Multiplier::Gpu(gpu),
+            None => Multiplier::Processor { n_threads: info.n_threads, layout: kernels::layout() },
+        };
+        let elapsed = product::time(&matrix, n_tokens, multiplier)?;
         Ok(Measured { n_tokens, elapsed })
     }
 

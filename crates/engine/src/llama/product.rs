@@ -8,17 +8,33 @@ use std::time::{Duration, Instant};
 use llama_cpp_sys_2 as ggml;
 
 use super::super::EngineError;
-use super::{failed, kernels, weights};
+use super::failed;
 use slm_values::gguf::Matrix;
 
 /// Between these many products the fastest is taken: a ceiling is not an average.
 const N_TIMED: usize = 5;
 
+/// How weights lie in the processor's memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// As in their file, whose pages are mapped: nothing is copied.
+    AsInFile,
+    /// As ggml's kernels want them, where they have a wish.
+    Repacked,
+}
+
+/// What multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Multiplier {
+    Gpu(usize),
+    Processor { n_threads: u32, layout: Layout },
+}
+
 /// Seconds of the fastest product of a matrix with `n_rows` rows of numbers.
 ///
 /// # Errors
 /// ggml has no memory for it, or does not know the type.
-pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) -> Result<Duration, EngineError> {
+pub fn time(matrix: &Matrix, n_rows: u32, multiplier: Multiplier) -> Result<Duration, EngineError> {
     let refused = || failed("ggml cannot multiply by this model's weights alone");
     let size = |n: u64| i64::try_from(n).map_err(|_| refused());
     let (n_in, n_out) = (size(matrix.n_in)?, size(matrix.n_out)?);
@@ -26,23 +42,26 @@ pub fn time(matrix: &Matrix, n_rows: u32, n_threads: u32, gpu: Option<usize>) ->
     // SAFETY: every pointer below comes from ggml, is checked for null, and is freed after those that use it: values drop
     // in the order opposite to their making. The header's check knows the type and that a row is whole blocks of it.
     unsafe {
-        let device = match gpu {
-            Some(index) => ggml::ggml_backend_dev_get(index),
-            None => ggml::ggml_backend_dev_by_type(ggml::GGML_BACKEND_DEVICE_TYPE_CPU),
+        let device = match multiplier {
+            Multiplier::Gpu(index) => ggml::ggml_backend_dev_get(index),
+            Multiplier::Processor { .. } => ggml::ggml_backend_dev_by_type(ggml::GGML_BACKEND_DEVICE_TYPE_CPU),
         };
         if device.is_null() {
             return Err(refused());
         }
         let backend = ggml::ggml_backend_dev_init(device, std::ptr::null());
         let backend = Owned::new(backend, |it| ggml::ggml_backend_free(it)).ok_or_else(refused)?;
-        if gpu.is_none() {
+        if let Multiplier::Processor { n_threads, .. } = multiplier {
             ggml::ggml_backend_cpu_set_n_threads(backend.get(), c_int::try_from(n_threads).unwrap_or(1));
         }
         let plain = ggml::ggml_backend_dev_buffer_type(device);
         let context = context()?;
         let input = ggml::ggml_new_tensor_2d(context.get(), ggml::GGML_TYPE_F32, n_in, i64::from(n_rows));
-        let repacked = if kernels::layout() == weights::Layout::Repacked { layouts(device) } else { Vec::new() };
-        let layouts = repacked.into_iter().chain([plain]);
+        let own = match multiplier {
+            Multiplier::Processor { layout: Layout::AsInFile, .. } => Vec::new(),
+            _ => layouts(device),
+        };
+        let layouts = own.into_iter().chain([plain]);
         let (weights, _weights_context, _weights_buffer) = layouts
             .filter_map(|layout| place(device, layout, kind, (n_in, n_out), input))
             .next()
@@ -175,7 +194,10 @@ mod tests {
         // F32 has no layout of its own; Q4_0 and Q4_K have one on this build's processors.
         for id in [0, 2, 12] {
             let matrix = Matrix { kind: TensorType::try_from(id).unwrap(), n_in: 256, n_out: 64 };
-            assert!(time(&matrix, 32, 1, None).unwrap() > Duration::ZERO, "{}", matrix.kind.name);
+            for layout in [Layout::AsInFile, Layout::Repacked] {
+                let time = time(&matrix, 32, Multiplier::Processor { n_threads: 1, layout }).unwrap();
+                assert!(time > Duration::ZERO, "{} {layout:?}", matrix.kind.name);
+            }
         }
     }
 }

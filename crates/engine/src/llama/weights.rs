@@ -11,6 +11,7 @@ use llama_cpp_2::model::LlamaModel;
 
 use super::super::compute::{Compute, Paging, WeightsIn};
 use super::super::{EngineError, Load, Weights};
+use super::product::Layout;
 use super::{log, mapped};
 use slm_values::gguf::{GgufError, Header, Shard};
 
@@ -33,15 +34,6 @@ pub struct LoadSettings<'a> {
     /// An empty list is the processor alone.
     pub gpus: &'a [usize],
     pub layout: Layout,
-}
-
-/// How weights lie in the processor's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    /// As in their file, whose pages are mapped: nothing is copied.
-    AsInFile,
-    /// As ggml's kernels want them, where they have a wish.
-    Repacked,
 }
 
 impl WeightFiles {

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use super::super::EngineError;
 use super::super::compute::Kernels;
-use super::weights::Layout;
+use super::product::Layout;
 
 /// What was chosen for this process, and the version of the kernels of `ggml-x86` where they compute.
 static CHOSEN: OnceLock<(Kernels, Option<u32>)> = OnceLock::new();
