@@ -1,8 +1,8 @@
 //! What ggml's kernels for processors with AVX2 take several times longer for than such a processor needs: products of
-//! weights with several rows ([`product`]), and attention of several tokens ([`attention`]). Together they are nearly
+//! quantized weights with rows of numbers ([`product`]), and attention of several tokens ([`attention`]). Together they are nearly
 //! all of a prompt's time.
 //!
-//! Arithmetic is ggml's own: for quantized weights numbers of rows are rounded to the same integers; sums have 32 bits. And a token's results are computed in one
+//! Arithmetic is ggml's own: numbers of rows are rounded to the same integers, sums have 32 bits. And a token's results are computed in one
 //! order, whatever other tokens are in the batch: they have the same bits in every batch.
 //!
 //! Nothing here knows llama.cpp: the engine brings its tensors.
@@ -22,7 +22,7 @@ pub const VERSION: u32 = 3;
 
 /// A digest of what [`VERSION`] computes of fixed inputs; a test holds the two together.
 #[cfg(test)]
-const BITS_OF_VERSION: (u32, u64) = (3, 0xfdef_e4ee_faf5_2170);
+const BITS_OF_VERSION: (u32, u64) = (3, 0xed9f_5057_45df_c177);
 
 /// Whether this processor can run them.
 #[must_use]

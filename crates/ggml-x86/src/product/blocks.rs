@@ -12,8 +12,6 @@ pub enum Format {
     Q5_1,
     Q8_0,
     Iq4nl,
-    F16,
-    Bf16,
 }
 
 impl Format {
@@ -29,11 +27,10 @@ impl Format {
             Format::Q5_0 => size_of::<Q5_0>(),
             Format::Q5_1 => size_of::<Q5_1>(),
             Format::Q8_0 => size_of::<Q8_0>(),
-            Format::F16 | Format::Bf16 => SHORT * size_of::<u16>(),
         }
     }
 
-    /// Numbers in a block of one row; floats, which need no blocks, are taken by as many.
+    /// Numbers in a block of one row.
     #[must_use]
     pub fn block(self) -> usize {
         match self {
@@ -46,8 +43,8 @@ impl Format {
     #[must_use]
     pub fn least_rows(self) -> usize {
         match self {
-            Format::Q4K | Format::Q5K | Format::Q6K | Format::F16 | Format::Bf16 => 4,
-            _ => 2,
+            Format::Q4K | Format::Q5K | Format::Q6K => 4,
+            _ => 1,
         }
     }
 

@@ -1,15 +1,14 @@
-//! The product of weights with several rows of numbers.
+//! The product of quantized weights with rows of numbers.
 //!
 //! Rows of numbers become blocks of 8-bit integers as in ggml (Q8_K for K-quants, Q8_0 for the others), products of integers are
-//! exact, and scales are applied in 32-bit floats; with weights that are floats they are multiplied as they are. What differs is the order of the work: a panel of eight rows of weights is
+//! exact, and scales are applied in 32-bit floats. What differs is the order of the work: a panel of eight rows of weights is
 //! unpacked to bytes once and multiplied with all rows of numbers before the next ([`kernel`]), so that unpacking costs little
 //! from a few rows on, and the multiplier is what limits. A [`kernel::Shape`] says how: [`long`] has the K-quants, [`short`]
-//! what has a scale for every 32 weights, [`float`] floats of 16 bits.
+//! what has a scale for every 32 weights, with a way of its own for a single row.
 //!
 //! Formats: ggml's `ggml-common.h`.
 
 mod blocks;
-mod float;
 mod kernel;
 mod long;
 mod rows;
@@ -24,7 +23,6 @@ use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
 use std::ops::Range;
 
 use blocks::{Iq4nl, LONG, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
-use float::{Float, FloatRow};
 use kernel::Shape;
 use long::Long;
 use rows::{LongRow, ShortRow};
@@ -56,15 +54,11 @@ pub struct Weights {
 /// Bytes that `n_rows` rows of `n_in` numbers take when quantized for weights of a format.
 #[must_use]
 pub fn row_bytes(format: Format, n_in: usize, n_rows: usize) -> usize {
-    let block = match format {
-        Format::F16 | Format::Bf16 => size_of::<FloatRow>(),
-        _ if format.block() == LONG => size_of::<LongRow>(),
-        _ => size_of::<ShortRow>(),
-    };
-    n_in / format.block() * n_rows * block
+    let n_blocks = n_in / format.block() * n_rows;
+    n_blocks * if format.block() == LONG { size_of::<LongRow>() } else { size_of::<ShortRow>() }
 }
 
-/// Quantizes (for floats: copies) one of `parts` equal parts of `n_rows` rows of `n_in` numbers, `stride` numbers apart.
+/// Quantizes one of `parts` equal parts of `n_rows` rows of `n_in` numbers, `stride` numbers apart.
 ///
 /// # Safety
 /// [`super::is_supported`]; `numbers` has all rows, `rows` room for [`row_bytes`], aligned to 32 bytes, and no other part is
@@ -117,12 +111,10 @@ unsafe fn quantize_for(
         // SAFETY: the caller's; `at` is below the number of blocks.
         unsafe {
             let numbers = numbers.add(row * stride + block * format.block());
-            match format {
-                Format::F16 | Format::Bf16 => {
-                    rows.cast::<FloatRow>().add(at).copy_from_nonoverlapping(numbers.cast(), 1);
-                }
-                _ if format.block() == LONG => rows::quantize_long(numbers, rows.cast::<LongRow>().add(at)),
-                _ => rows::quantize_short(numbers, offset, rows.cast::<ShortRow>().add(at)),
+            if format.block() == LONG {
+                rows::quantize_long(numbers, rows.cast::<LongRow>().add(at));
+            } else {
+                rows::quantize_short(numbers, offset, rows.cast::<ShortRow>().add(at));
             }
         }
     }
@@ -175,8 +167,6 @@ unsafe fn multiply_by(
             Format::Q5_1 => multiply_short::<Q5_1>(way, weights, panels, rows, out, scratch),
             Format::Q8_0 => multiply_short::<Q8_0>(way, weights, panels, rows, out, scratch),
             Format::Iq4nl => multiply_short::<Iq4nl>(way, weights, panels, rows, out, scratch),
-            Format::F16 => multiply_as::<Float<float::F16>>(weights, panels, rows, out, scratch),
-            Format::Bf16 => multiply_as::<Float<float::Bf16>>(weights, panels, rows, out, scratch),
         }
     }
 }
@@ -192,6 +182,7 @@ unsafe fn multiply_short<S: ShortShape>(
     // SAFETY: the caller's.
     unsafe {
         match way {
+            _ if rows.1 == 1 => short::multiply_single::<S>(weights, panels, rows.0.cast(), out.0),
             Way::Pairs => multiply_as::<Short<S>>(weights, panels, rows, out, scratch),
             Way::Fused => multiply_as::<Fused<S>>(weights, panels, rows, out, scratch),
         }

@@ -116,7 +116,8 @@ fn is_float(tensor: &ggml::ggml_tensor) -> bool {
     is_dense(tensor, ggml::GGML_TYPE_F32, size_of::<f32>())
 }
 
-fn format(kind: ggml::ggml_type) -> Option<Format> {
+/// What the kernels call a type of weights, if they take it.
+pub fn format(kind: ggml::ggml_type) -> Option<Format> {
     Some(match kind {
         ggml::GGML_TYPE_Q4_K => Format::Q4K,
         ggml::GGML_TYPE_Q5_K => Format::Q5K,
@@ -127,8 +128,6 @@ fn format(kind: ggml::ggml_type) -> Option<Format> {
         ggml::GGML_TYPE_Q5_1 => Format::Q5_1,
         ggml::GGML_TYPE_Q8_0 => Format::Q8_0,
         ggml::GGML_TYPE_IQ4_NL => Format::Iq4nl,
-        ggml::GGML_TYPE_F16 => Format::F16,
-        ggml::GGML_TYPE_BF16 => Format::Bf16,
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! Blocks of 32 weights, each with a scale of its own, times blocks of rows.
 
 mod panel;
+mod single;
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -9,19 +10,26 @@ use super::blocks::SHORT;
 use super::kernel::Shape;
 use super::rows::ShortRow;
 use panel::Panel;
+pub use single::multiply_single;
 
 /// The shape of a format with blocks of 32.
 pub struct Short<B>(PhantomData<B>);
 
-/// What distinguishes one from the others.
+/// A block of one row, and what distinguishes its format from the others.
 pub trait ShortShape {
     /// Fours of weights whose products fit together into 16 bits: `run * 2 * q * 127 < 2^15`.
     const RUN: usize;
     /// What is in the bytes, beside the scale.
     const BYTES: Bytes;
 
-    /// As [`Shape::unpack`].
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel);
+    /// The 32 weights.
+    ///
+    /// # Safety
+    /// The processor has AVX2.
+    unsafe fn bytes(&self) -> __m256i;
+
+    /// The scale, and the number that is added to each weight, as 16-bit floats.
+    fn scale_and_min(&self) -> (u16, u16);
 }
 
 /// What the bytes of unpacked weights are.
@@ -45,7 +53,7 @@ impl<S: ShortShape> Shape for Short<S> {
     #[inline]
     unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
         // SAFETY: the caller's.
-        unsafe { S::unpack(rows, row_bytes, block, into) };
+        unsafe { panel::unpack::<S>(rows, row_bytes, block, into) };
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -78,7 +86,7 @@ impl<S: ShortShape> Shape for Fused<S> {
     #[inline]
     unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
         // SAFETY: the caller's.
-        unsafe { S::unpack(rows, row_bytes, block, into) };
+        unsafe { panel::unpack::<S>(rows, row_bytes, block, into) };
         if S::BYTES == Bytes::Signed {
             for byte in into.q.as_flattened_mut() {
                 *byte ^= 0x80;

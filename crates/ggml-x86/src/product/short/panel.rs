@@ -16,19 +16,10 @@ pub struct Panel {
     pub m: [f32; PANEL_ROWS],
 }
 
-/// A block of one row.
-trait Block {
-    /// Its 32 weights.
-    ///
-    /// # Safety
-    /// The processor has AVX2.
-    unsafe fn bytes(&self) -> __m256i;
+impl ShortShape for Q4_0 {
+    const RUN: usize = 8;
+    const BYTES: Bytes = Bytes::Unsigned;
 
-    /// The scale, and the number that is added to each weight, as 16-bit floats.
-    fn scale_and_min(&self) -> (u16, u16);
-}
-
-impl Block for Q4_0 {
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn bytes(&self) -> __m256i {
@@ -40,7 +31,10 @@ impl Block for Q4_0 {
     }
 }
 
-impl Block for Q4_1 {
+impl ShortShape for Q4_1 {
+    const RUN: usize = 8;
+    const BYTES: Bytes = Bytes::WithMin;
+
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn bytes(&self) -> __m256i {
@@ -52,7 +46,10 @@ impl Block for Q4_1 {
     }
 }
 
-impl Block for Q5_0 {
+impl ShortShape for Q5_0 {
+    const RUN: usize = 4;
+    const BYTES: Bytes = Bytes::Unsigned;
+
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn bytes(&self) -> __m256i {
@@ -64,7 +61,10 @@ impl Block for Q5_0 {
     }
 }
 
-impl Block for Q5_1 {
+impl ShortShape for Q5_1 {
+    const RUN: usize = 4;
+    const BYTES: Bytes = Bytes::WithMin;
+
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn bytes(&self) -> __m256i {
@@ -76,7 +76,10 @@ impl Block for Q5_1 {
     }
 }
 
-impl Block for Q8_0 {
+impl ShortShape for Q8_0 {
+    const RUN: usize = 1;
+    const BYTES: Bytes = Bytes::Signed;
+
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn bytes(&self) -> __m256i {
@@ -89,7 +92,10 @@ impl Block for Q8_0 {
     }
 }
 
-impl Block for Iq4nl {
+impl ShortShape for Iq4nl {
+    const RUN: usize = 1;
+    const BYTES: Bytes = Bytes::Signed;
+
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn bytes(&self) -> __m256i {
@@ -101,76 +107,10 @@ impl Block for Iq4nl {
     }
 }
 
-impl ShortShape for Q4_0 {
-    const RUN: usize = 8;
-    const BYTES: Bytes = Bytes::Unsigned;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's.
-        unsafe { unpack::<Q4_0>(rows, row_bytes, block, into) };
-    }
-}
-
-impl ShortShape for Q4_1 {
-    const RUN: usize = 8;
-    const BYTES: Bytes = Bytes::WithMin;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's.
-        unsafe { unpack::<Q4_1>(rows, row_bytes, block, into) };
-    }
-}
-
-impl ShortShape for Q5_0 {
-    const RUN: usize = 4;
-    const BYTES: Bytes = Bytes::Unsigned;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's.
-        unsafe { unpack::<Q5_0>(rows, row_bytes, block, into) };
-    }
-}
-
-impl ShortShape for Q5_1 {
-    const RUN: usize = 4;
-    const BYTES: Bytes = Bytes::WithMin;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's.
-        unsafe { unpack::<Q5_1>(rows, row_bytes, block, into) };
-    }
-}
-
-impl ShortShape for Q8_0 {
-    const RUN: usize = 1;
-    const BYTES: Bytes = Bytes::Signed;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's.
-        unsafe { unpack::<Q8_0>(rows, row_bytes, block, into) };
-    }
-}
-
-impl ShortShape for Iq4nl {
-    const RUN: usize = 1;
-    const BYTES: Bytes = Bytes::Signed;
-
-    #[target_feature(enable = "avx2,f16c")]
-    unsafe fn unpack(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
-        // SAFETY: the caller's.
-        unsafe { unpack::<Iq4nl>(rows, row_bytes, block, into) };
-    }
-}
-
-/// As [`ShortShape::unpack`].
+/// As [`Shape::unpack`](super::super::kernel::Shape::unpack).
 #[target_feature(enable = "avx2,f16c")]
 #[inline]
-unsafe fn unpack<B: Block>(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
+pub unsafe fn unpack<B: ShortShape>(rows: *const u8, row_bytes: usize, block: usize, into: &mut Panel) {
     // SAFETY: the caller's; blocks are aligned to no more than two bytes, and so are tensors.
     let rows = unsafe { Rows::<B>::new(rows, row_bytes, block) };
     let (mut bytes, mut d, mut m) = ([_mm256_setzero_si256(); 8], [0; 8], [0; 8]);
