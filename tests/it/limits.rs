@@ -34,33 +34,38 @@ fn an_answer_that_keeps_its_limits_is_given_as_ever() {
 fn an_answer_that_breaks_a_limit_is_withheld_with_exit_3() {
     let home = home();
     let text = "I was charged twice";
-    let words = "slm: the answer has 1 words, at most 0 are allowed\n";
-    assert_eq!(ask(&home, &["--max-words", "0", text]).fails(3, words), "");
-    let both = "slm: the answer has 1 sentences, at most 0 are allowed; the answer does not match `[0-9]` as a whole\n";
-    assert_eq!(ask(&home, &["--max-sentences", "0", "--matches", "[0-9]", text]).fails(3, both), "");
-    let said = ask(&home, &["--json", "--max-words", "0", text]).ends(3);
+    let pattern = "slm: the whole answer does not match `[0-9]`\n";
+    assert_eq!(ask(&home, &["--matches", "[0-9]", text]).fails(3, pattern), "");
+    let said = ask(&home, &["--json", "--matches", "[0-9]", text]).ends(3);
     let json: Value = serde_json::from_str(&said.stdout).unwrap();
-    let violations = json!([{"limit": "max_words", "found": 1, "allowed": 0}]);
+    let violations = json!([{"limit": "matches", "pattern": "[0-9]"}]);
     assert_eq!(json["contract"], json!({"met": false, "violations": violations, "retried": false}));
-    assert!(json["response"].is_string());
+    // What is withheld stands where nobody takes it for the answer.
+    assert_eq!((&json["response"], &json["value"], &json["rejected"]), (&Value::Null, &Value::Null, &json!("billing")));
 }
 
+/// A model that writes its prompt's last word as it stands there would pass by copying what it was asked.
 #[test]
-fn a_retry_tells_the_model_what_was_wrong() {
+fn a_retry_asks_anew_with_the_limits_behind_the_text() {
     let home = home();
     let text = "my parcel never came";
-    let digit = ["--matches", "[0-9]"];
-    ask(&home, &[&digit[..], &[text]].concat()).fails(3, "slm: the answer does not match `[0-9]` as a whole\n");
-    let json = ask(&home, &[&digit[..], &["--retry", "--json", text]].concat()).json();
-    assert_eq!(json["contract"], json!({"met": true, "violations": [], "retried": true}));
-    // The second prompt holds the first answer and the complaint.
-    let alone = ask(&home, &["--json", text]).json();
-    assert!(json["tokens"]["prompt"].as_u64() > alone["tokens"]["prompt"].as_u64().map(|n| n + 10), "{json}");
-    let asked_again = "slm: asked again, the answer has 1 words, at most 0 are allowed\n";
-    ask(&home, &["--max-words", "0", "--retry", text]).fails(3, asked_again);
+    let digit = ["--matches", "[0-9]", text];
+    ask(&home, &digit).fails(3, "slm: the whole answer does not match `[0-9]`\n");
+    let retried = ask(&home, &[&["--retry", "--json"], &digit[..]].concat()).run();
+    let json: Value = serde_json::from_str(&retried.stdout).unwrap();
+    assert_eq!(json["contract"]["retried"], json!(true));
+    let first = "slm: asked again: the whole answer does not match `[0-9]`\n";
+    assert!(retried.stderr.starts_with(first), "{}", retried.stderr);
+    // The second prompt ends with the limits, and has neither the first answer nor a complaint.
+    let shown = ask(&home, &[&["--retry", "--dry-run", "--json"], &digit[..]].concat()).json();
+    assert_eq!(shown["retry"], "The whole answer must match the regular expression `[0-9]`.");
+    let again = format!("{text}\n\n{}", shown["retry"].as_str().unwrap());
+    let prompt = ask(&home, &["--dry-run", "--json", &again]).json();
+    assert_eq!(json["tokens"]["prompt"], prompt["tokens"].as_array().unwrap().len());
     // Where there is no room for a second question the first answer stands.
-    let tight = ask(&home, &["--num-ctx", "30", "--max-words", "0", "--retry", text]).ends(3);
-    assert_eq!(tight.stderr, "slm: the answer has 1 words, at most 0 are allowed\n");
+    let n_tokens = shown["tokens"].as_array().unwrap().len() + 6;
+    let tight = ask(&home, &[&["--num-ctx", &n_tokens.to_string(), "--retry"], &digit[..]].concat()).ends(3);
+    assert_eq!(tight.stderr, "slm: the whole answer does not match `[0-9]`\n");
 }
 
 #[test]
@@ -72,13 +77,13 @@ fn a_row_that_breaks_a_limit_is_reported_in_its_place() {
     assert_eq!(said.stdout, "billing\n\n\nbilling\n");
     assert_eq!(
         said.stderr,
-        "slm: line 2: the answer does not match `billing` as a whole\nslm: line 3: the line is empty\n\
+        "slm: line 2: the whole answer does not match `billing`\nslm: line 3: the line is empty\n\
          slm: 1 of 4 rows failed, and 1 answers did not meet their contract\n"
     );
 
     let objects: String = texts[..2].iter().map(|text| json!({"b": text}).to_string() + "\n").collect();
     let said = ask(&home, &["--jsonl", "b", "--matches", "billing"]).stdin(&objects).ends(3);
-    let second = r#"{"b":"my parcel never came","error":"the answer does not match `billing` as a whole"}"#;
+    let second = r#"{"b":"my parcel never came","error":"the whole answer does not match `billing`"}"#;
     assert_eq!(said.stdout.lines().nth(1), Some(second));
     assert!(said.stderr.ends_with("slm: 1 of 2 answers did not meet their contract\n"), "{}", said.stderr);
     let said = ask(&home, &["--jsonl", "b", "--json", "--matches", "billing"]).stdin(&objects).ends(3);
@@ -106,6 +111,8 @@ fn limits_that_cannot_hold_are_refused_before_anything_is_loaded() {
         r"--matches: `(\w{900}){900}` is not a supported regular expression: Compiled regex exceeds size limit of 4194304 bytes",
     );
     refused(&["--retry"], "--retry asks again where a limit is broken; give --max-words, --max-sentences or --matches");
+    let none = ask(&home, &["--max-words", "0", "text"]).ends(2);
+    assert!(none.stderr.contains("no answer has none; give at least 1"), "{}", none.stderr);
     let closed = "slm: limits are for generated text, and these answers are scored from a closed list; add --format none for \
                   open text\n";
     home.slm(["run", "triage", "--max-words", "3", "text"]).fails(2, closed);
@@ -128,7 +135,7 @@ fn a_story_keeps_its_limits() {
     assert_eq!((kept.code, kept.stdout.trim()), (Some(0), sentence.stdout.trim()));
     let fewer = tell(&["--stop", ".", "--max-words", &(n_words - 1).to_string()]);
     assert_eq!((fewer.code, fewer.stdout.as_str()), (Some(3), ""));
-    let both = format!("slm: the answer has {n_words} words, at most {} are allowed\n", n_words - 1);
+    let both = format!("slm: too long: {n_words} words (maximum {})\n", n_words - 1);
     assert!(fewer.stderr.ends_with(&both), "{}", fewer.stderr);
     // Nothing can be said of the whole of a text that was cut.
     let cut = tell(&["--max-words", "1000"]);

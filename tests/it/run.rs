@@ -43,7 +43,7 @@ fn a_contract_is_choices_a_schema_a_file_or_the_models_own() {
     let home = Home::new();
     let run = |args: &[&str]| home.slm([&["run", "triage", TICKET], args].concat()).succeeds();
     assert!(["a b\n", "c, d\n"].contains(&run(&["--choices", "a b,\"c, d\""]).as_str()));
-    assert_eq!(run(&["--choices", "only this"]), "only this\n");
+    assert_eq!(run(&["--format", r#"{"const": "only this"}"#]), "only this\n");
     assert_eq!(run(&["--format", r#"{"type": "boolean"}"#]).trim().parse::<bool>().map(drop), Ok(()));
     let schema = r#"{"type": "object", "properties": {
         "queue": {"enum": ["billing"]}, "deep": {"type": "object", "properties": {"level": {"const": 7}}}}}"#;

@@ -36,12 +36,15 @@ pub struct Pattern {
 /// A limit that a text does not keep.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
-    #[error("the answer has {found} words, at most {allowed} are allowed")]
+    #[error("too long: {found} words (maximum {allowed})")]
     Words { found: usize, allowed: usize },
-    #[error("the answer has {found} sentences, at most {allowed} are allowed")]
+    #[error("too long: {found} sentences (maximum {allowed})")]
     Sentences { found: usize, allowed: usize },
-    #[error("the answer does not match `{pattern}` as a whole")]
+    #[error("the whole answer does not match `{pattern}`")]
     Pattern { pattern: String },
+    /// The text says again what was asked, which may well keep the limits.
+    #[error("the answer repeats the request for it")]
+    Repeats,
     /// The text was cut off, so the whole cannot be checked.
     #[error("the answer was cut off after {n_tokens} tokens, before its end")]
     Unfinished { n_tokens: usize },
@@ -75,6 +78,36 @@ impl Limits {
         let pattern = pattern.map(|pattern| Breach::Pattern { pattern: pattern.source.clone() });
         [words, sentences, pattern].into_iter().flatten().collect()
     }
+
+    /// The limits as a request to a model; empty where there are none.
+    #[must_use]
+    pub fn request(&self) -> String {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let most: Vec<String> = [(self.max_sentences, "sentence"), (self.max_words, "word")]
+            .into_iter()
+            .filter_map(|(limit, what)| limit.map(|n| count(n, what)))
+            .collect();
+        let most = (!most.is_empty()).then(|| format!("Answer in at most {}.", most.join(" and ")));
+        let pattern = self
+            .pattern
+            .as_ref()
+            .map(|pattern| format!("The whole answer must match the regular expression `{}`.", pattern.source));
+        most.into_iter().chain(pattern).collect::<Vec<_>>().join(" ")
+    }
+
+    /// [`Breach::Repeats`] where an answer holds a sentence of [`Limits::request`], or is a part of it.
+    #[must_use]
+    pub fn check_second(&self, text: &str) -> Option<Breach> {
+        let words = |text: &str| text.unicode_words().map(str::to_lowercase).collect::<Vec<_>>().join(" ");
+        let (request, answer) = (self.request(), format!(" {} ", words(text)));
+        let is_said = |sentence: &str| {
+            let sentence = words(sentence);
+            !sentence.is_empty() && answer.contains(&format!(" {sentence} "))
+        };
+        // A word or two of it can be an answer's own.
+        let is_part = text.unicode_words().count() > 3 && format!(" {} ", words(&request)).contains(&answer);
+        (is_part || request.split_inclusive(". ").any(is_said)).then_some(Breach::Repeats)
+    }
 }
 
 impl FromStr for Pattern {
@@ -101,6 +134,7 @@ impl Breach {
                 json!({"limit": "max_sentences", "found": found, "allowed": allowed})
             }
             Breach::Pattern { pattern } => json!({"limit": "matches", "pattern": pattern}),
+            Breach::Repeats => json!({"limit": "repeats_request"}),
             Breach::Unfinished { n_tokens } => json!({"limit": "unfinished", "n_tokens": n_tokens}),
         }
     }
@@ -217,13 +251,32 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_repeats_the_request_is_told_from_one_that_keeps_it() {
+        let both = Limits { max_words: Some(60), max_sentences: Some(1), pattern: None };
+        assert_eq!(both.request(), "Answer in at most 1 sentence and 60 words.");
+        for copied in [
+            "Answer in at most 1 sentence and 60 words.",
+            "Sure! answer in at most 1 sentence and 60 words: it is about a parcel",
+            "in at most 1 sentence and",
+        ] {
+            assert_eq!(both.check_second(copied), Some(Breach::Repeats), "{copied}");
+        }
+        for own in ["A parcel is late.", "The answer came in at most 2 days.", "60 words", ""] {
+            assert_eq!(both.check_second(own), None, "{own}");
+        }
+        let digits = Limits { pattern: Some("[0-9]+".parse().unwrap()), ..Limits::default() };
+        assert_eq!(digits.request(), "The whole answer must match the regular expression `[0-9]+`.");
+        assert_eq!((digits.check_second("42"), digits.check_second(&digits.request())), (None, Some(Breach::Repeats)));
+        assert_eq!(Limits::default().check_second("anything"), None);
+    }
+
+    #[test]
     fn breaches_say_both_numbers() {
         assert_eq!(limits(4, 2, "(?s)One.*").check("\n One. Two. \n"), []);
         let breaches = limits(2, 1, "[A-Z]+").check("One. Two. three");
         assert_eq!(
             sentence(&breaches),
-            "the answer has 3 words, at most 2 are allowed; the answer has 2 sentences, at most 1 are allowed; \
-             the answer does not match `[A-Z]+` as a whole"
+            "too long: 3 words (maximum 2); too long: 2 sentences (maximum 1); the whole answer does not match `[A-Z]+`"
         );
         assert_eq!(breaches[0].to_json(), json!({"limit": "max_words", "found": 3, "allowed": 2}));
         assert!(Limits::default().is_empty() && Limits::default().check("anything").is_empty());

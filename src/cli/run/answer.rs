@@ -64,7 +64,7 @@ pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     match &end.finding {
         Finding::Closed(answer) => object.extend(closed(answer)),
         Finding::Vectors(embeddings) => object.extend([embedding::named_value(embeddings)]),
-        Finding::Free | Finding::Open(_) => object.extend(written(finished)),
+        Finding::Free | Finding::Open(_) => object.extend(written(limited)),
     }
     object.insert("tokens".to_owned(), tokens(&end.counts, n_tokens_cut));
     object.insert("timings".to_owned(), timings(&end.timings, end.elapsed, run));
@@ -93,23 +93,32 @@ fn closed(answer: &Answer) -> Map<String, Value> {
     }
 }
 
-/// A generated answer, with what is known of its fields where it was written under a schema.
-fn written(finished: &Finished) -> Map<String, Value> {
-    let Finished { text, thinking, end, .. } = finished;
-    let mut object = Map::from_iter([("response".to_owned(), Value::from(text.as_str()))]);
+/// A generated answer, with what is known of its fields where it was written under a schema. One that is withheld is under
+/// `rejected`, so that nobody takes it for an answer.
+fn written(limited: &Limited) -> Map<String, Value> {
+    let Finished { text, thinking, end, .. } = &limited.finished;
+    let is_withheld = limited::refusal(limited).is_some();
+    let mut object = Map::new();
     let mut insert = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
+    if is_withheld {
+        insert("response", Value::Null);
+        insert("value", Value::Null);
+        insert("rejected", text.as_str().into());
+    } else {
+        insert("response", text.as_str().into());
+    }
     if !thinking.is_empty() {
         insert("thinking", thinking.as_str().into());
     }
     match &end.finding {
-        Finding::Open(Ok(value)) => {
+        Finding::Open(Ok(value)) if !is_withheld => {
             insert("value", value.clone());
             if let Some(fields) = &end.fields {
                 insert("fields", extracted(fields));
             }
         }
         Finding::Open(Err(violation)) => insert("violation", failure::violation(violation).into()),
-        Finding::Free | Finding::Closed(_) | Finding::Vectors(_) => {}
+        Finding::Open(Ok(_)) | Finding::Free | Finding::Closed(_) | Finding::Vectors(_) => {}
     }
     let done_reason = match end.finish {
         Finish::Stop => "stop",
@@ -219,6 +228,19 @@ pub fn label(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn probability(field: &FieldAnswer) -> f64 {
+/// A label mass below this says that the model would have answered something else.
+pub const LITTLE_MASS: f64 = 0.01;
+
+/// What is to be said of an answer that means little.
+pub fn doubt(field: &FieldAnswer) -> Option<String> {
+    let name = field.name.as_ref().map(|name| format!("`{name}`: ")).unwrap_or_default();
+    let percent = field.label_mass * 100.0;
+    (field.label_mass < LITTLE_MASS).then(|| {
+        format!("{name}this model wanted to say something else: all allowed answers together have {percent:.2} % of its probability")
+    })
+}
+
+/// The probability of a field's answer.
+pub fn probability(field: &FieldAnswer) -> f64 {
     field.probabilities.iter().find(|(value, _)| *value == field.value).map_or(0.0, |(_, p)| *p)
 }

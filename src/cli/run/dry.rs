@@ -5,6 +5,7 @@ use serde_json::json;
 use super::Run;
 use crate::engine::{PromptToken, Tokenized};
 use crate::failure::{Exit, Outcome};
+use crate::infer::Retry;
 use crate::ui::output::Output;
 
 /// Prints the prompt of one text.
@@ -16,23 +17,33 @@ pub fn show(run: &Run<'_>, text: &str) -> Outcome {
     let mut output = Output::default();
     if run.args.json {
         let of = |token: &PromptToken| json!({"id": token.id, "text": token.text, "kind": token.kind.as_str()});
-        output.json(&json!({
+        let mut shown = json!({
             "prompt": rendered,
             "tokens": tokens.iter().map(of).collect::<Vec<_>>(),
             "segments": segments(border, tokens.len()),
             "truncated": n_tokens_cut,
-        }))?;
+        });
+        if run.retry == Retry::Once {
+            shown["retry"] = run.limits.request().into();
+        }
+        output.json(&shown)?;
         return Ok(Exit::Done);
     }
     let mut page = format!("{}\n\n", rendered);
     for (number, token) in tokens.iter().enumerate() {
         if border > 0 && number == border {
-            page += "--- the row begins: what stands above is evaluated once for all rows\n";
+            page += "--- end of the shared prefix, which is computed once for all rows\n";
         }
         page += &format!("{number:>6}  {:>7}  {:<12}  {}\n", token.id, token.kind.as_str(), quoted(&token.text));
     }
     page += &format!("\n{} tokens: {border} stable, {} of the row", tokens.len(), tokens.len() - border);
     page += &if n_tokens_cut > 0 { format!("; {n_tokens_cut} were cut\n") } else { "\n".to_owned() };
+    if run.retry == Retry::Once {
+        page += &format!(
+            "if the answer breaks a limit, the text is given once more and ends with: {}\n",
+            run.limits.request()
+        );
+    }
     output.text(&page)?;
     Ok(Exit::Done)
 }

@@ -29,7 +29,7 @@ pub fn contract(limited: &Limited) -> Value {
     json!({
         "met": limited.breaches.is_empty(),
         "violations": limited.breaches.iter().map(Breach::to_json).collect::<Vec<_>>(),
-        "retried": limited.retried,
+        "retried": limited.before.is_some(),
     })
 }
 
@@ -38,6 +38,11 @@ pub fn refusal(limited: &Limited) -> Option<String> {
     if let Some(violation) = limited.finished.end.violation() {
         return Some(failure::violation(violation));
     }
-    let again = if limited.retried { "asked again, " } else { "" };
+    let again = if limited.before.is_some() { "after a retry: " } else { "" };
     (!limited.breaches.is_empty()).then(|| format!("{again}{}", sentence(&limited.breaches)))
+}
+
+/// That a first answer was not given, and why; `None` where there was one answer.
+pub fn asked_again(limited: &Limited) -> Option<String> {
+    limited.before.as_deref().map(|breaches| format!("asked again: {}", sentence(breaches)))
 }

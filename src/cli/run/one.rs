@@ -1,11 +1,11 @@
 //! One text and its answer.
 
-use super::limited::refusal;
+use super::limited::{asked_again, refusal};
 use super::{Run, answer};
 use crate::contract::Form;
 use crate::failure::{self, Exit, Failure, Outcome};
 use crate::infer::{Ask, Cancel, End, Finding, InferError, LimitedReply, Piece, wait};
-use crate::ui::output::{Output, Reader, Thoughts, tell};
+use crate::ui::output::{Output, Reader, Thoughts, say, tell};
 
 /// Answers one text.
 ///
@@ -60,6 +60,9 @@ fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
     let reply = LimitedReply::ask(&run.session, ask, &run.limits, run.retry)?;
     let limited = wait(reply.whole(), &Cancel::default())?;
     let (finished, refusal) = (&limited.finished, refusal(&limited));
+    if let Some(why) = asked_again(&limited) {
+        say(why);
+    }
     let mut output = Output::default();
     match &finished.end.finding {
         _ if run.args.json => output.json(&answer::details(run, &limited, n_tokens_cut)).map(drop)?,
@@ -73,6 +76,9 @@ fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
         Finding::Free | Finding::Open(_) => output.line(finished.text.trim_end_matches('\n')).map(drop)?,
     }
     run.say_what_was_cut(n_tokens_cut);
+    if let (Finding::Closed(found), true) = (&finished.end.finding, run.says_doubts()) {
+        found.fields.iter().filter_map(answer::doubt).for_each(say);
+    }
     figures(run, &finished.end);
     refusal.map_or(Ok(Exit::Done), |message| Err(not_met(message)))
 }

@@ -7,15 +7,14 @@ use super::pieces::Finished;
 use super::reply::Reply;
 use super::{InferError, Session};
 use slm_engine::{Detail, EngineError, Finish};
-use slm_values::chat::{Message, Role};
-use slm_values::limits::{Breach, Limits, sentence};
+use slm_values::limits::{Breach, Limits};
 
 /// What becomes of an answer that breaks a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Retry {
     #[default]
     Never,
-    /// The model gets its answer back with what is wrong about it, and answers again.
+    /// The model is asked once more, with the limits behind the person's text.
     Once,
 }
 
@@ -37,8 +36,8 @@ pub struct Limited {
     pub finished: Finished,
     /// Empty where the answer keeps every limit.
     pub breaches: Vec<Breach>,
-    /// Whether this is a second answer.
-    pub retried: bool,
+    /// What a first answer broke, where this is a second one.
+    pub before: Option<Vec<Breach>>,
 }
 
 impl<'s> LimitedReply<'s> {
@@ -63,11 +62,13 @@ impl<'s> LimitedReply<'s> {
         let LimitedReply { session, limits, reply, again, started } = self;
         let first = checked(reply.whole().await?, limits);
         let Some(turn) = again.filter(|_| !first.breaches.is_empty()) else { return Ok(first) };
-        let second = async { session.ask(complained(*turn, &first))?.whole().await };
+        let second = async { session.ask(reminded(*turn, limits))?.whole().await };
         match second.await {
             Ok(mut finished) => {
                 finished.end.elapsed = started.elapsed();
-                Ok(Limited { retried: true, ..checked(finished, limits) })
+                let mut second = checked(finished, limits);
+                second.breaches.extend(limits.check_second(&second.finished.text));
+                Ok(Limited { before: Some(first.breaches), ..second })
             }
             Err(InferError::Engine(EngineError::Context { .. })) => Ok(first),
             Err(error) => Err(error),
@@ -75,15 +76,13 @@ impl<'s> LimitedReply<'s> {
     }
 }
 
-/// The turn with its answer and what is wrong about it. The fields of a second answer are not looked into: it follows more
-/// turns than the text that they would be extracted from.
-fn complained(mut turn: Turn, first: &Limited) -> Turn {
-    let complaint =
-        format!("This is not what was asked for: {}. Answer again, within this.", sentence(&first.breaches));
-    if let Some(chat) = turn.chat_mut() {
-        chat.messages.push(Message::new(Role::Assistant, first.finished.text.trim()));
-        chat.messages.push(Message::new(Role::User, complaint));
+/// The turn with the limits behind its last message. The first answer is left out, and what is wrong about it: small models
+/// copy both.
+fn reminded(mut turn: Turn, limits: &Limits) -> Turn {
+    if let Some(message) = turn.chat_mut().and_then(|chat| chat.messages.last_mut()) {
+        message.content = format!("{}\n\n{}", message.content, limits.request());
     }
+    // The fields of a second answer are not looked into: they would be extracted from more than the person's text.
     Turn { detail: Detail::Text, ..turn }
 }
 
@@ -93,5 +92,5 @@ fn checked(finished: Finished, limits: &Limits) -> Limited {
         Finish::Length => vec![Breach::Unfinished { n_tokens: finished.end.counts.generated }],
         Finish::Stop => limits.check(&finished.text),
     };
-    Limited { finished, breaches, retried: false }
+    Limited { finished, breaches, before: None }
 }
