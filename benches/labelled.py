@@ -50,7 +50,8 @@ def main():
         lines = []
         with slm, Server(options, options.slots) as server, others(options.others):
             for task in map(Task.of(options.data), options.tasks):
-                lines += [compare(slm, server, task, options, n_clients) for n_clients in options.clients]
+                for number, n_clients in enumerate(options.clients):
+                    lines.append(compare(slm, server, task, options, (number, n_clients)))
     print("\n| task | clients | rows | slm, rows/s | llama-server, rows/s | ratio | slm, right | llama-server, right | same |")
     print("|---" * 9 + "|")
     print("\n".join(lines))
@@ -138,9 +139,10 @@ class Task:
         return 2 * right / max(found, 1)
 
 
-def compare(slm, server, task, options, n_clients):
-    """Both sides on the same rows, as a line of the table."""
-    first, *rows = task.rows[: options.rows + 1]
+def compare(slm, server, task, options, turn):
+    """Both sides on the same rows, which neither has seen before, as a line of the table."""
+    number, n_clients = turn
+    first, *rows = task.rows[number * (options.rows + 1) :][: options.rows + 1]
     with server.stopped():
         ask_all(slm.port, task, [first], 1)
         mine = ask_all(slm.port, task, rows, n_clients)

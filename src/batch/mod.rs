@@ -5,9 +5,11 @@
 //! only one that knows what comes next, so that there is nothing to lock but the workers' queue. An answer is delivered as
 //! soon as its turn has come: nothing waits for a full window.
 
+pub mod boundary;
 pub mod journal;
 pub mod records;
 pub mod row;
+pub mod table;
 pub mod window;
 
 use std::ops::ControlFlow;

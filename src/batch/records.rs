@@ -1,19 +1,21 @@
-//! An input as records: one line each, in any encoding that a person's text has, bounded in length, bad ones named.
+//! An input as records, one line each or one row of a table, in any encoding that a person's text has, bounded in length, bad ones
+//! named.
 
 use std::io::BufRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::boundary::Boundary;
 use crate::digest::{Digest, Hasher};
 use crate::encoding::{self, Utf8Reader};
 
 /// A longer line is not a record: it is skipped, not held in memory.
 pub const MAX_LINE_BYTES: usize = 16 << 20;
 
-/// One line of input.
+/// One line of input, or one row of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// From 1.
+    /// That of its first line, from 1.
     pub line: u64,
     /// Bytes of input up to and with this line.
     pub end: u64,
@@ -34,12 +36,16 @@ impl Record {
 /// A line's bytes, or why it is not a record.
 type Line = Result<Vec<u8>, String>;
 
-/// The lines of a reader.
+/// The records of a reader.
 #[derive(Debug)]
 pub struct Records<R> {
     reader: Utf8Reader<R>,
-    line: u64,
+    boundary: Boundary,
+    /// Lines that were read.
+    n_lines: u64,
     blank: BlankLines,
+    /// The next record, where it was looked at.
+    peeked: Option<Record>,
 }
 
 /// What becomes of lines of nothing but white space.
@@ -63,7 +69,13 @@ impl Skipped {
 impl<R: BufRead> Records<R> {
     /// Every line is a record.
     pub fn new(reader: R) -> Self {
-        Records { reader: Utf8Reader::new(reader), line: 0, blank: BlankLines::AreRecords }
+        Records {
+            reader: Utf8Reader::new(reader),
+            boundary: Boundary::Lines,
+            n_lines: 0,
+            blank: BlankLines::AreRecords,
+            peeked: None,
+        }
     }
 
     /// Blank lines are no records; the others keep their numbers.
@@ -71,13 +83,30 @@ impl<R: BufRead> Records<R> {
         Records { blank: BlankLines::AreSkipped(skipped), ..Records::new(reader) }
     }
 
+    /// Every row of a table, its header too; blank lines between them are no records.
+    pub fn of_table(reader: R, delimiter: u8, skipped: Skipped) -> Self {
+        Records { boundary: Boundary::of_table(delimiter), ..Records::without_blank_lines(reader, skipped) }
+    }
+
+    /// The first record, which is read all the same.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    pub fn peek(&mut self) -> std::io::Result<Option<&Record>> {
+        if self.peeked.is_none() {
+            self.peeked = self.next().transpose()?;
+        }
+        Ok(self.peeked.as_ref())
+    }
+
     /// Bytes of input that were read as records.
     pub fn end(&self) -> u64 {
         self.reader.position()
     }
 
-    /// The next line's digest and bytes, or `None` behind the last.
-    fn next_line(&mut self) -> std::io::Result<Option<(Digest, Line)>> {
+    /// The next record's line, digest and bytes, or `None` after the last.
+    fn next_line(&mut self) -> std::io::Result<Option<(u64, Digest, Line)>> {
+        let line = self.n_lines + 1;
         let mut hasher = Hasher::new();
         let mut bytes = Vec::new();
         let mut n_bytes = 0;
@@ -86,11 +115,14 @@ impl<R: BufRead> Records<R> {
             if buffer.is_empty() {
                 break;
             }
-            let (taken, is_end) = match buffer.iter().position(|&byte| byte == b'\n') {
+            let boundary = &mut self.boundary;
+            let (taken, is_end) = match buffer.iter().position(|&byte| boundary.ends_with(byte)) {
                 Some(at) => (at + 1, true),
                 None => (buffer.len(), false),
             };
-            hasher.update(buffer[..taken].strip_suffix(b"\n").unwrap_or(&buffer[..taken]));
+            let hashed = if is_end { taken - 1 } else { taken };
+            hasher.update(&buffer[..hashed]);
+            self.n_lines += buffer[..taken].iter().filter(|&&byte| byte == b'\n').count() as u64;
             if n_bytes + taken <= MAX_LINE_BYTES {
                 bytes.extend_from_slice(&buffer[..taken]);
             }
@@ -103,13 +135,12 @@ impl<R: BufRead> Records<R> {
         if n_bytes == 0 {
             return Ok(None);
         }
-        self.line += 1;
-        let line = if n_bytes > MAX_LINE_BYTES {
+        let bytes = if n_bytes > MAX_LINE_BYTES {
             Err(format!("the line has {n_bytes} bytes, more than {MAX_LINE_BYTES}"))
         } else {
             Ok(bytes)
         };
-        Ok(Some((hasher.finish(), line)))
+        Ok(Some((line, hasher.finish(), bytes)))
     }
 }
 
@@ -117,24 +148,27 @@ impl<R: BufRead> Iterator for Records<R> {
     type Item = std::io::Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (digest, line) = loop {
-            let (digest, line) = match self.next_line() {
-                Ok(line) => line?,
+        if let Some(record) = self.peeked.take() {
+            return Some(Ok(record));
+        }
+        let (line, digest, bytes) = loop {
+            let (line, digest, bytes) = match self.next_line() {
+                Ok(read) => read?,
                 Err(error) => return Some(Err(error)),
             };
             match &self.blank {
-                BlankLines::AreSkipped(skipped) if line.as_ref().is_ok_and(|line| encoding::is_blank(line)) => {
+                BlankLines::AreSkipped(skipped) if bytes.as_ref().is_ok_and(|bytes| encoding::is_blank(bytes)) => {
                     skipped.0.fetch_add(1, Ordering::Relaxed);
                 }
-                BlankLines::AreRecords | BlankLines::AreSkipped(_) => break (digest, line),
+                BlankLines::AreRecords | BlankLines::AreSkipped(_) => break (line, digest, bytes),
             }
         };
-        let text = line.and_then(|bytes| {
+        let text = bytes.and_then(|bytes| {
             let text = encoding::checked(bytes).map_err(|error| error.in_row())?;
             let text = text.strip_suffix('\n').unwrap_or(&text);
             Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
         });
-        Some(Ok(Record { line: self.line, end: self.end(), digest, text }))
+        Some(Ok(Record { line, end: self.end(), digest, text }))
     }
 }
 

@@ -1,16 +1,20 @@
-//! A record's text, out of a plain line or a JSON object, and the line that is written in its place.
+//! A record's text, out of a plain line, a JSON object or a table's row, and what is written in its place.
 
 use serde_json::{Map, Value, json};
 
+use super::boundary::Boundary;
 use super::records::Record;
+use super::table::Table;
 
-/// What the lines of an input are.
+/// What the records of an input are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// Texts.
     Lines,
     /// JSON objects with the text in this field: its name, or a JSON pointer (RFC 6901).
     Objects { field: String },
+    /// Rows of a table, the first of which is its header.
+    Table(Box<Table>),
 }
 
 /// A record with its text.
@@ -18,8 +22,8 @@ pub enum Form {
 pub struct Row {
     /// The record's line, from 1.
     pub line: u64,
-    /// The JSON object that the text came from, as it was written.
-    pub object: Option<String>,
+    /// The JSON object or the table's row that the text came from, as it was written.
+    pub source: Option<String>,
     pub text: String,
 }
 
@@ -27,33 +31,47 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRow {
     pub line: u64,
-    /// The JSON object, where the record is one.
-    pub object: Option<String>,
+    /// The JSON object, where the record is one, or the table's row.
+    pub source: Option<String>,
     pub reason: String,
 }
 
 impl Form {
+    /// How records of this form are told apart.
+    #[must_use]
+    pub fn boundary(&self) -> Boundary {
+        match self {
+            Form::Lines | Form::Objects { .. } => Boundary::Lines,
+            Form::Table(table) => Boundary::of_table(table.delimiter),
+        }
+    }
+
     /// The text of a record.
     ///
     /// # Errors
     /// What is wrong with the record, and what of it can be written back.
     pub fn row(&self, record: Record) -> Result<Row, BadRow> {
         let line = record.line;
-        let bad = |object, reason| BadRow { line, object, reason };
+        let bad = |source, reason| BadRow { line, source, reason };
         let text = record.text.map_err(|reason| bad(None, reason))?;
-        let Form::Objects { field } = self else {
-            if text.trim().is_empty() {
-                return Err(bad(None, "the line is empty".to_owned()));
+        let field = match self {
+            Form::Lines if text.trim().is_empty() => return Err(bad(None, "the line is empty".to_owned())),
+            Form::Lines => return Ok(Row { line, source: None, text }),
+            Form::Table(table) => {
+                return match table.text(&text) {
+                    Ok(found) => Ok(Row { line, text: found, source: Some(text) }),
+                    Err(reason) => Err(bad(Some(text), reason)),
+                };
             }
-            return Ok(Row { line, object: None, text });
+            Form::Objects { field } => field,
         };
         let object: Map<String, Value> = match serde_json::from_str(&text) {
             Ok(Value::Object(object)) => object,
-            Ok(_) => return Err(bad(None, "the line is JSON but no object".to_owned())),
+            Ok(_) => return Err(bad(None, "this line is JSON but not an object".to_owned())),
             Err(error) => return Err(bad(None, format!("the line is not JSON: {}", in_line(&error)))),
         };
         match text_of(&object, field) {
-            Ok(found) => Ok(Row { line, text: found.to_owned(), object: Some(text) }),
+            Ok(found) => Ok(Row { line, text: found.to_owned(), source: Some(text) }),
             Err(reason) => Err(bad(Some(text), reason)),
         }
     }
@@ -64,7 +82,7 @@ fn text_of<'o>(object: &'o Map<String, Value>, field: &str) -> Result<&'o str, S
     let text = match field_of(object, field) {
         Some(Value::String(text)) if !text.trim().is_empty() => text,
         Some(Value::String(_)) => return Err(format!("`{field}` is empty")),
-        Some(_) => return Err(format!("`{field}` is no string")),
+        Some(value) => return Err(format!("`{field}` is {}, not a string", described(value))),
         None if object.is_empty() => return Err(format!("there is no field `{field}`; the record is empty")),
         None => {
             let names: Vec<String> = object.keys().take(20).map(|name| format!("`{name}`")).collect();
@@ -72,6 +90,17 @@ fn text_of<'o>(object: &'o Map<String, Value>, field: &str) -> Result<&'o str, S
         }
     };
     if object.contains_key("answer") { Err("the record has a field `answer` already".to_owned()) } else { Ok(text) }
+}
+
+fn described(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
 }
 
 /// serde_json places an error in a text of one line, and our line number is another.
@@ -119,13 +148,17 @@ pub fn error_object(line: u64, object: Option<&str>, reason: &str) -> String {
 /// Whether a written line can be the one that stands in a record's place; a text's answer does not show whose it is.
 #[must_use]
 pub fn stands_for(written: &str, form: &Form, record: Record) -> bool {
-    if *form == Form::Lines {
-        return true;
+    let (Ok(Row { line, source, .. }) | Err(BadRow { line, source, .. })) = form.row(record);
+    match form {
+        Form::Lines => true,
+        // A row with too few or too many cells is written without them.
+        Form::Table(table) => source.is_some_and(|row| written.starts_with(&row) || table.text(&row).is_err()),
+        // Behind the record comes at least one more field; an object without fields has none to tell.
+        Form::Objects { .. } => {
+            source.is_some_and(|object| written.starts_with(open(&object)))
+                || written.starts_with(&format!("{{\"line\":{line},"))
+        }
     }
-    let (Ok(Row { line, object, .. }) | Err(BadRow { line, object, .. })) = form.row(record);
-    // Behind the record comes at least one more field; an object without fields has none to tell.
-    object.is_some_and(|object| written.starts_with(open(&object)))
-        || written.starts_with(&format!("{{\"line\":{line},"))
 }
 
 /// A text on one line: one record is one line, whatever its answer holds.

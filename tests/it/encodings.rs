@@ -51,7 +51,10 @@ fn json_lines_are_read_without_their_blank_lines() {
         ]
     );
     // Blank lines of texts are bad rows: answers stay beside their lines.
-    let texts = home.slm(["run", "triage", "--choices", "one", "--lines", "--verbose"]).stdin("a\n\nb\n").ends(1);
+    let texts = home
+        .slm(["run", "triage", "--format", r#"{"const": "one"}"#, "--lines", "--verbose"])
+        .stdin("a\n\nb\n")
+        .ends(1);
     assert_eq!(texts.stdout, "one\n\none\n");
     assert!(!texts.stderr.contains("skipped"), "{}", texts.stderr);
 }
@@ -189,7 +192,7 @@ fn what_is_in_no_encoding_is_refused_where_it_is() {
     home.slm(["create", "mine"])
         .fails(1, &format!("slm: the schema `latin` of FORMAT cannot be read: line 2, column 7: {NOT_TEXT}\n"));
     let rows = b"{\"b\": \"x\"}\n{\"b\": \"caf\xe9\"}\n";
-    let said = home.slm(["run", "triage", "--choices", "one", "--jsonl", "b"]).stdin(rows).ends(1);
+    let said = home.slm(["run", "triage", "--format", r#"{"const": "one"}"#, "--jsonl", "b"]).stdin(rows).ends(1);
     assert_eq!(said.stdout.lines().next(), Some("{\"b\": \"x\",\"answer\":\"one\"}"));
     assert_eq!(said.stderr, format!("slm: line 2: column 11: {NOT_TEXT}\nslm: 1 of 2 rows failed\n"));
 }

@@ -175,7 +175,7 @@ fn a_read_only_store_can_be_read_and_refuses_to_be_written() {
     };
     let (code, stderr, stdout) = ask(&["list"]);
     assert_eq!((code, stderr.as_str(), stdout.lines().count()), (Some(0), "", 3));
-    let (code, stderr, stdout) = ask(&["run", "mine", "--choices", "one", "x"]);
+    let (code, stderr, stdout) = ask(&["run", "mine", "--format", r#"{"const": "one"}"#, "x"]);
     assert_eq!((code, stderr.as_str(), stdout.as_str()), (Some(0), "", "one\n"));
     let (code, stderr, _) = ask(&["create", "other"]);
     assert_eq!(code, Some(1));

@@ -139,14 +139,16 @@ const RECORDS: &str = r#"{"id": 12345678901234567890123, "body": "charged twice"
 #[test]
 fn jsonl_writes_each_record_back_with_its_answer() {
     let home = Home::new();
-    let jsonl = |field: &str| home.slm(["run", "triage", "--choices", "one", "--jsonl", field]).stdin(RECORDS).ends(1);
+    let jsonl = |field: &str| {
+        home.slm(["run", "triage", "--format", r#"{"const": "one"}"#, "--jsonl", field]).stdin(RECORDS).ends(1)
+    };
     let said = jsonl("body");
     assert_eq!(
         said.stdout,
         r#"{"id": 12345678901234567890123, "body": "charged twice", "price": 1.10,"answer":"one"}
 {"ticket": {"a/b": "late parcel"},"error":"there is no field `body`; the record has `ticket`"}
-{"line":3,"error":"the line is JSON but no object"}
-{"body": 7,"error":"`body` is no string"}
+{"line":3,"error":"this line is JSON but not an object"}
+{"body": 7,"error":"`body` is a number, not a string"}
 {"body": "","error":"`body` is empty"}
 {"body": "x", "answer": 1,"error":"the record has a field `answer` already"}
 {"body": "café", "error": "none","answer":"one"}
@@ -156,8 +158,8 @@ fn jsonl_writes_each_record_back_with_its_answer() {
     assert_eq!(
         said.stderr,
         "slm: line 2: there is no field `body`; the record has `ticket`
-slm: line 3: the line is JSON but no object
-slm: line 4: `body` is no string
+slm: line 3: this line is JSON but not an object
+slm: line 4: `body` is a number, not a string
 slm: line 5: `body` is empty
 slm: line 6: the record has a field `answer` already
 slm: line 8: there is no field `body`; the record is empty
@@ -186,7 +188,7 @@ fn jsonl_with_json_adds_everything_that_is_known() {
 #[test]
 fn a_reader_that_has_enough_is_no_failure() {
     let home = Home::new();
-    let script = "yes 'charged twice' | head -5000 | \"$SLM\" run triage --lines --choices one | head -1; \
+    let script = "yes 'charged twice' | head -5000 | \"$SLM\" run triage --lines --format '{\"const\": \"one\"}' | head -1; \
                   echo \"${PIPESTATUS[2]}\"";
     let output = Command::new("bash")
         .args(["-c", script])
@@ -378,7 +380,9 @@ fn a_terminal_gets_one_line_a_field_with_a_bar() {
         let (percent, bar) = (row[2].parse::<f64>().unwrap(), row[4].chars().count() as f64);
         assert!((bar - percent / 5.0).abs() <= 1.0, "{page}");
     }
-    let Some((page, _)) = on_a_terminal(&home, &["run", "triage", "--choices", "one", "x"], "") else { return };
+    let Some((page, _)) = on_a_terminal(&home, &["run", "triage", "--format", r#"{"const": "one"}"#, "x"], "") else {
+        return;
+    };
     assert_eq!(page, "one  100.0 %  ████████████████████\n");
 }
 
@@ -386,7 +390,7 @@ fn a_terminal_gets_one_line_a_field_with_a_bar() {
 fn a_terminal_sees_how_rows_get_on() {
     let home = Home::new();
     let rows = "charged twice\n".repeat(1500) + "\n";
-    let args = ["run", "triage", "--lines", "--choices", "one", "--output", "out"];
+    let args = ["run", "triage", "--lines", "--format", r#"{"const": "one"}"#, "--output", "out"];
     let Some((page, code)) = on_a_terminal(&home, &args, &rows) else { return };
     assert_eq!(code, 1, "{page}");
     // The bar is drawn now and then; some picture of it has a rate and the running totals.
@@ -435,7 +439,7 @@ fn no_escape_sequence_reaches_a_terminal() {
     // Rows: the bar on standard error draws with sequences of its own, so standard error goes elsewhere.
     let record = "{\"red\u{9b}31m\": 1, \"b\": \"x\u{9b}0m\"}\n{\"c\u{9b}\": 2}\n";
     let slm = env!("CARGO_BIN_EXE_slm");
-    let script = format!("'{slm}' run triage --jsonl b --choices one 2>errors");
+    let script = format!("'{slm}' run triage --jsonl b --format '{{\"const\": \"one\"}}' 2>errors");
     let mut command = Command::new("script");
     command.args(["-qec", &script, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut child) = command.env("HOME", home.path()).current_dir(home.path()).spawn() else {

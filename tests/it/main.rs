@@ -32,6 +32,7 @@ mod slm;
 mod speaker;
 mod store;
 mod stories;
+mod tables;
 mod tidy;
 mod tiny;
 mod tokens;

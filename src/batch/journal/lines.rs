@@ -1,7 +1,9 @@
-//! Where the complete lines of a file are.
+//! Where the complete records of a file are.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Seek as _, SeekFrom};
+
+use crate::batch::boundary::Boundary;
 
 /// Where a file's complete lines are.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,8 +18,8 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Reads a file to its end; `border` is the number of bytes that are asked about.
-    pub fn of(file: &File, border: u64) -> io::Result<Lines> {
+    /// Reads a file to its end, records being told apart by `boundary`; `border` is the number of bytes that are asked about.
+    pub fn of(file: &File, border: u64, mut boundary: Boundary) -> io::Result<Lines> {
         let mut lines = Lines { n: 0, n_before: 0, last: 0, end: 0 };
         let mut reader = io::BufReader::with_capacity(1 << 16, file);
         reader.seek(SeekFrom::Start(0))?;
@@ -27,7 +29,7 @@ impl Lines {
             if buffer.is_empty() {
                 return Ok(lines);
             }
-            for (offset, _) in buffer.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+            for (offset, _) in buffer.iter().enumerate().filter(|(_, byte)| boundary.ends_with(**byte)) {
                 (lines.last, lines.end) = (lines.end, at + offset as u64 + 1);
                 lines.n += 1;
                 lines.n_before += u64::from(lines.end <= border);

@@ -1,4 +1,4 @@
-//! A file that answers are appended to, one line a record, so that work that was killed continues where it ended.
+//! A file that answers are appended to, one line or one row of a table for each record, so that work that was killed continues where it ended.
 //!
 //! The number of complete lines says how many records are done; a torn last line is cut off. Beside the file lies another of
 //! its name and `.slm`, its [`notes`]: what was asked, and of which input. The notes are written after the lines that they
@@ -110,7 +110,7 @@ impl Journal {
         let notes = Notes::read(&place).map_err(|error| self.io_on("read", &place, error))?;
         let notes = notes.map_err(|why| self.foreign(why))?;
         self.asked.check(&notes.asked).map_err(|why| self.foreign(why))?;
-        let lines = Lines::of(&self.file, notes.bytes).map_err(|error| self.io("read", error))?;
+        let lines = Lines::of(&self.file, notes.bytes, form.boundary()).map_err(|error| self.io("read", error))?;
         if lines.end < notes.bytes || lines.n_before != notes.records {
             let (n_lines, n_written) = (lines.n, notes.records);
             return Err(self.foreign(Foreign::Changed { n_lines, n_written }));

@@ -2,6 +2,7 @@
 
 use crate::cli::compute::ComputeArgs;
 use crate::cli::reading::ReadingArgs;
+use crate::failure::Failure;
 use clap::{ArgAction, Args};
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use std::path::PathBuf;
   slm run llama3.2:3b --choices positive,negative,mixed \"Lovely hotel, awful breakfast\"
   slm run triage --lines < tickets.txt | sort | uniq -c
   slm run triage --jsonl body < tickets.jsonl > answered.jsonl
+  slm run triage --csv body < tickets.csv > answered.csv
   slm run triage --jsonl body --output answered.jsonl --resume < tickets.jsonl")]
 pub struct RunArgs {
     /// A model's name; `slm list` shows what there is
@@ -22,8 +24,9 @@ pub struct RunArgs {
     /// The text to answer
     #[arg(trailing_var_arg = false)]
     pub prompt: Vec<String>,
-    /// Choose one of these labels, separated by commas
-    #[arg(long, value_name = "A,B,C", conflicts_with = "format", allow_hyphen_values = true)]
+    /// Choose one of these labels, separated by commas, or `@FILE` with one label per line, each with an optional description
+    /// after a tab
+    #[arg(long, value_name = "A,B,C|@FILE", conflicts_with = "format", allow_hyphen_values = true)]
     pub choices: Option<String>,
     /// A JSON schema, `@FILE` with one, `json` for any object, or `none` for open text from a model that has a format
     #[arg(long, value_name = "SCHEMA|@FILE", allow_hyphen_values = true)]
@@ -44,25 +47,35 @@ pub struct RunArgs {
     /// `=SCALE` to apply it more or less. May be given several times
     #[arg(long, value_name = "FILE|NAME[=SCALE]")]
     pub adapter: Vec<String>,
-    /// Each line of standard input is a text of its own
-    #[arg(long, conflicts_with_all = ["jsonl", "prompt"])]
+    /// Treat each line of standard input as a separate text
+    #[arg(long, conflicts_with_all = ["jsonl", "csv", "tsv", "prompt"])]
     pub lines: bool,
     /// Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body),
     /// write the object back with `answer` added
-    #[arg(long, value_name = "FIELD", conflicts_with = "prompt")]
+    #[arg(long, value_name = "FIELD", conflicts_with_all = ["csv", "tsv", "prompt"])]
     pub jsonl: Option<String>,
-    /// Go on behind a row that fails; `--keep-going=false` ends at the first
+    /// Standard input is a table in CSV with a header: read the text from COLUMN, write the table back with the answer's
+    /// columns added
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["tsv", "json", "prompt"])]
+    pub csv: Option<String>,
+    /// The same for a table with tabs between its cells
+    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["json", "prompt"])]
+    pub tsv: Option<String>,
+    /// What separates the cells of --csv [default: `,`]
+    #[arg(long, value_name = "CHARACTER", requires = "csv")]
+    pub delimiter: Option<String>,
+    /// Continue after a row that fails; `--keep-going=false` stops at the first
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true",
           action = ArgAction::Set, value_name = "true|false")]
     pub keep_going: bool,
-    /// With --lines or --jsonl: write to FILE, which must not have anything in it yet
+    /// With --lines, --jsonl or --csv: write to FILE, which must not exist yet or be empty
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Go on behind the last whole line of --output, after a kill for example; the input must be the same from its start
-    /// on, and FILE.slm, which lies beside, must still be there
+    /// Continue after the last complete line of --output, for example after a crash; the input must begin with the same rows,
+    /// and FILE.slm beside it must still be there
     #[arg(long, requires = "output")]
     pub resume: bool,
-    /// Begin --output anew, whatever is in it
+    /// Overwrite --output if it exists
     #[arg(long, requires = "output", conflicts_with = "resume")]
     pub overwrite: bool,
     /// Rows in flight at once; the default is 32 for answers that share batches and 4 for closed ones, scored one after the
@@ -95,20 +108,50 @@ pub struct RunArgs {
     pub compute: ComputeArgs,
 }
 
+impl RunArgs {
+    /// Whether standard input is rows.
+    pub fn is_rows(&self) -> bool {
+        self.lines || self.jsonl.is_some() || self.csv.is_some() || self.tsv.is_some()
+    }
+
+    /// The column with the text and the delimiter, where standard input is a table.
+    ///
+    /// # Errors
+    /// The delimiter is not one ASCII character, or one that cells are quoted or rows ended with.
+    pub fn table(&self) -> Result<Option<(&str, u8)>, Failure> {
+        if let Some(column) = &self.tsv {
+            return Ok(Some((column, b'\t')));
+        }
+        let Some(column) = &self.csv else { return Ok(None) };
+        let delimiter = match self.delimiter.as_deref() {
+            None => b',',
+            Some("\\t") => b'\t',
+            Some(given) => match given.as_bytes() {
+                &[byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => byte,
+                _ => {
+                    let hint = "give one character, for example `;`";
+                    return Err(Failure::usage(format!("--delimiter: `{given}` cannot separate cells; {hint}")));
+                }
+            },
+        };
+        Ok(Some((column, delimiter)))
+    }
+}
+
 /// What generated text must keep; an answer that does not is withheld, and the exit code is 3.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits of generated text")]
 pub struct LimitArgs {
-    /// Most words, as Unicode tells words
-    #[arg(long, value_name = "N")]
+    /// Maximum number of words (Unicode word boundaries)
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_words: Option<usize>,
-    /// Most sentences, as Unicode tells sentences, `Dr.` and the like aside; a line break ends one
-    #[arg(long, value_name = "N")]
+    /// Maximum number of sentences (Unicode sentence boundaries, abbreviations like `Dr.` aside; a line break ends one)
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub max_sentences: Option<usize>,
     /// A regular expression (Rust's syntax) that the whole answer must match, without the white space at its ends
     #[arg(long, value_name = "REGEX", allow_hyphen_values = true)]
     pub matches: Option<String>,
-    /// Where a limit is broken, tell the model which and let it answer once more
+    /// If a limit is broken, ask once more with the limits behind the text
     #[arg(long)]
     pub retry: bool,
 }
@@ -154,5 +197,13 @@ impl SamplingArgs {
             ("--no-drafts", self.no_drafts),
         ];
         given.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+}
+
+fn at_least_one(given: &str) -> Result<usize, String> {
+    match given.parse() {
+        Ok(0) => Err("no answer has none; give at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
     }
 }

@@ -26,7 +26,11 @@ impl Run<'_> {
             sampling: digest(&self.sampling_asked()),
             adapters: digest(&adapters.collect()),
             evaluation_id: self.session.evaluation_id(self.turn.scoring),
-            rows: digest(&json!({ "field": self.args.jsonl, "details": self.args.json })),
+            rows: digest(&json!({
+                "field": self.args.jsonl,
+                "details": self.args.json,
+                "table": [self.args.csv, self.args.tsv, self.args.delimiter],
+            })),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod args;
+mod columns;
 mod dry;
 mod embedding;
 mod identity;
@@ -66,7 +67,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let (limits, retry) = limited::limits(&args.limits)?;
     refuse_together(args, &form, &limits)?;
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
-    let is_rows = args.lines || args.jsonl.is_some();
+    let is_rows = args.is_rows();
     let rows = if is_rows { Some(rows::Input::open(args, &form, environment)?) } else { None };
     let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
@@ -91,13 +92,13 @@ fn refuse_together(args: &RunArgs, form: &Form, limits: &Limits) -> Result<(), F
             "limits are for generated text, and these answers are scored from a closed list; add --format none for open text",
         ));
     }
-    let is_rows = args.lines || args.jsonl.is_some();
+    let is_rows = args.is_rows();
     if is_rows && args.dry_run {
-        return Err(Failure::usage("--dry-run shows one prompt; leave --lines and --jsonl away"));
+        return Err(Failure::usage("--dry-run shows one prompt; remove --lines, --jsonl or --csv"));
     }
     if !is_rows && args.output.is_some() {
         return Err(Failure::usage(
-            "--output takes the answers to rows: give --lines or --jsonl, or redirect standard output",
+            "--output takes the answers to rows: give --lines, --jsonl or --csv, or redirect standard output",
         ));
     }
     Ok(())
@@ -124,8 +125,12 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
 /// The form that the flags ask for; `None` leaves it to the model's own.
 fn asked_form(args: &RunArgs) -> Result<Option<Form>, Failure> {
     if let Some(list) = &args.choices {
-        let contract = Contract::choices(list).map_err(|error| match error {
-            ContractError::Choices { list, reason } => Failure::usage(format!("`--choices {list}`: {reason}")),
+        let contract = match list.strip_prefix('@') {
+            Some(_) => Contract::labels(listed(&text_or_file(list, "list of choices")?)),
+            None => Contract::choices(list),
+        };
+        let contract = contract.map_err(|error| match error {
+            ContractError::Choices { reason, .. } => Failure::usage(format!("`--choices {list}`: {reason}")),
             error => error.into(),
         })?;
         return Ok(Some(Form::Closed(Arc::new(contract))));
@@ -147,6 +152,15 @@ fn asked_form(args: &RunArgs) -> Result<Option<Form>, Failure> {
         let hint = if is_name { "; a file with a schema is given as `@FILE`" } else { "" };
         Failure::usage(format!("--format: {error}{hint}"))
     })
+}
+
+/// The labels of a file: one per line, with a description after a tab.
+fn listed(text: &str) -> Vec<(String, Option<String>)> {
+    let of = |line: &str| match line.split_once('\t') {
+        Some((label, description)) => (label.trim().to_owned(), Some(description.trim().to_owned())),
+        None => (line.trim().to_owned(), None),
+    };
+    text.lines().filter(|line| !line.trim().is_empty()).map(of).collect()
 }
 
 /// A text, or with `@` in front the file that holds it; without the byte order mark that `"$(cat FILE)"` leaves.
@@ -190,7 +204,11 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
         let text = encoding::decode(&bytes).map_err(|error| Failure::failed(format!("standard input: {error}")))?;
         parts.push(text.trim_end_matches(['\r', '\n']).to_owned());
     }
-    parts.push(words.join(" "));
+    let words = words.join(" ");
+    if std::path::Path::new(&words).is_file() {
+        say(format_args!("the prompt `{words}` is also the name of a file; `< {words}` gives the model what is in it"));
+    }
+    parts.push(words);
     parts.retain(|part| !part.trim().is_empty());
     if parts.is_empty() {
         return Err(Failure::usage("there is no text; give it as an argument or on standard input"));
@@ -274,6 +292,11 @@ impl Run<'_> {
     fn evaluation_id(&self) -> Option<String> {
         let is_alone = matches!(self.turn.form, Form::Closed(_)) && self.turn.scoring.lane == Lane::Canonical;
         (self.embeds.is_some() || is_alone).then(|| self.session.evaluation_id(self.turn.scoring))
+    }
+
+    /// Whether a person reads standard error.
+    fn says_doubts(&self) -> bool {
+        self.args.verbose || std::io::stderr().is_terminal()
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {

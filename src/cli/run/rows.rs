@@ -1,4 +1,4 @@
-//! `--lines` and `--jsonl`: standard input as records through one loaded model, answers in order as they come.
+//! `--lines`, `--jsonl` and `--csv`: standard input as records through one loaded model, answers in order as they come.
 
 use std::io::{BufReader, Stdin};
 use std::ops::ControlFlow;
@@ -8,10 +8,11 @@ use serde_json::Value;
 use super::args::RunArgs;
 use super::output::{self, Sink};
 use super::tally::{Share, Tally};
-use super::{Run, answer, limited};
+use super::{Run, answer, columns, limited};
 use crate::batch::journal::JournalFile;
 use crate::batch::records::{Record, Records, Skipped};
 use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
+use crate::batch::table::Table;
 use crate::batch::{Batch, End, Work};
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
@@ -52,7 +53,14 @@ struct Done {
     place: RowPosition,
     /// What it adds to the totals.
     share: Share,
-    written: Result<String, Unwritten>,
+    written: Result<Written, Unwritten>,
+}
+
+/// A line to write.
+enum Written {
+    Answer(String),
+    /// A table's header, which is no row.
+    Header(String),
 }
 
 enum Unwritten {
@@ -93,20 +101,32 @@ impl Input {
     /// # Errors
     /// The flags say nothing that can be done, or the output has answers that are not to be touched.
     pub fn open(args: &RunArgs, asked: &contract::Form, environment: &Environment) -> Result<Input, Failure> {
-        let form = match &args.jsonl {
-            Some(field) => Form::Objects { field: field.clone() },
-            None => Form::Lines,
-        };
         let n_parallel = parallel(args.parallel.as_deref(), environment)?;
         let is_alone = matches!(asked, contract::Form::Closed(_)) && !args.throughput;
         let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
+        let file = output::open(args)?;
         let (reader, skipped) = (BufReader::new(std::io::stdin()), Skipped::default());
-        let records = match &form {
-            Form::Objects { .. } => Records::without_blank_lines(reader, skipped.clone()),
-            Form::Lines => Records::new(reader),
+        let (records, form) = match (&args.jsonl, args.table()?) {
+            (Some(field), _) => {
+                (Records::without_blank_lines(reader, skipped.clone()), Form::Objects { field: field.clone() })
+            }
+            (None, Some((column, delimiter))) => {
+                let mut records = Records::of_table(reader, delimiter, skipped.clone());
+                let table = table(&mut records, delimiter, column)?.with_columns(&columns::names(asked));
+                (records, Form::Table(Box::new(table)))
+            }
+            (None, None) => (Records::new(reader), Form::Lines),
         };
-        Ok(Input { records, skipped, form, file: output::open(args)?, n_parallel })
+        Ok(Input { records, skipped, form, file, n_parallel })
     }
+}
+
+/// The table that standard input begins.
+fn table(records: &mut Records<BufReader<Stdin>>, delimiter: u8, column: &str) -> Result<Table, Failure> {
+    let header = records.peek().map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
+    let Some(header) = header else { return Err(Failure::usage("there is no table on standard input")) };
+    let header = header.text.as_deref().map_err(|reason| Failure::failed(format!("line 1: {reason}")))?;
+    Table::new(header, delimiter, column).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// How many rows are to be in flight, where somebody said so.
@@ -137,14 +157,29 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     let batch = Batch::default();
     let stop = batch.stop();
     let _listening = interrupt::listen(move || stop.stop());
-    let mut delivery = Delivery::begin(run, sink, skipped, records.end());
+    let mut delivery = Delivery::begin(run, &form, sink, skipped, records.end());
+    let mut suspicion = Suspicion::default();
+    let mut header = match &form {
+        Form::Table(table) if delivery.sink.n_resumed() == 0 => Some(table.header_line()),
+        Form::Table(_) | Form::Lines | Form::Objects { .. } => None,
+    };
     let work = Work {
         start: |record: Record| {
             let place = RowPosition { end: record.end, digest: record.digest };
-            start(run, form.row(record), place)
+            if let (Form::Lines, Ok(text)) = (&form, &record.text)
+                && let Some(warning) = suspicion.of(text)
+            {
+                say(warning);
+            }
+            match header.take() {
+                Some(line) => {
+                    Err(Box::new(Done { place, share: Share::default(), written: Ok(Written::Header(line)) }))
+                }
+                None => start(run, form.row(record), place),
+            }
         },
         finish: |begun: Result<Begun<'_>, Box<Done>>, cancel: &Cancel| match begun {
-            Ok(begun) => finish(run, begun, cancel),
+            Ok(begun) => finish(run, &form, begun, cancel),
             Err(done) => *done,
         },
         deliver: |done| match delivery.take(done) {
@@ -156,9 +191,43 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     delivery.end(end)
 }
 
+/// Whether lines look like the rows of a table, of which one is told once.
+#[derive(Debug, Default)]
+struct Suspicion {
+    n_lines: usize,
+    is_told: bool,
+}
+
+impl Suspicion {
+    /// What is to be said of the next line.
+    fn of(&mut self, line: &str) -> Option<String> {
+        self.n_lines += 1;
+        let is_header = self.n_lines == 1 && looks_like_a_header(line);
+        let is_cut = line.contains([',', ';', '\t']) && line.matches('"').count() % 2 == 1;
+        if self.is_told || !(is_header || is_cut) {
+            return None;
+        }
+        self.is_told = true;
+        let n = self.n_lines;
+        let what = if is_header { "looks like the header of a table" } else { "looks like a part of a quoted cell" };
+        Some(format!("line {n} {what}, and --lines takes every line for a text; --csv COLUMN reads tables"))
+    }
+}
+
+/// Whether a line is several names with delimiters between them.
+fn looks_like_a_header(line: &str) -> bool {
+    let is_name = |cell: &str| {
+        let cell = cell.trim().trim_matches('"');
+        (1..=40).contains(&cell.len()) && cell.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+    };
+    let is_header = |delimiter: char| line.contains(delimiter) && line.split(delimiter).all(is_name);
+    [',', ';', '\t'].into_iter().any(is_header)
+}
+
 /// The answers on their way out: to the sink, to the totals, and to the bar.
 struct Delivery<'r> {
     run: &'r Run<'r>,
+    form: &'r Form,
     sink: Sink,
     tally: Tally,
     skipped: Skipped,
@@ -169,20 +238,21 @@ struct Delivery<'r> {
 
 impl<'r> Delivery<'r> {
     /// `at` are the bytes of the input that are done already.
-    fn begin(run: &'r Run<'_>, sink: Sink, skipped: Skipped, at: u64) -> Delivery<'r> {
+    fn begin(run: &'r Run<'_>, form: &'r Form, sink: Sink, skipped: Skipped, at: u64) -> Delivery<'r> {
         let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
         let bar = Rows::new(length);
         if length.is_some() {
             bar.begin_at(at);
         }
-        Delivery { run, sink, tally: Tally::start(), skipped, bar, has_length: length.is_some() }
+        Delivery { run, form, sink, tally: Tally::start(), skipped, bar, has_length: length.is_some() }
     }
 
     /// Takes what came of the next row.
     fn take(&mut self, done: Done) -> Result<(), Enough> {
         let Done { place, share, written } = done;
         let line = match written {
-            Ok(line) => {
+            Ok(Written::Header(line)) => line,
+            Ok(Written::Answer(line)) => {
                 self.tally.add(share, Exit::Done);
                 line
             }
@@ -195,7 +265,7 @@ impl<'r> Delivery<'r> {
                     return Err(Enough::Failed(Failure { message, exit: refused.exit }));
                 }
                 self.tally.add(share, refused.exit);
-                failed(self.run, &refused)
+                failed(self.run, self.form, &refused)
             }
         };
         let (sink, tally) = (&mut self.sink, &self.tally);
@@ -217,6 +287,7 @@ impl<'r> Delivery<'r> {
             tell(&tally.summary());
             say_skipped(skipped.count());
         }
+        tally.doubt().filter(|_| run.says_doubts()).into_iter().for_each(say);
         match end {
             End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
             End::Broken(Enough::Failed(failure)) => return Err(failure),
@@ -248,18 +319,23 @@ fn over(place: RowPosition, why: Unwritten) -> Box<Done> {
 }
 
 /// Waits for a row's reply.
-fn finish(run: &Run<'_>, begun: Begun<'_>, cancel: &Cancel) -> Done {
+fn finish(run: &Run<'_>, form: &Form, begun: Begun<'_>, cancel: &Cancel) -> Done {
     let Begun { row, place, reply, n_tokens_cut } = begun;
     let limited = match wait(reply.whole(), cancel) {
         Ok(limited) => limited,
         Err(error) => return Done { place, share: Share::default(), written: Err(unwritten(row, error)) },
     };
+    if run.args.verbose
+        && let Some(why) = limited::asked_again(&limited)
+    {
+        say(format_args!("line {}: {why}", row.line));
+    }
     let share = Share::of(&limited.finished.end);
     let details = if run.args.json { answer::details(run, &limited, n_tokens_cut) } else { Value::Null };
     let written = match limited::refusal(&limited) {
-        None => Ok(line(run, &row, &limited.finished, details)),
+        None => Ok(Written::Answer(line(run, form, &row, &limited.finished, details))),
         Some(reason) => {
-            let row = BadRow { line: row.line, object: row.object, reason };
+            let row = BadRow { line: row.line, source: row.source, reason };
             Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) })))
         }
     };
@@ -272,7 +348,7 @@ fn unwritten(row: Row, error: InferError) -> Unwritten {
     if is_lost {
         return Unwritten::Lost(failure);
     }
-    refused(BadRow { line: row.line, object: row.object, reason: failure.message })
+    refused(BadRow { line: row.line, source: row.source, reason: failure.message })
 }
 
 fn refused(row: BadRow) -> Unwritten {
@@ -280,8 +356,11 @@ fn refused(row: BadRow) -> Unwritten {
 }
 
 /// The line that an answer is written as.
-fn line(run: &Run<'_>, row: &Row, finished: &Finished, mut details: Value) -> String {
-    match (&row.object, run.args.json) {
+fn line(run: &Run<'_>, form: &Form, row: &Row, finished: &Finished, mut details: Value) -> String {
+    if let (Form::Table(table), Some(source)) = (form, &row.source) {
+        return table.extended(source, &columns::cells(&run.turn.form, finished));
+    }
+    match (&row.source, run.args.json) {
         (Some(object), true) => extended(object, "answer", &details),
         (Some(object), false) => extended(object, "answer", &answer::value(finished)),
         (None, true) => {
@@ -298,12 +377,15 @@ fn line(run: &Run<'_>, row: &Row, finished: &Finished, mut details: Value) -> St
 }
 
 /// What stands in a bad row's place: an error object where JSON is written, else an empty line.
-fn failed(run: &Run<'_>, refused: &Refused) -> String {
-    let BadRow { line, object, reason } = &refused.row;
+fn failed(run: &Run<'_>, form: &Form, refused: &Refused) -> String {
+    let BadRow { line, source, reason } = &refused.row;
+    if let Form::Table(table) = form {
+        return table.failed(source.as_deref(), reason);
+    }
     if !run.args.json && run.args.jsonl.is_none() {
         return String::new();
     }
-    let error = error_object(*line, object.as_deref(), reason);
+    let error = error_object(*line, source.as_deref(), reason);
     match &refused.details {
         Some(details) if run.args.json => extended(&error, "refused", details),
         _ => error,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::answer::label;
+use super::answer::{doubt, label};
 use crate::engine::Counts;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::End;
@@ -18,6 +18,8 @@ pub struct Tally {
     failed: u64,
     /// Answers that did not meet their contract.
     not_met: u64,
+    /// Closed answers whose label mass is little.
+    doubtful: u64,
     evaluated: u64,
     reused: u64,
     generated: u64,
@@ -33,13 +35,15 @@ type Labels = Vec<(String, u64)>;
 pub struct Share {
     counts: Counts,
     labels: Vec<(Option<String>, String)>,
+    is_doubtful: bool,
 }
 
 impl Share {
     #[must_use]
     pub fn of(end: &End) -> Share {
         let labels = end.closed_fields().iter().map(|field| (field.name.clone(), label(&field.value))).collect();
-        Share { counts: end.counts, labels }
+        let is_doubtful = end.closed_fields().iter().any(|field| doubt(field).is_some());
+        Share { counts: end.counts, labels, is_doubtful }
     }
 }
 
@@ -47,7 +51,8 @@ impl Tally {
     #[must_use]
     pub fn start() -> Self {
         let started = Instant::now();
-        Tally { started, rows: 0, failed: 0, not_met: 0, evaluated: 0, reused: 0, generated: 0, fields: Vec::new() }
+        let fields = Vec::new();
+        Tally { started, rows: 0, failed: 0, not_met: 0, doubtful: 0, evaluated: 0, reused: 0, generated: 0, fields }
     }
 
     /// Counts a row that was answered, or that was not for the reason that its exit code tells.
@@ -58,6 +63,7 @@ impl Tally {
             Exit::NotMet => self.not_met += 1,
             _ => self.failed += 1,
         }
+        self.doubtful += u64::from(share.is_doubtful);
         let Counts { prompt, reused, branch, generated, .. } = share.counts;
         self.evaluated += (prompt - reused + branch) as u64;
         self.reused += reused as u64;
@@ -66,6 +72,13 @@ impl Tally {
             let labels = entry(&mut self.fields, name);
             *entry(labels, label) += 1;
         }
+    }
+
+    /// What is to be said of answers that mean little.
+    #[must_use]
+    pub fn doubt(&self) -> Option<String> {
+        let (n, all) = (self.doubtful, self.rows);
+        (n > 0).then(|| format!("in {n} of {all} rows this model wanted to say something else (label mass below 1 %)"))
     }
 
     #[must_use]
@@ -160,7 +173,8 @@ mod tests {
     fn share(labels: &[&str]) -> Share {
         let counts = Counts { prompt: 10, reused: 4, branch: 2, generated: 1, ..Counts::default() };
         let named = |(at, label): (usize, &&str)| (Some(format!("f{at}")), (*label).to_owned());
-        Share { counts, labels: labels.iter().enumerate().map(named).collect() }
+        let labels = labels.iter().enumerate().map(named).collect();
+        Share { counts, labels, is_doubtful: false }
     }
 
     #[test]

@@ -112,6 +112,7 @@ fn the_readmes_commands_run() {
     let home = Home::new();
     home.file("tickets.txt", "I was charged twice\nmy parcel never came\n");
     home.file("tickets.jsonl", "{\"id\": 7, \"body\": \"I was charged twice\"}\n");
+    home.file("tickets.csv", "id,body\n7,\"I was charged, twice\"\n");
     std::fs::create_dir(home.path().join("Modelfiles")).unwrap();
     std::os::unix::fs::symlink(root.join("Modelfiles/triage"), home.path().join("Modelfiles/triage")).unwrap();
     let bin = Path::new(env!("CARGO_BIN_EXE_slm")).parent().unwrap();

@@ -47,19 +47,44 @@ impl Contract {
             let record = record.map_err(|error| bad(format!("not a list: {error}")))?;
             choices.extend(record.iter().map(str::to_owned));
         }
-        if choices.is_empty() {
-            return Err(bad("the list is empty; give labels separated by commas".to_owned()));
+        Self::labels(choices.into_iter().map(|choice| (choice, None)).collect()).map_err(|error| match error {
+            ContractError::Choices { reason, .. } => bad(reason),
+            error => error,
+        })
+    }
+
+    /// The contract of labels, each with an optional description.
+    ///
+    /// # Errors
+    /// There are fewer than two, one is empty, or one is given twice.
+    pub fn labels(labels: Vec<(String, Option<String>)>) -> Result<Self, ContractError> {
+        let bad = |reason: &str| {
+            let list = labels.iter().map(|(label, _)| label.as_str()).collect::<Vec<_>>().join(",");
+            ContractError::Choices { list, reason: reason.to_owned() }
+        };
+        match labels.as_slice() {
+            [] => return Err(bad("the list is empty; give labels separated by commas")),
+            [_] => return Err(bad("one choice leaves nothing to decide; give two or more, separated by commas")),
+            _ => {}
         }
         let mut seen = HashSet::new();
-        for choice in &choices {
-            if choice.is_empty() {
-                return Err(bad("a choice is empty; is there a comma too many?".to_owned()));
+        for (label, _) in &labels {
+            if label.is_empty() {
+                return Err(bad("a choice is empty; is there a comma too many?"));
             }
-            if !seen.insert(choice) {
-                return Err(bad(format!("`{choice}` is given twice")));
+            if !seen.insert(label) {
+                return Err(bad(&format!("`{label}` is given twice")));
             }
         }
-        Self::from_schema(serde_json::json!({ "enum": choices }))
+        if labels.iter().all(|(_, description)| description.is_none()) {
+            let labels: Vec<&String> = labels.iter().map(|(label, _)| label).collect();
+            return Self::from_schema(serde_json::json!({ "enum": labels }));
+        }
+        let described = |(label, description): &(String, Option<String>)| match description {
+            Some(description) => serde_json::json!({"const": label, "description": description}),
+            None => serde_json::json!({"const": label}),
+        };
+        Self::from_schema(serde_json::json!({ "oneOf": labels.iter().map(described).collect::<Vec<_>>() }))
     }
 }
 

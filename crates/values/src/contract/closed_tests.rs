@@ -68,6 +68,17 @@ fn choices_are_read_as_a_csv_line() {
     assert_eq!(error(""), "the choices ``: the list is empty; give labels separated by commas");
     assert_eq!(error("a,,b"), "the choices `a,,b`: a choice is empty; is there a comma too many?");
     assert_eq!(error("a,b,a"), "the choices `a,b,a`: `a` is given twice");
+    let one = "the choices `a`: one choice leaves nothing to decide; give two or more, separated by commas";
+    assert_eq!(error("a"), one);
+}
+
+#[test]
+fn labels_may_have_descriptions() {
+    let labels = vec![("billing".to_owned(), Some("money".to_owned())), ("other".to_owned(), None)];
+    let contract = Contract::labels(labels).unwrap();
+    let found: Vec<_> =
+        contract.fields()[0].options.iter().map(|o| (o.label.as_str(), o.description.as_deref())).collect();
+    assert_eq!(found, [("billing", Some("money")), ("other", None)]);
 }
 
 /// Keywords that stand beside each other hold together, whatever applies them.
