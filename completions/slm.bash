@@ -31,6 +31,9 @@ _slm() {
             slm,create)
                 cmd="slm__subcmd__create"
                 ;;
+            slm,doctor)
+                cmd="slm__subcmd__doctor"
+                ;;
             slm,engine)
                 cmd="slm__subcmd__engine"
                 ;;
@@ -94,6 +97,9 @@ _slm() {
             slm__subcmd__help,create)
                 cmd="slm__subcmd__help__subcmd__create"
                 ;;
+            slm__subcmd__help,doctor)
+                cmd="slm__subcmd__help__subcmd__doctor"
+                ;;
             slm__subcmd__help,engine)
                 cmd="slm__subcmd__help__subcmd__engine"
                 ;;
@@ -146,7 +152,7 @@ _slm() {
 
     case "${cmd}" in
         slm)
-            opts="-V -h --version --verbose --help run serve ps stop pull push list ls show create rm remove cp copy verify prune eval bench completions man engine help"
+            opts="-V -h --version --verbose --help run serve ps stop pull push list ls show create rm remove cp copy verify prune eval bench doctor completions man engine help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -287,6 +293,20 @@ _slm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        slm__subcmd__doctor)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         slm__subcmd__engine)
             opts="-h --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -364,7 +384,7 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help)
-            opts="run serve ps stop pull push list show create rm cp verify prune eval bench completions man engine help"
+            opts="run serve ps stop pull push list show create rm cp verify prune eval bench doctor completions man engine help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -420,6 +440,20 @@ _slm() {
             return 0
             ;;
         slm__subcmd__help__subcmd__create)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        slm__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -9,6 +9,7 @@ mod compute;
 mod confirm;
 mod cp;
 mod create;
+mod doctor;
 mod engine;
 mod environment;
 mod eval;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 pub use args::{Cli, Command};
+pub use served::ServedError;
 use environment::Environment;
 
 use crate::failure::{Exit, Failure, Outcome};
@@ -90,6 +92,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
+        Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args, Cli::command()),
         Command::Man(args) => generated::man(&args, Cli::command()),
         Command::Engine => engine::run(),

@@ -6,6 +6,7 @@ mod canonical;
 mod compute;
 mod constrained;
 mod create;
+mod doctor;
 mod embeddings;
 mod encodings;
 mod eval;

@@ -40,6 +40,37 @@ fn path(store: &Path) -> PathBuf {
     store.join(SOCKET)
 }
 
+/// What is at a store's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// A server of this user answers.
+    Server,
+    /// What a server has left that was killed.
+    Leftover,
+    /// Somebody answers, or could, who is another user.
+    OtherUser(u32),
+    /// It cannot be asked.
+    Unknown(String),
+}
+
+/// Looks whether a server has this store, and tells where its socket is.
+#[must_use]
+pub fn look(store: &Path) -> (PathBuf, Found) {
+    let path = path(store);
+    let found = match std::fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        Err(error) => Found::Unknown(error.to_string()),
+        Ok(there) if !is_ours(there.uid()) => Found::OtherUser(there.uid()),
+        Ok(_) => match UnixStream::connect(&path) {
+            Ok(_) => Found::Server,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Found::Leftover,
+            Err(error) => Found::Unknown(error.to_string()),
+        },
+    };
+    (path, found)
+}
+
 /// Asks the server that has this store, if there is one.
 ///
 /// # Errors

@@ -25,6 +25,7 @@ mod prune;
 mod pulled;
 mod pushed;
 mod remove;
+mod room;
 mod shards;
 mod spelling;
 mod stamp;
