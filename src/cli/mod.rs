@@ -38,7 +38,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 pub use args::{Cli, Command};
-pub use served::ServedError;
 use environment::Environment;
 
 use crate::failure::{Exit, Failure, Outcome};

@@ -15,7 +15,7 @@ use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
 use crate::api::guard::{self, Exposure, Management, Rules, RulesError, Said};
-use crate::api::local::{Door, Wish};
+use crate::api::local::{self, Door, Wish};
 use crate::api::logging::{self, Format, Prompts};
 use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode, Terms};
 use crate::api::{self, Front, service};
@@ -87,6 +87,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
                 listeners.add(bind, mode).await?;
             }
         }
+        listen_to_own(&mut listeners, &settings);
         let rules = Arc::new(rules(args, environment, &binds, &listeners.addresses())?);
         let residents = Residents::start(residents_settings, Loader::processes(program, SystemTime::now));
         let service = Arc::new(service::Service::new(settings, residents.clone()));
@@ -115,6 +116,17 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             Ended::AtOnce => Ok(Exit::Interrupted),
         }
     })
+}
+
+/// Lets `slm ps` and `slm stop` of this user find the server by its store. Another server may have this store, or its folder
+/// takes no socket; this one is then found by its address alone.
+fn listen_to_own(listeners: &mut Listeners, settings: &service::Settings) {
+    let root = settings.store.root();
+    let added = std::fs::create_dir_all(root).map_err(|error| error.to_string());
+    let added = added.and_then(|()| listeners.add_own(&local::http_socket(root)).map_err(|error| error.to_string()));
+    if let Err(error) = added {
+        tracing::warn!("`slm ps` and `slm stop` find this server by SLM_HOST alone: {error}");
+    }
 }
 
 /// Gives `slm run` of this user the engines of the server.
@@ -153,7 +165,9 @@ pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
     let rules = binds.as_ref().ok().and_then(|binds| rules(&args, environment, binds, &addresses(binds)).err());
     let rules = rules.map(|error| match error {
         // That sentence shows the key.
-        RulesError::Key(_) => Failure::usage("a key in SLM_API_KEY has another character than visible ASCII; make a new key"),
+        RulesError::Key(_) => {
+            Failure::usage("a key in SLM_API_KEY has another character than visible ASCII; make a new key")
+        }
         error => error.into(),
     });
     let refused = [

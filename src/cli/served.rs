@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::network;
+use crate::api::local;
 use crate::failure::Failure;
 
 /// Where `slm serve` listens if nobody says otherwise: Ollama's address.
@@ -24,7 +25,9 @@ pub struct Served {
 /// Why a server gave no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServedError {
-    #[error("no slm answers at `{place}`: nobody listens there; `slm serve` starts one, `slm doctor` says what is found")]
+    #[error(
+        "no slm answers at `{place}`: nobody listens there; `slm serve` starts one, `slm doctor` says what is found"
+    )]
     Nobody { place: String },
     #[error("no slm answers at `{place}`: {reason}; `slm doctor` says what is found")]
     Broken { place: String, reason: String },
@@ -32,13 +35,21 @@ pub enum ServedError {
     Refused { place: String, status: u16, said: String },
 }
 
+impl From<ServedError> for Failure {
+    fn from(error: ServedError) -> Failure {
+        Failure::failed(error.to_string())
+    }
+}
+
 impl Served {
-    /// The server that `SLM_HOST` names.
+    /// The server that `SLM_HOST` names; without that the one of this user's store, wherever it listens, or else the one at the
+    /// default address.
     ///
     /// # Errors
     /// The client cannot be made.
     pub fn of(environment: &Environment) -> Result<Served, Failure> {
-        Served::at(environment.host().unwrap_or(DEFAULT_HOST), environment, None)
+        let host = environment.host().map(str::to_owned).or_else(|| own(environment));
+        Served::at(host.as_deref().unwrap_or(DEFAULT_HOST), environment, None)
     }
 
     /// The server at an address as `SLM_HOST` has it, which may take so long for each answer.
@@ -130,6 +141,13 @@ impl Served {
             error => ServedError::Broken { place, reason: error.to_string() },
         }
     }
+}
+
+/// The address of the server that has this store, if one answers.
+#[must_use]
+pub fn own(environment: &Environment) -> Option<String> {
+    let path = local::http_server(environment.store().ok()?.root())?;
+    Some(format!("unix:{}", path.display()))
 }
 
 /// The address under which a server that listens on `host` is reached from this machine.

@@ -83,7 +83,6 @@ exits! {
     crate::api::server::ListenError => Exit::Failed, none;
     crate::batch::journal::JournalError => Exit::Failed, none;
     crate::contract::ContractError => Exit::Usage, none;
-    crate::cli::ServedError => Exit::Failed, none;
     crate::engine::compute::ComputeError => Exit::Usage, advice::compute;
     crate::eval::data::DataError => Exit::Failed, none;
     crate::eval::suite::SuiteError => Exit::Failed, none;

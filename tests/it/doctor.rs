@@ -244,7 +244,10 @@ fn settings_that_nobody_can_use_are_wrong() {
     let call = doctor(&home).env("SLM_KEEP_ALIVE", "soon").env("SLM_KERNELS", "fast").env("OLLAMA_MAX_QUEUE", "-1");
     let said = report(call.env("SLM_KEEPALIVE", "5m").env("SLM_API_KEY", "my secret"), 1);
     let found = finding(&said, "settings");
-    assert_eq!(found["found"], "OLLAMA_MAX_QUEUE, SLM_API_KEY, SLM_KEEPALIVE, SLM_KEEP_ALIVE, SLM_KERNELS, SLM_REGISTRY");
+    assert_eq!(
+        found["found"],
+        "OLLAMA_MAX_QUEUE, SLM_API_KEY, SLM_KEEPALIVE, SLM_KEEP_ALIVE, SLM_KERNELS, SLM_REGISTRY"
+    );
     let (status, messages) = problems(&said, "settings");
     assert_eq!(status, "wrong");
     let begins = [

@@ -107,9 +107,8 @@ fn accelerators(build: &Build) -> Finding {
         [] => "none: the processor computes".to_owned(),
         gpus => gpus.iter().map(shown).collect::<Vec<_>>().join(", "),
     };
-    let fact = |gpu: &&Device| {
-        json!({ "name": gpu.name, "description": gpu.description, "memory_free": gpu.memory_free })
-    };
+    let fact =
+        |gpu: &&Device| json!({ "name": gpu.name, "description": gpu.description, "memory_free": gpu.memory_free });
     let facts = json!({ "backends": backends, "devices": gpus.iter().map(fact).collect::<Vec<_>>() });
     let finding = Finding::new("accelerators", found, facts);
     let has_nvidia = Path::new("/proc/driver/nvidia/version").exists() || Path::new("/dev/nvidiactl").exists();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::report::Finding;
 use crate::api::local::{self, Found};
 use crate::cli::environment::Environment;
-use crate::cli::served::{DEFAULT_HOST, Served, ServedError};
+use crate::cli::served::{self, DEFAULT_HOST, Served, ServedError};
 use crate::engine;
 use crate::failure::Failure;
 
@@ -18,11 +18,17 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 enum Listener {
     Nobody,
-    Slm { version: String },
+    Slm {
+        version: String,
+    },
     /// It answers as Ollama does, and has nothing that only slm has.
-    Ollama { version: String },
+    Ollama {
+        version: String,
+    },
     /// It listens, and what it says cannot be used.
-    Other { reason: String },
+    Other {
+        reason: String,
+    },
 }
 
 /// Looks for servers at the store's socket and over HTTP.
@@ -30,7 +36,8 @@ enum Listener {
 /// # Errors
 /// Ctrl-C was pressed, or the network cannot be used.
 pub fn finding(environment: &Environment) -> Result<Finding, Failure> {
-    let host = environment.host().unwrap_or(DEFAULT_HOST);
+    let own = served::own(environment);
+    let host = environment.host().or(own.as_deref()).unwrap_or(DEFAULT_HOST);
     let served = match Served::at(host, environment, Some(PATIENCE)) {
         Ok(served) => served,
         Err(failure) => return Ok(Finding::new("server", "", json!({ "host": host })).is_wrong(failure.message)),
@@ -38,7 +45,9 @@ pub fn finding(environment: &Environment) -> Result<Finding, Failure> {
     let socket = environment.store().ok().map(|store| local::look(store.root()));
     let listener = ask(&served)?;
     let of_store = matches!(&socket, Some((_, Found::Server)));
+    let is_own = own.as_deref() == Some(host);
     let found = match (&listener, of_store) {
+        (Listener::Slm { version }, _) if is_own => format!("slm {version} for this store"),
         (Listener::Slm { version }, true) => format!("slm {version} at {}, and for this store", served.place()),
         (Listener::Slm { version }, false) => format!("slm {version} at {}", served.place()),
         (Listener::Ollama { version }, _) => format!("Ollama {version} at {}", served.place()),

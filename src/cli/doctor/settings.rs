@@ -14,8 +14,9 @@ pub fn finding(environment: &Environment) -> Finding {
     let set = environment.set();
     let found = if set.is_empty() { "defaults".to_owned() } else { set.join(", ") };
     let finding = Finding::new("settings", found, json!({ "variables": set }));
-    let finding =
-        serve::refused_settings(environment).into_iter().fold(finding, |finding, refused| finding.is_wrong(refused.message));
+    let finding = serve::refused_settings(environment)
+        .into_iter()
+        .fold(finding, |finding, refused| finding.is_wrong(refused.message));
     set.iter().filter_map(|name| misspelt(name)).fold(finding, Finding::warns)
 }
 

@@ -63,7 +63,9 @@ fn held(store: &Store) -> Finding {
 fn refusal(error: &StoreError) -> String {
     let advice = match error {
         StoreError::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::PermissionDenied => "; let this user write there, or choose another folder with `SLM_MODELS`",
+            std::io::ErrorKind::PermissionDenied => {
+                "; let this user write there, or choose another folder with `SLM_MODELS`"
+            }
             std::io::ErrorKind::ReadOnlyFilesystem => "",
             _ => "; choose another folder with `SLM_MODELS`",
         },
@@ -92,7 +94,8 @@ fn space(store: &Store) -> Finding {
 /// The stores of Ollama's, from which a pull takes what they have.
 fn ollamas(store: &Store, neighbours: &[PathBuf]) -> Finding {
     let there: Vec<&PathBuf> = neighbours.iter().filter(|path| path.join("manifests").exists()).collect();
-    let count = |path: &Path| match std::fs::read_dir(path.join("manifests")).and(std::fs::read_dir(path.join("blobs"))) {
+    let count = |path: &Path| match std::fs::read_dir(path.join("manifests")).and(std::fs::read_dir(path.join("blobs")))
+    {
         Ok(_) => Ok(Store::open(path.to_owned()).names().len()),
         Err(error) => Err(error),
     };
