@@ -213,7 +213,8 @@ impl Network {
             .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/token")))
             .or_else(|| under_home(".cache/huggingface/token"));
         let filled = |token: &str| Some(token.trim().to_owned()).filter(|token| !token.is_empty());
-        let in_variable = own("", "HF_TOKEN").map(|token| ("HF_TOKEN".to_owned(), token.to_string_lossy().into_owned()));
+        let in_variable =
+            own("", "HF_TOKEN").map(|token| ("HF_TOKEN".to_owned(), token.to_string_lossy().into_owned()));
         let in_file = || {
             let file = token_file?;
             Some((file.display().to_string(), std::fs::read_to_string(file).ok()?))
@@ -327,9 +328,38 @@ pub fn timestamp(time: std::time::SystemTime) -> String {
     format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The time that [`timestamp`] has written.
+#[must_use]
+pub fn time_of(text: &str) -> Option<std::time::SystemTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, by: char| text.split(by).map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
+    let (date, time) = (numbers(date, '-')?, numbers(time.split('.').next()?, ':')?);
+    let ([year, month, day], [hour, minute, second]) = (date.try_into().ok()?, time.try_into().ok()?);
+    if year > 9999 || month > 12 {
+        return None;
+    }
+    // Years that begin in March, so that the day of a leap year is their last (Hinnant, `days_from_civil`).
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let day_of_year = (153 * month + 2) / 5 + day.checked_sub(1)?;
+    let days = (365 * year + year / 4 - year / 100 + year / 400 + day_of_year).checked_sub(719_468)?;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::NAMES;
+    use super::{NAMES, time_of, timestamp};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn times_are_read_back() {
+        for seconds in [0, 951_782_399, 951_868_800, 1_798_761_599, 9_223_372_036] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(time_of(&timestamp(time)), Some(time), "{}", timestamp(time));
+        }
+        assert_eq!(time_of("2026-12-01T07:00:00.25Z"), time_of("2026-12-01T07:00:00Z"));
+        assert_eq!([time_of("soon"), time_of("2026-12-01"), time_of("0000-01-01T00:00:00Z")], [None; 3]);
+    }
 
     #[test]
     fn every_variable_that_is_read_is_named() {
