@@ -42,7 +42,7 @@ pub fn run(args: &DoctorArgs, environment: &Environment) -> Outcome {
     if args.json {
         output.json(&report.json())?;
     } else {
-        output.text(&report.text())?;
+        output.text(&report.text(output.columns()))?;
     }
     Ok(report.exit())
 }

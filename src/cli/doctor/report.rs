@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::failure::Exit;
+use crate::ui::wrap::wrapped;
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +25,11 @@ impl Status {
         }
     }
 }
+
+/// The columns of the longest status.
+const STATUS_WIDTH: usize = 7;
+/// Columns of text below which a column of its own is too narrow for it.
+const LEAST_WIDTH: usize = 20;
 
 /// What is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,16 +114,25 @@ impl Report {
         })
     }
 
-    /// For people: a line for each part, its problems below it, and at last how many there are.
+    /// For people: a line for each part, its problems below it, and at last how many there are; in lines of at most so many
+    /// columns, where it is for a terminal.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn text(&self, columns: Option<usize>) -> String {
         let width = self.0.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
+        let indent = STATUS_WIDTH + 2 + width + 2;
+        let line = |status: &str, name: &str, text: &str| {
+            let line = format!("{status:<STATUS_WIDTH$}  {name:<width$}  {text}");
+            match columns {
+                Some(columns) if columns > indent + LEAST_WIDTH => wrapped(line.trim_end(), columns, indent),
+                Some(columns) => wrapped(line.trim_end(), columns, 4),
+                None => line.trim_end().to_owned(),
+            }
+        };
         let mut text = String::new();
         for finding in &self.0 {
-            text += format!("{:<7}  {:<width$}  {}", finding.status().as_str(), finding.name, finding.found).trim_end();
-            text.push('\n');
-            for problem in &finding.problems {
-                text += &format!("{:<7}  {:<width$}  {}: {}\n", "", "", problem.status.as_str(), problem.message);
+            text += &format!("{}\n", line(finding.status().as_str(), finding.name, &finding.found));
+            for Problem { status, message } in &finding.problems {
+                text += &format!("{}\n", line("", "", &format!("{}: {message}", status.as_str())));
             }
         }
         text + &self.summary()
@@ -151,13 +166,21 @@ mod tests {
         let fine = || Finding::new("disk", "10 GB free", json!({ "free": 10 }));
         let report = Report(vec![fine(), Finding::new("server", "", json!({})).warns("it is old; start it again")]);
         assert_eq!(
-            report.text(),
+            report.text(None),
             "ok       disk    10 GB free\nwarning  server\n                 warning: it is old; start it again\n\
              nothing is wrong; 1 warning\n"
         );
-        assert_eq!((report.exit(), Report(vec![fine()]).text().lines().last()), (Exit::Done, Some("nothing is wrong")));
+        assert_eq!(
+            report.text(Some(40)),
+            "ok       disk    10 GB free\nwarning  server\n                 warning: it is old;\n                 start it again\n\
+             nothing is wrong; 1 warning\n"
+        );
+        assert_eq!(
+            (report.exit(), Report(vec![fine()]).text(None).lines().last()),
+            (Exit::Done, Some("nothing is wrong"))
+        );
         let report = Report(vec![fine().is_wrong("full").warns("slow").is_wrong("old")]);
-        assert!(report.text().ends_with("\n2 things are wrong; 1 warning\n"));
+        assert!(report.text(None).ends_with("\n2 things are wrong; 1 warning\n"));
         assert_eq!(report.exit(), Exit::Failed);
         assert_eq!(report.json()["checks"][0]["problems"][1], json!({ "status": "warning", "message": "slow" }));
     }
