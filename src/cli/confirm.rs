@@ -1,4 +1,4 @@
-//! Asks a person before something is lost for ever.
+//! Asks a person: before something is lost for ever, and which of near names is meant.
 
 use std::io::IsTerminal as _;
 
@@ -89,6 +89,29 @@ fn refuse(lost: &[String], verb: &str) -> Option<Failure> {
     };
     let reason = format!("slm did not pull {names}, so {they} may be lost for ever");
     Some(Failure::failed(format!("{reason}; {verb} {them} with --yes")))
+}
+
+/// What a person wants where no model has the name that was typed, and others have one that is spelt nearly so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// A model of the store.
+    Stored(ModelRef),
+    /// What was typed, from a registry.
+    Pull,
+}
+
+/// Asks which of the near names was meant, before anything is downloaded. Where nobody is there, it is what was typed.
+///
+/// # Errors
+/// The person wants none of it.
+pub fn near(typed: &str, nearest: &[ModelRef]) -> Result<Meant, Failure> {
+    let Some(first) = nearest.first().filter(|_| is_person_there()) else { return Ok(Meant::Pull) };
+    let question = format!("there is no `{typed}` here. Did you mean `{first}`? [y/N, p pulls `{typed}`] ");
+    match answer(&question).as_deref() {
+        Some("p" | "pull") => Ok(Meant::Pull),
+        Some(answer) if is_yes(answer) => Ok(Meant::Stored(first.clone())),
+        _ => Err(Failure::failed(format!("there is no model `{typed}`; `slm list` shows those that are here"))),
+    }
 }
 
 fn is_person_there() -> bool {
