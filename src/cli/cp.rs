@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::complete;
 use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
@@ -14,6 +15,7 @@ use crate::ui::output::Output;
 #[derive(Debug, Args)]
 #[command(visible_alias = "copy")]
 pub struct CpArgs {
+    #[arg(add = complete::models())]
     pub source: String,
     pub destination: String,
     /// Replace a model that may be lost for ever without asking

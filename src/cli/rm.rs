@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::complete;
 use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
@@ -18,7 +19,7 @@ use crate::ui::table::size;
 #[derive(Debug, Args)]
 #[command(visible_alias = "remove")]
 pub struct RmArgs {
-    #[arg(required = true, value_name = "MODEL")]
+    #[arg(required = true, value_name = "MODEL", add = complete::models())]
     pub models: Vec<String>,
     /// Remove what may be lost for ever without asking
     #[arg(long, short)]

@@ -19,6 +19,7 @@ mod limits;
 mod lines;
 mod list;
 mod modelfiles;
+mod near;
 mod ollamas;
 mod open;
 mod process;
