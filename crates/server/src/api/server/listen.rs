@@ -135,6 +135,8 @@ pub enum Local {
 pub struct Listeners {
     listeners: Vec<Listener>,
     files: Vec<SocketFile>,
+    /// The file of the socket that nobody is told of.
+    own_file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
@@ -203,7 +205,7 @@ impl Listeners {
     /// As [`bind_unix`].
     pub fn add_own(&mut self, path: &Path) -> Result<(), ListenError> {
         let (listener, file) = bind_unix(path, SocketMode::Owner)?;
-        self.files.push(file);
+        self.own_file = Some(file);
         self.listeners.push(Listener::Own(listener));
         Ok(())
     }
@@ -262,7 +264,7 @@ impl Listeners {
     }
 
     pub(super) fn into_parts(self) -> (Vec<Listener>, Vec<SocketFile>) {
-        (self.listeners, self.files)
+        (self.listeners, self.files.into_iter().chain(self.own_file).collect())
     }
 }
 
