@@ -42,15 +42,16 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let (text, folder) = read(&args.file)?;
     let shown = args.file.display();
     let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
-    let modelfile = with_schema(&modelfile, &folder)?;
+    let mut modelfile = with_schema(&modelfile, &folder)?;
     load_spec::check(&modelfile).map_err(|error| match error {
         CheckError::Format(error) => Failure::usage(format!("FORMAT in `{shown}`: {error}")),
         CheckError::Template(error) => {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         }
     })?;
-    if let modelfile::BaseSource::Name(from) = &modelfile.from {
-        load::find_or_pull(&from.to_string(), environment)?;
+    if let modelfile::BaseSource::Name(from) = &mut modelfile.from {
+        // A person may have meant one of another name.
+        from.name = load::find_or_pull(&from.to_string(), environment)?.name;
     }
     let store = environment.store()?;
     let creation = store.begin_creating(&modelfile, &folder, &Bytes::default())?;

@@ -53,6 +53,10 @@ fn a_misspelt_name_is_asked_about_before_anything_is_pulled() {
     let (code, said) = at_a_terminal(&home, "run triagee --choices one x", "p\n").unwrap();
     assert!(said.contains("pulling it\n"), "{said}");
     assert_eq!(code, Some(1));
+    // A Modelfile is made of the one that was meant.
+    home.file("Modelfile", "FROM triagee");
+    let (code, said) = at_a_terminal(&home, "create mine", "y\n").unwrap();
+    assert!(code == Some(0) && said.contains("created mine:latest"), "{said}");
     // What is like nothing here is pulled without a question.
     let (_, said) = at_a_terminal(&home, "run something x", "").unwrap();
     assert!(said.starts_with("slm: `something:latest` is not here yet: pulling it\n"), "{said}");
@@ -140,7 +144,12 @@ fn offered(home: &Home, shell: &str, words: &[&str]) -> Vec<String> {
     let index = (words.len() - 1).to_string();
     let call = home.slm(["--"].iter().chain(words));
     let call = call.env("_SLM_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n");
-    call.succeeds().lines().map(|line| line.split('\t').next().unwrap_or_default().replace("\\:", ":")).collect()
+    // Zsh's help comes behind a colon, and a name's own colon has a stroke before it; fish's comes behind a tab.
+    let name = |line: &str| match shell {
+        "zsh" => line.replace("\\:", "\t").split(':').next().unwrap_or_default().replace('\t', ":"),
+        _ => line.split('\t').next().unwrap_or_default().to_owned(),
+    };
+    call.succeeds().lines().map(name).collect()
 }
 
 #[test]
