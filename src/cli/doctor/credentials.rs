@@ -39,5 +39,5 @@ pub fn finding(environment: &Environment) -> Finding {
     });
     let found = if shown.is_empty() { "none".to_owned() } else { shown.join("; ") };
     let finding = Finding::new("credentials", found, facts);
-    problem.into_iter().fold(finding, Finding::is_wrong)
+    problem.into_iter().fold(finding, Finding::fail)
 }

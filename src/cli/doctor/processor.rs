@@ -59,7 +59,7 @@ fn processor(build: &Build) -> Finding {
     if missing.is_empty() {
         return finding;
     }
-    finding.is_wrong(format!(
+    finding.fail(format!(
         "this slm was built for processors with {}, which this one lacks; build it here with `./install.sh`",
         missing.join(", ")
     ))
@@ -80,7 +80,7 @@ fn kernels(build: &Build, environment: &Environment) -> Finding {
         Ok(None) => {
             let finding = |found: &str| Finding::new("kernels", found, facts(None));
             match wanted {
-                Kernels::Off => finding("ggml's compute everything").warns(
+                Kernels::Off => finding("ggml's compute everything").warn(
                     "SLM_KERNELS turns slm's own kernels off; remove it, and prompts are read faster on most processors",
                 ),
                 Kernels::On if build.ggml_switches.contains("AVX512_VNNI") => {
@@ -89,7 +89,7 @@ fn kernels(build: &Build, environment: &Environment) -> Finding {
                 Kernels::On => finding("ggml's compute everything: slm has none for this processor"),
             }
         }
-        Err(error) => Finding::new("kernels", "", facts(None)).is_wrong(error.to_string()),
+        Err(error) => Finding::new("kernels", "", facts(None)).fail(error.to_string()),
     }
 }
 
@@ -98,7 +98,7 @@ fn accelerators(build: &Build) -> Finding {
     let devices = match engine::devices() {
         Ok(devices) => devices,
         Err(error) => {
-            return Finding::new("accelerators", "", json!({ "backends": backends })).is_wrong(error.to_string());
+            return Finding::new("accelerators", "", json!({ "backends": backends })).fail(error.to_string());
         }
     };
     let gpus: Vec<&Device> = devices.iter().filter(|device| device.kind == DeviceKind::Gpu).collect();
@@ -113,10 +113,10 @@ fn accelerators(build: &Build) -> Finding {
     let finding = Finding::new("accelerators", found, facts);
     let has_nvidia = Path::new("/proc/driver/nvidia/version").exists() || Path::new("/dev/nvidiactl").exists();
     match (gpus.is_empty(), backends.as_slice()) {
-        (true, []) if has_nvidia => finding.warns(
+        (true, []) if has_nvidia => finding.warn(
             "this machine has an NVIDIA driver and this slm was built without CUDA; build it with `./install.sh --features cuda`",
         ),
-        (true, [_, ..]) => finding.warns(format!(
+        (true, [_, ..]) => finding.warn(format!(
             "this slm was built for {} and finds no device; check that its driver is installed and that this user may use it",
             backends.join(", ")
         )),
@@ -144,7 +144,7 @@ fn threads(environment: &Environment) -> Finding {
     });
     let finding = Finding::new("threads", found, facts);
     if environment.sets_waiting() {
-        return finding.warns(
+        return finding.warn(
             "GOMP_SPINCOUNT or OMP_WAIT_POLICY sets how threads wait; without them slm waits briefly beside other work",
         );
     }
@@ -173,5 +173,5 @@ fn free_memory(rooms: &[Room]) -> Finding {
     if least.bytes >= LITTLE_MEMORY {
         return finding;
     }
-    finding.warns("only the smallest models load; end other programs, or raise the limit")
+    finding.warn("only the smallest models load; end other programs, or raise the limit")
 }

@@ -58,12 +58,12 @@ impl Finding {
     }
 
     #[must_use]
-    pub fn warns(self, message: impl Into<String>) -> Finding {
+    pub fn warn(self, message: impl Into<String>) -> Finding {
         self.with(Status::Warning, message)
     }
 
     #[must_use]
-    pub fn is_wrong(self, message: impl Into<String>) -> Finding {
+    pub fn fail(self, message: impl Into<String>) -> Finding {
         self.with(Status::Wrong, message)
     }
 
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_warning_is_no_failure_and_a_wrong_thing_is() {
         let fine = || Finding::new("disk", "10 GB free", json!({ "free": 10 }));
-        let report = Report(vec![fine(), Finding::new("server", "", json!({})).warns("it is old; start it again")]);
+        let report = Report(vec![fine(), Finding::new("server", "", json!({})).warn("it is old; start it again")]);
         assert_eq!(
             report.text(None),
             "ok       disk    10 GB free\nwarning  server\n                 warning: it is old; start it again\n\
@@ -179,7 +179,7 @@ mod tests {
             (report.exit(), Report(vec![fine()]).text(None).lines().last()),
             (Exit::Done, Some("nothing is wrong"))
         );
-        let report = Report(vec![fine().is_wrong("full").warns("slow").is_wrong("old")]);
+        let report = Report(vec![fine().fail("full").warn("slow").fail("old")]);
         assert!(report.text(None).ends_with("\n2 things are wrong; 1 warning\n"));
         assert_eq!(report.exit(), Exit::Failed);
         assert_eq!(report.json()["checks"][0]["problems"][1], json!({ "status": "warning", "message": "slow" }));

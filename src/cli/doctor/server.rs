@@ -40,7 +40,7 @@ pub fn finding(environment: &Environment) -> Result<Finding, Failure> {
     let host = environment.host().or(own.as_deref()).unwrap_or(DEFAULT_HOST);
     let served = match Served::at(host, environment, Some(PATIENCE)) {
         Ok(served) => served,
-        Err(failure) => return Ok(Finding::new("server", "", json!({ "host": host })).is_wrong(failure.message)),
+        Err(failure) => return Ok(Finding::new("server", "", json!({ "host": host })).fail(failure.message)),
     };
     let socket = environment.store().ok().map(|store| local::look(store.root()));
     let listener = ask(&served)?;
@@ -76,13 +76,13 @@ fn of_socket(finding: Finding, socket: Option<(std::path::PathBuf, Found)>) -> F
     let path = path.display();
     match found {
         Found::Nothing | Found::Server => finding,
-        Found::Leftover => finding.warns(format!(
+        Found::Leftover => finding.warn(format!(
             "nobody answers at the store's socket `{path}`, which a killed server has left; the next `slm serve` replaces it"
         )),
-        Found::OtherUser(user) => finding.warns(format!(
+        Found::OtherUser(user) => finding.warn(format!(
             "the store's socket `{path}` is that of user {user}, so `slm run` loads models itself; start `slm serve` as this user"
         )),
-        Found::Unknown(reason) => finding.warns(format!("cannot ask at the store's socket `{path}`: {reason}")),
+        Found::Unknown(reason) => finding.warn(format!("cannot ask at the store's socket `{path}`: {reason}")),
     }
 }
 
@@ -97,17 +97,17 @@ fn of_listener(
     let place = served.place();
     match listener {
         Listener::Nobody if environment.host().is_some() && !of_store => finding
-            .warns(format!("SLM_HOST names `{place}` and nobody listens there; start `slm serve`, or unset SLM_HOST")),
+            .warn(format!("SLM_HOST names `{place}` and nobody listens there; start `slm serve`, or unset SLM_HOST")),
         Listener::Nobody => finding,
         Listener::Slm { version } if version == engine::build().version => finding,
-        Listener::Slm { version } => finding.warns(format!(
+        Listener::Slm { version } => finding.warn(format!(
             "the server at `{place}` is slm {version} and this is {}; stop it and start it again with this one",
             engine::build().version
         )),
-        Listener::Ollama { .. } => finding.warns(format!(
+        Listener::Ollama { .. } => finding.warn(format!(
             "Ollama has `{place}`, where slm's clients ask; stop it, or give `slm serve` another address with SLM_HOST"
         )),
-        Listener::Other { reason } => finding.warns(format!("at `{place}` is no slm that can be asked: {reason}")),
+        Listener::Other { reason } => finding.warn(format!("at `{place}` is no slm that can be asked: {reason}")),
     }
 }
 

@@ -16,8 +16,8 @@ pub fn finding(environment: &Environment) -> Finding {
     let finding = Finding::new("settings", found, json!({ "variables": set }));
     let finding = serve::refused_settings(environment)
         .into_iter()
-        .fold(finding, |finding, refused| finding.is_wrong(refused.message));
-    set.iter().filter_map(|name| misspelt(name)).fold(finding, Finding::warns)
+        .fold(finding, |finding, refused| finding.fail(refused.message));
+    set.iter().filter_map(|name| misspelt(name)).fold(finding, Finding::warn)
 }
 
 /// What to say of a variable that begins as slm's do and is none of them.

@@ -18,7 +18,7 @@ const LITTLE: u64 = 2_000_000_000;
 pub fn findings(environment: &Environment) -> Vec<Finding> {
     let store = match environment.store() {
         Ok(store) => store,
-        Err(failure) => return vec![Finding::new("store", "", json!({ "path": null })).is_wrong(failure.message)],
+        Err(failure) => return vec![Finding::new("store", "", json!({ "path": null })).fail(failure.message)],
     };
     vec![held(&store), space(&store), ollamas(&store, &environment.network().neighbours)]
 }
@@ -29,7 +29,7 @@ fn held(store: &Store) -> Finding {
     let listing = match store.list() {
         Ok(listing) => listing,
         Err(error) => {
-            return Finding::new("store", root.display().to_string(), path(root)).is_wrong(error.to_string());
+            return Finding::new("store", root.display().to_string(), path(root)).fail(error.to_string());
         }
     };
     let n_models = listing.models.iter().filter(|model| model.origin == Origin::Stored).count();
@@ -51,10 +51,10 @@ fn held(store: &Store) -> Finding {
     });
     let mut finding = Finding::new("store", format!("{} ({holds})", root.display()), facts);
     if let Err(error) = written {
-        finding = finding.is_wrong(refusal(&error));
+        finding = finding.fail(refusal(&error));
     }
     for broken in &listing.broken {
-        finding = finding.is_wrong(broken.error.to_string());
+        finding = finding.fail(broken.error.to_string());
     }
     finding
 }
@@ -84,10 +84,12 @@ fn space(store: &Store) -> Finding {
     };
     let finding = Finding::new("space", format!("{} free on the store's disk", size(free)), json!({ "free": free }));
     let advice = "remove models with `slm rm`, leftovers with `slm prune`, or choose another disk with `SLM_MODELS`";
-    match free {
-        ..FULL => finding.is_wrong(format!("no model can be pulled; {advice}")),
-        ..LITTLE => finding.warns(format!("only small models can be pulled; {advice}")),
-        _ => finding,
+    if free < FULL {
+        finding.fail(format!("no model can be pulled; {advice}"))
+    } else if free < LITTLE {
+        finding.warn(format!("only small models can be pulled; {advice}"))
+    } else {
+        finding
     }
 }
 
@@ -123,5 +125,5 @@ fn ollamas(store: &Store, neighbours: &[PathBuf]) -> Finding {
     }
     let found = if shown.is_empty() { "none".to_owned() } else { shown.join(", ") };
     let finding = Finding::new("Ollama's store", found, json!({ "stores": facts }));
-    unreadable.into_iter().fold(finding, Finding::warns)
+    unreadable.into_iter().fold(finding, Finding::warn)
 }
