@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use super::bench::BenchArgs;
 use super::cp::CpArgs;
 use super::create::CreateArgs;
+use super::doctor::DoctorArgs;
 use super::eval::EvalArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
@@ -54,6 +55,7 @@ pub enum Command {
     Prune(PruneArgs),
     Eval(Box<EvalArgs>),
     Bench(Box<BenchArgs>),
+    Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),

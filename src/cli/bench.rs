@@ -1,6 +1,7 @@
 //! `slm bench`: a model's speed on this machine, and against an earlier run.
 
 use super::adapters;
+use super::complete;
 use super::compute;
 use super::compute::ComputeArgs;
 use super::environment::Environment;
@@ -29,6 +30,7 @@ use std::path::PathBuf;
   slm bench llama3.2:1b --compare before.json")]
 pub struct BenchArgs {
     /// A model's name; `slm list` shows what there is
+    #[arg(add = complete::models())]
     pub model: String,
     /// Measure for seconds instead of minutes: shorter, fewer, less sure
     #[arg(long)]

@@ -114,6 +114,17 @@ pub fn resolve(
     Ok(compute)
 }
 
+/// What the environment says of computing and nobody can use.
+#[must_use]
+pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
+    let refused = [
+        environment.kv_cache_type().and_then(|text| named::<KvType>("SLM_KV_CACHE_TYPE", text).err()),
+        environment.flash_attention().and_then(|text| named::<FlashAttention>("SLM_FLASH_ATTENTION", text).err()),
+        environment.kernels().and_then(|text| named::<Kernels>("SLM_KERNELS", text).err()),
+    ];
+    refused.into_iter().flatten().collect()
+}
+
 fn named<T: std::str::FromStr<Err = engine::compute::ComputeError>>(from: &str, text: &str) -> Result<T, Failure> {
     text.parse().map_err(|error| Failure::usage(format!("{from}: {error}")))
 }

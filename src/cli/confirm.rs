@@ -1,45 +1,131 @@
-//! Asks a person before something is lost for ever.
+//! Asks a person: before something is lost for ever, and which of near names is meant.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
+use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::model_ref::ModelRef;
-use crate::store::{Recovery, Store};
-use crate::ui::output::harmless;
+use crate::store::{Recovery, Store, StoreError};
+use crate::ui::output::ask;
 
-/// Lets go on where these models can be had again, or where a person says yes. `verb` is what would happen to them:
-/// `remove`, or `replace`.
-///
-/// # Errors
-/// The person says no, or nobody is there to ask; or no stored model has one of the names.
-pub fn loss(store: &Store, models: &[ModelRef], verb: &str) -> Result<(), Failure> {
-    let mut lost = Vec::new();
-    for name in models {
-        if store.recovery(name, models)? == Recovery::Unknown {
-            lost.push(format!("`{name}`"));
+/// What would happen to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    Remove,
+    Replace,
+}
+
+impl Loss {
+    fn verb(self) -> &'static str {
+        match self {
+            Loss::Remove => "remove",
+            Loss::Replace => "replace",
         }
     }
-    let Some((last, others)) = lost.split_last() else { return Ok(()) };
-    let (names, them) = match others {
-        [] => (last.clone(), "it"),
-        others => (format!("{} and {last}", others.join(", ")), "them"),
-    };
-    let they = if others.is_empty() { "it" } else { "they" };
-    let reason = format!("slm did not pull {names}, so {they} may be lost for ever");
-    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
-        return Err(Failure::failed(format!("{reason}; {verb} {them} with --yes")));
-    }
-    let _ = write!(std::io::stderr(), "{}", harmless(&format!("slm: {reason}. {} {them}? [y/N] ", capital(verb))));
-    let mut answer = String::new();
-    // What cannot be read is not a yes.
-    let _ = std::io::stdin().read_line(&mut answer);
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Failure::failed(format!("nothing was {verb}d"))),
+
+    fn question(self) -> &'static str {
+        match self {
+            Loss::Remove => "Remove it? [y/N] ",
+            Loss::Replace => "Replace it? [y/N] ",
+        }
     }
 }
 
-fn capital(word: &str) -> String {
-    let (first, rest) = word.split_at(1);
-    first.to_uppercase() + rest
+/// The models that may go: those that can be had again, and those of which a person says so, each asked for by itself. One
+/// that stays may be the other name of one that goes, which is then not asked for.
+///
+/// # Errors
+/// The person lets none of them go, or nobody is there to ask; or no stored model has one of the names.
+pub fn losses(store: &Store, models: &[ModelRef], loss: Loss) -> Result<Vec<ModelRef>, Failure> {
+    let verb = loss.verb();
+    if !is_person_there() {
+        let mut lost = Vec::new();
+        for name in models {
+            if store.recovery(name, models)? == Recovery::Unknown {
+                lost.push(format!("`{name}`"));
+            }
+        }
+        return refuse(&lost, verb).map_or_else(|| Ok(models.to_vec()), Err);
+    }
+    let mut going = models.to_vec();
+    for name in models {
+        if store.recovery(name, &going)? == Recovery::Unknown {
+            let question = format!("slm did not pull `{name}`, so it may be lost for ever. {}", loss.question());
+            if !answer(&question).is_some_and(|answer| is_yes(&answer)) {
+                going.retain(|going| going != name);
+            }
+        }
+    }
+    if going.is_empty() { Err(Failure::failed(format!("nothing was {verb}d"))) } else { Ok(going) }
+}
+
+/// Lets go on where this model can be had again, or where a person says yes.
+///
+/// # Errors
+/// As [`losses`].
+pub fn loss(store: &Store, model: &ModelRef, loss: Loss) -> Result<(), Failure> {
+    losses(store, std::slice::from_ref(model), loss).map(drop)
+}
+
+/// Whether a name is that of a stored model with another manifest than the one with this digest.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn replaces_another(store: &Store, name: &ModelRef, digest: Digest) -> Result<bool, StoreError> {
+    match store.recovery(name, &[]) {
+        Ok(_) => Ok(store.resolve(name).map_or(true, |model| model.digest != digest)),
+        // A name that nothing has, or only the binary: nothing is replaced.
+        Err(StoreError::NotFound(_) | StoreError::RemoveEmbedded(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is said where nobody can be asked about what would be lost.
+fn refuse(lost: &[String], verb: &str) -> Option<Failure> {
+    let (last, others) = lost.split_last()?;
+    let (names, they, them) = match others {
+        [] => (last.clone(), "it", "it"),
+        others => (format!("{} and {last}", others.join(", ")), "they", "them"),
+    };
+    let reason = format!("slm did not pull {names}, so {they} may be lost for ever");
+    Some(Failure::failed(format!("{reason}; {verb} {them} with --yes")))
+}
+
+/// What a person wants where no model has the name that was typed, and others have one that is spelt nearly so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant {
+    /// A model of the store.
+    Stored(ModelRef),
+    /// What was typed, from a registry.
+    Pull,
+}
+
+/// Asks which of the near names was meant, before anything is downloaded. Where nobody is there, it is what was typed.
+///
+/// # Errors
+/// The person wants none of it.
+pub fn near(typed: &str, nearest: &[ModelRef]) -> Result<Meant, Failure> {
+    let Some(first) = nearest.first().filter(|_| is_person_there()) else { return Ok(Meant::Pull) };
+    let question = format!("there is no `{typed}` here. Did you mean `{first}`? [y/N, p pulls `{typed}`] ");
+    match answer(&question).as_deref() {
+        Some("p" | "pull") => Ok(Meant::Pull),
+        Some(answer) if is_yes(answer) => Ok(Meant::Stored(first.clone())),
+        _ => Err(Failure::failed(format!("there is no model `{typed}`; `slm list` shows those that are here"))),
+    }
+}
+
+fn is_person_there() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer, "y" | "yes")
+}
+
+/// A person's answer in lower case; what cannot be read is none.
+fn answer(question: &str) -> Option<String> {
+    ask(question);
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).ok()?;
+    Some(answer.trim().to_lowercase())
 }

@@ -3,18 +3,19 @@
 use clap::Args;
 use serde_json::json;
 
-use super::confirm;
+use super::complete;
+use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
-use crate::store::{Store, StoreError};
 use crate::ui::output::Output;
 
 /// Give a model a second name; its blobs are shared
 #[derive(Debug, Args)]
 #[command(visible_alias = "copy")]
 pub struct CpArgs {
+    #[arg(add = complete::models())]
     pub source: String,
     pub destination: String,
     /// Replace a model that may be lost for ever without asking
@@ -37,8 +38,8 @@ pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
     if source == destination {
         return Err(Failure::usage(format!("`{destination}` has this name already; give another destination")));
     }
-    if !args.yes && replaces_another(&store, &destination, model.digest)? {
-        confirm::loss(&store, std::slice::from_ref(&destination), "replace")?;
+    if !args.yes && confirm::replaces_another(&store, &destination, model.digest)? {
+        confirm::loss(&store, &destination, Loss::Replace)?;
     }
     let copy = store.copy(&source, &destination)?;
     let mut output = Output::default();
@@ -52,14 +53,4 @@ pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
         output.line(&format!("copied {source} to {destination} ({})", copy.digest.short()))?;
     }
     Ok(Exit::Done)
-}
-
-/// Whether the destination is a stored model with another manifest.
-fn replaces_another(store: &Store, destination: &ModelRef, digest: crate::digest::Digest) -> Result<bool, StoreError> {
-    match store.recovery(destination, &[]) {
-        Ok(_) => Ok(store.resolve(destination).map_or(true, |model| model.digest != digest)),
-        // A name that nothing has, or only the binary: nothing is replaced.
-        Err(StoreError::NotFound(_) | StoreError::RemoveEmbedded(_)) => Ok(false),
-        Err(error) => Err(error),
-    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
 use crate::encoding;
@@ -24,6 +25,9 @@ pub struct CreateArgs {
     /// The Modelfile; `-` reads standard input
     #[arg(short, long, value_name = "FILE", default_value = "Modelfile")]
     pub file: PathBuf,
+    /// Replace a model that may be lost for ever without asking
+    #[arg(long, short)]
+    pub yes: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -32,23 +36,29 @@ pub struct CreateArgs {
 /// Makes the model; its name points at the old one until everything is there.
 ///
 /// # Errors
-/// The Modelfile, or anything that it names, is missing or wrong.
+/// The Modelfile, or anything that it names, is missing or wrong; or what it would replace is not to be lost.
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
     let (text, folder) = read(&args.file)?;
     let shown = args.file.display();
     let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
-    let modelfile = with_schema(&modelfile, &folder)?;
+    let mut modelfile = with_schema(&modelfile, &folder)?;
     load_spec::check(&modelfile).map_err(|error| match error {
         CheckError::Format(error) => Failure::usage(format!("FORMAT in `{shown}`: {error}")),
         CheckError::Template(error) => {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         }
     })?;
-    if let modelfile::BaseSource::Name(from) = &modelfile.from {
-        load::find_or_pull(&from.to_string(), environment)?;
+    if let modelfile::BaseSource::Name(from) = &mut modelfile.from {
+        // A person may have meant one of another name.
+        from.name = load::find_or_pull(&from.to_string(), environment)?.name;
     }
-    let model = environment.store()?.create(&name, &modelfile, &folder, &Bytes::default())?;
+    let store = environment.store()?;
+    let creation = store.begin_creating(&modelfile, &folder, &Bytes::default())?;
+    if !args.yes && confirm::replaces_another(&store, &name, creation.digest())? {
+        confirm::loss(&store, &name, Loss::Replace)?;
+    }
+    let model = store.finish_creating(&name, creation)?;
     say_what_has_no_effect(&modelfile);
     let mut output = Output::default();
     if args.json {

@@ -21,6 +21,7 @@ pub struct Environment {
     debug: Option<String>,
     host: Option<String>,
     api_key: Option<String>,
+    set: Vec<String>,
     serving: Serving,
     network: Network,
 }
@@ -61,6 +62,8 @@ pub struct Network {
     pub hugging_face: Option<String>,
     /// `HF_TOKEN`, or what the token file holds.
     pub hugging_face_token: Option<String>,
+    /// The variable or the file that this token is from.
+    pub hugging_face_token_from: Option<String>,
     /// Docker's `config.json`.
     pub docker_config: Option<PathBuf>,
     /// Ollama's keys.
@@ -90,6 +93,7 @@ impl Environment {
             debug: text("DEBUG"),
             host: text("HOST"),
             api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
+            set: set(),
             serving: Serving {
                 allowed_hosts: text("ALLOWED_HOSTS"),
                 origins: text("ORIGINS"),
@@ -105,6 +109,12 @@ impl Environment {
             },
             network: Network::read(),
         }
+    }
+
+    /// The names of all variables that begin as slm's do, in order; those of Ollama's that slm reads are among them.
+    #[must_use]
+    pub fn set(&self) -> &[String] {
+        &self.set
     }
 
     #[must_use]
@@ -202,8 +212,15 @@ impl Network {
             .or_else(|| folder("HF_HOME").map(|home| home.join("token")))
             .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("huggingface/token")))
             .or_else(|| under_home(".cache/huggingface/token"));
-        let token = || std::fs::read_to_string(token_file?).ok();
-        let token = own("", "HF_TOKEN").map(|token| token.to_string_lossy().into_owned()).or_else(token);
+        let filled = |token: &str| Some(token.trim().to_owned()).filter(|token| !token.is_empty());
+        let in_variable =
+            own("", "HF_TOKEN").map(|token| ("HF_TOKEN".to_owned(), token.to_string_lossy().into_owned()));
+        let in_file = || {
+            let file = token_file?;
+            Some((file.display().to_string(), std::fs::read_to_string(file).ok()?))
+        };
+        let token = in_variable.or_else(in_file).and_then(|(from, token)| Some((from, filled(&token)?)));
+        let (token_from, token) = token.unzip();
         let docker = folder("DOCKER_CONFIG").or_else(|| under_home(".docker"));
         let of_service = PathBuf::from("/usr/share/ollama/.ollama");
         let proxies = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
@@ -211,7 +228,8 @@ impl Network {
         Network {
             registry: text("REGISTRY"),
             hugging_face: own("", "HF_ENDPOINT").map(|url| url.to_string_lossy().into_owned()),
-            hugging_face_token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
+            hugging_face_token: token,
+            hugging_face_token_from: token_from,
             docker_config: docker.map(|folder| folder.join("config.json")),
             ollama_keys: [under_home(".ollama/id_ed25519"), Some(of_service.join("id_ed25519"))]
                 .into_iter()
@@ -235,6 +253,42 @@ impl Network {
 fn host_of(proxy: &str) -> Option<String> {
     let with_scheme = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
     url::Url::parse(&with_scheme).ok()?.host_str().map(str::to_owned)
+}
+
+/// What is read as `SLM_X`, and where it is not set as `OLLAMA_X`; the key is never Ollama's.
+pub const NAMES: [&str; 22] = [
+    "ALLOWED_HOSTS",
+    "API_KEY",
+    "CONTEXT_LENGTH",
+    "DEBUG",
+    "DRAIN_SECONDS",
+    "FLASH_ATTENTION",
+    "HOST",
+    "KEEP_ALIVE",
+    "KERNELS",
+    "KV_CACHE_TYPE",
+    "LOAD_TIMEOUT",
+    "LOG_FORMAT",
+    "LOG_PROMPTS",
+    "MAX_BODY",
+    "MAX_LOADED_MODELS",
+    "MAX_QUEUE",
+    "MODELS",
+    "NUM_PARALLEL",
+    "ORIGINS",
+    "REGISTRY",
+    "REQUEST_TIMEOUT",
+    "STALL_SECONDS",
+];
+
+fn set() -> Vec<String> {
+    let filled = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    let is_read = |name: &String| {
+        name.starts_with("SLM_") || name.strip_prefix("OLLAMA_").is_some_and(|name| NAMES.contains(&name))
+    };
+    let mut set: Vec<String> = filled.filter_map(|(name, _)| name.into_string().ok()).filter(is_read).collect();
+    set.sort();
+    set
 }
 
 /// A variable of exactly that name; an empty one says nothing.
@@ -272,4 +326,52 @@ pub fn timestamp(time: std::time::SystemTime) -> String {
     let date = Date::from_unix_days(i64::try_from(since / 86_400).unwrap_or(0)).strftime("%Y-%m-%d");
     let (hour, minute, second) = (since / 3600 % 24, since / 60 % 60, since % 60);
     format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// The time that [`timestamp`] has written.
+#[must_use]
+pub fn time_of(text: &str) -> Option<std::time::SystemTime> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, by: char| text.split(by).map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
+    let (date, time) = (numbers(date, '-')?, numbers(time.split('.').next()?, ':')?);
+    let ([year, month, day], [hour, minute, second]) = (date.try_into().ok()?, time.try_into().ok()?);
+    if year > 9999 || month > 12 {
+        return None;
+    }
+    // Years that begin in March, so that the day of a leap year is their last (Hinnant, `days_from_civil`).
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let day_of_year = (153 * month + 2) / 5 + day.checked_sub(1)?;
+    let days = (365 * year + year / 4 - year / 100 + year / 400 + day_of_year).checked_sub(719_468)?;
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second;
+    std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAMES, time_of, timestamp};
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn times_are_read_back() {
+        for seconds in [0, 951_782_399, 951_868_800, 1_798_761_599, 9_223_372_036] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(time_of(&timestamp(time)), Some(time), "{}", timestamp(time));
+        }
+        assert_eq!(time_of("2026-12-01T07:00:00.25Z"), time_of("2026-12-01T07:00:00Z"));
+        assert_eq!([time_of("soon"), time_of("2026-12-01"), time_of("0000-01-01T00:00:00Z")], [None; 3]);
+    }
+
+    #[test]
+    fn every_variable_that_is_read_is_named() {
+        let source = include_str!("environment.rs");
+        let read = |call: &str| {
+            let after = source.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+            after.map(str::to_owned).filter(|name| !name.is_empty()).collect::<Vec<_>>()
+        };
+        let own = ["text(\"", "variable(\"", "own(\"SLM_\", \""].map(read).concat();
+        let mut own: Vec<&str> = own.iter().map(String::as_str).filter(|name| name.to_uppercase() == **name).collect();
+        own.sort_unstable();
+        own.dedup();
+        assert_eq!(own, NAMES);
+    }
 }

@@ -1,5 +1,6 @@
 //! `slm eval`: a model on labelled data.
 
+use super::complete;
 use super::compute::ComputeArgs;
 use clap::Args;
 use std::ops::ControlFlow;
@@ -32,7 +33,7 @@ pub struct EvalArgs {
     /// A suite: YAML with model, data, input, expect
     pub suite: PathBuf,
     /// Another model than the suite's
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", add = complete::models())]
     pub model: Option<String>,
     /// Stop after N rows
     #[arg(long, value_name = "N")]

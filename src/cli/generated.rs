@@ -1,10 +1,10 @@
-//! What clap's description of the command line generates: completion scripts and man pages.
+//! What is written for other programs: completion scripts for shells, and man pages of clap's description of the command line.
 
 use std::path::PathBuf;
 
-use clap::{Args, Command, ValueEnum};
-use clap_complete::generate;
+use clap::{Args, Command};
 
+use super::complete::{self, Shell};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::ui::output::Output;
 
@@ -14,38 +14,18 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-}
-
 /// Write the man pages into a folder
 #[derive(Debug, Args)]
 pub struct ManArgs {
     pub folder: PathBuf,
 }
 
-/// The completion script of one shell.
-#[must_use]
-pub fn completion_script(shell: Shell, mut slm: Command) -> String {
-    let shell = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    let mut script = Vec::new();
-    generate(shell, &mut slm, "slm", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
-}
-
-/// `slm completions SHELL`; `slm` describes the whole command line.
+/// `slm completions SHELL`.
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn completions(args: &CompletionsArgs, slm: Command) -> Outcome {
-    Output::default().text(&completion_script(args.shell, slm))?;
+pub fn completions(args: &CompletionsArgs) -> Outcome {
+    Output::default().text(&complete::script(args.shell))?;
     Ok(Exit::Done)
 }
 

@@ -10,7 +10,7 @@ use crate::failure::{Exit, Outcome};
 use crate::model_info::ModelSummary;
 use crate::store::{Listed, Origin};
 use crate::ui::output::{Output, say};
-use crate::ui::table::{size, table};
+use crate::ui::table::{size, span, table};
 
 /// List the models
 #[derive(Debug, Args)]
@@ -59,20 +59,9 @@ fn ago(modified: Option<SystemTime>, now: SystemTime) -> String {
     let Some(age) = modified.and_then(|modified| now.duration_since(modified).ok()) else {
         return "just now".to_owned();
     };
-    let units = [
-        (365 * 86_400, "year"),
-        (30 * 86_400, "month"),
-        (7 * 86_400, "week"),
-        (86_400, "day"),
-        (3600, "hour"),
-        (60, "minute"),
-    ];
-    match units.into_iter().find(|(seconds, _)| age.as_secs() >= *seconds) {
-        Some((seconds, unit)) => {
-            let n = age.as_secs() / seconds;
-            format!("{n} {unit}{} ago", if n == 1 { "" } else { "s" })
-        }
-        None => "just now".to_owned(),
+    match age.as_secs() {
+        ..60 => "just now".to_owned(),
+        _ => format!("{} ago", span(age)),
     }
 }
 

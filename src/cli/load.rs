@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::compute::{self, ComputeArgs};
+use super::confirm::{self, Meant};
 use super::environment::Environment;
 use super::pull;
 use crate::api::local::{self, Wish};
@@ -56,13 +57,19 @@ pub fn find(name: &str, environment: &Environment) -> Result<Model, Failure> {
     resolve(&name.parse()?, environment)?.map_err(Failure::from)
 }
 
-/// Finds a model, and pulls it where it is not in the store.
+/// Finds a model, and pulls it where it is not in the store; where a stored one has nearly its name, a person is asked first.
 ///
 /// # Errors
 /// As [`find`]; then the message also says why it cannot be pulled.
 pub fn find_or_pull(name: &str, environment: &Environment) -> Result<Model, Failure> {
     let reference: Reference = name.parse()?;
     match resolve(&reference, environment)? {
+        Err(StoreError::NotFound(unknown)) if reference.digest.is_none() => {
+            match confirm::near(name, &unknown.nearest)? {
+                Meant::Stored(name) => Ok(environment.store()?.resolve(&name)?),
+                Meant::Pull => pull::missing(&reference, &unknown, environment),
+            }
+        }
         Err(StoreError::NotFound(unknown)) => pull::missing(&reference, &unknown, environment),
         found => Ok(found?),
     }

@@ -5,10 +5,12 @@
 mod adapters;
 mod args;
 mod bench;
+mod complete;
 mod compute;
 mod confirm;
 mod cp;
 mod create;
+mod doctor;
 mod engine;
 mod environment;
 mod eval;
@@ -44,6 +46,9 @@ use crate::failure::{Exit, Failure, Outcome};
 /// Parses the process's arguments, runs the command, and says on standard error what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
+    if complete::answered(std::env::var_os(complete::VARIABLE).as_deref(), std::env::args_os(), Cli::command) {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -90,7 +95,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
-        Command::Completions(args) => generated::completions(&args, Cli::command()),
+        Command::Doctor(args) => doctor::run(&args, &environment),
+        Command::Completions(args) => generated::completions(&args),
         Command::Man(args) => generated::man(&args, Cli::command()),
         Command::Engine => engine::run(),
     };

@@ -1,13 +1,15 @@
 //! `slm ps`: what the running server holds in memory.
 
+use std::time::SystemTime;
+
 use clap::Args;
 use serde_json::Value;
 
-use super::environment::Environment;
+use super::environment::{self, Environment};
 use super::served::Served;
 use crate::failure::{Exit, Outcome};
 use crate::ui::output::Output;
-use crate::ui::table::{size, table};
+use crate::ui::table::{size, span, table};
 
 /// List the models that the running server holds in memory
 #[derive(Debug, Args)]
@@ -29,12 +31,13 @@ pub fn run(args: &PsArgs, environment: &Environment) -> Outcome {
         return Ok(Exit::Done);
     }
     let models = answer["models"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let rows: Vec<Vec<String>> = models.iter().map(row).collect();
+    let now = SystemTime::now();
+    let rows: Vec<Vec<String>> = models.iter().map(|model| row(model, now)).collect();
     output.text(&table(&["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"], &rows))?;
     Ok(Exit::Done)
 }
 
-fn row(model: &Value) -> Vec<String> {
+fn row(model: &Value, now: SystemTime) -> Vec<String> {
     let text = |name: &str| model[name].as_str().unwrap_or_default().to_owned();
     let bytes = |name: &str| model[name].as_u64().unwrap_or(0);
     let processor = match (bytes("size_vram"), bytes("size")) {
@@ -46,10 +49,37 @@ fn row(model: &Value) -> Vec<String> {
         }
     };
     let id = text("digest").chars().take(12).collect();
+    let is_busy = model["answering"].as_u64().is_some_and(|n| n > 0);
     let until = match text("expires_at") {
+        _ if is_busy => "in use".to_owned(),
         until if until.is_empty() => "in use".to_owned(),
         until if until.starts_with("0001") || until.as_str() > "2200" => "forever".to_owned(),
-        until => until,
+        until => environment::time_of(&until).map_or(until, |time| from_now(time, now)),
     };
     vec![text("name"), id, size(bytes("size")), processor, model["context_length"].to_string(), until]
+}
+
+/// When a model goes, as people say it; one whose time is over goes at any moment.
+fn from_now(time: SystemTime, now: SystemTime) -> String {
+    match time.duration_since(now) {
+        Ok(left) if left.as_secs() > 0 => format!("{} from now", span(left)),
+        _ => "now".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_model_goes_in_the_largest_whole_unit() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let said = |seconds| from_now(now + Duration::from_secs(seconds), now);
+        assert_eq!(
+            [said(299), said(3600), said(12), said(0)],
+            ["4 minutes from now", "1 hour from now", "12 seconds from now", "now"]
+        );
+        assert_eq!(from_now(now - Duration::from_secs(1), now), "now");
+    }
 }

@@ -83,7 +83,10 @@ pub fn run(args: &PullArgs, environment: &Environment) -> Outcome {
 pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environment) -> Result<Model, Failure> {
     let store = environment.store()?;
     let network = NetworkArgs::default();
-    say(format_args!("`{reference}` is not here yet: pulling it"));
+    match unknown.nearest.first() {
+        Some(near) => say(format_args!("`{reference}` is not here yet (did you mean `{near}`?): pulling it")),
+        None => say(format_args!("`{reference}` is not here yet: pulling it")),
+    }
     let servers = network::servers(&network, environment)?;
     let registry = servers.client()?;
     let pull = of_name(reference.clone(), None, &servers)?;

@@ -1,5 +1,6 @@
 //! `slm push`: a model of the store into a registry.
 
+use super::complete;
 use super::network::NetworkArgs;
 use clap::Args;
 use serde_json::json;
@@ -26,7 +27,7 @@ use crate::ui::table::{size, table};
 
 Credentials are those that `docker login` leaves.")]
 pub struct PushArgs {
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = complete::models())]
     pub names: Vec<String>,
     /// Push it under another name, `[HOST/]NAMESPACE/MODEL[:TAG]`; here it keeps its own
     #[arg(long = "as", value_name = "NAME")]

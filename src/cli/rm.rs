@@ -3,7 +3,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::confirm;
+use super::complete;
+use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
@@ -13,12 +14,12 @@ use crate::ui::table::size;
 
 /// Remove models, and their blobs that no other model needs
 ///
-/// What slm did not pull itself may be lost for ever, and is removed only where somebody at a terminal says so, or with
-/// --yes.
+/// What slm did not pull itself may be lost for ever: it is removed only where somebody at a terminal says so, for each
+/// model by itself, or with --yes.
 #[derive(Debug, Args)]
 #[command(visible_alias = "remove")]
 pub struct RmArgs {
-    #[arg(required = true, value_name = "MODEL")]
+    #[arg(required = true, value_name = "MODEL", add = complete::models())]
     pub models: Vec<String>,
     /// Remove what may be lost for ever without asking
     #[arg(long, short)]
@@ -28,7 +29,7 @@ pub struct RmArgs {
     pub json: bool,
 }
 
-/// Removes all of the models, or none where one of them does not exist or a person says no.
+/// Removes all of the models but those that a person wants to keep, or none where one of them does not exist.
 ///
 /// # Errors
 /// A name is invalid, or no stored model has it; or the disk refuses.
@@ -45,7 +46,7 @@ pub fn run(args: &RmArgs, environment: &Environment) -> Outcome {
         store.recovery(name, &names)?;
     }
     if !args.yes {
-        confirm::loss(&store, &names, "remove")?;
+        names = confirm::losses(&store, &names, Loss::Remove)?;
     }
     let mut output = Output::default();
     let mut removed = Vec::new();

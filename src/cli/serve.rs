@@ -2,6 +2,7 @@
 
 use super::compute::ComputeArgs;
 use clap::Args;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use super::network::{self, NetworkArgs};
 use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
-use crate::api::guard::{self, Exposure, Management, Rules, Said};
-use crate::api::local::{Door, Wish};
+use crate::api::guard::{self, Exposure, Management, Rules, RulesError, Said};
+use crate::api::local::{self, Door, Wish};
 use crate::api::logging::{self, Format, Prompts};
 use crate::api::server::{self, Bind, Drain, Ended, Listeners, SocketMode, Terms};
 use crate::api::{self, Front, service};
@@ -28,7 +29,7 @@ use crate::ui::output::say;
 ///
 /// Listens on 127.0.0.1:11434, or where SLM_HOST says. Models are loaded when they are asked for, each in a process of its
 /// own, and stay for five minutes after their last request. SIGTERM and Ctrl-C let requests end that have begun.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(after_help = "Examples:
   slm serve
   slm serve --host 0.0.0.0:11434          with SLM_API_KEY in the environment
@@ -86,7 +87,8 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
                 listeners.add(bind, mode).await?;
             }
         }
-        let rules = Arc::new(rules(args, environment, &binds, &listeners)?);
+        listen_to_own(&mut listeners, &settings);
+        let rules = Arc::new(rules(args, environment, &binds, &listeners.addresses())?);
         let residents = Residents::start(residents_settings, Loader::processes(program, SystemTime::now));
         let service = Arc::new(service::Service::new(settings, residents.clone()));
         let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
@@ -116,6 +118,17 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
     })
 }
 
+/// Lets `slm ps` and `slm stop` of this user find the server by its store. Another server may have this store, or its folder
+/// takes no socket; this one is then found by its address alone.
+fn listen_to_own(listeners: &mut Listeners, settings: &service::Settings) {
+    let root = settings.store.root();
+    let added = std::fs::create_dir_all(root).map_err(|error| error.to_string());
+    let added = added.and_then(|()| listeners.add_own(&local::http_socket(root)).map_err(|error| error.to_string()));
+    if let Err(error) = added {
+        tracing::warn!("`slm ps` and `slm stop` find this server by SLM_HOST alone: {error}");
+    }
+}
+
 /// Gives `slm run` of this user the engines of the server.
 fn let_in(door: Door, service: Arc<service::Service>, drain: Drain) -> impl Future<Output = ()> {
     door.serve(drain, move |wish: Wish| {
@@ -129,14 +142,59 @@ fn let_in(door: Door, service: Arc<service::Service>, drain: Drain) -> impl Futu
 
 /// Begins the log and tells how it looks.
 fn log(environment: &Environment) -> Result<Format, Failure> {
-    let said = environment.serving().log_format.as_deref();
-    let format = match said.map(str::parse) {
-        None => Format::of_standard_error(),
-        Some(format) => format.map_err(|error: logging::FormatError| Failure::usage(error.to_string()))?,
-    };
+    let format = log_format(environment.serving())?;
     let level = if environment.wants_debug() { tracing::Level::DEBUG } else { tracing::Level::INFO };
     logging::begin(format, level, timestamp);
     Ok(format)
+}
+
+fn log_format(said: &Serving) -> Result<Format, Failure> {
+    match said.log_format.as_deref().map(str::parse) {
+        None => Ok(Format::of_standard_error()),
+        Some(format) => format.map_err(|error: logging::FormatError| Failure::usage(error.to_string())),
+    }
+}
+
+/// What of the environment `slm serve` could not use, each with the sentence that it would end with. No socket is opened.
+#[must_use]
+pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
+    let (args, said) = (ServeArgs::default(), environment.serving());
+    let number = |name, text: Option<&str>| text.map_or(Ok(0), |text| whole(name, text)).err();
+    let time = |name, text: Option<&str>| seconds(name, text).err();
+    let binds = binds(&args, environment);
+    let rules = binds.as_ref().ok().and_then(|binds| rules(&args, environment, binds, &addresses(binds)).err());
+    let rules = rules.map(|error| match error {
+        // That sentence shows the key.
+        RulesError::Key(_) => {
+            Failure::usage("a key in SLM_API_KEY has another character than visible ASCII; make a new key")
+        }
+        error => error.into(),
+    });
+    let refused = [
+        log_format(said).err(),
+        max_body(said).err(),
+        context_length(environment).err(),
+        keep_alive(&args, said).err(),
+        number("SLM_MAX_QUEUE", said.max_queue.as_deref()),
+        number("SLM_NUM_PARALLEL", environment.num_parallel()),
+        number("SLM_MAX_LOADED_MODELS", said.max_loaded.as_deref()),
+        time("SLM_DRAIN_SECONDS", said.drain_seconds.as_deref()),
+        time("SLM_LOAD_TIMEOUT", said.load_timeout.as_deref()),
+        time("SLM_REQUEST_TIMEOUT", said.request_timeout.as_deref()),
+        network::servers(&NetworkArgs::default(), environment).err(),
+        binds.err(),
+        rules,
+    ];
+    refused.into_iter().flatten().chain(compute::refused_settings(environment)).collect()
+}
+
+/// The addresses among what is to be listened at, as far as they are written as numbers.
+fn addresses(binds: &[Bind]) -> Vec<SocketAddr> {
+    let address = |bind: &Bind| match bind {
+        Bind::Tcp { host, port } => Some(SocketAddr::new(host.parse().ok()?, *port)),
+        Bind::Unix(_) => None,
+    };
+    binds.iter().filter_map(address).collect()
 }
 
 fn greet(format: Format, places: &str) {
@@ -159,10 +217,7 @@ fn max_body(said: &Serving) -> Result<MaxBody, Failure> {
 }
 
 fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Settings, Failure> {
-    let mut parameters = Parameters::default();
-    if let Some(length) = environment.context_length() {
-        parameters.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
-    }
+    let mut parameters = context_length(environment)?;
     compute::say(&args.compute, &mut parameters)?;
     let said = environment.serving();
     let max_queue = said.max_queue.as_deref().map(|text| whole("SLM_MAX_QUEUE", text)).transpose()?;
@@ -183,13 +238,25 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
     })
 }
 
+fn context_length(environment: &Environment) -> Result<Parameters, Failure> {
+    let mut parameters = Parameters::default();
+    if let Some(length) = environment.context_length() {
+        parameters.set("num_ctx", length).map_err(|error| Failure::usage(format!("SLM_CONTEXT_LENGTH: {error}")))?;
+    }
+    Ok(parameters)
+}
+
+fn keep_alive(args: &ServeArgs, said: &Serving) -> Result<KeepAlive, Failure> {
+    match (&args.keepalive, &said.keep_alive) {
+        (Some(text), _) => parsed("--keepalive", text),
+        (None, Some(text)) => parsed("SLM_KEEP_ALIVE", text),
+        (None, None) => Ok(residents::Settings::default().keep_alive),
+    }
+}
+
 fn residents_settings(args: &ServeArgs, said: &Serving) -> Result<residents::Settings, Failure> {
     let default = residents::Settings::default();
-    let keep_alive = match (&args.keepalive, &said.keep_alive) {
-        (Some(text), _) => parsed::<KeepAlive>("--keepalive", text)?,
-        (None, Some(text)) => parsed("SLM_KEEP_ALIVE", text)?,
-        (None, None) => default.keep_alive,
-    };
+    let keep_alive = keep_alive(args, said)?;
     let max_loaded = said.max_loaded.as_deref().map(|text| whole("SLM_MAX_LOADED_MODELS", text)).transpose()?;
     let load_timeout = seconds("SLM_LOAD_TIMEOUT", said.load_timeout.as_deref())?.unwrap_or(default.load_timeout);
     Ok(residents::Settings { keep_alive, max_loaded: max_loaded.and_then(NonZeroUsize::new), load_timeout, ..default })
@@ -204,22 +271,27 @@ fn binds(args: &ServeArgs, environment: &Environment) -> Result<Vec<Bind>, Failu
     said.iter().map(|text| parsed(from, text)).collect()
 }
 
-fn rules(args: &ServeArgs, environment: &Environment, binds: &[Bind], listeners: &Listeners) -> Result<Rules, Failure> {
+fn rules(
+    args: &ServeArgs,
+    environment: &Environment,
+    binds: &[Bind],
+    addresses: &[SocketAddr],
+) -> Result<Rules, RulesError> {
     let of_bind = |bind: &Bind| match bind {
         Bind::Tcp { host, .. } => Some(host.clone()),
         Bind::Unix(_) => None,
     };
     let names: Vec<String> = binds.iter().filter_map(of_bind).chain(guard::machine_name()).collect();
     let said = environment.serving();
-    Ok(Rules::new(&Said {
-        addresses: &listeners.addresses(),
+    Rules::new(&Said {
+        addresses,
         names: &names,
         allowed_hosts: said.allowed_hosts.as_deref(),
         origins: said.origins.as_deref(),
         keys: environment.api_key(),
         exposure: if args.insecure_bind { Exposure::Insecure } else { Exposure::WithKey },
         management: if args.inference_only { Management::Off } else { Management::On },
-    })?)
+    })
 }
 
 fn parsed<T: FromStr<Err: std::fmt::Display>>(from: &str, text: &str) -> Result<T, Failure> {

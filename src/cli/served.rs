@@ -1,10 +1,13 @@
 //! Speaking to the `slm serve` of this machine, as its own commands do.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::environment::Environment;
 use super::network;
-use crate::failure::{Exit, Failure};
+use crate::api::local;
+use crate::failure::Failure;
 
 /// Where `slm serve` listens if nobody says otherwise: Ollama's address.
 pub const DEFAULT_HOST: &str = "127.0.0.1:11434";
@@ -19,16 +22,48 @@ pub struct Served {
     key: Option<String>,
 }
 
+/// Why a server gave no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ServedError {
+    #[error(
+        "no slm answers at `{place}`: nobody listens there; `slm serve` starts one, `slm doctor` says what is found"
+    )]
+    Nobody { place: String },
+    #[error("no slm answers at `{place}`: {reason}; `slm doctor` says what is found")]
+    Broken { place: String, reason: String },
+    #[error("`{place}` answers: {said}")]
+    Refused { place: String, status: u16, said: String },
+}
+
+impl From<ServedError> for Failure {
+    fn from(error: ServedError) -> Failure {
+        Failure::failed(error.to_string())
+    }
+}
+
 impl Served {
-    /// The server that `SLM_HOST` names.
+    /// The server that `SLM_HOST` names; without that the one of this user's store, wherever it listens, or else the one at the
+    /// default address.
     ///
     /// # Errors
     /// The client cannot be made.
     pub fn of(environment: &Environment) -> Result<Served, Failure> {
-        let host = environment.host().unwrap_or(DEFAULT_HOST);
+        let host = environment.host().map(str::to_owned).or_else(|| own(environment));
+        Served::at(host.as_deref().unwrap_or(DEFAULT_HOST), environment, None)
+    }
+
+    /// The server at an address as `SLM_HOST` has it, which may take so long for each answer.
+    ///
+    /// # Errors
+    /// As [`Served::of`].
+    pub fn at(host: &str, environment: &Environment, patience: Option<Duration>) -> Result<Served, Failure> {
         // Fails where one is there already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let builder = reqwest::Client::builder().no_proxy();
+        let builder = match patience {
+            Some(patience) => builder.timeout(patience),
+            None => builder,
+        };
         let (builder, url, place) = match host.strip_prefix("unix:") {
             #[cfg(unix)]
             Some(path) => (builder.unix_socket(path), "http://localhost".to_owned(), host.to_owned()),
@@ -45,11 +80,25 @@ impl Served {
         Ok(Served { client, place, url, key })
     }
 
+    /// Its address as people know it.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Asks for what is at a path.
     ///
     /// # Errors
     /// Nobody answers, or the answer is an error.
     pub fn get(&self, path: &str) -> Result<Value, Failure> {
+        Ok(self.asked(path)??)
+    }
+
+    /// As [`Served::get`], with the server's own failure apart from those of this process.
+    ///
+    /// # Errors
+    /// Ctrl-C was pressed, or the network cannot be used.
+    pub fn asked(&self, path: &str) -> Result<Result<Value, ServedError>, Failure> {
         self.send(self.client.get(format!("{}{path}", self.url)))
     }
 
@@ -59,31 +108,46 @@ impl Served {
     /// As [`Served::get`].
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let request = self.client.post(format!("{}{path}", self.url));
-        self.send(request.header("content-type", "application/json").body(body.to_string()))
+        Ok(self.send(request.header("content-type", "application/json").body(body.to_string()))??)
     }
 
-    fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Failure> {
+    fn send(&self, request: reqwest::RequestBuilder) -> Result<Result<Value, ServedError>, Failure> {
         let request = match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
         };
         let answer = async {
             let response = request.send().await?;
-            let is_success = response.status().is_success();
-            Ok::<_, reqwest::Error>((is_success, response.bytes().await?))
+            let status = response.status();
+            Ok::<_, reqwest::Error>((status, response.bytes().await?))
         };
-        let (is_success, bytes) =
-            network::block_on(async { Ok(answer.await) }, "the server goes on")?.map_err(|error| {
-                let reason = if error.is_connect() { "nobody listens there".to_owned() } else { error.to_string() };
-                Failure::failed(format!("no slm answers at `{}`: {reason}; `slm serve` starts one", self.place))
-            })?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or(json!({}));
-        if is_success {
-            return Ok(answer);
-        }
-        let said = answer["error"].as_str().map_or_else(|| String::from_utf8_lossy(&bytes).into_owned(), str::to_owned);
-        Err(Failure { message: format!("`{}` answers: {said}", self.place), exit: Exit::Failed })
+        let answer = network::block_on(async { Ok(answer.await) }, "the server goes on")?;
+        Ok(answer.map_err(|error| self.broken(&error)).and_then(|(status, bytes)| {
+            let answer: Value = serde_json::from_slice(&bytes).unwrap_or(json!({}));
+            if status.is_success() {
+                return Ok(answer);
+            }
+            let said = answer["error"].as_str().map(str::to_owned);
+            let said = said.unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+            Err(ServedError::Refused { place: self.place.clone(), status: status.as_u16(), said })
+        }))
     }
+
+    fn broken(&self, error: &reqwest::Error) -> ServedError {
+        let place = self.place.clone();
+        match error {
+            error if error.is_connect() && !error.is_timeout() => ServedError::Nobody { place },
+            error if error.is_timeout() => ServedError::Broken { place, reason: "it does not answer".to_owned() },
+            error => ServedError::Broken { place, reason: error.to_string() },
+        }
+    }
+}
+
+/// The address of the server that has this store, if one answers.
+#[must_use]
+pub fn own(environment: &Environment) -> Option<String> {
+    let path = local::http_server(environment.store().ok()?.root())?;
+    Some(format!("unix:{}", path.display()))
 }
 
 /// The address under which a server that listens on `host` is reached from this machine.

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::complete;
 use super::environment::{Environment, timestamp};
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
@@ -16,6 +17,7 @@ use crate::ui::table::size;
 /// Show what a model is made of
 #[derive(Debug, Args)]
 pub struct ShowArgs {
+    #[arg(add = complete::models())]
     pub model: String,
     /// Print it as a Modelfile
     #[arg(long, conflicts_with = "json")]

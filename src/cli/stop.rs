@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
+use super::complete;
 use super::environment::Environment;
 use super::served::Served;
 use crate::failure::{Exit, Outcome};
@@ -13,7 +14,7 @@ use crate::model_ref::ModelRef;
 /// Answers on their way are finished first.
 #[derive(Debug, Args)]
 pub struct StopArgs {
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(required = true, value_name = "NAME", add = complete::models())]
     pub names: Vec<String>,
 }
 

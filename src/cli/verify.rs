@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 
 use serde_json::json;
 
+use super::complete;
 use super::environment::Environment;
 use super::interrupt;
 use super::load;
@@ -20,7 +21,7 @@ use crate::ui::table::{size, table};
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// The models [default: all]
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", add = complete::models())]
     pub models: Vec<String>,
     /// Write JSON
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use super::wrap::{columns, wrapped};
 use crate::failure::Failure;
 
 /// Standard output. A reader that closed the pipe has had enough: that is not a failure, but there is no more to do.
@@ -26,6 +27,12 @@ impl Default for Output {
 }
 
 impl Output {
+    /// The columns of the terminal that a person looks at; `None` where nobody does.
+    #[must_use]
+    pub fn columns(&self) -> Option<usize> {
+        columns(self.out.get_ref()).filter(|_| self.is_terminal)
+    }
+
     /// Whether a person is looking.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
@@ -63,9 +70,22 @@ impl Output {
     }
 }
 
-/// Says something on standard error, as slm. It is not a failure if nobody reads it.
+/// Says something on standard error, as slm, broken between words where a person reads it. It is not a failure if nobody does.
 pub fn say(message: impl std::fmt::Display) {
-    tell(&format!("slm: {message}\n"));
+    tell(&format!("{}\n", for_terminal(&format!("slm: {message}"))));
+}
+
+/// Asks something on standard error, as slm; the cursor stays behind the question.
+pub fn ask(question: &str) {
+    tell(&for_terminal(&format!("slm: {question}")));
+}
+
+/// Text for standard error, in lines of the terminal's width if it is one.
+fn for_terminal(text: &str) -> String {
+    match columns(&std::io::stderr()) {
+        Some(width) => wrapped(text, width, 0),
+        None => text.to_owned(),
+    }
 }
 
 /// Says how many blank lines of an input were skipped, where there were any.

@@ -1,5 +1,7 @@
 //! Plain tables and bars of characters.
 
+use std::time::Duration;
+
 /// Rows as columns padded to their widest cell, two spaces between; no space at a line's end.
 #[must_use]
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
@@ -44,6 +46,22 @@ pub fn size(n_bytes: u64) -> String {
         Some((name, unit)) => format!("{:.0} {name}", n / unit),
         None => format!("{n_bytes} B"),
     }
+}
+
+/// A span of time in its largest whole unit: `4 minutes`.
+#[must_use]
+pub fn span(time: Duration) -> String {
+    let units = [
+        (365 * 86_400, "year"),
+        (30 * 86_400, "month"),
+        (7 * 86_400, "week"),
+        (86_400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ];
+    let (seconds, unit) = units.into_iter().find(|(seconds, _)| time.as_secs() >= *seconds).unwrap_or((1, "second"));
+    let n = time.as_secs() / seconds;
+    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn a_killed_create_leaves_the_store_as_it_was() {
     home.file("large.gguf", large_gguf(48 << 20));
     home.file("Modelfile", "FROM ./large.gguf\nSYSTEM new");
     let quiet = || {
-        let mut command = home.slm(["create", "kept"]).command();
+        let mut command = home.slm(["create", "kept", "--yes"]).command();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
@@ -76,7 +76,7 @@ fn writers_of_one_name_at_once_leave_one_whole_model() {
         .map(|n| {
             let file = format!("Modelfile{n}");
             home.file(&file, format!("FROM ./triage.gguf\nSYSTEM {n}\nPARAMETER seed {n}"));
-            let mut command = home.slm(["create", "same", "-f", &file]).command();
+            let mut command = home.slm(["create", "same", "--yes", "-f", &file]).command();
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
         })
         .collect();

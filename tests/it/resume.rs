@@ -222,7 +222,8 @@ fn ctrl_c_leaves_a_file_that_can_be_gone_on_with() {
     let path = home.file("input", &input);
     let args = ["--lines", "--output", "out", "--resume"];
     let mut command = answer(&home, &args).command();
-    command.stdin(std::fs::File::open(path).unwrap()).stdout(Stdio::null()).stderr(Stdio::null());
+    let said = std::fs::File::create(home.path().join("said")).unwrap();
+    command.stdin(std::fs::File::open(path).unwrap()).stdout(Stdio::null()).stderr(said);
     let child = command.spawn().unwrap();
     wait_for_line(&home.path().join("out"));
     let pid = rustix::process::Pid::from_child(&child);
@@ -230,6 +231,9 @@ fn ctrl_c_leaves_a_file_that_can_be_gone_on_with() {
     assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(130));
     let n_lines = read(&home, "out").lines().count();
     assert!(n_lines < 3000);
+    let rows = if n_lines == 1 { "1 row is".to_owned() } else { format!("{n_lines} rows are") };
+    let last = format!("slm: stopped: {rows} in `out`; the same command continues");
+    assert_eq!(read(&home, "said").lines().find(|line| line.starts_with("slm: stopped")), Some(last.as_str()));
     answer(&home, &args).stdin(&input).ends(1);
     assert!(read(&home, "out") == answer(&home, &["--lines"]).stdin(&input).ends(1).stdout);
 }

@@ -77,8 +77,10 @@ pub fn send(signal: Signal, pid: u32) {
 
 /// What is said before there is a model of a name that is neither here nor in a registry.
 pub fn unpullable(name: &str, known: &str) -> String {
+    let near = known.strip_prefix("did you mean ").and_then(|known| known.split('?').next());
+    let near = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
     format!(
-        "slm: `{name}` is not here yet: pulling it\nslm: cannot pull `{name}`: cannot reach `{NO_REGISTRY}`: Connection refused \
+        "slm: `{name}` is not here yet{near}: pulling it\nslm: cannot pull `{name}`: cannot reach `{NO_REGISTRY}`: Connection refused \
          (os error 111); check the name, the line and the proxy (HTTPS_PROXY), and try again; there is no model `{name}`; \
          {known}\n"
     )

@@ -351,7 +351,7 @@ fn models_that_go_while_they_are_verified_are_no_damage() {
         let changes = scope.spawn(|| {
             for n in 0..30 {
                 home.file("Other", format!("FROM triage\nSYSTEM {n}"));
-                home.slm(["create", "b", "-f", "Other"]).succeeds();
+                home.slm(["create", "b", "-f", "Other", "--yes"]).succeeds();
                 home.slm(["rm", "b", "--yes"]).succeeds();
             }
         });
@@ -549,7 +549,7 @@ fn killed_removals_leave_no_broken_model() {
     let mut random = crate::slm::Random::new(7);
     for n in 0..40 {
         home.file("Other", format!("FROM triage\nSYSTEM {}", n % 3));
-        home.slm(["create", "b", "-f", "Other"]).succeeds();
+        home.slm(["create", "b", "-f", "Other", "--yes"]).succeeds();
         let args = [&["rm", "b", "--yes"][..], &["prune", "--all"], &["cp", "b", "kept", "--yes"]][n % 3];
         let mut command = home.slm(args).command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -47,10 +47,10 @@ pub use event::{
     Counts, Cut, EmbeddingKind, Embeddings, Event, Finish, GeneratedToken, Generation, GroupScores, LikelyToken,
     Measured, Piece, PromptToken, Scores, Timings, TokenKind, TokenLogprob, Tokenized,
 };
-pub use llama::default_threads;
 pub use llama::devices::devices;
 pub use llama::native::leave;
 pub use llama::waiting::leave_waiting_as_set;
+pub use llama::{Granted, choose_kernels, default_threads, granted};
 pub use options::{DEFAULT_CONTEXT, Load, ModelInfo, Options, Weights};
 pub use reply::Reply;
 pub use request::{

@@ -22,6 +22,13 @@ pub fn cores(status: &str, siblings: impl Fn(u32) -> Option<String>) -> Option<u
     (!cores.is_empty()).then_some(cores.len())
 }
 
+/// How many processors `/proc/self/status` allows; `None` where it names none.
+#[must_use]
+pub fn allowed(status: &str) -> Option<usize> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    processors(list).map(|list| list.len())
+}
+
 /// The numbers in a list as the kernel writes it: `0-3,8`.
 fn processors(list: &str) -> Option<Vec<u32>> {
     let mut all = Vec::new();
@@ -67,5 +74,6 @@ mod tests {
         }
         assert_eq!([count(6, None), count(0, None), count(0, Some(0))], [6, 1, 1]);
         assert_eq!(cores(&status("7-3"), hyperthreads), None);
+        assert_eq!([allowed(&status("0-3,8")), allowed("")], [Some(5), None]);
     }
 }

@@ -1,5 +1,6 @@
 //! The arguments of `slm run`.
 
+use crate::cli::complete;
 use crate::cli::compute::ComputeArgs;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
   slm run triage --jsonl body --output answered.jsonl --resume < tickets.jsonl")]
 pub struct RunArgs {
     /// A model's name; `slm list` shows what there is
+    #[arg(add = complete::models())]
     pub model: String,
     /// The text to answer
     #[arg(trailing_var_arg = false)]

@@ -58,6 +58,21 @@ impl Sink {
         }
     }
 
+    /// What is said where Ctrl-C has ended a run that answered so many rows into a file: where they are, and how to go on.
+    pub fn stopped(&self, args: &RunArgs, n_rows: u64) -> Option<String> {
+        let path = args.output.as_deref().filter(|_| matches!(self, Sink::File(_)))?;
+        let rows = match self.n_resumed() + n_rows {
+            1 => "1 row is".to_owned(),
+            n => format!("{n} rows are"),
+        };
+        let how = match (args.resume, args.overwrite) {
+            (true, _) => "the same command",
+            (false, true) => "the same command with --resume instead of --overwrite",
+            (false, false) => "the same command with --resume",
+        };
+        Some(format!("stopped: {rows} in `{}`; {how} continues", path.display()))
+    }
+
     /// Writes the line that stands in the place of a record.
     ///
     /// # Errors

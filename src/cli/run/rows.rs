@@ -292,7 +292,11 @@ impl<'r> Delivery<'r> {
             End::Broken(Enough::ReaderGone) => return Ok(Exit::Done),
             End::Broken(Enough::Failed(failure)) => return Err(failure),
             End::Unreadable(error) => return Err(Failure::failed(format!("cannot read standard input: {error}"))),
-            End::Whole | End::Stopped => saved?,
+            End::Whole => saved?,
+            End::Stopped => {
+                saved?;
+                sink.stopped(run.args, tally.rows()).iter().for_each(say);
+            }
         }
         tally.outcome()
     }

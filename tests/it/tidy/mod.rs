@@ -96,7 +96,7 @@ fn only_its_own_folder_imports_llama_cpp() {
 #[test]
 fn completions_are_those_of_the_binary() {
     let home = Home::new();
-    for (shell, file) in [("bash", "slm.bash"), ("zsh", "_slm"), ("fish", "slm.fish")] {
+    for (shell, file) in [("bash", "slm.bash"), ("zsh", "_slm"), ("fish", "slm.fish"), ("powershell", "slm.ps1")] {
         let path = root().join("completions").join(file);
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         let generated = home.slm(["completions", shell]).succeeds();

@@ -36,7 +36,7 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 
 use super::EngineError;
-use super::compute::DEFAULT_BATCH;
+use super::compute::{DEFAULT_BATCH, Kernels};
 use super::threads;
 pub use lanes::Lanes;
 pub use model::{Model, PrefixReuse};
@@ -77,14 +77,44 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
     made.as_ref().map_err(|reason| EngineError::Load { reason: reason.clone() })
 }
 
-/// One thread for each physical core that this process is granted, by its affinity and by its group's quota.
+/// The processors that this process is granted, and the threads that this makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Granted {
+    /// Processors that may be used at once, by affinity and by the group's quota.
+    pub processors: usize,
+    /// Processors by affinity alone; `None` where the system does not say.
+    pub allowed: Option<usize>,
+    /// Physical cores behind these; `None` where the system does not say.
+    pub cores: Option<usize>,
+    /// Threads of a decode where nobody says otherwise.
+    pub threads: u32,
+}
+
+/// What of the machine's processors this process may use.
 #[must_use]
-pub fn default_threads() -> u32 {
-    let granted = std::thread::available_parallelism().map_or(1, usize::from);
+pub fn granted() -> Granted {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let siblings = |processor| {
         let file = format!("/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list");
         std::fs::read_to_string(file).ok()
     };
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    threads::count(granted, threads::cores(&status, siblings))
+    let cores = threads::cores(&status, siblings);
+    Granted { processors, allowed: threads::allowed(&status), cores, threads: threads::count(processors, cores) }
+}
+
+/// One thread for each physical core that this process is granted, by its affinity and by its group's quota.
+#[must_use]
+pub fn default_threads() -> u32 {
+    granted().threads
+}
+
+/// Chooses the kernels of this process, as loading a model would, and tells the version of slm's own where they compute from now
+/// on.
+///
+/// # Errors
+/// llama.cpp does not start, or an earlier model of this process was loaded with the other choice.
+pub fn choose_kernels(kernels: Kernels) -> Result<Option<u32>, EngineError> {
+    backend()?;
+    kernels::choose(kernels)
 }

@@ -20,6 +20,8 @@ use slm_values::digest::Digest;
 
 /// Its name in the store's folder.
 const SOCKET: &str = ".slm-serve.sock";
+/// The name of the socket beside it, at which the server speaks HTTP with this user's commands.
+const HTTP_SOCKET: &str = ".slm-http.sock";
 /// Guests at once: more are no use to anybody on one machine.
 const MAX_GUESTS: usize = 256;
 
@@ -38,6 +40,54 @@ pub struct Wish {
 
 fn path(store: &Path) -> PathBuf {
     store.join(SOCKET)
+}
+
+/// Where the server of a store speaks HTTP with its user's commands.
+#[must_use]
+pub fn http_socket(store: &Path) -> PathBuf {
+    store.join(HTTP_SOCKET)
+}
+
+/// That socket, where a server of this user answers at it.
+#[must_use]
+pub fn http_server(store: &Path) -> Option<PathBuf> {
+    let path = http_socket(store);
+    (state(&path) == Found::Server).then_some(path)
+}
+
+/// What is at a store's socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// A server of this user answers.
+    Server,
+    /// What a server has left that was killed.
+    Leftover,
+    /// Somebody answers, or could, who is another user.
+    OtherUser(u32),
+    /// It cannot be asked.
+    Unknown(String),
+}
+
+/// Looks whether a server has this store, and tells where its socket is.
+#[must_use]
+pub fn look(store: &Path) -> (PathBuf, Found) {
+    let path = path(store);
+    let found = state(&path);
+    (path, found)
+}
+
+fn state(path: &Path) -> Found {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        Err(error) => Found::Unknown(error.to_string()),
+        Ok(there) if !is_ours(there.uid()) => Found::OtherUser(there.uid()),
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => Found::Server,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Found::Leftover,
+            Err(error) => Found::Unknown(error.to_string()),
+        },
+    }
 }
 
 /// Asks the server that has this store, if there is one.

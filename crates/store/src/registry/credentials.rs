@@ -22,6 +22,42 @@ pub struct CredentialSources {
     pub ollama_keys: Vec<PathBuf>,
 }
 
+/// For whom there are credentials. It holds no credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The servers that Docker's configuration has an entry for, as it spells them.
+    pub docker_servers: Vec<String>,
+    /// The program that keeps Docker's other credentials.
+    pub docker_helper: Option<String>,
+    /// The file of Ollama's key.
+    pub ollama_key: Option<PathBuf>,
+}
+
+impl CredentialSources {
+    /// For whom there are credentials on this machine; no value is given, and no helper is asked.
+    ///
+    /// # Errors
+    /// Docker's configuration cannot be read, or is not JSON.
+    pub fn held(&self) -> Result<Held, RegistryError> {
+        let ollama_key = self.ollama_keys.iter().find(|path| ollama_key(std::slice::from_ref(path)).is_some()).cloned();
+        let Some(path) = &self.docker_config else { return Ok(Held { ollama_key, ..Held::default() }) };
+        let failed = |reason: String| RegistryError::DockerConfig { path: path.clone(), reason };
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Held { ollama_key, ..Held::default() });
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        let config: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
+        let keys = |field: &str| config[field].as_object().into_iter().flatten().map(|(server, _)| server.clone());
+        let mut docker_servers: Vec<String> = keys("auths").chain(keys("credHelpers")).collect();
+        docker_servers.sort();
+        docker_servers.dedup();
+        Ok(Held { docker_servers, docker_helper: config["credsStore"].as_str().map(str::to_owned), ollama_key })
+    }
+}
+
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

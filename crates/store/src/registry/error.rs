@@ -1,11 +1,14 @@
 //! Why a registry could not give what was asked, and what to do next.
 
 use slm_values::manifest::ManifestError;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What went wrong between here and a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
+    #[error("Docker's configuration `{}` cannot be read: {reason}; correct it, or write it again with `docker login`", .path.display())]
+    DockerConfig { path: PathBuf, reason: String },
     #[error("cannot reach `{host}`: {reason}; check the name, the line and the proxy (HTTPS_PROXY), and try again")]
     Unreachable { host: String, reason: String },
     #[error("the line to `{host}` broke: {reason}")]

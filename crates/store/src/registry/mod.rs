@@ -18,7 +18,7 @@ mod range;
 mod upload;
 
 pub use address::NamedHosts;
-pub use credentials::{CredentialSources, Secret};
+pub use credentials::{CredentialSources, Held, Secret};
 pub use error::{Forbidden, RegistryError, Remedy};
 pub use payload::{Payload, Pieces};
 pub use range::Body;

@@ -5,6 +5,7 @@ use super::disk::{self, Writing};
 use super::layers::{config_of, config_over, config_with, layers_over, push_once};
 use super::{Model, Store, StoreError, Weights, adapter, shards};
 use serde_json::Value;
+use slm_values::digest::Digest;
 use slm_values::encoding;
 use slm_values::gguf::Header;
 use slm_values::manifest::{Layer, Manifest, ModelConfig, media_type};
@@ -16,6 +17,20 @@ use std::path::Path;
 
 /// The most bytes of a schema's file.
 const MAX_SCHEMA_BYTES: u64 = 1 << 20;
+
+/// A model that has no name yet. While it is held, nothing is removed from the store.
+pub struct Creation {
+    manifest: Vec<u8>,
+    writing: Writing,
+}
+
+impl Creation {
+    /// The digest of its manifest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+}
 
 /// What a model is built on.
 struct Base {
@@ -37,6 +52,21 @@ impl Store {
         folder: &Path,
         progress: &dyn Progress,
     ) -> Result<Model, StoreError> {
+        let making = self.begin_creating(modelfile, folder, progress)?;
+        self.finish_creating(name, making)
+    }
+
+    /// Makes everything of a model but its name: its blobs are in the store, and stay there while it is held.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where something that the Modelfile names is missing or wrong.
+    pub fn begin_creating(
+        &self,
+        modelfile: &Modelfile,
+        folder: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Creation, StoreError> {
         // Before the weights are copied, so that a wrong schema costs nothing.
         let modelfile = with_schema(modelfile, folder)?;
         let adapters = match modelfile.adapters.as_slice() {
@@ -68,11 +98,19 @@ impl Store {
         }
         let (config, config_bytes) = config_with(config_over(base.config, &modelfile), &layers);
         self.put(&config_bytes, &writing)?;
-        let manifest = Manifest::new(config, layers);
+        Ok(Creation { manifest: Manifest::new(config, layers).to_json(), writing })
+    }
+
+    /// Gives what was made its name, in place of a model that has it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the disk refuses; the name is then as it was before.
+    pub fn finish_creating(&self, name: &ModelRef, creation: Creation) -> Result<Model, StoreError> {
         let place = self.manifest_path(name);
         disk::create_folder(place.parent().expect("a manifest lies in four folders"), self.root())?;
-        disk::write(&place, &manifest.to_json(), &writing)?;
-        drop(writing);
+        disk::write(&place, &creation.manifest, &creation.writing)?;
+        drop(creation);
         self.resolve(name)
     }
 

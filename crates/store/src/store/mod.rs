@@ -25,13 +25,14 @@ mod prune;
 mod pulled;
 mod pushed;
 mod remove;
+mod room;
 mod shards;
 mod spelling;
 mod stamp;
 mod verify;
 
 pub use blobs::Imported;
-pub use create::with_schema;
+pub use create::{Creation, with_schema};
 pub use download::{Begun, Download, DownloadKey, PART_BYTES, Reader};
 pub use error::{StoreError, Unknown};
 pub use incoming::Incoming;

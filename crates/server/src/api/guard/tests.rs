@@ -27,7 +27,8 @@ fn asked(rules: &Arc<Rules>, local: &str, first: &str, fields: &[(&str, &str)]) 
     }
     let mut request = request.body(Body::empty()).unwrap();
     let address = local.parse::<SocketAddr>();
-    request.extensions_mut().insert(address.clone().map_or(Local::Unix, Local::Tcp));
+    let socket = if local == "own" { Local::Own } else { Local::Unix };
+    request.extensions_mut().insert(address.clone().map_or(socket, Local::Tcp));
     request.extensions_mut().insert(address.map_or(Peer::Unix, Peer::Tcp));
     let router = Router::new()
         .fallback(any(|Extension(Caller(caller)): Extension<Caller>| async move { caller }))
@@ -229,6 +230,8 @@ fn a_key_opens_all_and_none_opens_little() {
     for path in ["/metrics", "/api/version", "/v1/models", "/pages", "/healthy"] {
         assert_eq!(ask(path, "accept", "*/*").0, 401, "{path}");
     }
+    // The socket in the store is for the user whose keys these are; another Unix socket may have a group.
+    assert_eq!(["own", "unix"].map(|local| asked(&rules, local, "GET /api/ps", &[]).0), [200, 401]);
     // Those who ask are told apart by key and machine, and the key cannot be read from it.
     let (first, second) = (ask("/api/tags", "x-api-key", "first").1, ask("/api/tags", "x-api-key", "second-key").1);
     assert!(first.ends_with("@127.0.0.1") && second.ends_with("@127.0.0.1") && first != second, "{first} {second}");

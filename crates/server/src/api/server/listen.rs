@@ -126,6 +126,8 @@ pub enum ListenError {
 pub enum Local {
     Tcp(SocketAddr),
     Unix,
+    /// The socket in the store, which is this user's alone.
+    Own,
 }
 
 /// Sockets at which clients may connect.
@@ -133,12 +135,16 @@ pub enum Local {
 pub struct Listeners {
     listeners: Vec<Listener>,
     files: Vec<SocketFile>,
+    /// The file of the socket that nobody is told of.
+    own_file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
+    /// For the commands of this user, which find it by the store; nobody is told of it.
+    Own(UnixListener),
 }
 
 /// A connection, and who is at its ends.
@@ -193,6 +199,17 @@ impl Listeners {
         }
     }
 
+    /// Listens at a path for this user's own commands too, whose requests need no key.
+    ///
+    /// # Errors
+    /// As [`bind_unix`].
+    pub fn add_own(&mut self, path: &Path) -> Result<(), ListenError> {
+        let (listener, file) = bind_unix(path, SocketMode::Owner)?;
+        self.own_file = Some(file);
+        self.listeners.push(Listener::Own(listener));
+        Ok(())
+    }
+
     /// A name that stands for several addresses (`localhost` for both families) is listened at with each of them.
     async fn add_tcp(&mut self, host: &str, port: u16) -> Result<(), ListenError> {
         let unresolved = |source| ListenError::Unresolved { host: host.to_owned(), source };
@@ -223,7 +240,7 @@ impl Listeners {
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let address = |listener: &Listener| match listener {
             Listener::Tcp(listener) => listener.local_addr().ok(),
-            Listener::Unix(_) => None,
+            Listener::Unix(_) | Listener::Own(_) => None,
         };
         self.listeners.iter().filter_map(address).collect()
     }
@@ -232,21 +249,22 @@ impl Listeners {
     #[must_use]
     pub fn places(&self) -> Vec<String> {
         let place = |listener: &Listener| match listener {
+            Listener::Own(_) => None,
             Listener::Tcp(listener) => {
-                listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string())
+                Some(listener.local_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string()))
             }
             Listener::Unix(listener) => {
                 let path = listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
                 // The name under which it was bound is not where it is now.
                 let path = self.files.first().map(|file| file.path.clone()).or(path);
-                path.map_or_else(|| "unix".to_owned(), |path| format!("unix:{}", path.display()))
+                Some(path.map_or_else(|| "unix".to_owned(), |path| format!("unix:{}", path.display())))
             }
         };
-        self.listeners.iter().map(place).collect()
+        self.listeners.iter().filter_map(place).collect()
     }
 
     pub(super) fn into_parts(self) -> (Vec<Listener>, Vec<SocketFile>) {
-        (self.listeners, self.files)
+        (self.listeners, self.files.into_iter().chain(self.own_file).collect())
     }
 }
 
@@ -310,6 +328,10 @@ impl Listener {
             Listener::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 Ok(Accepted { stream: Box::new(stream), peer: Peer::Unix, local: Local::Unix })
+            }
+            Listener::Own(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted { stream: Box::new(stream), peer: Peer::Unix, local: Local::Own })
             }
         }
     }

@@ -513,6 +513,9 @@ fn a_unix_sockets_file_is_replaced_when_its_server_is_dead_and_only_then() {
         let mut listeners = Listeners::default();
         listeners.add(&bind, SocketMode::Group).await.unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        // People are told of it, and not of the socket for this user's commands.
+        listeners.add_own(&folder.path().join("own.sock")).unwrap();
+        assert_eq!(std::fs::metadata(folder.path().join("own.sock")).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(listeners.places(), [bind.to_string()]);
         let (cancelled, at_work) = (Arc::default(), Arc::default());
         let drain = Drain::default();

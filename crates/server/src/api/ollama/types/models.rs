@@ -46,7 +46,7 @@ pub struct PsResponse {
 pub struct LoadedModel {
     pub name: String,
     pub model: String,
-    /// Bytes of its engine, which other models of the same weights may share.
+    /// Bytes of its engine; of one that several models share, this model's part.
     pub size: u64,
     /// The SHA-256 of its manifest.
     pub digest: String,

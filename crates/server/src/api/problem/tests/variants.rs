@@ -311,6 +311,7 @@ every! { registries: RegistryError;
     RegistryError::Protocol { .. } => RegistryError::Protocol { host: x(), what: x() },
     RegistryError::Manifest { .. } => RegistryError::Manifest { host: x(), source: ManifestError::SchemaVersion(9) },
     RegistryError::OtherManifest { .. } => RegistryError::OtherManifest { host: x(), expected: x(), found: x() },
+    RegistryError::DockerConfig { .. } => RegistryError::DockerConfig { path: path(), reason: x() },
     RegistryError::Credentials { .. } => RegistryError::Credentials { host: x(), reason: x() },
     RegistryError::Address(_) => RegistryError::Address(x()),
     RegistryError::Setup(_) => RegistryError::Setup(x()),
