@@ -99,6 +99,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
         compute: &args.compute,
         load: Load::Everything,
         place: load::EnginePlace::ThisProcess,
+        keep_alive: None,
     };
     let header = model.weights.header()?;
     let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;

@@ -1,12 +1,13 @@
 //! What slm takes from its environment: the store's folder and defaults. `SLM_X` wins over `OLLAMA_X`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::embedded::TRIAGE;
 use crate::failure::Failure;
 use crate::store::Store;
 use crate::template::Date;
+use crate::ui::look::{Colour, Look};
 
 /// The environment as it was when slm started.
 #[derive(Debug)]
@@ -19,6 +20,9 @@ pub struct Environment {
     kernels: Option<String>,
     sets_waiting: bool,
     debug: Option<String>,
+    look: Look,
+    history: Option<PathBuf>,
+    no_history: Option<String>,
     host: Option<String>,
     api_key: Option<String>,
     set: Vec<String>,
@@ -81,6 +85,7 @@ impl Environment {
     pub fn read() -> Self {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
+        let history = folders.as_ref().map(|folders| folders.data_dir().join("history"));
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
         Environment {
             models,
@@ -91,6 +96,9 @@ impl Environment {
             kernels: text("KERNELS"),
             sets_waiting: ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"].into_iter().any(|name| own("", name).is_some()),
             debug: text("DEBUG"),
+            look: look(),
+            history,
+            no_history: text("NOHISTORY"),
             host: text("HOST"),
             api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
             set: set(),
@@ -143,6 +151,18 @@ impl Environment {
     #[must_use]
     pub fn wants_debug(&self) -> bool {
         is_on(self.debug.as_deref())
+    }
+
+    /// What the terminal can show.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        self.look
+    }
+
+    /// The file of what was typed in sessions; `None` where there is no home folder, or with `SLM_NOHISTORY`.
+    #[must_use]
+    pub fn history(&self) -> Option<&Path> {
+        self.history.as_deref().filter(|_| !is_on(self.no_history.as_deref()))
     }
 
     /// With `SLM_DEBUG`, writes what llama.cpp says to standard error; prompts are not among it.
@@ -299,6 +319,14 @@ fn own(prefix: &str, name: &str) -> Option<OsString> {
 /// A variable under our name, else under Ollama's; an empty one says nothing.
 fn variable(name: &str) -> Option<OsString> {
     own("SLM_", name).or_else(|| own("OLLAMA_", name))
+}
+
+/// What the variables of the terminal and the locale say.
+fn look() -> Look {
+    let lossy = |name: &str| own("", name).map(|value| value.to_string_lossy().into_owned());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(lossy);
+    let colour = if own("", "NO_COLOR").is_some() { Colour::Unwanted } else { Colour::Allowed };
+    Look::of(lossy("TERM").as_deref(), locale.as_deref(), colour)
 }
 
 /// A variable that is text; what is not has a sign in the place of what cannot be read, and is refused by its reader.

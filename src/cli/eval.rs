@@ -77,6 +77,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         compute: &args.compute,
         load: Load::Everything,
         place: load::EnginePlace::ThisProcess,
+        keep_alive: None,
     };
     let header = model.weights.header()?;
     let Loaded { session, .. } = load::open(model, &header, &wanted, environment)?;

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first lets work end behind what it has begun; the second ends at once.
+//! Ctrl-C: the first lets work end behind what it has begun; the second ends at once. In a session each is somebody's to answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
@@ -17,11 +17,19 @@ pub fn happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
 }
 
-/// What the first Ctrl-C does; without it, Ctrl-C ends the process.
-static FIRST: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
+/// What Ctrl-C does; without it, Ctrl-C ends the process.
+static ANSWER: Mutex<Option<Answer>> = Mutex::new(None);
 static LISTENING: Once = Once::new();
 
-/// While it is held, the first Ctrl-C is somebody's to answer.
+/// Who answers Ctrl-C.
+enum Answer {
+    /// The first alone: the second ends the process.
+    First(Box<dyn Fn() + Send>),
+    /// Each of them, and none ends the process.
+    Each(Box<dyn Fn() + Send>),
+}
+
+/// While it is held, Ctrl-C is somebody's to answer.
 #[derive(Debug)]
 pub struct Listening(());
 
@@ -29,9 +37,13 @@ pub struct Listening(());
 /// dropped. The first Ctrl-C calls `first` on another thread.
 #[must_use]
 pub fn listen(first: impl Fn() + Send + 'static) -> Listening {
-    set(Some(Box::new(first)));
-    LISTENING.call_once(begin);
-    Listening(())
+    begin(Answer::First(Box::new(first)))
+}
+
+/// As [`listen`], for every Ctrl-C until what is given back is dropped. None of them counts as [`happened`].
+#[must_use]
+pub fn listen_to_each(each: impl Fn() + Send + 'static) -> Listening {
+    begin(Answer::Each(Box::new(each)))
 }
 
 impl Drop for Listening {
@@ -40,11 +52,17 @@ impl Drop for Listening {
     }
 }
 
-fn set(first: Option<Box<dyn Fn() + Send>>) {
-    *FIRST.lock().unwrap_or_else(PoisonError::into_inner) = first;
+fn begin(answer: Answer) -> Listening {
+    set(Some(answer));
+    LISTENING.call_once(take_over);
+    Listening(())
 }
 
-fn begin() {
+fn set(answer: Option<Answer>) {
+    *ANSWER.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+}
+
+fn take_over() {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     let entered = runtime.enter();
     let registered = signal(SignalKind::interrupt());
@@ -54,11 +72,10 @@ fn begin() {
     let listener = move || {
         runtime.block_on(async {
             while interrupts.recv().await.is_some() {
-                if HAPPENED.swap(true, Ordering::SeqCst) {
-                    engine::leave(EXIT_CODE);
-                }
-                match &*FIRST.lock().unwrap_or_else(PoisonError::into_inner) {
-                    Some(first) => first(),
+                match &*ANSWER.lock().unwrap_or_else(PoisonError::into_inner) {
+                    Some(Answer::Each(each)) => each(),
+                    _ if HAPPENED.swap(true, Ordering::SeqCst) => engine::leave(EXIT_CODE),
+                    Some(Answer::First(first)) => first(),
                     None => engine::leave(EXIT_CODE),
                 }
             }

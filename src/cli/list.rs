@@ -16,6 +16,8 @@ use crate::ui::table::{size, span, table};
 #[derive(Debug, Args)]
 #[command(visible_alias = "ls")]
 pub struct ListArgs {
+    /// Show only models whose name begins with this
+    pub name: Option<String>,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
@@ -26,7 +28,10 @@ pub struct ListArgs {
 /// # Errors
 /// The store cannot be read.
 pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
-    let listing = environment.store()?.list()?;
+    let mut listing = environment.store()?.list()?;
+    if let Some(start) = args.name.as_deref().map(str::to_lowercase) {
+        listing.models.retain(|model| model.name.to_string().to_lowercase().starts_with(&start));
+    }
     for broken in &listing.broken {
         say(format_args!("`{}` is left out: {}", broken.path.display(), broken.error));
     }

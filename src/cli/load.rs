@@ -13,6 +13,7 @@ use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::gguf::Header;
 use crate::infer::{Defaults, Session};
+use crate::keep_alive::KeepAlive;
 use crate::load_spec::{self, LoadSpec};
 use crate::model_ref::ModelRef;
 use crate::sampling::Parameters;
@@ -39,6 +40,8 @@ pub struct LoadOptions<'a> {
     pub compute: &'a ComputeArgs,
     pub load: Load,
     pub place: EnginePlace,
+    /// How long a server keeps the model afterwards; `None` leaves it to the server.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 /// Where a model is computed.
@@ -129,9 +132,16 @@ pub fn open(
     let LoadSpec { options, defaults, notes } = load_spec::open(&model, header, request)?;
     notes.iter().for_each(say);
     let session = match (wanted.place, load) {
-        (EnginePlace::Server, Load::Everything) => match served(&model, &options, environment) {
+        (EnginePlace::Server, Load::Everything) => match served(&model, &options, wanted.keep_alive, environment) {
             Some(engine) => Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?,
-            None => Session::open(options, defaults)?,
+            None => {
+                if wanted.keep_alive.is_some() {
+                    say(
+                        "--keepalive has no effect: no `slm serve` with this store is running, so the model is unloaded when this command ends",
+                    );
+                }
+                Session::open(options, defaults)?
+            }
         },
         _ => Session::open(options, defaults)?,
     };
@@ -147,10 +157,15 @@ pub fn open(
 
 /// The engine of a running server that has this store. One that is not there, is another user's, or cannot have the model
 /// does not fail: the model is then loaded in this process.
-fn served(model: &Model, options: &Options, environment: &Environment) -> Option<Engine> {
+fn served(
+    model: &Model,
+    options: &Options,
+    keep_alive: Option<KeepAlive>,
+    environment: &Environment,
+) -> Option<Engine> {
     let plain = load_spec::compute(Compute::default(), &model.parameters);
     let compute = (options.compute != plain).then(|| options.compute.clone());
-    let wish = Wish { model: model.name.to_string(), digest: model.digest, n_ctx: options.n_ctx, compute };
+    let wish = Wish { model: model.name.to_string(), digest: model.digest, n_ctx: options.n_ctx, compute, keep_alive };
     let attached = local::attach(environment.store().ok()?.root(), wish).ok()?.wait();
     attached.inspect_err(|error| tracing::debug!("the running server is not used: {error}")).ok()
 }

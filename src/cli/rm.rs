@@ -22,7 +22,7 @@ pub struct RmArgs {
     #[arg(required = true, value_name = "MODEL", add = complete::models())]
     pub models: Vec<String>,
     /// Remove what may be lost for ever without asking
-    #[arg(long, short)]
+    #[arg(long, short, visible_alias = "force", visible_short_alias = 'f')]
     pub yes: bool,
     /// Write JSON
     #[arg(long)]

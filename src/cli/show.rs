@@ -1,7 +1,7 @@
 //! `slm show`: what a model is made of, and where its prompt comes from.
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::complete;
 use super::environment::{Environment, timestamp};
@@ -20,10 +20,22 @@ pub struct ShowArgs {
     #[arg(add = complete::models())]
     pub model: String,
     /// Print it as a Modelfile
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, group = "part")]
     pub modelfile: bool,
+    /// Print its system prompt
+    #[arg(long, group = "part")]
+    pub system: bool,
+    /// Print its chat template
+    #[arg(long, group = "part")]
+    pub template: bool,
+    /// Print its parameters
+    #[arg(long, group = "part")]
+    pub parameters: bool,
+    /// Print its licenses
+    #[arg(long, group = "part")]
+    pub license: bool,
     /// Write JSON
-    #[arg(long)]
+    #[arg(long, group = "part")]
     pub json: bool,
 }
 
@@ -34,23 +46,72 @@ pub struct ShowArgs {
 pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
     let model = load::find(&args.model, environment)?;
     let mut output = Output::default();
-    if args.modelfile {
-        // Comments, so that the rest can be made a model again.
-        let lost: String = model.unwritten().iter().map(|what| format!("# not written: {what}\n")).collect();
-        output.text(&(lost + &model.modelfile().to_string()))?;
-        return Ok(Exit::Done);
-    }
-    let header = model.weights.header()?;
-    if args.json {
-        output.json(&as_json(&model, &header)?)?;
-    } else {
-        let page = page(&model, &header)?;
-        output.text(&page)?;
-    }
+    let text = match args {
+        ShowArgs { modelfile: true, .. } => modelfile(&model),
+        ShowArgs { system: true, .. } => system(&model),
+        ShowArgs { template: true, .. } => template(&model, &model.weights.header()?),
+        ShowArgs { parameters: true, .. } => parameters(&model),
+        ShowArgs { license: true, .. } => license(&model),
+        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model, &model.weights.header()?)?),
+        _ => page(&model, &model.weights.header()?)?,
+    };
+    output.text(&text)?;
     Ok(Exit::Done)
 }
 
-fn page(model: &Model, header: &Header) -> Result<String, Failure> {
+fn modelfile(model: &Model) -> String {
+    // Comments, so that the rest can be made a model again.
+    let lost: String = model.unwritten().iter().map(|what| format!("# not written: {what}\n")).collect();
+    lost + &model.modelfile().to_string()
+}
+
+/// The instructions of its Modelfile.
+#[must_use]
+pub fn system(model: &Model) -> String {
+    model.system.as_deref().map(ended).unwrap_or_default()
+}
+
+/// The chat template that makes its prompts: the Modelfile's, else the GGUF's own.
+#[must_use]
+pub fn template(model: &Model, header: &Header) -> String {
+    let text = match TemplateChoice::of(model, header) {
+        TemplateChoice::Template(_) => model.template.as_deref(),
+        TemplateChoice::Own | TemplateChoice::OwnForRenderer(_) | TemplateChoice::OwnInstead(_) => {
+            header.chat_template()
+        }
+        TemplateChoice::Broken(_) | TemplateChoice::Plain => None,
+    };
+    text.map(ended).unwrap_or_default()
+}
+
+/// A line for each value of its parameters, in Ollama's columns.
+#[must_use]
+pub fn parameters(model: &Model) -> String {
+    let mut lines = String::new();
+    for (name, value) in model.parameters.to_map() {
+        let values = if let Value::Array(values) = value { values } else { vec![value] };
+        values.iter().for_each(|value| lines += &format!("{name:<30} {value}\n"));
+    }
+    lines
+}
+
+/// The texts of its licences.
+#[must_use]
+pub fn license(model: &Model) -> String {
+    model.licenses.iter().map(|license| ended(license)).collect::<Vec<_>>().join("\n")
+}
+
+/// A text with the end of its last line.
+#[must_use]
+pub fn ended(text: &str) -> String {
+    format!("{}\n", text.trim_end_matches('\n'))
+}
+
+/// The page for people.
+///
+/// # Errors
+/// An adapter cannot be read.
+pub fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
     let weights = match &model.weights {
         Weights::Embedded(_) => "built into slm".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use super::look::Styles;
 use super::wrap::{columns, wrapped};
 use crate::failure::Failure;
 
@@ -107,19 +108,23 @@ pub fn tell(lines: &str) {
 pub struct Thoughts {
     is_shown: bool,
     has_begun: bool,
-}
-
-impl Default for Thoughts {
-    fn default() -> Self {
-        Thoughts { is_shown: std::io::stderr().is_terminal(), has_begun: false }
-    }
+    styles: Styles,
 }
 
 impl Thoughts {
+    #[must_use]
+    pub fn new(styles: Styles) -> Thoughts {
+        Thoughts { is_shown: std::io::stderr().is_terminal(), has_begun: false, styles }
+    }
+
     pub fn think(&mut self, text: &str) {
         if self.is_shown {
             self.has_begun = true;
-            let _ = write!(std::io::stderr(), "\x1b[2m{}\x1b[0m", harmless(text));
+            let text = harmless(text);
+            let _ = match self.styles {
+                Styles::Escapes => write!(std::io::stderr(), "\x1b[2m{text}\x1b[0m"),
+                Styles::Plain => write!(std::io::stderr(), "{text}"),
+            };
         }
     }
 

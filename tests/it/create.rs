@@ -64,6 +64,27 @@ fn every_instruction_reaches_the_model_and_show_writes_it_back() {
 }
 
 #[test]
+fn each_part_of_a_model_is_shown_by_itself() {
+    let home = home_with_gguf();
+    home.file("Modelfile", EVERYTHING);
+    home.slm(["create", "sorter"]).succeeds();
+    let show = |model: &str, part: &str| home.slm(["show", model, part]).succeeds();
+    assert_eq!(show("sorter", "--system"), "You sort tickets.\nBe quick.\n");
+    let template = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] }} {% endfor %}\n";
+    assert_eq!(show("sorter", "--template"), template);
+    let parameter = |name: &str, value: &str| format!("{name:<30} {value}\n");
+    let parameters = [("num_ctx", "512"), ("stop", "\"<stop>\""), ("stop", "\"two words\""), ("temperature", "0.5")];
+    let parameters: String = parameters.map(|(name, value)| parameter(name, value)).concat();
+    assert_eq!(show("sorter", "--parameters"), parameters);
+    assert_eq!(show("sorter", "--license"), "MIT\n\nAnother\nlicence\n");
+    // What there is none of is an empty text; the template is then the GGUF's own.
+    assert_eq!(show("triage", "--system"), "");
+    assert!(show("triage", "--template").contains("{%"));
+    let said = home.slm(["show", "sorter", "--system", "--template"]).ends(2);
+    assert!(said.stderr.contains("cannot be used with"), "{}", said.stderr);
+}
+
+#[test]
 fn a_page_shows_what_a_model_is_made_of() {
     let home = home_with_gguf();
     home.file("Modelfile", EVERYTHING);

@@ -72,7 +72,13 @@ impl Served {
     }
 
     fn wish(model: &str) -> Wish {
-        Wish { model: model.to_owned(), digest: Digest::of(b"a manifest"), n_ctx: None, compute: None }
+        Wish {
+            model: model.to_owned(),
+            digest: Digest::of(b"a manifest"),
+            n_ctx: None,
+            compute: None,
+            keep_alive: None,
+        }
     }
 
     fn attach(&self, model: &str) -> Result<Engine, AttachError> {

@@ -43,6 +43,26 @@ fn models_are_listed_with_what_show_says_of_them() {
 }
 
 #[test]
+fn a_name_lists_the_models_that_begin_so() {
+    let home = Home::new();
+    home.file("Modelfile", "FROM triage");
+    for name in ["sorter", "Sort:2", "other"] {
+        home.slm(["create", name]).succeeds();
+    }
+    let names = |start: &str| {
+        let list = home.slm(["list", start]).succeeds();
+        let mut names: Vec<String> =
+            list.lines().skip(1).map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sort"), ["Sort:2", "sorter:latest"]);
+    assert_eq!(names("TRI"), ["triage:latest"]);
+    assert_eq!(names("iage"), Vec::<String>::new());
+    assert_eq!(home.slm(["list", "--json", "o"]).json()["models"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn a_broken_model_is_reported_and_hides_nothing() {
     let home = Home::new();
     home.file("Modelfile", "FROM triage");

@@ -24,6 +24,7 @@ mod ollamas;
 mod open;
 mod process;
 mod registry;
+mod repl;
 mod residents;
 mod resume;
 mod run;

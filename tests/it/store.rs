@@ -98,6 +98,11 @@ fn what_was_made_here_goes_only_where_somebody_says_so() {
     let said = home.slm(["rm", "mine", "--yes"]).succeeds();
     assert!(said == "removed mine:latest (1.4 MB freed)\n", "{said}");
     assert_eq!(files(&home.models()), []);
+    // As people type it.
+    home.file("Modelfile", "FROM triage");
+    home.slm(["create", "mine"]).succeeds();
+    home.slm(["rm", "-f", "mine"]).succeeds();
+    assert_eq!(files(&home.models()), []);
 }
 
 /// At a terminal, which `script` pretends to be.

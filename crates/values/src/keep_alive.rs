@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
 
 /// How long a model stays after its last request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +128,24 @@ impl fmt::Display for KeepAlive {
             write!(f, ".{}", format!("{nanoseconds:09}").trim_end_matches('0'))?;
         }
         f.write_str("s")
+    }
+}
+
+/// A duration as text where it is between two processes of slm, whose frames say nothing of types.
+pub mod as_text {
+    use super::{Deserialize, Deserializer, KeepAlive, Serialize, Serializer, de};
+
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(keep_alive: &Option<KeepAlive>, serializer: S) -> Result<S::Ok, S::Error> {
+        keep_alive.map(|keep_alive| keep_alive.to_string()).serialize(serializer)
+    }
+
+    /// # Errors
+    /// The text is not a duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KeepAlive>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
     }
 }
 

@@ -10,13 +10,14 @@ use crate::engine::{Counts, Finish, Timings};
 use crate::extract::{Certainty, Field};
 use crate::failure;
 use crate::infer::{End, Finding, Finished, Limited};
+use crate::ui::look::{Bars, Look};
 use crate::ui::table::bar;
 
 /// Characters of a probability's bar.
 const BAR: usize = 20;
 
 /// One line a field: name, answer, probability and a bar.
-pub fn for_people(answer: &Answer) -> String {
+pub fn for_people(answer: &Answer, look: Look) -> String {
     let rows: Vec<(String, String, f64)> = answer
         .fields
         .iter()
@@ -28,10 +29,18 @@ pub fn for_people(answer: &Answer) -> String {
         |of: fn(&(String, String, f64)) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
     let (names, answers) = (width(|row| &row.0), width(|row| &row.1));
     let gap = if names > 0 { "  " } else { "" };
-    let line = |(name, answer, p): &(String, String, f64)| {
-        format!("{name:names$}{gap}{answer:answers$}  {:>5.1} %  {}\n", p * 100.0, bar(*p, BAR))
-    };
+    let line =
+        |(name, answer, p): &(String, String, f64)| format!("{name:names$}{gap}{answer:answers$}{}", share(*p, look));
     rows.iter().map(line).collect()
+}
+
+/// A probability at the end of a line, with its bar where the terminal can show one.
+pub fn share(probability: f64, look: Look) -> String {
+    let line = match look.bars {
+        Bars::Blocks => format!("  {:>5.1} %  {}", probability * 100.0, bar(probability, BAR)),
+        Bars::Numbers => format!("  {:>5.1} %", probability * 100.0),
+    };
+    format!("{}\n", line.trim_end())
 }
 
 /// An answer without anything around it: the bare label, the object as one line of JSON, the vector, or the text.

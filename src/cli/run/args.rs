@@ -4,13 +4,15 @@ use crate::cli::complete;
 use crate::cli::compute::ComputeArgs;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
+use crate::keep_alive::KeepAlive;
 use clap::{ArgAction, Args};
 use std::path::PathBuf;
 
 /// Ask a model: classify, score, or generate text
 ///
-/// The prompt comes from the arguments, from standard input, or both (standard input first). With choices or a closed
-/// format (given here or by the model's Modelfile) every allowed answer is scored exactly and has a probability.
+/// The prompt comes from the arguments, from standard input, or both (standard input first); without one, a session starts
+/// at a terminal. With choices or a closed format (given here or by the model's Modelfile) every allowed answer is scored
+/// exactly and has a probability.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   slm run triage \"I was charged twice for order 1182\"
@@ -26,6 +28,9 @@ pub struct RunArgs {
     /// The text to answer
     #[arg(trailing_var_arg = false)]
     pub prompt: Vec<String>,
+    /// Read the text from FILE, `-` for standard input
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["lines", "jsonl", "csv", "tsv"])]
+    pub file: Option<PathBuf>,
     /// Choose one of these labels, separated by commas, or `@FILE` with one label per line, each with an optional description
     /// after a tab
     #[arg(long, value_name = "A,B,C|@FILE", conflicts_with = "format", allow_hyphen_values = true)]
@@ -42,6 +47,10 @@ pub struct RunArgs {
     /// Load the model in this process, even where a running `slm serve` has this store
     #[arg(long)]
     pub local: bool,
+    /// How long a running `slm serve` keeps the model loaded afterwards: seconds, a duration such as `10m`, `0` (not at
+    /// all) or `-1` (forever)
+    #[arg(long, value_name = "DURATION", allow_negative_numbers = true, conflicts_with = "local")]
+    pub keepalive: Option<KeepAlive>,
     /// Instructions that come before the text, in place of the Modelfile's
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub system: Option<String>,

@@ -5,22 +5,24 @@ mod args;
 mod columns;
 mod dry;
 mod embedding;
+mod form;
 mod identity;
 mod limited;
 mod one;
 mod output;
+mod repl;
 mod rows;
 mod tally;
 
 use std::io::{IsTerminal as _, Read as _};
-use std::sync::Arc;
+use std::path::Path;
 
 use super::adapters;
 use super::compute;
 use super::environment::{Environment, today};
 use super::load::{self, LoadOptions, Loaded};
 use crate::chat::{Message, Role};
-use crate::contract::{Contract, ContractError, Form, Open};
+use crate::contract::Form;
 use crate::digest::Digest;
 use crate::encoding;
 use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
@@ -30,6 +32,7 @@ use crate::infer::{Ask, Chat, Retry, Scoring, Session, Turn};
 use crate::limits::Limits;
 use crate::load_spec;
 use crate::sampling::Parameters;
+use crate::ui::look::Look;
 use crate::ui::output::{say, tell};
 pub use args::RunArgs;
 use args::SamplingArgs;
@@ -37,6 +40,7 @@ use args::SamplingArgs;
 /// A checked command line with its loaded model.
 struct Run<'a> {
     args: &'a RunArgs,
+    look: Look,
     model_name: String,
     model_digest: Digest,
     session: Session,
@@ -56,27 +60,39 @@ struct Run<'a> {
 pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let mut parameters = parameters(&args.sampling)?;
     compute::say(&args.compute, &mut parameters)?;
-    let asked = asked_form(args)?;
+    let asked = form::asked(args)?;
     let model = load::find_or_pull(&args.model, environment)?;
     let header = model.weights.header()?;
     let embeds = header.embeds();
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
-    let form = asked.map_or_else(|| load_spec::own_form(&model), Ok)?;
+    let form = asked.clone().map_or_else(|| load_spec::own_form(&model), Ok)?;
+    let is_session = repl::is_wanted(args);
+    if is_session {
+        repl::refuse(args, &model, embeds)?;
+    }
     let (limits, retry) = limited::limits(&args.limits)?;
     refuse_together(args, &form, &limits)?;
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
     let is_rows = args.is_rows();
     let rows = if is_rows { Some(rows::Input::open(args, &form, environment)?) } else { None };
-    let text = if is_rows { String::new() } else { prompt(&args.prompt)? };
+    let text = if is_rows || is_session { String::new() } else { prompt(args)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let place = if args.local { load::EnginePlace::ThisProcess } else { load::EnginePlace::Server };
-    let wanted = LoadOptions { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place };
-    let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;
+    let keep_alive = args.keepalive;
+    let wanted =
+        LoadOptions { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place, keep_alive };
+    let loaded = load::open(model, &header, &wanted, environment)?;
+    if is_session {
+        let start = repl::Start { loaded, adapters, form: asked, parameters };
+        return repl::run(args, start, environment);
+    }
+    let Loaded { model, session } = loaded;
     let turn = turn(args, form, parameters);
     let (model_name, model_digest) = (model.name.to_string(), model.digest);
-    let run = Run { args, model_name, model_digest, session, turn, limits, retry, embeds };
+    let look = environment.look();
+    let run = Run { args, look, model_name, model_digest, session, turn, limits, retry, embeds };
     run.say_what_is_loaded();
     match rows {
         _ if args.dry_run => dry::show(&run, &text),
@@ -122,57 +138,6 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
     }
 }
 
-/// The form that the flags ask for; `None` leaves it to the model's own.
-fn asked_form(args: &RunArgs) -> Result<Option<Form>, Failure> {
-    if let Some(list) = &args.choices {
-        let contract = match list.strip_prefix('@') {
-            Some(_) => Contract::labels(listed(&text_or_file(list, "list of choices")?)),
-            None => Contract::choices(list),
-        };
-        let contract = contract.map_err(|error| match error {
-            ContractError::Choices { reason, .. } => Failure::usage(format!("`--choices {list}`: {reason}")),
-            error => error.into(),
-        })?;
-        return Ok(Some(Form::Closed(Arc::new(contract))));
-    }
-    if let Some(grammar) = &args.grammar {
-        return Ok(Some(Form::Open(Open::lark(&text_or_file(grammar, "grammar")?)?)));
-    }
-    if let Some(regex) = &args.regex {
-        return Ok(Some(Form::Open(Open::regex(regex)?)));
-    }
-    let Some(format) = &args.format else { return Ok(None) };
-    let schema = match format.trim() {
-        "none" => return Ok(Some(Form::Free)),
-        "json" => return Ok(Some(Form::json())),
-        format => text_or_file(format, "schema")?,
-    };
-    Form::parse(&schema).map(Some).map_err(|error| {
-        let is_name = matches!(error, ContractError::NotJson(_)) && !format.starts_with(['{', '@']);
-        let hint = if is_name { "; a file with a schema is given as `@FILE`" } else { "" };
-        Failure::usage(format!("--format: {error}{hint}"))
-    })
-}
-
-/// The labels of a file: one per line, with a description after a tab.
-fn listed(text: &str) -> Vec<(String, Option<String>)> {
-    let of = |line: &str| match line.split_once('\t') {
-        Some((label, description)) => (label.trim().to_owned(), Some(description.trim().to_owned())),
-        None => (line.trim().to_owned(), None),
-    };
-    text.lines().filter(|line| !line.trim().is_empty()).map(of).collect()
-}
-
-/// A text, or with `@` in front the file that holds it; without the byte order mark that `"$(cat FILE)"` leaves.
-fn text_or_file(given: &str, what: &str) -> Result<String, Failure> {
-    match given.strip_prefix('@') {
-        Some(path) => std::fs::File::open(path)
-            .and_then(load::small_text)
-            .map_err(|error| Failure::usage(format!("cannot read the {what} `{path}`: {error}"))),
-        None => Ok(encoding::without_mark(given).to_owned()),
-    }
-}
-
 fn parameters(args: &SamplingArgs) -> Result<Parameters, Failure> {
     let mut parameters = Parameters::default();
     let said = [
@@ -193,10 +158,15 @@ fn parameters(args: &SamplingArgs) -> Result<Parameters, Failure> {
     Ok(parameters)
 }
 
-/// Standard input first, then the arguments, as Ollama does.
-fn prompt(words: &[String]) -> Result<String, Failure> {
+/// Standard input or the file first, then the arguments, as Ollama does.
+fn prompt(args: &RunArgs) -> Result<String, Failure> {
     let mut parts = Vec::new();
-    if !std::io::stdin().is_terminal() {
+    if let Some(path) = args.file.as_deref().filter(|path| *path != Path::new("-")) {
+        let text = std::fs::File::open(path).and_then(load::small_text);
+        let text =
+            text.map_err(|error| Failure::usage(format!("cannot read the text `{}`: {error}", path.display())))?;
+        parts.push(text.trim_end_matches(['\r', '\n']).to_owned());
+    } else if args.file.is_some() || !std::io::stdin().is_terminal() {
         let mut bytes = Vec::new();
         std::io::stdin()
             .read_to_end(&mut bytes)
@@ -204,9 +174,9 @@ fn prompt(words: &[String]) -> Result<String, Failure> {
         let text = encoding::decode(&bytes).map_err(|error| Failure::failed(format!("standard input: {error}")))?;
         parts.push(text.trim_end_matches(['\r', '\n']).to_owned());
     }
-    let words = words.join(" ");
-    if std::path::Path::new(&words).is_file() {
-        say(format_args!("the prompt `{words}` is also the name of a file; `< {words}` gives the model what is in it"));
+    let words = args.prompt.join(" ");
+    if Path::new(&words).is_file() {
+        say(format_args!("the prompt `{words}` is also the name of a file; `--file {words}` reads the text in it"));
     }
     parts.push(words);
     parts.retain(|part| !part.trim().is_empty());

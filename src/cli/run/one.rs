@@ -25,7 +25,7 @@ pub fn run(run: &Run<'_>, text: &str) -> Outcome {
 /// Shows text as it is written.
 fn stream(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
     let mut reply = run.session.ask(ask)?;
-    let (mut output, mut thoughts) = (Output::default(), Thoughts::default());
+    let (mut output, mut thoughts) = (Output::default(), Thoughts::new(run.look.styles));
     let mut ends_line = false;
     while let Some(piece) = wait(reply.next(), &Cancel::default())? {
         match piece {
@@ -66,7 +66,9 @@ fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
     let mut output = Output::default();
     match &finished.end.finding {
         _ if run.args.json => output.json(&answer::details(run, &limited, n_tokens_cut)).map(drop)?,
-        Finding::Closed(answer) if output.is_terminal() => output.text(&answer::for_people(answer)).map(drop)?,
+        Finding::Closed(answer) if output.is_terminal() => {
+            output.text(&answer::for_people(answer, run.look)).map(drop)?
+        }
         Finding::Free | Finding::Open(_) if refusal.is_some() => {
             if run.args.verbose {
                 tell(&format!("refused        {}\n", finished.text.trim()));

@@ -17,6 +17,7 @@ use slm_engine::Engine;
 use slm_engine::compute::Compute;
 use slm_engine::process::{Attaching, GuestError, RelayError, entertain};
 use slm_values::digest::Digest;
+use slm_values::keep_alive::KeepAlive;
 
 /// Its name in the store's folder.
 const SOCKET: &str = ".slm-serve.sock";
@@ -36,6 +37,9 @@ pub struct Wish {
     pub n_ctx: Option<u32>,
     /// How it is to be computed; `None` leaves it to the server.
     pub compute: Option<Compute>,
+    /// How long it stays when the guest has gone; `None` leaves it to the server.
+    #[serde(with = "slm_values::keep_alive::as_text")]
+    pub keep_alive: Option<KeepAlive>,
 }
 
 fn path(store: &Path) -> PathBuf {

@@ -110,7 +110,7 @@ impl Service {
         let mut options = cached.options(&self.settings);
         options.n_ctx = wish.n_ctx.or(options.n_ctx);
         options.compute = wish.compute.clone().unwrap_or(options.compute);
-        self.hold(cached, options, None, None).await
+        self.hold(cached, options, wish.keep_alive, None).await
     }
 
     /// Requests that an engine works on at once: as many as its context has room for, where nobody says.

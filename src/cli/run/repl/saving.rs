@@ -1,0 +1,39 @@
+//! `/save`: a model of the store made from a session.
+
+use std::path::Path;
+
+use super::dialogue::Dialogue;
+use crate::cli::confirm::{self, Loss};
+use crate::cli::environment::Environment;
+use crate::failure::Failure;
+use crate::model_ref::ModelRef;
+use crate::modelfile::Modelfile;
+use crate::store::{Model, StoreError};
+use crate::ui::progress::Bytes;
+
+/// Makes the model, and gives the line that says so. A model that has the name is replaced, if it can be had again or a
+/// person says yes.
+///
+/// # Errors
+/// The name is invalid, a person says no, or the model cannot be made.
+pub fn save(name: &str, dialogue: &Dialogue, model: &Model, environment: &Environment) -> Result<String, Failure> {
+    let name: ModelRef = name.parse()?;
+    let modelfile = modelfile(dialogue, model)?;
+    let store = environment.store()?;
+    match store.recovery(&name, &[]) {
+        Ok(_) => confirm::loss(&store, &name, Loss::Replace)?,
+        // Nothing is replaced.
+        Err(StoreError::NotFound(_) | StoreError::RemoveEmbedded(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let saved = store.create(&name, &modelfile, Path::new(""), &Bytes::default())?;
+    Ok(format!("saved {name} ({}); use it with `slm run {name}` or `/load {name}`\n", saved.digest.short()))
+}
+
+/// The session as a Modelfile.
+///
+/// # Errors
+/// A model cannot keep what holds in the session.
+pub fn modelfile(dialogue: &Dialogue, model: &Model) -> Result<Modelfile, Failure> {
+    dialogue.modelfile(model).map_err(|error| Failure::failed(error.to_string()))
+}

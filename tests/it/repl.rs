@@ -1,0 +1,263 @@
+//! `slm run MODEL` as a person at a terminal has it: through a pseudo-terminal, which util-linux's `script` gives.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use slm_testing::skipped;
+
+use crate::serve::Server;
+use crate::slm::{Home, end_within};
+
+/// How long a person waits.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PROMPT: &str = ">>> ";
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+const HINT: &str = "type /? for help, /bye or Ctrl-D to leave\n";
+
+/// A terminal in which slm runs.
+struct Terminal {
+    child: Child,
+    keys: ChildStdin,
+    screen: Arc<Mutex<Vec<u8>>>,
+    /// What was looked at already.
+    seen: usize,
+}
+
+impl Terminal {
+    /// Runs slm with these arguments in a terminal of that kind; `None` where there is no `script`.
+    fn open(home: &Home, term: &str, args: &str) -> Option<Terminal> {
+        if !Command::new("script").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+        {
+            skipped!("there is no `script` of util-linux");
+            return None;
+        }
+        let mut command = Command::new("script");
+        command.args(["-q", "-e", "-c", &format!("exec {} {args}", env!("CARGO_BIN_EXE_slm")), "/dev/null"]);
+        command.env_clear().env("HOME", home.path()).env("PATH", "/usr/bin:/bin").env("TERM", term);
+        command.env("SLM_REGISTRY", "127.0.0.1:1").env("SHELL", "/bin/sh").current_dir(home.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let (keys, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let screen = Arc::<Mutex<Vec<u8>>>::default();
+        let written = Arc::clone(&screen);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = shown.read(&mut bytes) {
+                written.lock().unwrap().extend_from_slice(&bytes[..n]);
+            }
+        });
+        Some(Terminal { child, keys, screen, seen: 0 })
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+        self.keys.flush().unwrap();
+    }
+
+    /// What came since the last look, up to `end`.
+    #[track_caller]
+    fn until(&mut self, end: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let screen = self.screen.lock().unwrap().clone();
+            let new = String::from_utf8_lossy(&screen[self.seen..]).into_owned();
+            if let Some(at) = new.find(end) {
+                self.seen += at + end.len();
+                return new[..at].replace("\r\n", "\n");
+            }
+            assert!(Instant::now() < deadline, "`{end}` does not come: {new:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for so many bytes more.
+    #[track_caller]
+    fn until_more(&mut self, n_bytes: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.screen.lock().unwrap().len() < self.seen + n_bytes {
+            assert!(Instant::now() < deadline, "nothing comes");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Types a line and gives all that comes before the next prompt, the typed line itself left out where it is echoed.
+    #[track_caller]
+    fn say(&mut self, line: &str) -> String {
+        self.press(&format!("{line}\r"));
+        let shown = self.until(PROMPT);
+        shown.strip_prefix(&format!("{line}\n")).map_or(shown.clone(), str::to_owned)
+    }
+
+    /// Presses keys that end the session, and gives the exit code.
+    #[track_caller]
+    fn leave(mut self, keys: &str) -> Option<i32> {
+        self.press(keys);
+        end_within(self.child, PATIENCE).expect("the session ends").code()
+    }
+}
+
+/// A session on a terminal without a cursor, with its first words.
+fn dumb(home: &Home, args: &str) -> Option<(Terminal, String)> {
+    let mut terminal = Terminal::open(home, "dumb", args)?;
+    let greeting = terminal.until(PROMPT);
+    Some((terminal, greeting))
+}
+
+#[test]
+fn every_line_is_classified_and_shown_with_all_probabilities() {
+    let home = Home::new();
+    let Some((mut terminal, greeting)) = dumb(&home, "run triage") else { return };
+    assert_eq!(greeting, format!("triage:latest classifies each line: queue, urgency, refund\n{HINT}"));
+    let answer = terminal.say("I was charged twice for order 1182");
+    let lines: Vec<&str> = answer.lines().collect();
+    assert_eq!(lines.len(), 6 + 3 + 2, "{answer}");
+    assert!(lines[0].starts_with("queue    billing") && lines[0].ends_with(" %"), "{answer}");
+    assert!(lines[6].starts_with("urgency  ") && lines[9].starts_with("refund   "), "{answer}");
+    // What was said before plays no part.
+    terminal.say("My parcel never arrived");
+    assert_eq!(terminal.say("I was charged twice for order 1182"), answer);
+    assert_eq!(terminal.leave(CTRL_D), Some(0));
+}
+
+#[test]
+fn commands_change_what_holds_and_wrong_ones_say_what_to_do() {
+    let home = Home::new();
+    let Some((mut terminal, _)) = dumb(&home, "run triage") else { return };
+    assert_eq!(
+        terminal.say("/shwo"),
+        "slm: there is no command `/shwo`; did you mean `/show`? to send text that begins with `/`, put it between `\"\"\"` and `\"\"\"`\n"
+    );
+    let refused = "slm: `/set choices a,,b`: a choice is empty; is there a comma too many?\n";
+    assert_eq!(terminal.say("/set choices a,,b"), refused);
+    assert_eq!(terminal.say("/set choices praise,complaint"), "");
+    let shown = terminal.say("where is my parcel?");
+    assert!(shown.contains("praise") && shown.contains("complaint") && shown.lines().count() == 2, "{shown}");
+    assert_eq!(
+        terminal.say("/set parameter seed x"),
+        "slm: parameter `seed` cannot be `x`: it must be a whole number of at most 64 bits; -1 is random\n"
+    );
+    assert_eq!(terminal.say("/set parameter seed 7"), "");
+    assert_eq!(terminal.say("/set system Be brief."), "");
+    let page = "model         triage:latest\nanswers       classified: praise, complaint\nsystem        Be brief.\n\
+                parameter     seed 7\nconversation  0 turns\n";
+    assert_eq!(terminal.say("/show"), page);
+    assert!(terminal.say("/help").starts_with("/set             change a setting"));
+    assert_eq!(terminal.leave("/bye\r"), Some(0));
+}
+
+#[test]
+fn a_session_is_saved_as_a_model_and_loaded_again() {
+    let home = Home::new();
+    let Some((mut terminal, _)) = dumb(&home, "run triage") else { return };
+    terminal.say("/set choices praise,complaint");
+    terminal.say("/set system \"\"\"Two\rlines.\"\"\"");
+    let saved = terminal.say("/save mine");
+    assert!(saved.starts_with("saved mine:latest (") && saved.ends_with("or `/load mine:latest`\n"), "{saved}");
+    let greeting = format!("mine:latest classifies each line: praise, complaint\n{HINT}");
+    assert_eq!(terminal.say("/load mine"), greeting);
+    assert_eq!(terminal.say("/show system"), "Two\nlines.\n");
+    assert!(terminal.say("/load min").starts_with("slm: there is no model `min:latest`; did you mean `mine"));
+    assert_eq!(terminal.leave("/bye\r"), Some(0));
+    assert_eq!(home.slm(["show", "mine", "--system"]).succeeds(), "Two\nlines.\n");
+    let labels = ["praise", "complaint"];
+    assert!(labels.contains(&home.slm(["run", "mine", "It broke"]).succeeds().trim()));
+}
+
+#[test]
+fn an_edited_line_is_kept_in_a_history_that_is_nobody_elses() {
+    let home = Home::new();
+    let Some(mut terminal) = Terminal::open(&home, "xterm", "run triage") else { return };
+    terminal.until(PROMPT);
+    terminal.press("/set vrbose\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[De\r");
+    terminal.until("\n");
+    terminal.until(PROMPT);
+    terminal.press(CTRL_C);
+    terminal.until("/bye or Ctrl-D to leave");
+    // In a line that was begun it only drops the line.
+    terminal.until(PROMPT);
+    terminal.press(&format!("never sent{CTRL_C}"));
+    terminal.until("never sent");
+    terminal.until(PROMPT);
+    terminal.press("/show license\r");
+    terminal.until("\nMIT\r\n");
+    assert_eq!(terminal.leave(CTRL_D), Some(0));
+    let path = home.path().join(".local/share/slm/history");
+    let history = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(history, "#V2\n/set verbose\n/show license\n");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn ctrl_c_ends_an_answer_and_not_the_session() {
+    let home = Home::new();
+    for term in ["dumb", "xterm"] {
+        let Some(mut terminal) = Terminal::open(&home, term, "run triage --num-ctx 4096 --regex '[a-z]{9000}'") else {
+            return;
+        };
+        terminal.until(PROMPT);
+        terminal.press("go\r");
+        terminal.until("go");
+        terminal.until_more(40);
+        terminal.press(CTRL_C);
+        let answer = terminal.until(PROMPT);
+        assert!(!answer.contains("the answer is unfinished"), "it came to its end before Ctrl-C: {answer}");
+        terminal.press("/show\r");
+        terminal.until("conversation  1 turn");
+        terminal.until(PROMPT);
+        if term == "dumb" {
+            terminal.press(CTRL_C);
+            terminal.until(&format!("Ctrl-D to leave\r\n{PROMPT}"));
+        }
+        assert_eq!(terminal.leave(CTRL_D), Some(0));
+    }
+}
+
+#[test]
+fn escapes_in_an_answer_do_not_reach_the_terminal() {
+    let home = Home::new();
+    let args = r#"run triage --grammar 'start: "\u001b[31mred"' x"#;
+    let Some(mut terminal) = Terminal::open(&home, "xterm", args) else { return };
+    assert_eq!(terminal.until("\n"), "␛[31mred\r");
+}
+
+#[test]
+fn nothing_is_asked_of_a_person_who_is_not_there() {
+    let home = Home::new();
+    home.slm(["run", "triage"]).fails(2, "slm: there is no text; give it as an argument or on standard input\n");
+}
+
+#[test]
+fn a_text_comes_from_a_file() {
+    let home = Home::new();
+    home.file("ticket.txt", "I was charged twice\n");
+    let answer = home.slm(["run", "triage", "I was charged twice"]).succeeds();
+    assert_eq!(home.slm(["run", "triage", "-f", "ticket.txt"]).succeeds(), answer);
+    assert_eq!(home.slm(["run", "triage", "--file", "-"]).stdin("I was charged twice\n").succeeds(), answer);
+    let both = home.slm(["run", "triage", "--dry-run", "-f", "ticket.txt", "for", "1182"]).succeeds();
+    assert!(both.contains("I was charged twice\nfor 1182"), "{both}");
+    let missing = "slm: cannot read the text `none.txt`: No such file or directory (os error 2)\n";
+    home.slm(["run", "triage", "-f", "none.txt"]).fails(2, missing);
+}
+
+#[test]
+fn a_server_keeps_a_model_as_long_as_is_said() {
+    let home = Home::new();
+    let alone = "slm: --keepalive has no effect: no `slm serve` with this store is running, so the model is unloaded when this command ends\n";
+    assert_eq!(home.slm(["run", "triage", "--keepalive", "1h", "x"]).ends(0).stderr, alone);
+    let said = home.slm(["run", "triage", "--keepalive", "soon", "x"]).ends(2);
+    assert!(said.stderr.contains("`soon` is not how long a model may stay"), "{}", said.stderr);
+    let server = Server::of(&home);
+    let models = || server.get("/api/ps").ok()["models"].as_array().unwrap().len();
+    home.slm(["run", "triage", "--keepalive", "1h", "x"]).succeeds();
+    assert_eq!(models(), 1);
+    home.slm(["run", "triage", "--keepalive", "0", "x"]).succeeds();
+    let deadline = Instant::now() + PATIENCE;
+    while models() > 0 {
+        assert!(Instant::now() < deadline, "the model leaves");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
