@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use super::boundary::Boundary;
+
 /// A table by its header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -69,12 +71,23 @@ impl Table {
     /// # Errors
     /// It has other columns than the header, or no text.
     pub fn text(&self, row: &str) -> Result<String, String> {
-        let mut cells = cells(row, self.delimiter)?;
+        let mut cells = self.cells(row)?;
+        let text = cells.swap_remove(self.column);
+        if text.trim().is_empty() { Err(format!("`{}` is empty", self.names[self.column])) } else { Ok(text) }
+    }
+
+    /// The cells of a row, as many as the header has.
+    fn cells(&self, row: &str) -> Result<Vec<String>, String> {
+        let mut boundary = Boundary::of_table(self.delimiter);
+        row.bytes().for_each(|byte| _ = boundary.ends_with(byte));
+        if !boundary.ends_with(b'\n') {
+            return Err("a quote is not closed".to_owned());
+        }
+        let cells = cells(row, self.delimiter)?;
         if cells.len() != self.names.len() {
             return Err(format!("the row has {} cells and the header {}", cells.len(), self.names.len()));
         }
-        let text = cells.swap_remove(self.column);
-        if text.trim().is_empty() { Err(format!("`{}` is empty", self.names[self.column])) } else { Ok(text) }
+        Ok(cells)
     }
 
     /// A row as it was written, with more cells; those that are missing are empty.
@@ -88,11 +101,11 @@ impl Table {
         line
     }
 
-    /// A row that has no answer: the reason is in the last of the added columns. A row with too few or too many cells would shift
-    /// it: its own are left out.
+    /// A row that has no answer: the reason is in the last of the added columns. The cells of a row that are too few, too many or
+    /// not closed are left out: they would shift it.
     #[must_use]
     pub fn failed(&self, row: Option<&str>, reason: &str) -> String {
-        let row = row.filter(|row| cells(row, self.delimiter).is_ok_and(|cells| cells.len() == self.names.len()));
+        let row = row.filter(|row| self.cells(row).is_ok());
         let empty = String::from(char::from(self.delimiter)).repeat(self.names.len().saturating_sub(1));
         let mut more = vec![String::new(); self.added.len()];
         if let Some(last) = more.last_mut() {

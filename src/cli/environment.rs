@@ -276,7 +276,7 @@ fn host_of(proxy: &str) -> Option<String> {
 }
 
 /// What is read as `SLM_X`, and where it is not set as `OLLAMA_X`; the key is never Ollama's.
-pub const NAMES: [&str; 22] = [
+pub const NAMES: [&str; 23] = [
     "ALLOWED_HOSTS",
     "API_KEY",
     "CONTEXT_LENGTH",
@@ -294,6 +294,7 @@ pub const NAMES: [&str; 22] = [
     "MAX_LOADED_MODELS",
     "MAX_QUEUE",
     "MODELS",
+    "NOHISTORY",
     "NUM_PARALLEL",
     "ORIGINS",
     "REGISTRY",

@@ -41,7 +41,10 @@ fn an_answer_that_breaks_a_limit_is_withheld_with_exit_3() {
     let violations = json!([{"limit": "matches", "pattern": "[0-9]"}]);
     assert_eq!(json["contract"], json!({"met": false, "violations": violations, "retried": false}));
     // What is withheld stands where nobody takes it for the answer.
-    assert_eq!((&json["response"], &json["value"], &json["rejected"]), (&Value::Null, &Value::Null, &json!("billing")));
+    assert_eq!(
+        (&json["response"], &json["value"], &json["rejected"]),
+        (&Value::Null, &Value::Null, &json!(" billing"))
+    );
 }
 
 /// A model that writes its prompt's last word as it stands there would pass by copying what it was asked.

@@ -43,14 +43,18 @@ fn at_a_terminal(home: &Home, command: &str, answers: &str) -> Option<(Option<i3
 fn a_misspelt_name_is_asked_about_before_anything_is_pulled() {
     let home = Home::new();
     let question = "slm: there is no `triagee` here. Did you mean\n`triage:latest`? [y/N, p pulls `triagee`] ";
-    let Some((code, said)) = at_a_terminal(&home, "run triagee --choices one x", "y\n") else { return };
-    assert!(said.contains(question) && said.contains("one"), "{said}");
+    let Some((code, said)) = at_a_terminal(&home, "run triagee --choices one,two x", "y\n") else { return };
+    assert!(
+        said.contains(question)
+            && ["one", "two"].iter().any(|label| said.ends_with(&format!("{label}\n")) || said.contains(" %")),
+        "{said}"
+    );
     assert_eq!(code, Some(0));
-    let (code, said) = at_a_terminal(&home, "run triagee --choices one x", "\n").unwrap();
+    let (code, said) = at_a_terminal(&home, "run triagee --choices one,two x", "\n").unwrap();
     let refused = "slm: there is no model `triagee`; `slm list` shows those\nthat are here\n";
     assert!(said.contains(question) && said.ends_with(refused) && !said.contains("pulling"), "{said}");
     assert_eq!(code, Some(1));
-    let (code, said) = at_a_terminal(&home, "run triagee --choices one x", "p\n").unwrap();
+    let (code, said) = at_a_terminal(&home, "run triagee --choices one,two x", "p\n").unwrap();
     assert!(said.contains("pulling it\n"), "{said}");
     assert_eq!(code, Some(1));
     // A Modelfile is made of the one that was meant.
@@ -116,7 +120,7 @@ fn ps_and_stop_find_the_server_of_the_store() {
     let _server = Server::with(&home, &[("SLM_API_KEY", "secret")]);
     assert_eq!(home.slm(["ps"]).succeeds(), "NAME  ID  SIZE  PROCESSOR  CONTEXT  UNTIL\n");
     for name in ["triage", "tickets"] {
-        home.slm(["run", name, "--choices", "one", "x"]).succeeds();
+        home.slm(["run", name, "--choices", "one,two", "x"]).succeeds();
     }
     let shown = home.slm(["ps"]).succeeds();
     let lines: Vec<&str> = shown.lines().skip(1).collect();

@@ -278,7 +278,7 @@ fn a_dry_run_shows_the_prompt_its_tokens_and_the_border() {
 <|user|>I was charged<|end|><|assistant|>
 
      0        2  control       \"<|user|>\"
---- the row begins: what stands above is evaluated once for all rows
+--- end of the shared prefix, which is computed once for all rows
      1       44  normal        \"I\"
      2      461  normal        \" was\"
      3      719  normal        \" charged\"
@@ -303,7 +303,7 @@ fn a_dry_run_shows_the_prompt_its_tokens_and_the_border() {
     assert_eq!(json["segments"], json!([{"name": "stable", "from": 0, "to": 1}, {"name": "row", "from": 1, "to": 6}]));
     assert_eq!(json["tokens"][4]["text"], "<|end|>");
     home.slm(["run", "triage", "--dry-run", "--lines"])
-        .fails(2, "slm: --dry-run shows one prompt; leave --lines and --jsonl away\n");
+        .fails(2, "slm: --dry-run shows one prompt; remove --lines, --jsonl or --csv\n");
 }
 
 #[test]

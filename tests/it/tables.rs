@@ -9,7 +9,8 @@ const TABLE: &str = "id,\"the text\",note\n\
     1,\"I was charged twice,\nand \"\"nobody\"\" helps\",\"keep, this\"\n\
     2,my parcel never came,\n\
     3,,empty\n\
-    4,too,many,cells\n";
+    4,too,many,cells\n\
+    5,\"open,end\n";
 
 fn cells(table: &str) -> Vec<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(table.as_bytes());
@@ -33,6 +34,7 @@ fn a_table_comes_back_with_labels() {
     assert_eq!(json!(p[1]), home.slm(alone).json()["probabilities"]["shipping"]);
     assert_eq!(table[3], ["3", "", "empty", "", "", "", "`the text` is empty"]);
     assert_eq!(table[4], ["", "", "", "", "", "", "the row has 4 cells and the header 3"]);
+    assert_eq!(table[5], ["", "", "", "", "", "", "a quote is not closed"]);
     // The line is that of the row's beginning in the file.
     assert!(said.stderr.contains("slm: line 5: `the text` is empty\n"), "{}", said.stderr);
 }
@@ -54,19 +56,20 @@ fn fields_of_an_object_are_columns_with_their_probabilities() {
 fn a_table_that_was_stopped_continues() {
     let home = Home::new();
     let args = ["run", "triage", "--csv", "text", "--choices", "billing,shipping,legal", "--output", "out.csv"];
-    let rows: String = (0..20).map(|n| format!("{n},\"I was charged\n{n} times\"\n")).collect();
-    let table = format!("id,text\n{rows}");
+    let rows = |n: usize| (0..n).map(|n| format!("{n},\"I was charged\n{n} times\"\n")).collect::<String>();
+    let (begun, table) = (format!("id,text\n{}", rows(11)), format!("id,text\n{}", rows(20)));
     home.slm(args).stdin(&table).succeeds();
     let path = home.path().join("out.csv");
     let whole = std::fs::read_to_string(&path).unwrap();
-    // As after a kill in the middle of a row, and of the header.
-    for kept in [whole.len() / 2, 5] {
-        std::fs::write(&path, &whole[..kept]).unwrap();
-        std::fs::remove_file(home.path().join("out.csv.slm")).unwrap();
-        home.slm([&args[..], &["--overwrite"]].concat()).stdin(&table[..table.len() / 2]).run();
-        home.slm([&args[..], &["--resume"]].concat()).stdin(&table).succeeds();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
-    }
+    home.slm([&args[..], &["--overwrite"]].concat()).stdin(&begun).succeeds();
+    // As after a kill: a row that was not written to its end, and lines that end in cells.
+    let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, b"11,\"I was charged\n11 ti").unwrap();
+    home.slm([&args[..], &["--resume"]].concat()).stdin(&table).succeeds();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+    let other = table.replacen("id,", "no,", 1);
+    let said = home.slm([&args[..], &["--resume"]].concat()).stdin(&other).ends(1);
+    assert!(said.stderr.starts_with("slm: cannot continue `out.csv`"), "{}", said.stderr);
 }
 
 #[test]
@@ -90,9 +93,11 @@ fn choices_come_from_a_file() {
     home.file("labels.txt", "billing\tmoney, invoices, refunds\n\nshipping\r\n legal \n");
     let asked = |more: &[&str]| home.slm([&["run", "triage", "--choices", "@labels.txt"], more].concat());
     assert_eq!(asked(&["I was charged twice"]).succeeds(), "billing\n");
-    let prompt = asked(&["--dry-run", "--json", "text"]).json();
+    home.file("Modelfile", "FROM triage\nTEMPLATE {% for m in messages %}{{ m['content'] }}{% endfor %}");
+    home.slm(["create", "free"]).succeeds();
+    let prompt = home.slm(["run", "free", "--choices", "@labels.txt", "--dry-run", "--json", "text"]).json();
     assert!(prompt["prompt"].as_str().unwrap().contains("money, invoices, refunds"), "{prompt}");
     let found = asked(&["--json", "text"]).json();
     let labels: Vec<&String> = found["probabilities"].as_object().unwrap().keys().collect();
-    assert_eq!(labels, ["billing", "legal", "shipping"]);
+    assert_eq!(labels, ["billing", "shipping", "legal"]);
 }

@@ -266,7 +266,7 @@ impl Run<'_> {
 
     /// Whether a person reads standard error.
     fn says_doubts(&self) -> bool {
-        self.args.verbose || std::io::stderr().is_terminal()
+        std::io::stderr().is_terminal()
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {
