@@ -327,7 +327,8 @@ fn what_a_server_asks_for_is_done_and_what_it_forgets_begun_anew() {
         ("429 on a part", one(Method::PATCH, 1, later(429)), 0),
         ("503 at the end", one(Method::PUT, 0, later(503)), 0),
         ("500 on a part", one(Method::PATCH, 1, plain(500)), 0),
-        ("forgotten", one(Method::PATCH, 1, Fault::Forgotten), PART),
+        // The part before, and what came of the next one until the refusal was heard.
+        ("forgotten", one(Method::PATCH, 1, Fault::Forgotten), 2 * PART),
         ("no answer to a part", one(Method::PATCH, 1, Fault::Unanswered), 0),
         ("416 on a part", one(Method::PATCH, 1, plain(416)), 0),
         ("silence", one(Method::PATCH, 1, Fault::Silence), 0),
