@@ -3,8 +3,7 @@
 
 Both get the same requests to `/v1/chat/completions`: the task and its labels in a system message that asks for JSON, a strict
 `json_schema`, temperature 0. Each client has one request in flight over a connection of its own; each side waits while the other
-works. Rows are those whose text has an odd SHA-256 digest, in the digest's order: the others are for choosing forms and words
-(`cargo run --release -p slm-infer --example sweep`).
+works. Rows are those whose text has an odd SHA-256 digest, in the digest's order, other ones for each number of clients.
 
     benches/labelled.py --model model.gguf --data ../shared/data --server path/to/llama-server --tasks reviews,news --rows 60
 
