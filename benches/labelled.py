@@ -19,15 +19,12 @@ import http.client
 import json
 import os
 import pathlib
-import queue
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 
 from rows import Server
-from served import Served
+from served import Served, by_clients
 
 # Of each task: its file, the field with the label, and what is asked.
 TASKS = {
@@ -162,33 +159,21 @@ Answered = collections.namedtuple("Answered", "rate answers")
 
 def ask_all(port, task, rows, n_clients):
     """Rows per second, and the answers in the rows' order; one that is not JSON is empty."""
-    left = queue.SimpleQueue()
-    for index, (text, _) in enumerate(rows):
-        left.put((index, text))
     answers = [{}] * len(rows)
 
-    def client():
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        with contextlib.closing(connection), contextlib.suppress(queue.Empty):
-            while True:
-                index, text = left.get_nowait()
-                body = json.dumps(task.request(text))
-                connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-                response = connection.getresponse()
-                reply = response.read()
-                if response.status != 200:
-                    print(f"  row {index}: status {response.status}: {reply.decode()[:300]}", file=sys.stderr)
-                    continue
-                with contextlib.suppress(ValueError):
-                    answers[index] = json.loads(json.loads(reply)["choices"][0]["message"]["content"])
+    def ask(connection, item):
+        index, (text, _) = item
+        connection.request("POST", "/v1/chat/completions", json.dumps(task.request(text)), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        reply = response.read()
+        if response.status != 200:
+            print(f"  row {index}: status {response.status}: {reply.decode()[:300]}", file=sys.stderr)
+            return
+        with contextlib.suppress(ValueError):
+            answers[index] = json.loads(json.loads(reply)["choices"][0]["message"]["content"])
 
-    threads = [threading.Thread(target=client) for _ in range(n_clients)]
-    start = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return Answered(len(rows) / (time.monotonic() - start), answers)
+    seconds = by_clients(n_clients, lambda: http.client.HTTPConnection("127.0.0.1", port), enumerate(rows), ask)
+    return Answered(len(rows) / seconds, answers)
 
 
 if __name__ == "__main__":

@@ -16,20 +16,16 @@ library.
 """
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
-import queue
 import random
 import statistics
 import sys
 import tempfile
-import threading
-import time
 
 from rows import Server, Work
-from served import Served
+from served import Served, by_clients
 
 LANES = ("canonical", "throughput")
 
@@ -126,26 +122,15 @@ def shuffled(rows, seed):
 
 def classify(slm, options, system, rows, lane, n_clients):
     """Rows per second, by so many clients with a connection each."""
-    left = queue.SimpleQueue()
-    for row in rows:
-        left.put(row)
     answers = []
 
-    def client():
-        with contextlib.closing(slm.connection()) as connection, contextlib.suppress(queue.Empty):
-            while True:
-                messages = [{"role": "system", "content": system}, {"role": "user", "content": left.get_nowait()}]
-                body = {"model": "rows", "messages": messages, "stream": False, "format": {"type": "string", "enum": options.labels}}
-                reply = slm.post("/api/chat", body, {"x-slm-lane": lane}, connection)
-                answers.append(json.loads(reply["message"]["content"]))
+    def ask(connection, row):
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": row}]
+        body = {"model": "rows", "messages": messages, "stream": False, "format": {"type": "string", "enum": options.labels}}
+        reply = slm.post("/api/chat", body, {"x-slm-lane": lane}, connection)
+        answers.append(json.loads(reply["message"]["content"]))
 
-    threads = [threading.Thread(target=client) for _ in range(n_clients)]
-    start = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds = time.monotonic() - start
+    seconds = by_clients(n_clients, slm.connection, rows, ask)
     if len(answers) != len(rows) or not set(answers) <= set(options.labels):
         sys.exit(f"slm gave {len(answers)} answers to {len(rows)} rows: {sorted(set(answers))}")
     return len(rows) / seconds

@@ -5,11 +5,33 @@ import http.client
 import json
 import os
 import pathlib
+import queue
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+
+
+def by_clients(n_clients, connect, items, ask):
+    """Asks about every item, each of so many clients one at a time over a connection of its own; the seconds that it took."""
+    left = queue.SimpleQueue()
+    for item in items:
+        left.put(item)
+
+    def client():
+        with contextlib.closing(connect()) as connection, contextlib.suppress(queue.Empty):
+            while True:
+                ask(connection, left.get_nowait())
+
+    threads = [threading.Thread(target=client) for _ in range(n_clients)]
+    start = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - start
 
 
 class Served:

@@ -148,11 +148,13 @@ pub fn error_object(line: u64, object: Option<&str>, reason: &str) -> String {
 /// Whether a written line can be the one that stands in a record's place; a text's answer does not show whose it is.
 #[must_use]
 pub fn stands_for(written: &str, form: &Form, record: Record) -> bool {
-    let (Ok(Row { line, source, .. }) | Err(BadRow { line, source, .. })) = form.row(record);
+    let row = form.row(record);
+    let is_bad = row.is_err();
+    let (Ok(Row { line, source, .. }) | Err(BadRow { line, source, .. })) = row;
     match form {
         Form::Lines => true,
         // A row with too few or too many cells is written without them.
-        Form::Table(table) => source.is_some_and(|row| written.starts_with(&row) || table.text(&row).is_err()),
+        Form::Table(_) => source.is_some_and(|row| is_bad || written.starts_with(&row)),
         // Behind the record comes at least one more field; an object without fields has none to tell.
         Form::Objects { .. } => {
             source.is_some_and(|object| written.starts_with(open(&object)))

@@ -1,8 +1,6 @@
 //! Tables of cells with a delimiter between them (RFC 4180): the column with the text, and rows as they were written with
 //! columns added.
 
-use std::fmt::Write as _;
-
 use super::boundary::Boundary;
 
 /// A table by its header.
@@ -93,12 +91,9 @@ impl Table {
     /// A row as it was written, with more cells; those that are missing are empty.
     #[must_use]
     pub fn extended(&self, row: &str, more: &[String]) -> String {
-        let mut line = row.to_owned();
-        for at in 0..self.added.len().max(more.len()) {
-            line.push(char::from(self.delimiter));
-            line += &quoted(more.get(at).map_or("", String::as_str), self.delimiter);
-        }
-        line
+        let missing = self.added.len().saturating_sub(more.len());
+        let more = more.iter().map(String::as_str).chain(std::iter::repeat_n("", missing));
+        format!("{row}{}{}", char::from(self.delimiter), written(more, self.delimiter))
     }
 
     /// A row that has no answer: the reason is in the last of the added columns. The cells of a row that are too few, too many or
@@ -126,15 +121,12 @@ fn cells(record: &str, delimiter: u8) -> Result<Vec<String>, String> {
     }
 }
 
-/// A cell, in quotes where it needs them.
-fn quoted(cell: &str, delimiter: u8) -> String {
-    let needs = |c: char| matches!(c, '"' | '\n' | '\r') || c == char::from(delimiter);
-    if !cell.contains(needs) {
-        return cell.to_owned();
-    }
-    let mut text = String::from("\"");
-    let _ = write!(text, "{}\"", cell.replace('"', "\"\""));
-    text
+/// Cells as one record, in quotes where they need them.
+fn written<'c>(cells: impl Iterator<Item = &'c str>, delimiter: u8) -> String {
+    let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+    writer.write_record(cells).expect("a vector takes everything");
+    let record = writer.into_inner().expect("a vector takes everything");
+    String::from_utf8_lossy(record.strip_suffix(b"\n").unwrap_or(&record)).into_owned()
 }
 
 #[cfg(test)]
@@ -175,9 +167,7 @@ mod tests {
             row in prop::collection::vec("[a\",;\t\r\n\u{e9}]{1,6}", 3), more in prop::collection::vec("[a\",;\t\r\n]{0,5}", 2),
             delimiter in prop::sample::select(vec![b',', b';', b'\t']),
         ) {
-            let line = |cells: &[String]| -> String {
-                cells.iter().map(|cell| quoted(cell, delimiter)).collect::<Vec<_>>().join(&String::from(char::from(delimiter)))
-            };
+            let line = |cells: &[String]| written(cells.iter().map(String::as_str), delimiter);
             let header = line(&["a".into(), "b".into(), "c".into()]);
             let table = Table::new(&header, delimiter, "b").unwrap().with_columns(&["x".into(), "y".into()]);
             let found = cells(&table.extended(&line(&row), &more), delimiter).unwrap();

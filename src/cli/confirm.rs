@@ -72,8 +72,16 @@ pub fn loss(store: &Store, model: &ModelRef, loss: Loss) -> Result<(), Failure> 
 /// # Errors
 /// The store cannot be read.
 pub fn replaces_another(store: &Store, name: &ModelRef, digest: Digest) -> Result<bool, StoreError> {
+    Ok(is_stored(store, name)? && store.resolve(name).map_or(true, |model| model.digest != digest))
+}
+
+/// Whether a name is that of a stored model, which making another of that name would replace.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn is_stored(store: &Store, name: &ModelRef) -> Result<bool, StoreError> {
     match store.recovery(name, &[]) {
-        Ok(_) => Ok(store.resolve(name).map_or(true, |model| model.digest != digest)),
+        Ok(_) => Ok(true),
         // A name that nothing has, or only the binary: nothing is replaced.
         Err(StoreError::NotFound(_) | StoreError::RemoveEmbedded(_)) => Ok(false),
         Err(error) => Err(error),
@@ -122,7 +130,7 @@ fn is_yes(answer: &str) -> bool {
     matches!(answer, "y" | "yes")
 }
 
-/// A person's answer in lower case; what cannot be read is none.
+/// A person's answer in lower case; `None` if standard input cannot be read.
 fn answer(question: &str) -> Option<String> {
     ask(question);
     let mut answer = String::new();

@@ -60,8 +60,13 @@ pub fn span(time: Duration) -> String {
         (60, "minute"),
     ];
     let (seconds, unit) = units.into_iter().find(|(seconds, _)| time.as_secs() >= *seconds).unwrap_or((1, "second"));
-    let n = time.as_secs() / seconds;
-    format!("{n} {unit}{}", if n == 1 { "" } else { "s" })
+    counted(time.as_secs() / seconds, unit)
+}
+
+/// A number of things: `1 model`, `2 models`.
+#[must_use]
+pub fn counted(n: u64, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

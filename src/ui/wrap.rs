@@ -2,7 +2,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// The columns of the terminal behind standard error or standard output; `None` where it is none.
+/// The columns of the terminal that standard error or standard output is connected to; `None` if it is not a terminal.
 #[must_use]
 pub fn columns(of: &impl std::os::fd::AsFd) -> Option<usize> {
     terminal_size::terminal_size_of(of).map(|(width, _)| usize::from(width.0)).filter(|&width| width > 0)

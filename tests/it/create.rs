@@ -77,7 +77,7 @@ fn each_part_of_a_model_is_shown_by_itself() {
     let parameters: String = parameters.map(|(name, value)| parameter(name, value)).concat();
     assert_eq!(show("sorter", "--parameters"), parameters);
     assert_eq!(show("sorter", "--license"), "MIT\n\nAnother\nlicence\n");
-    // What there is none of is an empty text; the template is then the GGUF's own.
+    // A part that is not set prints nothing; the template is then the GGUF's own.
     assert_eq!(show("triage", "--system"), "");
     assert!(show("triage", "--template").contains("{%"));
     let said = home.slm(["show", "sorter", "--system", "--template"]).ends(2);

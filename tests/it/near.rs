@@ -170,7 +170,7 @@ fn shells_are_offered_the_names_of_models() {
         assert_eq!(offered(&["slm", "doct"]), ["doctor"], "{shell}");
         assert_eq!(offered(&["slm", "ps", "--js"]), ["--json"], "{shell}");
     }
-    // Neither a shell that nobody knows nor a line that is none is answered with words in between.
+    // Nothing is printed for an unknown shell, or where no line is passed.
     assert_eq!(offered(&home, "csh", &["slm", "run", "t"]), [""; 0]);
     assert_eq!(home.slm(["list"]).env("_SLM_COMPLETE", "bash").succeeds(), "");
 }

@@ -1,4 +1,5 @@
-//! A file that answers are appended to, one line or one row of a table for each record, so that work that was killed continues where it ended.
+//! A file that answers are appended to, one line or one row of a table for each record, so that work that was killed continues
+//! where it ended.
 //!
 //! The number of complete lines says how many records are done; a torn last line is cut off. Beside the file lies another of
 //! its name and `.slm`, its [`notes`]: what was asked, and of which input. The notes are written after the lines that they

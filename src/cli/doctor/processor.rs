@@ -9,7 +9,7 @@ use crate::cli::environment::Environment;
 use crate::engine::compute::{Device, DeviceKind, Kernels};
 use crate::engine::memory::{self, Limit, Room};
 use crate::engine::{self, Build};
-use crate::ui::table::size;
+use crate::ui::table::{counted, size};
 
 /// Free memory below which models of some hundred million parameters do not load.
 const LITTLE_MEMORY: u64 = 1_000_000_000;
@@ -128,10 +128,10 @@ fn threads(environment: &Environment) -> Finding {
     let granted = engine::granted();
     let quota = granted.allowed.filter(|&allowed| allowed > granted.processors);
     let mut parts = vec![granted.threads.to_string()];
-    parts.extend(granted.cores.map(|n| format!("for {}", counted(n, "core"))));
+    parts.extend(granted.cores.map(|n| format!("for {}", counted(n as u64, "core"))));
     parts.push(match quota {
-        Some(allowed) => format!("with a quota of {} of {}", granted.processors, counted(allowed, "processor")),
-        None => format!("with {}", counted(granted.processors, "processor")),
+        Some(allowed) => format!("with a quota of {} of {}", granted.processors, counted(allowed as u64, "processor")),
+        None => format!("with {}", counted(granted.processors as u64, "processor")),
     });
     let found = parts.join(" ");
     let facts = json!({
@@ -149,10 +149,6 @@ fn threads(environment: &Environment) -> Finding {
         );
     }
     finding
-}
-
-fn counted(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn free_memory(rooms: &[Room]) -> Finding {

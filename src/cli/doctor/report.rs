@@ -89,7 +89,7 @@ impl Report {
         self.0.iter().map(Finding::status).max().unwrap_or(Status::Ok)
     }
 
-    /// Failed where something is wrong; a warning alone is none.
+    /// 1 if something is wrong; warnings alone are not a failure.
     #[must_use]
     pub fn exit(&self) -> Exit {
         if self.status() == Status::Wrong { Exit::Failed } else { Exit::Done }

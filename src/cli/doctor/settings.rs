@@ -20,7 +20,7 @@ pub fn finding(environment: &Environment) -> Finding {
     set.iter().filter_map(|name| misspelt(name)).fold(finding, Finding::warn)
 }
 
-/// What to say of a variable that begins as slm's do and is none of them.
+/// The warning about a variable named `SLM_…` that slm does not read.
 fn misspelt(name: &str) -> Option<String> {
     let rest = name.strip_prefix("SLM_").filter(|rest| !NAMES.contains(rest))?;
     let alike = NAMES.iter().map(|known| (strsim::jaro_winkler(rest, known), known));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::report::Finding;
 use crate::cli::environment::Environment;
 use crate::store::{Origin, Store, StoreError};
-use crate::ui::table::size;
+use crate::ui::table::{counted, size};
 
 /// Space below which nothing but the smallest model can be pulled.
 const FULL: u64 = 32_000_000;
@@ -38,8 +38,7 @@ fn held(store: &Store) -> Finding {
     let holds = match (root.exists(), n_models) {
         (false, _) => "not made yet".to_owned(),
         (true, 0) => "no models".to_owned(),
-        (true, 1) => format!("1 model, {}", size(n_bytes)),
-        (true, n) => format!("{n} models, {}", size(n_bytes)),
+        (true, n) => format!("{}, {}", counted(n as u64, "model"), size(n_bytes)),
     };
     let facts = json!({
         "path": root.display().to_string(),
@@ -103,18 +102,17 @@ fn ollamas(store: &Store, neighbours: &[PathBuf]) -> Finding {
     };
     let (mut shown, mut facts, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
     for path in there {
-        let counted = count(path);
+        let held = count(path);
         let is_this = path == store.root();
         facts.push(json!({
             "path": path.display().to_string(),
-            "models": counted.as_ref().ok(),
+            "models": held.as_ref().ok(),
             "is_this_store": is_this,
         }));
         let path = path.display();
-        match counted {
+        match held {
             Ok(_) if is_this => shown.push(format!("{path} (this store)")),
-            Ok(1) => shown.push(format!("{path} (1 model)")),
-            Ok(n) => shown.push(format!("{path} ({n} models)")),
+            Ok(n) => shown.push(format!("{path} ({})", counted(n as u64, "model"))),
             Err(error) => {
                 shown.push(path.to_string());
                 unreadable.push(format!(

@@ -2,6 +2,7 @@
 
 use crate::cli::complete;
 use crate::cli::compute::ComputeArgs;
+use crate::cli::load::EnginePlace;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
 use crate::keep_alive::KeepAlive;
@@ -123,6 +124,11 @@ impl RunArgs {
     /// Whether standard input is rows.
     pub fn is_rows(&self) -> bool {
         self.lines || self.jsonl.is_some() || self.csv.is_some() || self.tsv.is_some()
+    }
+
+    /// Where the model is loaded.
+    pub fn place(&self) -> EnginePlace {
+        if self.local { EnginePlace::ThisProcess } else { EnginePlace::Server }
     }
 
     /// The column with the text and the delimiter, where standard input is a table.

@@ -33,11 +33,12 @@ pub fn cells(form: &Form, finished: &Finished) -> Vec<String> {
                 fields.iter().flat_map(cells).collect()
             }
         },
-        Finding::Open(Ok(Value::Object(object))) if properties(form).is_some() => {
-            let of = |name: &String| object.get(name).map(cell).unwrap_or_default();
-            properties(form).unwrap_or_default().iter().map(of).collect()
-        }
-        Finding::Open(_) | Finding::Free | Finding::Vectors(_) => vec![answer::bare(finished).trim().to_owned()],
+        Finding::Open(_) | Finding::Free | Finding::Vectors(_) => match (&finished.end.finding, properties(form)) {
+            (Finding::Open(Ok(Value::Object(object))), Some(names)) => {
+                names.iter().map(|name| object.get(name).map(cell).unwrap_or_default()).collect()
+            }
+            _ => vec![answer::bare(finished).trim().to_owned()],
+        },
     }
 }
 

@@ -79,7 +79,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let rows = if is_rows { Some(rows::Input::open(args, &form, environment)?) } else { None };
     let text = if is_rows || is_session { String::new() } else { prompt(args)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
-    let place = if args.local { load::EnginePlace::ThisProcess } else { load::EnginePlace::Server };
+    let place = args.place();
     let keep_alive = args.keepalive;
     let wanted =
         LoadOptions { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place, keep_alive };

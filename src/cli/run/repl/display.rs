@@ -10,6 +10,7 @@ use crate::cli::run::answer::{label, share};
 use crate::contract::{Contract, Form};
 use crate::decide::{Answer, FieldAnswer};
 use crate::ui::look::Look;
+use crate::ui::table::counted;
 
 /// Answers of a field that are shown.
 const MAX_SHOWN: usize = 8;
@@ -104,14 +105,7 @@ pub fn session(model: &str, dialogue: &Dialogue) -> String {
     for (name, value) in dialogue.parameters().to_map() {
         let _ = writeln!(page, "parameter     {name} {value}");
     }
-    let _ = writeln!(
-        page,
-        "conversation  {}",
-        match dialogue.n_turns() {
-            1 => "1 turn".to_owned(),
-            n => format!("{n} turns"),
-        }
-    );
+    let _ = writeln!(page, "conversation  {}", counted(dialogue.n_turns() as u64, "turn"));
     page
 }
 

@@ -114,7 +114,7 @@ impl Input {
     }
 }
 
-/// Reads the history of earlier sessions; where it cannot be read or its folder made, there is none.
+/// Reads the history of earlier sessions. No history is kept if the file cannot be read or its folder cannot be created.
 fn is_usable(path: &Path, editor: &mut Editor<Lines, DefaultHistory>) -> bool {
     let Some(folder) = path.parent() else { return false };
     // The file itself is written for this user alone.

@@ -8,7 +8,7 @@ use crate::cli::environment::Environment;
 use crate::failure::Failure;
 use crate::model_ref::ModelRef;
 use crate::modelfile::Modelfile;
-use crate::store::{Model, StoreError};
+use crate::store::Model;
 use crate::ui::progress::Bytes;
 
 /// Makes the model, and gives the line that says so. A model that has the name is replaced, if it can be had again or a
@@ -20,11 +20,8 @@ pub fn save(name: &str, dialogue: &Dialogue, model: &Model, environment: &Enviro
     let name: ModelRef = name.parse()?;
     let modelfile = modelfile(dialogue, model)?;
     let store = environment.store()?;
-    match store.recovery(&name, &[]) {
-        Ok(_) => confirm::loss(&store, &name, Loss::Replace)?,
-        // Nothing is replaced.
-        Err(StoreError::NotFound(_) | StoreError::RemoveEmbedded(_)) => {}
-        Err(error) => return Err(error.into()),
+    if confirm::is_stored(&store, &name)? {
+        confirm::loss(&store, &name, Loss::Replace)?;
     }
     let saved = store.create(&name, &modelfile, Path::new(""), &Bytes::default())?;
     Ok(format!("saved {name} ({}); use it with `slm run {name}` or `/load {name}`\n", saved.digest.short()))

@@ -8,7 +8,7 @@ use super::input::Input;
 use super::interrupts::Interrupts;
 use super::saving;
 use crate::cli::environment::Environment;
-use crate::cli::load::{self, EnginePlace, LoadOptions, Loaded};
+use crate::cli::load::{self, LoadOptions, Loaded};
 use crate::cli::run::args::RunArgs;
 use crate::cli::run::form::{of_choices, of_format};
 use crate::cli::run::turn;
@@ -213,7 +213,7 @@ impl Repl<'_> {
         self.show(&page).map(drop)
     }
 
-    /// Goes on with another model, in a session that has just begun.
+    /// Switches to another model and starts over.
     fn load(&mut self, name: &str) -> Result<(), Failure> {
         let model = load::find(name, self.environment)?;
         if model.weights.header()?.embeds().is_some() {
@@ -240,7 +240,7 @@ impl Repl<'_> {
 
     fn open(&self, model: Model, adapters: &AdapterSet, parameters: &Parameters) -> Result<Loaded, Failure> {
         let header = model.weights.header()?;
-        let place = if self.args.local { EnginePlace::ThisProcess } else { EnginePlace::Server };
+        let place = self.args.place();
         let (compute, keep_alive) = (&self.args.compute, self.args.keepalive);
         let wanted = LoadOptions { adapters, parameters, compute, load: Load::Everything, place, keep_alive };
         load::open(model, &header, &wanted, self.environment)
