@@ -4,6 +4,8 @@
 
 mod adapters;
 mod branching;
+mod buffers;
+mod cleared;
 pub mod devices;
 mod embedding_lane;
 mod generating;
@@ -72,6 +74,7 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
     static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
     let made = BACKEND.get_or_init(|| {
         log::install();
+        cleared::install();
         LlamaBackend::init().map_err(|error| error.to_string())
     });
     made.as_ref().map_err(|reason| EngineError::Load { reason: reason.clone() })

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use llama_cpp_sys_2 as ggml;
 
+use super::super::buffers::BufferType;
 use super::super::product::layouts;
 use super::task::{Task, Threads};
 use crate::build::build;
@@ -34,9 +35,9 @@ pub fn install() -> bool {
         if (*buffer_type).device != device || (*buffer_type).context.is_null() {
             return false;
         }
-        let owner = (*buffer_type).context;
+        let owner = (*buffer_type).context.cast::<Object<OwnerFunctions>>();
         let Ok(()) = REPACKED.set(Repacked { buffer_type: repacked, owner }) else { return false };
-        (*buffer_type).context = Box::leak(Box::new(Object { table: &OWNER.functions }));
+        (*buffer_type).context = std::ptr::from_mut(Box::leak(Box::new(Object { table: &OWNER.functions }))).cast();
     }
     true
 }
@@ -53,14 +54,6 @@ unsafe impl Send for Repacked {}
 unsafe impl Sync for Repacked {}
 
 pub static REPACKED: OnceLock<Repacked> = OnceLock::new();
-
-/// `ggml_backend_buffer_type` of `ggml-backend-impl.h`.
-#[repr(C)]
-struct BufferType {
-    functions: [*const c_void; 8],
-    device: ggml::ggml_backend_dev_t,
-    context: *mut Object<OwnerFunctions>,
-}
 
 /// A C++ object without fields.
 #[repr(C)]
