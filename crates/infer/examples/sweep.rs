@@ -5,7 +5,7 @@
 //! `sst2.jsonl`, `ag_news.jsonl`, `clinc150.jsonl`, `banking77.jsonl` and `nlupp_banking.jsonl`, FILTER a part of the lines'
 //! names. Half of the rows, by a hash of their text, is to choose by (`choose`), the other half to report on (`report`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use slm_engine::{Compute, Load, Options, Reading, Search, Weights};
 use slm_infer::decide::{FieldAnswer, Place, Question, Wording, Written};
 use slm_infer::infer::{Ask, Cancel, Defaults, Finding, Scoring, Session, Turn, wait};
+use slm_values::chat::{Message, Role};
 use slm_values::contract::{Contract, Form};
 use slm_values::gguf::Footprint;
 
@@ -46,9 +47,12 @@ enum Use {
     /// A request with a schema, and no word about it.
     SchemaAlone,
     Question,
+    /// As [`Use::Request`] for an object of several fields, each asked after the best answers of the fields before it, as a
+    /// model writes JSON.
+    InOrder,
 }
 
-const USES: [Use; 5] = [Use::Format, Use::FormatAndSystem, Use::Request, Use::SchemaAlone, Use::Question];
+const USES: [Use; 6] = [Use::Format, Use::FormatAndSystem, Use::Request, Use::SchemaAlone, Use::Question, Use::InOrder];
 
 impl Use {
     fn wordings(self) -> Vec<Wording> {
@@ -90,6 +94,7 @@ impl Use {
                 (Plain, System),
             ]),
             Use::Question => of(&[(Plain, System)]),
+            Use::InOrder => of(&[(Json, Nowhere)]),
         }
     }
 }
@@ -150,14 +155,29 @@ fn run(session: &Session, task: &Task, used: Use, scoring: Scoring, is_reversed:
     let (mut mass, mut tokens) = (0.0, 0);
     let started = Instant::now();
     for row in &task.rows {
-        for (ask, labels) in task.asks(row, used, scoring, is_reversed) {
+        let mut add = |ask: Ask, labels: &[Value]| {
             let end = wait(async { session.ask(ask)?.whole().await }, &Cancel::default()).expect("an answer").end;
             tokens += end.counts.prompt - end.counts.reused + end.counts.branch;
             let Finding::Closed(answer) = end.finding else { panic!("a closed answer") };
             for (field, label) in answer.fields.iter().zip(labels) {
                 halves[usize::from(row.is_report)].add(field, label);
-                mass += field.label_mass / labels.len() as f64;
+                mass += field.label_mass / task.fields.len() as f64;
             }
+            answer.fields[0].value.clone()
+        };
+        if used == Use::InOrder {
+            let mut written = String::new();
+            for (number, label) in row.labels.iter().enumerate() {
+                let begun = task.begun(number, &mut written);
+                // The answer with the space before it, which a tokenizer may join to it.
+                let spaced = Value::from(format!(" {label}"));
+                let best = add(task.ask_next(row, number, begun, scoring, is_reversed), &[spaced]);
+                written += best.as_str().expect("the labels are written out");
+            }
+            continue;
+        }
+        for (ask, labels) in task.asks(row, used, scoring, is_reversed) {
+            add(ask, labels);
         }
     }
     let n = task.rows.len() as f64;
@@ -167,15 +187,38 @@ fn run(session: &Session, task: &Task, used: Use, scoring: Scoring, is_reversed:
 }
 
 impl Task {
+    /// The JSON up to the colon of a field, behind what is written of the fields before it.
+    fn begun(&self, number: usize, written: &mut String) -> String {
+        *written += if number == 0 { "{" } else { ", " };
+        *written += &format!("\"{}\":", self.fields[number].0);
+        written.clone()
+    }
+
+    /// One field of a row, behind the JSON that is begun; its labels are written out, each behind a space.
+    fn ask_next(&self, row: &Row, number: usize, begun: String, scoring: Scoring, is_reversed: bool) -> Ask {
+        let labels = ordered(&self.fields[number].1, is_reversed);
+        let labels: Vec<String> = labels.iter().map(|label| format!(" {label}")).collect();
+        let form = Form::Closed(Arc::new(Contract::from_schema(json!({"enum": labels})).expect("a closed contract")));
+        let wording = Wording { written: Written::Plain, place: Place::Nowhere };
+        let scoring = Scoring { wording, ..scoring };
+        let mut turn = Turn { form, scoring, ..Turn::to_text(Some(&self.request(is_reversed)), &row.text) };
+        let chat = turn.chat_mut().expect("a text begins a conversation");
+        chat.messages.push(Message::new(Role::Assistant, begun));
+        turn.into()
+    }
+
+    /// A system message that says what to do, and asks for JSON.
+    fn request(&self, is_reversed: bool) -> String {
+        let listed =
+            |labels: &[Value]| ordered(labels, is_reversed).iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
+        let wanted: Vec<String> =
+            self.fields.iter().map(|(name, labels)| format!("\"{name}\": one of {}", listed(labels))).collect();
+        format!("{} Answer with JSON: {{{}}}", self.instruction, wanted.join("; "))
+    }
+
     /// The questions about a row, each with the right answers of its fields.
     fn asks<'r>(&self, row: &'r Row, used: Use, scoring: Scoring, is_reversed: bool) -> Vec<(Ask, &'r [Value])> {
-        let ordered = |labels: &[Value]| {
-            let mut labels = labels.to_vec();
-            if is_reversed {
-                labels.reverse();
-            }
-            labels
-        };
+        let ordered = |labels: &[Value]| ordered(labels, is_reversed);
         if used == Use::Question {
             let of = |(number, (name, labels)): (usize, &(&str, Vec<Value>))| {
                 let instruction = if self.fields.len() > 1 {
@@ -199,18 +242,24 @@ impl Task {
             json!({"type": "object", "required": properties.keys().collect::<Vec<_>>(), "properties": properties})
         };
         let contract = Contract::from_schema(schema).expect("a closed contract");
-        let listed = |labels: &[Value]| ordered(labels).iter().map(Value::to_string).collect::<Vec<_>>().join(", ");
-        let wanted: Vec<String> =
-            self.fields.iter().map(|(name, labels)| format!("\"{name}\": one of {}", listed(labels))).collect();
         let system = match used {
             Use::FormatAndSystem => Some(self.instruction.to_owned()),
-            Use::Request => Some(format!("{} Answer with JSON: {{{}}}", self.instruction, wanted.join("; "))),
-            Use::Format | Use::SchemaAlone | Use::Question => None,
+            Use::Request => Some(self.request(is_reversed)),
+            Use::Format | Use::SchemaAlone | Use::Question | Use::InOrder => None,
         };
         let form = Form::Closed(Arc::new(contract));
         let turn = Turn { form, scoring, ..Turn::to_text(system.as_deref(), &row.text) };
         vec![(turn.into(), &row.labels)]
     }
+}
+
+/// The labels as they are listed, or the last one first.
+fn ordered(labels: &[Value], is_reversed: bool) -> Vec<Value> {
+    let mut labels = labels.to_vec();
+    if is_reversed {
+        labels.reverse();
+    }
+    labels
 }
 
 /// What some rows say of a way of asking.
@@ -258,6 +307,18 @@ fn tasks(data: &Path, n_rows: usize) -> Vec<Task> {
         let has = |tag: &&str| row["intents"].as_array().is_some_and(|tags| tags.iter().any(|found| found == tag));
         TAGS.iter().map(|tag| has(tag).into()).collect()
     };
+    let of_clinc = |name, instruction, keys: [&'static str; 2]| {
+        let labels = |row: &Value| keys.iter().map(|key| row[*key].clone()).collect::<Vec<_>>();
+        let mut known = [const { BTreeSet::new() }; 2];
+        for row in read(&data.join("clinc150.jsonl"), usize::MAX, labels) {
+            for (known, label) in known.iter_mut().zip(row.labels) {
+                known.insert(label.as_str().unwrap_or_default().to_owned());
+            }
+        }
+        let fields =
+            keys.into_iter().zip(known).map(|(key, known)| (key, known.into_iter().map(Value::from).collect()));
+        Task { name, instruction, fields: fields.collect(), rows: read(&data.join("clinc150.jsonl"), n_rows, labels) }
+    };
     let yes_no = || vec![Value::Bool(true), Value::Bool(false)];
     vec![
         one("reviews", "Classify the sentiment of the film review.", "sst2.jsonl", "label", "label"),
@@ -276,6 +337,8 @@ fn tasks(data: &Path, n_rows: usize) -> Vec<Task> {
             fields: TAGS.iter().map(|tag| (*tag, yes_no())).collect(),
             rows: read(&data.join("nlupp_banking.jsonl"), n_rows, tags),
         },
+        of_clinc("domain+intent", "Classify the user's request to an assistant.", ["domain", "intent"]),
+        of_clinc("intent+domain", "Classify the user's request to an assistant.", ["intent", "domain"]),
     ]
 }
 
