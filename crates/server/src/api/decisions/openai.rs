@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::systemone::probability_of_true;
-use super::{usage, with_evaluation_id, within_one};
+use super::{confidence, usage, with_evaluation_id, within_one};
 use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -238,7 +238,7 @@ impl Parts {
 fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
     let one = |((name, question), answered): ((&Option<String>, &Arc<Question>), &Answered)| {
         let answer = &answered.answer;
-        let confidence = within_one(answer.confidence);
+        let confidence = confidence(answer);
         match question.kind() {
             Kind::Predicate => {
                 json!({ "type": "predicate", "name": name, "probability": probability_of_true(answer) })
