@@ -277,7 +277,7 @@ fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
     match format {
         None | Some(Value::Null) => Ok(AskedForm::Own),
         Some(Value::String(text)) if text.is_empty() => Ok(AskedForm::Own),
-        Some(Value::String(text)) if text == "json" => Ok(AskedForm::json()),
+        Some(Value::String(text)) if text == "json" => Ok(AskedForm::AnyJson),
         Some(schema @ Value::Object(_)) => AskedForm::schema(schema).map_err(|problem| problem.of("format")),
         Some(other) => {
             Err(Problem::invalid(format!("`format` cannot be {other}: give \"json\" or a JSON schema")).of("format"))

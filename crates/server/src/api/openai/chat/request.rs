@@ -343,7 +343,7 @@ impl ResponseFormat {
                         let message = format!("`response_format`: {}", problem.message);
                         Problem { message, ..problem }.of("response_format")
                     }),
-                    None => Ok(AskedForm::json()),
+                    None => Ok(AskedForm::AnyJson),
                 }
             }
             (FormatKind::JsonSchema, None) => {
@@ -352,7 +352,7 @@ impl ResponseFormat {
             }
             (_, Some(_)) => Err(Problem::invalid(format!("`{place}` needs the type `json_schema`")).of(place)),
             (FormatKind::Text, None) => Ok(AskedForm::Own),
-            (FormatKind::JsonObject, None) => Ok(AskedForm::json()),
+            (FormatKind::JsonObject, None) => Ok(AskedForm::AnyJson),
         }
     }
 }
