@@ -117,7 +117,7 @@ pub struct Level {
 #[utoipa::path(post, path = "/v1/decisions", tag = "decisions", request_body = DecisionRequest,
     responses((status = 200, description = "An answer for each question, in their order; with an `evaluation_id` unless \
         they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
-        last bit", body = Object),
+        last bit. `confidence` is `(p - 1/k) / (1 - 1/k)` for the best of k answers: 0 is a guess, 1 is certainty", body = Object),
         (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn decide(
     State(service): State<Arc<Service>>,

@@ -61,7 +61,7 @@ const MAX_LEVELS: usize = 10;
 #[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
     responses((status = 200, description = "An answer for each question; with an `evaluation_id` unless \
         they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
-        last bit", body = Object),
+        last bit. `confidence` is `(p - 1/k) / (1 - 1/k)` for the best of k answers: 0 is a guess, 1 is certainty", body = Object),
         (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn answer(
     State(service): State<Arc<Service>>,

@@ -41,7 +41,8 @@ pub struct GenerateRequest {
     pub context: Option<Vec<Value>>,
     /// A line for each piece, as is usual, or one object.
     pub stream: Option<bool>,
-    /// `"json"` for any JSON object, or a JSON schema.
+    /// `"json"` for what the model's Modelfile says, as JSON, and without that any object; or a JSON schema. Without it a label of a
+    /// Modelfile's list comes without quotes.
     #[schema(value_type = Option<Format>)]
     pub format: Option<Value>,
     #[schema(value_type = Option<Options>)]
@@ -73,7 +74,8 @@ pub struct ChatRequest {
     pub tools: Option<Value>,
     /// A line for each piece, as is usual, or one object.
     pub stream: Option<bool>,
-    /// `"json"` for any JSON object, or a JSON schema.
+    /// `"json"` for what the model's Modelfile says, as JSON, and without that any object; or a JSON schema. Without it a label of a
+    /// Modelfile's list comes without quotes.
     #[schema(value_type = Option<Format>)]
     pub format: Option<Value>,
     #[schema(value_type = Option<Options>)]

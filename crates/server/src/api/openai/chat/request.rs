@@ -101,9 +101,9 @@ pub struct ResponseFormat {
 #[serde(rename_all = "snake_case")]
 #[schema(as = openai::FormatKind)]
 pub enum FormatKind {
-    /// What the model's Modelfile says, and without that any text.
+    /// What the model's Modelfile says, and without that any text. A label of a Modelfile's list comes without quotes.
     Text,
-    /// Any JSON object.
+    /// JSON: what the model's Modelfile says, and without that any object.
     JsonObject,
     /// What meets `json_schema`.
     JsonSchema,
