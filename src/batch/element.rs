@@ -18,16 +18,16 @@ enum InString {
     Escaped,
 }
 
-/// What comes behind an element.
+/// What comes after an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Behind {
+pub enum After {
     Element,
     Nothing,
 }
 
 impl ElementEnd {
-    /// Takes the next byte. Where it ends the element, which it is no part of, says what comes behind.
-    pub fn at(&mut self, byte: u8) -> Option<Behind> {
+    /// Takes the next byte. Where it ends the element, which it is no part of, says what comes after.
+    pub fn at(&mut self, byte: u8) -> Option<After> {
         match (self.string, byte) {
             (InString::Inside, b'\\') => self.string = InString::Escaped,
             (InString::Inside, b'"') => self.string = InString::Outside,
@@ -35,8 +35,8 @@ impl ElementEnd {
             (InString::Escaped, _) => self.string = InString::Inside,
             (InString::Outside, b'"') => self.string = InString::Inside,
             (InString::Outside, b'{' | b'[') => self.depth += 1,
-            (InString::Outside, b',') if self.depth == 0 => return Some(Behind::Element),
-            (InString::Outside, b']') if self.depth == 0 => return Some(Behind::Nothing),
+            (InString::Outside, b',') if self.depth == 0 => return Some(After::Element),
+            (InString::Outside, b']') if self.depth == 0 => return Some(After::Nothing),
             (InString::Outside, b'}' | b']') => self.depth = self.depth.saturating_sub(1),
             (InString::Outside, _) => {}
         }
@@ -50,13 +50,13 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    /// The elements of an array's text behind its opening bracket, and whether its end was found.
+    /// The elements of an array's text after its opening bracket, and whether its end was found.
     fn split(text: &str) -> (Vec<&str>, bool) {
         let (mut elements, mut from, mut end) = (Vec::new(), 0, ElementEnd::default());
         for (at, byte) in text.bytes().enumerate() {
-            let Some(behind) = end.at(byte) else { continue };
+            let Some(after) = end.at(byte) else { continue };
             elements.push(text[from..at].trim());
-            if behind == Behind::Nothing {
+            if after == After::Nothing {
                 return (elements, true);
             }
             (from, end) = (at + 1, ElementEnd::default());
@@ -82,7 +82,7 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 prop::collection::vec(("[a\"\\]},]{0,3}", inner), 0..4)
-                    .prop_map(|pairs| pairs.into_iter().collect::<serde_json::Map<_, _>>().into()),
+                    .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
             ]
         })
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::boundary::Boundary;
-use super::element::{Behind, ElementEnd};
+use super::element::{After, ElementEnd};
 use crate::digest::{Digest, Hasher};
 use crate::encoding::{self, Utf8Reader};
 
@@ -70,10 +70,10 @@ enum Layout {
     Lines(Boundary),
     /// Lines or one JSON array, as the first byte will say.
     LinesOrArray,
-    /// Behind so many elements of an array.
+    /// After so many elements of an array.
     Array {
         n_elements: u64,
-        behind: Behind,
+        after: After,
     },
 }
 
@@ -172,8 +172,8 @@ impl<R: BufRead> Records<R> {
             match self.layout {
                 Layout::LinesOrArray => self.layout = self.detect()?,
                 Layout::Lines(boundary) => return self.line(boundary),
-                Layout::Array { n_elements, behind: Behind::Element } => return self.element(n_elements + 1),
-                Layout::Array { behind: Behind::Nothing, .. } => return self.nothing_more().map(|()| None),
+                Layout::Array { n_elements, after: After::Element } => return self.element(n_elements + 1),
+                Layout::Array { after: After::Nothing, .. } => return self.nothing_more().map(|()| None),
             }
         }
     }
@@ -192,11 +192,11 @@ impl<R: BufRead> Records<R> {
         if is_empty {
             self.reader.consume(1);
         }
-        let behind = if is_empty { Behind::Nothing } else { Behind::Element };
-        Ok(Layout::Array { n_elements: 0, behind })
+        let after = if is_empty { After::Nothing } else { After::Element };
+        Ok(Layout::Array { n_elements: 0, after })
     }
 
-    /// Reads JSON's white space; the byte behind it is not read yet.
+    /// Reads JSON's white space; the byte after it is not read yet.
     fn skip_space(&mut self) -> io::Result<Option<u8>> {
         loop {
             let buffer = self.reader.fill_buf()?;
@@ -255,34 +255,37 @@ impl<R: BufRead> Records<R> {
         self.skip_space()?;
         let place = RecordPlace { line: self.n_lines + 1, element: Some(number) };
         let (mut piece, mut end) = (Piece::new(), ElementEnd::default());
-        let behind = loop {
+        let after = loop {
             let buffer = self.reader.fill_buf()?;
             if buffer.is_empty() {
                 let what = if piece.n_bytes == 0 { "is missing" } else { "is not complete" };
                 return Err(unreadable(format!("{place} {what}: the array is not closed")));
             }
-            let found = buffer.iter().enumerate().find_map(|(at, &byte)| end.at(byte).map(|behind| (at, behind)));
+            let found = buffer.iter().enumerate().find_map(|(at, &byte)| end.at(byte).map(|after| (at, after)));
             let n = found.map_or(buffer.len(), |(at, _)| at);
             piece.add(&buffer[..n]);
             self.n_lines += n_line_feeds(&buffer[..n]);
             self.reader.consume(n + usize::from(found.is_some()));
-            if let Some((_, behind)) = found {
-                break behind;
+            if let Some((_, after)) = found {
+                break after;
             }
         };
-        self.layout = Layout::Array { n_elements: number, behind };
+        self.layout = Layout::Array { n_elements: number, after };
         let (digest, text) = piece.finish("element");
         let text = text.and_then(|text| match text.trim_ascii_end() {
-            "" => Err("the element is empty: there is a comma too many".to_owned()),
+            "" => Err("the element is empty; remove a comma".to_owned()),
             text => Ok(text.to_owned()),
         });
         Ok(Some(Record { place, end: self.end(), digest, text }))
     }
 
-    /// Holds an input to its end behind an array.
+    /// Holds an input to its end after an array.
     fn nothing_more(&mut self) -> io::Result<()> {
         match self.skip_space()? {
-            Some(_) => Err(unreadable(format!("line {}: there is more behind the end of the array", self.n_lines + 1))),
+            Some(_) => Err(unreadable(format!(
+                "line {}: there is more after the end of the array; give one array, or one object per line",
+                self.n_lines + 1
+            ))),
             None => Ok(()),
         }
     }
@@ -405,7 +408,7 @@ mod tests {
             let (records, why) = array(text.as_bytes(), capacity);
             let found: Vec<_> =
                 records.iter().map(|record| (record.place.to_string(), record.text.as_deref())).collect();
-            let empty = "the element is empty: there is a comma too many".to_owned();
+            let empty = "the element is empty; remove a comma".to_owned();
             let expected = [
                 ("element 1 (line 3)".to_owned(), Ok("{\"a\": [1,\n2]}")),
                 ("element 2 (line 4)".to_owned(), Ok("\"x]\"")),
@@ -427,7 +430,10 @@ mod tests {
         let why = |text: &str| array(text.as_bytes(), 4).1.unwrap();
         assert_eq!(why("[{\"a\":\n1}"), "element 1 (line 1) is not complete: the array is not closed");
         assert_eq!(why("[1,\n"), "element 2 (line 2) is missing: the array is not closed");
-        assert_eq!(why("[1]\n{}\n"), "line 2: there is more behind the end of the array");
+        assert_eq!(
+            why("[1]\n{}\n"),
+            "line 2: there is more after the end of the array; give one array, or one object per line"
+        );
         let long = format!("[\"{}\", 1]", "x".repeat(MAX_LINE_BYTES));
         let (records, why) = array(long.as_bytes(), 1 << 16);
         assert_eq!(records[0].text, Err("the element has 16777218 bytes, more than 16777216".to_owned()));

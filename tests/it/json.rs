@@ -145,7 +145,7 @@ fn what_is_wrong_in_an_array_is_told_by_element_and_line() {
          {\"element\":3,\"line\":4,\"error\":\"the element is not JSON: expected `:` at line 5 column 3\"}\n\
          {\"element\":4,\"line\":5,\"error\":\"this element is JSON but not an object\"}\n\
          {\"body\": \"c\",\"answer\":\"one\"}\n\
-         {\"element\":6,\"line\":7,\"error\":\"the element is empty: there is a comma too many\"}\n"
+         {\"element\":6,\"line\":7,\"error\":\"the element is empty; remove a comma\"}\n"
     );
     let errors: Vec<&str> = said.stderr.lines().collect();
     assert_eq!(errors[0], "slm: element 2 (line 2): `body` is a number, not a string");
@@ -153,7 +153,10 @@ fn what_is_wrong_in_an_array_is_told_by_element_and_line() {
     for (input, why) in [
         ("[{\"body\": \"a\"},\n{\"body\": \"b\"", "element 2 (line 2) is not complete: the array is not closed"),
         ("[{\"body\": \"a\"}\n", "element 1 (line 1) is not complete: the array is not closed"),
-        ("[{\"body\": \"a\"}]\n{}", "line 2: there is more behind the end of the array"),
+        (
+            "[{\"body\": \"a\"}]\n{}",
+            "line 2: there is more after the end of the array; give one array, or one object per line",
+        ),
     ] {
         let said = asked(input);
         assert_eq!(

@@ -179,8 +179,8 @@ fn extracted_field(field: &Field) -> Value {
             object.insert("span".to_owned(), found.into());
         }
         Certainty::Chosen { answer: Some(answer), .. } => {
-            let known = field_json(answer).into_iter().filter(|(name, _)| name != "value");
-            object.extend(known);
+            // What was written is the answer, also where another one is more probable as a whole.
+            object.extend(field_json(&FieldAnswer { value: field.value.clone(), ..answer.clone() }));
         }
         Certainty::Chosen { answer: None, .. } | Certainty::Plain => {}
     }

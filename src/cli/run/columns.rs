@@ -19,9 +19,20 @@ const PREFIX: &str = "slm_";
 pub struct Columns {
     /// The values of an answer, in their order.
     answer: Vec<String>,
+    parts: Parts,
     /// What else a row may have to say, where there is something to say.
     own: Vec<Own>,
     prefix: &'static str,
+}
+
+/// What the values of an answer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// Those of its closed fields, with their probabilities.
+    Fields,
+    /// Those under the names of an object.
+    Properties,
+    Whole,
 }
 
 /// What a row says beside the values of an answer.
@@ -56,10 +67,13 @@ impl Columns {
     /// Those of answers in this form, or of the vectors of a model that embeds.
     #[must_use]
     pub fn new(args: &RunArgs, form: &Form, embeds: Option<Pooling>) -> Columns {
-        let answer = match (form, embeds) {
-            (_, Some(pooling)) => vec![embedding::name(pooling).to_owned()],
-            (Form::Closed(contract), None) => of_fields(contract.fields()),
-            (Form::Open(_) | Form::Free, None) => properties(form).unwrap_or_else(|| vec!["answer".to_owned()]),
+        let (parts, answer) = match (form, embeds) {
+            (_, Some(pooling)) => (Parts::Whole, vec![embedding::name(pooling).to_owned()]),
+            (Form::Closed(contract), None) => (Parts::Fields, of_fields(contract.fields())),
+            (Form::Open(_) | Form::Free, None) => match properties(form) {
+                Some(names) => (Parts::Properties, names),
+                None => (Parts::Whole, vec!["answer".to_owned()]),
+            },
         };
         let is_written = embeds.is_none() && !matches!(form, Form::Closed(_));
         let occurs = [
@@ -69,7 +83,7 @@ impl Columns {
             (Own::Truncated, args.truncate.is_some()),
         ];
         let own = occurs.into_iter().filter(|(_, occurs)| *occurs).map(|(own, _)| own).collect();
-        Columns { answer, own, prefix: "" }
+        Columns { answer, parts, own, prefix: "" }
     }
 
     /// The same beside a row of these names: where it has one of ours, all of ours begin with `slm_`.
@@ -134,7 +148,7 @@ impl Columns {
                     fields.iter().flat_map(pair).collect()
                 }
             },
-            Finding::Open(Ok(Value::Object(object))) if self.answer != ["answer"] => {
+            Finding::Open(Ok(Value::Object(object))) if self.parts == Parts::Properties => {
                 self.answer.iter().map(|name| object.get(name).cloned().unwrap_or_default()).collect()
             }
             Finding::Free => vec![finished.text.trim().into()],
@@ -209,7 +223,9 @@ mod tests {
     fn answered(form: &Form) -> Finished {
         let Form::Closed(contract) = form else { panic!("a closed form") };
         let scores = contract.fields().iter().map(|field| {
-            GroupScores::likelihood((0..field.options.len()).map(|n| 2f64.powi(n as i32 - 20).ln()).collect())
+            GroupScores::likelihood(
+                (0..field.options.len()).map(|n| 2f64.powi(i32::try_from(n).unwrap() - 20).ln()).collect(),
+            )
         });
         let answer = decide::answer(contract, &scores.collect::<Vec<_>>());
         finished(Finding::Closed(answer), "")
@@ -262,6 +278,9 @@ mod tests {
         let found = json!({"n": 3});
         let row = object.row(&finished(Finding::Open(Ok(found)), "{\"n\": 3}"), 0);
         assert_eq!(Value::from(row), json!({"who": null, "n": 3}));
+        let (one, _) = columns(&json!({"type": "object", "properties": {"answer": {"type": "string"}}}), &[]);
+        let found = finished(Finding::Open(Ok(json!({"answer": "a"}))), "{\"answer\": \"a\"}");
+        assert_eq!(Value::from(one.row(&found, 0)), json!({"answer": "a"}));
         let (list, _) = columns(&json!({"type": "array", "items": {"type": "string"}}), &[]);
         let mut cut = finished(Finding::Open(Ok(json!(["a"]))), "[\"a\"]");
         assert_eq!(list.cells(&cut), ["[\"a\"]"]);
@@ -271,7 +290,7 @@ mod tests {
 
     fn schema() -> impl Strategy<Value = Value> {
         let labels =
-            prop::collection::hash_set("[a-z ]{1,4}", 2..5).prop_map(|set| json!({"enum": Vec::from_iter(set)}));
+            prop::collection::hash_set("[a-z]{1,4}", 2..5).prop_map(|set| json!({"enum": Vec::from_iter(set)}));
         let mixed = Just(json!({"enum": [1, "1", true, "true", null]}));
         let scale =
             (-3i64..3, 1i64..5).prop_map(|(low, n)| json!({"type": "integer", "minimum": low, "maximum": low + n}));
