@@ -224,7 +224,7 @@ class Slm:
     def extract(self, texts):
         """Feeds a first text that pays for the system text, then all others at once."""
         options = self.options
-        command = [options.slm, "run", "extraction", "--jsonl", "text", "--json", "--system", SYSTEM]
+        command = [options.slm, "run", "extraction", "--jsonl", "text", "--json=full", "--system", SYSTEM]
         command += ["--format", f"@{self.schema}", "--num-predict", str(N_PREDICT), *shlex.split(options.slm_args)]
         child = subprocess.Popen(command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         first, *lines = (json.dumps({"text": one}) + "\n" for one in [text(-1), *texts])

@@ -51,7 +51,7 @@ class Lines:
 
     def __init__(self, slm):
         self.child = subprocess.Popen(
-            [slm.slm, "run", "--local", "triage", "--lines", "--json"],
+            [slm.slm, "run", "--local", "triage", "--lines", "--json=full"],
             env=slm.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

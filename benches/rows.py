@@ -190,7 +190,7 @@ class Slm:
                 lines.append(next(probes))
             kinds.append("row")
             lines.append(row)
-        command = [self.options.slm, "run", "rows", "--lines", "--json", "--system", system]
+        command = [self.options.slm, "run", "rows", "--lines", "--json=full", "--system", system]
         command += ["--choices", ",".join(self.options.labels), *self.options.slm_args.split()]
         child = subprocess.Popen(command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         with concurrent.futures.ThreadPoolExecutor(1) as writer:

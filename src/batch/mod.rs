@@ -6,6 +6,7 @@
 //! soon as its turn has come: nothing waits for a full window.
 
 pub mod boundary;
+pub mod element;
 pub mod journal;
 pub mod records;
 pub mod row;

@@ -148,7 +148,6 @@ mod tests {
             name: name.map(str::to_owned),
             value: best.0.clone(),
             probabilities: probabilities.to_vec(),
-            confidence: 0.5,
             label_mass: 0.9,
         }
     }
@@ -248,10 +247,10 @@ mod tests {
         assert_eq!(
             json["rows"][2],
             json!({"line": 4, "correct": false, "latency_ms": 10.0, "fields": [
-                {"name": "queue", "expected": "shipping", "answer": "billing", "correct": false, "confidence": 0.5,
+                {"name": "queue", "expected": "shipping", "answer": "billing", "correct": false, "probability": 0.75,
                  "label_mass": 0.9, "probabilities":
                     [{"value": "billing", "probability": 0.75}, {"value": "shipping", "probability": 0.25}]},
-                {"name": "urgency", "expected": 2, "answer": 2, "correct": true, "confidence": 0.5,
+                {"name": "urgency", "expected": 2, "answer": 2, "correct": true, "probability": 0.75,
                  "label_mass": 0.9, "probabilities":
                     [{"value": 1, "probability": 0.25}, {"value": 2, "probability": 0.75}]},
             ]})

@@ -173,7 +173,8 @@ pub struct RowField {
     pub expected: Value,
     pub answer: Value,
     pub correct: bool,
-    pub confidence: f64,
+    /// Of the answer.
+    pub probability: f64,
     pub label_mass: f64,
     pub probabilities: Vec<LabelProbability>,
 }

@@ -233,7 +233,7 @@ fn row_report(nth: usize, outcome: &Outcome, suite: &Suite, fields: &[Field]) ->
             expected: field.labels[truth].clone(),
             answer: answer.value.clone(),
             correct: field.is_right(nth),
-            confidence: answer.confidence,
+            probability: answer.probability(),
             label_mass: answer.label_mass,
             probabilities: answer.probabilities.iter().map(probability).collect(),
         })

@@ -8,7 +8,23 @@ import typing
 import anthropic
 import pydantic
 
-from checks import CALLER_MODEL, CONCLUSION, ENDLESS_MODEL, FOX, FOX_MODEL, THINKER_MODEL, THOUGHT, URL, check, equal, raises, run
+from checks import (
+    CALLER_MODEL,
+    CONCLUSION,
+    DOUBLE_CHARGE,
+    ENDLESS_MODEL,
+    FOX,
+    FOX_MODEL,
+    LABEL_MODEL,
+    THINKER_MODEL,
+    THOUGHT,
+    URL,
+    check,
+    equal,
+    is_label,
+    raises,
+    run,
+)
 
 options = {"base_url": URL, "api_key": "any", "max_retries": 0}
 client = anthropic.Anthropic(**options)
@@ -95,6 +111,16 @@ def _():
     form = {"format": {"type": "json_schema", "schema": {"type": "string", "enum": ["billing", "shipping"]}}}
     text = client.messages.create(**FOX_CHAT, output_config=form).content[0].text
     assert text.strip('"') in ("billing", "shipping"), text
+
+
+@check("POST /v1/messages", "a label of the model's own list is bare, with its probabilities beside it")
+def _():
+    asked = {"model": LABEL_MODEL, "messages": [{"role": "user", "content": DOUBLE_CHARGE}], "max_tokens": 10}
+    message = client.messages.create(**asked)
+    is_label(message.content[0].text, message.slm)
+    with client.messages.stream(**asked) as stream:
+        (told,) = [event.slm for event in stream if event.type == "message_delta"]
+    equal(told["fields"], message.slm["fields"])
 
 
 @check("POST /v1/messages", "a tool's use, whole and streamed")

@@ -30,6 +30,9 @@ THINKER_MODEL = os.environ.get("SLM_THINKER", "thinker")
 THOUGHT, CONCLUSION = "Two and two.", "Four."
 # Trained and small: its answer to any text is billing, shipping and so on.
 TRIAGE_MODEL = "triage"
+# Its answer to any text is one of LABELS, by a format of its own.
+LABEL_MODEL = os.environ.get("SLM_LABEL", "sorter")
+LABELS = ["billing", "shipping", "other"]
 # Vectors of 32 numbers.
 EMBEDDING_MODEL = os.environ.get("SLM_EMBEDDING", "bert")
 DOUBLE_CHARGE = "I was charged twice for order 1182"
@@ -104,6 +107,20 @@ def sums_to_one(numbers):
     numbers = list(numbers)
     assert all(0 <= number <= 1 for number in numbers), f"{numbers} are no probabilities"
     near(sum(numbers), 1)
+
+
+def is_label(text, slm=None):
+    """The text is a bare label, and what is known of it says so, where it is shown."""
+    assert text in LABELS, f"{text!r} is none of {LABELS}"
+    if slm is not None:
+        (field,) = slm["fields"]
+        equal((field["name"], field["value"]), (None, text))
+        equal([one["value"] for one in field["probabilities"]], LABELS)
+        best, second, _ = sorted((one["probability"] for one in field["probabilities"]), reverse=True)
+        sums_to_one(one["probability"] for one in field["probabilities"])
+        near(field["probability"], best)
+        near(field["margin"], best - second)
+        assert 0 < field["label_mass"] <= 1 and "confidence" not in field, field
 
 
 @contextlib.contextmanager

@@ -46,6 +46,13 @@ check('POST /api/chat', 'a closed form, a limit and log-probabilities', async ()
   assert.deepEqual(limited.logprobs.map((entry) => entry.top_logprobs.length), [2, 2, 2]);
 });
 
+check('POST /api/chat', "a label of the model's own list is bare, with its probabilities beside it", async () => {
+  const reply = await client.chat({ model: my.LABEL_MODEL, messages: [{ role: 'user', content: DOUBLE_CHARGE }] });
+  const [field] = reply.slm.fields;
+  assert.ok(my.LABELS.includes(reply.message.content) && field.value === reply.message.content);
+  near(sum(field.probabilities.map((one) => one.probability)), 1);
+});
+
 check('POST /api/chat', "a tool's call, whole and streamed, and its result", async () => {
   const request = { model: my.CALLER_MODEL, messages: HELLO, tools: [my.WEATHER], options };
   const reply = await client.chat(request);

@@ -4,6 +4,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import os
 import pathlib
 import tempfile
@@ -20,6 +21,8 @@ from checks import (
     ENDLESS_MODEL,
     FOX,
     FOX_MODEL,
+    LABEL_MODEL,
+    LABELS,
     THINKER_MODEL,
     THOUGHT,
     TRIAGE_MODEL,
@@ -28,6 +31,7 @@ from checks import (
     check,
     equal,
     get,
+    is_label,
     near,
     raises,
     run,
@@ -159,6 +163,17 @@ def _():
 def _():
     answer = json.loads(client.generate(TRIAGE_MODEL, DOUBLE_CHARGE).response)
     equal((answer["queue"], sorted(answer)), ("billing", ["queue", "refund", "urgency"]))
+
+
+@check("POST /api/generate", "a label of the model's own list is bare, JSON where JSON is asked for, and has its probabilities as tokens")
+def _():
+    reply = client.generate(LABEL_MODEL, DOUBLE_CHARGE, logprobs=True, top_logprobs=len(LABELS))
+    is_label(reply.response)
+    (token,) = reply.logprobs
+    equal(token.token, reply.response)
+    sums_to_one(math.exp(one.logprob) for one in token.top_logprobs)
+    equal(json.loads(client.generate(LABEL_MODEL, DOUBLE_CHARGE, format="json").response), reply.response)
+    assert reply.prompt_eval_duration > 0 and (reply.eval_count > 0) == (reply.eval_duration > 0), reply
 
 
 @check("POST /api/generate", "log-probabilities of tokens and of their rivals")

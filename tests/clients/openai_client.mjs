@@ -44,6 +44,14 @@ check('POST /v1/chat/completions', 'an object of a schema, parsed', async () => 
   assert.ok(customer.length <= 6 && items >= 0 && items <= 9);
 });
 
+check('POST /v1/chat/completions', "a label of the model's own list is bare, with its probabilities beside it", async () => {
+  const messages = [{ role: 'user', content: DOUBLE_CHARGE }];
+  const [choice] = (await client.chat.completions.create({ model: my.LABEL_MODEL, messages })).choices;
+  const [field] = choice.slm.fields;
+  assert.ok(my.LABELS.includes(choice.message.content) && field.value === choice.message.content);
+  near(sum(field.probabilities.map((one) => one.probability)), 1);
+});
+
 check('POST /v1/chat/completions', "a tool's call, whole, streamed and required", async () => {
   const asked = { ...foxChat, model: my.CALLER_MODEL, tools: [WEATHER] };
   const [choice] = (await client.chat.completions.create(asked)).choices;

@@ -20,12 +20,14 @@ from checks import (
     ENDLESS_MODEL,
     FOX,
     FOX_MODEL,
+    LABEL_MODEL,
     THINKER_MODEL,
     THOUGHT,
     TRIAGE_MODEL,
     URL,
     check,
     equal,
+    is_label,
     near,
     raises,
     run,
@@ -162,6 +164,18 @@ def _():
     messages = [{"role": "user", "content": DOUBLE_CHARGE}]
     reply = client.chat.completions.create(model=TRIAGE_MODEL, messages=messages)
     equal(json.loads(reply.choices[0].message.content)["queue"], "billing")
+
+
+@check("POST /v1/chat/completions", "a label of the model's own list is bare, and JSON where JSON is asked for")
+def _():
+    asked = {"model": LABEL_MODEL, "messages": [{"role": "user", "content": DOUBLE_CHARGE}]}
+    choice = client.chat.completions.create(**asked).choices[0]
+    is_label(choice.message.content, choice.slm)
+    equal(choice.model_extra["slm"], choice.slm)
+    last = [chunk for chunk in client.chat.completions.create(**asked, stream=True) if chunk.choices][-1]
+    equal(last.choices[0].slm["fields"], choice.slm["fields"])
+    quoted = client.chat.completions.create(**asked, response_format={"type": "json_object"}).choices[0]
+    equal(json.loads(quoted.message.content), choice.message.content)
 
 
 @check("POST /v1/chat/completions", "a tool's call, whole and streamed")
@@ -531,6 +545,17 @@ def _():
     sums_to_one(said["probability"] for said in reply.slm["fields"][0]["probabilities"])
     asked = {"model": FOX_MODEL, "input": "hello", "temperature": 0, "max_output_tokens": 50}
     assert client.responses.create(**asked, text={"format": {"type": "json_object"}}).output_text.lstrip().startswith("{")
+
+
+@check("POST /v1/responses", "a label of the model's own list is bare, and JSON where JSON is asked for")
+def _():
+    asked = {"model": LABEL_MODEL, "input": DOUBLE_CHARGE}
+    reply = client.responses.create(**asked)
+    is_label(reply.output_text, reply.slm)
+    with client.responses.stream(**asked) as stream:
+        equal(stream.get_final_response().slm["fields"], reply.slm["fields"])
+    quoted = client.responses.create(**asked, text={"format": {"type": "json_object"}})
+    equal(json.loads(quoted.output_text), reply.output_text)
 
 
 @check("POST /v1/responses", "log-probabilities of tokens and of their rivals, whole and streamed")

@@ -13,7 +13,7 @@ use slm::sampling::{AnswerShape, Parameters};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::slm::{Home, files};
+use crate::slm::{Home, files, probability};
 
 /// Texts as they are, and a contract that the prompt does not describe.
 const TEMPLATE: &str = "{% for m in messages %}{{ m['content'] }}{% endfor %}{% if contract %}{% endif %}";
@@ -43,7 +43,7 @@ fn logprobs(home: &Home, args: &[&str], choices: &[&str], text: &str) -> Vec<f64
     let args = [&["run"], args, &["--choices", &list, "--reading", "likelihood", "--json", text]].concat();
     let answer = home.slm(args).json();
     let mass = answer["label_mass"].as_f64().unwrap();
-    choices.iter().map(|choice| (answer["probabilities"][choice].as_f64().unwrap() * mass).ln()).collect()
+    choices.iter().map(|choice| (probability(&answer, *choice) * mass).ln()).collect()
 }
 
 /// PEFT's files through `slm create`, one and two at a time, at several scales.

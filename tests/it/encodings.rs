@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::slm::{Home, NOT_TEXT};
+use crate::slm::{Home, NOT_TEXT, allowed};
 
 /// A text in every encoding, with the line ends of Unix and of Windows; the first is the text as it is.
 fn coats(text: &str) -> Vec<Vec<u8>> {
@@ -102,7 +102,7 @@ fn formats_and_grammars_are_read_from_their_files() {
         home.file("schema.json", schema);
         home.slm(["run", "triage", "--json", "--format", "@schema.json", "charged twice"]).json()["fields"].clone()
     });
-    assert_eq!(fields["queue"]["probabilities"].as_object().map(serde_json::Map::len), Some(2));
+    assert_eq!(allowed(&fields["queue"]), ["caf\u{e9}", "billing"]);
     let inline = format!("\u{feff}{SCHEMA}");
     let inline = home.slm(["run", "triage", "--json", "--format", &inline, "charged twice"]).json();
     assert_eq!(inline["fields"], fields);

@@ -89,8 +89,17 @@ fn a_row_that_breaks_a_limit_is_reported_in_its_place() {
     let second = r#"{"b":"my parcel never came","error":"the whole answer does not match `billing`"}"#;
     assert_eq!(said.stdout.lines().nth(1), Some(second));
     assert!(said.stderr.ends_with("slm: 1 of 2 answers did not meet their contract\n"), "{}", said.stderr);
-    let said = ask(&home, &["--jsonl", "b", "--json", "--matches", "billing"]).stdin(&objects).ends(3);
-    let rows: Vec<Value> = said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let rows = |json: &str| -> Vec<Value> {
+        let said = ask(&home, &["--jsonl", "b", json, "--matches", "billing"]).stdin(&objects).ends(3);
+        said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let flat = rows("--json");
+    assert_eq!(flat[0], json!({"b": texts[0], "answer": "billing"}));
+    let rejected = flat[1]["rejected"].as_str().unwrap();
+    let why = "the whole answer does not match `billing`";
+    assert_eq!(flat[1], json!({"b": texts[1], "error": why, "rejected": rejected}));
+    let rows = rows("--json=full");
+    assert_eq!(rows[1]["refused"]["rejected"], rejected);
     assert_eq!(
         (&rows[0]["answer"]["contract"]["met"], &rows[1]["refused"]["contract"]["met"]),
         (&json!(true), &json!(false))

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::slm::Home;
+use crate::slm::{Home, probability};
 use slm_testing::shared;
 
 const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; it continues `Text: …`, `Answer:` (a Modelfile's MESSAGE gives it examples, TEMPLATE another form)\n";
@@ -53,12 +53,15 @@ fn an_open_schema_is_met() {
     assert_eq!(reply["done_reason"], "stop");
     let fields = reply["fields"].as_object().unwrap();
     assert_eq!(fields.keys().collect::<Vec<_>>()[..3], ["name", "kind", "born"]);
-    let name = &reply["fields"]["name"]["probability"];
+    let name = &reply["fields"]["name"]["token_probability"];
     let [mean, min] = ["mean", "min"].map(|name_of| name[name_of].as_f64().unwrap());
     assert!(0.0 < min && min <= mean && mean <= 1.0, "{name}");
     let kind = &reply["fields"]["kind"];
-    let sum: f64 = kind["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).sum();
-    assert!((sum - 1.0).abs() < 1e-9 && kind["value"] == reply["value"]["kind"], "{kind}");
+    let [dog, cat] = ["dog", "cat"].map(|value| probability(kind, value));
+    assert!((dog + cat - 1.0).abs() < 1e-9 && kind["value"] == reply["value"]["kind"], "{kind}");
+    let margin = kind["margin"].as_f64().unwrap();
+    assert!(kind["probability"] == probability(kind, kind["value"].clone()), "{kind}");
+    assert!((margin - (dog - cat).abs()).abs() < 1e-12, "{kind}");
     assert!(kind["label_mass"].as_f64().is_some_and(|mass| mass > 0.0 && mass <= 1.0 + 1e-9), "{kind}");
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::slm::{Home, NOT_TEXT, Said, unpullable};
+use crate::slm::{Home, NOT_TEXT, Said, allowed, probability, unpullable};
 use crate::speaker::{self, Then};
 
 const TICKET: &str = "I was charged twice for order 1182, please refund me";
@@ -110,16 +110,15 @@ fn json_has_probabilities_that_sum_to_one() {
     assert_eq!(fields.keys().collect::<Vec<_>>(), ["queue", "urgency", "refund"]);
     for (name, n_options) in [("queue", 6), ("urgency", 3), ("refund", 2)] {
         let field = &reply["fields"][name];
-        let probabilities: Vec<f64> =
-            field["probabilities"].as_object().unwrap().values().map(|p| p.as_f64().unwrap()).collect();
+        let mut probabilities: Vec<f64> = allowed(field).into_iter().map(|value| probability(field, value)).collect();
         assert_eq!(probabilities.len(), n_options);
         assert!((probabilities.iter().sum::<f64>() - 1.0).abs() < 1e-9, "{field}");
-        let most = probabilities.iter().copied().fold(0.0, f64::max);
-        let guess = 1.0 / n_options as f64;
-        assert!((field["confidence"].as_f64().unwrap() - (most - guess) / (1.0 - guess)).abs() < 1e-9, "{field}");
+        probabilities.sort_by(|one, other| other.total_cmp(one));
+        assert_eq!(field["probability"], probabilities[0], "{field}");
+        let margin = probabilities[0] - probabilities[1];
+        assert!((field["margin"].as_f64().unwrap() - margin).abs() < 1e-12, "{field}");
         assert!((0.5..=1.0).contains(&field["label_mass"].as_f64().unwrap()), "{field}");
-        let value = field["value"].as_str().map_or_else(|| field["value"].to_string(), str::to_owned);
-        assert_eq!(field["probabilities"][&value].as_f64(), Some(most));
+        assert_eq!(probability(field, field["value"].clone()), probabilities[0]);
     }
     check_counts(&reply);
     assert_eq!((reply["tokens"]["generated"].clone(), reply["tokens"]["truncated"].clone()), (json!(0), json!(0)));
@@ -148,7 +147,8 @@ fn a_generated_answer_has_no_evaluation_id() {
 fn a_bare_answer_has_its_probabilities_beside_it() {
     let reply = Home::new().slm(["run", "triage", "--json", "--choices", "billing,legal", TICKET]).json();
     assert!(reply["value"] == "billing" || reply["value"] == "legal", "{reply}");
-    assert_eq!(reply["probabilities"].as_object().unwrap().keys().collect::<Vec<_>>(), ["billing", "legal"]);
+    assert_eq!(allowed(&reply), ["billing", "legal"]);
+    assert_eq!(reply["probability"], probability(&reply, reply["value"].clone()));
     assert!(reply.get("fields").is_none());
 }
 

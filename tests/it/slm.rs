@@ -156,6 +156,21 @@ impl Call {
     }
 }
 
+/// The probability of an allowed answer, as a field's `probabilities` say.
+#[track_caller]
+pub fn probability(field: &serde_json::Value, value: impl Into<serde_json::Value>) -> f64 {
+    let (value, listed) = (value.into(), field["probabilities"].as_array().expect("a list"));
+    let found = listed.iter().find(|one| one["value"] == value).and_then(|one| one["probability"].as_f64());
+    found.unwrap_or_else(|| panic!("{value} has no probability in {field}"))
+}
+
+/// The allowed answers of a field in their order, as its `probabilities` say.
+#[track_caller]
+pub fn allowed(field: &serde_json::Value) -> Vec<serde_json::Value> {
+    let listed = field["probabilities"].as_array().expect("a list");
+    listed.iter().map(|one| one["value"].clone()).collect()
+}
+
 /// Every file below `folder` with its bytes, the store's lock aside.
 pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();

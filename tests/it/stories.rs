@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::kinds::plain;
-use crate::slm::Home;
+use crate::slm::{Home, probability};
 use slm::engine::{Compute, Ending, Engine, Group, Load, Options, Reading, ScoreRequest, Weights};
 use slm::gguf::Footprint;
 use slm_testing::shared;
@@ -113,6 +113,6 @@ fn a_model_without_a_template_continues_texts_and_answers() {
     let said = home.slm(["run", "stories", "--choices", "happy,sad", "--json", "Tim lost his ball"]).run();
     assert!(said.stderr.contains("it continues `Text: …`, `Answer:`"), "{}", said.stderr);
     let answer: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
-    let p = ["happy", "sad"].map(|label| answer["probabilities"][label].as_f64().unwrap());
+    let p = ["happy", "sad"].map(|label| probability(&answer, label));
     assert!((p[0] + p[1] - 1.0).abs() < 1e-9, "{answer}");
 }

@@ -139,8 +139,10 @@ pub struct Counts {
 pub struct Timings {
     /// From sending the request to its turn.
     pub queued: Duration,
-    /// Evaluating the prompt; scoring's branches included.
+    /// Evaluating the prompt.
     pub prompt: Duration,
+    /// Writing the answer; of a question, evaluating its candidates. A decode that has tokens of both counts for each by the
+    /// number of its tokens.
     pub generation: Duration,
 }
 

@@ -31,7 +31,7 @@ use slm_values::sampling::Parameters;
 use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
 use slm_values::tools::ToolError;
 
-pub use ask::{Ask, Before, Chat, Given, Scoring, Turn};
+pub use ask::{Ask, Before, Chat, Given, LabelSpelling, Scoring, Turn};
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};

@@ -22,7 +22,7 @@ pub fn for_people(answer: &Answer, look: Look) -> String {
         .fields
         .iter()
         .map(|field| {
-            (field.name.clone().unwrap_or_default(), label(&field.value).replace('\n', "␊"), probability(field))
+            (field.name.clone().unwrap_or_default(), label(&field.value).replace('\n', "␊"), field.probability())
         })
         .collect();
     let width =
@@ -72,7 +72,10 @@ pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     let mut object = Map::from_iter([("model".to_owned(), Value::from(run.model_name.clone()))]);
     match &end.finding {
         Finding::Closed(answer) => object.extend(closed(answer)),
-        Finding::Vectors(embeddings) => object.extend([embedding::named_value(embeddings)]),
+        Finding::Vectors(embeddings) => {
+            let name = run.embeds.map_or("embedding", embedding::name);
+            object.insert(name.to_owned(), embedding::value(embeddings));
+        }
         Finding::Free | Finding::Open(_) => object.extend(written(limited)),
     }
     object.insert("tokens".to_owned(), tokens(&end.counts, n_tokens_cut));
@@ -90,8 +93,8 @@ pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     Value::Object(object)
 }
 
-/// The answer of a closed form.
-fn closed(answer: &Answer) -> Map<String, Value> {
+/// What is known of the answer of a closed form.
+pub fn closed(answer: &Answer) -> Map<String, Value> {
     match answer.fields.as_slice() {
         [field @ FieldAnswer { name: None, .. }] => field_json(field),
         fields => {
@@ -129,22 +132,27 @@ fn written(limited: &Limited) -> Map<String, Value> {
         Finding::Open(Err(violation)) => insert("violation", failure::violation(violation).into()),
         Finding::Open(Ok(_)) | Finding::Free | Finding::Closed(_) | Finding::Vectors(_) => {}
     }
-    let done_reason = match end.finish {
-        Finish::Stop => "stop",
-        Finish::Length => "length",
-    };
-    insert("done_reason", done_reason.into());
+    insert("done_reason", done_reason(end.finish).into());
     object
 }
 
+/// Why a model wrote no more.
+pub fn done_reason(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Stop => "stop",
+        Finish::Length => "length",
+    }
+}
+
+/// As the server tells it: labels are not always texts, so that their probabilities are a list.
 fn field_json(field: &FieldAnswer) -> Map<String, Value> {
-    let probabilities: Map<String, Value> =
-        field.probabilities.iter().map(|(value, p)| (label(value), json!(p))).collect();
+    let probability = |(value, p): &(Value, f64)| json!({"value": value, "probability": p});
     Map::from_iter([
         ("value".to_owned(), field.value.clone()),
-        ("confidence".to_owned(), json!(field.confidence)),
-        ("probabilities".to_owned(), Value::Object(probabilities)),
-        ("label_mass".to_owned(), json!(field.label_mass)),
+        ("probability".to_owned(), field.probability().into()),
+        ("margin".to_owned(), field.margin().into()),
+        ("probabilities".to_owned(), field.probabilities.iter().map(probability).collect()),
+        ("label_mass".to_owned(), field.label_mass.into()),
     ])
 }
 
@@ -160,7 +168,7 @@ fn extracted_field(field: &Field) -> Value {
         Certainty::Written { tokens, found } => {
             let tokens =
                 tokens.map(|tokens| json!({"mean": tokens.mean, "min": tokens.min, "tokens": tokens.n_tokens}));
-            object.insert("probability".to_owned(), tokens.into());
+            object.insert("token_probability".to_owned(), tokens.into());
             let found = found.as_ref().map(|found| {
                 json!({
                     "bytes": [found.bytes.start, found.bytes.end],
@@ -171,8 +179,8 @@ fn extracted_field(field: &Field) -> Value {
             object.insert("span".to_owned(), found.into());
         }
         Certainty::Chosen { answer: Some(answer), .. } => {
-            let known = field_json(answer).into_iter().filter(|(name, _)| name != "value");
-            object.extend(known);
+            // What was written is the answer, also where another one is more probable as a whole.
+            object.extend(field_json(&FieldAnswer { value: field.value.clone(), ..answer.clone() }));
         }
         Certainty::Chosen { answer: None, .. } | Certainty::Plain => {}
     }
@@ -194,7 +202,7 @@ fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
     })
 }
 
-/// Times in milliseconds; `load` is the model's, once for all rows.
+/// Times in milliseconds; `load` is the model's, once for all rows, and `generation` a scored answer's candidates'.
 fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
     let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
     json!({
@@ -211,15 +219,16 @@ pub fn figures(end: &End) -> String {
     let End { counts, timings, .. } = end;
     let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
     let evaluated = counts.prompt - counts.reused + counts.branch;
+    let evaluation = if counts.generated > 0 { timings.prompt } else { timings.prompt + timings.generation };
     let mut text = format!(
         "prompt         {} tokens, {} of them reused\nevaluated      {evaluated} tokens ({} of candidates) in {:.1} ms, {:.0} tokens/s\n",
         counts.prompt,
         counts.reused,
         counts.branch,
-        timings.prompt.as_secs_f64() * 1e3,
-        rate(evaluated, timings.prompt),
+        evaluation.as_secs_f64() * 1e3,
+        rate(evaluated, evaluation),
     );
-    if timings.generation > Duration::ZERO {
+    if counts.generated > 0 {
         let (ms, rate) = (timings.generation.as_secs_f64() * 1e3, rate(counts.generated, timings.generation));
         text += &format!("generated      {} tokens in {ms:.1} ms, {rate:.1} tokens/s\n", counts.generated);
         if counts.forced + counts.drafted > 0 {
@@ -247,9 +256,4 @@ pub fn doubt(field: &FieldAnswer) -> Option<String> {
     (field.label_mass < LITTLE_MASS).then(|| {
         format!("{name}this model wanted to say something else: all allowed answers together have {percent:.2} % of its probability")
     })
-}
-
-/// The probability of a field's answer.
-pub fn probability(field: &FieldAnswer) -> f64 {
-    field.probabilities.iter().find(|(value, _)| *value == field.value).map_or(0.0, |(_, p)| *p)
 }

@@ -6,7 +6,7 @@ use crate::cli::load::EnginePlace;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
 use crate::keep_alive::KeepAlive;
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
 
 /// Ask a model: classify, score, or generate text
@@ -62,8 +62,8 @@ pub struct RunArgs {
     /// Treat each line of standard input as a separate text
     #[arg(long, conflicts_with_all = ["jsonl", "csv", "tsv", "prompt"])]
     pub lines: bool,
-    /// Each line of standard input is a JSON object: read the text from FIELD (a name, or a pointer like /ticket/body),
-    /// write the object back with `answer` added
+    /// Standard input is JSON objects, one per line or in an array: read the text from FIELD (a name, or a pointer like
+    /// /ticket/body), write each object back on a line with `answer` added, or flat keys with --json
     #[arg(long, value_name = "FIELD", conflicts_with_all = ["csv", "tsv", "prompt"])]
     pub jsonl: Option<String>,
     /// Standard input is a table in CSV with a header: read the text from COLUMN, write the table back with the answer's
@@ -94,9 +94,10 @@ pub struct RunArgs {
     /// other while the next are made ready
     #[arg(long, value_name = "N")]
     pub parallel: Option<String>,
-    /// Write JSON: the answer with probabilities, token counts, timings and the evaluation id
-    #[arg(long)]
-    pub json: bool,
+    /// Write JSON. Rows get flat keys, those of --csv; one text gets the full record: probabilities of all answers, token
+    /// counts, timings and the evaluation id. `=full` and `=flat` choose for either (docs/json.md)
+    #[arg(long, value_name = "SHAPE", value_enum, num_args = 0..=1, require_equals = true, hide_possible_values = true)]
+    pub json: Option<Option<JsonShape>>,
     /// Evaluate closed answers of several rows in one batch: more rows a second, but the last digits of a probability then
     /// depend on the rows beside it
     #[arg(long)]
@@ -120,7 +121,23 @@ pub struct RunArgs {
     pub compute: ComputeArgs,
 }
 
+/// How an answer is written as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JsonShape {
+    /// A key for each part of the answer, as a table has columns.
+    Flat,
+    /// Everything that is known.
+    Full,
+}
+
 impl RunArgs {
+    /// How answers are written as JSON; `None` where they are not. Who asks for one answer looks at it, who asks for many puts them
+    /// into a table.
+    pub fn json(&self) -> Option<JsonShape> {
+        let usual = if self.is_rows() { JsonShape::Flat } else { JsonShape::Full };
+        self.json.map(|given| given.unwrap_or(usual))
+    }
+
     /// Whether standard input is rows.
     pub fn is_rows(&self) -> bool {
         self.lines || self.jsonl.is_some() || self.csv.is_some() || self.tsv.is_some()

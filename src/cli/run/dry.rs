@@ -15,7 +15,7 @@ pub fn show(run: &Run<'_>, text: &str) -> Outcome {
     let rendered = ready.prompt().text();
     let Tokenized { tokens, border } = ready.tokenize().wait()?;
     let mut output = Output::default();
-    if run.args.json {
+    if run.args.json.is_some() {
         let of = |token: &PromptToken| json!({"id": token.id, "text": token.text, "kind": token.kind.as_str()});
         let mut shown = json!({
             "prompt": rendered,

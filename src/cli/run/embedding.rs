@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::args::RunArgs;
 use crate::engine::{EmbeddingKind, Embeddings};
 use crate::failure::Failure;
+use crate::gguf::Pooling;
 use crate::store::Model;
 
 /// A model that gives vectors gives no answers.
@@ -47,10 +48,9 @@ pub fn value(embeddings: &Embeddings) -> Value {
     }
 }
 
-/// The same with its name.
-pub fn named_value(embeddings: &Embeddings) -> (String, Value) {
-    let name = if embeddings.kind == EmbeddingKind::Scores { "score" } else { "embedding" };
-    (name.to_owned(), value(embeddings))
+/// What it is called.
+pub fn name(pooling: Pooling) -> &'static str {
+    if pooling == Pooling::Rank { "score" } else { "embedding" }
 }
 
 /// Through its shortest text, so that 0.1 does not become 0.10000000149011612.

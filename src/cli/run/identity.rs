@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Run;
+use super::args::JsonShape;
 use crate::batch::journal::Identity;
 use crate::contract::Form;
 use crate::digest::Digest;
@@ -28,7 +29,11 @@ impl Run<'_> {
             evaluation_id: self.session.evaluation_id(self.turn.scoring),
             rows: digest(&json!({
                 "field": self.args.jsonl,
-                "details": self.args.json,
+                "details": match self.args.json() {
+                    None => json!(false),
+                    Some(JsonShape::Full) => json!(true),
+                    Some(JsonShape::Flat) => json!("flat"),
+                },
                 "table": [self.args.csv, self.args.tsv, self.args.delimiter],
             })),
         }

@@ -7,10 +7,12 @@ mod dry;
 mod embedding;
 mod form;
 mod identity;
+mod input;
 mod limited;
 mod one;
 mod output;
 mod repl;
+mod row_lines;
 mod rows;
 mod tally;
 
@@ -35,7 +37,9 @@ use crate::sampling::Parameters;
 use crate::ui::look::Look;
 use crate::ui::output::{say, tell};
 pub use args::RunArgs;
-use args::SamplingArgs;
+use args::{JsonShape, SamplingArgs};
+use columns::Columns;
+use input::Input;
 
 /// A checked command line with its loaded model.
 struct Run<'a> {
@@ -76,7 +80,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     refuse_together(args, &form, &limits)?;
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
     let is_rows = args.is_rows();
-    let rows = if is_rows { Some(rows::Input::open(args, &form, environment)?) } else { None };
+    let columns = || Columns::new(args, &form, embeds);
+    let rows = if is_rows { Some(Input::open(args, &form, columns(), environment)?) } else { None };
     let text = if is_rows || is_session { String::new() } else { prompt(args)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let place = args.place();
@@ -132,7 +137,7 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
             lane: if args.throughput { Lane::Throughput } else { Lane::Canonical },
             ..args.reading.scoring()
         },
-        detail: if args.json { Detail::Tokens } else { Detail::Text },
+        detail: if args.json() == Some(JsonShape::Full) { Detail::Tokens } else { Detail::Text },
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
         ..Turn::default()
     }
@@ -270,7 +275,7 @@ impl Run<'_> {
     }
 
     fn say_what_was_cut(&self, n_tokens: usize) {
-        if n_tokens > 0 && !self.args.json {
+        if n_tokens > 0 && self.args.json.is_none() {
             say(format_args!("the text was cut by {n_tokens} tokens"));
         }
     }

@@ -1,10 +1,14 @@
 //! One text and its answer.
 
+use serde_json::{Map, Value};
+
+use super::args::JsonShape;
+use super::columns::{Columns, Own};
 use super::limited::{asked_again, refusal};
 use super::{Run, answer};
 use crate::contract::Form;
 use crate::failure::{self, Exit, Failure, Outcome};
-use crate::infer::{Ask, Cancel, End, Finding, InferError, LimitedReply, Piece, wait};
+use crate::infer::{Ask, Cancel, End, Finding, InferError, Limited, LimitedReply, Piece, wait};
 use crate::ui::output::{Output, Reader, Thoughts, say, tell};
 
 /// Answers one text.
@@ -15,7 +19,7 @@ pub fn run(run: &Run<'_>, text: &str) -> Outcome {
     let (text, n_tokens_cut) = run.cut(text)?;
     let ask = run.ask_of(&text);
     let is_written = run.embeds.is_none() && !matches!(run.turn.form, Form::Closed(_));
-    if is_written && run.limits.is_empty() && !run.args.json {
+    if is_written && run.limits.is_empty() && run.args.json.is_none() {
         stream(run, ask, n_tokens_cut)
     } else {
         whole(run, ask, n_tokens_cut)
@@ -65,7 +69,7 @@ fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
     }
     let mut output = Output::default();
     match &finished.end.finding {
-        _ if run.args.json => output.json(&answer::details(run, &limited, n_tokens_cut)).map(drop)?,
+        _ if run.args.json.is_some() => output.json(&record(run, &limited, n_tokens_cut)).map(drop)?,
         Finding::Closed(answer) if output.is_terminal() => {
             output.text(&answer::for_people(answer, run.look)).map(drop)?
         }
@@ -83,6 +87,21 @@ fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
     }
     figures(run, &finished.end);
     refusal.map_or(Ok(Exit::Done), |message| Err(not_met(message)))
+}
+
+/// An answer as JSON, in the shape that is wanted.
+fn record(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
+    if run.args.json() != Some(JsonShape::Flat) {
+        return answer::details(run, limited, n_tokens_cut);
+    }
+    let columns = Columns::new(run.args, &run.turn.form, run.embeds);
+    match refusal(limited) {
+        None => columns.row(&limited.finished, n_tokens_cut).into(),
+        Some(reason) => {
+            let rejected = limited.finished.text.as_str().into();
+            Map::from_iter([(columns.own(Own::Error), reason.into()), (columns.own(Own::Rejected), rejected)]).into()
+        }
+    }
 }
 
 fn figures(run: &Run<'_>, end: &End) {

@@ -1,35 +1,24 @@
 //! `--lines`, `--jsonl` and `--csv`: standard input as records through one loaded model, answers in order as they come.
 
-use std::io::{BufReader, Stdin};
 use std::ops::ControlFlow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::args::RunArgs;
-use super::output::{self, Sink};
+use super::input::{Input, Suspicion};
+use super::output::Sink;
+use super::row_lines::RowLines;
 use super::tally::{Share, Tally};
-use super::{Run, answer, columns, limited};
-use crate::batch::journal::JournalFile;
-use crate::batch::records::{Record, Records, Skipped};
-use crate::batch::row::{BadRow, Form, Row, error_object, extended, one_line};
-use crate::batch::table::Table;
+use super::{Run, limited};
+use crate::batch::records::{Record, Skipped};
+use crate::batch::row::{BadRow, Form, Row};
 use crate::batch::{Batch, End, Work};
-use crate::cli::environment::Environment;
 use crate::cli::interrupt;
-use crate::contract;
 use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::infer::{Cancel, Finding, Finished, InferError, LimitedReply, wait};
+use crate::infer::{Cancel, InferError, LimitedReply, wait};
 use crate::ui::output::{Reader, say, say_skipped, tell};
 use crate::ui::progress::Rows;
-
-/// Answers in flight that share their batches: as many as an engine takes at once.
-const N_BATCHED: usize = 32;
-/// Closed answers in flight otherwise: they are scored one after the other, and the next ones' prompts are made meanwhile.
-const N_CLOSED: usize = 4;
-/// More in flight only wait in the engine's queue.
-const MAX_PARALLEL: usize = 1024;
 
 /// Where in the input a row is.
 #[derive(Clone, Copy)]
@@ -75,8 +64,8 @@ struct Refused {
     row: BadRow,
     /// How a run ends that has such rows alone.
     exit: Exit,
-    /// The answer that did not meet its contract, with everything known.
-    details: Option<Value>,
+    /// What is told of an answer that did not meet its contract.
+    more: Map<String, Value>,
 }
 
 /// Why no more answers are wanted.
@@ -85,88 +74,30 @@ enum Enough {
     Failed(Failure),
 }
 
-/// Standard input, where its answers go, and how it is worked on.
-pub struct Input {
-    records: Records<BufReader<Stdin>>,
-    /// Blank lines among the records.
-    skipped: Skipped,
-    form: Form,
-    file: Option<JournalFile>,
-    n_parallel: usize,
-}
-
-impl Input {
-    /// Opens input and output.
-    ///
-    /// # Errors
-    /// The flags say nothing that can be done, or the output has answers that are not to be touched.
-    pub fn open(args: &RunArgs, asked: &contract::Form, environment: &Environment) -> Result<Input, Failure> {
-        let n_parallel = parallel(args.parallel.as_deref(), environment)?;
-        let is_alone = matches!(asked, contract::Form::Closed(_)) && !args.throughput;
-        let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
-        let file = output::open(args)?;
-        let (reader, skipped) = (BufReader::new(std::io::stdin()), Skipped::default());
-        let (records, form) = match (&args.jsonl, args.table()?) {
-            (Some(field), _) => {
-                (Records::without_blank_lines(reader, skipped.clone()), Form::Objects { field: field.clone() })
-            }
-            (None, Some((column, delimiter))) => {
-                let mut records = Records::of_table(reader, delimiter, skipped.clone());
-                let table = table(&mut records, delimiter, column)?.with_columns(&columns::names(asked));
-                (records, Form::Table(Box::new(table)))
-            }
-            (None, None) => (Records::new(reader), Form::Lines),
-        };
-        Ok(Input { records, skipped, form, file, n_parallel })
-    }
-}
-
-/// The table that standard input begins.
-fn table(records: &mut Records<BufReader<Stdin>>, delimiter: u8, column: &str) -> Result<Table, Failure> {
-    let header = records.peek().map_err(|error| Failure::failed(format!("cannot read standard input: {error}")))?;
-    let Some(header) = header else { return Err(Failure::usage("there is no table on standard input")) };
-    let header = header.text.as_deref().map_err(|reason| Failure::failed(format!("line 1: {reason}")))?;
-    Table::new(header, delimiter, column).map_err(|error| Failure::usage(error.to_string()))
-}
-
-/// How many rows are to be in flight, where somebody said so.
-fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usize>, Failure> {
-    let (name, value) = match (said, environment.num_parallel()) {
-        (Some(value), _) => ("--parallel", value),
-        // Ollama's 0 leaves the number to the program.
-        (None, Some("0") | None) => return Ok(None),
-        (None, Some(value)) => ("SLM_NUM_PARALLEL", value),
-    };
-    let number = value.trim().parse().ok().filter(|number| (1..=MAX_PARALLEL).contains(number));
-    number.map(Some).ok_or_else(|| {
-        Failure::usage(format!("{name}: `{value}` is no number of rows in flight; give one from 1 to {MAX_PARALLEL}"))
-    })
-}
-
 /// Answers standard input to its end; a bad row is reported in its place.
 ///
 /// # Errors
 /// Input or output cannot be read or written, or a row failed and the rest was not wanted.
 pub fn run(run: &Run<'_>, input: Input) -> Outcome {
-    let Input { mut records, skipped, form, file, n_parallel } = input;
+    let Input { mut records, skipped, lines, file, n_parallel } = input;
     // Rows that an earlier run answered are read here.
-    let sink = Sink::begin(file, || run.identity(), &mut records, &form)?;
+    let sink = Sink::begin(file, || run.identity(), &mut records, &lines.form)?;
     if run.args.verbose && sink.n_resumed() > 0 {
         tell(&format!("goes on behind {} rows\n", sink.n_resumed()));
     }
     let batch = Batch::default();
     let stop = batch.stop();
     let _listening = interrupt::listen(move || stop.stop());
-    let mut delivery = Delivery::begin(run, &form, sink, skipped, records.end());
+    let mut delivery = Delivery::begin(run, &lines, sink, skipped, records.end());
     let mut suspicion = Suspicion::default();
-    let mut header = match &form {
+    let mut header = match &lines.form {
         Form::Table(table) if delivery.sink.n_resumed() == 0 => Some(table.header_line()),
         Form::Table(_) | Form::Lines | Form::Objects { .. } => None,
     };
     let work = Work {
         start: |record: Record| {
             let place = RowPosition { end: record.end, digest: record.digest };
-            if let (Form::Lines, Ok(text)) = (&form, &record.text)
+            if let (Form::Lines, Ok(text)) = (&lines.form, &record.text)
                 && let Some(warning) = suspicion.of(text)
             {
                 say(warning);
@@ -175,11 +106,11 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
                 Some(line) => {
                     Err(Box::new(Done { place, share: Share::default(), written: Ok(Written::Header(line)) }))
                 }
-                None => start(run, form.row(record), place),
+                None => start(run, lines.form.row(record), place),
             }
         },
         finish: |begun: Result<Begun<'_>, Box<Done>>, cancel: &Cancel| match begun {
-            Ok(begun) => finish(run, &form, begun, cancel),
+            Ok(begun) => finish(run, &lines, begun, cancel),
             Err(done) => *done,
         },
         deliver: |done| match delivery.take(done) {
@@ -191,43 +122,10 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     delivery.end(end)
 }
 
-/// Whether lines look like the rows of a table, of which one is told once.
-#[derive(Debug, Default)]
-struct Suspicion {
-    n_lines: usize,
-    is_told: bool,
-}
-
-impl Suspicion {
-    /// What is to be said of the next line.
-    fn of(&mut self, line: &str) -> Option<String> {
-        self.n_lines += 1;
-        let is_header = self.n_lines == 1 && looks_like_a_header(line);
-        let is_cut = line.contains([',', ';', '\t']) && line.matches('"').count() % 2 == 1;
-        if self.is_told || !(is_header || is_cut) {
-            return None;
-        }
-        self.is_told = true;
-        let n = self.n_lines;
-        let what = if is_header { "looks like the header of a table" } else { "looks like a part of a quoted cell" };
-        Some(format!("line {n} {what}, and --lines takes every line for a text; --csv COLUMN reads tables"))
-    }
-}
-
-/// Whether a line is several names with delimiters between them.
-fn looks_like_a_header(line: &str) -> bool {
-    let is_name = |cell: &str| {
-        let cell = cell.trim().trim_matches('"');
-        (1..=40).contains(&cell.len()) && cell.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
-    };
-    let is_header = |delimiter: char| line.contains(delimiter) && line.split(delimiter).all(is_name);
-    [',', ';', '\t'].into_iter().any(is_header)
-}
-
 /// The answers on their way out: to the sink, to the totals, and to the bar.
 struct Delivery<'r> {
     run: &'r Run<'r>,
-    form: &'r Form,
+    lines: &'r RowLines,
     sink: Sink,
     tally: Tally,
     skipped: Skipped,
@@ -238,13 +136,13 @@ struct Delivery<'r> {
 
 impl<'r> Delivery<'r> {
     /// `at` are the bytes of the input that are done already.
-    fn begin(run: &'r Run<'_>, form: &'r Form, sink: Sink, skipped: Skipped, at: u64) -> Delivery<'r> {
+    fn begin(run: &'r Run<'_>, lines: &'r RowLines, sink: Sink, skipped: Skipped, at: u64) -> Delivery<'r> {
         let length = std::fs::metadata("/dev/stdin").ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
         let bar = Rows::new(length);
         if length.is_some() {
             bar.begin_at(at);
         }
-        Delivery { run, form, sink, tally: Tally::start(), skipped, bar, has_length: length.is_some() }
+        Delivery { run, lines, sink, tally: Tally::start(), skipped, bar, has_length: length.is_some() }
     }
 
     /// Takes what came of the next row.
@@ -258,14 +156,15 @@ impl<'r> Delivery<'r> {
             }
             Err(Unwritten::Lost(failure)) => return Err(Enough::Failed(failure)),
             Err(Unwritten::Bad(refused)) => {
-                let BadRow { line, reason, .. } = &refused.row;
-                self.bar.aside(|| say(format_args!("line {line}: {reason}")));
+                let Refused { row, exit, more } = *refused;
+                let place = row.place;
+                self.bar.aside(|| say(format_args!("{place}: {}", row.reason)));
                 if !self.run.args.keep_going {
-                    let message = format!("stopped at line {line}; {} rows were answered", self.tally.rows());
-                    return Err(Enough::Failed(Failure { message, exit: refused.exit }));
+                    let message = format!("stopped at {place}; {} rows were answered", self.tally.rows());
+                    return Err(Enough::Failed(Failure { message, exit }));
                 }
-                self.tally.add(share, refused.exit);
-                failed(self.run, self.form, &refused)
+                self.tally.add(share, exit);
+                self.lines.failed(&row, more)
             }
         };
         let (sink, tally) = (&mut self.sink, &self.tally);
@@ -323,7 +222,7 @@ fn over(place: RowPosition, why: Unwritten) -> Box<Done> {
 }
 
 /// Waits for a row's reply.
-fn finish(run: &Run<'_>, form: &Form, begun: Begun<'_>, cancel: &Cancel) -> Done {
+fn finish(run: &Run<'_>, lines: &RowLines, begun: Begun<'_>, cancel: &Cancel) -> Done {
     let Begun { row, place, reply, n_tokens_cut } = begun;
     let limited = match wait(reply.whole(), cancel) {
         Ok(limited) => limited,
@@ -332,15 +231,15 @@ fn finish(run: &Run<'_>, form: &Form, begun: Begun<'_>, cancel: &Cancel) -> Done
     if run.args.verbose
         && let Some(why) = limited::asked_again(&limited)
     {
-        say(format_args!("line {}: {why}", row.line));
+        say(format_args!("{}: {why}", row.place));
     }
     let share = Share::of(&limited.finished.end);
-    let details = if run.args.json { answer::details(run, &limited, n_tokens_cut) } else { Value::Null };
     let written = match limited::refusal(&limited) {
-        None => Ok(Written::Answer(line(run, form, &row, &limited.finished, details))),
+        None => Ok(Written::Answer(lines.answered(run, &row, &limited, n_tokens_cut))),
         Some(reason) => {
-            let row = BadRow { line: row.line, source: row.source, reason };
-            Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, details: Some(details) })))
+            let row = BadRow { place: row.place, source: row.source, reason };
+            let more = lines.withheld(run, &limited, n_tokens_cut);
+            Err(Unwritten::Bad(Box::new(Refused { row, exit: Exit::NotMet, more })))
         }
     };
     Done { place, share, written }
@@ -352,46 +251,9 @@ fn unwritten(row: Row, error: InferError) -> Unwritten {
     if is_lost {
         return Unwritten::Lost(failure);
     }
-    refused(BadRow { line: row.line, source: row.source, reason: failure.message })
+    refused(BadRow { place: row.place, source: row.source, reason: failure.message })
 }
 
 fn refused(row: BadRow) -> Unwritten {
-    Unwritten::Bad(Box::new(Refused { row, exit: Exit::Failed, details: None }))
-}
-
-/// The line that an answer is written as.
-fn line(run: &Run<'_>, form: &Form, row: &Row, finished: &Finished, mut details: Value) -> String {
-    if let (Form::Table(table), Some(source)) = (form, &row.source) {
-        return table.extended(source, &columns::cells(&run.turn.form, finished));
-    }
-    match (&row.source, run.args.json) {
-        (Some(object), true) => extended(object, "answer", &details),
-        (Some(object), false) => extended(object, "answer", &answer::value(finished)),
-        (None, true) => {
-            if let Some(object) = details.as_object_mut() {
-                object.insert("line".to_owned(), row.line.into());
-            }
-            details.to_string()
-        }
-        (None, false) => match &finished.end.finding {
-            Finding::Free | Finding::Open(_) => one_line(finished.text.trim()),
-            Finding::Closed(_) | Finding::Vectors(_) => one_line(&answer::bare(finished)),
-        },
-    }
-}
-
-/// What stands in a bad row's place: an error object where JSON is written, else an empty line.
-fn failed(run: &Run<'_>, form: &Form, refused: &Refused) -> String {
-    let BadRow { line, source, reason } = &refused.row;
-    if let Form::Table(table) = form {
-        return table.failed(source.as_deref(), reason);
-    }
-    if !run.args.json && run.args.jsonl.is_none() {
-        return String::new();
-    }
-    let error = error_object(*line, source.as_deref(), reason);
-    match &refused.details {
-        Some(details) if run.args.json => extended(&error, "refused", details),
-        _ => error,
-    }
+    Unwritten::Bad(Box::new(Refused { row, exit: Exit::Failed, more: Map::new() }))
 }

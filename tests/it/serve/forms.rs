@@ -8,7 +8,7 @@ use super::scripts::stock;
 use crate::slm::Home;
 
 /// Every path to a generated answer, with a request for one.
-const PATHS: [(&str, &str); 6] = [
+pub const PATHS: [(&str, &str); 6] = [
     ("/api/generate", r#"{"prompt": "hello"}"#),
     ("/api/chat", r#"{"messages": [{"role": "user", "content": "hello"}]}"#),
     ("/v1/chat/completions", r#"{"messages": [{"role": "user", "content": "hello"}]}"#),
@@ -35,7 +35,7 @@ fn asked(request: &str, is_streamed: bool) -> Value {
 }
 
 /// The JSON of a stream's lines or events.
-fn parts(text: &str) -> Vec<Value> {
+pub fn parts(text: &str) -> Vec<Value> {
     let data = text.lines().filter_map(|line| line.strip_prefix("data: ").or(line.starts_with('{').then_some(line)));
     data.filter(|data| *data != "[DONE]").map(|data| serde_json::from_str(data).unwrap()).collect()
 }

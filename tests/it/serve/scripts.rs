@@ -124,6 +124,8 @@ pub fn stock(home: &Home) -> PathBuf {
         let modelfile = home.file("Modelfile", format!("FROM ./{name}.gguf\n{context}"));
         home.slm(["create", name, "-f", modelfile.to_str().expect("a path of ours")]).succeeds();
     }
+    let modelfile = home.file("Modelfile", "FROM triage\nFORMAT {\"enum\": [\"billing\", \"shipping\", \"other\"]}\n");
+    home.slm(["create", "sorter", "-f", modelfile.to_str().expect("a path of ours")]).succeeds();
     path
 }
 

@@ -1,10 +1,10 @@
 //! Closed questions in the generation lane: candidates as branches after positions of one text, several questions in one
 //! decode. What is read is collected here; what it means is the caller's.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::caller::Caller;
-use super::super::scheduler::{Pack, PackRow};
+use super::super::scheduler::{Pack, PackRow, Phase};
 use super::super::scoring::{Candidates, MAX_BRANCHES, MAX_ROWS, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, Event, Scores, Timings, Token};
 use super::failed;
@@ -68,26 +68,42 @@ pub struct Branching {
     /// For every point the log-probability of every node of its trie.
     values: Vec<Vec<f64>>,
     counts: Counts,
-    queued: Option<std::time::Duration>,
+    queued: Option<Duration>,
     started: Instant,
+    /// When the first decode with candidates began, and how many had some: each evaluates one token of the text with them.
+    branched: Option<Instant>,
+    n_packs: usize,
 }
 
 impl Branching {
     pub fn new(prepared: BranchPlan, caller: Caller) -> Self {
         let values = prepared.points.iter().map(|point| vec![0.0; point.candidates.trie.len()]).collect();
         let counts = Counts { prompt: prepared.tokens.len(), ..Counts::default() };
-        Branching { caller, prepared, values, counts, queued: None, started: Instant::now() }
+        Branching {
+            caller,
+            prepared,
+            values,
+            counts,
+            queued: None,
+            started: Instant::now(),
+            branched: None,
+            n_packs: 0,
+        }
     }
 
     pub fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    pub fn start(&mut self, n_reused: usize) {
+    /// Notes that a decode for it begins.
+    pub fn start(&mut self, n_reused: usize, phase: Phase) {
         if self.queued.is_none() {
             self.queued = Some(self.caller.waited());
             self.counts.reused = n_reused;
             self.started = Instant::now();
+        }
+        if matches!(phase, Phase::Branch { .. }) {
+            self.branched.get_or_insert_with(Instant::now);
         }
     }
 
@@ -109,6 +125,7 @@ impl Branching {
             }
         }
         self.counts.branch += wave.n_rows();
+        self.n_packs += 1;
         Ok(())
     }
 
@@ -119,7 +136,10 @@ impl Branching {
             groups.extend(point.candidates.scores(values, |_| true));
         }
         let queued = self.queued.unwrap_or_default();
-        let timings = Timings { queued, prompt: self.started.elapsed(), ..Timings::default() };
+        let branching = self.branched.map_or_else(Duration::default, |at| at.elapsed());
+        let n_branch = self.counts.branch;
+        let generation = branching.mul_f64(n_branch as f64 / (n_branch + self.n_packs).max(1) as f64);
+        let timings = Timings { queued, prompt: self.started.elapsed().saturating_sub(generation), generation };
         self.caller.send(Event::Scored(Scores { groups, counts: self.counts, timings }));
     }
 

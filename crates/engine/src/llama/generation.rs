@@ -64,10 +64,10 @@ impl Active {
         }
     }
 
-    fn start(&mut self, n_reused: usize) {
+    fn start(&mut self, n_reused: usize, phase: Phase) {
         match self {
             Active::Generation(generating) => generating.start(n_reused),
-            Active::Branches(branching) => branching.start(n_reused),
+            Active::Branches(branching) => branching.start(n_reused, phase),
         }
     }
 
@@ -156,7 +156,7 @@ impl<'m> GenerationLane<'m> {
         for part in &step.parts {
             let n_reused = self.scheduler.n_reused(part.id);
             if let Some(active) = self.active.get_mut(&part.id) {
-                active.start(n_reused);
+                active.start(n_reused, part.phase);
             }
         }
         match self.execute(&step, adapters) {

@@ -39,6 +39,8 @@ pub struct ScoreLane<'m> {
     snapshots: VecDeque<Snapshot>,
     /// The adapters on the context, with which all that it holds was evaluated.
     applied: Applied<'m>,
+    /// What the current question's candidates took.
+    branching: Duration,
 }
 
 /// The state of sequence 0 after some whole chunks, evaluated with these adapters.
@@ -66,6 +68,7 @@ impl<'m> ScoreLane<'m> {
             n_stable: 0,
             snapshots: VecDeque::new(),
             applied: Applied::default(),
+            branching: Duration::ZERO,
         })
     }
 
@@ -78,6 +81,7 @@ impl<'m> ScoreLane<'m> {
     ) -> Result<Scores, EngineError> {
         let queued = caller.waited();
         let started = Instant::now();
+        self.branching = Duration::ZERO;
         if *self.applied.set() != question.adapters {
             // Another model, to all that was evaluated.
             self.take_snapshot();
@@ -91,7 +95,8 @@ impl<'m> ScoreLane<'m> {
             (_, Reading::Choices) => self.evaluate_choices(question, &mut counts, caller),
         };
         let groups = evaluated.inspect_err(|_| self.clear())?;
-        let timings = Timings { queued, prompt: started.elapsed(), generation: Duration::ZERO };
+        let generation = self.branching;
+        let timings = Timings { queued, prompt: started.elapsed().saturating_sub(generation), generation };
         Ok(Scores { groups, counts, timings })
     }
 
@@ -316,6 +321,7 @@ impl<'m> ScoreLane<'m> {
         trie: &Trie,
         read: &mut impl FnMut(usize, Vec<f64>),
     ) -> Result<(), EngineError> {
+        let started = Instant::now();
         self.batch.clear();
         let everywhere: Vec<i32> = (0..=i32::try_from(n_sequences).expect("at most MAX_BRANCHES")).collect();
         let Tail { tokens, start, logits } =
@@ -337,6 +343,9 @@ impl<'m> ScoreLane<'m> {
                 return Err(failed("the model's output is not a number; its file may be damaged"));
             }
             read(node, logprobs);
+        }
+        if !rows.is_empty() {
+            self.branching += started.elapsed().mul_f64(rows.len() as f64 / (tokens.len() + rows.len()) as f64);
         }
         Ok(())
     }

@@ -32,10 +32,24 @@ pub struct FieldAnswer {
     pub value: Value,
     /// Every candidate with its probability, in the contract's order; they sum to 1.
     pub probabilities: Vec<(Value, f64)>,
-    /// `(p_max - 1/k) / (1 - 1/k)`: 0 is a guess among the k candidates, 1 is certainty.
-    pub confidence: f64,
     /// The model's raw probability, before normalisation, that its answer is one of the candidates.
     pub label_mass: f64,
+}
+
+impl FieldAnswer {
+    /// The probability of the answer.
+    #[must_use]
+    pub fn probability(&self) -> f64 {
+        self.probabilities.iter().find(|(value, _)| *value == self.value).map_or(0.0, |(_, p)| *p)
+    }
+
+    /// The probability of the most probable candidate less that of the second; that of a single one is its own.
+    #[must_use]
+    pub fn margin(&self) -> f64 {
+        let best_two = |(best, second): (f64, f64), p: f64| if p > best { (p, best) } else { (best, second.max(p)) };
+        let (best, second) = self.probabilities.iter().map(|(_, p)| *p).fold((0.0, 0.0), best_two);
+        best - second
+    }
 }
 
 /// The answer that the candidates' scores give, one for each of [`Wording::groups`].
@@ -57,19 +71,16 @@ fn field_answer(field: &Field, scores: &GroupScores) -> FieldAnswer {
 pub fn chosen(name: Option<String>, options: &[Value], scores: &GroupScores) -> FieldAnswer {
     let logprobs = &scores.logprobs;
     let max = logprobs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let k = options.len() as f64;
     // Where the model gives no candidate any probability at all, nothing is known: every one is as likely.
     let weight = |logprob: f64| if max == f64::NEG_INFINITY { 1.0 } else { (logprob - max).exp() };
     let total: f64 = logprobs.iter().map(|&logprob| weight(logprob)).sum();
     let p: Vec<f64> = logprobs.iter().map(|&logprob| weight(logprob) / total).collect();
     // The first of equals wins, so that the answer does not depend on the order of a sort.
     let best = (0..p.len()).fold(0, |best, i| if p[i] > p[best] { i } else { best });
-    let confidence = if p.len() < 2 { 1.0 } else { ((p[best] - 1.0 / k) / (1.0 - 1.0 / k)).clamp(0.0, 1.0) };
     FieldAnswer {
         name,
         value: options[best].clone(),
         probabilities: options.iter().cloned().zip(p).collect(),
-        confidence,
         label_mass: scores.mass,
     }
 }
@@ -98,9 +109,9 @@ mod tests {
         assert_eq!(answer.json, json!({"queue": "billing", "urgency": 1, "refund": true}));
         let queue = &answer.fields[0];
         assert!((queue.probabilities[0].1 - 0.75).abs() < 1e-12);
-        assert!((queue.confidence - 0.5).abs() < 1e-12);
+        assert!((queue.probability() - 0.75).abs() < 1e-12 && (queue.margin() - 0.5).abs() < 1e-12);
         assert!((queue.label_mass - 0.8).abs() < 1e-12);
-        assert_eq!(answer.fields[1].confidence, 0.0);
+        assert!((answer.fields[1].probability() - 1.0 / 3.0).abs() < 1e-12 && answer.fields[1].margin() == 0.0);
         assert_eq!((answer.fields[2].probabilities[0].1, answer.fields[2].label_mass), (0.5, 0.0));
     }
 }

@@ -43,6 +43,18 @@ pub struct Turn {
     pub detail: Detail,
     /// How the answers of a closed form are found.
     pub scoring: Scoring,
+    /// How the answer to a closed form that is one text is written.
+    pub spelling: LabelSpelling,
+}
+
+/// How an answer that is one text is written; all others are JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LabelSpelling {
+    /// In quotes.
+    #[default]
+    Json,
+    /// The text alone.
+    Bare,
 }
 
 /// How the answer to a closed form is found among the allowed ones.

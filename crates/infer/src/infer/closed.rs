@@ -1,17 +1,28 @@
-//! A closed answer as tokens: every field's value is one, the allowed answers are what might have come in its place.
+//! A closed answer as text and as tokens: every field's value is one token, the allowed answers are what might have come in its
+//! place.
 
 use serde_json::Value;
 
+use super::ask::LabelSpelling;
 use crate::decide::{Answer, FieldAnswer};
 use slm_engine::{LikelyToken, Token, TokenLogprob};
 
 /// What no vocabulary holds: these tokens are whole answers.
 const NO_TOKEN: Token = -1;
 
-/// The answer's JSON in pieces that join to all of it: what the schema leaves no choice about has the log-probability 0,
+/// The answer as it is written.
+#[must_use]
+pub fn text(answer: &Answer, spelling: LabelSpelling) -> String {
+    spelled(&answer.json, spelling)
+}
+
+/// The answer's text in pieces that join to all of it: what the schema leaves no choice about has the log-probability 0,
 /// a field's value that of its probability, with at most `n` of the allowed answers.
 #[must_use]
-pub fn tokens(answer: &Answer, n: usize) -> Vec<TokenLogprob> {
+pub fn tokens(answer: &Answer, n: usize, spelling: LabelSpelling) -> Vec<TokenLogprob> {
+    if let [field @ FieldAnswer { name: None, .. }] = answer.fields.as_slice() {
+        return vec![token(field, n, spelling)];
+    }
     let mut writer = Writer { fields: answer.fields.iter().peekable(), n, fixed: String::new(), tokens: Vec::new() };
     writer.write(&answer.json, None);
     writer.flush();
@@ -31,7 +42,7 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
     fn write(&mut self, value: &Value, path: Option<String>) {
         if let Some(field) = self.fields.next_if(|field| field.name == path) {
             self.flush();
-            self.tokens.push(token(field, self.n));
+            self.tokens.push(token(field, self.n, LabelSpelling::Json));
             return;
         }
         let Value::Object(object) = value else {
@@ -58,15 +69,22 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
     }
 }
 
-fn token(field: &FieldAnswer, n: usize) -> TokenLogprob {
+/// A whole answer: a text without its quotes where it is to be bare. Inside an object all is JSON.
+fn spelled(value: &Value, spelling: LabelSpelling) -> String {
+    match (value, spelling) {
+        (Value::String(text), LabelSpelling::Bare) => text.clone(),
+        (value, LabelSpelling::Bare | LabelSpelling::Json) => value.to_string(),
+    }
+}
+
+fn token(field: &FieldAnswer, n: usize, spelling: LabelSpelling) -> TokenLogprob {
     let mut likely: Vec<&(Value, f64)> = field.probabilities.iter().collect();
     // The sort is stable: of equals the schema's first comes first, as in the answer.
     likely.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let spelled = |value: &Value| value.to_string().into_bytes();
-    let of = |(value, p): &(Value, f64)| LikelyToken { id: NO_TOKEN, bytes: spelled(value), logprob: p.ln() };
-    let p = field.probabilities.iter().find(|(value, _)| *value == field.value).map_or(0.0, |(_, p)| *p);
+    let bytes = |value: &Value| spelled(value, spelling).into_bytes();
+    let of = |(value, p): &(Value, f64)| LikelyToken { id: NO_TOKEN, bytes: bytes(value), logprob: p.ln() };
     let likely = likely.into_iter().take(n).map(of).collect();
-    TokenLogprob { id: NO_TOKEN, bytes: spelled(&field.value), logprob: p.ln(), likely }
+    TokenLogprob { id: NO_TOKEN, bytes: bytes(&field.value), logprob: field.probability().ln(), likely }
 }
 
 #[cfg(test)]
@@ -83,7 +101,7 @@ mod tests {
         decide::answer(&Contract::from_schema(schema).unwrap(), &scores)
     }
 
-    fn text(bytes: &[u8]) -> &str {
+    fn utf8(bytes: &[u8]) -> &str {
         std::str::from_utf8(bytes).unwrap()
     }
 
@@ -92,7 +110,7 @@ mod tests {
         tokens
             .iter()
             .map(|token| {
-                (text(&token.bytes), percent(token.logprob), token.likely.iter().map(|l| text(&l.bytes)).collect())
+                (utf8(&token.bytes), percent(token.logprob), token.likely.iter().map(|l| utf8(&l.bytes)).collect())
             })
             .collect()
     }
@@ -100,9 +118,13 @@ mod tests {
     #[test]
     fn a_bare_answer_is_one_token() {
         let answer = answer(json!({"enum": ["no", "yes", "maybe"]}), &[&[0.2, 0.6, 0.0]]);
-        let tokens = tokens(&answer, 3);
-        assert_eq!(told(&tokens), [("\"yes\"", 75.0, vec!["\"yes\"", "\"no\"", "\"maybe\""])]);
-        assert_eq!(tokens[0].likely[2].logprob, f64::NEG_INFINITY);
+        let quoted = tokens(&answer, 3, LabelSpelling::Json);
+        assert_eq!(told(&quoted), [("\"yes\"", 75.0, vec!["\"yes\"", "\"no\"", "\"maybe\""])]);
+        assert_eq!(quoted[0].likely[2].logprob, f64::NEG_INFINITY);
+        let bare = tokens(&answer, 2, LabelSpelling::Bare);
+        assert_eq!(told(&bare), [("yes", 75.0, vec!["yes", "no"])]);
+        let texts = [LabelSpelling::Json, LabelSpelling::Bare].map(|spelling| text(&answer, spelling));
+        assert_eq!(texts, ["\"yes\"", "yes"]);
     }
 
     #[test]
@@ -112,7 +134,7 @@ mod tests {
             "urgency": {"type": "integer", "minimum": 1, "maximum": 2},
         }});
         let answer = answer(schema, &[&[0.1, 0.3], &[0.5, 0.5], &[0.9, 0.1]]);
-        let tokens = tokens(&answer, 1);
+        let tokens = tokens(&answer, 1, LabelSpelling::Bare);
         let expected = [
             ("{\"at\":{\"queue\":", 100.0, vec![]),
             ("\"b\"", 75.0, vec!["\"b\""]),
@@ -123,6 +145,7 @@ mod tests {
             ("}", 100.0, vec![]),
         ];
         assert_eq!(told(&tokens), expected);
-        assert_eq!(told(&tokens).iter().map(|token| token.0).collect::<String>(), answer.json.to_string());
+        let joined: String = told(&tokens).iter().map(|token| token.0).collect();
+        assert_eq!([joined, text(&answer, LabelSpelling::Bare)], [answer.json.to_string(), answer.json.to_string()]);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::ask::LabelSpelling;
 use super::pieces::{Finding, Piece};
 use super::reading::Reading;
 use super::{InferError, closed};
@@ -20,6 +21,7 @@ pub(super) enum Reader {
     Closed {
         contract: Arc<Contract>,
         detail: Detail,
+        spelling: LabelSpelling,
     },
     Question(Arc<Question>),
     Open {
@@ -128,28 +130,28 @@ impl Reader {
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
         let Scores { groups, counts, timings } = scores;
-        let (answer, detail) = match self {
-            Reader::Closed { contract, detail } => {
+        let (answer, detail, spelling) = match self {
+            Reader::Closed { contract, detail, spelling } => {
                 let answer = decide::answer(contract, &groups);
                 // The options were held against the schema one by one; only together they are the answer.
                 if let Err(violation) = contract.check(&answer.json) {
                     let finding = Finding::Open(Err(violation));
                     return Ok(Last { finding, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) });
                 }
-                (answer, *detail)
+                (answer, *detail, *spelling)
             }
             Reader::Question(question) => {
                 let field = question.answer(groups.first().ok_or(EngineError::Stopped)?);
                 let json = field.value.clone();
-                (Answer { fields: vec![field], json }, Detail::Text)
+                (Answer { fields: vec![field], json }, Detail::Text, LabelSpelling::Json)
             }
             _ => return Err(EngineError::Stopped.into()),
         };
         let tokens = match detail {
-            Detail::Likely { n } => closed::tokens(&answer, usize::from(n)),
+            Detail::Likely { n } => closed::tokens(&answer, usize::from(n), spelling),
             Detail::Text | Detail::Tokens => Vec::new(),
         };
-        let text = answer.json.to_string();
+        let text = closed::text(&answer, spelling);
         let said = Run::Text { text: text.clone(), persons: Vec::new() };
         out.push_back(Piece::Text(Written { text, tokens }));
         Ok(Last { finding: Finding::Closed(answer), ..Last::scored(counts, timings, said) })

@@ -69,7 +69,10 @@ impl Session {
                 lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
                 Reader::Call { forced: Box::new(forced), text: String::new() }
             }
-            (None, Form::Closed(contract)) => Reader::Closed { contract: contract.clone(), detail: turn.detail },
+            (None, Form::Closed(contract)) => {
+                let (contract, spelling) = (contract.clone(), turn.spelling);
+                Reader::Closed { contract, detail: turn.detail, spelling }
+            }
             (None, Form::Open(open)) => Reader::Open { open: open.clone(), text: String::new() },
             // After a prompt that its writer made, all is text.
             (None, Form::Free) if turn.chat().is_none() => Reader::Free(Box::default()),

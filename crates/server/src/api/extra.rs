@@ -27,12 +27,18 @@ pub struct ExtraField {
     /// `null` where the whole answer is one value; a nested field's has dots.
     #[schema(required)]
     pub name: Option<String>,
+    /// The answer: the most probable of the allowed ones.
     pub value: Value,
-    /// Every allowed answer with its probability; they sum to 1.
+    /// The probability of `value`, under the condition that the answer is an allowed one.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub probability: f64,
+    /// The probability of `value` less that of the second most probable answer: 0 is a tie, 1 leaves nothing to another answer.
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    pub margin: f64,
+    /// Every allowed answer with its probability, in the schema's order; they sum to 1.
     pub probabilities: Vec<ExtraProbability>,
-    /// 0 is a guess among all allowed answers, 1 is certainty.
-    pub confidence: f64,
-    /// The model's own probability, before normalisation, that it says one of the allowed answers.
+    /// The model's own probability, before normalisation, that it says one of the allowed answers. Where it is low the model
+    /// wanted to say something else, and `probability` says little.
     pub label_mass: f64,
 }
 
@@ -40,6 +46,7 @@ pub struct ExtraField {
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct ExtraProbability {
     pub value: Value,
+    /// Of this answer, under the condition that the answer is an allowed one.
     #[schema(minimum = 0.0, maximum = 1.0)]
     pub probability: f64,
 }
@@ -60,8 +67,9 @@ impl From<&FieldAnswer> for ExtraField {
         ExtraField {
             name: field.name.clone(),
             value: field.value.clone(),
+            probability: field.probability(),
+            margin: field.margin(),
             probabilities: field.probabilities.iter().map(probability).collect(),
-            confidence: field.confidence,
             label_mass: field.label_mass,
         }
     }

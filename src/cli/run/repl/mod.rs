@@ -30,7 +30,7 @@ use session::{Next, Repl};
 #[must_use]
 pub fn is_wanted(args: &RunArgs) -> bool {
     let has_text = !args.prompt.is_empty() || args.file.is_some() || args.is_rows();
-    let is_for_programs = args.json || args.dry_run;
+    let is_for_programs = args.json.is_some() || args.dry_run;
     !has_text && !is_for_programs && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 

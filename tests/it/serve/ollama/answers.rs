@@ -105,7 +105,9 @@ fn a_closed_answer_has_its_probabilities() {
     let p: Vec<f64> =
         field["probabilities"].as_array().unwrap().iter().map(|one| one["probability"].as_f64().unwrap()).collect();
     assert!((p.iter().sum::<f64>() - 1.0).abs() < 1e-9 && p[0] > 0.5, "{p:?}");
-    assert!(field["confidence"].as_f64().unwrap() > 0.0 && field["label_mass"].as_f64().unwrap() > 0.0);
+    assert_eq!(field["probability"], p[0]);
+    assert!((field["margin"].as_f64().unwrap() - (p[0] - p[1])).abs() < 1e-12, "{field}");
+    assert!(field["label_mass"].as_f64().unwrap() > 0.0 && field.get("confidence").is_none(), "{field}");
     assert!(end["slm"]["evaluation_id"].is_string() && end["slm"]["prompt_digest"].is_string());
     assert_eq!(end["slm"]["reused_tokens"], 0);
     // One token with the other answers beside it.

@@ -10,6 +10,7 @@ use axum::routing::post;
 use serde_json::{Map, Value};
 
 use super::service::{AnsweredQuestions, Service};
+use slm_infer::decide::FieldAnswer;
 
 pub use openai::{__path_decide, decide};
 pub use systemone::{__path_answer, answer};
@@ -29,6 +30,12 @@ fn usage(answered: &AnsweredQuestions) -> (usize, usize) {
 fn with_evaluation_id<const N: usize>(reply: [(&str, Value); N], answered: &AnsweredQuestions) -> Map<String, Value> {
     let id = answered.evaluation_id.as_deref().map(|id| ("evaluation_id", id.into()));
     reply.into_iter().chain(id).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The confidence of these dialects: 0 is a guess among all answers, 1 is certainty.
+fn confidence(answer: &FieldAnswer) -> f64 {
+    let guess = 1.0 / answer.probabilities.len() as f64;
+    if guess < 1.0 { within_one((answer.probability() - guess) / (1.0 - guess)) } else { 1.0 }
 }
 
 /// A probability as clients check it: sums of floats may pass 1 by a last bit.

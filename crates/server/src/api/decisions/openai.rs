@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::systemone::probability_of_true;
-use super::{usage, with_evaluation_id, within_one};
+use super::{confidence, usage, with_evaluation_id, within_one};
 use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -117,7 +117,7 @@ pub struct Level {
 #[utoipa::path(post, path = "/v1/decisions", tag = "decisions", request_body = DecisionRequest,
     responses((status = 200, description = "An answer for each question, in their order; with an `evaluation_id` unless \
         they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
-        last bit", body = Object),
+        last bit. `confidence` is `(p - 1/k) / (1 - 1/k)` for the best of k answers: 0 is a guess, 1 is certainty", body = Object),
         (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn decide(
     State(service): State<Arc<Service>>,
@@ -238,7 +238,7 @@ impl Parts {
 fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
     let one = |((name, question), answered): ((&Option<String>, &Arc<Question>), &Answered)| {
         let answer = &answered.answer;
-        let confidence = within_one(answer.confidence);
+        let confidence = confidence(answer);
         match question.kind() {
             Kind::Predicate => {
                 json!({ "type": "predicate", "name": name, "probability": probability_of_true(answer) })

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{usage, with_evaluation_id, within_one};
+use super::{confidence, usage, with_evaluation_id, within_one};
 use crate::api::body::{self, Body};
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -61,7 +61,7 @@ const MAX_LEVELS: usize = 10;
 #[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
     responses((status = 200, description = "An answer for each question; with an `evaluation_id` unless \
         they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
-        last bit", body = Object),
+        last bit. `confidence` is `(p - 1/k) / (1 - 1/k)` for the best of k answers: 0 is a guess, 1 is certainty", body = Object),
         (status = 400, description = "The request is not supported", body = Object)))]
 pub async fn answer(
     State(service): State<Arc<Service>>,
@@ -136,11 +136,11 @@ fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestio
         let probabilities = || probabilities().collect::<Map<String, Value>>();
         match question.kind() {
             Kind::Choice => json!({ "type": "choice", "choice": answer.value, "probabilities": probabilities(),
-                "confidence": within_one(answer.confidence) }),
+                "confidence": confidence(answer) }),
             Kind::Score => {
                 let legend = question.legend().enumerate().map(|(level, text)| (level.to_string(), text.into()));
                 json!({ "type": "score", "score": expected_level(answer), "legend": legend.collect::<Map<_, Value>>(),
-                    "probabilities": probabilities(), "confidence": within_one(answer.confidence) })
+                    "probabilities": probabilities(), "confidence": confidence(answer) })
             }
             Kind::Predicate => json!({ "type": "noul", "noul": probability_of_true(answer) }),
         }

@@ -10,7 +10,7 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::decide::Wording;
-use slm_infer::infer::{End, Piece, Ready, Reply, Scoring, Turn};
+use slm_infer::infer::{End, LabelSpelling, Piece, Ready, Reply, Scoring, Turn};
 use slm_values::contract::Form;
 use slm_values::keep_alive::KeepAlive;
 
@@ -29,9 +29,11 @@ pub struct TurnRequest {
 /// The form of an answer, as a request wants it.
 #[derive(Debug, Clone, Default)]
 pub enum AskedForm {
-    /// The model's own, where its Modelfile gives one.
+    /// The model's own, where its Modelfile gives one. A label comes without quotes: nobody asked for JSON.
     #[default]
     Own,
+    /// JSON of any kind: what the model's own form allows, and without one any object.
+    AnyJson,
     Form(Form),
 }
 
@@ -44,10 +46,18 @@ impl AskedForm {
         Ok(AskedForm::Form(Form::from_schema(schema)?))
     }
 
-    /// Any JSON object.
-    #[must_use]
-    pub fn json() -> AskedForm {
-        AskedForm::Form(Form::json())
+    /// The form itself, of a model that is held.
+    ///
+    /// # Errors
+    /// The stored FORMAT cannot be kept.
+    fn resolve(self, opened: &Opened) -> Result<Form, Problem> {
+        match self {
+            AskedForm::Own => opened.own_form(),
+            AskedForm::AnyJson => {
+                opened.own_form().map(|own| if matches!(own, Form::Free) { Form::json() } else { own })
+            }
+            AskedForm::Form(form) => Ok(form),
+        }
     }
 }
 
@@ -118,10 +128,7 @@ impl Service {
     /// # Errors
     /// The stored FORMAT cannot be kept.
     pub fn relax_thinking(&self, opened: &Opened, request: &mut TurnRequest, place: &str) -> Result<(), Problem> {
-        let can_think = match &request.form {
-            AskedForm::Own => opened.session.can_think(&opened.own_form()?),
-            AskedForm::Form(form) => opened.session.can_think(form),
-        };
+        let can_think = opened.session.can_think(&request.form.clone().resolve(opened)?);
         let wish = request.turn.chat_mut().map(|chat| &mut chat.think).filter(|think| **think == Some(true));
         if let Some(think) = wish.filter(|_| !can_think) {
             *think = None;
@@ -136,11 +143,12 @@ impl Service {
     /// See [`Kind`].
     pub fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<Ready, Problem> {
         let TurnRequest { form, mut turn, .. } = request;
-        let (form, wording) = match form {
-            AskedForm::Own => (opened.own_form()?, Wording::PINNED),
-            AskedForm::Form(form) => (form, Wording::CALLERS),
+        let (wording, spelling) = match form {
+            AskedForm::Own => (Wording::PINNED, LabelSpelling::Bare),
+            AskedForm::AnyJson => (Wording::PINNED, LabelSpelling::Json),
+            AskedForm::Form(_) => (Wording::CALLERS, LabelSpelling::Json),
         };
-        turn.form = form;
+        (turn.form, turn.spelling) = (form.resolve(opened)?, spelling);
         turn.scoring = Scoring { wording, ..RequestContext::current().scoring };
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());

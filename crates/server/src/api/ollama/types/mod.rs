@@ -45,7 +45,7 @@ pub enum Format {
 #[serde(rename_all = "lowercase")]
 #[allow(dead_code)] // Only described.
 pub enum FormatWord {
-    /// Any JSON object.
+    /// JSON: what the model's Modelfile says, and without that any object.
     Json,
 }
 

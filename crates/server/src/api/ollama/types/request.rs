@@ -41,7 +41,8 @@ pub struct GenerateRequest {
     pub context: Option<Vec<Value>>,
     /// A line for each piece, as is usual, or one object.
     pub stream: Option<bool>,
-    /// `"json"` for any JSON object, or a JSON schema.
+    /// `"json"` for what the model's Modelfile says, as JSON, and without that any object; or a JSON schema. Without it a label of a
+    /// Modelfile's list comes without quotes.
     #[schema(value_type = Option<Format>)]
     pub format: Option<Value>,
     #[schema(value_type = Option<Options>)]
@@ -73,7 +74,8 @@ pub struct ChatRequest {
     pub tools: Option<Value>,
     /// A line for each piece, as is usual, or one object.
     pub stream: Option<bool>,
-    /// `"json"` for any JSON object, or a JSON schema.
+    /// `"json"` for what the model's Modelfile says, as JSON, and without that any object; or a JSON schema. Without it a label of a
+    /// Modelfile's list comes without quotes.
     #[schema(value_type = Option<Format>)]
     pub format: Option<Value>,
     #[schema(value_type = Option<Options>)]
@@ -277,7 +279,7 @@ fn form(format: Option<Value>) -> Result<AskedForm, Problem> {
     match format {
         None | Some(Value::Null) => Ok(AskedForm::Own),
         Some(Value::String(text)) if text.is_empty() => Ok(AskedForm::Own),
-        Some(Value::String(text)) if text == "json" => Ok(AskedForm::json()),
+        Some(Value::String(text)) if text == "json" => Ok(AskedForm::AnyJson),
         Some(schema @ Value::Object(_)) => AskedForm::schema(schema).map_err(|problem| problem.of("format")),
         Some(other) => {
             Err(Problem::invalid(format!("`format` cannot be {other}: give \"json\" or a JSON schema")).of("format"))

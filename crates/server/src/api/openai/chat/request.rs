@@ -101,9 +101,9 @@ pub struct ResponseFormat {
 #[serde(rename_all = "snake_case")]
 #[schema(as = openai::FormatKind)]
 pub enum FormatKind {
-    /// What the model's Modelfile says, and without that any text.
+    /// What the model's Modelfile says, and without that any text. A label of a Modelfile's list comes without quotes.
     Text,
-    /// Any JSON object.
+    /// JSON: what the model's Modelfile says, and without that any object.
     JsonObject,
     /// What meets `json_schema`.
     JsonSchema,
@@ -343,7 +343,7 @@ impl ResponseFormat {
                         let message = format!("`response_format`: {}", problem.message);
                         Problem { message, ..problem }.of("response_format")
                     }),
-                    None => Ok(AskedForm::json()),
+                    None => Ok(AskedForm::AnyJson),
                 }
             }
             (FormatKind::JsonSchema, None) => {
@@ -352,7 +352,7 @@ impl ResponseFormat {
             }
             (_, Some(_)) => Err(Problem::invalid(format!("`{place}` needs the type `json_schema`")).of(place)),
             (FormatKind::Text, None) => Ok(AskedForm::Own),
-            (FormatKind::JsonObject, None) => Ok(AskedForm::json()),
+            (FormatKind::JsonObject, None) => Ok(AskedForm::AnyJson),
         }
     }
 }

@@ -317,7 +317,7 @@ impl TextFormat {
             }
             (_, Some(_)) => Err(Problem::invalid(format!("`{place}` needs the type `json_schema`")).of(place)),
             (FormatKind::Text, None) => Ok(AskedForm::Own),
-            (FormatKind::JsonObject, None) => Ok(AskedForm::json()),
+            (FormatKind::JsonObject, None) => Ok(AskedForm::AnyJson),
         }
     }
 }
