@@ -23,6 +23,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Cancel, Finding, Finished, InferError, LimitedReply, wait};
 use crate::ui::output::{Reader, say, say_skipped, tell};
 use crate::ui::progress::Rows;
+use crate::ui::table::counted;
 
 /// Answers in flight that share their batches: as many as an engine takes at once.
 const N_BATCHED: usize = 32;
@@ -59,7 +60,7 @@ struct Done {
 /// A line to write.
 enum Written {
     Answer(String),
-    /// A table's header, which is no row.
+    /// A table's header, which is not a row.
     Header(String),
 }
 
@@ -129,7 +130,7 @@ fn table(records: &mut Records<BufReader<Stdin>>, delimiter: u8, column: &str) -
     Table::new(header, delimiter, column).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// How many rows are to be in flight, where somebody said so.
+/// The number of rows in flight, if it was given.
 fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usize>, Failure> {
     let (name, value) = match (said, environment.num_parallel()) {
         (Some(value), _) => ("--parallel", value),
@@ -139,7 +140,9 @@ fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usiz
     };
     let number = value.trim().parse().ok().filter(|number| (1..=MAX_PARALLEL).contains(number));
     number.map(Some).ok_or_else(|| {
-        Failure::usage(format!("{name}: `{value}` is no number of rows in flight; give one from 1 to {MAX_PARALLEL}"))
+        Failure::usage(format!(
+            "{name}: `{value}` is not a number of rows in flight; give one from 1 to {MAX_PARALLEL}"
+        ))
     })
 }
 
@@ -152,7 +155,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     // Rows that an earlier run answered are read here.
     let sink = Sink::begin(file, || run.identity(), &mut records, &form)?;
     if run.args.verbose && sink.n_resumed() > 0 {
-        tell(&format!("goes on behind {} rows\n", sink.n_resumed()));
+        tell(&format!("continues after {}\n", counted(sink.n_resumed(), "row")));
     }
     let batch = Batch::default();
     let stop = batch.stop();
@@ -191,7 +194,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     delivery.end(end)
 }
 
-/// Whether lines look like the rows of a table, of which one is told once.
+/// Whether lines look like the rows of a table; the warning is shown once.
 #[derive(Debug, Default)]
 struct Suspicion {
     n_lines: usize,
@@ -232,7 +235,7 @@ struct Delivery<'r> {
     tally: Tally,
     skipped: Skipped,
     bar: Rows,
-    /// Whether the input's length is known: the bar then goes by bytes read.
+    /// Whether the input's length is known: then the bar shows bytes read.
     has_length: bool,
 }
 
@@ -380,7 +383,7 @@ fn line(run: &Run<'_>, form: &Form, row: &Row, finished: &Finished, mut details:
     }
 }
 
-/// What stands in a bad row's place: an error object where JSON is written, else an empty line.
+/// What is in a bad row's place: an error object where JSON is written, else an empty line.
 fn failed(run: &Run<'_>, form: &Form, refused: &Refused) -> String {
     let BadRow { line, source, reason } = &refused.row;
     if let Form::Table(table) = form {
