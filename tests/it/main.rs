@@ -13,6 +13,7 @@ mod eval;
 mod generation;
 mod guests;
 mod hostile;
+mod jobs;
 mod kinds;
 mod life;
 mod limits;
