@@ -35,10 +35,10 @@ Usage: ./install.sh [OPTIONS]
   --portable        build for any x86-64-v3 processor, not for this one
   --uninstall       remove what was installed under the prefix; models stay
   --dry-run         print the commands that would be run, and run none
-  --system NAME     with --dry-run: as on another system, where nothing is installed yet: debian, fedora, arch, alpine, macos
+  --system NAME     with --dry-run: as on another system with nothing installed yet: debian, fedora, arch, alpine, macos
   --help            show this
 
-CARGO_BUILD_JOBS sets how many jobs compile at once (default: all processors). A GGML_* variable that is set stays.
+CARGO_BUILD_JOBS sets how many jobs compile at once (default: all processors). GGML_* variables that are set are kept.
 END
 }
 
@@ -56,7 +56,7 @@ main() {
     ensure_packages
     ensure_rust
     if [[ $action == deps ]]; then
-        [[ $mode == dry ]] || say "what the build needs is there"
+        [[ $mode == dry ]] || say "everything that the build needs is installed"
         return
     fi
     choose_processor
@@ -166,7 +166,7 @@ say_what_is_untried() {
             "linked statically cannot; so Rust is taken from apk, or told to link build scripts dynamically"
         ;;
     macos) say "nobody has tried slm on macOS yet; the feature \`metal\` computes on its GPU" ;;
-    *) say "nobody has tried this script on $system yet; say what happens" ;;
+    *) say "nobody has tried this script on $system yet; please report what happens" ;;
     esac
 }
 
@@ -176,7 +176,7 @@ require_usable_prefix() {
     while [[ ! -e $folder ]]; do folder=$(dirname "$folder"); done
     [[ -d $folder && -w $folder ]] || die "cannot write under '$prefix' ('$folder'): choose another folder with --prefix DIR"
     [[ ! -e $prefix/bin/slm || -f $prefix/share/slm/installed ]] ||
-        die "'$prefix/bin/slm' was not installed by this script: move it away, or choose another folder with --prefix DIR"
+        die "'$prefix/bin/slm' was not installed by this script: move it elsewhere, or choose another folder with --prefix DIR"
 }
 
 # --- packages --------------------------------------------------------------------------------------------------------
@@ -328,9 +328,9 @@ install_packages() {
     # shellcheck disable=SC2086 # words without spaces
     {
         # A broken list of some other vendor must not stop us: what counts is whether the install succeeds.
-        [[ $system != debian ]] || run $as_root apt-get update -q </dev/null || say "apt-get update reported errors; going on"
+        [[ $system != debian ]] || run $as_root apt-get update -q </dev/null || say "apt-get update reported errors; continuing"
         run $as_root $manager "$@" </dev/null ||
-            die "${manager%% *} could not install: $*. Read its message above, repair that, and run this again"
+            die "${manager%% *} could not install: $*. Read its message above, correct the problem, and run this again"
     }
 }
 
@@ -529,7 +529,7 @@ install_files() {
     if ((changed)); then
         say "installed $("$prefix/bin/slm" --version) with completions and manual under $prefix ($changed files)"
     else
-        say "$("$prefix/bin/slm" --version) was under $prefix already; nothing changed"
+        say "$("$prefix/bin/slm" --version) is already installed under $prefix; nothing changed"
     fi
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-/// The most bytes that are read over: beyond the processor's caches, more tells nothing new.
+/// Maximum number of bytes to read over: beyond the processor's caches, more adds nothing.
 const MAX_BYTES: u64 = 1 << 30;
 /// Each timed pass reads at least this much, small weights several times: a thread's start must not count.
 const PASS_BYTES: u64 = 1 << 28;

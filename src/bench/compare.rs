@@ -23,7 +23,7 @@ pub struct Comparison {
 /// Why two reports cannot be compared.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompareError {
-    #[error("it is no report of `slm bench --json`: {0}")]
+    #[error("it is not a report of `slm bench --json`: {0}")]
     NotAReport(String),
     #[error("it has form {0}, and this slm writes form {FORM}; measure again")]
     Form(u32),

@@ -97,7 +97,7 @@ pub struct Subject<'a> {
     pub contract: Option<Arc<Contract>>,
 }
 
-/// Measures what the plan says; `on_step` hears what comes next.
+/// Measures according to the plan; `on_step` gets the name of the next step.
 ///
 /// # Errors
 /// The engine fails, for want of memory for example.
@@ -176,7 +176,7 @@ fn score(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
 /// Records, several in flight, held to a schema.
 fn extract(subject: &Subject<'_>, plan: &Plan) -> Result<Rows, InferError> {
     let form = rows::record();
-    // As every model is asked, whatever its Modelfile says of its answers.
+    // The same for every model, whatever its Modelfile's format.
     let parameters = Parameters { temperature: Some(0.0), num_predict: Some(RECORD_TOKENS), ..Parameters::default() };
     let start = |number: usize| {
         let (form, parameters) = (form.clone(), parameters.clone());

@@ -91,7 +91,7 @@ pub struct Rows {
     /// Means over the rows.
     pub prompt_tokens: f64,
     pub reused_tokens: f64,
-    /// Tokens behind the prompt: of the answers that were scored, or generated ones.
+    /// Tokens after the prompt: of the answers that were scored, or generated ones.
     pub answer_tokens: f64,
 }
 

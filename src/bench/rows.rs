@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::contract::{Contract, Form, Open};
 
-/// What rows are scored with where the model has no contract of its own.
+/// The contract for scored rows if the model has none.
 const CLOSED: &str = r#"{"type": "object", "properties": {
     "queue": {"enum": ["billing", "shipping", "account access", "technical", "legal", "other"]},
     "urgency": {"type": "integer", "minimum": 1, "maximum": 3},
@@ -22,7 +22,7 @@ const RECORD: &str = r#"{"x-guidance": {"whitespace_flexible": false},
 "refund": {"type": "boolean"},
 "date": {"type": "string", "pattern": "^20[0-9]{2}-[01][0-9]-[0-3][0-9]$"}}}"#;
 
-/// What is said before a text to extract from.
+/// The instruction before a text to extract from.
 pub const INSTRUCTION: &str = "Extract the customer's name, the order's number, the amount, the queue that should answer, \
                                whether a refund is asked for, and the date. Answer with JSON.";
 
@@ -61,7 +61,7 @@ pub fn closed() -> Arc<Contract> {
     Arc::new(Contract::parse(CLOSED).expect("a constant that a test parses"))
 }
 
-/// The form of the extracted records. It is a grammar, about which nothing is said in the prompt but [`INSTRUCTION`].
+/// The form of the extracted records: a grammar, described in the prompt only by [`INSTRUCTION`].
 ///
 /// # Panics
 /// Never: the schema is a constant.

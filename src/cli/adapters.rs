@@ -12,10 +12,10 @@ use crate::modelfile;
 use crate::store::{Model, StoredAdapter};
 
 /// A model's own adapters, or in their place those that the command line names: GGUF files, models with adapters on the
-/// same base, or `none`; each with `=SCALE` behind it where it is not to apply as it is.
+/// same base, or `none`; each with an optional `=SCALE`.
 ///
 /// # Errors
-/// A name is neither a file nor such a model, or a file cannot be read.
+/// A name is neither a file nor a model with adapters, or a file cannot be read.
 pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Result<AdapterSet, Failure> {
     if named.is_empty() {
         return Ok(load_spec::own_adapters(model));
@@ -31,8 +31,8 @@ pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Res
         let path = Path::new(name);
         if path.is_dir() || path.extension().is_some_and(|extension| extension == "safetensors") {
             return Err(Failure::usage(format!(
-                "`{name}` is PEFT's, which is converted once: write a Modelfile with FROM and `ADAPTER {name}`, make a model \
-                 of it with `slm create`, and run that or give its name"
+                "`{name}` is a PEFT folder, which has to be converted once: write a Modelfile with FROM and `ADAPTER \
+                 {name}`, run `slm create`, and use the model that it makes"
             )));
         }
         if path.is_file() {
@@ -47,13 +47,13 @@ pub fn chosen(named: &[String], model: &Model, environment: &Environment) -> Res
     Ok(AdapterSet::new(adapters))
 }
 
-/// The name, and the scale behind the last `=`. A file may have one in its name.
+/// The name, and the scale after the last `=`. A file may have one in its name.
 fn split(text: &str) -> Result<(&str, f32), Failure> {
     if !Path::new(text).exists()
         && let Some((name, last)) = text.rsplit_once('=')
     {
         let scale = modelfile::scale(last.trim()).map_err(|error| Failure::usage(format!("--adapter: {error}")))?;
-        let scale = scale.ok_or_else(|| Failure::usage(format!("--adapter: the scale `{last}` is no number")))?;
+        let scale = scale.ok_or_else(|| Failure::usage(format!("--adapter: the scale `{last}` is not a number")))?;
         return Ok((name, scale));
     }
     Ok((text, 1.0))
@@ -67,11 +67,14 @@ fn of_model(name: &str, base: &Model, environment: &Environment) -> Result<Vec<S
     }
     let other = load::find(name, environment)?;
     if other.adapters.is_empty() {
-        return Err(Failure::usage(format!("`{}` has no adapters; `slm show` says which models have", other.name)));
+        return Err(Failure::usage(format!(
+            "`{}` has no adapters; `slm show` lists the adapters of a model",
+            other.name
+        )));
     }
     if other.weights_digest != base.weights_digest {
         return Err(Failure::usage(format!(
-            "the adapters of `{}` belong to other weights than those of `{}`; give the GGUF file to try them all the same",
+            "the adapters of `{}` were made for other weights than those of `{}`; to try them anyway, give the GGUF file",
             other.name, base.name
         )));
     }

@@ -1,4 +1,4 @@
-//! All commands with their arguments; each command's own stand beside its function.
+//! All commands with their arguments; each command's own are beside its function.
 
 use clap::{Parser, Subcommand};
 
@@ -19,7 +19,7 @@ use super::serve::ServeArgs;
 use super::show::ShowArgs;
 use super::stop::StopArgs;
 use super::verify::VerifyArgs;
-/// Small language models for classification, extraction and scoring: answers in their contract, with probabilities.
+/// Small language models for classification, extraction and scoring: answers that always fit your format, with probabilities.
 #[derive(Debug, Parser)]
 #[command(
     name = "slm",
@@ -33,7 +33,7 @@ pub struct Cli {
     /// Print the version
     #[arg(short = 'V', long)]
     pub version: bool,
-    /// With --version: what this binary was built for, and what it uses here
+    /// With --version: also show what this binary was built for, and what it uses here
     #[arg(long, requires = "version")]
     pub verbose: bool,
 }

@@ -15,54 +15,54 @@ use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, tell};
 use crate::ui::progress::Steps;
-use crate::ui::table::table;
+use crate::ui::table::{counted, table};
 use clap::Args;
 use std::path::PathBuf;
 
 /// Measure a model's speed on this machine
 ///
-/// Raw prefill and decode as llama-bench measures them, several sequences at once, rows scored and records extracted through
-/// the path of `slm run`, memory, and what the machine could do at best. All of it is measured in this run.
+/// Measures prefill and decode as llama-bench does, several sequences at once, rows scored and records extracted as by `slm run`,
+/// memory, and the most that this machine could reach.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   slm bench triage --quick
   slm bench llama3.2:1b --json > before.json
   slm bench llama3.2:1b --compare before.json")]
 pub struct BenchArgs {
-    /// A model's name; `slm list` shows what there is
+    /// Name of a model; `slm list` shows those you have
     #[arg(add = complete::models())]
     pub model: String,
-    /// Measure for seconds instead of minutes: shorter, fewer, less sure
+    /// Measure for seconds instead of minutes, with wider errors
     #[arg(long)]
     pub quick: bool,
     /// Write JSON
     #[arg(long)]
     pub json: bool,
-    /// Show the ratios to an earlier run, a file that --json wrote
+    /// Show the ratios to an earlier run that --json wrote to FILE
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
-    /// Runs of each measurement [default: 5]
+    /// Repetitions of each measurement [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub repetitions: Option<u32>,
-    /// Lengths of the prompts [default: 32,128,512]
+    /// Prompt lengths in tokens [default: 32,128,512]
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub prefill: Vec<u32>,
-    /// Tokens to decode [default: 128; a fourth of it where several sequences are decoded at once]
+    /// Tokens to decode [default: 128; a quarter of it for several sequences]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub decode: Option<u32>,
     /// Sequences to decode at once [default: 1,2,4,8,16]
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
     pub sequences: Vec<u32>,
-    /// Rows to score and records to extract in each run; 0 leaves them out [default: 8]
+    /// Rows to score and records to extract in each repetition; 0: none [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
     pub rows: Option<u32>,
-    /// Records in flight [default: all rows of a run, at most 16]
+    /// Records in flight at once [default: all, up to 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub parallel: Option<u32>,
-    /// Leave out what the machine could do at best
+    /// Do not measure the most that this machine could reach
     #[arg(long)]
     pub no_ceiling: bool,
-    /// Say on standard error what computes and how
+    /// Report on standard error the device, kernels and threads
     #[arg(long, short)]
     pub verbose: bool,
     #[command(flatten)]
@@ -77,7 +77,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
     let mut parameters = Parameters::default();
     compute::say(&args.compute, &mut parameters)?;
     let plan = plan(args);
-    // A file that cannot be compared is told before minutes of measuring.
+    // Reject a file that cannot be compared before minutes of measuring.
     let earlier = args.compare.as_deref().map(earlier).transpose()?;
     let model = load::find_or_pull(&args.model, environment)?;
     let contract = match load_spec::own_form(&model) {
@@ -166,10 +166,10 @@ fn for_people(report: &Report) -> String {
         .collect();
     let setting = &report.setting;
     format!(
-        "{} on {}, {} threads, llama-cpp-sys-2 {}\n\n{}\n{}{}",
+        "{} on {}, {}, llama-cpp-sys-2 {}\n\n{}\n{}{}",
         report.model.name,
         setting.devices.join(", "),
-        setting.n_threads,
+        counted(setting.n_threads.into(), "thread"),
         setting.llama_cpp,
         table(&["FIGURE", "VALUE", "UNIT", "CEILING"], &rows),
         text::ceilings(report),

@@ -1,4 +1,4 @@
-//! What a shell is offered while somebody types: commands and flags, which clap knows, and the names of the store's models.
+//! Completion in shells: commands and flags, which clap knows, and the names of the store's models.
 //!
 //! A shell's script calls slm with a variable that names the shell. Nothing but the store's folders is read then.
 
@@ -21,7 +21,7 @@ pub enum Shell {
     Powershell,
 }
 
-/// The variable by which a script says that it asks, and for which shell.
+/// The variable that a completion script sets to the name of its shell.
 pub const VARIABLE: &str = "_SLM_COMPLETE";
 
 const NAME: &str = "slm";
@@ -32,7 +32,7 @@ pub fn models() -> ArgValueCompleter {
     ArgValueCompleter::new(names)
 }
 
-/// Names that begin as what is typed; `:latest` is written only by who has begun a tag.
+/// Names that start with the typed text; `:latest` is left out unless the typed text has a colon.
 fn names(typed: &OsStr) -> Vec<CompletionCandidate> {
     let (Some(typed), Ok(store)) = (typed.to_str(), Environment::read().store()) else { return Vec::new() };
     let shown = |name: &str| match name.strip_suffix(":latest") {
@@ -43,8 +43,8 @@ fn names(typed: &OsStr) -> Vec<CompletionCandidate> {
     names.filter(|name| name.starts_with(typed)).map(CompletionCandidate::new).collect()
 }
 
-/// Answers a shell's script, if one asks; `words` are the process's arguments, with the line that is typed behind `--`. What
-/// goes wrong is not shown: it would stand in the middle of that line.
+/// Answers a shell's script, if one asks; `words` are the process's arguments, with the line that is typed after `--`. What
+/// goes wrong is not shown: it would be in the middle of that line.
 pub fn answered(shell: Option<&OsStr>, words: impl Iterator<Item = OsString>, slm: fn() -> Command) -> bool {
     let Some(shell) = shell.and_then(OsStr::to_str) else { return false };
     let line: Vec<OsString> = words.skip_while(|word| word != "--").skip(1).collect();
@@ -79,15 +79,15 @@ pub fn script(shell: Shell) -> String {
     script
 }
 
-/// Zsh reads the file when it is needed first, and wants an answer at once.
+/// Zsh reads the file on first use, and expects an answer at once.
 const ZSH_AUTOLOADED: &str = "
 if [[ $funcstack[1] == _slm ]]; then
     _clap_dynamic_completer_slm \"$@\"
 fi
 ";
 
-/// Bash cuts words at colons, which models' names have, and puts what it is given behind the last one. So the words are put
-/// together again for slm, and what stands before the colon is taken away from its answer.
+/// Bash cuts words at colons, which models' names have, and puts what it is given after the last one. So the words are put
+/// together again for slm, and the part before the colon is removed from its answer.
 const BASH: &str = r#"_slm() {
     local IFS=$'\013' words=() index=0 i word is_joined=
     for ((i = 0; i < ${#COMP_WORDS[@]}; i++)); do

@@ -1,4 +1,4 @@
-//! From flags, Modelfile and environment to how a model is computed, and back to words.
+//! How a model is computed, from flags, Modelfile and environment, and its description for `--verbose`.
 
 use super::environment::Environment;
 use crate::engine::compute::{Compute, Devices, FlashAttention, Kernels, KvType, Paging, WeightsIn};
@@ -7,44 +7,44 @@ use crate::engine::{self, ModelInfo};
 use crate::failure::Failure;
 use crate::load_spec;
 use crate::sampling::Parameters;
-use crate::ui::table::size;
+use crate::ui::table::{counted, size};
 use clap::Args;
 
 /// How a model is loaded and computed; Ollama's names where it has one.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Compute")]
 pub struct ComputeArgs {
-    /// Tokens of context
+    /// Context size in tokens
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_ctx: Option<String>,
-    /// Threads that compute [default: one for each core that slm is granted]
+    /// Threads [default: one per core that slm may use]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_thread: Option<String>,
-    /// Layers on GPUs [default: as many as fit]
+    /// Layers to put on GPUs [default: as many as fit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_gpu: Option<String>,
-    /// Devices that compute, by name or number, separated by commas; `none` is the processor alone
+    /// Devices to use, by name or number; `none`: the CPU only
     #[arg(long, value_name = "A,B")]
     pub device: Option<String>,
-    /// Of several GPUs, the one that holds small tensors
+    /// The GPU that holds small tensors, if there are several
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub main_gpu: Option<String>,
-    /// Type of keys and values for generated text: f16, q8_0, q4_0 …; scored answers always have f16
+    /// KV cache type for generated text: f16, q8_0, q4_0 …; scored answers always use f16
     #[arg(long, value_name = "TYPE")]
     pub kv_type: Option<String>,
-    /// Flash attention; auto is on wherever the model allows it
+    /// Flash attention; auto: wherever the model allows it
     #[arg(long, value_name = "on|off|auto")]
     pub flash_attn: Option<String>,
-    /// Tokens of a decode of generated text and its prompts [default: 512]
+    /// Batch size in tokens for generated text and its prompts [default: 512]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub num_batch: Option<String>,
-    /// Tokens of a decode that are computed at once [default: 512]
+    /// Tokens of a batch to compute at once [default: 512]
     #[arg(long, value_name = "N")]
     pub num_ubatch: Option<u32>,
-    /// Read the weights into memory instead of mapping their file
+    /// Read the weights into memory instead of mapping the file
     #[arg(long)]
     pub no_mmap: bool,
-    /// Keep the weights in memory whatever else needs it
+    /// Lock the weights in RAM (never swap)
     #[arg(long)]
     pub mlock: bool,
 }
@@ -72,10 +72,10 @@ pub fn say(args: &ComputeArgs, parameters: &mut Parameters) -> Result<(), Failur
     Ok(())
 }
 
-/// How a model is computed: what was `said`, else its `own` Modelfile's parameters, else the environment's, else defaults.
+/// How a model is computed: by the given parameters (`said`), else by its `own` Modelfile's, else by the environment's, else by defaults.
 ///
 /// # Errors
-/// Settings that contradict each other, or name what is not there.
+/// Settings that contradict each other, or name a device that does not exist.
 pub fn resolve(
     args: &ComputeArgs,
     said: &Parameters,
@@ -114,7 +114,7 @@ pub fn resolve(
     Ok(compute)
 }
 
-/// What the environment says of computing and nobody can use.
+/// The environment's settings of computing that are invalid.
 #[must_use]
 pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
     let refused = [
@@ -147,17 +147,17 @@ pub fn describe(info: &ModelInfo) -> String {
             format!("waiting        spins for {LONG:?}, beside other work for {SHORT:?}, then sleeps\n")
         }
         Waiting::Set { n_turns } => {
-            format!("waiting        spins {n_turns} times, as the environment says, then sleeps\n")
+            format!("waiting        spins {n_turns} times, as the environment sets, then sleeps\n")
         }
         Waiting::Unknown => String::new(),
     };
     let locked = if *paging == Paging::Locked { ", locked" } else { "" };
     format!(
-        "computes on    {}, {} threads{layers}\n{waiting}weights        {weights}{locked}\n\
+        "runs on        {}, {}{layers}\n{waiting}weights        {weights}{locked}\n\
          keys, values   {kv_type}, {} in a full context; flash attention {flash_attention}\n\
          batches        {n_batch} tokens, {n_ubatch} at once\n",
         info.devices.join(", "),
-        info.n_threads,
+        counted(info.n_threads.into(), "thread"),
         size(info.kv_bytes),
     )
 }

@@ -1,4 +1,4 @@
-//! Asks a person: before something is lost for ever, and which of near names is meant.
+//! Asks a person: before a model that cannot be downloaded again is lost, and which of near names is meant.
 
 use std::io::IsTerminal as _;
 
@@ -31,11 +31,11 @@ impl Loss {
     }
 }
 
-/// The models that may go: those that can be had again, and those of which a person says so, each asked for by itself. One
-/// that stays may be the other name of one that goes, which is then not asked for.
+/// The models that may be removed: those that can be downloaded again, and those that the person agrees to lose, each with its own question.
+/// A model whose content stays under another name is not asked about.
 ///
 /// # Errors
-/// The person lets none of them go, or nobody is there to ask; or no stored model has one of the names.
+/// The person keeps all of them, nobody is there to ask, or no stored model has one of the names.
 pub fn losses(store: &Store, models: &[ModelRef], loss: Loss) -> Result<Vec<ModelRef>, Failure> {
     let verb = loss.verb();
     if !is_person_there() {
@@ -50,7 +50,7 @@ pub fn losses(store: &Store, models: &[ModelRef], loss: Loss) -> Result<Vec<Mode
     let mut going = models.to_vec();
     for name in models {
         if store.recovery(name, &going)? == Recovery::Unknown {
-            let question = format!("slm did not pull `{name}`, so it may be lost for ever. {}", loss.question());
+            let question = format!("`{name}` was not downloaded by slm and may be lost for good. {}", loss.question());
             if !answer(&question).is_some_and(|answer| is_yes(&answer)) {
                 going.retain(|going| going != name);
             }
@@ -59,7 +59,7 @@ pub fn losses(store: &Store, models: &[ModelRef], loss: Loss) -> Result<Vec<Mode
     if going.is_empty() { Err(Failure::failed(format!("nothing was {verb}d"))) } else { Ok(going) }
 }
 
-/// Lets go on where this model can be had again, or where a person says yes.
+/// Continues if this model can be downloaded again, or if the person says yes.
 ///
 /// # Errors
 /// As [`losses`].
@@ -88,18 +88,18 @@ pub fn is_stored(store: &Store, name: &ModelRef) -> Result<bool, StoreError> {
     }
 }
 
-/// What is said where nobody can be asked about what would be lost.
+/// The error if nobody can be asked about models that would be lost.
 fn refuse(lost: &[String], verb: &str) -> Option<Failure> {
     let (last, others) = lost.split_last()?;
-    let (names, they, them) = match others {
-        [] => (last.clone(), "it", "it"),
-        others => (format!("{} and {last}", others.join(", ")), "they", "them"),
+    let (names, were, them) = match others {
+        [] => (last.clone(), "was", "it"),
+        others => (format!("{} and {last}", others.join(", ")), "were", "them"),
     };
-    let reason = format!("slm did not pull {names}, so {they} may be lost for ever");
+    let reason = format!("{names} {were} not downloaded by slm and may be lost for good");
     Some(Failure::failed(format!("{reason}; {verb} {them} with --yes")))
 }
 
-/// What a person wants where no model has the name that was typed, and others have one that is spelt nearly so.
+/// What a person meant by a name that no model has, but that is close to others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Meant {
     /// A model of the store.
@@ -108,17 +108,17 @@ pub enum Meant {
     Pull,
 }
 
-/// Asks which of the near names was meant, before anything is downloaded. Where nobody is there, it is what was typed.
+/// Asks which of the near names was meant, before anything is downloaded. Without a person, the typed name counts.
 ///
 /// # Errors
 /// The person wants none of it.
 pub fn near(typed: &str, nearest: &[ModelRef]) -> Result<Meant, Failure> {
     let Some(first) = nearest.first().filter(|_| is_person_there()) else { return Ok(Meant::Pull) };
-    let question = format!("there is no `{typed}` here. Did you mean `{first}`? [y/N, p pulls `{typed}`] ");
+    let question = format!("there is no model `{typed}` here. Did you mean `{first}`? [y/N, p pulls `{typed}`] ");
     match answer(&question).as_deref() {
         Some("p" | "pull") => Ok(Meant::Pull),
         Some(answer) if is_yes(answer) => Ok(Meant::Stored(first.clone())),
-        _ => Err(Failure::failed(format!("there is no model `{typed}`; `slm list` shows those that are here"))),
+        _ => Err(Failure::failed(format!("there is no model `{typed}`; `slm list` shows those you have"))),
     }
 }
 

@@ -11,14 +11,16 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::ui::output::Output;
 
-/// Give a model a second name; its blobs are shared
+/// Copy a model to a second name, without copying its blobs
 #[derive(Debug, Args)]
 #[command(visible_alias = "copy")]
 pub struct CpArgs {
+    /// Name of the model
     #[arg(add = complete::models())]
     pub source: String,
+    /// The second name
     pub destination: String,
-    /// Replace a model that may be lost for ever without asking
+    /// Do not ask before replacing a model that cannot be downloaded again
     #[arg(long, short)]
     pub yes: bool,
     /// Write JSON
@@ -29,14 +31,14 @@ pub struct CpArgs {
 /// Copies the model; a model that has the destination's name is replaced.
 ///
 /// # Errors
-/// There is no such model, it is broken, or what it would replace is not to be lost.
+/// There is no such model, it is broken, or the person does not want to lose the model that it would replace.
 pub fn run(args: &CpArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let destination: ModelRef = args.destination.parse()?;
     let model = load::find(&args.source, environment)?;
     let source = model.name;
     if source == destination {
-        return Err(Failure::usage(format!("`{destination}` has this name already; give another destination")));
+        return Err(Failure::usage(format!("`{destination}` already has this name; give another destination")));
     }
     if !args.yes && confirm::replaces_another(&store, &destination, model.digest)? {
         confirm::loss(&store, &destination, Loss::Replace)?;

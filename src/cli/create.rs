@@ -17,15 +17,15 @@ use crate::store::with_schema;
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 
-/// Make a model from a Modelfile
+/// Create a model from a Modelfile
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// The new model's name
+    /// Name of the new model
     pub name: String,
-    /// The Modelfile; `-` reads standard input
+    /// The Modelfile (`-`: standard input)
     #[arg(short, long, value_name = "FILE", default_value = "Modelfile")]
     pub file: PathBuf,
-    /// Replace a model that may be lost for ever without asking
+    /// Do not ask before replacing a model that cannot be downloaded again
     #[arg(long, short)]
     pub yes: bool,
     /// Write JSON
@@ -77,17 +77,17 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
 fn say_what_has_no_effect(modelfile: &Modelfile) {
     let idle: Vec<&str> = modelfile.parameters.idle().keys().map(String::as_str).collect();
     if !idle.is_empty() {
-        say(format_args!("these parameters are kept and have no effect: `{}`", idle.join("`, `")));
+        say(format_args!("these parameters are stored but have no effect: `{}`", idle.join("`, `")));
     }
     if let Some(draft) = &modelfile.draft {
-        say(format_args!("DRAFT `{draft}` is not used: slm guesses ahead from the text and needs no second model"));
+        say(format_args!("DRAFT `{draft}` is not used: slm drafts from the prompt and needs no second model"));
     }
 }
 
 /// The Modelfile's text and the folder that its paths are relative to.
 fn read(file: &Path) -> Result<(String, std::path::PathBuf), Failure> {
     let cannot = |error: &dyn std::fmt::Display| {
-        Failure::failed(format!("cannot read the Modelfile `{}`: {error}; name another with -f", file.display()))
+        Failure::failed(format!("cannot read the Modelfile `{}`: {error}; give another with -f", file.display()))
     };
     let (bytes, folder) = if file == Path::new("-") {
         (load::small_bytes(std::io::stdin()), std::path::PathBuf::new())

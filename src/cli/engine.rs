@@ -1,10 +1,10 @@
-//! `slm engine`: the process in which `slm serve` keeps a model. Nobody types it.
+//! `slm engine`: the process in which `slm serve` keeps a model, started by the server itself.
 
 use crate::engine;
 use crate::engine::process::host::{self, HostError};
 use crate::ui::output::say;
 
-/// Serves one model until its parent wants no more, and leaves without tearing down what native code may be using.
+/// Serves one model until its parent disconnects, and exits without freeing what native code may be using.
 pub fn run() -> ! {
     let code = match host::run() {
         Ok(()) => 0,

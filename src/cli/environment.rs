@@ -30,7 +30,7 @@ pub struct Environment {
     network: Network,
 }
 
-/// What the environment says of `slm serve`, as text: whoever uses it checks it.
+/// The environment's settings of `slm serve`, as unchecked text.
 #[derive(Debug, Clone, Default)]
 pub struct Serving {
     /// `SLM_ALLOWED_HOSTS`.
@@ -138,7 +138,7 @@ impl Environment {
     /// The store of this user.
     ///
     /// # Errors
-    /// Nobody said where it is, or it cannot be opened.
+    /// There is no home folder and `SLM_MODELS` is not set.
     pub fn store(&self) -> Result<Store, Failure> {
         let root = self
             .models
@@ -159,13 +159,13 @@ impl Environment {
         self.look
     }
 
-    /// The file of what was typed in sessions; `None` where there is no home folder, or with `SLM_NOHISTORY`.
+    /// The history file of sessions; `None` without a home folder, or with `SLM_NOHISTORY`.
     #[must_use]
     pub fn history(&self) -> Option<&Path> {
         self.history.as_deref().filter(|_| !is_on(self.no_history.as_deref()))
     }
 
-    /// With `SLM_DEBUG`, writes what llama.cpp says to standard error; prompts are not among it.
+    /// With `SLM_DEBUG`, writes llama.cpp's log to standard error; it contains no prompts.
     pub fn log_if_wanted(&self) {
         if self.wants_debug() {
             let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr);
@@ -312,12 +312,12 @@ fn set() -> Vec<String> {
     set
 }
 
-/// A variable of exactly that name; an empty one says nothing.
+/// A variable of exactly that name; an empty one counts as not set.
 fn own(prefix: &str, name: &str) -> Option<OsString> {
     std::env::var_os(format!("{prefix}{name}")).filter(|value| !value.is_empty())
 }
 
-/// A variable under our name, else under Ollama's; an empty one says nothing.
+/// A variable under our name, else under Ollama's; an empty one counts as not set.
 fn variable(name: &str) -> Option<OsString> {
     own("SLM_", name).or_else(|| own("OLLAMA_", name))
 }
@@ -330,7 +330,7 @@ fn look() -> Look {
     Look::of(lossy("TERM").as_deref(), locale.as_deref(), colour)
 }
 
-/// A variable that is text; what is not has a sign in the place of what cannot be read, and is refused by its reader.
+/// A variable as text; invalid UTF-8 is replaced, so that the code that reads the variable refuses it.
 fn text(name: &str) -> Option<String> {
     variable(name).map(|value| value.to_string_lossy().into_owned())
 }

@@ -1,4 +1,4 @@
-//! What is written for other programs: completion scripts for shells, and man pages of clap's description of the command line.
+//! Output for other programs: completion scripts for shells, and man pages of clap's description of the command line.
 
 use std::path::PathBuf;
 
@@ -11,6 +11,7 @@ use crate::ui::output::Output;
 /// Print a completion script for a shell
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
+    /// The shell
     pub shell: Shell,
 }
 

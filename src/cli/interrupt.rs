@@ -1,4 +1,4 @@
-//! Ctrl-C: the first lets work end behind what it has begun; the second ends at once. In a session each is somebody's to answer.
+//! Ctrl-C: the first finishes what is in progress, the second ends at once; a session handles each itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
@@ -29,7 +29,7 @@ enum Answer {
     Each(Box<dyn Fn() + Send>),
 }
 
-/// While it is held, Ctrl-C is somebody's to answer.
+/// While it is held, Ctrl-C is someone's to answer.
 #[derive(Debug)]
 pub struct Listening(());
 

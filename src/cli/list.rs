@@ -12,11 +12,11 @@ use crate::store::{Listed, Origin};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, span, table};
 
-/// List the models
+/// List your models
 #[derive(Debug, Args)]
 #[command(visible_alias = "ls")]
 pub struct ListArgs {
-    /// Show only models whose name begins with this
+    /// List only models whose names begin with this
     pub name: Option<String>,
     /// Write JSON
     #[arg(long)]

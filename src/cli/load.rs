@@ -24,7 +24,7 @@ use crate::ui::output::say;
 /// The most bytes of a file that is read whole.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
-/// A stored model as a command wants to use it.
+/// How a command wants to load a stored model.
 #[derive(Debug)]
 pub struct Loaded {
     pub model: Model,
@@ -34,7 +34,7 @@ pub struct Loaded {
 /// What a command wants of a model.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadOptions<'a> {
-    /// What the command line says; the Modelfile and the defaults fill the rest.
+    /// Parameters from the command line; the Modelfile and the defaults fill the rest.
     pub parameters: &'a Parameters,
     pub adapters: &'a AdapterSet,
     pub compute: &'a ComputeArgs,
@@ -52,10 +52,10 @@ pub enum EnginePlace {
     Server,
 }
 
-/// Finds a model by the name that somebody typed, which may pin it to a digest.
+/// Finds a model by the name that someone typed, which may pin it to a digest.
 ///
 /// # Errors
-/// The name is invalid, or no model has it: the message says what exists and what is near.
+/// The name is invalid, or no model has it: the message lists models and near names.
 pub fn find(name: &str, environment: &Environment) -> Result<Model, Failure> {
     resolve(&name.parse()?, environment)?.map_err(Failure::from)
 }
@@ -78,7 +78,7 @@ pub fn find_or_pull(name: &str, environment: &Environment) -> Result<Model, Fail
     }
 }
 
-/// The name that somebody typed for a stored model, broken ones included; where it is pinned to a digest, that is the
+/// The name that someone typed for a stored model, broken ones included; where it is pinned to a digest, that is the
 /// digest of the model's manifest.
 ///
 /// # Errors
@@ -90,7 +90,7 @@ pub fn stored_name(text: &str, store: &Store) -> Result<ModelRef, Failure> {
         if found != digest {
             let name = &reference.name;
             return Err(Failure::failed(format!(
-                "`{name}` is `{found}` here, not `{digest}`; leave the digest out to mean the one that is here"
+                "`{name}` is `{found}` here, not `{digest}`; remove the digest to use the one that is here"
             )));
         }
     }
@@ -103,7 +103,7 @@ fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Mo
         (Ok(model), Some(digest)) if model.digest != digest => {
             let (name, found) = (&model.name, model.digest);
             Err(Failure::failed(format!(
-                "`{name}` is `{found}` here, not `{digest}`; `slm pull {reference}` brings that one"
+                "`{name}` is `{found}` here, not `{digest}`; `slm pull {reference}` downloads that one"
             )))
         }
         (found, _) => Ok(found),
@@ -150,7 +150,7 @@ pub fn open(
         && asked > info.n_ctx
     {
         let (name, n_ctx) = (&model.name, info.n_ctx);
-        say(format_args!("`{name}` was trained for {n_ctx} tokens of context, so it gets these and not {asked}"));
+        say(format_args!("`{name}` was trained for {n_ctx} tokens of context, so it gets {n_ctx} and not {asked}"));
     }
     Ok(Loaded { model, session })
 }

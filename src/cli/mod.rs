@@ -1,4 +1,4 @@
-//! The command line: what can be said, and which command does it.
+//! The command line: its arguments, and which command handles them.
 //!
 //! Environment, clock and home folder are read here and passed down.
 
@@ -43,7 +43,7 @@ use environment::Environment;
 
 use crate::failure::{Exit, Failure, Outcome};
 
-/// Parses the process's arguments, runs the command, and says on standard error what went wrong.
+/// Parses the process's arguments, runs the command, and reports errors on standard error.
 #[must_use]
 pub fn main() -> ExitCode {
     if complete::answered(std::env::var_os(complete::VARIABLE).as_deref(), std::env::args_os(), Cli::command) {

@@ -17,10 +17,10 @@ use crate::transfer::Servers;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Network")]
 pub struct NetworkArgs {
-    /// A host that may be spoken to without TLS; this machine may always
+    /// Allow connections to HOST without TLS; always allowed to this machine
     #[arg(long, value_name = "HOST")]
     pub insecure: Vec<String>,
-    /// A host that a registry may lead to although its address is private, or ask for tokens
+    /// Allow redirects and token requests to HOST, even at a private address
     #[arg(long, value_name = "HOST")]
     pub allow_host: Vec<String>,
 }
@@ -38,7 +38,9 @@ pub fn servers(args: &NetworkArgs, environment: &Environment) -> Result<Servers,
         Some(text) => match text.parse() {
             Ok(seconds @ 1..=86_400) => Duration::from_secs(seconds),
             _ => {
-                return Err(Failure::usage(format!("SLM_STALL_SECONDS is `{text}`; give whole seconds, 15 as a rule")));
+                return Err(Failure::usage(format!(
+                    "SLM_STALL_SECONDS is `{text}`; give a whole number of seconds (default: 15)"
+                )));
             }
         },
     };
@@ -61,7 +63,7 @@ pub fn servers(args: &NetworkArgs, environment: &Environment) -> Result<Servers,
     })
 }
 
-/// Runs work on the network until it is done or Ctrl-C is pressed; `how_to_go_on` is said then.
+/// Runs work on the network until it is done or Ctrl-C is pressed; then `how_to_go_on` is shown.
 ///
 /// # Errors
 /// Those of the work; the system gives no runtime.

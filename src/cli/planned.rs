@@ -1,4 +1,4 @@
-//! A blob that would come or go, as `--dry-run` of pull and push tells it.
+//! A blob that would be downloaded or uploaded, as `--dry-run` of pull and push lists it.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::ui::table::size;
 /// The columns of [`row`].
 pub const HEADER: [&str; 4] = ["DIGEST", "KIND", "SIZE", ""];
 
-/// A line of a table; `state` is what is there already, in words.
+/// A row of the table; `state` says how much of the blob is present.
 #[must_use]
 pub fn row(blob: &Planned, state: String) -> Vec<String> {
     let id = blob.digest.map_or_else(|| "-".to_owned(), |digest| digest.short());

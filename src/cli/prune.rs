@@ -1,4 +1,4 @@
-//! `slm prune`: the disk without what nothing needs.
+//! `slm prune`: removes what no model needs.
 
 use clap::Args;
 use std::time::SystemTime;
@@ -11,19 +11,19 @@ use crate::store::{KeepReason, PruneAction, Pruned, PrunedFile, PrunedKind, Prun
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, table};
 
-/// Remove what no model needs: blobs without a model, old downloads, traces of processes that died
+/// Remove blobs without a model, old unfinished downloads, and leftovers of crashed processes
 ///
-/// What is in use stays, and so do blobs younger than an hour (another program may be about to name them) and downloads
-/// that were gone on with within a day.
+/// Nothing in use is removed, nor blobs younger than an hour (another program may be about to use them), nor downloads that
+/// were active within a day.
 #[derive(Debug, Args)]
 pub struct PruneArgs {
-    /// Young blobs too, and weights that a manifest without any readable digest may have had
+    /// Also remove blobs younger than an hour, and weights that a damaged manifest may still need
     #[arg(long)]
     pub all: bool,
-    /// Every download that nobody is at, and Ollama's that are older than a day
+    /// Also remove every unfinished download that no process is using (Ollama's after a day)
     #[arg(long)]
     pub partial: bool,
-    /// Only say what would go
+    /// Show what would be removed
     #[arg(long)]
     pub dry_run: bool,
     /// Write JSON
@@ -31,7 +31,7 @@ pub struct PruneArgs {
     pub json: bool,
 }
 
-/// Removes what nothing needs, or tells what that would be.
+/// Removes what no model needs, or lists it.
 ///
 /// # Errors
 /// The store cannot be locked, or something could not be removed.
@@ -65,7 +65,7 @@ pub fn run(args: &PruneArgs, environment: &Environment) -> Outcome {
     report(&pruned)
 }
 
-/// Says what stays and why, and what went wrong.
+/// Reports what was kept and why, and what failed.
 fn report(pruned: &Pruned) -> Outcome {
     for broken in &pruned.broken {
         say(&broken.error);
@@ -84,12 +84,12 @@ fn report(pruned: &Pruned) -> Outcome {
     told(
         &kept(&[PrunedKind::Blob], KeepReason::Young),
         "blob",
-        "what is this young may be of a model in the making; --all removes it",
+        "another program may be about to use it; --all removes it",
     );
     told(
         &kept(&[PrunedKind::Download, PrunedKind::OllamaDownload], KeepReason::Young),
         "download",
-        "to be resumed; --partial removes what nobody is at, Ollama's after a day",
+        "it may still be resumed; --partial removes downloads that no process is using, Ollama's after a day",
     );
     told(&kept(&[PrunedKind::Blob, PrunedKind::Download], KeepReason::InUse), "file", "a pull needs it");
     for broken in &pruned.broken {
@@ -97,7 +97,9 @@ fn report(pruned: &Pruned) -> Outcome {
         told(
             &kept(&[PrunedKind::Blob], KeepReason::Broken(broken.path.clone())),
             "blob",
-            &format!("`{path}` may need it; remove that model, or prune with --all where the file can be read"),
+            &format!(
+                "the damaged manifest `{path}` may need it; remove that model, or use --all if the file can be read"
+            ),
         );
     }
     for error in &pruned.failed {

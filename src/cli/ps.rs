@@ -1,4 +1,4 @@
-//! `slm ps`: what the running server holds in memory.
+//! `slm ps`: the models that the running server has loaded.
 
 use std::time::SystemTime;
 
@@ -11,10 +11,10 @@ use crate::failure::{Exit, Outcome};
 use crate::ui::output::Output;
 use crate::ui::table::{size, span, table};
 
-/// List the models that the running server holds in memory
+/// List the models that the running server has loaded
 #[derive(Debug, Args)]
 pub struct PsArgs {
-    /// Write Ollama's /api/ps
+    /// Write JSON, as Ollama's /api/ps
     #[arg(long)]
     pub json: bool,
 }
@@ -59,7 +59,7 @@ fn row(model: &Value, now: SystemTime) -> Vec<String> {
     vec![text("name"), id, size(bytes("size")), processor, model["context_length"].to_string(), until]
 }
 
-/// When a model goes, as people say it; one whose time is over goes at any moment.
+/// When a model is unloaded, in words; one whose time is over is unloaded at any moment.
 fn from_now(time: SystemTime, now: SystemTime) -> String {
     match time.duration_since(now) {
         Ok(left) if left.as_secs() > 0 => format!("{} from now", span(left)),

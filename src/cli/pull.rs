@@ -24,9 +24,9 @@ use crate::ui::output::{Output, say};
 use crate::ui::progress::{Bytes, Layers};
 use crate::ui::table::{size, table};
 
-/// Bring a model from a registry, an address or a file
+/// Download a model from a registry or URL, or import a file
 ///
-/// What is here already is not downloaded again, and what an earlier try has brought is gone on with.
+/// Models that you already have are not downloaded again, and an interrupted download continues.
 #[derive(Debug, Args)]
 #[command(after_help = "Sources:
   llama3.2:1b                        Ollama's registry, or the one in SLM_REGISTRY
@@ -34,20 +34,21 @@ use crate::ui::table::{size, table};
   registry.example.com/team/model    any OCI registry; credentials as `docker login` leaves them
   model@sha256:DIGEST                pinned to a manifest
   https://example.com/model.gguf     a file, or the first of several shards
-  ./model.gguf                       a file of this machine")]
+  ./model.gguf                       a file on this machine")]
 pub struct PullArgs {
+    /// Where to get the models from (see below)
     #[arg(required = true, value_name = "SOURCE")]
     pub sources: Vec<String>,
-    /// Keep it under another name
+    /// Store it under another name
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<String>,
-    /// Say what would come and how large it is
+    /// Show what would be downloaded and its size
     #[arg(long)]
     pub dry_run: bool,
-    /// Write an event a line, in Ollama's words
+    /// Write one JSON event per line, in Ollama's format
     #[arg(long)]
     pub json: bool,
-    /// Ranges to download at once [default: as many as make it faster]
+    /// Parallel connections [default: as many as make it faster]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64).map(usize::from))]
     pub streams: Option<usize>,
     #[command(flatten)]
@@ -57,7 +58,7 @@ pub struct PullArgs {
 /// Brings every source, one after the other.
 ///
 /// # Errors
-/// A source cannot be had; those before it are complete.
+/// A source cannot be obtained; those before it are complete.
 pub fn run(args: &PullArgs, environment: &Environment) -> Outcome {
     if args.name.is_some() && args.sources.len() > 1 {
         return Err(Failure::usage("--as names one model, but there are several sources; pull them one by one"));
@@ -76,10 +77,10 @@ pub fn run(args: &PullArgs, environment: &Environment) -> Outcome {
     }
 }
 
-/// Pulls what a name means and the store has not, with a line that says so.
+/// Pulls a model that the store does not have, with a message.
 ///
 /// # Errors
-/// It can be had neither here nor there.
+/// It can be obtained neither here nor there.
 pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environment) -> Result<Model, Failure> {
     let store = environment.store()?;
     let network = NetworkArgs::default();
@@ -91,13 +92,13 @@ pub fn missing(reference: &Reference, unknown: &Unknown, environment: &Environme
     let registry = servers.client()?;
     let pull = of_name(reference.clone(), None, &servers)?;
     let sources = of(&registry, &store, Streams::Adaptive, &servers);
-    let how = format!("`slm pull {reference}` goes on where this stopped");
+    let how = format!("`slm pull {reference}` continues from here");
     let bars = Layers::default();
     let pulled = network::block_on(async { Ok(transfer::pull(sources, &pull, Plan::Do, &bars).await) }, &how)?;
     drop(bars);
     if let Err(error) = pulled {
         let failure = Failure::from(error);
-        // Somebody may have misspelt one that is here.
+        // Someone may have misspelt one that is here.
         let hint = StoreError::NotFound(Box::new(unknown.clone()));
         return Err(Failure { message: format!("{}; {hint}", failure.message), ..failure });
     }
@@ -119,7 +120,7 @@ fn one(source: &Source, name: Option<ModelRef>, args: &PullArgs, environment: &E
         (Plan::Do, true) => Shown::Lines(Lines::of(Direction::Pull)),
         (Plan::Do, false) => Shown::Bars(Layers::default()),
     };
-    let how = format!("`slm pull {source}` goes on where this stopped");
+    let how = format!("`slm pull {source}` continues from here");
     let pulled = match source {
         Source::File(url) => {
             let pull = PullFile { url: url.clone(), name };
@@ -149,15 +150,13 @@ fn of_name(reference: Reference, name: Option<ModelRef>, servers: &Servers) -> R
     Ok(Pull { reference, repository, name })
 }
 
-/// A GGUF file of this machine becomes a model as `slm create` makes one of `FROM`.
+/// Imports a GGUF file, as `slm create` does for `FROM`.
 fn file(path: &str, name: Option<ModelRef>, store: &Store, args: &PullArgs) -> Result<(), Failure> {
     let file_name = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = match name.or_else(|| name_of_file(file_name)) {
         Some(name) => name,
         None => {
-            return Err(Failure::usage(format!(
-                "`{path}` gives no name that a model could have; choose one with --as NAME"
-            )));
+            return Err(Failure::usage(format!("`{path}` contains no valid model name; choose one with --as NAME")));
         }
     };
     if args.dry_run {

@@ -16,26 +16,27 @@ use crate::ui::output::Output;
 use crate::ui::progress::Layers;
 use crate::ui::table::{size, table};
 
-/// Bring a model to a registry
+/// Upload a model to a registry
 ///
-/// What the registry has already is not uploaded again, and what an earlier try has brought there is gone on with as long
-/// as the registry keeps it.
+/// What the registry already has is not uploaded again, and an interrupted upload continues as long as the registry keeps its
+/// parts.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   slm push registry.example.com/team/triage:v2
   slm push triage --as registry.example.com/team/triage:v2
 
-Credentials are those that `docker login` leaves.")]
+Credentials are those of `docker login`.")]
 pub struct PushArgs {
+    /// Names of the models
     #[arg(required = true, value_name = "NAME", add = complete::models())]
     pub names: Vec<String>,
-    /// Push it under another name, `[HOST/]NAMESPACE/MODEL[:TAG]`; here it keeps its own
+    /// Name in the registry, `[HOST/]NAMESPACE/MODEL[:TAG]`
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<String>,
-    /// Say what would go and how large it is
+    /// Show what would be uploaded and its size
     #[arg(long)]
     pub dry_run: bool,
-    /// Write an event a line, in Ollama's words
+    /// Write one JSON event per line, in Ollama's format
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
@@ -71,13 +72,13 @@ fn one(source: Reference, target: Reference, args: &PushArgs, environment: &Envi
     let servers = network::servers(&args.network, environment)?;
     let repository = servers.target(&target).map_err(|error| match error {
         ServerError::Nowhere { name, model } => Failure::usage(format!(
-            "`{name}` says nothing of where to push it; say it with --as, as in `--as registry.example.com/team/{model}`"
+            "`{name}` does not say where to push it; give a registry with --as, for example `--as registry.example.com/team/{model}`"
         )),
         error => error.into(),
     })?;
     let store = environment.store()?;
     let registry = servers.client()?;
-    let how = format!("`slm push` with the same names goes on from what `{}` has by then", repository.host());
+    let how = format!("`slm push` with the same names continues from what `{}` has received", repository.host());
     let plan = if args.dry_run { Plan::Tell } else { Plan::Do };
     let shown = match (plan, args.json) {
         (Plan::Tell, _) => Shown::Nobody,

@@ -1,4 +1,4 @@
-//! What the probability of an allowed answer is, as the commands that score answers are told.
+//! `--reading` and `--exact`: how the commands that score answers compute probabilities.
 
 use clap::{Args, ValueEnum};
 
@@ -8,11 +8,11 @@ use crate::infer::Scoring;
 /// How closed answers are scored.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct ReadingArgs {
-    /// What the probability of an allowed answer is: `choices` is what decoding under the format draws from, `likelihood`
-    /// that of its whole text, compared at last
+    /// Meaning of an answer's probability: `choices` multiplies those of the tokens where allowed answers differ, `likelihood`
+    /// compares whole texts
     #[arg(long, value_name = "READING", value_enum, default_value_t)]
     pub reading: ReadingName,
-    /// Evaluate every choice among the allowed answers, also those that can change no probability by more than 0.01
+    /// Evaluate all allowed answers, even those that change no probability by more than 0.01
     #[arg(long)]
     pub exact: bool,
 }

@@ -1,4 +1,4 @@
-//! `slm rm`: models go, with the blobs that no other model needs.
+//! `slm rm`: removes models, with the blobs that no other model needs.
 
 use clap::Args;
 use serde_json::json;
@@ -14,14 +14,14 @@ use crate::ui::table::size;
 
 /// Remove models, and their blobs that no other model needs
 ///
-/// What slm did not pull itself may be lost for ever: it is removed only where somebody at a terminal says so, for each
-/// model by itself, or with --yes.
+/// Before it removes a model that was made here and cannot be downloaded again, slm asks; without a terminal it needs --yes.
 #[derive(Debug, Args)]
 #[command(visible_alias = "remove")]
 pub struct RmArgs {
+    /// Names of the models
     #[arg(required = true, value_name = "MODEL", add = complete::models())]
     pub models: Vec<String>,
-    /// Remove what may be lost for ever without asking
+    /// Do not ask
     #[arg(long, short, visible_alias = "force", visible_short_alias = 'f')]
     pub yes: bool,
     /// Write JSON
@@ -29,7 +29,7 @@ pub struct RmArgs {
     pub json: bool,
 }
 
-/// Removes all of the models but those that a person wants to keep, or none where one of them does not exist.
+/// Removes the models except those that the person wants to keep; removes none if one of them does not exist.
 ///
 /// # Errors
 /// A name is invalid, or no stored model has it; or the disk refuses.

@@ -1,4 +1,4 @@
-//! `slm serve`: the server, with what the command line and the environment say.
+//! `slm serve`: the server, with the settings of the command line and the environment.
 
 use super::compute::ComputeArgs;
 use clap::Args;
@@ -25,42 +25,42 @@ use crate::residents::{self, Loader, Residents};
 use crate::sampling::Parameters;
 use crate::ui::output::say;
 
-/// Serve models to programs that speak Ollama's, OpenAI's, Anthropic's or System One's API
+/// Serve models over the APIs of Ollama, OpenAI, Anthropic and System One
 ///
-/// Listens on 127.0.0.1:11434, or where SLM_HOST says. Models are loaded when they are asked for, each in a process of its
-/// own, and stay for five minutes after their last request. SIGTERM and Ctrl-C let requests end that have begun.
+/// Listens on 127.0.0.1:11434, or on SLM_HOST. Models are loaded on request, each in a separate process, and unloaded five
+/// minutes after their last request. On SIGTERM or Ctrl-C, running requests are finished first.
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = "Examples:
   slm serve
   slm serve --host 0.0.0.0:11434          with SLM_API_KEY in the environment
   slm serve --host unix:/run/slm.sock --inference-only")]
 pub struct ServeArgs {
-    /// Where to listen, `HOST:PORT` or `unix:PATH`; may be given several times
+    /// Address to listen on: `HOST:PORT` or `unix:PATH` (may be given several times)
     #[arg(long, value_name = "ADDRESS")]
     pub host: Vec<String>,
-    /// Listen to other machines without asking for a key
+    /// Accept other machines without an API key
     #[arg(long)]
     pub insecure_bind: bool,
-    /// Answer requests, and let nobody change the store over the network
+    /// Refuse requests that would change the store
     #[arg(long)]
     pub inference_only: bool,
-    /// Let the group of a Unix socket speak to it too, and not its owner alone
+    /// Make Unix sockets accessible to their group, not only to their owner
     #[arg(long)]
     pub group_socket: bool,
-    /// How long a model stays after its last request: `10m`, seconds, `0`, or `-1` for ever
+    /// How long a model stays loaded after its last request: seconds, `10m`, `0` or `-1` (forever)
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub keepalive: Option<String>,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }
 
-/// The longest that a request may take where nobody says otherwise.
+/// The default time limit of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Serves until it is told to stop.
 ///
 /// # Errors
-/// A setting that nobody can use, or an address that cannot be had.
+/// An invalid setting, or an address that cannot be used.
 pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
     let said = environment.serving();
     let format = log(environment)?;
@@ -73,10 +73,10 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
         ..server::Settings::default()
     };
     let binds = binds(args, environment)?;
-    let program = std::env::current_exe()
-        .map_err(|error| Failure::failed(format!("cannot tell where slm itself is: {error}")))?;
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::failed(format!("no threads could be started: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Failure::failed(format!("cannot find slm's own binary: {error}")))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
         let drain = Drain::default();
         drain.on_signals().map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;
@@ -93,7 +93,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
         let service = Arc::new(service::Service::new(settings, residents.clone()));
         let terms = Terms { settings: server_settings, drain: drain.clone(), metrics: service.metrics().clone() };
         let (max_body, prompts) = front;
-        // Another server may have this store; this one then only is not found by `slm run`.
+        // Another server may use this store; then `slm run` does not find this one.
         let door = Door::open(service.settings().store.root());
         let door = door.inspect_err(|error| tracing::warn!("`slm run` does not find this server: {error}")).ok();
         let guests = door.map(|door| tokio::spawn(let_in(door, service.clone(), drain.clone())));
@@ -110,7 +110,7 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
             Ended::CutOff(n) => {
                 let grace = server_settings.grace.as_secs();
                 Err(Failure::failed(format!(
-                    "{n} connections were not done within {grace} s and were cut off; SLM_DRAIN_SECONDS gives them longer"
+                    "{n} connections were closed after {grace} s before they had finished; SLM_DRAIN_SECONDS gives them more time"
                 )))
             }
             Ended::AtOnce => Ok(Exit::Interrupted),
@@ -118,14 +118,14 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
     })
 }
 
-/// Lets `slm ps` and `slm stop` of this user find the server by its store. Another server may have this store, or its folder
-/// takes no socket; this one is then found by its address alone.
+/// Lets `slm ps` and `slm stop` of this user find the server by its store. Another server may use this store, or its folder
+/// does not support sockets; this server is then found only by its address.
 fn listen_to_own(listeners: &mut Listeners, settings: &service::Settings) {
     let root = settings.store.root();
     let added = std::fs::create_dir_all(root).map_err(|error| error.to_string());
     let added = added.and_then(|()| listeners.add_own(&local::http_socket(root)).map_err(|error| error.to_string()));
     if let Err(error) = added {
-        tracing::warn!("`slm ps` and `slm stop` find this server by SLM_HOST alone: {error}");
+        tracing::warn!("`slm ps` and `slm stop` find this server only through SLM_HOST: {error}");
     }
 }
 
@@ -155,7 +155,7 @@ fn log_format(said: &Serving) -> Result<Format, Failure> {
     }
 }
 
-/// What of the environment `slm serve` could not use, each with the sentence that it would end with. No socket is opened.
+/// The environment's settings that `slm serve` would refuse, with the error of each. No socket is opened.
 #[must_use]
 pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
     let (args, said) = (ServeArgs::default(), environment.serving());
@@ -164,9 +164,9 @@ pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
     let binds = binds(&args, environment);
     let rules = binds.as_ref().ok().and_then(|binds| rules(&args, environment, binds, &addresses(binds)).err());
     let rules = rules.map(|error| match error {
-        // That sentence shows the key.
+        // The original message shows the key.
         RulesError::Key(_) => {
-            Failure::usage("a key in SLM_API_KEY has another character than visible ASCII; make a new key")
+            Failure::usage("a key in SLM_API_KEY contains characters other than visible ASCII; make a new key")
         }
         error => error.into(),
     });
@@ -188,7 +188,7 @@ pub fn refused_settings(environment: &Environment) -> Vec<Failure> {
     refused.into_iter().flatten().chain(compute::refused_settings(environment)).collect()
 }
 
-/// The addresses among what is to be listened at, as far as they are written as numbers.
+/// The numeric addresses among those to listen on.
 fn addresses(binds: &[Bind]) -> Vec<SocketAddr> {
     let address = |bind: &Bind| match bind {
         Bind::Tcp { host, port } => Some(SocketAddr::new(host.parse().ok()?, *port)),
@@ -221,7 +221,7 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
     compute::say(&args.compute, &mut parameters)?;
     let said = environment.serving();
     let max_queue = said.max_queue.as_deref().map(|text| whole("SLM_MAX_QUEUE", text)).transpose()?;
-    // 0 is what Ollama writes for "as it likes".
+    // 0 means "automatic" in Ollama.
     let n_parallel = environment.num_parallel().map(|text| whole("SLM_NUM_PARALLEL", text)).transpose()?;
     Ok(service::Settings {
         store: environment.store()?,

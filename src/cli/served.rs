@@ -1,4 +1,4 @@
-//! Speaking to the `slm serve` of this machine, as its own commands do.
+//! Requests to the `slm serve` of this machine, for slm's own commands.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::network;
 use crate::api::local;
 use crate::failure::Failure;
 
-/// Where `slm serve` listens if nobody says otherwise: Ollama's address.
+/// Where `slm serve` listens by default: Ollama's address.
 pub const DEFAULT_HOST: &str = "127.0.0.1:11434";
 
 /// A running server, as far as anybody knows.
@@ -25,11 +25,9 @@ pub struct Served {
 /// Why a server gave no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServedError {
-    #[error(
-        "no slm answers at `{place}`: nobody listens there; `slm serve` starts one, `slm doctor` says what is found"
-    )]
+    #[error("no server is running at `{place}`; start one with `slm serve`, or see `slm doctor`")]
     Nobody { place: String },
-    #[error("no slm answers at `{place}`: {reason}; `slm doctor` says what is found")]
+    #[error("no slm server answers at `{place}`: {reason}; see `slm doctor`")]
     Broken { place: String, reason: String },
     #[error("`{place}` answers: {said}")]
     Refused { place: String, status: u16, said: String },
@@ -74,7 +72,8 @@ impl Served {
                 (builder, url.clone(), url)
             }
         };
-        let client = builder.build().map_err(|error| Failure::failed(format!("cannot speak HTTP: {error}")))?;
+        let client =
+            builder.build().map_err(|error| Failure::failed(format!("cannot start the HTTP client: {error}")))?;
         // One of several keys is as good as any.
         let key = environment.api_key().and_then(|keys| keys.split(',').next()).map(str::trim).map(str::to_owned);
         Ok(Served { client, place, url, key })

@@ -14,24 +14,25 @@ use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
 use crate::ui::table::size;
 
-/// Show what a model is made of
+/// Show the details of a model
 #[derive(Debug, Args)]
 pub struct ShowArgs {
+    /// Name of the model
     #[arg(add = complete::models())]
     pub model: String,
-    /// Print it as a Modelfile
+    /// Print only its Modelfile
     #[arg(long, group = "part")]
     pub modelfile: bool,
-    /// Print its system prompt
+    /// Print only its system prompt
     #[arg(long, group = "part")]
     pub system: bool,
-    /// Print its chat template
+    /// Print only its chat template
     #[arg(long, group = "part")]
     pub template: bool,
-    /// Print its parameters
+    /// Print only its parameters
     #[arg(long, group = "part")]
     pub parameters: bool,
-    /// Print its licenses
+    /// Print only its licences
     #[arg(long, group = "part")]
     pub license: bool,
     /// Write JSON
@@ -130,7 +131,7 @@ pub fn page(model: &Model, header: &Header) -> Result<String, Failure> {
         ("layers", number(header.block_count())),
         ("vocabulary", format!("{} tokens", header.n_tokens())),
         match header.embeds() {
-            Some(pooling) => ("embeds", format!("pooling `{}`; it gives vectors, not text", pooling.as_str())),
+            Some(pooling) => ("embeds", format!("pooling `{}`; it makes embeddings, not text", pooling.as_str())),
             None => ("chat template", TemplateChoice::of(model, header).describe()),
         },
     ];

@@ -1,4 +1,4 @@
-//! `slm stop`: the running server lets a model go.
+//! `slm stop`: unloads a model from the running server.
 
 use clap::Args;
 use serde_json::json;
@@ -9,11 +9,12 @@ use super::served::Served;
 use crate::failure::{Exit, Outcome};
 use crate::model_ref::ModelRef;
 
-/// Let the running server unload a model
+/// Unload a model from the running server
 ///
-/// Answers on their way are finished first.
+/// Requests in progress are finished first.
 #[derive(Debug, Args)]
 pub struct StopArgs {
+    /// Names of the models
     #[arg(required = true, value_name = "NAME", add = complete::models())]
     pub names: Vec<String>,
 }

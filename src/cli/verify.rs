@@ -1,4 +1,4 @@
-//! `slm verify`: whether every stored byte is what it was.
+//! `slm verify`: checks the stored models against their hashes.
 
 use clap::Args;
 use std::num::NonZeroUsize;
@@ -17,10 +17,10 @@ use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use crate::ui::table::{size, table};
 
-/// Hash what is stored and say what is damaged
+/// Check the stored models against their hashes
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// The models [default: all]
+    /// Names of the models [default: all]
     #[arg(value_name = "MODEL", add = complete::models())]
     pub models: Vec<String>,
     /// Write JSON
@@ -28,10 +28,10 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
-/// Hashes the models' blobs and says what is wrong.
+/// Hashes the models' blobs and reports those that do not match.
 ///
 /// # Errors
-/// There is no such model, or something of what was hashed is wrong.
+/// There is no such model, or a blob does not match its hash.
 pub fn run(args: &VerifyArgs, environment: &Environment) -> Outcome {
     let store = environment.store()?;
     let mut names: Vec<ModelRef> = Vec::new();
@@ -39,7 +39,7 @@ pub fn run(args: &VerifyArgs, environment: &Environment) -> Outcome {
         let name = load::stored_name(name, &store)?;
         match store.recovery(&name, &[]) {
             Err(StoreError::RemoveEmbedded(_)) => {
-                say(format_args!("`{name}` is part of slm: there is nothing of it on the disk to verify"));
+                say(format_args!("`{name}` is part of slm: it has no files to verify"));
             }
             found => {
                 found?;
@@ -64,7 +64,7 @@ pub fn run(args: &VerifyArgs, environment: &Environment) -> Outcome {
     report(&inspection, &store)
 }
 
-/// Says which models are wrong and what heals them.
+/// Says which models are wrong and what repairs them.
 fn report(inspection: &Inspection, store: &Store) -> Outcome {
     for broken in &inspection.broken {
         say(&broken.error);
@@ -72,9 +72,9 @@ fn report(inspection: &Inspection, store: &Store) -> Outcome {
     for model in inspection.models.iter().filter(|model| !model.is_sound()) {
         let name = &model.name;
         match store.origin(&model.digest) {
-            Some(source) => say(format_args!("`{name}` is damaged: `slm pull {source}` heals it")),
+            Some(source) => say(format_args!("`{name}` is damaged: `slm pull {source}` repairs it")),
             None => say(format_args!(
-                "`{name}` is damaged: `slm pull {name}` heals it where it is from a registry, else it must be made again"
+                "`{name}` is damaged: `slm pull {name}` repairs it if it came from a registry; otherwise create it again"
             )),
         }
     }
@@ -82,8 +82,7 @@ fn report(inspection: &Inspection, store: &Store) -> Outcome {
     let n_all = inspection.models.len() + inspection.broken.len();
     match n_wrong {
         0 => Ok(Exit::Done),
-        1 => Err(Failure::failed(format!("1 of {n_all} models is damaged"))),
-        _ => Err(Failure::failed(format!("{n_wrong} of {n_all} models are damaged"))),
+        _ => Err(Failure::failed(format!("{n_wrong} of {n_all} models damaged"))),
     }
 }
 
@@ -139,7 +138,7 @@ fn word(state: &BlobState) -> &'static str {
         BlobState::Sound => "ok",
         BlobState::Missing => "missing",
         BlobState::WrongSize { .. } => "wrong size",
-        BlobState::OtherBytes => "other bytes",
+        BlobState::OtherBytes => "hash mismatch",
         BlobState::Unreadable(_) => "unreadable",
     }
 }

@@ -11,10 +11,10 @@ use crate::transfer::{PushError, TransferError};
 
 pub(super) fn engine(error: &EngineError) -> Option<String> {
     match error {
-        EngineError::Context { .. } => Some("raise --num-ctx or cut with --truncate".to_owned()),
+        EngineError::Context { .. } => Some("raise --num-ctx or shorten it with --truncate".to_owned()),
         EngineError::TextTooLong { limit, n_ctx_train, .. } => {
             let raise = if limit < n_ctx_train { "raise --num-ctx or " } else { "" };
-            Some(format!("{raise}cut it with --truncate"))
+            Some(format!("{raise}shorten it with --truncate"))
         }
         EngineError::Compute(error) => compute(error),
         EngineError::Memory(shortage) => Some(memory(shortage)),
@@ -25,8 +25,8 @@ pub(super) fn engine(error: &EngineError) -> Option<String> {
 pub(super) fn compute(error: &ComputeError) -> Option<String> {
     let advice = match error {
         ComputeError::UbatchAboveBatch { .. } => "raise --num-batch or lower --num-ubatch",
-        ComputeError::NoSuchGpu { .. } => "give another to --main-gpu",
-        ComputeError::LayersWithoutDevice { .. } => "leave --num-gpu or --device away",
+        ComputeError::NoSuchGpu { .. } => "choose another with --main-gpu",
+        ComputeError::LayersWithoutDevice { .. } => "remove --num-gpu or --device",
         ComputeError::QuantizedWithoutFlashAttention(_)
         | ComputeError::NoSuchDevice { .. }
         | ComputeError::NoSuchKvType(_)
@@ -38,10 +38,10 @@ pub(super) fn compute(error: &ComputeError) -> Option<String> {
 
 fn memory(shortage: &Shortage) -> String {
     let way = |saving: Saving| match saving {
-        Saving::FewerTokens => "give fewer tokens with --num-ctx",
-        Saving::SmallerCells => "generate with --kv-type q8_0",
-        Saving::FewerAtOnce => "compute fewer tokens at once with --num-ubatch",
-        Saving::SmallerWeights => "take a smaller quantization",
+        Saving::FewerTokens => "lower --num-ctx",
+        Saving::SmallerCells => "use --kv-type q8_0",
+        Saving::FewerAtOnce => "lower --num-ubatch",
+        Saving::SmallerWeights => "use a smaller quantization",
     };
     let ways: Vec<&str> = shortage.savings().into_iter().map(way).collect();
     if ways.is_empty() { "make room".to_owned() } else { ways.join(", or ") }
@@ -64,12 +64,12 @@ pub(super) fn store(error: &StoreError) -> Option<String> {
 }
 
 pub(super) fn registry(error: &RegistryError) -> Option<String> {
-    let insecure = |host: &str| format!("if you trust the way to it, say `--insecure {host}`");
+    let insecure = |host: &str| format!("if you trust the network, use `--insecure {host}`");
     match error {
         RegistryError::Plain { host } => Some(insecure(host)),
         RegistryError::Forbidden { to, why, .. } => match why {
             Forbidden::NotPublic | Forbidden::ForeignRealm => {
-                Some(format!("if you trust that host, say `--allow-host {to}`"))
+                Some(format!("if you trust that host, use `--allow-host {to}`"))
             }
             Forbidden::NoTls => Some(insecure(to)),
             Forbidden::NotWeb => None,
@@ -115,17 +115,18 @@ mod tests {
         let told = |error: EngineError| Failure::from(error).message;
         assert_eq!(
             told(EngineError::Context { needed: 9000, n_ctx: 8192 }),
-            "the prompt is too long: 9000 tokens are needed, the context has 8192; raise --num-ctx or cut with --truncate"
+            "the prompt is too long: 9000 tokens are needed, the context has 8192; raise --num-ctx or shorten it with --truncate"
         );
         let long = |limit| told(EngineError::TextTooLong { n_tokens: 2000, limit, n_ctx_train: 1024 });
-        let text = |limit| format!("the text has 2000 tokens, with the model's own around it, and {limit} fit");
-        assert_eq!(long(600), format!("{}; raise --num-ctx or cut it with --truncate", text(600)));
+        let text =
+            |limit| format!("the text has 2000 tokens with the model's start and end tokens, and at most {limit} fit");
+        assert_eq!(long(600), format!("{}; raise --num-ctx or shorten it with --truncate", text(600)));
         // No context is longer than what the model was trained for.
-        assert_eq!(long(1024), format!("{}; cut it with --truncate", text(1024)));
+        assert_eq!(long(1024), format!("{}; shorten it with --truncate", text(1024)));
         let plain = RegistryError::Plain { host: "a:5000".to_owned() };
         assert_eq!(
             Failure::from(TransferError::Registry { name: "x".to_owned(), source: plain }).message,
-            "cannot pull `x`: `a:5000` would be spoken to without TLS; if you trust the way to it, say `--insecure a:5000`"
+            "cannot pull `x`: `a:5000` would be contacted without TLS; if you trust the network, use `--insecure a:5000`"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! How a failure leaves: the one place that maps errors to exit codes and hints.
+//! How a command fails: the only place that maps errors to exit codes and hints.
 
 mod advice;
 
@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A failure with its words: what was wrong, with the value, and what to do next.
+/// An error message with its exit code: what was wrong, with the value, and what to do next.
 #[derive(Debug)]
 pub struct Failure {
     pub message: String,

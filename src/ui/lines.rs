@@ -1,4 +1,4 @@
-//! How a model comes or goes, as it is shown: bars for people, lines of JSON for programs.
+//! The progress of downloads and uploads: bars for people, lines of JSON for programs.
 
 use std::cell::RefCell;
 
@@ -43,7 +43,7 @@ impl Lines {
 impl Listener for Lines {
     fn event(&self, event: Event<'_>) {
         if let Some(told) = self.0.borrow_mut().tell(event) {
-            // A reader that has gone is told nothing more; the work goes on all the same.
+            // If the reader has closed the pipe, nothing more is written, but the work continues.
             let _ = Output::default().json(&json!(told));
         }
     }

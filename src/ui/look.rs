@@ -11,7 +11,7 @@ pub struct Look {
 /// How a share is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bars {
-    /// As a bar of block characters behind its number.
+    /// As a bar of block characters after its number.
     Blocks,
     /// As its number alone.
     Numbers,
@@ -31,7 +31,7 @@ pub enum Cursor {
     Fixed,
 }
 
-/// Whether somebody has said `NO_COLOR`.
+/// Whether someone has said `NO_COLOR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Colour {
     Allowed,

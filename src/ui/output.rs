@@ -1,4 +1,4 @@
-//! Standard output as a stream of data: flushed at the right moments, and quiet when its reader has gone.
+//! Standard output as a stream of data: flushed when needed, and silent when its reader has closed it.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -28,7 +28,7 @@ impl Default for Output {
 }
 
 impl Output {
-    /// The columns of the terminal that a person looks at; `None` where nobody does.
+    /// The width of the terminal; `None` if standard output is not one.
     #[must_use]
     pub fn columns(&self) -> Option<usize> {
         columns(self.out.get_ref()).filter(|_| self.is_terminal)
@@ -40,8 +40,8 @@ impl Output {
         self.is_terminal
     }
 
-    /// Writes text and hands it to the reader at once: as it is, but harmless where the reader is a terminal, for answers,
-    /// records and models' own words may hold anything.
+    /// Writes text and flushes it: unchanged, but without control characters on a terminal, because answers and records may contain
+    /// anything.
     ///
     /// # Errors
     /// The output cannot be written, a full disk for example.
@@ -71,12 +71,12 @@ impl Output {
     }
 }
 
-/// Says something on standard error, as slm, broken between words where a person reads it. It is not a failure if nobody does.
+/// Writes a message of slm's to standard error, wrapped at words on a terminal. A closed standard error is not a failure.
 pub fn say(message: impl std::fmt::Display) {
     tell(&format!("{}\n", for_terminal(&format!("slm: {message}"))));
 }
 
-/// Asks something on standard error, as slm; the cursor stays behind the question.
+/// Writes a question of slm's to standard error; the cursor stays after it.
 pub fn ask(question: &str) {
     tell(&for_terminal(&format!("slm: {question}")));
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{DecimalBytes, HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use super::output::harmless;
+use super::table::counted;
 use crate::digest::Digest;
 use crate::manifest;
 use crate::progress::Progress;
@@ -19,7 +20,7 @@ use crate::transfer::{Direction, Event, Listener};
 pub struct Rows(Option<ProgressBar>);
 
 impl Rows {
-    /// A bar over `total` units (rows, or bytes of input); a spinner where nobody knows the total.
+    /// A bar over `total` units (rows, or bytes of input); a spinner if the total is not known.
     #[must_use]
     pub fn new(total: Option<u64>) -> Self {
         if !std::io::stderr().is_terminal() {
@@ -34,7 +35,7 @@ impl Rows {
         Rows(Some(bar))
     }
 
-    /// What an earlier run has done already tells nothing about the time that is left.
+    /// The time left is estimated from this run only.
     pub fn begin_at(&self, position: u64) {
         if let Some(bar) = &self.0 {
             bar.set_position(position);
@@ -42,12 +43,12 @@ impl Rows {
         }
     }
 
-    /// `position` units are done, and `n_rows` rows of them by this run; `more` is said behind that.
+    /// `position` units are done, and `n_rows` rows of them by this run; `more` is appended.
     pub fn at(&self, position: u64, n_rows: u64, more: impl FnOnce() -> String) {
         if let Some(bar) = &self.0 {
             bar.set_position(position);
             let rate = n_rows as f64 / bar.elapsed().as_secs_f64().max(1e-3);
-            bar.set_message(harmless(&format!("{n_rows} rows  {rate:.1}/s{}", more())));
+            bar.set_message(harmless(&format!("{}  {rate:.1}/s{}", counted(n_rows, "row"), more())));
         }
     }
 
@@ -132,7 +133,7 @@ impl Progress for Bytes {
     }
 }
 
-/// A bar for each blob that comes or goes, what was there before shown as there.
+/// A bar for each blob that is downloaded or uploaded; it starts with the bytes that were already there.
 #[derive(Debug, Default)]
 pub struct Layers {
     direction: Direction,
@@ -174,7 +175,7 @@ impl Layers {
         if total < MIN_BAR_BYTES {
             return;
         }
-        // Speed and time left go by what this process brings: what was there before tells nothing about the line.
+        // Speed and time left count only what this process transfers.
         let rate = move |state: &ProgressState| {
             state.pos().saturating_sub(done) as f64 / state.elapsed().as_secs_f64().max(1e-3)
         };
@@ -193,7 +194,7 @@ impl Layers {
         // Whole in a line of 80 columns.
         let template = "{msg:22} {wide_bar} {decimal_bytes:>9}/{decimal_total_bytes:9} {speed}  {left} left";
         let style = ProgressStyle::with_template(template).expect("a fixed template");
-        // Whole before it is shown, so that what is there already is never shown as missing.
+        // Set before it is shown, so that bytes that exist are never shown as missing.
         let bar = ProgressBar::new(total)
             .with_style(style.with_key("speed", speed).with_key("left", left))
             .with_message(harmless(name))
@@ -218,7 +219,7 @@ impl Listener for Layers {
         match event {
             Event::Manifest => self.say(match self.direction {
                 Direction::Pull => "asking for the manifest",
-                Direction::Push => "asking what is there",
+                Direction::Push => "asking what the registry has",
             }),
             Event::Blob { id, digest, media_type, total, done } => {
                 self.hush();
@@ -236,7 +237,7 @@ impl Listener for Layers {
             }
             Event::Discarded { id } => {
                 with_bar(id, &|bar| bar.set_position(0));
-                self.say("damaged bytes came; downloading them again");
+                self.say("received damaged bytes; downloading them again");
             }
             Event::Elsewhere { id } => {
                 self.say(&format!("another slm is downloading {}; waiting for it", id.short()));

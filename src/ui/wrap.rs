@@ -18,7 +18,7 @@ pub fn wrapped(text: &str, width: usize, indent: usize) -> String {
             wrapped.push('\n');
         }
         let mut column = 0;
-        // A line is cut before a word with the spaces that stand before it.
+        // A line is cut before a word with the spaces that are before it.
         for piece in line.split_inclusive(' ') {
             let word = piece.trim_end_matches(' ');
             if column > indent && column + word.width() > width {

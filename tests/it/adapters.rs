@@ -191,7 +191,7 @@ fn adapters_in_turn_give_the_same_bits_as_each_alone() {
     for (set, text, events) in asked {
         assert!(are_of_one_model(&whole(events), &generated(&engine(), text, set)), "{set:?}");
     }
-    // The order in which somebody names them does not matter.
+    // The order in which someone names them does not matter.
     let turned = AdapterSet::new([adapter(1, 0.5), adapter(0, 1.0)]);
     assert_eq!(bits(&shared, texts[0], &turned), alone[4][0]);
 }
@@ -276,13 +276,12 @@ fn the_command_line_takes_the_place_of_the_modelfiles_adapters() {
         home.slm(["run", "base", "--adapter", adapter, "x"]).fails(code, &format!("slm: {message}\n"));
     };
     refused("./none.gguf", 1, "there is no adapter `./none.gguf`; give a GGUF file or a model with adapters");
-    refused("one=much", 2, "--adapter: the scale `much` is no number");
+    refused("one=much", 2, "--adapter: the scale `much` is not a number");
     refused("one=1e9", 2, "--adapter: the scale `1e9` is out of range; give a number from -1000 to 1000");
-    refused("base", 2, "`base:latest` has no adapters; `slm show` says which models have");
+    refused("base", 2, "`base:latest` has no adapters; `slm show` lists the adapters of a model");
     home.slm(["run", "triage", "--adapter", "one", "x"]).fails(
         2,
-        "slm: the adapters of `one:latest` belong to other weights than those of `triage:latest`; give the GGUF file to \
-         try them all the same\n",
+        "slm: the adapters of `one:latest` were made for other weights than those of `triage:latest`; to try them anyway, give the GGUF file\n",
     );
     let said = home.slm(["run", "triage", "--adapter", "one.gguf", "x"]).ends(1);
     assert!(said.stderr.contains("the adapter `one.gguf` cannot be applied: its tensor `"), "{}", said.stderr);

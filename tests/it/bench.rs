@@ -49,7 +49,7 @@ fn every_kind_of_figure_is_measured() {
 fn the_table_names_figures_and_units() {
     let text = bench(&Home::new(), &["--num-thread=1"]).succeeds();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("triage:latest on ") && lines[0].contains(", 1 threads, llama-cpp-sys-2 "), "{text}");
+    assert!(lines[0].starts_with("triage:latest on ") && lines[0].contains(", 1 thread, llama-cpp-sys-2 "), "{text}");
     assert!(lines[2].starts_with("FIGURE") && lines[2].ends_with("CEILING"), "{text}");
     let starts = [
         "prefill of 16 tokens ",
@@ -104,5 +104,8 @@ fn what_cannot_be_compared_is_refused_before_measuring() {
     );
     home.file("old.json", "[]");
     let said = bench(&home, &["--compare=old.json"]).ends(2).stderr;
-    assert!(said.starts_with("slm: `old.json` cannot be compared: it is no report of `slm bench --json`: "), "{said}");
+    assert!(
+        said.starts_with("slm: `old.json` cannot be compared: it is not a report of `slm bench --json`: "),
+        "{said}"
+    );
 }

@@ -232,6 +232,6 @@ fn labels_that_are_one_to_the_tokenizer_are_refused() {
     let error = session.engine().score(ScoreRequest::new(prompt, groups)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the answers `a` and `a` are the same tokens for this model, so they cannot be told apart; rename one"
+        "the answers `a` and `a` are the same tokens for this model, so they cannot be distinguished; rename one"
     );
 }

@@ -27,7 +27,7 @@ fn line<'a>(stderr: &'a str, name: &str) -> &'a str {
 fn verbose_shows_what_computes_and_how() {
     let home = home(2048);
     let said = home.slm(["run", "tiny", "--verbose", "x"]).ends(0).stderr;
-    assert!(line(&said, "computes on").ends_with(", 1 threads"), "{said}");
+    assert!(line(&said, "runs on").ends_with(", 1 thread"), "{said}");
     assert_eq!(line(&said, "weights"), "mapped");
     // 2 layers of one head of 32 numbers, keys and values, of 2 bytes.
     assert_eq!(line(&said, "keys, values"), "f16, 524 KB in a full context; flash attention auto");
@@ -35,7 +35,7 @@ fn verbose_shows_what_computes_and_how() {
     let flags =
         ["--no-mmap", "--kv-type=q8_0", "--flash-attn=on", "--num-batch=128", "--num-ubatch=32", "--num-thread=2"];
     let said = home.slm(["run", "tiny", "--verbose", "--device=none", "x"].iter().chain(&flags)).ends(0).stderr;
-    assert!(line(&said, "computes on").ends_with(", 2 threads"), "{said}");
+    assert!(line(&said, "runs on").ends_with(", 2 threads"), "{said}");
     assert_eq!(line(&said, "weights"), "read into memory");
     assert_eq!(line(&said, "keys, values"), "q8_0, 279 KB in a full context; flash attention on");
     assert_eq!(line(&said, "batches"), "128 tokens, 32 at once");
@@ -51,7 +51,7 @@ fn the_environment_is_ollamas_and_ours_wins() {
     assert_eq!(keys(ollama().env("SLM_KV_CACHE_TYPE", "f16")), "f16, 524 KB in a full context; flash attention on");
     run()
         .env("SLM_KV_CACHE_TYPE", "int8")
-        .fails(2, "slm: SLM_KV_CACHE_TYPE: there is no type `int8` for keys and values; there are `f32`, `f16`, `bf16`, `q8_0`, `q5_1`, `q5_0`, `q4_1`, `q4_0`, `iq4_nl`\n");
+        .fails(2, "slm: SLM_KV_CACHE_TYPE: there is no KV cache type `int8`; the types are `f32`, `f16`, `bf16`, `q8_0`, `q5_1`, `q5_0`, `q4_1`, `q4_0`, `iq4_nl`\n");
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn contradictory_options_are_refused() {
     let run = |flags: &[&str]| home.slm(["run", "triage", "x"].iter().chain(flags)).ends(2).stderr;
     assert_eq!(
         run(&["--kv-type=q4_0", "--flash-attn=off"]),
-        "slm: keys and values of type `q4_0` need flash attention, which is off; turn it on, or keep `f16`\n"
+        "slm: a KV cache of type `q4_0` needs flash attention, which is off; turn it on, or use `f16`\n"
     );
     assert_eq!(
         run(&["--num-batch=64", "--num-ubatch=128"]),
-        "slm: 128 tokens cannot be computed at once in a decode of 64; raise --num-batch or lower --num-ubatch\n"
+        "slm: 128 tokens at once are more than a batch of 64; raise --num-batch or lower --num-ubatch\n"
     );
     assert_eq!(
         run(&["--flash-attn=maybe"]),
@@ -72,8 +72,8 @@ fn contradictory_options_are_refused() {
     );
     assert_eq!(run(&["--num-ubatch=0"]), "slm: --num-ubatch cannot be `0`: it must be 1 or more\n");
     let device = run(&["--device=Quantum0"]);
-    assert!(device.starts_with("slm: there is no device `Quantum0`; there are `"), "{device}");
-    assert!(device.contains("`CPU` (") && device.ends_with(", and `none` for the processor alone\n"), "{device}");
+    assert!(device.starts_with("slm: there is no device `Quantum0`; the devices are `"), "{device}");
+    assert!(device.contains("`CPU` (") && device.ends_with(", and `none` for the CPU only\n"), "{device}");
 }
 
 /// What is generated is the caller's to choose; what is scored stays comparable.
@@ -120,16 +120,10 @@ fn a_context_beyond_the_memory_is_refused_with_the_numbers() {
     let home = home(i32::MAX as u32);
     let n_ctx = i32::MAX.to_string();
     let said = home.slm(["run", "tiny", "--num-ctx", &n_ctx, "x"]).ends(1).stderr;
-    let start = format!(
-        "slm: out of memory: 0.4 MB of weights and 549.8 GB of keys and values ({n_ctx} tokens in f16) are needed, "
-    );
+    let start =
+        format!("slm: out of memory: 0.4 MB of weights and 549.8 GB of KV cache ({n_ctx} tokens in f16) are needed, ");
     assert!(said.starts_with(&start), "{said}");
-    assert!(
-        said.ends_with(
-            "; give fewer tokens with --num-ctx, or generate with --kv-type q8_0, or take a smaller quantization\n"
-        ),
-        "{said}"
-    );
+    assert!(said.ends_with("; lower --num-ctx, or use --kv-type q8_0, or use a smaller quantization\n"), "{said}");
 }
 
 /// An address space that has room for the program and the weights, but not for the context.
@@ -147,6 +141,6 @@ fn a_limit_of_the_address_space_is_the_same_sentence() {
     let refused = run("20000000");
     let said = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("5.1 GB of keys and values (20000000 tokens in f16) and "), "{said}");
-    assert!(said.contains(" are left of the address space (`ulimit -v`); give fewer tokens with --num-ctx"), "{said}");
+    assert!(said.contains("5.1 GB of KV cache (20000000 tokens in f16) and "), "{said}");
+    assert!(said.contains(" are left of the address space (`ulimit -v`); lower --num-ctx"), "{said}");
 }

@@ -116,6 +116,6 @@ fn a_grammar_that_cannot_be_kept_is_refused_before_the_first_token() {
         let error = generate(&engine, grammar, limit(5)).unwrap_err();
         assert!(matches!(error, EngineError::Grammar { .. }), "{grammar}: {error}");
     }
-    // The engine goes on.
+    // The engine continues.
     assert_eq!(generate(&engine, "start: \"a\"", limit(5)).unwrap().0, "a");
 }

@@ -196,7 +196,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     refused(
         "SYSTEM a",
         1,
-        "`M`: line 1, column 1: there is no FROM; begin with the model to build on, as in `FROM triage` or \
+        "`M`: line 1, column 1: there is no FROM; begin with the model to build on, for example `FROM triage` or \
          `FROM ./model.gguf`",
     );
     refused("FROM triage\nFORMAT {\"not\": {\"type\": \"string\"}}", 2, &format!("FORMAT in `M`: {unkept}"));
@@ -208,14 +208,14 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     refused(
         "FROM ./header.gguf",
         1,
-        "`./header.gguf` is not a model that slm can load: it ends at byte 1000, in the middle of its header; it was \
-         probably not copied or downloaded whole",
+        "`./header.gguf` is not a model that slm can load: it ends at byte 1000, in the middle of its header; the copy \
+         or download is probably incomplete",
     );
     refused(
         "FROM ./empty.gguf",
         1,
-        "`./empty.gguf` is not a model that slm can load: it ends at byte 0, in the middle of its header; it was \
-         probably not copied or downloaded whole",
+        "`./empty.gguf` is not a model that slm can load: it ends at byte 0, in the middle of its header; the copy \
+         or download is probably incomplete",
     );
     refused(
         "FROM ./photo.gguf",
@@ -228,16 +228,16 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     home.slm(["create", "new", "-f", "M"]).fails(1, &unpullable("kep:latest", known));
     home.file("M", "FROM ./cut.gguf");
     let said = home.slm(["create", "kept", "-f", "M"]).ends(1);
-    assert!(said.stderr.ends_with("it was probably not copied or downloaded whole\n"), "{}", said.stderr);
+    assert!(said.stderr.ends_with("the copy or download is probably incomplete\n"), "{}", said.stderr);
     assert!(files(&home.models()) == before);
 
     home.slm(["create", "x", "-f", "none"]).fails(
         1,
-        "slm: cannot read the Modelfile `none`: No such file or directory (os error 2); name another with -f\n",
+        "slm: cannot read the Modelfile `none`: No such file or directory (os error 2); give another with -f\n",
     );
     home.slm(["create", "x", "-f", "/dev/zero"]).fails(
         1,
-        "slm: cannot read the Modelfile `/dev/zero`: it has more than 16777216 bytes; name another with -f\n",
+        "slm: cannot read the Modelfile `/dev/zero`: it has more than 16777216 bytes; give another with -f\n",
     );
     let said = home.slm(["create", "a/../b"]).ends(2);
     assert!(said.stderr.starts_with("slm: `a/../b` is not a model name: "), "{}", said.stderr);
@@ -288,7 +288,7 @@ fn a_template_that_drops_the_question_is_refused_and_an_empty_one_says_nothing()
         home.file("Modelfile", format!("FROM triage\nTEMPLATE {template}"));
         home.slm(["create", "mute"]).fails(
             1,
-            "slm: TEMPLATE in `Modelfile` cannot be used: it failed: it writes nothing of what the user says; \
+            "slm: TEMPLATE in `Modelfile` cannot be used: it failed: it ignores the user's text; \
              correct it or leave it out\n",
         );
     }

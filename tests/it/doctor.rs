@@ -182,29 +182,28 @@ fn a_server_is_told_by_what_it_answers() {
         "/health" => Some(r#"{"status":"ok"}"#),
         _ => None,
     });
-    let message = format!(
-        "the server at `http://{other}` is slm 9.9.9 and this is {ours}; stop it and start it again with this one"
-    );
+    let message = format!("the server at `http://{other}` is slm 9.9.9 and this is {ours}; restart it with this one");
     assert_eq!(at(&other), warns(message, "slm".into()));
 
     let ollama = answering(|path| (path == "/api/version").then_some(r#"{"version":"0.9.0"}"#));
     let message = format!(
-        "Ollama has `http://{ollama}`, where slm's clients ask; stop it, or give `slm serve` another address with SLM_HOST"
+        "Ollama is listening on `http://{ollama}`, slm's default address; stop it, or give `slm serve` another address with SLM_HOST"
     );
     assert_eq!(at(&ollama), warns(message, "ollama".into()));
 
     let page = answering(|_| None);
-    let message = format!("at `http://{page}` is no slm that can be asked: it answers with status 404");
+    let message = format!("the server at `http://{page}` cannot be queried: it answers with status 404");
     assert_eq!(at(&page), warns(message, "other".into()));
 
     // Nobody takes what comes in: the system alone has answered.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
-    let message = format!("at `http://{address}` is no slm that can be asked: it does not answer");
+    let message = format!("the server at `http://{address}` cannot be queried: it does not answer");
     assert_eq!(at(&address), warns(message, "other".into()));
     drop(silent);
-    let message =
-        format!("SLM_HOST names `http://{address}` and nobody listens there; start `slm serve`, or unset SLM_HOST");
+    let message = format!(
+        "SLM_HOST names `http://{address}` and no server is running there; start `slm serve`, or unset SLM_HOST"
+    );
     assert_eq!(at(&address), warns(message, Value::Null));
 }
 
@@ -221,7 +220,7 @@ fn the_socket_of_a_killed_server_is_a_warning() {
     assert_eq!(
         messages[0],
         format!(
-            "nobody answers at the store's socket `{}`, which a killed server has left; the next `slm serve` replaces it",
+            "no server is running at the store's socket `{}`, which a crashed one left; the next `slm serve` replaces it",
             path.display()
         )
     );
@@ -253,7 +252,7 @@ fn settings_that_nobody_can_use_are_wrong() {
     let begins = [
         "SLM_KEEP_ALIVE: ",
         "SLM_MAX_QUEUE is `-1`; give a whole number",
-        "a key in SLM_API_KEY has another character than visible ASCII; make a new key",
+        "a key in SLM_API_KEY contains characters other than visible ASCII; make a new key",
         "SLM_KERNELS: ",
         "slm does not read `SLM_KEEPALIVE`; did you mean `SLM_KEEP_ALIVE`?",
     ];

@@ -21,7 +21,7 @@ fn cases() -> Vec<Value> {
     expected["cases"].as_array().unwrap().clone()
 }
 
-/// A golden model that pools in this way: the number behind its key is another.
+/// A golden model that pools in this way: the number after its key is another.
 fn gguf(model: &str, pooling: &str) -> Vec<u8> {
     let (file, key) = match model {
         "bert" => ("embeddings/bert.gguf", "bert.pooling_type"),
@@ -182,7 +182,7 @@ fn texts_together_are_as_each_alone() {
 }
 
 /// What their evaluation id promises: the vectors of a request have the same bits, whatever was embedded before. The decoder's
-/// long texts are computed in another context than the short ones, which is made anew for a longer one.
+/// long texts are computed in another context than the short ones, which is made again for a longer one.
 #[test]
 fn a_requests_vectors_have_the_same_bits_in_every_state_of_the_lane() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,8 +236,9 @@ fn a_text_beyond_the_context_names_both_numbers_and_the_engine_goes_on() {
             if n_tokens <= limit {
                 assert_eq!(embedded.unwrap().counts.prompt, n_tokens);
             } else {
-                let expected =
-                    format!("the text has {n_tokens} tokens, with the model's own around it, and {limit} fit");
+                let expected = format!(
+                    "the text has {n_tokens} tokens with the model's start and end tokens, and at most {limit} fit"
+                );
                 assert_eq!(embedded.unwrap_err().to_string(), expected);
             }
         }
@@ -256,7 +257,7 @@ fn an_encoder_does_not_write() {
     let request = ScoreRequest::new(prompt, groups);
     assert_eq!(
         engine.score(request).unwrap_err().to_string(),
-        "the model's architecture `bert` gives vectors and no text, so it cannot answer; take a model that writes"
+        "the model's architecture `bert` makes embeddings, not text, so it cannot answer; use a text model"
     );
 }
 
@@ -275,7 +276,7 @@ fn an_embedding_model_answers_with_json_lines_and_nothing_else() {
     assert_eq!(json["embedding"].to_string(), vector.trim());
     assert!(json["evaluation_id"].is_string(), "{json}");
     assert_eq!(json["tokens"]["prompt"], 4);
-    // Special tokens that somebody writes are words.
+    // Special tokens that someone writes are words.
     let spelled = home.slm(["run", &bert, "--json", "my [SEP] parcel"]).json();
     assert!(spelled["tokens"]["prompt"].as_u64().unwrap() > 5, "{spelled}");
     // A reranker's score is a number.
@@ -283,7 +284,9 @@ fn an_embedding_model_answers_with_json_lines_and_nothing_else() {
     assert_eq!(home.slm(["run", &rank, "--json", "my parcel"]).json()["score"], score);
 
     assert!(
-        home.slm(["show", &bert]).succeeds().contains("embeds           pooling `mean`; it gives vectors, not text\n")
+        home.slm(["show", &bert])
+            .succeeds()
+            .contains("embeds           pooling `mean`; it makes embeddings, not text\n")
     );
     assert_eq!(home.slm(["show", &rank, "--json"]).json()["embeds"], "rank");
     let said = home.slm(["run", &bert, "--verbose", "my parcel"]).ends(0);
@@ -294,8 +297,7 @@ fn an_embedding_model_answers_with_json_lines_and_nothing_else() {
         home.slm([&["run", &bert, "my parcel"], flag.as_slice()].concat()).fails(
             2,
             &format!(
-                "slm: `{bert}:latest` is an embedding model: it gives a vector for each text and no answers; leave {} away, \
-                 or take a model that writes\n",
+                "slm: `{bert}:latest` is an embedding model: it gives a vector for each text, not an answer; remove {}, or use a text model\n",
                 flag[0]
             ),
         );
@@ -303,7 +305,7 @@ fn an_embedding_model_answers_with_json_lines_and_nothing_else() {
     // Longer than the model's 64 positions: refused with both numbers, or cut where that is wanted.
     let long = "my parcel ".repeat(40);
     home.slm(["run", &bert, &long])
-        .fails(1, "slm: the text has 82 tokens, with the model's own around it, and 64 fit; cut it with --truncate\n");
+        .fails(1, "slm: the text has 82 tokens with the model's start and end tokens, and at most 64 fit; shorten it with --truncate\n");
     let said = home.slm(["run", &bert, "--truncate", "62", &long]).ends(0);
     assert_eq!(said.stderr, "slm: the text was cut by 18 tokens\n");
     let rows = home.slm(["run", &bert, "--lines"]).stdin(format!("my parcel\n{long}\nmy parcel\n")).ends(1);

@@ -72,7 +72,7 @@ fn lines_and_prompts_are_read() {
     assert_eq!(prompt, "<|user|>caf\u{e9}<|end|><|assistant|>");
 }
 
-/// The same input may come in another encoding when a run goes on.
+/// The same input may come in another encoding when a run continues.
 #[test]
 fn a_run_goes_on_behind_blank_lines() {
     let home = Home::new();

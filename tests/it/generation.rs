@@ -70,7 +70,7 @@ fn everybody_gets_in_company_what_they_get_alone() {
                 assert!(n_bytes >= text.replace('\u{fffd}', "").len(), "{n_bytes} {text:?}");
             }
         }
-        // What stands in the cache serves, where the model's memory allows it.
+        // What is in the cache serves, where the model's memory allows it.
         let again = alone(engine, requests().swap_remove(10)).1.counts;
         let may_reuse = matches!(tiny.kind, Kind::Attention);
         assert!(again.reused > 0 || !may_reuse, "{:?}: {again:?}", tiny.kind);
@@ -144,7 +144,7 @@ fn places_of_an_answer_can_be_asked_for_what_else_might_have_come() {
             }
         };
         for (point, scores) in points.iter().zip(&scores) {
-            // The same texts read from the beginning, the end behind them taken out.
+            // The same texts read from the beginning, the end after them taken out.
             let prefix = format!("{text}{}", &answer[..point.at]);
             let all: Vec<&str> = point.candidates.iter().map(String::as_str).collect();
             let all = score(engine, &prefix, vec![group("", &all)]).remove(0);

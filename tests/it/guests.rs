@@ -160,7 +160,7 @@ fn what_cannot_be_had_says_why() {
     let path = served.socket();
     assert_eq!(
         second,
-        format!("a server answers at the socket `{}` already: stop it, or give another path", path.display())
+        format!("a server is already listening on the socket `{}`: stop it, or give another path", path.display())
     );
 }
 
@@ -170,8 +170,7 @@ fn a_server_that_goes_is_missed_at_once() {
     let guest = served.attach("triage:latest").unwrap();
     let running: Vec<_> = (0..3).map(|seed| guest.send(long_text(800, seed))).collect();
     served.runtime.take().unwrap().shutdown_timeout(Duration::from_secs(20));
-    let told = "the server that has the model is gone: the other end has closed the line; ask again, and the model is \
-                loaded here";
+    let told = "the server that had the model has stopped: the other end has closed the connection; run the command again to load the model here";
     for events in running {
         let Some(Event::Failed(error @ EngineError::Disconnected { .. })) = all(events).pop() else { panic!() };
         assert_eq!(error.to_string(), told);
@@ -231,7 +230,7 @@ fn other_builds_are_told_apart_before_anything_else_is_read() {
         let _ = stream.read(&mut [0; 64]);
     });
     let refused = attach(folder.path(), Served::wish("triage:latest")).unwrap().wait().unwrap_err();
-    assert_eq!(refused.to_string(), "the server is another build of slm (`0.0.1 older`)");
+    assert_eq!(refused.to_string(), "the server is a different build of slm (`0.0.1 older`)");
     older.join().unwrap();
 }
 

@@ -23,7 +23,7 @@ struct Mutation {
     bytes: Vec<u8>,
 }
 
-/// Where things stand in the file that is damaged: just enough of the format to hit it where it hurts.
+/// Where things are in the file that is damaged: just enough of the format to hit it where it hurts.
 struct Layout {
     /// Places of 8 bytes that hold a count or a length.
     lengths: Vec<usize>,

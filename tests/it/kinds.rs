@@ -96,7 +96,7 @@ fn one_pass_equals_the_same_text_read_as_a_prompt() {
         let engine = session.engine();
         let mut seen: Vec<f64> = Vec::new();
         for text in texts() {
-            // Candidates as branches, behind a prefix that is a branch too ...
+            // Candidates as branches, after a prefix that is a branch too ...
             let groups = vec![group("", &labels), group("kind:", &labels)];
             let together = score(engine, &text, groups);
             for (number, label) in labels.into_iter().enumerate() {

@@ -17,7 +17,7 @@ fn large_gguf(n_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// Kills by chance fall before, into and behind the copying, the hashing and the renames.
+/// Kills by chance fall before, into and after the copying, the hashing and the renames.
 #[test]
 fn a_killed_create_leaves_the_store_as_it_was() {
     let home = Home::new();

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::slm::{Call, Home};
 use slm_testing::shared;
 
-/// A home with a model that writes the word it has learned for a ticket, and other words behind a longer chat.
+/// A home with a model that writes the word it has learned for a ticket, and other words after a longer chat.
 fn home() -> Home {
     let home = Home::new();
     home.file("Modelfile", "FROM triage\nTEMPLATE {% for m in messages %}{{ m['content'] }}{% endfor %}");
@@ -40,14 +40,14 @@ fn an_answer_that_breaks_a_limit_is_withheld_with_exit_3() {
     let json: Value = serde_json::from_str(&said.stdout).unwrap();
     let violations = json!([{"limit": "matches", "pattern": "[0-9]"}]);
     assert_eq!(json["contract"], json!({"met": false, "violations": violations, "retried": false}));
-    // What is withheld stands where nobody takes it for the answer.
+    // What is withheld is where nobody takes it for the answer.
     assert_eq!(
         (&json["response"], &json["value"], &json["rejected"]),
         (&Value::Null, &Value::Null, &json!(" billing"))
     );
 }
 
-/// A model that writes its prompt's last word as it stands there would pass by copying what it was asked.
+/// A model that writes its prompt's last word as it is there would pass by copying what it was asked.
 #[test]
 fn a_retry_asks_anew_with_the_limits_behind_the_text() {
     let home = home();
@@ -81,14 +81,14 @@ fn a_row_that_breaks_a_limit_is_reported_in_its_place() {
     assert_eq!(
         said.stderr,
         "slm: line 2: the whole answer does not match `billing`\nslm: line 3: the line is empty\n\
-         slm: 1 of 4 rows failed, and 1 answers did not meet their contract\n"
+         slm: 1 of 4 rows failed, and of the answers 1 failed their format or limits\n"
     );
 
     let objects: String = texts[..2].iter().map(|text| json!({"b": text}).to_string() + "\n").collect();
     let said = ask(&home, &["--jsonl", "b", "--matches", "billing"]).stdin(&objects).ends(3);
     let second = r#"{"b":"my parcel never came","error":"the whole answer does not match `billing`"}"#;
     assert_eq!(said.stdout.lines().nth(1), Some(second));
-    assert!(said.stderr.ends_with("slm: 1 of 2 answers did not meet their contract\n"), "{}", said.stderr);
+    assert!(said.stderr.ends_with("slm: 1 of 2 answers failed their format or limits\n"), "{}", said.stderr);
     let rows = |json: &str| -> Vec<Value> {
         let said = ask(&home, &["--jsonl", "b", json, "--matches", "billing"]).stdin(&objects).ends(3);
         said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -122,7 +122,7 @@ fn limits_that_cannot_hold_are_refused_before_anything_is_loaded() {
         &["--matches", r"(\w{900}){900}"],
         r"--matches: `(\w{900}){900}` is not a supported regular expression: Compiled regex exceeds size limit of 4194304 bytes",
     );
-    refused(&["--retry"], "--retry asks again where a limit is broken; give --max-words, --max-sentences or --matches");
+    refused(&["--retry"], "--retry needs a limit that can be broken; give --max-words, --max-sentences or --matches");
     let none = ask(&home, &["--max-words", "0", "text"]).ends(2);
     assert!(none.stderr.contains("no answer has none; give at least 1"), "{}", none.stderr);
     let closed = "slm: limits are for generated text, and these answers are scored from a closed list; add --format none for \

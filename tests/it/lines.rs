@@ -243,7 +243,7 @@ fn rows_in_flight_are_written_in_order_whichever_ends_first() {
 fn rows_in_flight_are_a_number_that_can_be() {
     let home = Home::new();
     let refusal = |name: &str, value: &str| {
-        format!("slm: {name}: `{value}` is no number of rows in flight; give one from 1 to 1024\n")
+        format!("slm: {name}: `{value}` is not a number of rows in flight; give one from 1 to 1024\n")
     };
     for value in ["0", "1025", "many"] {
         lines(&home, &["--parallel", value]).fails(2, &refusal("--parallel", value));

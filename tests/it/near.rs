@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::serve::Server;
 use crate::slm::{Home, files};
+use crate::terminal::search_path;
 
 const SLM: &str = env!("CARGO_BIN_EXE_slm");
 
@@ -42,7 +43,7 @@ fn at_a_terminal(home: &Home, command: &str, answers: &str) -> Option<(Option<i3
 #[test]
 fn a_misspelt_name_is_asked_about_before_anything_is_pulled() {
     let home = Home::new();
-    let question = "slm: there is no `triagee` here. Did you mean\n`triage:latest`? [y/N, p pulls `triagee`] ";
+    let question = "slm: there is no model `triagee` here. Did you mean\n`triage:latest`? [y/N, p pulls `triagee`] ";
     let Some((code, said)) = at_a_terminal(&home, "run triagee --choices one,two x", "y\n") else { return };
     assert!(
         said.contains(question)
@@ -51,7 +52,7 @@ fn a_misspelt_name_is_asked_about_before_anything_is_pulled() {
     );
     assert_eq!(code, Some(0));
     let (code, said) = at_a_terminal(&home, "run triagee --choices one,two x", "\n").unwrap();
-    let refused = "slm: there is no model `triagee`; `slm list` shows those\nthat are here\n";
+    let refused = "slm: there is no model `triagee`; `slm list` shows those\nyou have\n";
     assert!(said.contains(question) && said.ends_with(refused) && !said.contains("pulling"), "{said}");
     assert_eq!(code, Some(1));
     let (code, said) = at_a_terminal(&home, "run triagee --choices one,two x", "p\n").unwrap();
@@ -72,7 +73,7 @@ fn each_of_several_models_is_asked_about() {
     let Some((code, said)) = at_a_terminal(&home, "rm one two three", "y\nn\ny\n") else { return };
     assert_eq!(code, Some(0), "{said}");
     for name in ["one", "two", "three"] {
-        assert!(said.contains(&format!("slm did not pull `{name}:latest`")), "{said}");
+        assert!(said.contains(&format!("`{name}:latest` was not downloaded")), "{said}");
     }
     assert_eq!(home.slm(["list"]).succeeds().matches("two:latest").count(), 1);
     let (code, said) = at_a_terminal(&home, "rm two", "n\n").unwrap();
@@ -94,7 +95,7 @@ fn create_replaces_what_may_be_lost_only_where_somebody_says_so() {
     let home = home_with(&[("mine", "one")]);
     let before = files(&home.models().join("manifests"));
     home.file("Modelfile", "FROM triage\nSYSTEM two");
-    let refused = "slm: slm did not pull `mine:latest`, so it may be lost for ever; replace it with --yes\n";
+    let refused = "slm: `mine:latest` was not downloaded by slm and may be lost for good; replace it with --yes\n";
     home.slm(["create", "mine"]).fails(1, refused);
     assert_eq!(files(&home.models().join("manifests")), before);
     // The same again replaces nothing.
@@ -102,13 +103,13 @@ fn create_replaces_what_may_be_lost_only_where_somebody_says_so() {
     home.slm(["create", "mine", "-f", "Same"]).succeeds();
     home.slm(["create", "mine", "--yes"]).succeeds();
     assert_ne!(files(&home.models().join("manifests")), before);
-    // What has another name too can be had again.
+    // What has another name too can be obtained again.
     home.slm(["cp", "mine", "kept"]).succeeds();
     home.slm(["create", "mine", "-f", "Same"]).succeeds();
     let Some((code, said)) = at_a_terminal(&home, "create mine", "y\n") else { return };
     assert_eq!(code, Some(0), "{said}");
     assert!(
-        said.contains("slm: slm did not pull `mine:latest`, so it may be lost for\never. Replace it? [y/N] "),
+        said.contains("slm: `mine:latest` was not downloaded by slm and may be lost\nfor good. Replace it? [y/N] "),
         "{said}"
     );
 }
@@ -136,8 +137,7 @@ fn ps_and_stop_find_the_server_of_the_store() {
     let said = home.slm(["ps"]).env("SLM_HOST", "127.0.0.1:1").ends(1);
     assert_eq!(
         said.stderr,
-        "slm: no slm answers at `http://127.0.0.1:1`: nobody listens there; `slm serve` starts one, `slm doctor` says what is \
-         found\n"
+        "slm: no server is running at `http://127.0.0.1:1`; start one with `slm serve`, or see `slm doctor`\n"
     );
     let found = home.slm(["doctor"]).ends(0).stdout;
     assert!(found.contains(&format!("server          slm {} for this store\n", env!("CARGO_PKG_VERSION"))), "{found}");
@@ -148,7 +148,7 @@ fn offered(home: &Home, shell: &str, words: &[&str]) -> Vec<String> {
     let index = (words.len() - 1).to_string();
     let call = home.slm(["--"].iter().chain(words));
     let call = call.env("_SLM_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", index).env("_CLAP_IFS", "\n");
-    // Zsh's help comes behind a colon, and a name's own colon has a stroke before it; fish's comes behind a tab.
+    // Zsh's help comes after a colon, and a name's own colon has a stroke before it; fish's comes after a tab.
     let name = |line: &str| match shell {
         "zsh" => line.replace("\\:", "\t").split(':').next().unwrap_or_default().replace('\t', ":"),
         _ => line.split('\t').next().unwrap_or_default().to_owned(),
@@ -175,37 +175,55 @@ fn shells_are_offered_the_names_of_models() {
     assert_eq!(home.slm(["list"]).env("_SLM_COMPLETE", "bash").succeeds(), "");
 }
 
-#[test]
-fn the_scripts_work_in_their_shells() {
+/// What a shell prints that runs this with `slm` on its path and two models in the store; `None` where there is no such shell.
+fn printed(shell: &str, arguments: &[&str]) -> Option<String> {
     let home = home_with(&[("tickets", "1"), ("tickets:two", "2")]);
-    let bin = Path::new(SLM).parent().unwrap().display().to_string();
-    let run = |shell: &str, script: &str| {
-        let mut command = Command::new(format!("/usr/bin/{shell}"));
-        command.args(["-c", script]).env_clear().current_dir(home.path());
-        let command = command.env("HOME", home.path()).env("PATH", format!("{bin}:/usr/bin:/bin")).env("TERM", "dumb");
-        let Ok(output) = command.output() else {
-            slm_testing::skipped!("`/usr/bin/{shell}` does not exist");
-            return None;
-        };
-        assert!(output.status.success(), "{output:?}");
-        Some(String::from_utf8(output.stdout).unwrap())
+    let mut command = Command::new(shell);
+    command.args(arguments).env_clear().current_dir(home.path());
+    let command = command.env("HOME", home.path()).env("PATH", search_path()).env("TERM", "dumb");
+    let Ok(output) = command.output() else {
+        slm_testing::skipped!("there is no `{shell}`");
+        return None;
     };
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n"))
+}
+
+#[test]
+fn bash_completes_names() {
     // As bash has cut a line at its colon.
-    let bash = "source <(slm completions bash); COMP_TYPE=9
+    let script = "source <(slm completions bash); COMP_TYPE=9
         ask() { COMP_WORDS=(slm run \"$@\") COMP_CWORD=$(($# + 1)); _slm slm \"${!#}\" \"\"; echo \"${COMPREPLY[@]}\"; }
         ask tick; ask tickets :; ask tickets : t";
-    if let Some(said) = run("bash", bash) {
+    if let Some(said) = printed("bash", &["-c", script]) {
         assert_eq!(said, "tickets tickets:two\nlatest two\ntwo\n");
     }
-    let fish = "slm completions fish | source; complete -C 'slm run tick'; complete -C 'slm rm tickets:'";
-    if let Some(said) = run("fish", fish) {
+}
+
+#[test]
+fn fish_completes_names() {
+    let script = "slm completions fish | source; complete -C 'slm run tick'; complete -C 'slm rm tickets:'";
+    if let Some(said) = printed("fish", &["-c", script]) {
         assert_eq!(said, "tickets\ntickets:two\ntickets:latest\ntickets:two\n");
     }
-    // Zsh completes at a terminal alone.
-    let zsh = r#"mkdir fpath && slm completions zsh > fpath/_slm && zmodload zsh/zpty && zpty z zsh -f -i
+}
+
+/// Zsh completes only on a terminal.
+#[test]
+fn zsh_completes_names() {
+    let script = r#"mkdir fpath && slm completions zsh > fpath/_slm && zmodload zsh/zpty && zpty z zsh -f -i
         zpty -w z 'PS1=; fpath=($PWD/fpath $fpath); autoload -Uz compinit; compinit -u; print re''ady'
         zpty -r z said '*ready*'; zpty -n -w z $'slm run tickets:t\t'; zpty -r -m z said '*tickets:two*' && print found"#;
-    if let Some(said) = run("zsh", zsh) {
+    if let Some(said) = printed("zsh", &["-c", script]) {
         assert_eq!(said, "found\n");
+    }
+}
+
+#[test]
+fn powershell_completes_names() {
+    let script = "slm completions powershell | Out-String | Invoke-Expression; foreach ($line in 'slm run tick', 'slm rm tickets:') {
+        (TabExpansion2 -inputScript $line -cursorColumn $line.Length).CompletionMatches.CompletionText }";
+    if let Some(said) = printed("pwsh", &["-NoProfile", "-NonInteractive", "-Command", script]) {
+        assert_eq!(said, "tickets\ntickets:two\ntickets:latest\ntickets:two\n");
     }
 }

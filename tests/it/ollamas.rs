@@ -146,7 +146,7 @@ fn a_model_with_a_renderer_is_asked_by_the_weights_own_template() {
     let written = home.slm(["show", "there", "--modelfile"]).succeeds();
     assert!(written.contains("\nREQUIRES 0.14.0\nRENDERER qwen3-coder\nPARSER qwen3-coder\n"), "{written}");
 
-    // Somebody who gives the model a TEMPLATE wants that one.
+    // Someone who gives the model a TEMPLATE wants that one.
     home.file("Modelfile", "FROM there\nTEMPLATE {{ .System }}|{{ .Prompt }}|");
     home.slm(["create", "mine"]).ends(0);
     assert!(prompt("mine").as_str().unwrap().ends_with("|x|"), "{}", prompt("mine"));
@@ -159,8 +159,8 @@ fn instructions_without_an_effect_are_said() {
     let said = home.slm(["create", "old"]).ends(0);
     assert_eq!(
         said.stderr,
-        "slm: these parameters are kept and have no effect: `mirostat`, `low_vram`\nslm: DRAFT `./small.gguf` is not used: \
-         slm guesses ahead from the text and needs no second model\n"
+        "slm: these parameters are stored but have no effect: `mirostat`, `low_vram`\nslm: DRAFT `./small.gguf` is not used: \
+         slm drafts from the prompt and needs no second model\n"
     );
     // As Notepad on Windows saves it.
     let bytes: Vec<u8> = "\u{feff}FROM triage\r\nSYSTEM é\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();

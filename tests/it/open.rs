@@ -6,7 +6,7 @@ use crate::slm::{Home, probability};
 use slm_testing::shared;
 
 const NO_TEMPLATE: &str = "slm: `stories:latest` has no chat template; it continues `Text: …`, `Answer:` (a Modelfile's MESSAGE gives it examples, TEMPLATE another form)\n";
-const UNFINISHED: &str = "the answer is unfinished: it came to the limit of tokens; raise --num-predict or --num-ctx";
+const UNFINISHED: &str = "the answer is unfinished: it reached the limit of tokens; raise --num-predict or --num-ctx";
 const PET: &str = r#"{
     "type": "object",
     "properties": {

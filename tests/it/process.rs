@@ -265,16 +265,12 @@ fn what_cannot_be_loaded_says_why() {
         Engine::load(options(Weights::File(missing))).unwrap_err().to_string()
     );
     let no_program = Engine::spawn("/nowhere/slm", triage()).wait().unwrap_err().to_string();
-    assert_eq!(
-        no_program,
-        "cannot load the model: no process could be started for it: No such file or directory (os error 2)"
-    );
+    assert_eq!(no_program, "cannot load the model: cannot start its process: No such file or directory (os error 2)");
     let other = Engine::spawn("/bin/false", triage()).wait().unwrap_err().to_string();
     assert_eq!(other, "the model's process ended with exit code 1");
     let talks = Home::new().slm(["engine"]).fails(
         2,
-        "slm: standard input is no line from another slm (Socket operation on non-socket (os error 88)); this command is \
-         for `slm serve`, which starts it itself\n",
+        "slm: standard input does not come from another slm (Socket operation on non-socket (os error 88)); `slm serve` starts this command itself\n",
     );
     assert_eq!(talks, "");
 }
@@ -287,7 +283,7 @@ fn a_child_that_talks_nonsense_is_ended() {
     let error = Engine::spawn(script, triage()).wait().unwrap_err().to_string();
     assert_eq!(
         error,
-        "the model's process sent an invalid message, and was ended: a message of 1819043176 bytes is longer than the \
+        "the model's process sent an invalid message and was stopped: a message of 1819043176 bytes is longer than the \
          268435456 that may go to another process"
     );
 }
@@ -297,7 +293,7 @@ fn make_executable(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// A model that takes for ever to load: a pipe that nobody writes to.
+/// A model that takes forever to load: a pipe that nobody writes to.
 fn endless(home: &Home) -> Options {
     let path = home.path().join("model.gguf");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();

@@ -1,108 +1,19 @@
 //! `slm run MODEL` as a person at a terminal has it: through a pseudo-terminal, which util-linux's `script` gives.
 
-use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use slm_testing::skipped;
-
 use crate::serve::Server;
-use crate::slm::{Home, end_within};
+use crate::slm::Home;
+use crate::terminal::{PATIENCE, PROMPT, Terminal};
 
-/// How long a person waits.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PROMPT: &str = ">>> ";
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 const HINT: &str = "type /? for help, /bye or Ctrl-D to leave\n";
 
-/// A terminal in which slm runs.
-struct Terminal {
-    child: Child,
-    keys: ChildStdin,
-    screen: Arc<Mutex<Vec<u8>>>,
-    /// What was looked at already.
-    seen: usize,
-}
-
-impl Terminal {
-    /// Runs slm with these arguments in a terminal of that kind; `None` where there is no `script`.
-    fn open(home: &Home, term: &str, args: &str) -> Option<Terminal> {
-        if !Command::new("script").arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-        {
-            skipped!("there is no `script` of util-linux");
-            return None;
-        }
-        let mut command = Command::new("script");
-        command.args(["-q", "-e", "-c", &format!("exec {} {args}", env!("CARGO_BIN_EXE_slm")), "/dev/null"]);
-        command.env_clear().env("HOME", home.path()).env("PATH", "/usr/bin:/bin").env("TERM", term);
-        command.env("SLM_REGISTRY", "127.0.0.1:1").env("SHELL", "/bin/sh").current_dir(home.path());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let (keys, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let screen = Arc::<Mutex<Vec<u8>>>::default();
-        let written = Arc::clone(&screen);
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(n @ 1..) = shown.read(&mut bytes) {
-                written.lock().unwrap().extend_from_slice(&bytes[..n]);
-            }
-        });
-        Some(Terminal { child, keys, screen, seen: 0 })
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
-    }
-
-    /// What came since the last look, up to `end`.
-    #[track_caller]
-    fn until(&mut self, end: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let screen = self.screen.lock().unwrap().clone();
-            let new = String::from_utf8_lossy(&screen[self.seen..]).into_owned();
-            if let Some(at) = new.find(end) {
-                self.seen += at + end.len();
-                return new[..at].replace("\r\n", "\n");
-            }
-            assert!(Instant::now() < deadline, "`{end}` does not come: {new:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Waits for so many bytes more.
-    #[track_caller]
-    fn until_more(&mut self, n_bytes: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.screen.lock().unwrap().len() < self.seen + n_bytes {
-            assert!(Instant::now() < deadline, "nothing comes");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Types a line and gives all that comes before the next prompt, the typed line itself left out where it is echoed.
-    #[track_caller]
-    fn say(&mut self, line: &str) -> String {
-        self.press(&format!("{line}\r"));
-        let shown = self.until(PROMPT);
-        shown.strip_prefix(&format!("{line}\n")).map_or(shown.clone(), str::to_owned)
-    }
-
-    /// Presses keys that end the session, and gives the exit code.
-    #[track_caller]
-    fn leave(mut self, keys: &str) -> Option<i32> {
-        self.press(keys);
-        end_within(self.child, PATIENCE).expect("the session ends").code()
-    }
-}
-
 /// A session on a terminal without a cursor, with its first words.
 fn dumb(home: &Home, args: &str) -> Option<(Terminal, String)> {
-    let mut terminal = Terminal::open(home, "dumb", args)?;
+    let mut terminal = Terminal::open(home, "dumb", &format!("exec slm {args}"))?;
     let greeting = terminal.until(PROMPT);
     Some((terminal, greeting))
 }
@@ -170,7 +81,7 @@ fn a_session_is_saved_as_a_model_and_loaded_again() {
 #[test]
 fn an_edited_line_is_kept_in_a_history_that_is_nobody_elses() {
     let home = Home::new();
-    let Some(mut terminal) = Terminal::open(&home, "xterm", "run triage") else { return };
+    let Some(mut terminal) = Terminal::open(&home, "xterm", "exec slm run triage") else { return };
     terminal.until(PROMPT);
     terminal.press("/set vrbose\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[D\u{1b}[De\r");
     terminal.until("\n");
@@ -195,7 +106,9 @@ fn an_edited_line_is_kept_in_a_history_that_is_nobody_elses() {
 fn ctrl_c_ends_an_answer_and_not_the_session() {
     let home = Home::new();
     for term in ["dumb", "xterm"] {
-        let Some(mut terminal) = Terminal::open(&home, term, "run triage --num-ctx 4096 --regex '[a-z]{9000}'") else {
+        let Some(mut terminal) =
+            Terminal::open(&home, term, "exec slm run triage --num-ctx 4096 --regex '[a-z]{9000}'")
+        else {
             return;
         };
         terminal.until(PROMPT);
@@ -219,7 +132,7 @@ fn ctrl_c_ends_an_answer_and_not_the_session() {
 #[test]
 fn escapes_in_an_answer_do_not_reach_the_terminal() {
     let home = Home::new();
-    let args = r#"run triage --grammar 'start: "\u001b[31mred"' x"#;
+    let args = r#"exec slm run triage --grammar 'start: "\u001b[31mred"' x"#;
     let Some(mut terminal) = Terminal::open(&home, "xterm", args) else { return };
     assert_eq!(terminal.until("\n"), "␛[31mred\r");
 }

@@ -156,8 +156,7 @@ fn what_cannot_be_an_output_is_refused() {
     let device = "slm: `/dev/null` is not a regular file, so answers cannot be appended to it; leave out --output and redirect standard \
          output\n";
     answer(&home, &["--lines", "--output", "/dev/null", "--resume"]).fails(1, device);
-    let single =
-        "slm: --output takes the answers to rows: give --lines, --jsonl or --csv, or redirect standard output\n";
+    let single = "slm: --output is for rows: give --lines, --jsonl or --csv, or redirect standard output\n";
     answer(&home, &["--output", "out", "text"]).fails(2, single);
     let nowhere = "slm: cannot open `no/out`: No such file or directory (os error 2)\n";
     answer(&home, &["--lines", "--output", "no/out"]).fails(1, nowhere);

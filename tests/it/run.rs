@@ -79,7 +79,7 @@ fn what_cannot_be_a_contract_is_refused_before_anything_is_loaded() {
     refused(
         "--regex",
         "(",
-        "the regular expression is not supported: `(`: no look-around, no references back, at most 1 MB compiled",
+        "the regular expression is not supported: `(`: no look-around, no back-references, at most 1 MB compiled",
     );
     refused("--grammar", "@none.lark", "cannot read the grammar `none.lark`: No such file or directory (os error 2)");
     refused("--format", "{", "--format: the schema is not JSON: EOF while parsing an object at line 1 column 1");
@@ -206,7 +206,7 @@ fn a_thought_is_no_part_of_the_answer() {
     speaker::write(home.path(), "thinker", &pieces, Then::End, 512);
     home.file("Modelfile", "FROM ./thinker.gguf\n");
     home.slm(["create", "thinker"]).succeeds();
-    // Standard error is no terminal here: nobody looks on.
+    // Standard error is not a terminal here: nobody looks on.
     assert_eq!(home.slm(["run", "thinker", "2 + 2?"]).succeeds(), "Four.\n");
     let json = home.slm(["run", "thinker", "--json", "2 + 2?"]).json();
     assert_eq!((&json["response"], &json["thinking"]), (&"Four.".into(), &"Two and two.".into()));
@@ -229,14 +229,14 @@ fn a_prompt_that_does_not_fit_names_both_numbers() {
             assert!(needed.parse::<u32>().unwrap() > 29, "{stderr}");
             assert_eq!(
                 rest,
-                format!("tokens are needed, the context has {n_ctx}; raise --num-ctx or cut with --truncate\n")
+                format!("tokens are needed, the context has {n_ctx}; raise --num-ctx or shorten it with --truncate\n")
             );
         }
     }
     let large = home.slm(["run", "triage", "--num-ctx", "2000000000", "--choices", "a,b", "x"]).ends(0);
     assert_eq!(
         large.stderr,
-        "slm: `triage:latest` was trained for 1024 tokens of context, so it gets these and not 2000000000\n"
+        "slm: `triage:latest` was trained for 1024 tokens of context, so it gets 1024 and not 2000000000\n"
     );
     home.slm(["run", "triage", "--num-thread", "100000", "x"])
         .fails(2, "slm: parameter `num_thread` cannot be `100000`: it must be a whole number from 0 to 512\n");
@@ -344,7 +344,7 @@ fn verbose_goes_to_standard_error() {
             "model",
             "parameters",
             "context",
-            "computes on",
+            "runs on",
             "weights",
             "keys, values",
             "batches",

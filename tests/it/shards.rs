@@ -141,14 +141,13 @@ fn what_is_missing_or_wrong_is_said_before_anything_is_copied() {
     fs::copy(&paths[2], &paths[1]).unwrap();
     refused(
         "model-00001-of-00003.gguf",
-        "`./model-00001-of-00003.gguf` is not a model that slm can load: it is split wrongly: its file 2 of 3 says that \
+        "`./model-00001-of-00003.gguf` is not a model that slm can load: its split is invalid: its file 2 of 3 says that \
          it is number 3 of 3",
     );
     fs::copy(&paths[0], home.path().join("renamed.gguf")).unwrap();
     refused(
         "renamed.gguf",
-        "`./renamed.gguf` is one of several files of a model, whose names end alike; let its name end with \
-         `-00001-of-00003.gguf`",
+        "`./renamed.gguf` is one of several files of a model; rename it to end with `-00001-of-00003.gguf`",
     );
 }
 
@@ -173,6 +172,6 @@ fn weights_that_are_no_shards_of_one_model_are_refused() {
     let shard = |n: usize| &split["layers"][n];
     refused(&[&whole["layers"][0], shard(1)], "it is a whole model, not one of the files of a split one");
     refused(&[shard(0)], "it is one of 3 files that a model is split into, and not a model without the others");
-    refused(&[shard(0), shard(1)], "it is split wrongly: it is split into 3 files, and 2 are given");
-    refused(&[shard(0), shard(2), shard(1)], "it is split wrongly: its file 2 of 3 says that it is number 3 of 3");
+    refused(&[shard(0), shard(1)], "its split is invalid: it is split into 3 files, and 2 are given");
+    refused(&[shard(0), shard(2), shard(1)], "its split is invalid: its file 2 of 3 says that it is number 3 of 3");
 }

@@ -81,7 +81,7 @@ pub fn unpullable(name: &str, known: &str) -> String {
     let near = near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"));
     format!(
         "slm: `{name}` is not here yet{near}: pulling it\nslm: cannot pull `{name}`: cannot reach `{NO_REGISTRY}`: Connection refused \
-         (os error 111); check the name, the line and the proxy (HTTPS_PROXY), and try again; there is no model `{name}`; \
+         (os error 111); check the name, the connection and the proxy (HTTPS_PROXY), and try again; there is no model `{name}`; \
          {known}\n"
     )
 }
@@ -113,7 +113,7 @@ impl Call {
         let mut stdin = child.stdin.take().expect("piped above");
         let input = std::mem::take(&mut self.stdin);
         let writer = std::thread::spawn(move || {
-            // A program that ends before it has read everything is no failure of the test.
+            // A program that ends before it has read everything is not a failure of the test.
             let _ = stdin.write_all(&input);
         });
         let Output { status, stdout, stderr } = child.wait_with_output().expect("the binary ends");

@@ -1,7 +1,7 @@
 //! A model that says the same few pieces whatever it is asked: real inference with a known answer. It writes the file and knows
 //! no engine.
 //!
-//! The next token depends on the last one alone: an embedding is a one, in the place of its token, attention and the
+//! The next token depends on the last one alone: an embedding is one-hot at its token, attention and the
 //! feed-forward part add nothing, and the output matrix leads from each token to the next. Every prompt ends with the same
 //! control token, from which the first piece follows; after the last piece the turn ends.
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::slm::Home;
 use crate::tiny::{Gguf, string};
 
-/// The template: a turn is `<|start|>role`, a line break, its text and `<|end|>`; tools stand in a turn of the system, and calls of
+/// The template: a turn is `<|start|>role`, a line break, its text and `<|end|>`; tools are in a turn of the system, and calls of
 /// them between `<tool_call>` and `</tool_call>`, as Qwen 2.5 has it.
 const TEMPLATE: &str = r#"
 {%- if tools %}<|start|>system
@@ -31,16 +31,16 @@ Put a call, {"name": <name>, "arguments": <arguments>}, between <tool_call> and 
 {%- endfor %}<|end|>
 {%- endfor %}
 {%- if add_generation_prompt %}<|answer|>{% endif %}"#;
-/// What a model that thinks has behind it: an empty thought where no thought is wanted, as Qwen 3 has it.
+/// What a model that thinks has after it: an empty thought where no thought is wanted, as Qwen 3 has it.
 const NO_THOUGHT: &str =
     "{%- if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}";
 
-/// A turn's text, and what stands before it in the template of a model that thinks: the thought.
+/// A turn's text, and what is before it in the template of a model that thinks: the thought.
 const TEXT: &str = "{{ message.content or '' }}";
 const THOUGHT: &str =
     "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n{% endif %}";
 
-/// Where the tokens of texts begin: behind `<unk>`, `<s>`, `</s>` and the three of the template.
+/// Where the tokens of texts begin: after `<unk>`, `<s>`, `</s>` and the three of the template.
 const N_CONTROL: usize = 6;
 const UNUSED: usize = 2;
 const START: usize = 3;
@@ -54,7 +54,7 @@ const HEADS: u32 = 5;
 pub enum Then {
     /// The turn ends.
     End,
-    /// All pieces again, for ever.
+    /// All pieces again, forever.
     Again,
 }
 
@@ -66,7 +66,7 @@ pub fn write(folder: &Path, name: &str, pieces: &[&str], then: Then, context: u3
     path
 }
 
-/// As [`write`], with a vocabulary that has tokens around gaps; the answer begins behind the last of them.
+/// As [`write`], with a vocabulary that has tokens around gaps; the answer begins after the last of them.
 pub fn write_for_gaps(folder: &Path, name: &str, pieces: &[&str], context: u32) -> PathBuf {
     let mut gguf = gguf(pieces, Then::End, context);
     for (name, token) in [("pre", START), ("suf", UNUSED), ("mid", ANSWER)] {

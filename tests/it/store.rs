@@ -90,7 +90,7 @@ impl Drop for Lease {
 fn what_was_made_here_goes_only_where_somebody_says_so() {
     let home = home_with(&["mine"]);
     let before = files(&home.models());
-    let refused = "slm: slm did not pull `mine:latest`, so it may be lost for ever; remove it with --yes\n";
+    let refused = "slm: `mine:latest` was not downloaded by slm and may be lost for good; remove it with --yes\n";
     home.slm(["rm", "mine"]).fails(1, refused);
     // An answer that nobody typed is none.
     home.slm(["rm", "mine"]).stdin("y\n").fails(1, refused);
@@ -123,7 +123,7 @@ fn a_person_is_asked() {
         let output = child.wait_with_output().unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap().replace('\r', ""))
     };
-    let question = "slm: slm did not pull `mine:latest`, so it may be lost for ever. Remove it? [y/N] ";
+    let question = "slm: `mine:latest` was not downloaded by slm and may be lost for good. Remove it? [y/N] ";
     for no in ["n\n", "\n", "yess\n", "\u{4}"] {
         let (code, said) = answered(no);
         assert_eq!(code, Some(1), "{said}");
@@ -145,7 +145,7 @@ fn what_can_be_had_again_goes_without_a_question() {
     home.slm(["rm", "plain"]).succeeds();
     // Both names are one model: with both, it would go. With one, nothing is lost.
     home.slm(["rm", "pulled"]).succeeds();
-    let refused = "slm: slm did not pull `local:latest`, so it may be lost for ever; remove it with --yes\n";
+    let refused = "slm: `local:latest` was not downloaded by slm and may be lost for good; remove it with --yes\n";
     // The other name's note went with the last of its manifests, or stays with it.
     origin(&home, "local", "/nowhere/model.gguf");
     home.slm(["rm", "local"]).fails(1, refused);
@@ -170,14 +170,14 @@ fn several_go_together_or_none() {
         .fails(1, "slm: the embedded model `triage:latest` is part of slm and cannot be removed\n");
     home.slm(["rm", "c", "a", "b", "kept"]).fails(
         1,
-        "slm: slm did not pull `c:latest`, `a:latest`, `b:latest` and `kept:latest`, so they may be lost for ever; \
+        "slm: `c:latest`, `a:latest`, `b:latest` and `kept:latest` were not downloaded by slm and may be lost for good; \
          remove them with --yes\n",
     );
     assert_eq!(files(&home.models()), before);
     home.slm(["rm", "../../x"]).fails(
         2,
         "slm: `../../x` is not a model name: its host begins with `.`, not with a letter, a digit or `_`; write \
-         `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`\n",
+         `[host/][namespace/]model[:tag]`, for example `llama3.2:1b`\n",
     );
 
     // `kept` has the same manifest: nothing of it is lost, and no blob goes.
@@ -198,7 +198,7 @@ fn a_copy_is_the_same_model_and_replaces_nothing_unasked() {
     assert_eq!(blobs(&home).len(), n_blobs);
     let bytes = |path: PathBuf| fs::read(path).unwrap();
     assert_eq!(bytes(manifest(&home, "a")), bytes(home.models().join("manifests/registry.ollama.ai/me/b/1")));
-    // Again, and onto one that can be had again.
+    // Again, and onto one that can be obtained again.
     home.slm(["cp", "a", "me/b:1"]).succeeds();
     home.slm(["cp", "triage", "c"]).succeeds();
     home.slm(["cp", "a", "c"]).succeeds();
@@ -206,16 +206,16 @@ fn a_copy_is_the_same_model_and_replaces_nothing_unasked() {
     home.file("Modelfile", "FROM triage\nSYSTEM other");
     home.slm(["create", "d"]).succeeds();
     home.slm(["cp", "a", "d"])
-        .fails(1, "slm: slm did not pull `d:latest`, so it may be lost for ever; replace it with --yes\n");
+        .fails(1, "slm: `d:latest` was not downloaded by slm and may be lost for good; replace it with --yes\n");
     assert_ne!(home.slm(["show", "d", "--json"]).json()["digest"], digest);
     home.slm(["cp", "a", "d", "--yes"]).succeeds();
     assert_eq!(home.slm(["show", "d", "--json"]).json()["digest"], digest);
 
-    home.slm(["cp", "a", "a:latest"]).fails(2, "slm: `a:latest` has this name already; give another destination\n");
+    home.slm(["cp", "a", "a:latest"]).fails(2, "slm: `a:latest` already has this name; give another destination\n");
     assert_eq!(home.slm(["cp", "nothing", "x"]).ends(1).stderr.lines().count(), 1);
 }
 
-/// A digest behind a name is a condition, not a decoration.
+/// A digest after a name is a condition, not a decoration.
 #[test]
 fn a_digest_that_a_model_has_not_keeps_it_from_being_taken() {
     let home = home_with(&["mine"]);
@@ -223,10 +223,10 @@ fn a_digest_that_a_model_has_not_keeps_it_from_being_taken() {
     let (own, zeros) = (format!("mine:latest@sha256:{digest}"), "0".repeat(64));
     let other = format!("mine:latest@sha256:{zeros}");
     let here = format!("slm: `mine:latest` is `sha256:{digest}` here, not `sha256:{zeros}`;");
-    let refused = format!("{here} leave the digest out to mean the one that is here\n");
+    let refused = format!("{here} remove the digest to use the one that is here\n");
     home.slm(["rm", "--yes", &other]).fails(1, &refused);
     home.slm(["verify", &other]).fails(1, &refused);
-    home.slm(["cp", &other, "copy"]).fails(1, &format!("{here} `slm pull {other}` brings that one\n"));
+    home.slm(["cp", &other, "copy"]).fails(1, &format!("{here} `slm pull {other}` downloads that one\n"));
 
     home.slm(["verify", &own]).succeeds();
     home.slm(["cp", &own, "copy"]).succeeds();
@@ -267,12 +267,11 @@ fn verify_tells_every_kind_of_damage_and_pull_is_what_heals_it() {
     };
     assert_eq!(
         [state(&system), state(&messages), state(&params)],
-        ["other bytes", &format!("wrong size: 2 bytes, not {n_bytes}"), "missing"].map(str::to_owned)
+        ["hash mismatch", &format!("wrong size: 2 bytes, not {n_bytes}"), "missing"].map(str::to_owned)
     );
     assert_eq!(
         said.stderr,
-        "slm: `bad:latest` is damaged: `slm pull bad:latest` heals it where it is from a registry, else it must be made \
-         again\nslm: 1 of 2 models is damaged\n"
+        "slm: `bad:latest` is damaged: `slm pull bad:latest` repairs it if it came from a registry; otherwise create it again\nslm: 1 of 2 models damaged\n"
     );
     home.slm(["verify", "good"]).succeeds();
 
@@ -293,9 +292,13 @@ fn verify_tells_every_kind_of_damage_and_pull_is_what_heals_it() {
         (&json!("good:latest"), &json!(false), &json!("hf.co/a/b"))
     );
     let states: Vec<&str> = good["blobs"].as_array().unwrap().iter().map(|b| b["state"].as_str().unwrap()).collect();
-    assert_eq!(states.iter().filter(|state| **state == "other bytes").count(), 1);
-    assert!(said.stderr.contains("slm: `good:latest` is damaged: `slm pull hf.co/a/b` heals it\n"), "{}", said.stderr);
-    assert!(said.stderr.ends_with("slm: 3 of 3 models are damaged\n"), "{}", said.stderr);
+    assert_eq!(states.iter().filter(|state| **state == "hash mismatch").count(), 1);
+    assert!(
+        said.stderr.contains("slm: `good:latest` is damaged: `slm pull hf.co/a/b` repairs it\n"),
+        "{}",
+        said.stderr
+    );
+    assert!(said.stderr.ends_with("slm: 3 of 3 models damaged\n"), "{}", said.stderr);
 }
 
 #[test]
@@ -304,7 +307,7 @@ fn verify_of_nothing_is_well() {
     assert_eq!(home.slm(["verify"]).succeeds(), "");
     assert_eq!(home.slm(["verify", "--json"]).json(), json!({ "ok": true, "models": [], "broken": [] }));
     let said = home.slm(["verify", "triage"]).ends(0);
-    assert_eq!(said.stderr, "slm: `triage:latest` is part of slm: there is nothing of it on the disk to verify\n");
+    assert_eq!(said.stderr, "slm: `triage:latest` is part of slm: it has no files to verify\n");
     assert_eq!(files(home.path()), []);
     home.slm(["verify", "x"]).fails(1, "slm: there is no model `x:latest`; there are `triage:latest`\n");
 }
@@ -321,7 +324,7 @@ fn verify_reads_a_store_that_cannot_be_written_to() {
     // Removal says what stops it, where anything does (it does not stop root).
     let removed = home.slm(["rm", "a", "--yes"]).run();
     set(0o755);
-    assert!(said.stdout.contains("other bytes"), "{}", said.stdout);
+    assert!(said.stdout.contains("hash mismatch"), "{}", said.stdout);
     if removed.code == Some(1) {
         assert!(removed.stderr.contains("Permission denied"), "{}", removed.stderr);
         assert!(manifest(&home, "a").exists());
@@ -381,7 +384,7 @@ fn prune_frees_what_nothing_needs_and_nothing_else() {
     fs::write(folder.join("notes.txt"), "a person's").unwrap();
     make_older(&folder.join("notes.txt"), 9999 * HOUR);
     let before = files(&home.models());
-    let kept = "slm: 1 blob (3 B) stays: what is this young may be of a model in the making; --all removes it\n";
+    let kept = "slm: 1 blob (3 B) stays: another program may be about to use it; --all removes it\n";
     let name = old.file_name().unwrap().to_str().unwrap().to_owned();
 
     let said = home.slm(["prune", "--dry-run"]).ends(0);
@@ -418,7 +421,7 @@ fn blobs_stay_while_an_ollama_downloads_into_the_same_store() {
     let said = home.slm(["prune"]).ends(0);
     assert_eq!(said.stdout, "nothing to prune\n");
     assert!(blob.exists() && download.exists());
-    // Nobody has written to it for two hours: then it is no pull that goes on.
+    // Nobody has written to it for two hours: then it is not a pull that continues.
     make_older(&download, 2 * HOUR);
     home.slm(["prune"]).ends(0);
     assert!(!blob.exists() && download.exists());
@@ -454,7 +457,7 @@ fn downloads_stay_while_somebody_is_at_them_or_soon_may_be() {
     let said = home.slm(["prune"]).ends(0);
     assert_eq!(
         said.stderr,
-        "slm: 2 downloads (7 B) stay: to be resumed; --partial removes what nobody is at, Ollama's after a day\n\
+        "slm: 2 downloads (7 B) stay: it may still be resumed; --partial removes downloads that no process is using, Ollama's after a day\n\
          slm: 1 file (6 B) stays: a pull needs it\n"
     );
     let left = || -> Vec<PathBuf> { files(&folder).into_iter().map(|(path, _)| path).collect() };
@@ -580,7 +583,7 @@ fn what_was_pulled_goes_without_a_question_and_comes_again() {
     home.file("Modelfile", format!("FROM {}\nSYSTEM mine", server.model()));
     home.slm(["create", "mine"]).succeeds();
     home.slm(["rm", "mine"])
-        .fails(1, "slm: slm did not pull `mine:latest`, so it may be lost for ever; remove it with --yes\n");
+        .fails(1, "slm: `mine:latest` was not downloaded by slm and may be lost for good; remove it with --yes\n");
 }
 
 #[test]
@@ -594,7 +597,7 @@ fn what_verify_says_heals_a_damaged_model() {
     fs::write(&weights, bytes).unwrap();
     let heals = format!("slm pull {}:latest", server.model());
     let said = home.slm(["verify"]).ends(1);
-    assert!(said.stderr.contains(&format!("is damaged: `{heals}` heals it\n")), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("is damaged: `{heals}` repairs it\n")), "{}", said.stderr);
 
     server.forget();
     home.slm(heals.split(' ').skip(1)).succeeds();

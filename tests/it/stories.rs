@@ -99,7 +99,7 @@ fn what_is_likely_in_a_story_wins() {
     }
 }
 
-/// Examples, and the text behind them, as one document that a model without a template continues.
+/// Examples, and the text after them, as one document that a model without a template continues.
 #[test]
 fn a_model_without_a_template_continues_texts_and_answers() {
     let Some(path) = shared("models/stories260K.gguf") else { return };

@@ -83,7 +83,7 @@ fn tables_and_lists_that_cannot_be_read_are_refused_with_what_is_there() {
     refused(&["--csv", "a"], "", "there is no table on standard input");
     let hint = "--delimiter: `::` cannot separate cells; give one character, for example `;`";
     refused(&["--csv", "a", "--delimiter", "::"], "a\n", hint);
-    let one = "`--choices a`: one choice leaves nothing to decide; give two or more, separated by commas";
+    let one = "`--choices a`: one choice is not enough; give two or more, separated by commas";
     refused(&["--choices", "a", "text"], "", one);
 }
 

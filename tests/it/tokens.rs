@@ -112,7 +112,7 @@ fn probabilities_are_those_of_a_softmax() {
                 assert!(token.likely.is_sorted_by(|a, b| a.logprob >= b.logprob), "{:?}", tiny.kind);
                 let sum: f64 = token.likely.iter().map(|likely| likely.logprob.exp()).sum();
                 assert!(sum <= 1.0 + 1e-9 && sum > 20.0 / 300.0, "{:?} {number}: {sum}", tiny.kind);
-                // The likeliest is taken where nothing forbids it.
+                // The most likely is taken where nothing forbids it.
                 let best = &token.likely[0];
                 assert!(token.logprob <= best.logprob);
                 assert!(!is_free || (token.id, token.logprob.to_bits()) == (best.id, best.logprob.to_bits()));
@@ -227,7 +227,10 @@ fn a_bias_of_no_token_is_refused() {
         let error = refused(id, 1.0);
         assert!(matches!(error, EngineError::TokenOutOfRange { id: named, last: 268 } if named == id), "{error}");
     }
-    assert_eq!(refused(269, 1.0).to_string(), "there is no token 269: this vocabulary's are numbered from 0 to 268");
+    assert_eq!(
+        refused(269, 1.0).to_string(),
+        "there is no token 269: the tokens of this vocabulary are numbered from 0 to 268"
+    );
     assert!(matches!(refused(7, f32::NAN), EngineError::Bias { id: 7, .. }));
 }
 

@@ -35,7 +35,7 @@ const READS_CONTRACT: &str = "{% for m in messages %}{{ m.content }}{{ eos_token
     {% for name, field in contract.properties.items() %}{{ name }}: {{ field.description }} ({{ field.type }})\
     {% for value in field.enum %} {{ value }}{% endfor %}{% endfor %}{{ contract | tojson }}";
 
-/// What stands between two texts of an `.inp` file, and behind the last.
+/// What is between two texts of an `.inp` file, and after the last.
 const BETWEEN: &str = "\n__ggml_vocab_test__\n";
 
 struct Family {

@@ -21,7 +21,7 @@ fn the_environments_wait_is_kept_here_and_in_a_servers_processes() {
     let run = |n: &str| home.slm(["run", "triage", "--verbose", "--num-thread", n, "I was charged twice"]);
     assert_eq!(waiting(run("2")).as_deref(), Some(LEARNED));
     assert_eq!(waiting(run("1")), None, "one thread waits for nobody");
-    let kept = |n: u64| format!("spins {n} times, as the environment says, then sleeps");
+    let kept = |n: u64| format!("spins {n} times, as the environment sets, then sleeps");
     assert_eq!(waiting(run("2").env("GOMP_SPINCOUNT", "77")), Some(kept(77)));
     assert_eq!(waiting(run("2").env("OMP_WAIT_POLICY", "passive")), Some(kept(0)));
     for (variables, expected) in [(vec![], LEARNED.to_owned()), (vec![("GOMP_SPINCOUNT", "77")], kept(77))] {

@@ -1,4 +1,4 @@
-//! Which LoRA adapters a request asks for, and how strongly: plain data in a fixed order.
+//! The LoRA adapters of a request and their scales: plain data in a fixed order.
 
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ pub struct Adapter {
 }
 
 /// The adapters that apply together. Two sets are equal where they change a model in the same way: the same adapters at
-/// the same scales, in whatever order somebody named them and wherever their files are.
+/// the same scales, in whatever order someone named them and wherever their files are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<Adapter>")]
 pub struct AdapterSet(Vec<Adapter>);

@@ -1,4 +1,4 @@
-//! What this binary was built for, and what this machine's processor has of it.
+//! Which processor features this binary was built for, and which of them this machine has.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ pub fn check_processor() -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "this binary was built for processors with {}, which this one lacks; build it here with `./install.sh`",
+        "this binary was built for processors with {}, which this one does not have; build it here with `./install.sh`",
         missing.join(", ")
     ))
 }

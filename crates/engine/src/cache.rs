@@ -119,8 +119,8 @@ impl Slots {
         Some(Grant { slot, n_reused: n })
     }
 
-    /// Whether a request that begins with a slot's first `n` tokens may have the slot itself: it is idle, and goes on where
-    /// it ended or is the only one to be had.
+    /// Whether a request that begins with a slot's first `n` tokens may have the slot itself: it is idle, and continues where
+    /// it ended or is the only one available.
     fn can_change_hands(&self, slot: usize, n: usize) -> bool {
         let Slot { state, tokens, .. } = &self.slots[slot];
         let is_idle = matches!(state, State::Idle { .. }) && self.n_needed(slot, None) <= n;

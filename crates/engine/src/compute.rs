@@ -116,17 +116,17 @@ pub enum DeviceKind {
 /// Why settings contradict each other, or cannot be used on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ComputeError {
-    #[error("keys and values of type `{0}` need flash attention, which is off; turn it on, or keep `f16`")]
+    #[error("a KV cache of type `{0}` needs flash attention, which is off; turn it on, or use `f16`")]
     QuantizedWithoutFlashAttention(KvType),
-    #[error("{n_ubatch} tokens cannot be computed at once in a decode of {n_batch}")]
+    #[error("{n_ubatch} tokens at once are more than a batch of {n_batch}")]
     UbatchAboveBatch { n_ubatch: u32, n_batch: u32 },
-    #[error("there is no device `{name}`; there are {known}, and `none` for the processor alone")]
+    #[error("there is no device `{name}`; the devices are {known}, and `none` for the CPU only")]
     NoSuchDevice { name: String, known: String },
-    #[error("there is no GPU {main_gpu}: {n_gpus} compute, counted from 0")]
+    #[error("there is no GPU {main_gpu}: {n_gpus} are used, counted from 0")]
     NoSuchGpu { main_gpu: u32, n_gpus: usize },
-    #[error("`{layers}` layers cannot go to a GPU where only the processor computes")]
+    #[error("`{layers}` layers cannot go to a GPU, because only the CPU is used")]
     LayersWithoutDevice { layers: u32 },
-    #[error("there is no type `{0}` for keys and values; there are {names}", names = KvType::names())]
+    #[error("there is no KV cache type `{0}`; the types are {names}", names = KvType::names())]
     NoSuchKvType(String),
     #[error("flash attention is `on`, `off` or `auto`, not `{0}`")]
     NoSuchFlashAttention(String),
@@ -346,8 +346,7 @@ mod tests {
         assert_eq!(gpus(asked("cuda1, 0")), [1, 0]);
         assert_eq!(
             asked("Metal").check(&devices()[1..]).unwrap_err().to_string(),
-            "there is no device `Metal`; there are `CUDA1` (1, a CUDA1), `CPU` (2, a CPU), and `none` for the processor \
-             alone"
+            "there is no device `Metal`; the devices are `CUDA1` (1, a CUDA1), `CPU` (2, a CPU), and `none` for the CPU only"
         );
     }
 
@@ -357,19 +356,19 @@ mod tests {
         let off = FlashAttention::Off;
         assert_eq!(
             refused(Compute { kv_type: KvType::Q8_0, flash_attention: off, ..Compute::default() }),
-            "keys and values of type `q8_0` need flash attention, which is off; turn it on, or keep `f16`"
+            "a KV cache of type `q8_0` needs flash attention, which is off; turn it on, or use `f16`"
         );
         assert_eq!(
             refused(Compute { n_batch: Some(64), n_ubatch: Some(128), ..Compute::default() }),
-            "128 tokens cannot be computed at once in a decode of 64"
+            "128 tokens at once are more than a batch of 64"
         );
         assert_eq!(
             refused(Compute { n_gpu_layers: Some(3), ..asked("none") }),
-            "`3` layers cannot go to a GPU where only the processor computes"
+            "`3` layers cannot go to a GPU, because only the CPU is used"
         );
         assert_eq!(
             refused(Compute { main_gpu: Some(1), ..asked("CUDA0") }),
-            "there is no GPU 1: 1 compute, counted from 0"
+            "there is no GPU 1: 1 are used, counted from 0"
         );
         assert!(Compute { flash_attention: off, n_gpu_layers: Some(0), ..asked("none") }.check(&devices()).is_ok());
     }
@@ -389,6 +388,6 @@ mod tests {
             assert_eq!(kind.as_str().to_uppercase().parse(), Ok(kind));
         }
         assert_eq!((KvType::F16.bytes(64), KvType::Q8_0.bytes(64), KvType::Q4_0.bytes(64)), (128, 68, 36));
-        assert!("q3_k".parse::<KvType>().unwrap_err().to_string().starts_with("there is no type `q3_k`"));
+        assert!("q3_k".parse::<KvType>().unwrap_err().to_string().starts_with("there is no KV cache type `q3_k`"));
     }
 }

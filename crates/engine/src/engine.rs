@@ -1,4 +1,4 @@
-//! The handle to an engine, which runs on a thread of this process or in another one.
+//! The handle to an engine, which runs on a thread of this process or in another process.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Why an engine could not do what was asked; it may come from another process.
+//! Errors of an engine, which may come from another process.
 
 use std::path::PathBuf;
 
@@ -20,23 +20,25 @@ pub enum EngineError {
     Memory(Box<Shortage>),
     #[error("the prompt is too long: {needed} tokens are needed, the context has {n_ctx}")]
     Context { needed: usize, n_ctx: usize },
-    #[error("the answers `{0}` and `{1}` are the same tokens for this model, so they cannot be told apart; rename one")]
+    #[error(
+        "the answers `{0}` and `{1}` are the same tokens for this model, so they cannot be distinguished; rename one"
+    )]
     SameTokens(String, String),
     #[error("this vocabulary has no token `{0}`, which the chat template writes")]
     NoSuchToken(String),
-    #[error("there is no token {id}: this vocabulary's are numbered from 0 to {last}")]
+    #[error("there is no token {id}: the tokens of this vocabulary are numbered from 0 to {last}")]
     TokenOutOfRange { id: Token, last: Token },
-    #[error("the bias of token {id} is `{bias}`, which is no finite number")]
+    #[error("the bias of token {id} is `{bias}`, which is not a finite number")]
     Bias { id: Token, bias: f32 },
-    #[error("the model has no token that ends an answer, so answers cannot be scored")]
+    #[error("the model has no end-of-answer token, so answers cannot be scored")]
     NoTurnEnd,
     #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]
     NoBranches,
-    #[error("the text has {n_tokens} tokens, with the model's own around it, and {limit} fit")]
+    #[error("the text has {n_tokens} tokens with the model's start and end tokens, and at most {limit} fit")]
     TextTooLong { n_tokens: usize, limit: usize, n_ctx_train: usize },
-    #[error("the model's architecture `{0}` gives vectors and no text, so it cannot answer; take a model that writes")]
+    #[error("the model's architecture `{0}` makes embeddings, not text, so it cannot answer; use a text model")]
     NoText(String),
-    #[error("the text is empty, and the model has no tokens of its own to put around it")]
+    #[error("the text is empty, and the model adds no start or end tokens")]
     EmptyText,
     #[error("there is no token in front of the answer; give a longer prompt")]
     EmptyPrompt,
@@ -54,9 +56,9 @@ pub enum EngineError {
     Decode { reason: String },
     #[error("the model's process {how}")]
     Crashed { how: String },
-    #[error("the server that has the model is gone: {reason}; ask again, and the model is loaded here")]
+    #[error("the server that had the model has stopped: {reason}; run the command again to load the model here")]
     Disconnected { reason: String },
-    #[error("the model runs in another process, and this cannot go there: {reason}")]
+    #[error("this cannot be sent to the process that runs the model: {reason}")]
     Unsendable { reason: String },
     #[error("the request was cancelled")]
     Cancelled,

@@ -157,7 +157,7 @@ pub struct Generation {
     /// With [`Detail::Tokens`](super::Detail::Tokens).
     pub tokens: Vec<GeneratedToken>,
     /// The answer's tokens, without those that a stop string begins in or covers: [`Run::Tokens`](slm_values::prompt::Run) of a
-    /// prompt that goes on from here.
+    /// prompt that continues from here.
     pub ids: Vec<Token>,
 }
 
@@ -206,11 +206,11 @@ pub struct TokenLogprob {
     /// What it wrote in the text; a token that is not shown wrote nothing.
     pub bytes: Vec<u8>,
     pub logprob: f64,
-    /// The likeliest tokens here, the likeliest first. Tokens that are impossible to the model are left out.
+    /// The most likely tokens here, the most likely first. Tokens that are impossible to the model are left out.
     pub likely: Vec<LikelyToken>,
 }
 
-/// A token that might have come.
+/// An alternative token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LikelyToken {
     pub id: Token,

@@ -1,4 +1,4 @@
-//! What of a build can change the bits of a result, and the id of that. The build script and the engine's tests compile this
+//! The parts of a build that can change the bits of a result, and the id of that. The build script and the engine's tests compile this
 //! file; no text of a source and no package that computes nothing comes in here.
 
 use sha2::{Digest as _, Sha256};

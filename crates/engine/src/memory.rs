@@ -24,7 +24,7 @@ pub struct Need {
     pub buffers: u64,
 }
 
-/// Memory that can be had, and what limits it.
+/// Memory that is available, and what limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     pub bytes: u64,
@@ -146,7 +146,7 @@ pub fn layers_that_fit(footprint: &Footprint, n_ctx: u32, kv_type: KvType, free:
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Need { weights, cells, n_ctx, kv_type, buffers } = self.need;
-        let mut parts = vec![format!("{} of keys and values ({n_ctx} tokens in {kv_type})", size(cells))];
+        let mut parts = vec![format!("{} of KV cache ({n_ctx} tokens in {kv_type})", size(cells))];
         if weights > 0 {
             parts.insert(0, format!("{} of weights", size(weights)));
         }
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(
             shortage(Need::of_model(&FOOTPRINT, 8192, &compute), 1_000_000_000, Limit::Machine),
             (
-                "out of memory: 800.0 MB of weights and 268.4 MB of keys and values (8192 tokens in f16) are needed, 1.0 \
+                "out of memory: 800.0 MB of weights and 268.4 MB of KV cache (8192 tokens in f16) are needed, 1.0 \
                  GB of memory are free"
                     .to_owned(),
                 vec![Saving::FewerTokens, Saving::SmallerCells, Saving::SmallerWeights]
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(
             shortage(Need::of_context(&FOOTPRINT, 8192, KvType::Q8_0, 512), 200_000_000, Limit::AddressSpace),
             (
-                "out of memory: 142.6 MB of keys and values (8192 tokens in q8_0) and 329.8 MB of buffers are needed, \
+                "out of memory: 142.6 MB of KV cache (8192 tokens in q8_0) and 329.8 MB of buffers are needed, \
                  200.0 MB are left of the address space (`ulimit -v`)"
                     .to_owned(),
                 vec![Saving::FewerTokens, Saving::FewerAtOnce]

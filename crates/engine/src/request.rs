@@ -29,7 +29,7 @@ pub enum Request {
     Measure(Measure),
 }
 
-/// One closed question: how the answer begins, and the ways in which it may go on.
+/// One closed question: how the answer begins, and the ways in which it may continue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// What stands around every candidate: at least one spelling. A candidate's probability is the sum of those that it has
@@ -63,7 +63,7 @@ impl Group {
 pub enum Ending {
     /// The answer ends: its end is a part of the candidate.
     Turn,
-    /// The answer goes on. What ends a candidate is a part of its text, and none is the beginning of another.
+    /// The answer continues. What ends a candidate is a part of its text, and none is the beginning of another.
     Text,
 }
 
@@ -75,7 +75,7 @@ pub enum Reading {
     /// evaluated.
     #[default]
     Choices,
-    /// That of its whole text and of its end, normalised over the candidates at last.
+    /// That of its whole text and of its end, normalised over the candidates.
     Likelihood,
 }
 
@@ -132,7 +132,7 @@ pub enum Lane {
     /// Alone: equal questions have equal log-probabilities, to the last bit.
     #[default]
     Canonical,
-    /// In one batch with others: more rows a second, but the last digits depend on the rest of the batch.
+    /// In one batch with others: more rows per second, but the last digits depend on the rest of the batch.
     Throughput,
 }
 
@@ -225,7 +225,7 @@ pub enum Detail {
     Text,
     /// Every token with its probability, at the end.
     Tokens,
-    /// Every token with its probability and the `n` likeliest ones in its place, as it is written.
+    /// Every token with its probability and the `n` most likely ones in its place, as it is written.
     Likely { n: u8 },
 }
 

@@ -62,8 +62,7 @@ pub fn spawn(options: Options) -> Result<Thread, EngineError> {
         // The model's memory is free by now.
         drop(running);
     });
-    let handle =
-        thread.map_err(|error| EngineError::Load { reason: format!("no thread could be started: {error}") })?;
+    let handle = thread.map_err(|error| EngineError::Load { reason: format!("cannot start a thread: {error}") })?;
     match loaded.recv() {
         Ok(Ok(info)) => Ok(Thread { commands: Some(commands), handle: Some(handle), ended, info }),
         refused => {

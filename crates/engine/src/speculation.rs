@@ -1,6 +1,6 @@
 //! Drafts by prompt lookup, and whether they pay: what followed the last tokens where they stood before.
 //!
-//! Extraction and summaries copy their input, so an answer's next tokens often stand in the prompt already (prompt lookup
+//! Extraction and summaries copy their input, so an answer's next tokens often are in the prompt already (prompt lookup
 //! decoding, Saxena 2023). A draft costs rows in the next decode and saves decodes where it is right; both are measured, and
 //! a draft is made only where it is expected to win. Pure: durations come in as numbers.
 
@@ -11,7 +11,7 @@ use super::Token;
 
 /// The longest draft.
 pub const MAX_DRAFT: usize = 8;
-/// Tokens that must stand before a draft: with fewer the guess is a lottery.
+/// Tokens that must be before a draft: with fewer the guess is a lottery.
 const LENGTHS: [usize; 2] = [3, 2];
 /// Rows of a decode for which halves are tried.
 const ODD_ROWS: std::ops::Range<usize> = 8..16;

@@ -143,7 +143,7 @@ mod tests {
         TokenLogprob { id: bytes.len() as i32, bytes: bytes.to_vec(), logprob: -1.0, likely: vec![] }
     }
 
-    /// What each token let out, with the bytes of the tokens in it; at last what was held back.
+    /// What each token let out, with the bytes of the tokens in it; at the end what was held back.
     fn pieces(stops: &[&str], tokens: &[&[u8]]) -> Vec<(String, Vec<Vec<u8>>)> {
         let mut stream = TextStream::new(stops.iter().map(ToString::to_string).collect());
         let told = |piece: Piece| (piece.text, piece.tokens.into_iter().map(|token| token.bytes).collect());

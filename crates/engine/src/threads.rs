@@ -12,7 +12,7 @@ pub fn count(granted: usize, n_cores: Option<usize>) -> u32 {
     u32::try_from(n_cores.map_or(granted, |n_cores| granted.min(n_cores))).unwrap_or(u32::MAX).max(1)
 }
 
-/// The cores behind the processors that `/proc/self/status` allows. `siblings` gives a processor's file of the processors on its core;
+/// The cores after the processors that `/proc/self/status` allows. `siblings` gives a processor's file of the processors on its core;
 /// one without such a file is a core by itself. `None` where the status names no processors.
 pub fn cores(status: &str, siblings: impl Fn(u32) -> Option<String>) -> Option<usize> {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;

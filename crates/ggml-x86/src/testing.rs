@@ -1,4 +1,4 @@
-//! Inputs of tests that are the same for ever, whatever a library does, and a digest of results.
+//! Inputs of tests that are the same forever, whatever a library does, and a digest of results.
 
 /// SplitMix64 (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
 pub struct Random(u64);

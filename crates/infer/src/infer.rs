@@ -1,4 +1,4 @@
-//! The one way to an answer: an [`Ask`] in, a [`Reply`] out. Messages, prompt, engine, contract.
+//! The only path to an answer: an [`Ask`] in, a [`Reply`] out. Messages, prompt, engine, contract.
 //!
 //! A [`Session`] is a loaded model with its Modelfile's settings, and [`Session::ask`] the only way to its answers. A whole
 //! answer is the reply read to its end, and a thread that has to wait for it waits with [`wait`]. It knows neither files
@@ -77,24 +77,24 @@ pub struct Session {
 /// Why a question got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum InferError {
-    #[error("the model's chat template cannot be used: {0}; a Modelfile's TEMPLATE gives the model another")]
+    #[error("the model's chat template cannot be used: {0}; give the model another with TEMPLATE in a Modelfile")]
     Template(#[from] TemplateError),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
-        "this model thinks before it answers and its template cannot turn that off, so its answers can be neither scored nor \
-         held to a format"
+        "this model thinks before it answers and its template cannot turn that off, so its answers can neither be scored nor \
+         follow a format"
     )]
     Thinking,
     #[error(transparent)]
     Think(#[from] ThinkingError),
-    #[error("thoughts and a format cannot be asked for together: an answer in a format begins at once")]
+    #[error("thinking and a format cannot be combined: an answer in a format begins at once")]
     ThinkingAndForm,
-    #[error("this model's vocabulary has no tokens around a gap, so it cannot fill one")]
+    #[error("this model's vocabulary has no fill-in-the-middle tokens")]
     NoInfill,
-    #[error("tools and a format cannot be asked for together")]
+    #[error("tools and a format cannot be combined")]
     ToolsAndForm,
-    #[error("the answers of a closed format are scored, and a bias has no part in that")]
+    #[error("answers of a closed format are scored, which a logit bias cannot change")]
     BiasAndClosed,
     #[error(transparent)]
     Tools(#[from] ToolError),
@@ -184,7 +184,7 @@ impl Session {
     /// numbers ([`EngineError::Context`], [`EngineError::TextTooLong`]).
     ///
     /// # Errors
-    /// The prompt cannot be made, or what is asked for together cannot be had together.
+    /// The prompt cannot be made, or the request combines what cannot be combined.
     pub fn ask(&self, ask: impl Into<Ask>) -> Result<Reply, InferError> {
         match ask.into() {
             Ask::Turn(turn) => Ok(self.ready(*turn)?.send()),

@@ -1,4 +1,4 @@
-//! What `list` and `show` say of a stored model without loading it, under the names of Ollama's API. It knows neither
+//! What `list` and `show` report about a stored model without loading it, under the names of Ollama's API. It knows neither
 //! terminals nor HTTP.
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use slm_values::modelfile::Format;
 /// What kind of model it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ModelDetails {
-    /// Always empty: a manifest does not tell what a model was made from.
+    /// Always empty: a manifest does not record what a model was made from.
     pub parent_model: String,
     pub format: String,
     pub family: String,
@@ -30,21 +30,21 @@ pub struct ModelSummary {
     pub model: String,
     /// RFC 3339; nothing for the model in the binary.
     pub modified_at: Option<String>,
-    /// Bytes of all its files together.
+    /// Total size of its files in bytes.
     pub size: u64,
     /// The SHA-256 of its manifest.
     pub digest: String,
     pub details: ModelDetails,
-    /// Whether it is a part of slm itself.
+    /// Whether it is part of slm's binary.
     pub embedded: bool,
 }
 
-/// Everything that is known of one model.
+/// The details of one model.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ModelDescription {
     pub modelfile: String,
     pub template: Option<String>,
-    /// Where the prompts' template comes from, in words.
+    /// Which chat template is used, in words.
     pub template_source: String,
     pub system: Option<String>,
     #[schema(value_type = Vec<Object>)]
@@ -52,7 +52,7 @@ pub struct ModelDescription {
     /// The form that every answer has: a JSON schema, or `"json"`.
     pub format: Option<Value>,
     pub adapters: Vec<AdapterInfo>,
-    /// How it makes vectors of texts, where that is what it does.
+    /// The pooling of an embedding model.
     pub embeds: Option<String>,
     pub license: String,
     pub details: ModelDetails,

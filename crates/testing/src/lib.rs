@@ -13,7 +13,7 @@ macro_rules! skipped {
     ($($why:tt)*) => { $crate::skipped(::std::format_args!($($why)*)) };
 }
 
-/// As [`skipped!`]. The reason goes to standard error, and as a line with the test's name behind the file that the variable
+/// As [`skipped!`]. The reason goes to standard error, and as a line with the test's name after the file that the variable
 /// `SLM_SKIPPED_TESTS` names: the test runner shows nothing of a test that passes.
 ///
 /// # Panics
@@ -27,7 +27,7 @@ pub fn skipped(why: Arguments<'_>) {
     file.and_then(|mut file| file.write_all(line.as_bytes())).expect("SLM_SKIPPED_TESTS names a writable file");
 }
 
-/// A file or folder of the reference data, which lie in `SLM_SHARED` or beside the checkout; `None` where they do not, and
+/// A file or folder of the reference data, which are in `SLM_SHARED` or beside the checkout; `None` where they are not, and
 /// then the test is skipped.
 #[must_use]
 pub fn shared(path: impl AsRef<Path>) -> Option<PathBuf> {

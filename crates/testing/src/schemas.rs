@@ -128,7 +128,7 @@ fn of_depth(choices: &mut Choices<'_>, depth: usize) -> Value {
         13 => tagged(choices, depth + 1),
         _ => combined(choices, depth + 1),
     };
-    // Whatever stands there, keywords of any family may stand beside it.
+    // Whatever is there, keywords of any family may be beside it.
     while choices.happens(4) {
         let beside = beside(choices, depth + 1);
         if let (Value::Object(map), Value::Object(more)) = (&mut schema, beside) {
@@ -272,7 +272,7 @@ fn array(choices: &mut Choices<'_>, depth: usize) -> Value {
     map
 }
 
-/// Objects that a constant tells apart.
+/// Objects that a constant distinguishes.
 fn tagged(choices: &mut Choices<'_>, depth: usize) -> Value {
     let part = |tag: &str, choices: &mut Choices<'_>| json!({"type": "object", "properties": {"kind": {"const": tag}, "v": of_depth(choices, depth)}, "required": ["kind"]});
     let parts = [part("a", choices), part("b", choices)];

@@ -20,14 +20,14 @@ pub enum KeepAlive {
 /// A text that is no duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is not how long a model may stay: give seconds (`300`), a duration (`10m`, `1h30m`), `0` for not at all, or \
-     `-1` for ever"
+    "`{text}` is not a duration: give seconds (`300`), a duration (`10m`, `1h30m`), `0` (not at all), or `-1` \
+     (forever)"
 )]
 pub struct KeepAliveError {
     text: String,
 }
 
-/// The units of Go's durations, in nanoseconds. `m` stands behind `ms`, which begins like it.
+/// The units of Go's durations, in nanoseconds. `m` is after `ms`, which begins like it.
 const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
@@ -39,14 +39,14 @@ const UNITS: [(&str, u64); 8] = [
     ("h", 3_600_000_000_000),
 ];
 
-/// Go counts nanoseconds in 63 bits: what is longer than these 292 years is for ever.
+/// Go counts nanoseconds in 63 bits: what is longer than these 292 years is forever.
 const LONGEST: f64 = i64::MAX as f64;
 
 impl KeepAlive {
     /// What holds where nobody says anything.
     pub const DEFAULT: KeepAlive = KeepAlive::For(Duration::from_secs(300));
 
-    /// A number of seconds; below zero it is for ever. `None` where it is no number.
+    /// A number of seconds; below zero it is forever. `None` where it is not a number.
     #[must_use]
     pub fn from_seconds(seconds: f64) -> Option<KeepAlive> {
         if seconds.is_nan() { None } else { Some(KeepAlive::from_nanoseconds(seconds * 1e9)) }
@@ -98,7 +98,7 @@ fn nanoseconds(text: &str) -> Option<f64> {
     }
 }
 
-/// Digits with at most one point at the beginning of a text, and what is behind them.
+/// Digits with at most one point at the beginning of a text, and what is after them.
 fn number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (digits, behind) = text.split_at(end);
@@ -106,7 +106,7 @@ fn number(text: &str) -> Option<(f64, &str)> {
     Some((digits.parse().ok()?, behind))
 }
 
-/// The beginning of what somebody wrote, for a message.
+/// The beginning of what someone wrote, for a message.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }
@@ -169,7 +169,7 @@ impl<'de> Deserialize<'de> for KeepAlive {
             }
 
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<KeepAlive, E> {
-                KeepAlive::from_seconds(seconds).ok_or_else(|| E::custom("seconds that are no number"))
+                KeepAlive::from_seconds(seconds).ok_or_else(|| E::custom("seconds that are not a number"))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<KeepAlive, E> {
@@ -230,8 +230,8 @@ mod tests {
         }
         assert_eq!(
             "5x".parse::<KeepAlive>().unwrap_err().to_string(),
-            "`5x` is not how long a model may stay: give seconds (`300`), a duration (`10m`, `1h30m`), `0` for not at all, \
-             or `-1` for ever"
+            "`5x` is not a duration: give seconds (`300`), a duration (`10m`, `1h30m`), `0` (not at all), or \
+             `-1` (forever)"
         );
     }
 

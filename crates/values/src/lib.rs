@@ -1,4 +1,4 @@
-//! What slm speaks of, parsed into types that cannot be wrong. Pure: no input or output, no clock, no async.
+//! slm's values, parsed into types that cannot be invalid. Pure: no input or output, no clock, no async.
 
 pub mod causes;
 pub mod chat;

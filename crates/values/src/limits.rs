@@ -1,4 +1,4 @@
-//! What a finished text must keep: so many words, so many sentences, a pattern. It knows no models.
+//! Limits of a finished text: words, sentences, a pattern. It knows no models.
 //!
 //! Words and sentences are those of Unicode's text segmentation (UAX #29). A word holds at least one letter or digit;
 //! `don't` is one, `well-known` are two. A sentence holds one too, and a line break ends it. Further, no sentence ends after

@@ -17,7 +17,7 @@ const MAX_PART_CHARS: usize = 80;
 
 /// A model's full name: `[scheme://][host/][namespace/]model[:tag]` with the defaults filled in.
 ///
-/// The rules are Ollama's: a part begins with a letter, a digit or `_`, and goes on with these, `-` and `.`; a namespace
+/// The rules are Ollama's: a part begins with a letter, a digit or `_`, and continues with these, `-` and `.`; a namespace
 /// has no `.`, only a host has a port. So no part is empty, a parent folder, or holds a path separator. A scheme
 /// (`http` or `https`) is accepted and is not a part of the name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,13 +60,13 @@ impl ModelRef {
         parts(self) == parts(other)
     }
 
-    /// Where the manifest lies under the store's `manifests`: `host/namespace/model/tag`.
+    /// Where the manifest is under the store's `manifests`: `host/namespace/model/tag`.
     #[must_use]
     pub fn relative_path(&self) -> PathBuf {
         [&self.host, &self.namespace, &self.model, &self.tag].iter().collect()
     }
 
-    /// The name of four parts as they lie on disk, in the order of [`ModelRef::relative_path`].
+    /// The name of four parts as they are on disk, in the order of [`ModelRef::relative_path`].
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl From<ModelRef> for String {
 
 /// A name that cannot be a model's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is not a model name: {reason}; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`")]
+#[error("`{name}` is not a model name: {reason}; write `[host/][namespace/]model[:tag]`, for example `llama3.2:1b`")]
 pub struct ModelRefError {
     /// The refused name, cut to 100 characters.
     pub name: String,
@@ -158,7 +158,7 @@ pub enum NameFault {
     TooLong { part: &'static str, n_chars: usize, limit: usize },
     #[error("its {part} begins with `{character}`, not with a letter, a digit or `_`")]
     Beginning { part: &'static str, character: char },
-    #[error("its {part} holds `{character}`")]
+    #[error("its {part} contains `{character}`")]
     Character { part: &'static str, character: char },
     #[error("its port `{0}` is not a number from 1 to 65535")]
     Port(String),
@@ -277,7 +277,7 @@ mod tests {
         refused(&"m".repeat(81), "its model has 81 characters, more than 80");
         assert_eq!(
             "no!".parse::<ModelRef>().unwrap_err().to_string(),
-            "`no!` is not a model name: its model holds `!`; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`"
+            "`no!` is not a model name: its model holds `!`; write `[host/][namespace/]model[:tag]`, for example `llama3.2:1b`"
         );
     }
 

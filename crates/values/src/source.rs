@@ -205,7 +205,7 @@ impl FromStr for FileUrl {
             // It would end up in a list of processes, in a history and in the store.
             return Err(SourceError::Url {
                 url: url.host_str().unwrap_or_default().to_owned(),
-                reason: "it holds a user's name or password; put them into Docker's config.json".to_owned(),
+                reason: "it contains a user name or password; put them into Docker's config.json".to_owned(),
             });
         }
         if url.host_str().is_none_or(str::is_empty) || !is_gguf(url.path()) {

@@ -1,4 +1,4 @@
-//! For whom there are credentials on this machine: hosts, files and variables' names, never a value.
+//! Which hosts this machine has credentials for: hosts, files and names of variables, never a value.
 
 use serde_json::json;
 

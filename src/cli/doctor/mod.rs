@@ -1,6 +1,6 @@
-//! `slm doctor`: what slm finds on this machine, what of it is wrong, and how to correct it.
+//! `slm doctor`: checks this machine, and says what is wrong and how to correct it.
 //!
-//! Each part looks at its own and gives findings; `report` says how they look. Nothing is changed, and no model is loaded.
+//! Each module checks its own part and returns findings; `report` formats them. Nothing is changed, and no model is loaded.
 
 mod credentials;
 mod processor;
@@ -18,8 +18,8 @@ use report::Report;
 
 /// Check this machine: processor, accelerators, threads, store, server, credentials and settings
 ///
-/// Every line is `ok`, a `warning` or `wrong`, with what to do about it. The exit code is 1 where something is wrong. Of keys and
-/// tokens it says whether they are there and never what they are.
+/// Each line is `ok`, a `warning` or `wrong`, with what to do about it; the exit code is 1 if something is wrong. Keys and tokens
+/// are never shown.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Write one JSON object

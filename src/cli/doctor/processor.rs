@@ -1,4 +1,4 @@
-//! What computes here: this build, the processor, the kernels, accelerators, threads and memory.
+//! What can compute here: this build, the processor, the kernels, accelerators, threads and memory.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn processor(build: &Build) -> Finding {
         return finding;
     }
     finding.fail(format!(
-        "this slm was built for processors with {}, which this one lacks; build it here with `./install.sh`",
+        "this slm was built for processors with {}, which this one does not have; build it here with `./install.sh`",
         missing.join(", ")
     ))
 }
@@ -75,18 +75,18 @@ fn kernels(build: &Build, environment: &Environment) -> Finding {
     }
     match engine::choose_kernels(wanted) {
         Ok(Some(version)) => {
-            Finding::new("kernels", format!("slm's own compute prompts (ggml-x86 {version})"), facts(Some(version)))
+            Finding::new("kernels", format!("slm's kernels compute prompts (ggml-x86 {version})"), facts(Some(version)))
         }
         Ok(None) => {
             let finding = |found: &str| Finding::new("kernels", found, facts(None));
             match wanted {
                 Kernels::Off => finding("ggml's compute everything").warn(
-                    "SLM_KERNELS turns slm's own kernels off; remove it, and prompts are read faster on most processors",
+                    "SLM_KERNELS turns slm's kernels off; without it, prompts are processed faster on most processors",
                 ),
                 Kernels::On if build.ggml_switches.contains("AVX512_VNNI") => {
-                    finding("ggml's for AVX512_VNNI compute everything, as meant")
+                    finding("ggml's AVX512_VNNI kernels compute everything, as intended")
                 }
-                Kernels::On => finding("ggml's compute everything: slm has none for this processor"),
+                Kernels::On => finding("ggml's kernels compute everything: slm has none for this processor"),
             }
         }
         Err(error) => Finding::new("kernels", "", facts(None)).fail(error.to_string()),
@@ -104,7 +104,7 @@ fn accelerators(build: &Build) -> Finding {
     let gpus: Vec<&Device> = devices.iter().filter(|device| device.kind == DeviceKind::Gpu).collect();
     let shown = |gpu: &&Device| format!("{} ({}, {} free)", gpu.name, gpu.description, size(gpu.memory_free));
     let found = match gpus.as_slice() {
-        [] => "none: the processor computes".to_owned(),
+        [] => "none: the CPU is used".to_owned(),
         gpus => gpus.iter().map(shown).collect::<Vec<_>>().join(", "),
     };
     let fact =
@@ -145,7 +145,7 @@ fn threads(environment: &Environment) -> Finding {
     let finding = Finding::new("threads", found, facts);
     if environment.sets_waiting() {
         return finding.warn(
-            "GOMP_SPINCOUNT or OMP_WAIT_POLICY sets how threads wait; without them slm waits briefly beside other work",
+            "GOMP_SPINCOUNT or OMP_WAIT_POLICY sets how threads wait; unset them to let slm wait briefly beside other programs",
         );
     }
     finding
@@ -153,7 +153,7 @@ fn threads(environment: &Environment) -> Finding {
 
 fn free_memory(rooms: &[Room]) -> Finding {
     let Some(least) = rooms.iter().min_by_key(|room| room.bytes) else {
-        return Finding::new("memory", "this system does not say what is free", json!({ "free": null }));
+        return Finding::new("memory", "this system does not report free memory", json!({ "free": null }));
     };
     let limited_by = match least.limit {
         Limit::Machine => "machine",
@@ -169,5 +169,5 @@ fn free_memory(rooms: &[Room]) -> Finding {
     if least.bytes >= LITTLE_MEMORY {
         return finding;
     }
-    finding.warn("only the smallest models load; end other programs, or raise the limit")
+    finding.warn("only the smallest models fit; end other programs, or raise the limit")
 }

@@ -1,4 +1,4 @@
-//! What was found of slm's surroundings, how it is, and what to do about it. Values: it looks at nothing itself.
+//! Findings about slm's environment, their status, and what to do about them. Values only: it checks nothing itself.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::ui::wrap::wrapped;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
     Ok,
-    /// It works, and may not be what somebody wants.
+    /// It works, but may not be intended.
     Warning,
     /// Something that slm is for does not work.
     Wrong,
@@ -114,7 +114,7 @@ impl Report {
         })
     }
 
-    /// For people: a line for each part, its problems below it, and at last how many there are; in lines of at most so many
+    /// For people: a line for each part, its problems below it, and at the end how many there are; in lines of at most so many
     /// columns, where it is for a terminal.
     #[must_use]
     pub fn text(&self, columns: Option<usize>) -> String {

@@ -25,7 +25,7 @@ enum Listener {
     Ollama {
         version: String,
     },
-    /// It listens, and what it says cannot be used.
+    /// It listens, but its answer cannot be used.
     Other {
         reason: String,
     },
@@ -77,12 +77,12 @@ fn of_socket(finding: Finding, socket: Option<(std::path::PathBuf, Found)>) -> F
     match found {
         Found::Nothing | Found::Server => finding,
         Found::Leftover => finding.warn(format!(
-            "nobody answers at the store's socket `{path}`, which a killed server has left; the next `slm serve` replaces it"
+            "no server is running at the store's socket `{path}`, which a crashed one left; the next `slm serve` replaces it"
         )),
         Found::OtherUser(user) => finding.warn(format!(
-            "the store's socket `{path}` is that of user {user}, so `slm run` loads models itself; start `slm serve` as this user"
+            "the store's socket `{path}` belongs to user {user}, so `slm run` loads models itself; start `slm serve` as this user"
         )),
-        Found::Unknown(reason) => finding.warn(format!("cannot ask at the store's socket `{path}`: {reason}")),
+        Found::Unknown(reason) => finding.warn(format!("cannot connect to the store's socket `{path}`: {reason}")),
     }
 }
 
@@ -97,17 +97,17 @@ fn of_listener(
     let place = served.place();
     match listener {
         Listener::Nobody if environment.host().is_some() && !of_store => finding
-            .warn(format!("SLM_HOST names `{place}` and nobody listens there; start `slm serve`, or unset SLM_HOST")),
+            .warn(format!("SLM_HOST names `{place}` and no server is running there; start `slm serve`, or unset SLM_HOST")),
         Listener::Nobody => finding,
         Listener::Slm { version } if version == engine::build().version => finding,
         Listener::Slm { version } => finding.warn(format!(
-            "the server at `{place}` is slm {version} and this is {}; stop it and start it again with this one",
+            "the server at `{place}` is slm {version} and this is {}; restart it with this one",
             engine::build().version
         )),
         Listener::Ollama { .. } => finding.warn(format!(
-            "Ollama has `{place}`, where slm's clients ask; stop it, or give `slm serve` another address with SLM_HOST"
+            "Ollama is listening on `{place}`, slm's default address; stop it, or give `slm serve` another address with SLM_HOST"
         )),
-        Listener::Other { reason } => finding.warn(format!("at `{place}` is no slm that can be asked: {reason}")),
+        Listener::Other { reason } => finding.warn(format!("the server at `{place}` cannot be queried: {reason}")),
     }
 }
 
@@ -117,7 +117,7 @@ fn ask(served: &Served) -> Result<Listener, Failure> {
         Err(ServedError::Nobody { .. }) => return Ok(Listener::Nobody),
         Err(ServedError::Broken { reason, .. }) => return Ok(Listener::Other { reason }),
         Err(ServedError::Refused { status: 401, .. }) => {
-            let reason = "it wants a key; set SLM_API_KEY to one of its keys".to_owned();
+            let reason = "it requires a key; set SLM_API_KEY to one of its keys".to_owned();
             return Ok(Listener::Other { reason });
         }
         Err(ServedError::Refused { status, .. }) => {

@@ -1,4 +1,4 @@
-//! The variables of the environment that slm reads: which are set, which of them nobody can use, which are misspelt.
+//! The environment variables that slm reads: which are set, which are invalid, which are misspelt.
 
 use serde_json::json;
 
@@ -38,7 +38,7 @@ mod tests {
             misspelt("SLM_KEEPALIVE").as_deref(),
             Some("slm does not read `SLM_KEEPALIVE`; did you mean `SLM_KEEP_ALIVE`?")
         );
-        // The first is read, and the second is somebody else's.
+        // The first is read, and the second is someone else's.
         assert_eq!((misspelt("SLM_KEEP_ALIVE"), misspelt("SLM_ZZZ")), (None, None));
     }
 }

@@ -58,12 +58,12 @@ fn held(store: &Store) -> Finding {
     finding
 }
 
-/// What the store says of a folder that it cannot write, and what to do; a full disk and a read-only one have their advice.
+/// The store's error for a folder that it cannot write to, with advice; errors of full and read-only disks have their own.
 fn refusal(error: &StoreError) -> String {
     let advice = match error {
         StoreError::Io { source, .. } => match source.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                "; let this user write there, or choose another folder with `SLM_MODELS`"
+                "; allow this user to write there, or choose another folder with `SLM_MODELS`"
             }
             std::io::ErrorKind::ReadOnlyFilesystem => "",
             _ => "; choose another folder with `SLM_MODELS`",
@@ -79,7 +79,7 @@ fn path(root: &Path) -> Value {
 
 fn space(store: &Store) -> Finding {
     let Some(free) = store.free_bytes() else {
-        return Finding::new("space", "this disk does not say what is free", json!({ "free": null }));
+        return Finding::new("space", "this disk does not report free space", json!({ "free": null }));
     };
     let finding = Finding::new("space", format!("{} free on the store's disk", size(free)), json!({ "free": free }));
     let advice = "remove models with `slm rm`, leftovers with `slm prune`, or choose another disk with `SLM_MODELS`";
@@ -116,7 +116,7 @@ fn ollamas(store: &Store, neighbours: &[PathBuf]) -> Finding {
             Err(error) => {
                 shown.push(path.to_string());
                 unreadable.push(format!(
-                    "cannot read `{path}`: {error}; models that are there will be downloaded again, unless this user may read it"
+                    "cannot read `{path}`: {error}; its models will be downloaded again, unless this user is allowed to read it"
                 ));
             }
         }

@@ -1,4 +1,4 @@
-//! Embedding models under `slm run`: what cannot be asked of them, and a text's vector as JSON.
+//! Embedding models in `slm run`: which flags they do not support, and a text's vector as JSON.
 
 use serde_json::Value;
 
@@ -28,13 +28,13 @@ pub fn refuse_answers(args: &RunArgs, model: &Model) -> Result<(), Failure> {
     let asked = asked.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag);
     if let Some(flag) = asked.chain(args.sampling.of_generation()).next() {
         return Err(Failure::usage(format!(
-            "`{name}` is an embedding model: it gives a vector for each text and no answers; leave {flag} away, or take a \
-             model that writes"
+            "`{name}` is an embedding model: it gives a vector for each text, not an answer; remove {flag}, or use a text \
+             model"
         )));
     }
     if model.format.is_some() {
         return Err(Failure::usage(format!(
-            "`{name}` is an embedding model, which cannot keep the FORMAT of its Modelfile; make it again without"
+            "`{name}` is an embedding model, which cannot follow the FORMAT of its Modelfile; create it again without FORMAT"
         )));
     }
     Ok(())

@@ -8,10 +8,10 @@ use crate::contract::{Contract, ContractError, Form, Open};
 use crate::encoding;
 use crate::failure::Failure;
 
-/// The form that the flags ask for; `None` leaves it to the model's own.
+/// The form that the flags ask for; `None` means the model's own.
 ///
 /// # Errors
-/// It is not supported, or a file that holds it cannot be read.
+/// It is not supported, or its file cannot be read.
 pub fn asked(args: &RunArgs) -> Result<Option<Form>, Failure> {
     if let Some(list) = &args.choices {
         return of_choices(list, "--choices").map(Some);

@@ -1,4 +1,4 @@
-//! What a run asks of every row, as the file of its answers notes it: who resumes must ask the same.
+//! What a run asks of every row, as noted beside the file of its answers: a resumed run must ask the same.
 
 use serde_json::{Value, json};
 

@@ -18,7 +18,7 @@ pub fn limits(args: &LimitArgs) -> Result<(Limits, Retry), Failure> {
     let limits = Limits { max_words: args.max_words, max_sentences: args.max_sentences, pattern };
     if args.retry && limits.is_empty() {
         return Err(Failure::usage(
-            "--retry asks again where a limit is broken; give --max-words, --max-sentences or --matches",
+            "--retry needs a limit that can be broken; give --max-words, --max-sentences or --matches",
         ));
     }
     Ok((limits, if args.retry { Retry::Once } else { Retry::Never }))

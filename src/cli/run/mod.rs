@@ -50,7 +50,7 @@ struct Run<'a> {
     session: Session,
     /// What is asked about every text, which is its last message.
     turn: Turn,
-    /// What open text must keep, and what becomes of text that does not.
+    /// The limits of open text, and what happens to text that breaks them.
     limits: Limits,
     retry: Retry,
     /// How the model makes a vector of a text, where it is one for embeddings.
@@ -106,7 +106,7 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     }
 }
 
-/// Refuses what the flags cannot say together.
+/// Refuses flags that cannot be combined.
 fn refuse_together(args: &RunArgs, form: &Form, limits: &Limits) -> Result<(), Failure> {
     if matches!(form, Form::Closed(_)) && !limits.is_empty() {
         return Err(Failure::usage(
@@ -119,7 +119,7 @@ fn refuse_together(args: &RunArgs, form: &Form, limits: &Limits) -> Result<(), F
     }
     if !is_rows && args.output.is_some() {
         return Err(Failure::usage(
-            "--output takes the answers to rows: give --lines, --jsonl or --csv, or redirect standard output",
+            "--output is for rows: give --lines, --jsonl or --csv, or redirect standard output",
         ));
     }
     Ok(())
@@ -192,7 +192,7 @@ fn prompt(args: &RunArgs) -> Result<String, Failure> {
 }
 
 impl Run<'_> {
-    /// The beginning of a text that `--truncate` leaves, and how many of its tokens that cuts away.
+    /// The beginning of a text that `--truncate` keeps, and how many tokens are cut.
     fn cut(&self, text: &str) -> Result<(String, usize), EngineError> {
         let Some(n_tokens) = self.args.truncate else { return Ok((text.to_owned(), 0)) };
         let Cut { n_bytes, n_tokens_cut, .. } = self.session.engine().cut(text, n_tokens)?;

@@ -37,7 +37,7 @@ impl Sink {
     /// Makes ready for the first line; records that a file answers already are read from the input.
     ///
     /// # Errors
-    /// The file cannot be written, or its answers are not those to what is `asked`.
+    /// The file cannot be written, or its answers belong to another request than `asked`.
     pub fn begin<R: BufRead>(
         file: Option<JournalFile>,
         asked: impl FnOnce() -> Identity,
@@ -58,7 +58,7 @@ impl Sink {
         }
     }
 
-    /// What is said where Ctrl-C has ended a run that answered so many rows into a file: where they are, and how to go on.
+    /// The message after Ctrl-C ended a run with that many rows in a file: where they are, and how to continue.
     pub fn stopped(&self, args: &RunArgs, n_rows: u64) -> Option<String> {
         let path = args.output.as_deref().filter(|_| matches!(self, Sink::File(_)))?;
         let rows = match self.n_resumed() + n_rows {
@@ -73,7 +73,7 @@ impl Sink {
         Some(format!("stopped: {rows} in `{}`; {how} continues", path.display()))
     }
 
-    /// Writes the line that stands in the place of a record.
+    /// Writes the line that is instead of a record.
     ///
     /// # Errors
     /// It cannot be written.

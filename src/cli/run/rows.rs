@@ -19,6 +19,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::{Cancel, InferError, LimitedReply, wait};
 use crate::ui::output::{Reader, say, say_skipped, tell};
 use crate::ui::progress::Rows;
+use crate::ui::table::counted;
 
 /// Where in the input a row is.
 #[derive(Clone, Copy)]
@@ -48,7 +49,7 @@ struct Done {
 /// A line to write.
 enum Written {
     Answer(String),
-    /// A table's header, which is no row.
+    /// A table's header, which is not a row.
     Header(String),
 }
 
@@ -83,7 +84,7 @@ pub fn run(run: &Run<'_>, input: Input) -> Outcome {
     // Rows that an earlier run answered are read here.
     let sink = Sink::begin(file, || run.identity(), &mut records, &lines.form)?;
     if run.args.verbose && sink.n_resumed() > 0 {
-        tell(&format!("goes on behind {} rows\n", sink.n_resumed()));
+        tell(&format!("continues after {}\n", counted(sink.n_resumed(), "row")));
     }
     let batch = Batch::default();
     let stop = batch.stop();
@@ -130,7 +131,7 @@ struct Delivery<'r> {
     tally: Tally,
     skipped: Skipped,
     bar: Rows,
-    /// Whether the input's length is known: the bar then goes by bytes read.
+    /// Whether the input's length is known: then the bar shows bytes read.
     has_length: bool,
 }
 

@@ -121,12 +121,12 @@ impl Tally {
         match (failed, not_met) {
             (0, 0) => Ok(Exit::Done),
             (0, _) => {
-                let message = format!("{not_met} of {rows} answers did not meet their contract");
+                let message = format!("{not_met} of {rows} answers failed their format or limits");
                 Err(Failure { message, exit: Exit::NotMet })
             }
             (_, 0) => Err(Failure::failed(format!("{failed} of {rows} rows failed"))),
             (_, _) => Err(Failure::failed(format!(
-                "{failed} of {rows} rows failed, and {not_met} answers did not meet their contract"
+                "{failed} of {rows} rows failed, and of the answers {not_met} failed their format or limits"
             ))),
         }
     }
@@ -208,9 +208,9 @@ mod tests {
             ends.iter().for_each(|end| tally.add(Share::default(), *end));
             tally.outcome().map_err(|failure| (failure.message, failure.exit))
         };
-        let not_met = "1 of 2 answers did not meet their contract".to_owned();
+        let not_met = "1 of 2 answers failed their format or limits".to_owned();
         assert_eq!(outcome(&[Exit::Done, Exit::NotMet]), Err((not_met, Exit::NotMet)));
-        let both = "1 of 2 rows failed, and 1 answers did not meet their contract".to_owned();
+        let both = "1 of 2 rows failed, and of the answers 1 failed their format or limits".to_owned();
         assert_eq!(outcome(&[Exit::Failed, Exit::NotMet]), Err((both, Exit::Failed)));
     }
 }

@@ -1,4 +1,4 @@
-//! Servers and lines that fail: each way alone, what heals and what does not.
+//! Servers and lines that fail: each way alone, what repairs and what does not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -98,20 +98,20 @@ fn what_does_not_heal_is_a_sentence_and_can_be_gone_on_with() {
         &[
             long("every body is cut at once", Fault::Cut { after: 0 }, "broke"),
             long("every connection is reset", Fault::Reset { after: 0 }, "broke"),
-            case("every body has a wrong byte", Fault::Flip { at: 123_456 }, "damaged on the way"),
-            long("every range is another, told", Fault::OtherRange { by: 1000 }, "were asked for"),
-            case("every range is another, not told", Fault::OtherBytes { by: 1000 }, "damaged on the way"),
-            long("every range is larger", Fault::MoreBytes { by: 1000 }, "were asked for"),
-            long("416 always", Fault::Status(416), "were asked for"),
+            case("every body has a wrong byte", Fault::Flip { at: 123_456 }, "damaged in transit"),
+            long("every range is another, told", Fault::OtherRange { by: 1000 }, "instead of bytes"),
+            case("every range is another, not told", Fault::OtherBytes { by: 1000 }, "damaged in transit"),
+            long("every range is larger", Fault::MoreBytes { by: 1000 }, "instead of bytes"),
+            long("416 always", Fault::Status(416), "instead of bytes"),
             case("429 for a day", later(429, "86400"), "86400 seconds"),
             long("503 always", Fault::Status(503), "status 503"),
             long("500 always", Fault::Status(500), "status 500"),
             case("404 for a blob", Fault::Status(404), "has no"),
             case("403 for a blob", Fault::Status(403), "status 403"),
             long("a page in place of a blob", Fault::Page, ""),
-            manifest("no manifest", Fault::Status(404), "has no `library/m:latest`; check how it is spelt"),
+            manifest("no manifest", Fault::Status(404), "has no `library/m:latest`; check the spelling"),
             manifest("a manifest that may not be read", Fault::Status(403), "status 403"),
-            manifest("a page in place of the manifest", Fault::Page, "the manifest"),
+            manifest("a web page instead of the manifest", Fault::Page, "the manifest"),
             manifest("a manifest that is cut", Fault::Cut { after: 50 }, "broke"),
             manifest("a manifest that never ends", Fault::Endless, "1048576"),
             manifest("a manifest of a false length", Fault::Length(1 << 60), "1048576"),

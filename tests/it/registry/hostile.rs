@@ -143,7 +143,7 @@ fn passwords_go_to_their_registry_alone() {
             locked("a scheme that nobody knows", "basic and bearer", "Negotiate abc".to_owned()),
             locked("a broken challenge", "", "Bearer realm=\"".to_owned()),
             locked("a challenge of 60 KB", "", bearer(&"x".repeat(60_000))),
-            Case::new("401 that does not say how", &package, Wanted::Refused("who asks"))
+            Case::new("401 that does not say how", &package, Wanted::Refused("requires credentials"))
                 .fault(|_| Fault::Challenge(None)),
             Case::new("401 for every token", &package, Wanted::Refused("refused"))
                 .prepare(|_, server| {
@@ -220,7 +220,7 @@ fn redirects_lead_to_no_private_place() {
             to("to a name that may be this machine", "", "https://localhost./x").exhausts_patience(),
             to(
                 "to a public host without TLS",
-                "without TLS; if you trust the way to it, say `--insecure example.com:80`",
+                "without TLS; if you trust the network, use `--insecure example.com:80`",
                 "http://example.com/x",
             ),
             to("to a file", "which is not a web address", "file:///etc/passwd"),

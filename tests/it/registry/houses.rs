@@ -172,7 +172,7 @@ fn ollamas_key_signs_for_a_token() {
     let home = Home::new();
     let source = format!("{}/me/m", server.host);
     let refused = home.slm(["pull", &source]).ends(1);
-    assert!(refused.stderr.contains("gives no token"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("returned no token"), "{}", refused.stderr);
 
     std::fs::create_dir_all(home.path().join(".ollama")).unwrap();
     home.file(".ollama/id_ed25519", key.to_openssh(ssh_key::LineEnding::LF).unwrap().as_bytes());

@@ -47,7 +47,7 @@ fn killed_pulls_are_gone_on_with() {
         server.forget();
         let mut child = start(&home, &server);
         if random.below(8) == 0 {
-            // Before the first byte, or behind the last.
+            // Before the first byte, or after the last.
             std::thread::sleep(Duration::from_micros(random.below(30_000) as u64));
         } else {
             wait_for(&server, random.below(package.n_bytes() as usize) as u64, &mut child);

@@ -89,7 +89,7 @@ impl Package {
         assert_eq!(leftovers(store), Vec::<String>::new());
     }
 
-    /// The same, with whatever else lies there.
+    /// The same, with whatever else is there.
     #[track_caller]
     pub fn is_named(&self, store: &Path, name: &str) {
         let manifest = std::fs::read(store.join("manifests").join(name)).expect("a manifest under its name");
@@ -105,7 +105,7 @@ pub fn blob_path(store: &Path, digest: &str) -> std::path::PathBuf {
     store.join("blobs").join(digest.replace(':', "-"))
 }
 
-/// What lies in a store beside manifests and blobs: parts of downloads, temporary files.
+/// What is in a store beside manifests and blobs: parts of downloads, temporary files.
 pub fn leftovers(store: &Path) -> Vec<String> {
     let paths = files(store).into_iter().map(|(path, _)| path.strip_prefix(store).unwrap().to_owned());
     let named = |path: &Path| {

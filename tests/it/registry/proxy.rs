@@ -88,7 +88,7 @@ fn is_for_one_hop(line: &str) -> bool {
     name == "connection" || name.starts_with("proxy-")
 }
 
-/// A request's head, and what was read behind it.
+/// A request's head, and what was read after it.
 async fn read_head(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut read = Vec::new();
     loop {

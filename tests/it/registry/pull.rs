@@ -45,7 +45,7 @@ fn a_password_in_dockers_configuration_opens_a_registry() {
     let home = Home::new();
     let said = home.slm(["pull", &name]).ends(1);
     let locked = format!(
-        "`{0}` wants to know who asks: put a name and a password into Docker's config.json, as `docker login {0}` does",
+        "`{0}` requires credentials: run `docker login {0}`, or put a name and a password into Docker's config.json",
         registry.host()
     );
     assert!(said.stderr.contains(&locked), "{}", said.stderr);
@@ -53,7 +53,7 @@ fn a_password_in_dockers_configuration_opens_a_registry() {
 
     docker_config(&home, &registry.host(), &format!("{USER}:wrong"));
     let said = home.slm(["pull", &name]).ends(1);
-    assert!(said.stderr.contains("are refused") && !said.stderr.contains("wrong"), "{}", said.stderr);
+    assert!(said.stderr.contains("it refused the credentials") && !said.stderr.contains("wrong"), "{}", said.stderr);
 
     docker_config(&home, &registry.host(), &format!("{USER}:{PASSWORD}"));
     home.slm(["pull", &name]).succeeds();
@@ -261,7 +261,7 @@ fn json_lines_are_ollamas() {
     let said = home.slm(["pull", "--json", &server.model()]).ends(1);
     let last: Value = serde_json::from_str(said.stdout.lines().last().unwrap()).unwrap();
     let error = last["error"].as_str().unwrap();
-    assert!(error.contains(&server.host()) && error.contains("check how it is spelt"), "{error}");
+    assert!(error.contains(&server.host()) && error.contains("check the spelling"), "{error}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn a_tuned_task_is_shared_through_dockers_registry() {
     assert_eq!(registry.manifest("team/desk", "v1"), own);
     assert_eq!(home.slm(["list"]).succeeds().lines().count(), 3, "the store keeps its own name, and no other");
     assert!(leftovers(&home.models()).is_empty(), "{:?}", leftovers(&home.models()));
-    // From now on it could be had again, so that nobody is asked before it goes.
+    // From now on it could be obtained again, so that nobody is asked before it goes.
     let origin = home.models().join(".slm-origins").join(&digest(&own)[7..]);
     assert_eq!(std::fs::read_to_string(origin).unwrap(), name);
 
@@ -116,7 +116,7 @@ fn a_tuned_task_is_shared_through_dockers_registry() {
     assert_eq!((&there["upload"], &there["name"]), (&0.into(), &name.as_str().into()));
     other.slm(["push", &name]).succeeds();
     assert_eq!(registry.manifest("team/desk", "v1"), own);
-    // Removed, it can be had again.
+    // Removed, it can be obtained again.
     other.slm(["rm", &name]).succeeds();
     other.slm(["pull", &name]).succeeds();
     assert_eq!(answered(&other, &name), answered(&home, "desk"));
@@ -162,13 +162,13 @@ fn who_may_push_is_the_registrys_to_say() {
     push().fails(
         1,
         &format!(
-            "slm: cannot push `{name}`: `{host}` wants to know who asks: put a name and a password into Docker's config.json, as \
-             `docker login {host}` does\n"
+            "slm: cannot push `{name}`: `{host}` requires credentials: run `docker login {host}`, or put a name and a \
+             password into Docker's config.json\n"
         ),
     );
     docker_config(&home, &host, &format!("{USER}:wrong"));
     let said = push().ends(1).stderr;
-    assert!(said.contains("the credentials for it are refused") && !said.contains("wrong"), "{said}");
+    assert!(said.contains("it refused the credentials") && !said.contains("wrong"), "{said}");
     docker_config(&home, &host, &format!("{USER}:{PASSWORD}"));
     push().succeeds();
     let other = Home::new();
@@ -183,7 +183,7 @@ fn a_name_without_a_place_is_not_pushed() {
     let push = |args: &[&str]| home.slm(args).env("SLM_REGISTRY", "");
     push(&["push", "triage"]).fails(
         2,
-        "slm: `triage:latest` says nothing of where to push it; say it with --as, as in `--as registry.example.com/team/triage`\n",
+        "slm: `triage:latest` does not say where to push it; give a registry with --as, for example `--as registry.example.com/team/triage`\n",
     );
     push(&["push", "a", "b", "--as", "c"])
         .fails(2, "slm: --as names one model, but there are several to push; push them one by one\n");
@@ -208,7 +208,7 @@ fn a_pinned_name_is_pushed_as_what_it_is() {
     home.slm(["push", &wrong, "--as", &format!("{}/team/m:v1", taker.host())]).fails(
         1,
         &format!(
-            "slm: cannot push `{wrong}`: its manifest has the digest `{}`, not `{}`; leave the digest out to push it\n",
+            "slm: cannot push `{wrong}`: its manifest has the digest `{}`, not `{}`; remove the digest to push it\n",
             digest(&package.manifest),
             digest(b"another")
         ),
@@ -395,7 +395,7 @@ fn credentials_stay_with_the_registry() {
     home.slm(to(&taker)).fails(
         1,
         &format!(
-            "slm: cannot push `{name}`: `{}` leads to `10.1.2.3:443`, which is not a public address; if you trust that host, say \
+            "slm: cannot push `{name}`: `{}` leads to `10.1.2.3:443`, which is not a public address; if you trust that host, use \
              `--allow-host 10.1.2.3:443`\n",
             taker.host()
         ),
@@ -411,27 +411,27 @@ fn a_refusal_is_a_sentence() {
         (
             Method::POST,
             Fault::Answer(403, "x-tests", "", denied),
-            "`HOST` does not let you push to `team/large`: not yours; check the name, and that the account in Docker's config.json \
+            "`HOST` does not allow you to push to `team/large`: not yours; check the name, and that the account in Docker's config.json \
              may write there"
                 .to_owned(),
         ),
         (
             Method::POST,
             Fault::Answer(404, "x-tests", "", ""),
-            "`HOST` does not let you push to `team/large`: it has no such place; check the name, and that the account in \
+            "`HOST` does not allow you to push to `team/large`: it has no such place; check the name, and that the account in \
              Docker's config.json may write there"
                 .to_owned(),
         ),
         (
             Method::POST,
             Fault::Answer(202, "x-tests", "", ""),
-            "`HOST` answered with an upload without an address, which this program does not understand".to_owned(),
+            "`HOST` answered with an upload without an address, which slm does not understand".to_owned(),
         ),
         (
             Method::PUT,
             Fault::Answer(400, "x-tests", "", r#"{"errors":[{"code":"DIGEST_INVALID","message":"other bytes"}]}"#),
             format!(
-                "`HOST` refuses what it was sent of `{weights}`: other bytes: it was damaged on the way, or the registry is wrong; \
+                "`HOST` refused the upload of `{weights}`: other bytes: it was damaged in transit, or the registry is wrong; \
                  the same command continues from what the registry has"
             ),
         ),
@@ -481,8 +481,7 @@ fn damaged_blobs_stay_at_home() {
         home.slm(to(&taker)).fails(
             1,
             &format!(
-                "slm: cannot push `{name}`: the bytes of its blob `{digest}` are those of `{found}`; see what else is damaged \
-                 with `slm verify`, and pull or create the model again\n"
+                "slm: cannot push `{name}`: the content of its blob `{digest}` does not match its hash (it is `{found}`); check the store with `slm verify`, and pull or create the model again\n"
             ),
         );
         assert_eq!((taker.blob("team/large", &digest), taker.manifest("team/large", "v1")), (None, None));

@@ -1,4 +1,4 @@
-//! What the servers of the tests stand on: threads of their own for each, and a client to talk to them directly.
+//! What the servers of the tests are on: threads of their own for each, and a client to talk to them directly.
 
 use std::net::Ipv4Addr;
 use std::sync::LazyLock;

@@ -139,7 +139,7 @@ impl Taker {
         self.shared.kept.lock().unwrap().n_came
     }
 
-    /// Begins to count anew.
+    /// Begins to count again.
     pub fn forget(&self) {
         let mut kept = self.shared.kept.lock().unwrap();
         (kept.n_came, kept.seen) = (0, Vec::new());

@@ -134,7 +134,7 @@ fn open_form(open: &Open, case: &Case) -> Vec<String> {
     wrong
 }
 
-/// What is missing in a refusal: a place of the schema, or a keyword that stands there.
+/// What is missing in a refusal: a place of the schema, or a keyword that is there.
 fn unplaced(error: &ContractError, schema: &Value) -> Option<String> {
     let ContractError::Schema { at, reason } = error else {
         return Some(format!("is refused by another error: {error}"));

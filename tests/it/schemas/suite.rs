@@ -20,7 +20,7 @@ const OTHERS: [&str; 4] = [
 
 /// Groups that are judged otherwise on purpose.
 const ON_PURPOSE: [&str; 1] = [
-    // In draft-07 a reference hides what stands beside it; since then both hold, and so they do here.
+    // In draft-07 a reference hides what is beside it; since then both hold, and so they do here.
     "ref overrides any sibling keywords",
 ];
 

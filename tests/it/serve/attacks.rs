@@ -38,14 +38,14 @@ fn post(first: &str, body: &str) -> Vec<u8> {
 /// An attack by its name, its bytes, the statuses that it must get and words that the last answer must hold.
 type Attack = (&'static str, Vec<u8>, &'static [u16], &'static str);
 
-/// A second request behind one.
+/// A second request after one.
 const HIDDEN: &str = "GET /api/tags HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 fn with_hidden(fields: &str) -> Vec<u8> {
     format!("{CHAT}{fields}{HIDDEN}").into_bytes()
 }
 
-/// Heads and bodies that two programs could read in two ways, each with a second request hidden behind it, which must not be
+/// Heads and bodies that two programs could read in two ways, each with a second request hidden after it, which must not be
 /// answered.
 fn smuggled() -> Vec<Attack> {
     let with = with_hidden;
@@ -99,7 +99,7 @@ fn smuggled() -> Vec<Attack> {
     ]
 }
 
-/// What RFC 9112 lets a server read, in one way: what comes behind is a request of its own for a proxy too.
+/// What RFC 9112 lets a server read, in one way: what comes after is a request of its own for a proxy too.
 fn read_in_one_way() -> Vec<Attack> {
     let with = with_hidden;
     vec![
@@ -171,7 +171,7 @@ fn bodies() -> Vec<Attack> {
             &[400],
             "out of range",
         ),
-        ("a key twice", post(CHAT, &format!("{model}\"model\": \"other\"}}")), &[400], "`model` is there twice"),
+        ("a key twice", post(CHAT, &format!("{model}\"model\": \"other\"}}")), &[400], "`model` is given twice"),
         ("compressed", post(&gzip, "{}"), &[415], "`gzip`"),
         (
             "a model's name with a path",

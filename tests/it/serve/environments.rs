@@ -45,7 +45,7 @@ pub fn node() -> Option<PathBuf> {
     Some(folder)
 }
 
-/// The folder of JSON Schema's own test suite, which a package's source ships; where it cannot be had, says that tests are skipped.
+/// The folder of JSON Schema's own test suite, which a package's source ships; where it cannot be obtained, says that tests are skipped.
 pub fn suite() -> Option<PathBuf> {
     let folder = kept("suite", &["suite.txt"], |folder| {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
@@ -93,7 +93,7 @@ fn kept(kind: &str, lists: &[&str], make: impl FnOnce(&Path) -> Result<(), Strin
     Some(folder)
 }
 
-/// What lies in a folder.
+/// What is in a folder.
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a readable folder");
     entries.map(|entry| entry.expect("a readable entry").path()).collect()

@@ -241,7 +241,7 @@ fn a_value_of_another_type_is_refused_by_its_field_and_its_value() {
     assert_eq!((answer.status, error(&answer).as_str()), (400, message));
 }
 
-/// Whatever stands in whatever field that a request may have: where it is refused, it is refused in our words.
+/// Whatever is in whatever field that a request may have: where it is refused, it is refused in our words.
 #[test]
 fn no_refusal_speaks_of_rust_or_of_columns() {
     let (_home, server) = served();
@@ -424,8 +424,7 @@ fn a_models_name_is_found_in_any_case() {
     for (model, status) in [("fox", 200), ("Fox", 200), ("FOX", 400)] {
         assert_eq!(server.post("/api/show", json!({ "model": model })).status, status, "{model}");
     }
-    let both =
-        "`FOX:latest` could be `Fox:latest` or `fox:latest`, which differ in case alone; write the one that you mean";
+    let both = "`FOX:latest` could be `Fox:latest` or `fox:latest`, which differ only in upper and lower case; write the exact name";
     assert_eq!(error(&server.post("/api/chat", asked("/api/chat", "FOX"))), both);
     let said = home.slm(["run", "FOX", "hello"]).ends(1);
     assert!(said.stderr.contains(both), "{}", said.stderr);

@@ -135,7 +135,7 @@ fn a_drain_lets_streams_end_and_a_second_signal_does_not() {
         let read = stream.read_to_string(&mut rest);
         let end = &rest[rest.len().saturating_sub(300)..];
         assert_eq!(rest.contains("\"done\":true"), is_whole, "{read:?} {end}");
-        let cut = "{\"error\":\"the server was stopped before the answer was whole; ask again when it is back\"}\n";
+        let cut = "{\"error\":\"the server was stopped before the answer was complete; try again later\"}\n";
         assert!(read.is_ok() && rest.contains(cut) != is_whole && rest.ends_with("\r\n0\r\n\r\n"), "{read:?} {end}");
         let status = server.ended(PATIENCE).expect("it ends");
         assert_eq!(status.code(), Some(code));
@@ -158,8 +158,10 @@ fn a_unix_socket_is_for_its_owner() {
     stream.read_to_string(&mut said).unwrap();
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
     let second = home.slm(["serve", "--host", &place]).ends(1);
-    let expected =
-        format!("slm: a server answers at the socket `{}` already: stop it, or give another path\n", path.display());
+    let expected = format!(
+        "slm: a server is already listening on the socket `{}`: stop it, or give another path\n",
+        path.display()
+    );
     assert_eq!(second.stderr, expected);
     signal(child.id(), "TERM");
     assert_eq!(end_within(child, PATIENCE).and_then(|status| status.code()), Some(0));

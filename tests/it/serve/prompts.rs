@@ -1,4 +1,4 @@
-//! Prompts that clients made: gaps in texts, and conversations that go on behind tokens.
+//! Prompts that clients made: gaps in texts, and conversations that continue after tokens.
 
 use serde_json::{Value, json};
 
@@ -33,9 +33,8 @@ fn gaps_are_filled_in_both_dialects() {
         let mut more = asked.clone();
         more[name] = "x".into();
         let refused = server.post("/api/generate", more);
-        let error = format!(
-            "`{name}` is not supported: a gap is filled outside of any conversation; leave it or `suffix` away"
-        );
+        let error =
+            format!("`{name}` is not supported: a gap is not filled within a conversation; remove it or `suffix`");
         assert_eq!((refused.status, refused.json()), (400, json!({ "error": error })));
     }
 
@@ -46,7 +45,7 @@ fn gaps_are_filled_in_both_dialects() {
     let tokens = json!({"model": "fox", "prompt": [1, 7], "suffix": "b"});
     let refused = server.post("/v1/completions", tokens);
     let error = json!({
-        "message": "`suffix` needs a prompt that is a text: tokens around a gap can be written into its tokens",
+        "message": "`suffix` needs a prompt that is text, not tokens",
         "type": "invalid_request_error", "param": "suffix", "code": "unsupported_parameter"
     });
     assert_eq!((refused.status, refused.json()), (400, json!({ "error": error })));
@@ -94,7 +93,7 @@ fn a_conversation_goes_on_behind_its_tokens() {
     assert_eq!((&raw["response"], raw.get("context")), (&"The quick fox".into(), None));
 
     let refused = server.post("/api/generate", json!({"model": "fox", "prompt": "x", "context": [1, 266]}));
-    let error = "there is no token 266: this vocabulary's are numbered from 0 to 265";
+    let error = "there is no token 266: the tokens of this vocabulary are numbered from 0 to 265";
     assert_eq!((refused.status, refused.json()), (400, json!({ "error": error })));
 }
 
@@ -118,7 +117,7 @@ fn a_models_own_form_holds_behind_a_raw_prompt() {
         let error = json!({ "message": message, "type": "invalid_request_error", "param": field, "code": code });
         assert_eq!((refused.status, refused.json()), (400, json!({ "error": error })));
     };
-    let bias = "the answers of a closed format are scored, and a bias has no part in that; leave `logit_bias` away";
+    let bias = "answers of a closed format are scored, which a logit bias cannot change; remove `logit_bias`";
     let biased = json!({"prompt": "I was charged twice", "logit_bias": {"7": 1}});
     refused(biased, bias, Some("logit_bias"), "unsupported_parameter");
     // This vocabulary has no token that every text begins with.

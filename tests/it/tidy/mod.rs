@@ -103,37 +103,3 @@ fn completions_are_those_of_the_binary() {
         assert!(committed == generated, "write them again: slm completions {shell} > completions/{file}");
     }
 }
-
-/// The README's `sh` blocks that call slm, run as scripts one after the other in one home.
-#[test]
-fn the_readmes_commands_run() {
-    let root = root();
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let home = Home::new();
-    home.file("tickets.txt", "I was charged twice\nmy parcel never came\n");
-    home.file("tickets.jsonl", "{\"id\": 7, \"body\": \"I was charged twice\"}\n");
-    home.file("tickets.csv", "id,body\n7,\"I was charged, twice\"\n");
-    std::fs::create_dir(home.path().join("Modelfiles")).unwrap();
-    std::os::unix::fs::symlink(root.join("Modelfiles/triage"), home.path().join("Modelfiles/triage")).unwrap();
-    let bin = Path::new(env!("CARGO_BIN_EXE_slm")).parent().unwrap();
-    let mut n_blocks = 0;
-    for block in readme.split("```sh\n").skip(1) {
-        let script = block.split("```").next().unwrap();
-        if !script.lines().any(|line| line.starts_with("slm ")) {
-            continue;
-        }
-        n_blocks += 1;
-        let output = std::process::Command::new("bash")
-            .args(["-euo", "pipefail", "-c", script])
-            .env_clear()
-            .env("HOME", home.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
-            .current_dir(home.path())
-            .output()
-            .unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{script}");
-        assert!(!output.stdout.is_empty(), "{script}");
-    }
-    assert!(n_blocks >= 5, "the README shows too little");
-}

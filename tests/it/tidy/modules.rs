@@ -18,7 +18,7 @@ pub type ModulePath = Vec<String>;
 pub struct Module {
     pub file: PathBuf,
     pub children: BTreeSet<String>,
-    /// What stands in the file itself.
+    /// What is in the file itself.
     defined: BTreeSet<String>,
     /// Names handed on from elsewhere, as they are written.
     handed_on: BTreeMap<String, Vec<String>>,
@@ -56,7 +56,7 @@ impl Modules {
         self.read_module(vec![name.to_owned()], folder.join("lib.rs"), folder);
     }
 
-    /// Reads a module's file and those of its children, which lie in `folder`.
+    /// Reads a module's file and those of its children, which are in `folder`.
     fn read_module(&mut self, path: ModulePath, file: PathBuf, folder: &Path) {
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));

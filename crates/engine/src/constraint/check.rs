@@ -1,4 +1,4 @@
-//! What is refused of a grammar before anything is written: texts that are too large or too deep, and grammars that no finite
+//! Checks of a grammar before anything is generated: texts that are too large or too deep, and grammars that no finite
 //! text satisfies.
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +17,7 @@ const MAX_NESTING: usize = 256;
 pub fn check_text(text: &str) -> Result<(), EngineError> {
     if text.len() > MAX_GRAMMAR_BYTES {
         let n_bytes = text.len();
-        return Err(refused(&format!("its text has {n_bytes} bytes, at most {MAX_GRAMMAR_BYTES} are read")));
+        return Err(refused(&format!("it has {n_bytes} bytes, and at most {MAX_GRAMMAR_BYTES} are supported")));
     }
     // Counted without regard to strings: a bound for recursion, not a syntax.
     let mut depth = 0usize;
@@ -40,7 +40,7 @@ pub fn check_end(parser: &TokenParser) -> Result<(), EngineError> {
     if ends(grammar) {
         return Ok(());
     }
-    Err(refused(&"no answer can ever satisfy it: a rule needs itself again, without another way to end"))
+    Err(refused(&"no answer can satisfy it: a rule refers to itself without another way to end"))
 }
 
 /// Whether the start symbol derives some finite text. Every rule waits for the symbols in it, each visited once.

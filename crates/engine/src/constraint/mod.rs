@@ -48,7 +48,7 @@ const MAX_KEPT_BYTES: usize = 1 << 20;
 pub struct Vocabulary {
     /// Bytes of tokens, and the tokens of bytes.
     pub env: TokEnv,
-    /// For every token whether it may stand in a text.
+    /// For every token whether it may be in a text.
     pub texts: Vec<bool>,
     /// Every token that ends an answer.
     pub ends: Vec<TokenId>,

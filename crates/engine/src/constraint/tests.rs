@@ -98,8 +98,8 @@ fn special_tokens_are_never_allowed() {
 #[test]
 fn refusals_say_why() {
     let reason = |grammar: &str| compile(grammar).map(|_| ()).expect_err(grammar).to_string();
-    let endless = "the grammar is not supported: no answer can ever satisfy it: a rule needs itself again, without \
-                   another way to end";
+    let endless = "the grammar is not supported: no answer can satisfy it: a rule refers to itself without another \
+                   way to end";
     assert_eq!(reason("start: \"a\" start"), endless);
     assert_eq!(reason("start: start \"a\""), endless);
     assert_eq!(reason("start: a\na: \"[\" b \"]\"\nb: a \",\" b"), endless);

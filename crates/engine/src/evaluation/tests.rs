@@ -50,7 +50,7 @@ fn the_id_names_everything_that_changes_bits() {
     }
 }
 
-/// SplitMix64: the same numbers for ever.
+/// SplitMix64: the same numbers forever.
 struct Random(u64);
 
 impl Random {

@@ -21,7 +21,7 @@ pub struct Connection {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// The other end has closed it, or its process has ended.
-    #[error("the other end has closed the line")]
+    #[error("the other end has closed the connection")]
     Closed,
     #[error(transparent)]
     Frame(#[from] FrameError),

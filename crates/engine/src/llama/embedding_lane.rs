@@ -195,7 +195,7 @@ impl<'m> TextContext<'m> {
         }
         let vector = |sequence: i32| {
             let vector = self.context.embeddings_seq_ith(sequence).map(<[f32]>::to_vec);
-            vector.map_err(|error| failed(&format!("the model gives no vectors: {error}")))
+            vector.map_err(|error| failed(&format!("the model makes no embeddings: {error}")))
         };
         (0..).zip(texts).map(|(sequence, _)| vector(sequence)).collect()
     }

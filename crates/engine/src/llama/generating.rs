@@ -287,7 +287,7 @@ impl Generating {
     }
 }
 
-/// A token with its probability and the `n` likeliest ones of its place.
+/// A token with its probability and the `n` most likely ones of its place.
 fn likely(model: &Model, logits: &[f32], token: Token, n: u8, bytes: Vec<u8>) -> Result<TokenLogprob, EngineError> {
     let top = likeliest(logits, usize::from(n));
     let mut known = logprobs(logits, std::iter::once(token).chain(top.iter().copied())).into_iter();

@@ -87,7 +87,7 @@ pub struct Granted {
     pub processors: usize,
     /// Processors by affinity alone; `None` where the system does not say.
     pub allowed: Option<usize>,
-    /// Physical cores behind these; `None` where the system does not say.
+    /// Physical cores after these; `None` where the system does not say.
     pub cores: Option<usize>,
     /// Threads of a decode where nobody says otherwise.
     pub threads: u32,

@@ -14,7 +14,7 @@ use slm_values::gguf::Matrix;
 /// Between these many products the fastest is taken: a ceiling is not an average.
 const N_TIMED: usize = 5;
 
-/// How weights lie in the processor's memory.
+/// How weights are in the processor's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// As in their file, whose pages are mapped: nothing is copied.

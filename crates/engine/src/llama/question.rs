@@ -19,7 +19,7 @@ impl Question {
     /// Tokenizes a request.
     ///
     /// # Errors
-    /// The prompt or the ending has tokens that the vocabulary lacks, two candidates are the same tokens, or nothing stands in front
+    /// The prompt or the ending has tokens that the vocabulary lacks, two candidates are the same tokens, or nothing is in front
     /// of them.
     pub fn new(model: &Model, request: &ScoreRequest) -> Result<Self, EngineError> {
         let tokenizer = model.tokenizer();

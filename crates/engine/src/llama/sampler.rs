@@ -21,7 +21,7 @@ pub struct Sampler {
 }
 
 enum Way {
-    /// The likeliest token, straight from the logits.
+    /// The most likely token, straight from the logits.
     Greedy,
     /// llama.cpp's samplers, in the order of its own tools and Ollama: penalties, top-k, typical, top-p, min-p, temperature.
     Chain { penalties: Option<LlamaSampler>, choice: LlamaSampler },

@@ -61,7 +61,7 @@ impl Specials {
         Cow::Owned(parsed)
     }
 
-    /// A text's special tokens, of several at one place the longest, and what stands between them.
+    /// A text's special tokens, of several at one place the longest, and what is between them.
     fn parse(&self, text: &str) -> Vec<Run> {
         let between = |range: Range<usize>| Run::Text { text: text[range].to_owned(), persons: Vec::new() };
         let mut runs = Vec::new();

@@ -68,7 +68,7 @@ pub fn spawn(program: PathBuf, options: Options) -> Loading {
 
 /// A process from its start to its end.
 async fn live(program: PathBuf, options: Options, mut loaded: oneshot::Sender<Result<Link, EngineError>>) {
-    let not_started = |error| EngineError::Load { reason: format!("no process could be started for it: {error}") };
+    let not_started = |error| EngineError::Load { reason: format!("cannot start its process: {error}") };
     let (mut process, stream) = match Process::start(program).await.map_err(not_started) {
         Ok(started) => started,
         Err(error) => return drop(loaded.send(Err(error))),
@@ -123,13 +123,13 @@ async fn load(
 /// The error for requests whose process has ended.
 fn crashed(lost: &ConnectionError, status: Option<ExitStatus>) -> EngineError {
     let how = match (lost, status.map(|status| (status.signal(), status.code()))) {
-        (ConnectionError::Frame(error), _) => format!("sent an invalid message, and was ended: {error}"),
+        (ConnectionError::Frame(error), _) => format!("sent an invalid message and was stopped: {error}"),
         (ConnectionError::Closed, Some((Some(signal), _))) => match name(signal) {
             Some(name) => format!("was ended by signal {signal} ({name})"),
             None => format!("was ended by signal {signal}"),
         },
         (ConnectionError::Closed, Some((_, Some(code)))) => format!("ended with exit code {code}"),
-        (ConnectionError::Closed, _) => "does not answer any more".to_owned(),
+        (ConnectionError::Closed, _) => "no longer answers".to_owned(),
     };
     EngineError::Crashed { how }
 }

@@ -15,9 +15,7 @@ use crate::{Engine, EngineError, Options};
 /// Why there is no engine here.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    #[error(
-        "standard input is no line from another slm ({0}); this command is for `slm serve`, which starts it itself"
-    )]
+    #[error("standard input does not come from another slm ({0}); `slm serve` starts this command itself")]
     NoLine(std::io::Error),
     #[error(transparent)]
     Relay(RelayError),

@@ -19,7 +19,7 @@ use crate::{Engine, EngineError, Event};
 pub enum RelayError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error("request {0} came twice")]
+    #[error("request {0} was sent twice")]
     Twice(Id),
 }
 

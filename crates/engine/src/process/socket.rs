@@ -39,9 +39,9 @@ type Attached = Result<ModelInfo, String>;
 /// Why a server shares no engine.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
-    #[error("no server answers there: {0}")]
+    #[error("no server is running there: {0}")]
     NoServer(#[from] io::Error),
-    #[error("the server is another build of slm (`{0}`)")]
+    #[error("the server is a different build of slm (`{0}`)")]
     OtherBuild(String),
     #[error(transparent)]
     Lost(#[from] ConnectionError),
@@ -131,7 +131,7 @@ async fn greeting(connection: &mut Connection) -> Result<Hello, ConnectionError>
 /// How a guest's connection ended.
 #[derive(Debug, thiserror::Error)]
 pub enum GuestError {
-    #[error("it is another build of slm (`{0}`)")]
+    #[error("it is a different build of slm (`{0}`)")]
     OtherBuild(String),
     #[error("it was refused: {0}")]
     Refused(String),

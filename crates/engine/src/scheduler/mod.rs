@@ -86,7 +86,7 @@ impl Scheduler {
         self.n_steps += 1;
         self.admit(is_whole);
         let mut step = Step { branches: self.limits.n_slots..self.limits.n_slots, ..Step::default() };
-        // The group that waited longest and can go on: the oldest request always can.
+        // The group that waited longest and can continue: the oldest request always can.
         let mut turns: Vec<(u64, u32)> = self.running.iter().map(|s| (s.last_turn, s.group)).collect();
         turns.sort_unstable();
         turns.dedup_by_key(|(_, group)| *group);

@@ -47,7 +47,7 @@ impl Memory {
     }
 }
 
-/// What the model would say behind these tokens.
+/// What the model would say after these tokens.
 fn model(tokens: &[Token], group: u32) -> Token {
     let hash = tokens.iter().fold(u64::from(group) + 7, |hash, &token| {
         (hash ^ token.unsigned_abs() as u64).wrapping_mul(0x0100_0000_01b3).rotate_left(17)

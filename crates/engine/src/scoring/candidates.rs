@@ -42,7 +42,7 @@ pub(super) struct Choice {
     pub node: usize,
     /// The children that lead to candidates of the group, each with what comes next on its way.
     pub ways: Vec<(usize, Next)>,
-    /// The paths behind it, in the list of all.
+    /// The paths after it, in the list of all.
     pub paths: Vec<usize>,
 }
 
@@ -125,7 +125,7 @@ impl Candidates {
         self.groups.iter().map(of_group).collect()
     }
 
-    /// Gives every path behind `start` its log-probability, and returns the model's own probability of going to any of them.
+    /// Gives every path after `start` its log-probability, and returns the model's own probability of going to any of them.
     fn spread(&self, start: Next, values: &[f64], is_read: &impl Fn(usize) -> bool, logprobs: &mut [f64]) -> f64 {
         let mut mass = 0.0;
         let mut stack = vec![(start, 0.0, 0.0)];

@@ -45,7 +45,7 @@ pub enum Logits {
     Unread,
 }
 
-/// One token to evaluate: where it stands in the trie and which of the wave's sequences run through it.
+/// One token to evaluate: where it is in the trie and which of the wave's sequences run through it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     pub node: usize,

@@ -148,7 +148,7 @@ impl<'c> Search<'c> {
         if is_decided && greatest(&unread) <= UNREAD {
             return Vec::new();
         }
-        // Half of what may stay unread is left to the choices behind these.
+        // Half of what may stay unread is left to the choices after these.
         let mut wanted = Vec::new();
         for (p, number) in open {
             if greatest(&unread) <= UNREAD / 2.0 && (is_decided || wanted.len() >= AT_LEAST) {
@@ -160,7 +160,7 @@ impl<'c> Search<'c> {
         wanted
     }
 
-    /// A choice; where it is one of spellings, those behind its ways too: they would be the next anyway.
+    /// A choice; where it is one of spellings, those after its ways too: they would be the next anyway.
     fn with_spellings(&self, number: usize, start: &Start, wanted: &mut Vec<usize>) {
         wanted.push(number);
         let choice = &self.candidates.choices[number];

@@ -1,6 +1,6 @@
-//! ggml's formats of weights, as they lie in memory.
+//! ggml's formats of weights, as they are in memory.
 
-/// How weights lie in memory.
+/// How weights are in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Q4K,
@@ -39,7 +39,7 @@ impl Format {
         }
     }
 
-    /// Rows of numbers from which this is faster than ggml's kernels, which unpack what they multiply for every row anew.
+    /// Rows of numbers from which this is faster than ggml's kernels, which unpack what they multiply for every row again.
     #[must_use]
     pub fn least_rows(self) -> usize {
         match self {

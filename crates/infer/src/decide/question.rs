@@ -53,7 +53,7 @@ pub enum QuestionError {
     Choices(usize),
     #[error("a score has 2 to {most} levels, not {n}")]
     Levels { n: usize, most: usize },
-    #[error("what yes and no mean is an object with `true` and `false`, or a text")]
+    #[error("`criteria` of a yes/no question is an object with `true` and `false`, or a text")]
     Meanings,
     #[error("an option is empty")]
     Empty,
@@ -142,7 +142,7 @@ impl Question {
         text.trim_end().to_owned()
     }
 
-    /// What is scored; `lead` stands between the prompt and the answer.
+    /// What is scored; `lead` is between the prompt and the answer.
     #[must_use]
     pub fn group(&self, lead: &str) -> Group {
         Group::new("", self.options.iter().map(|option| format!("{lead}{}", option.label)))

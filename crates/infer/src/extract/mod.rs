@@ -1,4 +1,4 @@
-//! What is known of each field of a written answer: how sure the model was, and where it stands in the input.
+//! What is known about each field of a generated answer: how sure the model was, and where it is in the input.
 //!
 //! Pure: it walks the answer's text with its schema beside it, and maps fields to bytes, bytes to tokens and their
 //! probabilities, texts to places in the input, and `enum` and `boolean` fields to the points at which an engine is asked
@@ -19,7 +19,7 @@ pub use spans::{Leaf, Step, leaves};
 
 /// Options of a field whose probabilities are asked for.
 const MAX_OPTIONS: usize = 255;
-/// References and choices followed one behind the other.
+/// References and choices followed one after the other.
 const MAX_DEPTH: usize = 32;
 
 /// What an answer's text and tokens tell, before the engine is asked for more.
@@ -109,7 +109,7 @@ impl Reading {
     }
 }
 
-/// The place of a choice. A number's candidates are told apart by what stands behind it in the answer: `1` begins `12`.
+/// The place of a choice. A number's candidates are distinguished by what is after it in the answer: `1` begins `12`.
 fn point(leaf: &Leaf, options: &[Value], answer: &str) -> Point {
     let behind = answer[leaf.bytes.end..].chars().next().filter(|_| options.iter().any(Value::is_number));
     let candidate = |option: &Value| {

@@ -1,4 +1,4 @@
-//! Where an extracted text stands in the input: letter for letter, or up to case and white space.
+//! Where an extracted text is in the input: letter for letter, or up to case and white space.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Where the values of a JSON text stand in it: a reader that keeps places, for text that is known to be JSON.
+//! Where the values of a JSON text are in it: a reader that keeps places, for text that is known to be JSON.
 
 use std::ops::Range;
 

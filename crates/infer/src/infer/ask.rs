@@ -1,4 +1,4 @@
-//! What is asked of a model: plain values, which [`Session::ask`](super::Session::ask) answers.
+//! A request to a model: plain values, which [`Session::ask`](super::Session::ask) answers.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub enum Ask {
     Turn(Box<Turn>),
     /// The answer to one typed question about a state. Which other questions are asked about it changes nothing.
     Question {
-        /// Takes the place of the Modelfile's.
+        /// Replaces the Modelfile's.
         system: Option<String>,
         state: String,
         question: Arc<Question>,
@@ -67,7 +67,7 @@ pub struct Scoring {
     pub lane: Lane,
 }
 
-/// What stands before an answer.
+/// What is before an answer.
 #[derive(Debug, Clone)]
 pub enum Before {
     Chat(Box<Chat>),
@@ -78,9 +78,9 @@ pub enum Before {
 #[derive(Debug, Clone, Default)]
 pub struct Chat {
     /// The oldest first; a first one of the system's takes the place of the Modelfile's. A last one of the assistant's is
-    /// the beginning of the answer, which goes on from there.
+    /// the beginning of the answer, which continues from there.
     pub messages: Vec<Message>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Vec<Tool>,
     pub tool_choice: ToolChoice,
     /// Whether the model thinks before it answers; `None` leaves it to the template.
@@ -143,7 +143,7 @@ impl Chat {
         if self.tool_choice == ToolChoice::None { &[] } else { &self.tools }
     }
 
-    /// The turns before the answer, and the beginning of the answer where somebody gave one.
+    /// The turns before the answer, and the beginning of the answer where someone gave one.
     pub(super) fn turns(&self) -> (&[Message], Option<&str>) {
         match self.messages.split_last() {
             Some((last, turns)) if last.role == Role::Assistant && last.tool_calls.is_empty() => {

@@ -1,5 +1,4 @@
-//! A closed answer as text and as tokens: every field's value is one token, the allowed answers are what might have come in its
-//! place.
+//! A closed answer as text and as tokens: each field's value is one token, and the other allowed answers are its alternatives.
 
 use serde_json::Value;
 
@@ -38,7 +37,7 @@ struct Writer<'a, I: Iterator<Item = &'a FieldAnswer>> {
 }
 
 impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
-    /// Writes the value at a path; fields come in the order in which they stand in the answer.
+    /// Writes the value at a path; fields come in the order in which they are in the answer.
     fn write(&mut self, value: &Value, path: Option<String>) {
         if let Some(field) = self.fields.next_if(|field| field.name == path) {
             self.flush();

@@ -1,4 +1,4 @@
-//! Open text that must keep limits: checked when it is finished, and asked for once more where that is wanted.
+//! Open text under limits: checked when it is finished, and requested once more if that was asked for.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use slm_values::limits::{Breach, Limits};
 pub enum Retry {
     #[default]
     Never,
-    /// The model is asked once more, with the limits behind the person's text.
+    /// The model is asked once more, with the limits after the person's text.
     Once,
 }
 
@@ -76,7 +76,7 @@ impl<'s> LimitedReply<'s> {
     }
 }
 
-/// The turn with the limits behind its last message. The first answer is left out, and what is wrong about it: small models
+/// The turn with the limits after its last message. The first answer is left out, and what is wrong about it: small models
 /// copy both.
 fn reminded(mut turn: Turn, limits: &Limits) -> Turn {
     if let Some(message) = turn.chat_mut().and_then(|chat| chat.messages.last_mut()) {

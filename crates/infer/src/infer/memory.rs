@@ -1,4 +1,4 @@
-//! A conversation that goes on after tokens: what stands before a request's own messages.
+//! A conversation that continues after tokens: what is before a request's own messages.
 
 use slm_engine::Token;
 use slm_values::prompt::{Prompt, Run};

@@ -43,7 +43,7 @@ pub struct End {
     /// Under which equal questions have equal probabilities, and equal texts equal vectors, to the last bit. `None` where the
     /// answer depends on what else the engine does: generated text, and answers that are scored for throughput.
     pub evaluation_id: Option<String>,
-    /// The tokens after which the conversation goes on, where it is kept in tokens.
+    /// The tokens after which the conversation continues, where it is kept in tokens.
     pub context: Vec<Token>,
 }
 

@@ -73,7 +73,7 @@ impl Session {
     }
 }
 
-/// What stands between a state and a question in one message.
+/// What is between a state and a question in one message.
 const BETWEEN: &str = "\n\n";
 
 #[derive(Debug, Clone, Copy)]

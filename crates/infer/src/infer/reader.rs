@@ -50,7 +50,7 @@ pub(super) struct Last {
     pub text: String,
     /// With [`Detail::Tokens`].
     pub tokens: Vec<GeneratedToken>,
-    /// What a prompt that goes on from here has in the answer's place.
+    /// What a prompt that continues from here has in the answer's place.
     pub said: Run,
 }
 

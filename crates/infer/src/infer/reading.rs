@@ -1,4 +1,4 @@
-//! What comes out of an engine, read as it comes: thoughts, calls of tools, and the rest, each text with its tokens.
+//! Splits an engine's output as it arrives into thinking, tool calls and text, each with its tokens.
 
 use std::collections::VecDeque;
 

@@ -39,7 +39,7 @@ impl Session {
     /// Makes a turn's prompt. [`Session::ask`] does this and sends it.
     ///
     /// # Errors
-    /// The prompt cannot be made, or what is asked for together cannot be had together.
+    /// The prompt cannot be made, or the request combines what cannot be combined.
     pub fn ready(&self, turn: Turn) -> Result<Ready, InferError> {
         let started = Instant::now();
         match turn.chat().and_then(|chat| chat.template.clone()) {

@@ -151,7 +151,7 @@ pub(super) fn thinks(prompt: &Prompt) -> bool {
     end.ends_with("<think>") || end.ends_with("<thinking>")
 }
 
-/// Moves the row's beginning behind what was folded into its message: instructions are stable, the row is not.
+/// Moves the row's beginning after what was folded into its message: instructions are stable, the row is not.
 pub(super) fn skip_in_row(prompt: &mut Prompt, folded: &str) {
     let Some(place) = &mut prompt.row_start else { return };
     if let Some(Run::Text { text, .. }) = prompt.runs.get(place.run)
@@ -161,7 +161,7 @@ pub(super) fn skip_in_row(prompt: &mut Prompt, folded: &str) {
     }
 }
 
-/// Writes an answer's beginning behind its header, as the words of whoever gave it.
+/// Writes an answer's beginning after its header, as the words of whoever gave it.
 fn go_on(prompt: &mut Prompt, begun: &str) {
     if begun.is_empty() {
         return;
@@ -174,7 +174,7 @@ fn go_on(prompt: &mut Prompt, begun: &str) {
     prompt.runs.push(Run::Text { text: begun.to_owned(), persons: std::iter::once(0..begun.len()).collect() });
 }
 
-/// Puts the beginning of an answer behind its prompt as the model would have written it, with its special tokens.
+/// Puts the beginning of an answer after its prompt as the model would have written it, with its special tokens.
 pub(super) fn lead(prompt: &mut Prompt, lead: &str, specials: &[String]) {
     let mut rest = lead;
     while !rest.is_empty() {

@@ -1,4 +1,4 @@
-//! A reply on its way: the engine's events, read into pieces as they come; no thread waits for it.
+//! A reply in progress: the engine's events, read into pieces as they arrive; no thread waits for it.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -18,7 +18,7 @@ pub struct Reply {
     events: UnboundedReceiver<Event>,
     reader: Reader,
     epilogue: Option<Epilogue>,
-    /// What is awaited behind the last event.
+    /// What is awaited after the last event.
     closing: Option<Closing>,
     /// Made, and not yet given.
     made: VecDeque<Piece>,

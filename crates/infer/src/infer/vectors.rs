@@ -1,4 +1,4 @@
-//! Texts that are longer than an embedding model takes: their ends are cut away, and what is left is asked again.
+//! Texts that are too long for an embedding model: they are cut and sent again.
 
 use super::ask::Ask;
 use super::pieces::Finished;

@@ -1,4 +1,4 @@
-//! What of a stored model reaches an engine: where its weights are, which template renders its prompts, what its Modelfile
+//! The parts of a stored model that an engine needs: where its weights are, which template renders its prompts, what its Modelfile
 //! says of every request. It loads nothing.
 
 mod template;
@@ -40,7 +40,7 @@ pub enum LoadSpecError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "the TEMPLATE of `{name}` cannot be used: {error}; make a model with another: `FROM {name}` and TEMPLATE in a Modelfile"
+        "the TEMPLATE of `{name}` cannot be used: {error}; create a model with another: `FROM {name}` and TEMPLATE in a Modelfile"
     )]
     Template { name: String, error: TemplateError },
     #[error("the FORMAT of `{name}`: {error}")]

@@ -59,7 +59,7 @@ impl TemplateChoice {
             TemplateChoice::OwnInstead(error) => {
                 format!("the GGUF's own (Jinja); the TEMPLATE cannot be used: {error}")
             }
-            TemplateChoice::Broken(error) => format!("none that can be used: of the TEMPLATE, {error}"),
+            TemplateChoice::Broken(error) => format!("none: the TEMPLATE cannot be used: {error}"),
             TemplateChoice::Plain => "none: texts are given as they are".to_owned(),
         }
     }
@@ -111,7 +111,7 @@ pub fn checked(text: &str) -> Result<ChatTemplate, TemplateError> {
     if let Ok(prompt) = template.render(&inputs)
         && !prompt.text().contains(PROBE)
     {
-        return Err(TemplateError::Failed { reason: "it writes nothing of what the user says".to_owned() });
+        return Err(TemplateError::Failed { reason: "it ignores the user's text".to_owned() });
     }
     Ok(template)
 }

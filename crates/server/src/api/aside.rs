@@ -1,4 +1,4 @@
-//! Long work of one request, done so that others do not wait for it: a schema with thousands of properties takes seconds to
+//! Runs the long work of one request so that other requests do not wait for it: a schema with thousands of properties takes seconds to
 //! understand, and a server has as many threads as the machine has processors.
 
 use std::future::poll_fn;

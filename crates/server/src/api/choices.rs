@@ -101,5 +101,5 @@ pub async fn whole(mut answering: Answering) -> Result<Finished, Problem> {
             return Ok(whole);
         }
     }
-    Err(Problem::new(Kind::Failed, "the answer ended without its last part"))
+    Err(Problem::new(Kind::Failed, "the answer is incomplete: its last part is missing"))
 }

@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 use slm_infer::decide::FieldAnswer;
 use slm_infer::infer::End;
 
-/// What is known of an answer.
+/// slm's own fields of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Extra {
     /// A closed answer's fields, in the schema's order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<ExtraField>,
-    /// The same request under the same id has the same probabilities, to the last bit. Left out where nothing promises that:
-    /// in generated text, and in closed answers with the header `x-slm-lane: throughput`.
+    /// The same request under the same id has the same probabilities, to the last bit. Left out where that is not
+    /// guaranteed: for generated text, and for closed answers with the header `x-slm-lane: throughput`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evaluation_id: Option<String>,
     /// Identifies the prompt without the user's text: template, instructions, schema and their wording.

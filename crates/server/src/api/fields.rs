@@ -113,7 +113,7 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// Puts a part of a text behind the others, on a line of its own.
+/// Puts a part of a text after the others, on a line of its own.
 pub fn add_line(text: &mut String, more: &str) {
     if !text.is_empty() && !more.is_empty() {
         text.push('\n');
@@ -209,7 +209,7 @@ pub fn tokens(list: Vec<Value>, at: &str) -> Result<Vec<Token>, Problem> {
         let id = Whole::deserialize(&value).ok().and_then(|Whole(id)| Token::try_from(id).ok());
         id.ok_or_else(|| {
             let place = format!("{at}[{number}]");
-            Problem::invalid(format!("`{place}` is `{value}`, which is not a token's number")).of(place)
+            Problem::invalid(format!("`{place}` is `{value}`, which is not a token id")).of(place)
         })
     };
     list.into_iter().enumerate().map(token).collect()
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(problem.message, "`audio` is not supported: answers are text");
         assert_eq!(problem.field.as_deref(), Some("audio"));
         let problem = none_left(&rest(json!({"x": false})), "messages[0]", &refused).unwrap_err();
-        assert_eq!(problem.message, "`messages[0].x` is not known here; leave it away");
+        assert_eq!(problem.message, "`messages[0].x` is not known here; remove it");
     }
 
     #[test]

@@ -44,15 +44,15 @@ pub struct IdleField {
     why: &'static str,
 }
 
-const CACHED: &str = "beginnings are always kept";
+const CACHED: &str = "prompt beginnings are always cached";
 const NO_RECORD: &str = "nothing is recorded";
 const NO_STORE: &str = "nothing is stored";
 const ONE_TIER: &str = "there is one tier";
-const LENGTH: &str = "the model decides how much it says";
-const AS_THEY_ARE: &str = "thoughts are told as they are";
-const NO_WEB: &str = "models here do not leave this machine";
-const DRAFTS: &str = "text is guessed ahead without it";
-const WHOLE: &str = "nothing of a conversation is left out";
+const LENGTH: &str = "the model decides how much it writes";
+const AS_THEY_ARE: &str = "thinking is returned as it is";
+const NO_WEB: &str = "models here run on this machine only";
+const DRAFTS: &str = "drafts come from the prompt";
+const WHOLE: &str = "the whole conversation is read";
 const NEVER_CUT: &str = "a prompt that does not fit is refused, never cut";
 const ALL_TOOLS: &str = "every tool is shown to the model";
 const NO_BETAS: &str = "the path has one version";
@@ -81,7 +81,7 @@ pub const IDLE_FIELDS: [IdleField; 59] = [
     idle(Object::Chat, "user", NO_RECORD),
     unless(Object::Chat, "verbosity", &["medium"], LENGTH),
     idle(Object::Chat, "web_search_options", NO_WEB),
-    idle(Object::ChatMessage, "annotations", "models here read text without its sources"),
+    idle(Object::ChatMessage, "annotations", "models here read plain text"),
     idle(Object::ChatMessage, "cache_control", CACHED),
     idle(Object::ChatMessage, "reasoning_details", "the text of `reasoning` is read"),
     idle(Object::ChatPart, "cache_control", CACHED),
@@ -103,7 +103,7 @@ pub const IDLE_FIELDS: [IdleField; 59] = [
     idle(Object::ResponsePart, "cache_control", CACHED),
     idle(Object::ResponsePart, "prompt_cache_breakpoint", CACHED),
     idle(Object::ResponseTool, "defer_loading", ALL_TOOLS),
-    idle(Object::ResponseTool, "output_schema", "what a tool answers is the client's own affair"),
+    idle(Object::ResponseTool, "output_schema", "the client handles a tool's output"),
     unless(Object::ResponseText, "verbosity", &["medium"], LENGTH),
     unless(Object::ResponseReasoning, "generate_summary", &["auto"], AS_THEY_ARE),
     unless(Object::ResponseReasoning, "summary", &["auto"], AS_THEY_ARE),
@@ -119,19 +119,19 @@ pub const IDLE_FIELDS: [IdleField; 59] = [
     idle(Object::Messages, "user_profile_id", NO_RECORD),
     idle(Object::Messages, "workspace_id", NO_RECORD),
     idle(Object::Block, "cache_control", CACHED),
-    idle(Object::Block, "citations", "models here read text without its sources"),
-    idle(Object::Thinking, "budget_tokens", "`max_tokens` holds for thought and answer together"),
+    idle(Object::Block, "citations", "models here read plain text"),
+    idle(Object::Thinking, "budget_tokens", "`max_tokens` limits thinking and answer together"),
     unless(Object::Thinking, "display", &["summarized"], AS_THEY_ARE),
     idle(Object::OutputConfig, "effort", "a model thinks or does not"),
-    idle(Object::OutputConfig, "task_budget", "`max_tokens` holds for thought and answer together"),
+    idle(Object::OutputConfig, "task_budget", "`max_tokens` limits thinking and answer together"),
     idle(Object::MessagesTool, "cache_control", CACHED),
     idle(Object::MessagesTool, "defer_loading", ALL_TOOLS),
-    idle(Object::MessagesTool, "eager_input_streaming", "a call comes whole"),
+    idle(Object::MessagesTool, "eager_input_streaming", "a call is sent whole"),
     idle(Object::Generate, "truncate", NEVER_CUT),
     idle(Object::OllamaChat, "truncate", NEVER_CUT),
 ];
 
-/// What SDKs put into an answer and hand back with it: it repeats what stands beside it.
+/// What SDKs put into an answer and hand back with it: it repeats what is beside it.
 const COPIES: [(Object, &str); 4] = [
     (Object::ChatMessage, "parsed"),
     (Object::ResponseItem, "parsed_arguments"),
@@ -363,7 +363,7 @@ mod tests {
             note("messages[7].content[3].cache_control", CACHED);
             let text = NOTED.with(|noted| warning(&noted.borrow())).unwrap();
             let expected =
-                "299 slm \"no effect here: messages[].content[].cache_control (beginnings are always kept)\"";
+                "299 slm \"no effect here: messages[].content[].cache_control (prompt beginnings are always cached)\"";
             assert_eq!(text, expected);
         });
     }

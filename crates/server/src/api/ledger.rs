@@ -1,4 +1,4 @@
-//! What one answer took, told to the metrics and to the request's line in the log.
+//! The cost of one answer, reported to the metrics and in the request's log line.
 
 use std::time::Instant;
 

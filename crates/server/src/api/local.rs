@@ -67,7 +67,7 @@ pub enum Found {
     Server,
     /// What a server has left that was killed.
     Leftover,
-    /// Somebody answers, or could, who is another user.
+    /// Someone answers, or could, who is another user.
     OtherUser(u32),
     /// It cannot be asked.
     Unknown(String),
@@ -101,7 +101,7 @@ fn state(path: &Path) -> Found {
 pub fn attach(store: &Path, wish: Wish) -> io::Result<Attaching> {
     let path = path(store);
     if !is_ours(std::fs::symlink_metadata(&path)?.uid()) {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is another user's"));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it belongs to another user"));
     }
     Ok(Engine::attach(UnixStream::connect(path)?, wish))
 }
@@ -154,7 +154,7 @@ impl Door {
                     let resolve = Arc::clone(&resolve);
                     guests.spawn(async move { say(&entertain(stream, |wish| resolve(wish)).await) });
                 }
-                Ok(_) => tracing::warn!("turned away a process at the store's socket"),
+                Ok(_) => tracing::warn!("refused a process at the store's socket"),
                 // Without descriptors there is nothing to do but to wait for some.
                 Err(error) => {
                     tracing::warn!("cannot accept at the store's socket: {error}; trying again");
@@ -172,7 +172,9 @@ impl Door {
 
 fn say(end: &GuestError) {
     match end {
-        GuestError::Relay(RelayError::Connection(_)) => tracing::debug!("a process has left the store's socket"),
+        GuestError::Relay(RelayError::Connection(_)) => {
+            tracing::debug!("a process closed its connection to the store's socket")
+        }
         end => tracing::warn!("a process at the store's socket: {end}"),
     }
 }

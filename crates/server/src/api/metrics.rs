@@ -1,4 +1,4 @@
-//! What is counted and measured, for Prometheus: names begin with `slm_` and say their unit, a model's label is its name.
+//! Metrics for Prometheus: names begin with `slm_` and end with their unit, a model's label is its name.
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -36,7 +36,7 @@ pub struct Now {
 pub struct QueueNow {
     pub depth: usize,
     pub limit: usize,
-    /// Requests that have had their turn and are at work.
+    /// Requests being processed.
     pub running: usize,
     pub admitted: u64,
     /// Refused because too many waited.
@@ -144,7 +144,7 @@ impl Metrics {
             vec![("version".to_owned(), build.version.to_owned()), ("backend".to_owned(), build.backend.to_owned())];
         registry.register("build", "What this program is", Info::new(labels));
         let http = Http::new(&mut registry);
-        let waits = "How long requests waited for their turn";
+        let waits = "Time that requests waited in the queue";
         let waits = measured(&mut registry, "queue_wait", waits, Unit::Seconds, WAIT.new_metric());
         let work = Work::new(&mut registry);
         Metrics(Arc::new(Figures { registry, http, waits, work }))
@@ -159,7 +159,7 @@ impl Metrics {
     /// A request has been answered, or its client is gone (status 499).
     pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
         let known = ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"];
-        // Anybody can make up methods, each of which would be remembered for ever.
+        // Anybody can make up methods, each of which would be remembered forever.
         let method = known.into_iter().find(|known| *known == method).unwrap_or("other");
         let http = &self.0.http;
         http.requests.get_or_create(&Endpoint { method, route: route.to_owned(), status }).inc();
@@ -217,7 +217,7 @@ impl Metrics {
     }
 }
 
-/// Prometheus' text before OpenMetrics: a counter's type stands under the name of its samples, there are no units.
+/// Prometheus' text before OpenMetrics: a counter's type is under the name of its samples, there are no units.
 fn older(open: &str) -> String {
     let mut text = String::with_capacity(open.len());
     let mut lines = open.lines().peekable();
@@ -299,14 +299,14 @@ fn times<L: Clone + std::hash::Hash + Eq>(bounds: Seconds) -> Times<L> {
 
 impl Http {
     fn new(to: &mut Registry) -> Http {
-        let durations = "From a request's head to the last byte of its answer";
+        let durations = "Time from a request's headers to the last byte of its answer";
         Http {
             requests: kept(to, "http_requests", "Requests by endpoint and status", Family::default()),
             durations: measured(to, "http_request_duration", durations, Unit::Seconds, times(REQUEST)),
             in_flight: kept(
                 to,
                 "http_requests_in_flight",
-                "Requests that are not answered to their end",
+                "Requests that are not yet fully answered",
                 Gauge::default(),
             ),
             connections: kept(to, "http_connections", "Connections of clients", Gauge::default()),
@@ -316,11 +316,11 @@ impl Http {
 
 impl Work {
     fn new(to: &mut Registry) -> Work {
-        let first = "From a request to the first token of its text";
-        let each = "Between the tokens of a text, by text";
+        let first = "Time from a request to its first token";
+        let each = "Time between tokens, averaged per text";
         Work {
-            prefilled: kept(to, "tokens_prefilled", "Tokens of prompts that were evaluated", Family::default()),
-            reused: kept(to, "tokens_reused", "Tokens of prompts that had been evaluated before", Family::default()),
+            prefilled: kept(to, "tokens_prefilled", "Prompt tokens evaluated", Family::default()),
+            reused: kept(to, "tokens_reused", "Prompt tokens reused from the cache", Family::default()),
             decoded: kept(to, "tokens_decoded", "Tokens that were generated", Family::default()),
             scored: kept(to, "questions_scored", "Closed questions that were answered by scoring", Family::default()),
             first_tokens: measured(to, "time_to_first_token", first, Unit::Seconds, times(REQUEST)),
@@ -334,9 +334,9 @@ impl Now {
         let mut to = Registry::with_prefix("slm");
         let (queue, models) = (&self.queue, &self.models);
         for (name, help, n) in [
-            ("queue_depth", "Requests that wait for their turn", queue.depth),
-            ("queue_limit", "Requests that may wait at a time", queue.limit),
-            ("queue_running", "Requests that have had their turn and are at work", queue.running),
+            ("queue_depth", "Requests waiting in the queue", queue.depth),
+            ("queue_limit", "Maximum number of requests in the queue", queue.limit),
+            ("queue_running", "Requests being processed", queue.running),
             ("models_loaded", "Models that are loaded", models.loaded),
             ("models_loading", "Models that are being loaded", models.loading),
             ("models_awaited", "Requests that wait for a model to be loaded", models.waiting),
@@ -344,29 +344,29 @@ impl Now {
             to.register(name, help, ConstGauge::new(signed(n)));
         }
         for (name, help, n) in [
-            ("queue_admitted", "Requests that have had their turn", queue.admitted),
-            ("queue_refused", "Requests refused because too many waited", queue.refused),
-            ("queue_timed_out", "Requests whose time was over while they waited", queue.timed_out),
-            ("queue_withdrawn", "Requests whose clients went away while they waited", queue.withdrawn),
-            ("model_loads", "Loads that were begun", models.loads),
+            ("queue_admitted", "Requests taken from the queue", queue.admitted),
+            ("queue_refused", "Requests refused because the queue was full", queue.refused),
+            ("queue_timed_out", "Requests that timed out in the queue", queue.timed_out),
+            ("queue_withdrawn", "Requests whose clients disconnected while they were in the queue", queue.withdrawn),
+            ("model_loads", "Loads started", models.loads),
             ("model_load_failures", "Loads that failed", models.load_failures),
-            ("engine_restarts", "Loads of models whose process had ended by itself", models.restarted),
+            ("engine_restarts", "Loads of models whose process had crashed", models.restarted),
         ] {
             to.register(name, help, ConstCounter::new(n));
         }
         let took = ConstCounter::new(models.load_time.as_secs_f64());
-        to.register_with_unit("model_load_duration", "How long all loads took together", Unit::Seconds, took);
+        to.register_with_unit("model_load_duration", "Total time spent loading models", Unit::Seconds, took);
         let unloads = Family::<Leaving, Counter>::default();
         for (reason, n) in [("evicted", models.evicted), ("expired", models.expired), ("crashed", models.crashed)] {
             unloads.get_or_create(&Leaving { reason }).inc_by(n);
         }
-        let help = "Models that made room for others, that nobody wanted any more, whose process ended by itself";
+        let help = "Models unloaded: to make room for others, after their keep-alive, or because their process crashed";
         to.register("model_unloads", help, unloads);
         let memory = Family::<Model, Gauge>::default();
         for (model, n_bytes) in &self.memory {
             memory.get_or_create(&Model::of(model)).set(i64::try_from(*n_bytes).unwrap_or(i64::MAX));
         }
-        let help = "Memory of a loaded model's process, its contexts included";
+        let help = "Memory of a loaded model's process, including its contexts";
         to.register_with_unit("model_memory", help, Unit::Bytes, memory);
         to
     }

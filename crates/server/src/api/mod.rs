@@ -100,7 +100,7 @@ async fn called(State(service): State<Arc<Service>>, request: Request, next: Nex
 
 async fn unknown(request: Request) -> Problem {
     let path = request.uri().path();
-    Problem::new(Kind::NoSuchPath, format!("there is nothing at `{path}`; /openapi.json lists what there is"))
+    Problem::new(Kind::NoSuchPath, format!("there is nothing at `{path}`; see /openapi.json for what there is"))
 }
 
 async fn wrong_method(request: Request) -> Problem {

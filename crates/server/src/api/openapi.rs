@@ -1,4 +1,4 @@
-//! The description of all that is served, for people's tools: `/openapi.json`.
+//! The OpenAPI description of all paths: `/openapi.json`.
 
 use std::sync::OnceLock;
 
@@ -14,8 +14,8 @@ use super::{anthropic, decisions, idle_fields, ollama, openai, operations};
 #[openapi(
     info(
         title = "slm",
-        description = "Small language models behind Ollama's, OpenAI's, System One's and Anthropic's APIs: answers in their \
-                       contract, with probabilities."
+        description = "Small language models behind Ollama's, OpenAI's, System One's and Anthropic's APIs: answers that always \
+                       fit the format, with probabilities."
     ),
     paths(decisions::decide, decisions::answer)
 )]
@@ -23,17 +23,17 @@ struct Document;
 
 /// Statuses that any operation may answer with, each in its dialect's shape.
 const REFUSALS: [(&str, &str); 11] = [
-    ("400", "the request cannot be understood or kept"),
+    ("400", "the request is invalid or asks for something unsupported"),
     ("401", "a key is missing or wrong"),
     ("403", "not allowed here"),
     ("404", "there is no such model"),
     ("405", "the path does not take this method"),
-    ("408", "the body did not come in time"),
+    ("408", "the body did not arrive in time"),
     ("413", "the body is too large"),
     ("415", "the body is encoded, or not in UTF-8"),
     ("500", "the model's process failed"),
-    ("503", "too much waits already"),
-    ("504", "the request's time was over"),
+    ("503", "the queue is full"),
+    ("504", "the request timed out"),
 ];
 
 /// Serves the description.

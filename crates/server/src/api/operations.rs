@@ -1,4 +1,4 @@
-//! What machines ask of the server itself: whether it lives, whether it takes requests, and its figures.
+//! `/health`, `/ready` and `/metrics`: whether the server is running, accepts requests, and its figures.
 
 use std::sync::Arc;
 
@@ -23,26 +23,26 @@ pub fn routes() -> Router<Arc<Service>> {
     Router::new().route("/health", get(health)).route("/ready", get(ready)).route("/metrics", get(metrics))
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Status {
-    /// `ok`, `draining` (it is told to stop) or `busy` (as many wait as may).
+    /// `ok`, `draining` (shutting down) or `busy` (the queue is full).
     #[schema(value_type = String)]
     status: &'static str,
 }
 
-/// Whether the server lives.
+/// Whether the server is running.
 #[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, body = Status)))]
 pub async fn health() -> Json<Status> {
     Json(Status { status: "ok" })
 }
 
-/// Whether it takes one more request now.
+/// Whether the server accepts another request now.
 #[utoipa::path(
     get,
     path = "/ready",
     tag = "operations",
-    responses((status = 200, body = Status), (status = 503, description = "it takes none", body = Status))
+    responses((status = 200, body = Status), (status = 503, description = "it does not", body = Status))
 )]
 pub async fn ready(State(service): State<Arc<Service>>, drain: Option<Extension<Drain>>) -> Response {
     if drain.is_some_and(|Extension(drain)| drain.is_draining()) {
@@ -55,7 +55,7 @@ pub async fn ready(State(service): State<Arc<Service>>, drain: Option<Extension<
     Json(Status { status: "ok" }).into_response()
 }
 
-/// Figures as Prometheus reads them, in OpenMetrics' text for who accepts it.
+/// Metrics in Prometheus' text format, or in OpenMetrics' for clients that accept it.
 #[utoipa::path(
     get,
     path = "/metrics",

@@ -1,4 +1,4 @@
-//! The answer to a request at which slm itself fails: one request ends, the server does not.
+//! The answer to a request whose handler panicked: that request fails, the server keeps running.
 
 use std::panic::AssertUnwindSafe;
 
@@ -37,6 +37,6 @@ mod tests {
             axum::body::to_bytes(response.into_body(), 1000).await.unwrap()
         });
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(body["error"]["message"], "slm failed at this request; its log says where");
+        assert_eq!(body["error"]["message"], "slm failed to handle this request; see its log");
     }
 }

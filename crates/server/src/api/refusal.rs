@@ -29,7 +29,7 @@ pub fn answer(path: &str, problem: &Problem) -> Response {
     written(Dialect::of(path), problem, Response::default())
 }
 
-/// The problem in the place of a response's body; headers that it has already stay.
+/// The problem instead of a response's body; headers that it has already stay.
 fn written(dialect: Dialect, problem: &Problem, response: Response) -> Response {
     let mut response = response.map(|_| Body::from(dialect.body(problem).to_string()));
     *response.status_mut() = dialect.status(problem.kind);

@@ -1,4 +1,4 @@
-//! What holds for a request in every dialect: its time, how its closed answers are found, and who asks.
+//! What every dialect needs to know about a request: its time limit, how closed answers are scored, and its client.
 //!
 //! It comes from headers, and is kept beside the request's task, so that no dialect has to hand it on.
 
@@ -31,7 +31,7 @@ pub struct RequestContext {
     pub deadline: Option<Instant>,
     /// Who asks, as far as fairness goes: the same for all requests of one client.
     pub client: String,
-    /// Whether the server goes on.
+    /// Whether the server continues.
     pub drain: Drain,
 }
 
@@ -92,9 +92,9 @@ impl RequestContext {
         tokio::select! {
             biased;
             done = work => Ok(done),
-            () = late => Err(Problem::new(Kind::TimedOut, "the request's time was over before its answer")),
+            () = late => Err(Problem::new(Kind::TimedOut, "the request timed out")),
             () = self.drain.ended() => {
-                let message = "the server was stopped before the answer was whole; ask again when it is back";
+                let message = "the server was stopped before the answer was complete; try again later";
                 Err(Problem::new(Kind::Busy { retry_after: Duration::from_secs(1) }, message))
             }
         }

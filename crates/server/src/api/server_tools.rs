@@ -1,4 +1,4 @@
-//! Tools that other houses run for their models or teach them, such as a search of the web: offered to a model here they are left
+//! Tools that other providers run for their models or train them on, such as a web search: offered to a model here they are left
 //! out, and told; a request that needs one is refused.
 
 use serde_json::Value;
@@ -28,7 +28,7 @@ const TYPES: [&str; 18] = [
     "web_fetch",
     "web_search",
 ];
-const WHY: &str = "only tools of the client's own, with a schema, are shown to a model";
+const WHY: &str = "only the client's own tools, with a schema, are supported";
 
 /// The tools of a request that were left out.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl LeftOut {
         };
         match missing {
             Some(name) => Err(Problem::unsupported_value(
-                format!("`{at}` asks for a call of `{name}`, which nobody can answer here: {WHY}"),
+                format!("`{at}` asks for a call of `{name}`, which slm cannot run: {WHY}"),
                 at,
             )),
             None => Ok(choice.check(tools, at)?),

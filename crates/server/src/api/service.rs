@@ -1,4 +1,4 @@
-//! The one way of every dialect: a model's name to a loaded model, a place in line, and a reply.
+//! The path that all dialects share: from a model's name to a loaded model, a place in the queue, and a reply.
 
 mod answering;
 mod model_cache;

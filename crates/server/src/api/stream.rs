@@ -1,4 +1,4 @@
-//! A reply as a body that grows: each piece is encoded by its dialect and handed on at once; a stream always gets its end.
+//! A reply as a streamed body: each piece is encoded by its dialect and sent at once; a stream always gets its last event.
 
 use std::convert::Infallible;
 
@@ -17,7 +17,7 @@ use slm_infer::infer::Piece;
 pub trait Source: Send + 'static {
     type Item: Send;
 
-    /// The next piece; `None` behind the last, and nothing behind an error.
+    /// The next piece; `None` after the last, and nothing after an error.
     fn next(&mut self) -> impl Future<Output = Result<Option<Self::Item>, Problem>> + Send;
 }
 
@@ -36,7 +36,7 @@ pub trait Encoder<Item = Piece>: Send + 'static {
 
     fn piece(&mut self, piece: Item, out: &mut String);
 
-    /// What comes behind the last piece.
+    /// What comes after the last piece.
     fn finish(&mut self, _out: &mut String) {}
 
     /// What ended the reply too early; nothing comes after it.

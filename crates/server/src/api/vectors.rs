@@ -1,4 +1,4 @@
-//! Vectors as dialects hand them out: as long as somebody wants them.
+//! Vectors as dialects return them: with as many dimensions as were asked for.
 
 use super::fields::Whole;
 use super::problem::Problem;
@@ -24,7 +24,7 @@ pub fn dimensions(n: Whole) -> Result<usize, Problem> {
 /// The model gives scores and no vectors, or its vectors are shorter.
 pub fn shortened(model: &str, embeddings: Embeddings, dimensions: Option<usize>) -> Result<Vec<Vec<f32>>, Problem> {
     if embeddings.kind == EmbeddingKind::Scores {
-        let message = format!("`{model}` gives texts scores and no vectors: take an embedding model");
+        let message = format!("`{model}` is a reranker, which gives scores, not vectors: use an embedding model");
         return Err(Problem::invalid(message).of("model"));
     }
     let own = embeddings.rows.first().map_or(0, Vec::len);

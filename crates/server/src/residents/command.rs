@@ -1,4 +1,4 @@
-//! What the owner of all engines is asked and told.
+//! Messages to the owner of all engines.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The handle by which everybody else asks for loaded models.
+//! The handle by which others ask for loaded models.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

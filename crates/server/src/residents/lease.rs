@@ -1,4 +1,4 @@
-//! A loaded base and the leases on it: an engine is not ended while somebody holds an [`EngineLease`].
+//! A loaded base and the leases on it: an engine is not ended while someone holds an [`EngineLease`].
 
 use std::collections::HashMap;
 use std::fmt;

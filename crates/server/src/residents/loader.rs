@@ -1,4 +1,4 @@
-//! What the residents need of the world: how engines are loaded, and how much memory there is.
+//! What the residents need from outside: how engines are loaded, and how much memory there is.
 
 use std::fmt;
 use std::path::PathBuf;

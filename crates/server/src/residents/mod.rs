@@ -1,4 +1,4 @@
-//! Which models are loaded: on demand, shared, and only as long as somebody wants them or nothing else needs the room.
+//! Which models are loaded: on demand, shared, and unloaded when nobody uses them or others need the memory.
 //!
 //! What is resident is a *base*: one engine for weights and a way to compute them. The models that are made of it, tasks and
 //! adapters, are its tenants and share it, each with a keep-alive of its own. [`roster`] decides, purely; an owner task
@@ -89,7 +89,7 @@ pub enum Refusal {
     Load(EngineError),
     #[error(transparent)]
     TooLarge(Shortage),
-    #[error("the server is stopping; ask again when it is back")]
+    #[error("the server is shutting down; try again later")]
     Closing,
 }
 

@@ -1,4 +1,4 @@
-//! The task that owns all engines: it does what the roster decides and tells it what has happened.
+//! The task that owns all engines: it executes the roster's decisions and reports back to it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -119,7 +119,7 @@ impl Owner {
                 (None, Err(_)) => roster.gone(id, world),
             },
             Err(error) => {
-                let reason = format!("the task that loads it has panicked: {error}");
+                let reason = format!("the task that loads it panicked: {error}");
                 match world.loads.remove(&id) {
                     Some(_) => roster.failed(id, &EngineError::Load { reason }, world),
                     None => roster.gone(id, world),

@@ -1,4 +1,4 @@
-//! What the roster moves: engines, the tasks that load and watch them, and the requests that wait.
+//! What the roster decides about: engines, the tasks that load and watch them, and the waiting requests.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Answers to a registry that wants to know who asks: anonymous, basic and bearer authentication, Ollama's signatures.
+//! Authentication to a registry: anonymous, basic and bearer authentication, Ollama's signatures.
 
 use super::address::{authority, is_realm_of};
 use super::challenge::{self, Challenge};
@@ -49,7 +49,9 @@ impl Authorizer {
         let headers = answer.response.headers().get_all(WWW_AUTHENTICATE);
         let texts: Vec<&str> = headers.iter().filter_map(|header| header.to_str().ok()).collect();
         let Some(challenge) = challenge::parse(&texts.join(", ")) else {
-            return Err(self.unauthorized(repository, "it does not say how; slm knows basic and bearer authentication"));
+            return Err(
+                self.unauthorized(repository, "it does not say which; slm supports basic and bearer authentication")
+            );
         };
         let authorization = match challenge {
             Challenge::Basic => self.basic(repository)?,
@@ -60,9 +62,7 @@ impl Authorizer {
         };
         let again = http.send(HttpRequest { authorization: Some(authorization.clone()), ..ask }).await?;
         if again.response.status() == StatusCode::UNAUTHORIZED {
-            return Err(
-                self.unauthorized(repository, &format!("the credentials for it are refused; {}", how(repository)))
-            );
+            return Err(self.unauthorized(repository, &format!("it refused the credentials; {}", how(repository))));
         }
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(key, authorization);
         Ok(again)
@@ -100,9 +100,7 @@ impl Authorizer {
         // A realm may be any text (Hugging Face's says what is missing); only an address leads to tokens.
         let address = if realm.starts_with('/') { repository.base.join(realm) } else { Url::parse(realm) };
         let Ok(mut url) = address else {
-            return Err(
-                self.unauthorized(repository, &format!("it names no address that gives tokens; {}", how(repository)))
-            );
+            return Err(self.unauthorized(repository, &format!("it names no token server; {}", how(repository))));
         };
         if !is_realm_of(&repository.base, &url) && !http.named().allows(&url) {
             let is_web = matches!(url.scheme(), "http" | "https");
@@ -175,7 +173,7 @@ impl Authorizer {
             status if status.is_success() => {}
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(
-                    self.unauthorized(repository, &format!("`{}` gives no token; {}", host(realm), how(repository)))
+                    self.unauthorized(repository, &format!("`{}` returned no token; {}", host(realm), how(repository)))
                 );
             }
             _ => return Err(http.refusal(answer, "token").await),
@@ -200,6 +198,6 @@ fn how(repository: &Repository) -> String {
     } else if repository.is_ollama() {
         "add the key `~/.ollama/id_ed25519.pub` to your account there".to_owned()
     } else {
-        format!("put a name and a password into Docker's config.json, as `docker login {host}` does")
+        format!("run `docker login {host}`, or put a name and a password into Docker's config.json")
     }
 }

@@ -1,4 +1,4 @@
-//! Who we are to which host: Docker's configuration, Hugging Face's token, Ollama's key. It sends nothing.
+//! Which credentials belong to which host: Docker's configuration, Hugging Face's token, Ollama's key. It sends nothing.
 
 use super::error::RegistryError;
 use base64::Engine as _;
@@ -157,7 +157,7 @@ pub(super) fn ollama_key(paths: &[PathBuf]) -> Option<PrivateKey> {
     })
 }
 
-/// A header that logs do not show; `None` where a character cannot stand in one.
+/// A header that logs do not show; `None` where a character cannot be in one.
 pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);

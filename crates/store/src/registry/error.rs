@@ -1,4 +1,4 @@
-//! Why a registry could not give what was asked, and what to do next.
+//! Errors of registries, and what to do about them.
 
 use slm_values::manifest::ManifestError;
 use std::path::PathBuf;
@@ -9,21 +9,23 @@ use std::time::Duration;
 pub enum RegistryError {
     #[error("Docker's configuration `{}` cannot be read: {reason}; correct it, or write it again with `docker login`", .path.display())]
     DockerConfig { path: PathBuf, reason: String },
-    #[error("cannot reach `{host}`: {reason}; check the name, the line and the proxy (HTTPS_PROXY), and try again")]
+    #[error(
+        "cannot reach `{host}`: {reason}; check the name, the connection and the proxy (HTTPS_PROXY), and try again"
+    )]
     Unreachable { host: String, reason: String },
-    #[error("the line to `{host}` broke: {reason}")]
+    #[error("the connection to `{host}` was lost: {reason}")]
     Dropped { host: String, reason: String },
-    #[error("`{host}` sent nothing, or next to nothing, for {seconds} seconds")]
+    #[error("`{host}` sent almost nothing for {seconds} seconds")]
     Stalled { host: String, seconds: u64 },
-    #[error("`{host}` has no `{what}`; check how it is spelt")]
+    #[error("`{host}` has no `{what}`; check the spelling")]
     NotFound { host: String, what: String },
-    #[error("`{host}` wants to know who asks: {hint}")]
+    #[error("`{host}` requires credentials: {hint}")]
     Unauthorized { host: String, hint: String },
-    #[error("`{host}` refuses this with status {status}{}; check the name, and whether your credentials allow it", detail(.text))]
+    #[error("`{host}` refused this with status {status}{}; check the name and your credentials", detail(.text))]
     Refused { host: String, status: u16, text: String },
     #[error(
-        "`{host}` does not let you push to `{path}`{}; check the name, and that the account in Docker's config.json may write \
-         there",
+        "`{host}` does not allow you to push to `{path}`{}; check the name, and that the account in Docker's config.json may \
+         write there",
         detail(.text)
     )]
     Denied { host: String, path: String, text: String },
@@ -31,37 +33,37 @@ pub enum RegistryError {
     Busy { host: String, status: u16, after: Option<Duration> },
     #[error("`{host}` failed with status {status}{}", detail(.text))]
     Failed { host: String, status: u16, text: String },
-    #[error("`{host}` would be spoken to without TLS")]
+    #[error("`{host}` would be contacted without TLS")]
     Plain { host: String },
-    #[error("`{from}` leads to `{to}`, {why}")]
+    #[error("`{from}` redirects to `{to}`, {why}")]
     Forbidden { from: String, to: String, why: Forbidden },
-    #[error("`{host}` leads on and on: more than {limit} redirects")]
+    #[error("`{host}` redirects more than {limit} times")]
     Redirects { host: String, limit: usize },
-    #[error("the address that `{host}` led to no longer holds: {source}")]
+    #[error("the address that `{host}` redirected to has expired: {source}")]
     Expired { host: String, source: Box<RegistryError> },
-    #[error("`{what}` at `{host}` is another file than a moment ago; pull it again")]
+    #[error("`{what}` at `{host}` has changed during the download; pull it again")]
     Changed { host: String, what: String },
-    #[error("`{host}` no longer knows the upload that it began")]
+    #[error("`{host}` no longer knows this upload")]
     UploadLost { host: String },
-    #[error("`{host}` does not take a part of an upload (status {status})")]
+    #[error("`{host}` refused a part of the upload (status {status})")]
     NoParts { host: String, status: u16 },
     #[error(
-        "`{host}` refuses what it was sent of `{digest}`{}: it was damaged on the way, or the registry is wrong",
+        "`{host}` refused the upload of `{digest}`{}: it was damaged in transit, or the registry is wrong",
         detail(.text)
     )]
     OtherBlob { host: String, digest: String, text: String },
-    #[error("`{host}` sent {got} where the bytes {asked} were asked for")]
+    #[error("`{host}` sent {got} instead of bytes {asked}")]
     WrongRange { host: String, asked: String, got: String },
-    #[error("`{host}` does not say how large `{what}` is, or says that it is empty; ask for it at another address")]
+    #[error("`{host}` does not say how large `{what}` is, or says that it is empty; use another URL")]
     NoSize { host: String, what: String },
-    #[error("`{host}` sent more than {limit} bytes for {what}, which real ones never have; ask whoever runs it")]
+    #[error("`{host}` sent more than {limit} bytes for {what}, which is too large to be real; ask its operator")]
     TooLarge { host: String, what: String, limit: u64 },
-    #[error("`{host}` answered with {what}, which this program does not understand")]
+    #[error("`{host}` answered with {what}, which slm does not understand")]
     Protocol { host: String, what: String },
     #[error("the manifest from `{host}` is broken: {source}")]
     Manifest { host: String, source: ManifestError },
     #[error(
-        "the manifest from `{host}` has the digest `{found}`, not `{expected}`: it was damaged on the way, or the registry is wrong"
+        "the manifest from `{host}` has the digest `{found}`, not `{expected}`: it was damaged in transit, or the registry is wrong"
     )]
     OtherManifest { host: String, expected: String, found: String },
     #[error("the credentials for `{host}` cannot be read: {reason}")]
@@ -90,7 +92,7 @@ impl std::fmt::Display for Forbidden {
             Forbidden::NotPublic => "which is not a public address",
             Forbidden::NoTls => "without TLS",
             Forbidden::NotWeb => "which is not a web address",
-            Forbidden::ForeignRealm => "which is to be asked for a token and is not part of that registry",
+            Forbidden::ForeignRealm => "a token server outside of that registry",
         })
     }
 }

@@ -214,7 +214,7 @@ impl Http {
         }
         let (host, mut reason) = (host(url), innermost(error));
         if reason.contains("InvalidContentType") {
-            "it does not speak TLS there".clone_into(&mut reason);
+            "it does not support TLS on this port".clone_into(&mut reason);
         }
         if error.is_connect() {
             let is_timeout = error.is_timeout();
@@ -252,7 +252,7 @@ impl Http {
 fn target(response: &Response, from: &Url) -> Result<Url, RegistryError> {
     let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let Some(location) = location else {
-        return Err(RegistryError::Protocol { host: host(from), what: "a redirect that leads nowhere".to_owned() });
+        return Err(RegistryError::Protocol { host: host(from), what: "a redirect without an address".to_owned() });
     };
     from.join(location).map_err(|_| RegistryError::Address(clip(location)))
 }

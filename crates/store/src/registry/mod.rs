@@ -86,7 +86,7 @@ pub enum Access {
 pub struct Remote {
     kind: RemoteKind,
     n_bytes: u64,
-    /// Where the server led to last; asked anew once that no longer holds.
+    /// Where the server led to last; asked again once that no longer holds.
     resolved: Mutex<Option<Url>>,
 }
 
@@ -235,7 +235,7 @@ impl Registry {
         let bytes = read_whole(&self.http, answer, &repository.base, MAX_MANIFEST_BYTES, "the manifest").await?;
         if bytes.trim_ascii_start().starts_with(b"<") {
             // A hotel's network, or a proxy that wants a login.
-            let what = "a page in place of the manifest".to_owned();
+            let what = "a web page instead of the manifest".to_owned();
             return Err(RegistryError::Protocol { host: repository.host(), what });
         }
         let found = Digest::of(&bytes);

@@ -1,4 +1,4 @@
-//! The bytes of a request: few in memory, or a stream of many that is made anew for each try.
+//! The bytes of a request: few in memory, or a stream of many that is made again for each try.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;

@@ -1,4 +1,4 @@
-//! Ranges of something's bytes: what is asked for is what is given, or an error.
+//! Downloads of byte ranges: exactly the requested bytes, or an error.
 
 use super::address::is_same_origin;
 use super::error::RegistryError;
@@ -149,7 +149,7 @@ impl Body<'_> {
     pub fn too_short(&self) -> RegistryError {
         RegistryError::Dropped {
             host: host(&self.answer.url),
-            reason: "it gives only a few bytes at a time".to_owned(),
+            reason: "it sends only a few bytes at a time".to_owned(),
         }
     }
 

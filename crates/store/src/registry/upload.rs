@@ -1,5 +1,5 @@
 //! Blobs and manifests on their way to a registry: what is there already, what another repository has, and the rest in
-//! parts, one behind the other.
+//! parts, one after the other.
 //!
 //! The address of an upload is the registry's to choose. Credentials go there only if it is the registry's own server, or
 //! one that a person named.
@@ -75,7 +75,7 @@ impl UploadSession {
             self.min_part_bytes = least;
         }
         if self.min_part_bytes > MAX_PART_BYTES {
-            let what = format!("the wish for parts of at least {} bytes", self.min_part_bytes);
+            let what = format!("a minimum part size of {} bytes", self.min_part_bytes);
             return Err(RegistryError::Protocol { host: host(from), what });
         }
         Ok(())

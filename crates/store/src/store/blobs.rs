@@ -1,4 +1,4 @@
-//! Blobs: files named for their bytes. It imports and writes them, and does not know which model needs them.
+//! Blobs: files named by their hash. It imports and writes them, and does not know which model needs them.
 
 use super::disk::{self, Partial, Writing, free_bytes, io_error};
 use super::{Store, StoreError};
@@ -91,7 +91,7 @@ pub(super) fn path_in(folder: &Path, path: &str) -> Result<PathBuf, StoreError> 
     Ok(folder.join(path))
 }
 
-/// Opens a file that somebody named.
+/// Opens a file that someone named.
 pub(super) fn open_regular(path: &Path) -> Result<File, StoreError> {
     // Before the file is opened: to open a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(io_error("read", path))?.is_file() {

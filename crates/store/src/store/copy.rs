@@ -1,4 +1,4 @@
-//! Gives a model a second name: its manifest once more, and not a byte of its blobs.
+//! Gives a model a second name: copies its manifest, not its blobs.
 
 use super::{Model, Store, StoreError, disk};
 use slm_values::manifest::MAX_MANIFEST_BYTES;

@@ -1,4 +1,4 @@
-//! Which blobs are known to have other bytes than their names say.
+//! Which blobs are known not to match their hash.
 //!
 //! Who finds a blob in full length does not hash it again. So whoever has hashed one and found it wrong leaves a
 //! mark, `.slm-damaged/sha256-<hex>`, with the file's length, inode and time: it counts for that very file, and for none
@@ -13,7 +13,7 @@ const FOLDER: &str = ".slm-damaged";
 const MAX_MARK_BYTES: u64 = 256;
 
 impl Store {
-    /// Whether the blob that lies there was hashed and had other bytes than its name says: then it must be had again.
+    /// Whether the blob that lies there was hashed and had other bytes than its name says: then it must be obtained again.
     #[must_use]
     pub fn is_damaged(&self, digest: &Digest) -> bool {
         fs::metadata(self.blob_path(digest)).is_ok_and(|blob| self.is_marked(digest, &blob))

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, and the lock of those who write them; it knows no models.
+//! Files that are written completely or not at all, and the lock of their writers; it knows no models.
 
 use super::{Store, StoreError};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -61,7 +61,7 @@ impl Store {
         self.leftovers().iter().for_each(|path| remove_leftover(path));
     }
 
-    /// What is half written; while somebody writes, some of it is theirs.
+    /// What is half written; while someone writes, some of it is theirs.
     pub(super) fn leftovers(&self) -> Vec<PathBuf> {
         let mut found = self.stale_incoming();
         let mut folders = vec![(self.blobs(), 0), (self.manifests(), 3), (self.notes(), 0)];
@@ -90,7 +90,7 @@ pub(super) fn remove_leftover(path: &Path) {
     }
 }
 
-/// Removes a link from where the store writes a file of its own: what it leads to is somebody else's.
+/// Removes a link from where the store writes a file of its own: what it leads to is someone else's.
 pub(super) fn remove_link(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => fs::remove_file(path),

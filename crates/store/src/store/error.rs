@@ -1,4 +1,4 @@
-//! Why the store could not do what was asked, and what to do next.
+//! Errors of the store, and what to do about them.
 
 use slm_values::digest::Digest;
 use slm_values::gguf::GgufError;
@@ -22,7 +22,7 @@ pub enum StoreError {
     #[error("there is no model `{}`{}", .0.name, known(.0))]
     NotFound(Box<Unknown>),
     #[error(
-        "`{name}` could be {}, which differ in case alone; write the one that you mean",
+        "`{name}` could be {}, which differ only in upper and lower case; write the exact name",
         .alike.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
     )]
     Spelling { name: ModelRef, alike: Vec<ModelRef> },
@@ -30,17 +30,17 @@ pub enum StoreError {
     RemoveEmbedded(ModelRef),
     #[error("`{0}` is not a regular file; give the path of a GGUF file")]
     NotAFile(PathBuf),
-    #[error("`{0}` begins with `~`, which only a shell replaces; write the whole path")]
+    #[error("`{0}` begins with `~`, which only a shell expands; write the full path")]
     HomePath(String),
     #[error("`{path}` is not a model that slm can load: {source}")]
     Gguf { path: PathBuf, source: GgufError },
-    #[error("`{0}` holds a vocabulary without weights, so it cannot answer; give the GGUF file of a whole model")]
+    #[error("`{0}` contains a vocabulary without weights, so it cannot answer; give the GGUF file of a whole model")]
     VocabularyOnly(PathBuf),
     #[error("`{path}` is missing: `{of}` is one of {n_files} files of a model; put all of them into one folder")]
     MissingShard { path: PathBuf, of: PathBuf, n_files: u16 },
-    #[error("`{path}` is one of several files of a model, whose names end alike; let its name end with `{ending}`")]
+    #[error("`{path}` is one of several files of a model; rename it to end with `{ending}`")]
     ShardName { path: PathBuf, ending: String },
-    #[error("`{0}` changed while it was copied; try again when nothing writes to it")]
+    #[error("`{0}` changed while it was copied; try again when no program is writing to it")]
     Changed(PathBuf),
     #[error("the manifest `{path}` is broken: {source}; create or pull the model again")]
     Manifest { path: PathBuf, source: ManifestError },
@@ -49,7 +49,7 @@ pub enum StoreError {
     #[error("the blob `{path}` {reason}; create or pull the model again")]
     Blob { path: PathBuf, reason: String },
     #[error(
-        "the bytes that came are those of `{found}`, not of `{expected}`: they were damaged on the way, or the source is wrong"
+        "the downloaded bytes have the digest `{found}`, not `{expected}`: they were damaged in transit, or the source is wrong"
     )]
     OtherBytes { expected: Digest, found: Digest },
     #[error("`{path}` is not an adapter that slm can apply: {source}")]

@@ -1,5 +1,5 @@
-//! A blob that somebody hands over piece by piece, under the digest that it is said to have. Until all of it is there and has
-//! that digest it lies beside the blobs, under a name that means nothing.
+//! A blob that someone hands over piece by piece, under the digest that it is said to have. Until all of it is there and has
+//! that digest it is beside the blobs, under a name that means nothing.
 //!
 //! A sender may be slow or never end, so no lock of the store's is held meanwhile: the file itself is locked, and one that is
 //! not belongs to a process that died.

@@ -68,7 +68,7 @@ pub(super) fn config_of(header: &Header) -> ModelConfig {
 /// A base's configuration with what the Modelfile says there.
 pub(super) fn config_over(mut config: ModelConfig, modelfile: &Modelfile) -> ModelConfig {
     if modelfile.template.is_some() {
-        // It would write the prompt in place of the template that somebody has just given.
+        // It would write the prompt in place of the template that someone has just given.
         config.other.remove(model_config::RENDERER);
     }
     let said = [

@@ -1,4 +1,4 @@
-//! What a pull in progress needs kept: a list of digests on the disk that holds while its process lives.
+//! What a running pull needs: a list of digests on disk that is valid while its process lives.
 //!
 //! A lease is a file of digests, a line each, that its owner keeps locked; a killed process lets go of the lock, so a
 //! lease that is not locked belongs to nobody. Leases are taken by those who hold the store's lock as writers, and read
@@ -48,7 +48,7 @@ impl Store {
         let folder = self.downloads();
         disk::create_folder(&folder, &self.root)?;
         let (path, mut file) = create_in(&folder)?;
-        // Somebody who only looks may have it locked for an instant.
+        // Someone who only looks may have it locked for an instant.
         let locked = match file.lock() {
             // A disk without locks is used without.
             Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(io_error("lock", &path)(error)),

@@ -1,4 +1,4 @@
-//! What the store holds, from manifests and configurations alone: it never opens weights.
+//! The list of stored models, from manifests and configurations only: it never opens weights.
 
 use super::model::{parse_manifest, weights_of};
 use super::{Store, StoreError, disk};
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The models of a store, and what stands where a model should.
+/// The models of a store, and what is where a model should.
 #[derive(Debug, Default)]
 pub struct Listing {
     /// In the order of their names.

@@ -58,7 +58,7 @@ use std::sync::{Arc, OnceLock};
 pub struct Store {
     root: PathBuf,
     embedded: Option<EmbeddedModel>,
-    /// The embedded model, once somebody has asked for it: hashing it takes milliseconds, which every request would wait for.
+    /// The embedded model, once someone has asked for it: hashing it takes milliseconds, which every request would wait for.
     own: Arc<OnceLock<Model>>,
 }
 

@@ -268,7 +268,7 @@ impl Store {
         let path = self.present(layer)?;
         let bytes = disk::read(&path, MAX_LAYER_BYTES)?.ok_or_else(|| broken(&path, "is missing"))?;
         if Digest::of(&bytes) != layer.digest {
-            return Err(broken(&path, "has other bytes than its name says"));
+            return Err(broken(&path, "does not match its hash"));
         }
         Ok(bytes)
     }
@@ -286,7 +286,7 @@ pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, Store
 pub(super) fn weights_of<'a>(manifest: &'a Manifest, path: &Path) -> Result<Vec<&'a Layer>, StoreError> {
     let layers: Vec<&Layer> = manifest.layers_of(media_type::MODEL).collect();
     if layers.is_empty() {
-        return Err(StoreError::Layers { path: path.to_owned(), reason: "names no file of weights".to_owned() });
+        return Err(StoreError::Layers { path: path.to_owned(), reason: "names no weights file".to_owned() });
     }
     Ok(layers)
 }

@@ -1,7 +1,7 @@
 //! Where models were pulled from: a note beside the manifests, so that these stay byte for byte what the registry gave.
 //!
-//! A note is `.slm-origins/<hex>`, named for the manifest's digest, and holds the source as somebody would write it for
-//! `slm pull`. Without one, nobody knows whether a model could be had again.
+//! A note is `.slm-origins/<hex>`, named for the manifest's digest, and holds the source as someone would write it for
+//! `slm pull`. Without one, nobody knows whether a model could be obtained again.
 
 use super::disk::{self, Writing, io_error};
 use super::{Store, StoreError};
@@ -63,7 +63,7 @@ impl Store {
     }
 }
 
-/// Whether a source can still be had: one on this disk only while it is there.
+/// Whether a source can still be obtained: one on this disk only while it is there.
 pub(super) fn is_there(source: &str) -> bool {
     let path = Path::new(source);
     !path.is_absolute() || path.exists()

@@ -1,4 +1,4 @@
-//! Removes what nothing needs: blobs without a manifest, abandoned downloads, and leftovers of crashed processes.
+//! Removes blobs without a manifest, abandoned downloads, and leftovers of crashed processes.
 //!
 //! What a broken manifest may need stays. Its bytes are searched for digests, and so are the small blobs that these lead
 //! to, for a configuration lists the layers too: so a manifest that is cut short keeps everything where only its first
@@ -175,7 +175,7 @@ impl Store {
         needed
     }
 
-    /// These digests, and those that stand in the small ones of their blobs.
+    /// These digests, and those that are in the small ones of their blobs.
     fn reachable(&self, digests: HashSet<Digest>) -> HashSet<Digest> {
         let among = |digest: &Digest| disk::read(&self.blob_path(digest), MAX_MANIFEST_BYTES).ok().flatten();
         let behind: HashSet<Digest> =
@@ -265,7 +265,7 @@ impl Store {
                 pruned.kept.push((item, KeepReason::Young));
                 continue;
             }
-            // Before the bytes: a journal without bytes is nobody's, but who begins anew would write it again.
+            // Before the bytes: a journal without bytes is nobody's, but who starts again would write it again.
             if pruning.action == PruneAction::Remove {
                 disk::remove_leftover(&journal);
             }

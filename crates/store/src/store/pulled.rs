@@ -1,4 +1,4 @@
-//! What a pull needs of the store: which blobs are there, those of other stores, and a manifest at the end of it.
+//! What a pull needs from the store: which blobs exist here or in other stores, and writing the manifest at the end.
 
 use super::blobs::{self, adapter_header};
 use super::disk::{self, Partial, io_error};
@@ -89,7 +89,7 @@ impl Store {
     /// Whether the weights and adapters of a pulled model are such, as far as can be told from their headers.
     ///
     /// # Errors
-    /// [`StoreError`] where one is no GGUF file that slm could load, or several are no shards of one model.
+    /// [`StoreError`] where one is not a GGUF file that slm could load, or several are no shards of one model.
     pub fn check(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let path_of = |layer: &Layer| self.blob_path(&layer.digest);
         let weights: Vec<PathBuf> = manifest.layers_of(media_type::MODEL).map(path_of).collect();

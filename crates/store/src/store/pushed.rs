@@ -129,7 +129,7 @@ impl Note {
         Some(text.strip_suffix('\n')?.to_owned()).filter(|text| !text.is_empty() && !text.contains('\n'))
     }
 
-    /// Writes a line; where that fails an upload begins anew next time, and that is all.
+    /// Writes a line; where that fails an upload starts again next time, and that is all.
     pub fn write(&self, line: &str) {
         let written = || -> io::Result<()> {
             self.file.set_len(0)?;

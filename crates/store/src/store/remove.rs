@@ -1,4 +1,4 @@
-//! Takes a model away, and the blobs that no other model needs.
+//! Removes a model, and the blobs that no other model needs.
 
 use super::disk::{self, Removing, io_error};
 use super::{Store, StoreError, origins};
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// How a model could be had again, once its name is gone.
+/// How a model could be obtained again, once its name is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
     /// It is also in the binary.
@@ -33,7 +33,7 @@ pub struct Removed {
 }
 
 impl Store {
-    /// How the model of a name could be had again if the names of `going` (itself among them or not) were gone.
+    /// How the model of a name could be obtained again if the names of `going` (itself among them or not) were gone.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] where nothing has the name, and [`StoreError::RemoveEmbedded`] where only the binary has.

@@ -1,4 +1,4 @@
-//! What the store's disk takes now: how much is free on it, and whether it can be written.
+//! The state of the store's disk: how much is free, and whether it can be written to.
 
 use super::{Store, StoreError, disk};
 use std::fs;

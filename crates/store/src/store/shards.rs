@@ -18,7 +18,7 @@ pub struct ImportedWeights {
     pub header: Header,
 }
 
-/// The files of the weights that somebody named, by any of them, and what they are together.
+/// The files of the weights that someone named, by any of them, and what they are together.
 pub(super) struct WeightFiles {
     pub paths: Vec<PathBuf>,
     pub header: Header,
@@ -26,7 +26,7 @@ pub(super) struct WeightFiles {
 
 impl Store {
     /// Copies a model's weights into the store as [`Store::import_gguf`] does one file's: with a shard of a split model come
-    /// all the others, which lie beside it.
+    /// all the others, which are beside it.
     ///
     /// # Errors
     /// [`StoreError`] where the files are not a model, one of them is missing, or they cannot be copied.
@@ -59,7 +59,7 @@ impl Store {
     }
 }
 
-/// How many bytes the files have of the weights that somebody named by any of them. Their headers are checked, and nothing
+/// How many bytes the files have of the weights that someone named by any of them. Their headers are checked, and nothing
 /// is copied.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ pub fn sizes_at(path: &str) -> Result<Vec<u64>, StoreError> {
     found.paths.iter().map(size).collect()
 }
 
-/// Finds the weights of which somebody named a file, and checks their headers.
+/// Finds the weights of which someone named a file, and checks their headers.
 pub(super) fn files_at(path: &Path) -> Result<WeightFiles, StoreError> {
     let mut file = open_regular(path)?;
     match model_header(&mut file, path) {

@@ -1,10 +1,10 @@
-//! Names in any case: which stored model a name means that nothing has as it is written.
+//! Names in any case: which stored model a name means if no model has exactly that name.
 
 use super::{Store, StoreError};
 use slm_values::model_ref::ModelRef;
 
 impl Store {
-    /// The name under which there is the model that somebody means: as it is written, or in another case where only one model
+    /// The name under which there is the model that someone means: as it is written, or in another case where only one model
     /// has that. A name that nothing has stays as it is.
     ///
     /// What is removed, replaced or sent away is named as it is written: nobody loses a model by a guess.

@@ -194,7 +194,7 @@ fn what_fails_leaves_the_store_as_it_was() {
     refused(
         "FROM ./cut.gguf",
         "`DIR/./cut.gguf` is not a model that slm can load: its tensor `blk.0.ffn_up.weight` ends at byte 26048 of the \
-         data, but the file has only 26047; it was probably not copied or downloaded whole",
+         data, but the file has only 26047; the copy or download is probably incomplete",
     );
     refused(
         "FROM ./other.gguf",
@@ -203,12 +203,12 @@ fn what_fails_leaves_the_store_as_it_was() {
     );
     refused(
         "FROM ./vocabulary.gguf",
-        "`DIR/./vocabulary.gguf` holds a vocabulary without weights, so it cannot answer; give the GGUF file of a whole \
+        "`DIR/./vocabulary.gguf` contains a vocabulary without weights, so it cannot answer; give the GGUF file of a whole \
          model",
     );
     refused("FROM ./none.gguf", "cannot read `DIR/./none.gguf`: No such file or directory (os error 2)");
     refused("FROM ./", "`DIR/./` is not a regular file; give the path of a GGUF file");
-    refused("FROM ~/x.gguf", "`~/x.gguf` begins with `~`, which only a shell replaces; write the whole path");
+    refused("FROM ~/x.gguf", "`~/x.gguf` begins with `~`, which only a shell expands; write the full path");
     refused("FROM kep", "there is no model `kep:latest`; did you mean `kept:latest`? There are `kept:latest`");
     refused("FROM zzzzzz", "there is no model `zzzzzz:latest`; there are `kept:latest`");
     refused(
@@ -309,7 +309,7 @@ fn what_is_broken_is_reported_and_hides_nothing() {
     assert_eq!(
         sandbox.message(sandbox.resolve("worse").unwrap_err()),
         format!(
-            "the blob `DIR/store/blobs/{}` has other bytes than its name says; create or pull the model again",
+            "the blob `DIR/store/blobs/{}` does not match its hash; create or pull the model again",
             system.file_name()
         )
     );

@@ -1,4 +1,4 @@
-//! Hashes what is stored, and says of every blob whether it is what its name says.
+//! Checks every stored blob against its hash.
 
 use super::damage::identity;
 use super::disk;
@@ -90,7 +90,7 @@ impl Inspected {
 
 impl Store {
     /// Hashes the blobs of these models, or of all, each blob once, on several threads. A blob with other bytes than its
-    /// name says is remembered as one that must be had again. `None` where `stop` became true.
+    /// name says is remembered as one that must be obtained again. `None` where `stop` became true.
     ///
     /// A model that is removed or replaced meanwhile is left out where something of it seems wrong.
     ///
@@ -119,7 +119,7 @@ impl Store {
             }
         }
         for (digest, found) in &states {
-            // Into a store that cannot be written to, nothing can be pulled anew either.
+            // Into a store that cannot be written to, nothing can be pulled again either.
             if let Some(Err(error)) = found.damaged.as_ref().map(|file| self.mark_damaged(digest, file)) {
                 tracing::warn!("the damage of `{digest}` cannot be noted: {error}");
             }

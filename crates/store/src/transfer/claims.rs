@@ -1,4 +1,4 @@
-//! Which bytes of a blob nobody has asked for yet; pure.
+//! Which bytes of a blob have not been requested yet; pure.
 
 use crate::store::PART_BYTES;
 use std::ops::Range;

@@ -140,7 +140,7 @@ pub async fn pull_file(
     match sources.store.commit(&name, &json).map_err(in_store)? {
         Committed::Done => {}
         Committed::Missing(digest) => {
-            let reason = format!("another program removed `{digest}` meanwhile; try again");
+            let reason = format!("another program removed `{digest}` in the meantime; try again");
             return Err(TransferError::NoModel { name: shown, reason });
         }
     }

@@ -120,13 +120,13 @@ pub enum TransferError {
     Registry { name: String, source: RegistryError },
     #[error("cannot pull `{name}`: {source}; what was downloaded is kept, and the same command continues from there")]
     Broken { name: String, source: RegistryError },
-    #[error("cannot pull `{name}`: the manifest is broken: {source}; whoever pushed it must push it again")]
+    #[error("cannot pull `{name}`: the manifest is broken: {source}; it has to be pushed again")]
     Manifest { name: String, source: ManifestError },
     #[error("cannot pull `{name}`: {reason}")]
     NoModel { name: String, reason: String },
     #[error("cannot pull `{name}`: {source}")]
     Store { name: String, source: Box<StoreError> },
-    #[error("`{url}` gives no name that a model could have")]
+    #[error("`{url}` contains no valid model name")]
     NoName { url: String },
 }
 
@@ -136,6 +136,6 @@ fn later(error: &RegistryError) -> &'static str {
         // It says so itself.
         RegistryError::Unreachable { .. } | RegistryError::Busy { .. } => "",
         error if error.remedy() == Remedy::None => "",
-        _ => "; try again later, or ask whoever runs it",
+        _ => "; try again later, or ask its operator",
     }
 }

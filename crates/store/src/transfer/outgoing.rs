@@ -1,4 +1,4 @@
-//! A blob on its way out: read piece by piece, and hashed while it is read, so that damaged bytes are found before a
+//! A blob being uploaded: read piece by piece, and hashed while it is read, so that damaged bytes are found before a
 //! registry has taken the last of them.
 
 use crate::registry::{Payload, Pieces};
@@ -105,7 +105,7 @@ impl Outgoing {
         }
     }
 
-    /// Hashes what comes before `end`, for an upload that goes on from there.
+    /// Hashes what comes before `end`, for an upload that continues from there.
     pub(super) async fn catch_up(self: &Arc<Self>, end: u64) {
         let outgoing = Arc::clone(self);
         let (send, receive) = oneshot::channel();

@@ -1,4 +1,4 @@
-//! How many streams are worth having: more as long as more bring more; pure.
+//! How many parallel streams to use: more, as long as more are faster; pure.
 
 use super::Streams;
 

@@ -1,4 +1,4 @@
-//! A model by its name in a registry: manifest, blobs, and the manifest's place in the store last.
+//! A model from a registry to the store: the manifest is read first and stored last, after all blobs.
 
 use super::fetch::{DownloadJob, FetchError, fetch};
 use super::retry::Patience;
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How often somebody may take away a blob under a pull.
+/// How often someone may take away a blob under a pull.
 const MAX_ROUNDS: usize = 3;
 /// How often the bytes of a blob may be wrong.
 const MAX_WRONG: u32 = 2;
@@ -136,10 +136,7 @@ pub async fn pull(
             return Ok(pulled);
         }
     }
-    Err(TransferError::NoModel {
-        name: shown,
-        reason: "another program removes its blobs meanwhile; try again".to_owned(),
-    })
+    Err(TransferError::NoModel { name: shown, reason: "another program is removing its blobs; try again".to_owned() })
 }
 
 /// The manifest; where the registry has a list of one in its place, the one that it names.
@@ -203,7 +200,7 @@ fn check_kind(manifest: &Manifest, name: &str) -> Result<(), TransferError> {
     }
     let kinds: Vec<&str> = manifest.layers.iter().map(|layer| layer.media_type.as_str()).take(5).collect();
     let reason = format!(
-        "it holds no GGUF file (a layer of type `{}`), but {}; slm runs GGUF models only",
+        "it contains no GGUF file (a layer of type `{}`), but {}; slm runs only GGUF models",
         media_type::MODEL,
         if kinds.is_empty() { "nothing".to_owned() } else { format!("`{}`", kinds.join("`, `")) }
     );
@@ -289,7 +286,7 @@ fn job(layer: &Layer, remote: Remote, download: Download, listener: &dyn Listene
     DownloadJob { id: *id, remote, version: None, download: RefCell::new(download) }
 }
 
-/// Whether a blob is there with its bytes, or can be had from a neighbour. A blob with other bytes is as good as none.
+/// Whether a blob is there with its bytes, or can be obtained from a neighbour. A blob with other bytes is as good as none.
 fn has(sources: Sources<'_>, layer: &Layer, listener: &dyn Listener) -> Result<bool, StoreError> {
     let Sources { store, neighbours, .. } = sources;
     let id = &layer.digest;

@@ -1,4 +1,4 @@
-//! A model from the store to a registry: blobs that it has not, and the manifest last.
+//! A model from the store to a registry: the missing blobs, then the manifest.
 
 use super::pull::{Plan, Planned};
 use super::retry::Patience;
@@ -97,7 +97,7 @@ pub async fn push(
     let tag = push.target.tag_or_digest();
     let put = async || registry.put_manifest(&push.repository, &tag, &media_type, &shipment.json).await;
     patiently(route, listener, put).await?;
-    // From now on it can be had again. That it was pushed is true without the note.
+    // From now on it can be obtained again. That it was pushed is true without the note.
     if store.origin(&digest).is_none()
         && let Err(error) = store.record_origin(&digest, &push.target.to_string())
     {

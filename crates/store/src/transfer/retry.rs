@@ -1,4 +1,4 @@
-//! When to try again, and when to give up; pure but for its dice.
+//! When to retry and when to give up; pure except for its random jitter.
 
 use crate::registry::Remedy;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Patience {
         let exponential = 0.3 * f64::from(1 << self.n_failures.min(6));
         let own = Duration::from_secs_f64(exponential * (0.75 + 0.5 * fastrand::f64()));
         Some(match asked {
-            // An address that ran out is asked for at once, but not for ever at once.
+            // An address that ran out is asked for at once, but not forever at once.
             Some(Duration::ZERO) if self.n_failures <= 2 => Duration::ZERO,
             Some(asked) if asked > own => asked,
             _ => own,

@@ -1,4 +1,4 @@
-//! Where a push goes from and to, and why it fails there.
+//! Source and target of a push, and its errors.
 
 use super::outgoing::Flaw;
 use crate::registry::{Registry, RegistryError, Remedy, Repository};
@@ -16,14 +16,14 @@ pub enum PushError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "cannot push `{name}`: the bytes of its blob `{expected}` are those of `{found}`; see what else is damaged with \
-         `slm verify`, and pull or create the model again"
+        "cannot push `{name}`: the content of its blob `{expected}` does not match its hash (it is `{found}`); check the \
+         store with `slm verify`, and pull or create the model again"
     )]
     Damaged { name: String, expected: Digest, found: Digest },
-    #[error("cannot push `{name}`: {source}; see what else is damaged with `slm verify`")]
+    #[error("cannot push `{name}`: {source}; check the store with `slm verify`")]
     Unreadable { name: String, source: StoreError },
     #[error(
-        "cannot push `{name}`: its manifest has the digest `{found}`, not `{expected}`; leave the digest out to push it"
+        "cannot push `{name}`: its manifest has the digest `{found}`, not `{expected}`; remove the digest to push it"
     )]
     Pinned { name: String, expected: Digest, found: Digest },
 }

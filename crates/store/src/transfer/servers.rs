@@ -38,7 +38,7 @@ pub enum ServerError {
     NoServer { what: &'static str, text: String },
     /// Nobody but Ollama may write there.
     #[error(
-        "`{name}` says nothing of where to push it; give it a name with a registry, as `registry.example.com/team/{model}`"
+        "`{name}` does not say where to push it; give it a name with a registry, for example `registry.example.com/team/{model}`"
     )]
     Nowhere { name: String, model: String },
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// What is sent again at most after a failure, where a registry keeps what it has. Small enough for a slow line, large
 /// enough that the answers between parts cost little.
 const PART_BYTES: u64 = 16 << 20;
-/// How often an upload may begin anew because its registry forgot it.
+/// How often an upload may start again because its registry forgot it.
 const MAX_ANEW: u32 = 4;
 /// How often a registry may say that it got other bytes.
 const MAX_WRONG: u32 = 2;

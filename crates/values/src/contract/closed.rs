@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::error::Violation;
 
-/// Options of one field: what a person can tell apart, and a bound on the work of one question.
+/// Options of one field: what a person can distinguish, and a bound on the work of one question.
 pub const MAX_OPTIONS: usize = 1024;
 /// Fields of one object, nested ones counted.
 pub const MAX_FIELDS: usize = 400;

@@ -64,7 +64,7 @@ impl Contract {
         };
         match labels.as_slice() {
             [] => return Err(bad("the list is empty; give labels separated by commas")),
-            [_] => return Err(bad("one choice leaves nothing to decide; give two or more, separated by commas")),
+            [_] => return Err(bad("one choice is not enough; give two or more, separated by commas")),
             _ => {}
         }
         let mut seen = HashSet::new();
@@ -109,7 +109,7 @@ fn check_options(contract: &Contract) -> Result<(), ContractError> {
         let one = |field: &Field| field.options[number % field.options.len()].value.clone();
         let answer = contract.assemble(contract.fields.iter().map(one));
         if contract.check(&answer).is_err() {
-            return Err(Pointer::root().open("not every field may have each of its values whatever the others have"));
+            return Err(Pointer::root().open("the allowed values of one field depend on another field"));
         }
     }
     Ok(())

@@ -68,7 +68,7 @@ fn choices_are_read_as_a_csv_line() {
     assert_eq!(error(""), "the choices ``: the list is empty; give labels separated by commas");
     assert_eq!(error("a,,b"), "the choices `a,,b`: a choice is empty; is there a comma too many?");
     assert_eq!(error("a,b,a"), "the choices `a,b,a`: `a` is given twice");
-    let one = "the choices `a`: one choice leaves nothing to decide; give two or more, separated by commas";
+    let one = "the choices `a`: one choice is not enough; give two or more, separated by commas";
     assert_eq!(error("a"), one);
 }
 
@@ -81,7 +81,7 @@ fn labels_may_have_descriptions() {
     assert_eq!(found, [("billing", Some("money")), ("other", None)]);
 }
 
-/// Keywords that stand beside each other hold together, whatever applies them.
+/// Keywords that are beside each other hold together, whatever applies them.
 #[test]
 fn keywords_beside_each_other_all_hold() {
     let n = json!({"N": {"type": "integer", "minimum": 1, "maximum": 5}});
@@ -155,10 +155,10 @@ fn what_cannot_be_kept_is_refused_with_its_place() {
         refused(json!({"type": "integer", "minimum": 0, "maximum": 9e9})),
         format!("the schema is open (0 to 9000000000 are too many integers to score: at most 1024), {closed}")
     );
-    assert_eq!(refused(json!({"$ref": "#"})), "the schema is not supported: its references go round in a circle");
+    assert_eq!(refused(json!({"$ref": "#"})), "the schema is not supported: its references form a cycle");
     assert_eq!(
         refused(json!({"type": "object", "properties": {"a/b": {"enum": ["x"], "type": "integer"}}})),
-        "the schema at `/properties/a~1b` is not supported: no answer can satisfy it: no value is of all the types that it asks for"
+        "the schema at `/properties/a~1b` is not supported: no answer can satisfy it: no value has all the required types"
     );
     assert_eq!(refused(json!([])), "the schema is not supported: a schema is a JSON object, `true` or `false`");
     assert!(Contract::parse("{").unwrap_err().to_string().starts_with("the schema is not JSON: "));

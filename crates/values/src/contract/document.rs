@@ -116,9 +116,7 @@ impl<'s> Document<'s> {
     pub fn pay(&mut self, n_steps: usize, at: &Pointer) -> Result<(), ContractError> {
         self.n_steps = self.n_steps.saturating_add(n_steps);
         if self.n_steps > MAX_STEPS {
-            return Err(
-                at.refused("the schema is too much work to read; use fewer choices or fewer parts that hold together")
-            );
+            return Err(at.refused("the schema is too complex; use fewer choices or fewer combined parts"));
         }
         Ok(())
     }
@@ -159,7 +157,11 @@ impl<'s> Document<'s> {
     /// # Errors
     /// [`ContractError::Schema`]: it does not point into this schema.
     pub fn target(&mut self, reference: &Value, at: &Pointer) -> Result<NodeId, ContractError> {
-        let refused = || at.refused(format!("{reference} does not point into this schema, and nothing else is read"));
+        let refused = || {
+            at.refused(format!(
+                "{reference} does not point into this schema; references to other files are not supported"
+            ))
+        };
         let text = reference.as_str().ok_or_else(refused)?;
         let own = self.root.get("$id").and_then(Value::as_str).unwrap_or_default().trim_end_matches('#');
         let fragment = modern::local(text, own).strip_prefix('#').ok_or_else(refused)?;

@@ -34,7 +34,7 @@ pub(super) fn of(document: &mut Document<'_>, nodes: &[NodeId]) -> Result<Domain
     }
     leave_unkept_texts(&mut domain)?;
     if domain.shapes.is_empty() && domain.why.is_none() {
-        domain.why = Some(Empty::new(&at, "no value is of all the types that it asks for"));
+        domain.why = Some(Empty::new(&at, "no value has all the required types"));
     }
     Ok(domain)
 }

@@ -32,7 +32,7 @@ pub enum Violation {
     Schema { at: Pointer, reason: String },
     #[error("the answer does not match the regular expression")]
     Regex,
-    #[error("the answer is unfinished: it came to the limit of tokens")]
+    #[error("the answer is unfinished: it reached the limit of tokens")]
     Length,
 }
 

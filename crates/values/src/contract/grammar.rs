@@ -11,7 +11,7 @@ const STACK_BYTES: usize = 256 << 20;
 pub(super) fn on_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("contract".to_owned()).stack_size(STACK_BYTES);
-        let work = thread.spawn_scoped(scope, work).map_err(|error| format!("no thread could be started: {error}"))?;
+        let work = thread.spawn_scoped(scope, work).map_err(|error| format!("cannot start a thread: {error}"))?;
         work.join().map_err(|_| "it cannot be read".to_owned())
     })
 }
@@ -61,9 +61,9 @@ fn sentence<E: std::fmt::Display>(result: Result<(), E>) -> Result<(), String> {
     let text = text.split("<backtrace>").next().unwrap_or_default();
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
     Err(if line.contains("Regex is empty") {
-        "no answer can satisfy it: no text has these patterns and lengths together".to_owned()
+        "no answer can satisfy it: no text fits these patterns and lengths together".to_owned()
     } else if line.contains("regex parse error") {
-        "its `pattern` has a sign that is not supported, or is too large".to_owned()
+        "its `pattern` has an unsupported character, or is too large".to_owned()
     } else if line.contains("not disjoint") {
         "one name may match two of its `patternProperties`, which cannot be enforced".to_owned()
     } else if line.contains("lookarounds not supported") {

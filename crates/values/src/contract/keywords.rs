@@ -186,7 +186,7 @@ fn is_annotation(key: &str) -> bool {
     ANNOTATIONS.contains(&key) || key.starts_with("x-") || key == "$id"
 }
 
-/// The keyword that somebody meant by an unknown one.
+/// The keyword that someone meant by an unknown one.
 fn misspelt(key: &str) -> Option<&'static str> {
     let known: Vec<&'static str> = [&OBJECT[..], &ARRAY, &STRING, &NUMBER, &ANY_TYPE].concat();
     if known.contains(&key) || is_annotation(key) {

@@ -38,7 +38,7 @@ pub(super) fn modern(schema: &Value) -> Value {
     schema
 }
 
-/// A reference without the name of the schema that it stands in.
+/// A reference without the name of the schema that it is in.
 pub(super) fn local<'r>(reference: &'r str, own: &str) -> &'r str {
     match reference.strip_prefix(own).filter(|_| !own.is_empty()) {
         Some("") => "#",
@@ -52,14 +52,14 @@ pub(super) fn is_tuple(map: &Map<String, Value>) -> bool {
     map.get("items").is_some_and(Value::is_array)
 }
 
-/// The schema that a part stands in, and its name.
+/// The schema that a part is in, and its name.
 struct Whole<'s> {
     schema: &'s Value,
     own: &'s str,
 }
 
 impl Whole<'_> {
-    /// A reference to where its target stands in the modern form.
+    /// A reference to where its target is in the modern form.
     fn reference(&self, reference: &str) -> String {
         let reference = local(reference, self.own);
         match reference.strip_prefix('#').filter(|at| at.starts_with('/')) {
@@ -123,7 +123,7 @@ fn renamed<'k>(map: &Map<String, Value>, key: &'k str) -> Option<&'k str> {
     }
 }
 
-/// Where what stands at a place of the given schema stands in its modern form.
+/// Where what is at a place of the given schema is in its modern form.
 pub(super) fn pointer(schema: &Value, at: &str) -> Pointer {
     let mut here = Some(schema);
     let mut new = Pointer::root();

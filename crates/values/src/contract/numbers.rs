@@ -140,7 +140,7 @@ fn common_step(one: u64, other: u64, at: &Pointer) -> Result<u64, ContractError>
     let units = one / gcd(one, other) * other;
     if units >= (STEP_UNIT * STEP_UNIT) as u64 {
         let step = units as f64 / STEP_UNIT;
-        return Err(at.refused(format!("its `multipleOf` come to {step} together, and at most 9999 is supported")));
+        return Err(at.refused(format!("its `multipleOf` values combine to {step}, and at most 9999 is supported")));
     }
     Ok(units)
 }
@@ -156,12 +156,12 @@ impl NumberRules {
     fn emptiness(&self) -> Option<String> {
         let (least, most) = (self.least, self.most);
         if least.value > most.value || (least.value == most.value && (least.is_exclusive || most.is_exclusive)) {
-            return Some(format!("no number is between {} and {} as its bounds ask", least.value, most.value));
+            return Some(format!("no number is within its bounds, {} and {}", least.value, most.value));
         }
         let largest = self.largest();
         if least.value > largest || most.value < -largest {
             let shown = if largest == LARGEST { "10^15" } else { "10^9" };
-            return Some(format!("numbers are supported below {shown}, and its bounds ask for larger ones"));
+            return Some(format!("its bounds allow only numbers beyond {shown}, which are not supported"));
         }
         let (low, high) = self.grid();
         (low > high).then(|| {
@@ -170,7 +170,7 @@ impl NumberRules {
         })
     }
 
-    /// In how many parts the numbers between two whole ones are told apart.
+    /// In how many parts the numbers between two whole ones are distinguished.
     fn unit(&self) -> f64 {
         match self.step {
             Some(units) => STEP_UNIT / units as f64,

@@ -31,7 +31,7 @@ struct Matching {
     names: Validator,
 }
 
-/// Everything that several nodes say, as it stands there.
+/// Everything that several nodes say, as it is there.
 struct Said {
     at: Pointer,
     all: Vec<Properties>,
@@ -124,7 +124,9 @@ impl Said {
             let place = document.at(node);
             texts::written(&pattern, place)?;
             if texts::names_controls(&pattern) {
-                return Err(place.refused("a pattern of names may not spell characters by their codes; write them"));
+                return Err(place.refused(
+                    "escapes by character code are not supported in a pattern of names; write the characters",
+                ));
             }
             let names = validator(&json!({ "pattern": pattern })).map_err(|reason| place.refused(reason))?;
             matching.push(Matching { pattern, node, names });

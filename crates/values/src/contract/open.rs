@@ -4,7 +4,7 @@
 //! checked against the schema as it was given by another implementation (the `jsonschema` crate, without a network and
 //! without files). White space is bounded: `, ` and `: ` and nothing else, as Python's `json.dumps` writes objects on one
 //! line. That is what models have read most, common vocabularies have a token for each, and a model that is unsure
-//! cannot write line feeds for ever.
+//! cannot write line feeds forever.
 
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ impl Open {
         let validator = validator(&json!({"type": "string", "pattern": pattern}))
             .ok()
             .filter(|_| is_regular(&pattern))
-            .ok_or_else(|| refused("no look-around, no references back, at most 1 MB compiled".to_owned()))?;
+            .ok_or_else(|| refused("no look-around, no back-references, at most 1 MB compiled".to_owned()))?;
         let grammar = format!("start: /{}/", regex_to_lark(body, "dw"));
         on_stack(|| compile(TopLevelGrammar::from_lark(grammar.clone())))
             .and_then(|compiled| compiled)

@@ -60,11 +60,11 @@ fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
         ),
         (
             json!({"type": "number", "minimum": 2, "maximum": 1}),
-            "no answer can satisfy it: no number is between 2 and 1 as its bounds ask",
+            "no answer can satisfy it: no number is within its bounds, 2 and 1",
         ),
         (
             json!({"type": "integer", "exclusiveMinimum": 1, "maximum": 1}),
-            "no answer can satisfy it: no number is between 1 and 1 as its bounds ask",
+            "no answer can satisfy it: no number is within its bounds, 1 and 1",
         ),
         (
             json!({"type": "array", "minItems": 3, "maxItems": 2}),
@@ -73,7 +73,7 @@ fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
         (json!([]), "a schema is a JSON object, `true` or `false`"),
         (
             json!({"type": "string", "allOf": [{"type": "number"}]}),
-            "no answer can satisfy it: no value is of all the types that it asks for",
+            "no answer can satisfy it: no value has all the required types",
         ),
     ];
     for (schema, reason) in expect {
@@ -105,23 +105,23 @@ fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
         (
             json!({"type": "string", "pattern": "(?=a)b"}),
             "pattern",
-            "`(?=a)b` is not a regular expression that can be enforced (no look-around, no references back, at most 1 MB compiled)",
+            "`(?=a)b` is not a regular expression that can be enforced (no look-around, no back-references, at most 1 MB compiled)",
         ),
         (json!({"type": "strin"}), "type", "\"strin\" is not a type of JSON Schema"),
         (
             json!({"$ref": "https://example.com/x.json"}),
             "$ref",
-            "\"https://example.com/x.json\" does not point into this schema, and nothing else is read",
+            "\"https://example.com/x.json\" does not point into this schema; references to other files are not supported",
         ),
         (
             json!({"$ref": "file:///etc/passwd"}),
             "$ref",
-            "\"file:///etc/passwd\" does not point into this schema, and nothing else is read",
+            "\"file:///etc/passwd\" does not point into this schema; references to other files are not supported",
         ),
         (
             json!({"$ref": "#/$defs/none"}),
             "$ref",
-            "\"#/$defs/none\" does not point into this schema, and nothing else is read",
+            "\"#/$defs/none\" does not point into this schema; references to other files are not supported",
         ),
         (
             json!({"type": "number", "multipleOf": 0}),
@@ -136,8 +136,8 @@ fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
         (
             json!({"oneOf": [{"type": "string", "minLength": 1}, {"type": "string", "maxLength": 3}]}),
             "/oneOf",
-            "its parts may overlap, and nothing can be two of them; write `anyOf`, or tell objects apart by a property \
-             with a `const`",
+            "its parts may overlap, and a value must match only one; write `anyOf`, or distinguish objects by a property with \
+             a `const`",
         ),
         (
             json!({"type": "object", "properties": {"x": {"type": "string"}}, "required": ["y"], "additionalProperties": false}),
@@ -158,7 +158,7 @@ fn what_cannot_be_kept_is_refused_with_its_keyword_and_place() {
         (
             json!({"enum": ["\u{1b}[", {}]}),
             "",
-            "a listed text holds the control character '\\u{1b}', which is never written",
+            "a listed text contains the control character '\\u{1b}', which answers cannot contain",
         ),
     ];
     for (schema, place, reason) in expect {
@@ -191,8 +191,8 @@ fn recursion_needs_an_end() {
     let itself = json!({"$ref": "#/$defs/tree"});
     assert_eq!(
         refused(tree(itself.clone())),
-        "the schema at `/$defs/tree/properties/next` is not supported: it needs itself again without an end: let it end somewhere, with a \
-         property that is not required or a list that may be empty"
+        "the schema at `/$defs/tree/properties/next` is not supported: it refers to itself without an end: add a property that is not \
+         required or a list that may be empty"
     );
     assert!(refused(tree(json!({"type": "array", "items": itself, "minItems": 1}))).contains("without an end"));
     let counted = json!({"$ref": "#/$defs/tree", "minProperties": 1});

@@ -28,7 +28,7 @@ pub(super) fn check(
         open.push(is_open);
     }
     if parts.len() > MAX_PARTS && open.iter().any(|is_open| *is_open) {
-        return Err(at.refused(format!("more than {MAX_PARTS} parts cannot be told apart; write `anyOf`")));
+        return Err(at.refused(format!("more than {MAX_PARTS} parts cannot be distinguished; write `anyOf`")));
     }
     let mut apart = vec![Apart::default(); parts.len()];
     for one in 0..parts.len() {
@@ -38,8 +38,8 @@ pub(super) fn check(
             }
             let told = told_apart(document, parts[one], parts[other], allowed)?.ok_or_else(|| {
                 at.refused(
-                    "its parts may overlap, and nothing can be two of them; write `anyOf`, or tell objects apart by a \
-                     property with a `const`",
+                    "its parts may overlap, and a value must match only one; write `anyOf`, or distinguish objects by a property \
+                     with a `const`",
                 )
             })?;
             apart[one].add(&told[0]);

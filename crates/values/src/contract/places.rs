@@ -25,7 +25,7 @@ pub(super) struct Place {
     /// `None` where nothing is asked.
     pub domain: Option<Domain>,
     depth: usize,
-    /// Whether some finite value can stand there.
+    /// Whether some finite value can be there.
     ends: bool,
 }
 
@@ -121,8 +121,8 @@ impl Places {
         match endless.first() {
             None => Ok(()),
             Some(place) => Err(place.at.refused(
-                "it needs itself again without an end: let it end somewhere, with a property that is not required or a \
-                 list that may be empty",
+                "it refers to itself without an end: add a property that is not required or a list that may be \
+                 empty",
             )),
         }
     }

@@ -34,7 +34,9 @@ pub(super) fn read<T: Send>(
     let work = || {
         let size = schema.to_string().len();
         if size > MAX_SCHEMA_BYTES {
-            return Err(Pointer::root().refused(format!("it has {size} bytes, at most {MAX_SCHEMA_BYTES} are read")));
+            return Err(
+                Pointer::root().refused(format!("it has {size} bytes, and at most {MAX_SCHEMA_BYTES} are supported"))
+            );
         }
         let modern = modern(schema);
         let mut document = Document::new(schema, &modern);

@@ -29,7 +29,9 @@ pub(super) fn check_value(value: &Value, at: &Pointer) -> Result<(), ContractErr
 
 fn check_text(text: &str, at: &Pointer) -> Result<(), ContractError> {
     match text.chars().find(|&c| is_unspelled(c)) {
-        Some(c) => Err(at.refused(format!("a listed text holds the control character {c:?}, which is never written"))),
+        Some(c) => {
+            Err(at.refused(format!("a listed text contains the control character {c:?}, which answers cannot contain")))
+        }
         None => Ok(()),
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn written(pattern: &str, at: &Pointer) -> Kept {
     let mut patterns = without_look_ahead(pattern).unwrap_or_else(|| vec![pattern.to_owned()]);
     if !patterns.iter().all(|pattern| validator::is_regular(pattern)) {
         return Err(at.refused(format!(
-            "`{:.100}` is not a regular expression that can be enforced (no look-around, no references back, at most 1 MB compiled)",
+            "`{:.100}` is not a regular expression that can be enforced (no look-around, no back-references, at most 1 MB compiled)",
             pattern
         )));
     }
@@ -91,7 +91,7 @@ fn without_look_ahead(pattern: &str) -> Option<Vec<String>> {
     is_plain.then(|| vec![format!("^{rest}"), format!("[^{class}]")])
 }
 
-/// What stands before and after the bracket that closes a group, of which the opening one is read already.
+/// What is before and after the bracket that closes a group, of which the opening one is read already.
 fn group(text: &str) -> Option<(&str, &str)> {
     let (mut depth, mut is_class, mut is_escaped) = (0, false, false);
     for (at, c) in text.char_indices() {

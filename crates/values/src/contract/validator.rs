@@ -33,7 +33,7 @@ pub(super) fn validator(schema: &Value) -> Result<Validator, String> {
 pub(super) fn refusal(reason: &str) -> String {
     let is_outside = ["not present in a registry", "does not exist"].iter().any(|sign| reason.contains(sign));
     if is_outside {
-        "a `$ref` or `$id` in it leads out of this schema, and nothing else is read".to_owned()
+        "a `$ref` or `$id` in it leads out of this schema, which is not supported".to_owned()
     } else {
         reason.to_owned()
     }

@@ -58,7 +58,7 @@ pub(super) fn of(
 ) -> Result<Rc<Variants>, ContractError> {
     match document.variants.get(&id) {
         Some(Some(known)) => return Ok(Rc::clone(known)),
-        Some(None) => return Err(document.at(id).refused("its references go round in a circle")),
+        Some(None) => return Err(document.at(id).refused("its references form a cycle")),
         None => {}
     }
     if depth > MAX_DEPTH {
@@ -334,7 +334,7 @@ fn check_size(variants: &[Variant], at: &Pointer) -> Result<(), ContractError> {
     let n_values: usize = variants.iter().map(|v| if let Variant::Values(values) = v { values.len() } else { 0 }).sum();
     if variants.len() > MAX_VARIANTS || n_values > MAX_VALUES {
         return Err(at.refused(format!(
-            "it has too many cases: at most {MAX_VARIANTS} choices and {MAX_VALUES} listed values are read"
+            "it has too many cases: at most {MAX_VARIANTS} choices and {MAX_VALUES} listed values are supported"
         )));
     }
     Ok(())

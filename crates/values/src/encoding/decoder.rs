@@ -27,7 +27,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Tells the encoding from an input's first bytes and gives those behind the mark; `None` where they may be a mark that
+    /// Tells the encoding from an input's first bytes and gives those after the mark; `None` where they may be a mark that
     /// has not come whole.
     pub fn begin<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let marks: [(&[u8], Encoding); 3] = [

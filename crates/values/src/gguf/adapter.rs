@@ -115,7 +115,7 @@ fn pairs(header: &Header) -> Result<Vec<LoraPair>, GgufError> {
             (Some(name), _) => (name, 0),
             (_, Some(name)) => (name, 1),
             // llama.cpp skips norms without a word, and refuses the rest.
-            _ => return Err(refused(tensor, "is neither `….lora_a` nor `….lora_b`, and nothing else can be applied")),
+            _ => return Err(refused(tensor, "is neither `….lora_a` nor `….lora_b`, the only supported tensors")),
         };
         if name.contains(A) || name.contains(B) {
             return Err(refused(tensor, "has two endings of an adapter's tensor"));
@@ -130,7 +130,7 @@ fn pairs(header: &Header) -> Result<Vec<LoraPair>, GgufError> {
         [a, b] => {
             let there = a.or(b).expect("a name comes with a tensor");
             let other = if a.is_some() { B } else { A };
-            Err(refused(there, &format!("stands alone: there is no `{name}{other}`")))
+            Err(refused(there, &format!("has no counterpart `{name}{other}`")))
         }
     };
     halves.into_iter().map(pair).collect()
@@ -146,7 +146,7 @@ fn check_pair(pair: &LoraPair, base: &Header) -> Result<(), GgufError> {
         return Err(refused(a, &format!("changes `{name}`, which is not a matrix")));
     }
     if weight.kind.name == "NVFP4" {
-        return Err(refused(a, &format!("changes `{name}`, to whose type `NVFP4` nothing can be added")));
+        return Err(refused(a, &format!("changes `{name}`, whose type `NVFP4` does not support adapters")));
     }
     if pair.is_embedding() && base.tensor("output.weight").is_none() {
         let why = "changes the embedding, which in this base is the output as well; llama.cpp can apply it to only one";
@@ -235,10 +235,7 @@ mod tests {
                 "its key `adapter.lora.alpha` is NaN, but must be a 32-bit fraction from 0 to 1000000",
             ),
             (adapter(), "it changes nothing: it has no tensors"),
-            (
-                a(&[16, 4]),
-                "its tensor `blk.0.attn_k.weight.lora_a` stands alone: there is no `blk.0.attn_k.weight.lora_b`",
-            ),
+            (a(&[16, 4]), "its tensor `blk.0.attn_k.weight.lora_a` has no counterpart `blk.0.attn_k.weight.lora_b`"),
             (
                 pair(&[8, 4], &[4, 8]),
                 "its tensor `blk.0.attn_k.weight.lora_a` has the shape 8 x 4, but the base's 16 x 8 needs 16 x 4",
@@ -265,7 +262,7 @@ mod tests {
             ),
             (
                 query().tensor("blk.0.attn_norm.weight", &[16]),
-                "its tensor `blk.0.attn_norm.weight` is neither `….lora_a` nor `….lora_b`, and nothing else can be applied",
+                "its tensor `blk.0.attn_norm.weight` is neither `….lora_a` nor `….lora_b`, the only supported tensors",
             ),
             (
                 of(TOKEN_EMBEDDING),

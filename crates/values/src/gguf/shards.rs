@@ -54,7 +54,7 @@ impl Shard {
             None => return Err(GgufError::MissingKey(N_TENSORS.to_owned())),
         };
         if header.tensors.is_empty() && number > 0 {
-            return Err(GgufError::Shards(format!("the file {} of {count} holds nothing", number + 1)));
+            return Err(GgufError::Shards(format!("the file {} of {count} is empty", number + 1)));
         }
         Ok(Shard { number, count, n_tensors, header })
     }
@@ -175,12 +175,12 @@ mod tests {
     #[test]
     fn files_that_are_not_of_one_model_are_refused() {
         let u16 = |number: u16| number.to_le_bytes().to_vec();
-        refused(|files| files.swap(1, 2), "it is split wrongly: its file 2 of 3 says that it is number 3 of 3");
-        refused(|files| files.swap(0, 1), "it is split wrongly: its first file says that it is number 2");
+        refused(|files| files.swap(1, 2), "its split is invalid: its file 2 of 3 says that it is number 3 of 3");
+        refused(|files| files.swap(0, 1), "its split is invalid: its first file says that it is number 2");
         refused(|files| files[1] = tiny_llama(), "it is a whole model, not one of the files of a split one");
         refused(
             |files| files[1] = files[1].clone().text("general.architecture", "gemma"),
-            "it is split wrongly: its file 2 of 3 is of the architecture `gemma`, another than the first's",
+            "its split is invalid: its file 2 of 3 is of the architecture `gemma`, another than the first's",
         );
         refused(
             |files| files[2] = files[1].clone().raw(NUMBER, 2, u16(2)),
@@ -188,11 +188,11 @@ mod tests {
         );
         refused(
             |files| files[2] = files[2].clone().without_tensors().tensor("blk.0.ffn_up.weight", &[16, 32]),
-            "it is split wrongly: its files hold 6 tensors together, not 11",
+            "its split is invalid: its files hold 6 tensors together, not 11",
         );
         refused(
             |files| files[2] = files[2].clone().without_tensors(),
-            "it is split wrongly: the file 3 of 3 holds nothing",
+            "its split is invalid: the file 3 of 3 holds nothing",
         );
         // Of another type, llama.cpp ends the process.
         refused(
@@ -222,7 +222,7 @@ mod tests {
         );
         assert_eq!(
             merged(&files()[..2]).unwrap_err(),
-            "it is split wrongly: it is split into 3 files, and 2 are given"
+            "its split is invalid: it is split into 3 files, and 2 are given"
         );
     }
 }

@@ -144,8 +144,8 @@ pub(super) fn check_layout(tensors: &[TensorInfo], data_len: u64, alignment: u64
         let end = tensor.offset.checked_add(tensor.n_bytes).ok_or(GgufError::Overflow)?;
         if end > data_len {
             let reason = format!(
-                "ends at byte {end} of the data, but the file has only {data_len}; it was probably not copied or \
-                 downloaded whole"
+                "ends at byte {end} of the data, but the file has only {data_len}; the copy or download is probably \
+                 incomplete"
             );
             return Err(refused(reason));
         }

@@ -67,7 +67,7 @@ fn refuses_other_files() {
         bytes[at..at + new.len()].copy_from_slice(new);
         bytes
     };
-    let cut = "it ends at byte 3, in the middle of its header; it was probably not copied or downloaded whole";
+    let cut = "it ends at byte 3, in the middle of its header; the copy or download is probably incomplete";
     assert_eq!(error(b"GGU"), cut);
     assert_eq!(
         error(&with(0, b"PK\x03\x04")),
@@ -78,15 +78,15 @@ fn refuses_other_files() {
         "it is a big-endian GGUF; convert it with llama.cpp's `gguf_convert_endian.py`"
     );
     assert_eq!(error(&with(4, &[9])), "it is GGUF version 9, but only 2 and 3 can be read; convert the model again");
-    assert_eq!(error(&with(8, &[255; 8])), "it says that it has 18446744073709551615 tensors, more than 65536");
-    assert_eq!(error(&with(16, &[255; 8])), "it says that it has 18446744073709551615 keys, more than 16384");
+    assert_eq!(error(&with(8, &[255; 8])), "it claims to have 18446744073709551615 tensors, more than 65536");
+    assert_eq!(error(&with(16, &[255; 8])), "it claims to have 18446744073709551615 keys, more than 16384");
     assert_eq!(error(&with(24, &[255; 8])), "its key has 18446744073709551615 bytes, more than 65535");
     let mut short = tiny_llama().bytes();
     short.truncate(short.len() - 1);
     assert_eq!(
         error(&short),
-        "its tensor `blk.0.ffn_up.weight` ends at byte 26048 of the data, but the file has only 26047; it was probably \
-         not copied or downloaded whole"
+        "its tensor `blk.0.ffn_up.weight` ends at byte 26048 of the data, but the file has only 26047; the copy or \
+         download is probably incomplete"
     );
 }
 
@@ -187,7 +187,7 @@ fn refuses_vocabularies_that_abort() {
     );
     refused(
         tiny().text("tokenizer.ggml.model", "t5"),
-        "its tokenizer is `t5`; those that can be read are `llama`, `gpt2`, `bert` and `gemma4`",
+        "its tokenizer is `t5`; supported are `llama`, `gpt2`, `bert` and `gemma4`",
     );
     refused(
         tiny().text("tokenizer.ggml.model", "bert"),

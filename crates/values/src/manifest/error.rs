@@ -10,7 +10,7 @@ pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 pub enum ManifestError {
     #[error("it has {n_bytes} bytes, more than {MAX_MANIFEST_BYTES}")]
     TooLarge { n_bytes: u64 },
-    #[error("its JSON is wrong: {0}")]
+    #[error("its JSON is invalid: {0}")]
     Json(#[from] serde_json::Error),
     #[error("its schema version is {0}, not 2")]
     SchemaVersion(u32),

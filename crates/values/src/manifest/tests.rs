@@ -65,13 +65,16 @@ fn refused(edit: impl FnOnce(&mut Value), expected: &str) {
 #[test]
 fn refuses_what_cannot_be_right() {
     refused(|m| m["schemaVersion"] = 1.into(), "its schema version is 1, not 2");
-    refused(|m| m["layers"] = Value::Null, "its JSON is wrong: invalid type: null, expected a sequence");
-    refused(|m| m["layers"][1] = Value::Null, "its JSON is wrong: invalid type: null");
-    refused(|m| m["layers"][0]["size"] = (-1).into(), "its JSON is wrong: invalid value: integer `-1`");
+    refused(|m| m["layers"] = Value::Null, "its JSON is invalid: invalid type: null, expected a sequence");
+    refused(|m| m["layers"][1] = Value::Null, "its JSON is invalid: invalid type: null");
+    refused(|m| m["layers"][0]["size"] = (-1).into(), "its JSON is invalid: invalid value: integer `-1`");
     refused(|m| m["layers"][0]["size"] = u64::MAX.into(), "its layer of type `application/vnd.ollama.image.model`");
     refused(|m| m["layers"][1] = m["layers"][0].clone(), "it names the layer `sha256:");
     refused(|m| m["layers"][1]["digest"] = m["config"]["digest"].clone(), "it gives the blob `sha256:");
-    refused(|m| m["config"]["digest"] = "sha256:../../x".into(), "its JSON is wrong: `sha256:../../x` is not a digest");
+    refused(
+        |m| m["config"]["digest"] = "sha256:../../x".into(),
+        "its JSON is invalid: `sha256:../../x` is not a digest",
+    );
     let error = Manifest::parse(&vec![b' '; 1_048_577]).unwrap_err();
     assert_eq!(error.to_string(), "it has 1048577 bytes, more than 1048576");
 }

@@ -25,11 +25,11 @@ pub enum ModelfileFault {
     Unclosed(&'static str),
     #[error("{0} is given twice; keep one of them")]
     Twice(&'static str),
-    #[error("REQUIRES is `{0}`, but takes a version, as in `0.14.0`")]
+    #[error("REQUIRES is `{0}`, but takes a version, for example `0.14.0`")]
     Version(String),
     #[error("FROM names neither a GGUF file (`./model.gguf`) nor a model: {0}")]
     From(SourceError),
-    #[error("there is no FROM; begin with the model to build on, as in `FROM triage` or `FROM ./model.gguf`")]
+    #[error("there is no FROM; begin with the model to build on, for example `FROM triage` or `FROM ./model.gguf`")]
     NoFrom,
     #[error("{0}")]
     Parameter(ParameterError),
@@ -43,6 +43,6 @@ pub enum ModelfileFault {
     FormatKind(String),
     #[error("the scale `{0}` is out of range; give a number from -1000 to 1000")]
     AdapterScale(String),
-    #[error("FORMAT has no file after the `@`")]
+    #[error("FORMAT has no file name after the `@`")]
     FormatPath,
 }

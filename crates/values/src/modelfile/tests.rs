@@ -135,12 +135,12 @@ fn refused(text: &str, expected: &str) {
 fn refuses_with_line_and_column() {
     refused(
         "",
-        "line 1, column 1: there is no FROM; begin with the model to build on, as in `FROM triage` or `FROM ./model.gguf`",
+        "line 1, column 1: there is no FROM; begin with the model to build on, for example `FROM triage` or `FROM ./model.gguf`",
     );
     refused("FROM x\n  SYSTM y", "line 2, column 3: there is no instruction `SYSTM`; the nearest is `SYSTEM`");
     refused("FROM x\nFROM y", "line 2, column 1: FROM is given twice; keep one of them");
     refused("FROM x\nFORMAT json\nFORMAT json", "line 3, column 1: FORMAT is given twice; keep one of them");
-    refused("FROM x\nREQUIRES soon", "line 2, column 1: REQUIRES is `soon`, but takes a version, as in `0.14.0`");
+    refused("FROM x\nREQUIRES soon", "line 2, column 1: REQUIRES is `soon`, but takes a version, for example `0.14.0`");
     refused(
         "FROM x\nMESSAGE tool y",
         "line 2, column 1: MESSAGE has the role `tool`, but takes `system`, `user` or `assistant`",
@@ -166,7 +166,7 @@ fn refuses_with_line_and_column() {
     refused(
         "FROM a/b/c/d",
         "line 1, column 1: FROM names neither a GGUF file (`./model.gguf`) nor a model: `a/b/c/d` is not a model name: it \
-         has more than a host, a namespace and a model; write `[host/][namespace/]model[:tag]`, as in `llama3.2:1b`",
+         has more than a host, a namespace and a model; write `[host/][namespace/]model[:tag]`, for example `llama3.2:1b`",
     );
 }
 

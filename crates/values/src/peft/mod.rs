@@ -72,7 +72,7 @@ fn written(
     for (weight, (module, factors)) in modules {
         let Factors { a: Some((a_name, a)), b: Some((b_name, b)), rows } = factors else {
             let (name, _) = factors.a.or(factors.b).expect("a module comes with a tensor");
-            return Err(wrong(&name, "is alone: the other factor of its module is missing"));
+            return Err(wrong(&name, "has no counterpart: the other factor of its module is missing"));
         };
         let (rank, scale) = config.rank_and_scale(&module);
         let (mut a_values, a_shape) = values(&a_name, &a)?;

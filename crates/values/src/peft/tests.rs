@@ -170,7 +170,7 @@ fn tensors_that_have_no_place_are_named() {
     );
     assert_eq!(
         refused(&[(&a, [2, 16])]),
-        format!("its tensor `{a}` is alone: the other factor of its module is missing")
+        format!("its tensor `{a}` has no counterpart: the other factor of its module is missing")
     );
     assert_eq!(
         refused(&[(&a, [2, 15]), (&b, [8, 2])]),

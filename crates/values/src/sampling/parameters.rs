@@ -1,21 +1,21 @@
-//! What was given of the parameters, by text or by JSON, and what goes over what.
+//! The given parameters, from text or JSON, and which take precedence.
 
 use serde_json::{Map, Number, Value};
 
 use super::parameter::{IDLE, ParameterError, ParameterKind, find, invalid, names};
 
-/// What somebody (a request, a Modelfile) said about sampling; `None` is "nothing said".
+/// What someone (a request, a Modelfile) said about sampling; `None` is "nothing said".
 ///
 /// Names, units and ranges are those of Ollama's `options`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Parameters {
     /// Spread of the choice; 0 is greedy.
     pub temperature: Option<f32>,
-    /// Keep the `k` likeliest tokens; 0 keeps all.
+    /// Keep the `k` most likely tokens; 0 keeps all.
     pub top_k: Option<u32>,
-    /// Keep the likeliest tokens that together have this probability.
+    /// Keep the most likely tokens that together have this probability.
     pub top_p: Option<f32>,
-    /// Drop tokens below this share of the likeliest one's probability.
+    /// Drop tokens below this fraction of the most likely token's probability.
     pub min_p: Option<f32>,
     /// Locally typical sampling; 1 is off.
     pub typical_p: Option<f32>,
@@ -45,7 +45,7 @@ pub struct Parameters {
     pub main_gpu: Option<u32>,
     /// Map the model's file instead of reading it.
     pub use_mmap: Option<bool>,
-    /// Threads that compute; 0 chooses.
+    /// Threads; 0: automatic.
     pub num_thread: Option<u32>,
     /// What a stored layer holds beyond these; kept, never used.
     pub other: Map<String, Value>,
@@ -135,7 +135,7 @@ impl Parameters {
         Ok(parameters)
     }
 
-    /// Reads the `params` layer of a manifest, which somebody else may have written: names that nobody knows and values
+    /// Reads the `params` layer of a manifest, which someone else may have written: names that nobody knows and values
     /// that no parameter can have are kept without an effect, so that a model does not become unusable by them.
     #[must_use]
     pub fn from_layer(layer: Map<String, Value>) -> Self {

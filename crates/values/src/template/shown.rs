@@ -1,4 +1,4 @@
-//! What a template is shown beside the messages.
+//! What a template gets besides the messages.
 
 use serde_json::Value as Json;
 

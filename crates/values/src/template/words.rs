@@ -1,4 +1,4 @@
-//! The words that persons wrote in a conversation, and whose they are.
+//! The texts that people wrote in a conversation, and their authors.
 
 use serde_json::{Map, Value as Json};
 

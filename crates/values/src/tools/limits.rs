@@ -1,4 +1,4 @@
-//! How much a request may bring: the most tools, calls, bytes, nesting and characters.
+//! Limits of a request: the maximum of tools, calls, bytes, nesting and characters.
 
 /// The most tools of one request, as many as OpenAI takes.
 pub const MAX_TOOLS: usize = 128;

@@ -41,7 +41,7 @@ enum Scan {
 
 /// How far a call has come with what was written so far.
 pub(super) enum Advance {
-    /// It goes on.
+    /// It continues.
     Unfinished,
     /// It is not a call: so many bytes are text.
     NotACall(usize),

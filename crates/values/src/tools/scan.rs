@@ -5,7 +5,7 @@ use super::limits::MAX_DEPTH;
 /// What a byte made of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ScanStep {
-    /// It goes on.
+    /// It continues.
     More,
     /// This byte was its last one.
     End,

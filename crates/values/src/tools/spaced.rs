@@ -1,4 +1,4 @@
-//! JSON as models have read it most: on one line, with a space after each comma and colon.
+//! JSON as it is most common in training data: on one line, with a space after each comma and colon.
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};

@@ -1,4 +1,4 @@
-//! What a person typed, read: a text for the model, or a command with what belongs to it. It does nothing itself.
+//! Parses what a person typed: a text for the model, or a command with its arguments.
 
 use std::str::FromStr;
 
@@ -259,7 +259,7 @@ pub fn is_open(input: &str) -> bool {
     may_be_quoted && input.matches(QUOTES).count() % 2 == 1
 }
 
-/// The name that somebody may have meant.
+/// The name that someone may have meant.
 fn nearest<const N: usize>(word: &str, names: [&'static str; N]) -> Option<&'static str> {
     let word: String = word.chars().take(40).collect::<String>().to_lowercase();
     let by_distance = names.into_iter().map(|name| (strsim::damerau_levenshtein(&word, name), name));
@@ -267,7 +267,7 @@ fn nearest<const N: usize>(word: &str, names: [&'static str; N]) -> Option<&'sta
     (distance <= 2.min(near.trim_start_matches('/').len() / 2)).then_some(near)
 }
 
-/// The beginning of what somebody wrote, for a message.
+/// The beginning of what someone wrote, for a message.
 fn shown(text: &str) -> String {
     text.chars().take(40).collect()
 }

@@ -1,4 +1,4 @@
-//! What was said in a session and what holds in it, as plain values: the next turn, and the model that it can be saved as.
+//! The conversation and settings of a session, as plain values: the next turn, and the model that it can be saved as.
 
 use super::command::Switch;
 use crate::chat::{Message, Role};
@@ -18,7 +18,7 @@ pub struct Dialogue {
     own_form: Form,
     /// The form that was asked for here, in its place.
     form: Option<Form>,
-    /// Takes the place of the Modelfile's.
+    /// Replaces the Modelfile's.
     system: Option<String>,
     parameters: Parameters,
     think: Option<bool>,
@@ -48,7 +48,7 @@ pub enum SaveError {
 }
 
 impl Dialogue {
-    /// A session without a word said; `template` has what is asked in every turn.
+    /// A new session; `template` has the settings of every turn.
     #[must_use]
     pub fn new(template: Turn, settings: Settings) -> Dialogue {
         let Settings { own_form, form, system, parameters } = settings;
@@ -77,7 +77,7 @@ impl Dialogue {
         self.turns.iter().filter(|message| message.role == Role::User).count()
     }
 
-    /// What is asked with a text: after all that was said, or on its own where every answer is known.
+    /// The turn that asks a text: after the conversation so far, or alone if the format is closed.
     #[must_use]
     pub fn turn(&self, text: &str) -> Turn {
         let mut turn = self.template.clone();
@@ -99,7 +99,7 @@ impl Dialogue {
         self.turns.push(Message::new(Role::Assistant, answer));
     }
 
-    /// Forgets what was said; the settings stay.
+    /// Clears the conversation; the settings stay.
     pub fn forget(&mut self) {
         self.turns.clear();
     }

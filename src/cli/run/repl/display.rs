@@ -1,4 +1,4 @@
-//! What a session shows, as text: the probabilities of all answers, what holds in the session, and what can be typed.
+//! The texts that a session shows: the probabilities of all answers, the settings, and help.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use crate::ui::table::counted;
 /// Answers of a field that are shown.
 const MAX_SHOWN: usize = 8;
 
-/// Every allowed answer of every field with its probability, the likeliest first.
+/// Every allowed answer of every field with its probability, the most likely first.
 #[must_use]
 pub fn probabilities(answer: &Answer, look: Look) -> String {
     let name = |field: &FieldAnswer| field.name.clone().unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn probabilities(answer: &Answer, look: Look) -> String {
     text
 }
 
-/// The likeliest answers of a field.
+/// The most likely answers of a field.
 fn ranked(field: &FieldAnswer) -> Vec<(String, f64)> {
     let one_line = |value| label(value).replace('\n', "␊");
     let mut ranked: Vec<(String, f64)> = field.probabilities.iter().map(|(value, p)| (one_line(value), *p)).collect();
@@ -49,7 +49,7 @@ fn ranked(field: &FieldAnswer) -> Vec<(String, f64)> {
     ranked
 }
 
-/// A text with spaces behind it up to a width in columns.
+/// A text with spaces after it up to a width in columns.
 fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }

@@ -33,7 +33,7 @@ pub enum Detail {
 /// Why there is no answer, or no more of one.
 #[derive(Debug)]
 pub enum Lost {
-    /// This answer cannot be had; others may.
+    /// This answer cannot be obtained; others may.
     Answer(Failure),
     /// The model has gone.
     Model(Failure),

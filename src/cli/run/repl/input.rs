@@ -20,7 +20,7 @@ use super::command::{COMMANDS, PARTS, SETTINGS, Switch, is_open};
 use crate::failure::Failure;
 use crate::ui::output::say;
 
-/// What stands before a line.
+/// What is before a line.
 pub const PROMPT: &str = ">>> ";
 /// Lines of the history.
 const MAX_LINES: usize = 1000;
@@ -166,7 +166,7 @@ impl Completer for Lines {
     }
 }
 
-/// The words that a begun command can go on with, and where they begin.
+/// The words that a begun command can continue with, and where they begin.
 fn completed(line: &str) -> (usize, Vec<String>) {
     let begins = |names: &[&str], word: &str| {
         names.iter().filter(|name| name.starts_with(word)).map(|name| format!("{name} ")).collect()

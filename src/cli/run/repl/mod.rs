@@ -1,4 +1,4 @@
-//! `slm run MODEL` at a terminal: a session of lines and answers, until somebody leaves.
+//! `slm run MODEL` on a terminal: a session of lines and answers.
 
 mod command;
 mod dialogue;
@@ -88,7 +88,7 @@ pub fn run(args: &RunArgs, start: Start, environment: &Environment) -> Outcome {
     }
 }
 
-/// What Ctrl-C does: it ends the answer. Where the terminal edits no lines, nobody else says how to leave.
+/// What Ctrl-C does: it ends the answer. On a terminal without line editing, it also shows how to leave.
 fn pressed(interrupts: Interrupts, cursor: Cursor) -> impl Fn() + Send + 'static {
     move || {
         if interrupts.press() == Ended::Nothing && cursor == Cursor::Fixed {

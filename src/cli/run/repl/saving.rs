@@ -11,7 +11,7 @@ use crate::modelfile::Modelfile;
 use crate::store::Model;
 use crate::ui::progress::Bytes;
 
-/// Makes the model, and gives the line that says so. A model that has the name is replaced, if it can be had again or a
+/// Creates the model and returns a message. A model of that name is replaced, if it can be downloaded again or a
 /// person says yes.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! What a session does with a line: it answers a text, or does what a command asks for.
+//! Handles a line of a session: answers a text, or executes a command.
 
 use super::command::{Command, Entry, Part, Setting, Switch};
 use super::dialogue::{Dialogue, Settings};
@@ -50,7 +50,7 @@ pub struct Repl<'a> {
     interrupts: Interrupts,
 }
 
-/// Whether a session goes on.
+/// Whether a session continues.
 pub enum Next {
     Line,
     Leave,
@@ -104,7 +104,7 @@ impl Repl<'_> {
         })
     }
 
-    /// Does what a line asks for. What goes wrong with it is said, and the session goes on.
+    /// Handles a line. Errors are shown, and the session continues.
     ///
     /// # Errors
     /// What is shown cannot be written.
@@ -231,7 +231,7 @@ impl Repl<'_> {
         self.greet().map(drop)
     }
 
-    /// Loads the model again, as the parameters say now. The session goes on as it is where that fails.
+    /// Reloads the model with the current parameters. If that fails, the session continues unchanged.
     fn reload(&mut self) -> Result<(), Failure> {
         let Loaded { session, .. } = self.open(self.model.clone(), &self.adapters, self.dialogue.parameters())?;
         self.session = session;

@@ -12,7 +12,7 @@ pub struct Wrap {
     width: Option<usize>,
     /// Columns that the shown part of the line takes.
     column: usize,
-    /// White space behind what was shown.
+    /// White space after what was shown.
     gap: String,
     /// The word that has begun, with its columns.
     word: String,

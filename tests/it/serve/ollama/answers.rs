@@ -61,14 +61,14 @@ fn what_a_request_says_of_the_answer_holds() {
     for (more, error) in [
         (json!({"images": ["aGk="]}), "`images` is not supported: models here read and write text"),
         (json!({"steps": 4}), "`steps` is not supported: models here write text, not pictures"),
-        (json!({"tempreature": 0}), "`tempreature` is not known here; leave it away"),
+        (json!({"tempreature": 0}), "`tempreature` is not known here; remove it"),
         (json!({"options": {"tempreature": 0}}), "there is no parameter `tempreature`; did you mean `temperature`?"),
         (
             json!({"options": {"mirostat": 1}}),
             "`options.mirostat` is not supported: `1` would have no effect; leave it out",
         ),
         (json!({"logprobs": true, "top_logprobs": 21}), "`top_logprobs` cannot be `21`: it is from 0 to 20"),
-        (json!({"top_logprobs": 2}), "`top_logprobs` says nothing without `logprobs`: set it to `true`"),
+        (json!({"top_logprobs": 2}), "`top_logprobs` needs `logprobs: true`"),
         (json!({"format": "yaml"}), "`format` cannot be \"yaml\": give \"json\" or a JSON schema"),
         (json!({"think": "much"}), "`think` cannot be \"much\": give true, false, \"low\", \"medium\" or \"high\""),
     ] {

@@ -35,7 +35,11 @@ fn programs_find_the_server() {
     let head = server.send(reqwest::Method::HEAD, "/", None);
     assert_eq!((head.status, head.text()), (200, ""));
     assert_eq!(server.get("/api/version").ok(), json!({ "version": env!("CARGO_PKG_VERSION") }));
-    refused(&server.get("/api/nothing"), 404, "there is nothing at `/api/nothing`; /openapi.json lists what there is");
+    refused(
+        &server.get("/api/nothing"),
+        404,
+        "there is nothing at `/api/nothing`; see /openapi.json for what there is",
+    );
     refused(&server.get("/api/chat"), 405, "`/api/chat` does not take GET");
     assert_eq!(server.get("/api/chat").headers["allow"], "POST");
 }

@@ -1,4 +1,4 @@
-//! What is told of stored models, and how they get other names or go.
+//! Listing, showing, copying and deleting stored models.
 
 use reqwest::Method;
 use serde_json::{Value, json};

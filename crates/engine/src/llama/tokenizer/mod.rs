@@ -199,7 +199,7 @@ impl Tokenizer {
         tokens.into_iter().flat_map(|id| if self.is_special(id) { self.taken_apart(id) } else { vec![id] }).collect()
     }
 
-    /// Plain text to tokens where other text stands in front, so that SentencePiece adds no space.
+    /// Plain text to tokens where other text is in front, so that SentencePiece adds no space.
     pub fn continuation(&self, text: &str) -> Vec<Token> {
         self.without_space(text, |text| self.plain(text))
     }

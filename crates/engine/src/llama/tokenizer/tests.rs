@@ -105,7 +105,7 @@ fn raw_text_has_the_tokens_that_llama_cpp_gives_it() {
     }
 }
 
-/// Nothing is added to tokens, and a conversation that goes on behind them has one beginning.
+/// Nothing is added to tokens, and a conversation that continues after them has one beginning.
 #[test]
 fn tokens_are_taken_as_they_are() {
     for name in ["llama-bpe", "phi-3", "llama-spm"] {

@@ -48,7 +48,7 @@ struct Queue {
     tickets: VecDeque<Ticket>,
 }
 
-/// How often somebody comes out of a gate that is full.
+/// How often someone comes out of a gate that is full.
 #[derive(Debug, Default)]
 struct Pace {
     /// Since when the next one is awaited: a gate that is not full says nothing.

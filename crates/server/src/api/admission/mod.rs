@@ -34,7 +34,7 @@ pub struct Admission<K: Key> {
 #[derive(Debug, Clone)]
 pub struct Entry<K> {
     pub gate: K,
-    /// Requests that this gate lets in at once, or more where somebody else who is there said more; at least one.
+    /// Requests that this gate lets in at once, or more where someone else who is there said more; at least one.
     pub n_permits: usize,
     /// The same for all requests of one client.
     pub client: Arc<str>,
@@ -53,9 +53,9 @@ pub struct Permit<K: Key> {
 /// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("the server is busy: {n_queued} requests wait already; ask again in {} seconds", .retry_after.as_secs())]
+    #[error("the server is busy: {n_queued} requests are already waiting; try again in {} seconds", .retry_after.as_secs())]
     Busy { n_queued: usize, retry_after: Duration },
-    #[error("the request waited {} ms for its turn, which was all the time it had", .waited.as_millis())]
+    #[error("the request timed out after {} ms in the queue", .waited.as_millis())]
     TimedOut { waited: Duration },
 }
 
@@ -256,7 +256,7 @@ mod tests {
         assert!(waits(&mut second).await);
         assert_eq!(
             admission.enter(entry("a", None)).await.unwrap_err().to_string(),
-            "the server is busy: 1 requests wait already; ask again in 2 seconds"
+            "the server is busy: 1 requests are already waiting; try again in 2 seconds"
         );
         let late = second.await.unwrap_err();
         assert!(matches!(late, Refused::TimedOut { waited } if waited >= Duration::from_millis(39)), "{late:?}");

@@ -12,12 +12,12 @@ use crate::api::problem::Problem;
 use crate::api::stream::{self, Encoder};
 use slm_infer::infer::Piece;
 
-/// What happens to a message.
+/// An event of a message.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[schema(as = anthropic::Event)]
 pub enum Event {
-    /// The first: nothing is known of the answer yet.
+    /// The first event, before the answer.
     MessageStart {
         message: Box<MessageReply>,
     },
@@ -32,7 +32,7 @@ pub enum Event {
     ContentBlockStop {
         index: usize,
     },
-    /// Why the answer ended, and what it took.
+    /// Why the answer ended, and its token counts.
     MessageDelta {
         delta: Ended,
         usage: Usage,
@@ -41,7 +41,7 @@ pub enum Event {
     MessageStop,
 }
 
-/// What is new of a block.
+/// The new part of a block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(tag = "type")]
 #[schema(as = anthropic::Delta)]

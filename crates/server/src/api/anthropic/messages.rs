@@ -27,7 +27,7 @@ pub struct WireMessage {
 #[schema(as = anthropic::WireRole)]
 pub enum WireRole {
     User,
-    /// A last message of the assistant's is the beginning of the answer, which goes on from there.
+    /// A last message of the assistant's is the beginning of the answer, which continues from there.
     Assistant,
     System,
 }
@@ -42,9 +42,9 @@ pub struct Block {
     pub text: Option<String>,
     /// Of the type `thinking`.
     pub thinking: Option<String>,
-    /// Has no effect: thoughts are not signed here.
+    /// Has no effect: thinking is not signed here.
     pub signature: Option<String>,
-    /// Of the type `redacted_thinking`: has no effect, nobody can read it.
+    /// Of the type `redacted_thinking`: has no effect, because it is encrypted.
     pub data: Option<String>,
     /// Of the type `tool_use`.
     pub id: Option<String>,
@@ -94,7 +94,7 @@ pub fn read(system: Option<TextOr<Block>>, messages: Vec<WireMessage>) -> Result
     Ok(read)
 }
 
-/// Puts a message behind the others, or into the last of them where both are of one side.
+/// Puts a message after the others, or into the last of them where both are of one side.
 fn add(messages: &mut Vec<Message>, message: Message) {
     let n_messages = messages.len();
     match messages.last_mut() {
@@ -116,7 +116,7 @@ fn texts(content: TextOr<Block>, at: &str) -> Result<String, Problem> {
     for (at, block) in placed(content, at) {
         match block.r#type.as_str() {
             "text" => fields::add_line(&mut all, &block.text(&at)?),
-            other => return Err(unreadable(&at, other, "only `text` can stand here")),
+            other => return Err(unreadable(&at, other, "only `text` is allowed here")),
         }
     }
     Ok(all)
@@ -296,7 +296,7 @@ mod tests {
         );
         assert_eq!(
             refused(json!([{"type": "text", "text": "a", "size": 1}])),
-            "`messages[0].content[0].size` is not known here; leave it away"
+            "`messages[0].content[0].size` is not known here; remove it"
         );
         assert_eq!(messages(Value::Null, json!([])).unwrap_err(), "`messages` is empty: give at least one message");
     }

@@ -47,7 +47,7 @@ pub struct Document;
     responses(
         (
             status = 200,
-            description = "the answer; with `stream` what happens to it, one named event after the other",
+            description = "the answer; with `stream` a sequence of named events",
             content((MessageReply = "application/json"), (events::Event = "text/event-stream"))
         ),
         Refusals

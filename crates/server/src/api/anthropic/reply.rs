@@ -42,7 +42,7 @@ pub enum ContentBlock {
     /// What the model thought before it answered.
     Thinking {
         thinking: String,
-        /// Always empty: thoughts are not signed here.
+        /// Always empty: thinking is not signed here.
         signature: String,
     },
     /// A call of a tool.
@@ -65,16 +65,16 @@ pub enum StopReason {
     ToolUse,
 }
 
-/// The tokens of a request. What was read is the sum of the three numbers of input.
+/// The token counts of a request. The prompt's length is the sum of the three input counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = anthropic::Usage)]
 pub struct Usage {
     /// Evaluated for this request.
     pub input_tokens: usize,
     pub output_tokens: usize,
-    /// Always 0: keeping a beginning costs nothing.
+    /// Always 0: caching is free.
     pub cache_creation_input_tokens: usize,
-    /// Taken over from an earlier evaluation.
+    /// Read from the cache.
     pub cache_read_input_tokens: usize,
 }
 

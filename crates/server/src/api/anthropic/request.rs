@@ -1,4 +1,4 @@
-//! What a request for a message says, and what is asked of a model for it.
+//! Requests to `/v1/messages`, converted to what is asked of a model.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -21,18 +21,18 @@ use slm_values::sampling::Parameters;
 pub struct MessagesRequest {
     /// A model's name, as `/v1/models` gives it.
     pub model: String,
-    /// Most tokens of the answer, its thought included.
+    /// Maximum number of tokens of the answer, including thinking.
     #[schema(value_type = i64, minimum = 1)]
     pub max_tokens: Whole,
     /// The conversation, the oldest message first.
     #[schema(min_items = 1)]
     pub messages: Vec<WireMessage>,
-    /// Takes the place of the Modelfile's.
+    /// Replaces the Modelfile's.
     pub system: Option<TextOr<Block>>,
     pub stream: Option<bool>,
     /// Texts that end an answer.
     pub stop_sequences: Option<Vec<String>>,
-    /// Without it, as the model's Modelfile says.
+    /// By default the Modelfile's.
     #[schema(minimum = 0, maximum = 100)]
     pub temperature: Option<f64>,
     #[schema(minimum = 0, maximum = 1)]
@@ -121,9 +121,9 @@ pub struct ParsedMessages {
 }
 
 const REFUSED: [Refused; 3] = [
-    ("container", "nothing is run here but models"),
+    ("container", "only models run here"),
     ("inference_geo", "models run on this machine"),
-    ("mcp_servers", "models here do not leave this machine"),
+    ("mcp_servers", "models here run on this machine only"),
 ];
 
 impl From<CountRequest> for MessagesRequest {
@@ -163,8 +163,8 @@ impl MessagesRequest {
         let (tool_choice, calls) = tools::choice(self.tool_choice, &tools, &left_out)?;
         let messages = messages::read(self.system, self.messages)?;
         if think == Some(true) && messages.last().is_some_and(|last| last.role == Role::Assistant) {
-            let message = "`thinking` is on and the last message begins the answer: a model thinks before it answers, so only \
-                           one of both can be";
+            let message = "`thinking` is on and the last message begins the answer: a model thinks before it answers, so use \
+                           only one of them";
             return Err(Problem::invalid(message).of("thinking"));
         }
         let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
@@ -275,23 +275,23 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_named() {
         let expected = [
-            (json!({"container": "c"}), "`container` is not supported: nothing is run here but models"),
-            (json!({"colour": 1}), "`colour` is not known here; leave it away"),
+            (json!({"container": "c"}), "`container` is not supported: only models run here"),
+            (json!({"colour": 1}), "`colour` is not known here; remove it"),
             (json!({"max_tokens": 0}), "`max_tokens` cannot be `0`: at least 1 token must be allowed"),
             (json!({"top_k": -1}), "`top_k` cannot be `-1`: it must be a whole number of at least 0"),
             (
                 json!({"mcp_servers": [{"type": "url", "url": "https://a.test", "name": "a"}]}),
-                "`mcp_servers` is not supported: models here do not leave this machine",
+                "`mcp_servers` is not supported: models here run on this machine only",
             ),
             (
                 json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}], "tool_choice": {"type": "any"}}),
-                "`tool_choice` asks for a call of `web_search`, which nobody can answer here: only tools of the client's own, \
-                 with a schema, are shown to a model",
+                "`tool_choice` asks for a call of `web_search`, which nobody can answer here: only the client's own tools, with \
+                 a schema, are supported",
             ),
             (
                 json!({"thinking": {"type": "enabled"}, "messages": [{"role": "assistant", "content": "a"}]}),
-                "`thinking` is on and the last message begins the answer: a model thinks before it answers, so only one of \
-                 both can be",
+                "`thinking` is on and the last message begins the answer: a model thinks before it answers, so use only one \
+                 of them",
             ),
             (
                 json!({"output_format": {"type": "grammar", "schema": {}}}),

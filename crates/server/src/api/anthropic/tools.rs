@@ -24,7 +24,7 @@ pub struct WireTool {
     /// The arguments' JSON Schema.
     #[schema(value_type = Option<Object>)]
     pub input_schema: Option<Value>,
-    /// Has no effect: every schema is kept strictly.
+    /// Has no effect: every schema is enforced strictly.
     pub strict: Option<bool>,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -38,7 +38,7 @@ pub struct WireToolChoice {
     pub r#type: ChoiceKind,
     /// The tool to call, with the type `tool`.
     pub name: Option<String>,
-    /// `true` for at most one call.
+    /// `true`: at most one call.
     pub disable_parallel_tool_use: Option<bool>,
     #[serde(flatten)]
     #[schema(ignore)]

@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for NoKeyTwice {
         let mut keys = HashSet::new();
         while let Some(key) = entries.next_key_seed(Key)? {
             if keys.contains(&key) {
-                return Err(A::Error::custom(format!("the key `{key}` is there twice")));
+                return Err(A::Error::custom(format!("the key `{key}` is given twice")));
             }
             keys.insert(key);
             entries.next_value_seed(NoKeyTwice)?;
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for NoKeyTwice {
     }
 }
 
-/// A key as it stands in the text, unless it has escapes.
+/// A key as it is in the text, unless it has escapes.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {

@@ -80,7 +80,7 @@ pub(super) fn describe(words: &str, place: Option<&str>, value: &Value) -> (Stri
         }
         Mistake::Unknown(name) => {
             let field = below(name);
-            return (format!("`{field}` is not known here; leave it away"), Some(field));
+            return (format!("`{field}` is not known here; remove it"), Some(field));
         }
         Mistake::Type { found, expected } if is_found(found, value) => {
             format!("{called} is {}; give {}", shown(value), ours(expected))
@@ -132,7 +132,7 @@ fn of_words(found: &str) -> String {
     }
 }
 
-/// The words without the line and column behind them.
+/// The words without the line and column after them.
 fn without_place(words: &str) -> &str {
     match words.rfind(" at line ") {
         Some(at) if words[at..].contains(" column ") => &words[..at],
@@ -338,7 +338,7 @@ mod tests {
             ),
             (
                 json!({"type": "choice", "name": "a", "colour": 1}),
-                format!("`{at}.colour` is not known here; leave it away"),
+                format!("`{at}.colour` is not known here; remove it"),
                 format!("{at}.colour"),
             ),
         ] {

@@ -39,15 +39,15 @@ pub struct Body<T>(pub T);
 /// Why a body is not taken.
 #[derive(Debug, thiserror::Error)]
 enum BodyError {
-    #[error("the body of the request is larger than {max} bytes; a server takes more with SLM_MAX_BODY")]
+    #[error("the body of the request is larger than {max} bytes; raise SLM_MAX_BODY on the server")]
     TooLarge { max: usize },
-    #[error("the body of the request did not come in time")]
+    #[error("the body of the request did not arrive in time")]
     Late,
-    #[error("the body of the request broke off: {0}")]
+    #[error("the body of the request ended early: {0}")]
     Broken(String),
     #[error("the request has no body: send a JSON object")]
     Empty,
-    #[error("the body of the request is encoded as `{0}`: send it as it is")]
+    #[error("the body of the request is encoded as `{0}`: send it without encoding")]
     Encoded(String),
     #[error("the body of the request is in `{0}`: send UTF-8")]
     Charset(String),
@@ -245,7 +245,7 @@ mod tests {
             ("\"model\"", "the body is not a JSON object"),
             ("{\"model\": 5}", "`model` is 5, a number; give a text"),
             ("{}", "`model` is missing"),
-            ("{\"modell\": \"x\"}", "`modell` is not known here; leave it away"),
+            ("{\"modell\": \"x\"}", "`modell` is not known here; remove it"),
             (
                 "{\"model\": \"x\",\n \"options\": {\"temperature\": \"0.7\"}}",
                 "`options.temperature` is \"0.7\", a text; give a number",
@@ -255,10 +255,10 @@ mod tests {
                 "{\"model\": \"x\", \"options\": {\"temperature\": 0, \"stop\": [\"a\", null]}}",
                 "`options.stop[1]` is null; give a text",
             ),
-            ("{\"model\": \"x\", \"model\": \"y\"}", "the key `model` is there twice at line 1 column 22"),
+            ("{\"model\": \"x\", \"model\": \"y\"}", "the key `model` is given twice at line 1 column 22"),
             (
                 "{\"model\": \"x\", \"questions\": {\"q\": {\"a\": 1, \"\\u0061\": 2}}}",
-                "`questions.q`: the key `a` is there twice at line 1 column 51",
+                "`questions.q`: the key `a` is given twice at line 1 column 51",
             ),
             ("{\"model\": \"\\ud800\"}", "the body is not JSON: unexpected end of hex escape at line 1 column 18"),
             ("{\"model\": 1e999}", "the body is not JSON: number out of range at line 1 column 15"),
@@ -309,7 +309,7 @@ mod tests {
     fn size_and_coding_are_judged_before_the_body_is_read() {
         let length = [(header::CONTENT_LENGTH.as_str(), "300001")];
         let (status, body) = sent("/api/chat", &length, "{");
-        let expected = "the body of the request is larger than 300000 bytes; a server takes more with SLM_MAX_BODY";
+        let expected = "the body of the request is larger than 300000 bytes; raise SLM_MAX_BODY on the server";
         assert_eq!((status, body), (413, format!("{{\"error\":\"{expected}\"}}")));
         // A length that is not said is found.
         assert_eq!(sent("/api/chat", &[], "x".repeat(300_001)).0, 413);

@@ -25,7 +25,7 @@ pub struct DecisionRequest {
     pub input: Input,
     /// 1 to 400 questions.
     pub questions: Vec<DecisionQuestion>,
-    /// Without effect: what was evaluated before is found by its tokens.
+    /// Has no effect: the cache finds what was evaluated before by its tokens.
     #[serde(default, rename = "prompt_cache_key")]
     #[schema(value_type = Option<String>)]
     _prompt_cache_key: Value,
@@ -113,7 +113,7 @@ pub struct Level {
     description: Option<String>,
 }
 
-/// Answers typed questions about an input, each by itself
+/// Answers typed questions about an input, each separately
 #[utoipa::path(post, path = "/v1/decisions", tag = "decisions", request_body = DecisionRequest,
     responses((status = 200, description = "An answer for each question, in their order; with an `evaluation_id` unless \
         they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \

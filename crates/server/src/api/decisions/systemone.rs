@@ -20,7 +20,7 @@ use slm_infer::decide::{Question, QuestionError, expected_level};
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SystemOneRequest {
-    /// The model that answers; without it the one that the server takes by default.
+    /// The model that answers; by default the server's default model.
     pub model: Option<String>,
     /// What the questions are about: a text, or JSON.
     pub state: Value,
@@ -57,7 +57,7 @@ pub enum SystemOneQuestion {
 /// The most levels of a score in this dialect.
 const MAX_LEVELS: usize = 10;
 
-/// Answers questions about a state, each by itself
+/// Answers questions about a state, each separately
 #[utoipa::path(post, path = "/v1/systemone", tag = "decisions", request_body = SystemOneRequest,
     responses((status = 200, description = "An answer for each question; with an `evaluation_id` unless \
         they were asked for with `x-slm-lane: throughput`: under equal ids equal questions have equal probabilities, to the \
@@ -199,12 +199,12 @@ mod tests {
         );
         assert_eq!(
             refused(json!({"q": {"type": "noul", "instructions": "?", "because": 1}})),
-            "`questions.q.because` is not known here; leave it away"
+            "`questions.q.because` is not known here; remove it"
         );
         for criteria in [json!({"true": "a", "maybe": "b"}), json!(["a", "b"]), json!(5)] {
             assert_eq!(
                 refused(json!({"q": {"type": "noul", "instructions": "?", "criteria": criteria}})),
-                "`questions.q.criteria`: what yes and no mean is an object with `true` and `false`, or a text"
+                "`questions.q.criteria`: `criteria` of a yes/no question is an object with `true` and `false`, or a text"
             );
         }
         let levels: Vec<String> = (0..11).map(|n| n.to_string()).collect();

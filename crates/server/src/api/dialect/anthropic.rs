@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::api::problem::Kind;
 
-/// What an error answers; also a stream's last event where it fails.
+/// The body of an error; also the last event of a stream that fails.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = anthropic::ErrorBody)]
 pub struct ErrorBody {
@@ -18,7 +18,7 @@ pub struct ErrorBody {
 #[schema(as = anthropic::ErrorDetail)]
 pub struct ErrorDetail {
     pub r#type: &'static str,
-    /// What was wrong, with the value, and what to do next.
+    /// What is wrong, with the value, and what to do next.
     pub message: String,
 }
 

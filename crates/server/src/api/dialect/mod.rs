@@ -152,27 +152,27 @@ impl Dialect {
         let words = match advice {
             Advice::ShortenPrompt => "shorten the prompt",
             Advice::ShortenText => "shorten the text",
-            Advice::SmallerCells => "have the server keep keys and values in fewer bits",
-            Advice::FewerAtOnce => "have the server compute fewer tokens at once",
-            Advice::SmallerModel => "take a smaller quantization",
+            Advice::SmallerCells => "start the server with a smaller KV cache type",
+            Advice::FewerAtOnce => "start the server with a smaller `--num-ubatch`",
+            Advice::SmallerModel => "use a smaller quantization",
             Advice::TrustHost(host) => {
-                return Some(format!("whoever runs the server can allow `{host}`, if it is to be trusted"));
+                return Some(format!("the server's operator can allow `{host}`, if it is trusted"));
             }
             Advice::TrustLine => {
                 let name = self.name(Part::Insecure)?;
-                return Some(format!("if you trust the way to it, set `{name}` to `true`"));
+                return Some(format!("if you trust the network, set `{name}` to `true`"));
             }
             Advice::Raise(part) => match self.name(*part) {
                 Some(name) => return Some(format!("raise `{name}`")),
-                None if *part == Part::Context => "have the server started with a larger context",
+                None if *part == Part::Context => "start the server with a larger context",
                 None => return None,
             },
             Advice::Lower(part) => match self.name(*part) {
                 Some(name) => return Some(format!("lower `{name}`")),
-                None if *part == Part::Context => "have the server started with a smaller context",
+                None if *part == Part::Context => "start the server with a smaller context",
                 None => return None,
             },
-            Advice::LeaveAway(part) => return self.name(*part).map(|name| format!("leave `{name}` away")),
+            Advice::LeaveAway(part) => return self.name(*part).map(|name| format!("remove `{name}`")),
         };
         Some(words.to_owned())
     }

@@ -7,6 +7,6 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ollama::ErrorResponse)]
 pub struct ErrorResponse {
-    /// What was wrong, with the value, and what to do next.
+    /// What is wrong, with the value, and what to do next.
     pub error: String,
 }

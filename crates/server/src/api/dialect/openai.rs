@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::api::problem::Kind;
 
-/// What an error answers.
+/// The body of an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = openai::ErrorBody)]
 pub struct ErrorBody {
@@ -15,10 +15,10 @@ pub struct ErrorBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = openai::ErrorDetail)]
 pub struct ErrorDetail {
-    /// What was wrong, with the value, and what to do next.
+    /// What is wrong, with the value, and what to do next.
     pub message: String,
     pub r#type: &'static str,
-    /// The field of the request that is at fault.
+    /// The field of the request that is wrong.
     #[schema(required)]
     pub param: Option<String>,
     pub code: &'static str,

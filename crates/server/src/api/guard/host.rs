@@ -15,11 +15,11 @@ pub(super) struct Hosts {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HostError {
-    #[error("the request has no Host")]
+    #[error("the request has no Host header")]
     Missing,
-    #[error("`{0}` is no Host")]
+    #[error("`{0}` is not a valid Host header")]
     Malformed(String),
-    #[error("the request's Host and the address in its first line are not the same")]
+    #[error("the request's Host header and the address in its first line differ")]
     Two,
     #[error("`{0}` is not a name of this server; if it should be, add it to SLM_ALLOWED_HOSTS")]
     Unknown(String),

@@ -1,4 +1,4 @@
-//! Keys: compared by their digests and in constant time, so that an answer's time says nothing of them.
+//! API keys: compared by their digests and in constant time, so that timing reveals nothing.
 
 use super::RulesError;
 use axum::http::header::{self, HeaderMap};

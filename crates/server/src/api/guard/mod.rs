@@ -1,4 +1,4 @@
-//! Who may ask: the name that the server is called by, the page that asks, the key, and what is switched off.
+//! Which requests are allowed: checks of `Host`, `Origin`, the API key, and paths that are switched off.
 //!
 //! A browser on this machine reaches us for any page that it shows. So a request must call us by one of our names, which a
 //! page that points its own name at us cannot; and a page of another origin must be one that was allowed.
@@ -61,16 +61,18 @@ pub enum Management {
 pub enum RulesError {
     #[error(
         "`{address}` can be reached from other machines and no key is set: set SLM_API_KEY to a secret that clients send, \
-         or say --insecure-bind to answer everybody who reaches it"
+         or use --insecure-bind to accept everyone"
     )]
     Exposed { address: SocketAddr },
-    #[error("SLM_API_KEY holds no key: give one, or several separated by commas")]
+    #[error("SLM_API_KEY contains no key: give one, or several separated by commas")]
     NoKey,
-    #[error("`{0}` in SLM_API_KEY is no key: a key is of visible ASCII characters")]
+    #[error("`{0}` in SLM_API_KEY is not a key: a key consists of visible ASCII characters")]
     Key(String),
-    #[error("`{0}` in SLM_ALLOWED_HOSTS is no name of a host: give names as clients write them, or * for every name")]
+    #[error("`{0}` in SLM_ALLOWED_HOSTS is not a host name: give names as clients write them, or * for every name")]
     Host(String),
-    #[error("`{0}` in SLM_ORIGINS is no origin: give scheme://host[:port], with at most one *, or * for every origin")]
+    #[error(
+        "`{0}` in SLM_ORIGINS is not an origin: give scheme://host[:port], with at most one *, or * for every origin"
+    )]
     Origin(String),
 }
 
@@ -164,7 +166,7 @@ impl Rules {
             return Ok(HeaderValue::from_str(origin).ok());
         }
         let shown: String = origin.chars().take(100).collect();
-        let message = format!("pages of `{shown}` may not ask this server; to allow them, add it to SLM_ORIGINS");
+        let message = format!("pages of `{shown}` may not use this server; to allow them, add it to SLM_ORIGINS");
         Err(Problem::new(Kind::Forbidden, message))
     }
 
@@ -180,7 +182,7 @@ impl Rules {
             return Err(Problem::new(Kind::Unauthorized, message));
         }
         if self.management == Management::Off && is_management(path) {
-            let message = format!("`{path}` manages models, which this server does not let its clients do");
+            let message = format!("`{path}` changes the store, which this server refuses (--inference-only)");
             return Err(Problem::new(Kind::Forbidden, message));
         }
         let machine = match request.extensions().get::<Peer>() {

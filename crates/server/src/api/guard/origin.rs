@@ -1,11 +1,11 @@
-//! The pages that may ask: those of this machine, those of programs that bring their own pages, and those that were added.
+//! Allowed origins of web pages: this machine's, those of desktop programs with their own pages, and those that were added.
 
 use super::RulesError;
 
 #[derive(Debug)]
 pub(super) struct Origins(Vec<Pattern>);
 
-/// An origin, or what comes before and behind a star.
+/// An origin, or what comes before and after a star.
 #[derive(Debug)]
 struct Pattern {
     before: String,
@@ -45,7 +45,7 @@ impl Origins {
     }
 }
 
-/// Whether it is a scheme, a host and a port at most, as browsers write it: what has more behind them could be read as another
+/// Whether it is a scheme, a host and a port at most, as browsers write it: what has more after them could be read as another
 /// host.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };

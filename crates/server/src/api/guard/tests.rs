@@ -149,7 +149,7 @@ fn pages_of_other_origins_ask_only_where_they_were_allowed() {
     }
     let (_, body, _) = ask("https://evil.example");
     let expected =
-        r#"{"error":"pages of `https://evil.example` may not ask this server; to allow them, add it to SLM_ORIGINS"}"#;
+        r#"{"error":"pages of `https://evil.example` may not use this server; to allow them, add it to SLM_ORIGINS"}"#;
     assert_eq!(body, expected);
     // A page of our own, under the name that we are called by.
     let own = [("host", "192.168.7.5:11434"), ("origin", "http://192.168.7.5:11434")];
@@ -232,7 +232,7 @@ fn a_key_opens_all_and_none_opens_little() {
     }
     // The socket in the store is for the user whose keys these are; another Unix socket may have a group.
     assert_eq!(["own", "unix"].map(|local| asked(&rules, local, "GET /api/ps", &[]).0), [200, 401]);
-    // Those who ask are told apart by key and machine, and the key cannot be read from it.
+    // Those who ask are distinguished by key and machine, and the key cannot be read from it.
     let (first, second) = (ask("/api/tags", "x-api-key", "first").1, ask("/api/tags", "x-api-key", "second-key").1);
     assert!(first.ends_with("@127.0.0.1") && second.ends_with("@127.0.0.1") && first != second, "{first} {second}");
     assert!(!first.contains("first"));
@@ -260,7 +260,7 @@ fn management_can_be_switched_off() {
         assert_eq!(status(&off, first), 200, "{first}");
     }
     let (_, body, _) = asked(&off, LOOPBACK, "POST /api/pull", &[("host", "localhost")]);
-    assert_eq!(body, r#"{"error":"`/api/pull` manages models, which this server does not let its clients do"}"#);
+    assert_eq!(body, r#"{"error":"`/api/pull` changes the store, which this server refuses (--inference-only)"}"#);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_server_open_to_the_network_needs_a_key_or_the_word() {
     for address in ["0.0.0.0:11434", "[::]:11434", "192.168.1.5:11434", "[::ffff:10.0.0.1]:1"] {
         let expected = format!(
             "`{address}` can be reached from other machines and no key is set: set SLM_API_KEY to a secret that clients send, \
-             or say --insecure-bind to answer everybody who reaches it"
+             or use --insecure-bind to accept everyone"
         );
         let addresses = ["127.0.0.1:11434", address];
         assert_eq!(refused(&addresses, Said::default()), Some(expected));

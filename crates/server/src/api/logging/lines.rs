@@ -32,7 +32,7 @@ impl Format {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no format of the log: SLM_LOG_FORMAT is `text` or `json`")]
+#[error("`{0}` is not a log format: SLM_LOG_FORMAT is `text` or `json`")]
 pub struct FormatError(String);
 
 impl FromStr for Format {
@@ -237,6 +237,6 @@ mod tests {
     fn a_format_is_named() {
         assert_eq!("json".parse(), Ok(Format::Json));
         let error = "yaml".parse::<Format>().unwrap_err().to_string();
-        assert_eq!(error, "`yaml` is no format of the log: SLM_LOG_FORMAT is `text` or `json`");
+        assert_eq!(error, "`yaml` is not a log format: SLM_LOG_FORMAT is `text` or `json`");
     }
 }

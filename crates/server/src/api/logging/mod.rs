@@ -1,4 +1,4 @@
-//! What the server says of itself on standard error: lines for people on a terminal, JSON for programs. Texts of users are
+//! The server's log on standard error: text on a terminal, JSON otherwise. Texts of users are
 //! not among it.
 
 mod lines;

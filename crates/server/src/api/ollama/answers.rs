@@ -17,7 +17,7 @@ use crate::api::service::{Service, TurnRequest};
 use crate::api::stream;
 use slm_values::keep_alive::KeepAlive;
 
-/// Answers one text. Without a text the model is loaded, or, with a `keep_alive` of 0, let go.
+/// Answers one text. Without a text it only loads the model or, with a `keep_alive` of 0, unloads it.
 #[utoipa::path(
     post,
     path = "/api/generate",
@@ -26,7 +26,7 @@ use slm_values::keep_alive::KeepAlive;
     responses(
         (
             status = 200,
-            description = "The answer; unless `stream` is `false`, a line for each of its parts.",
+            description = "The answer; unless `stream` is `false`, one line for each of its parts.",
             content((GenerateResponse = "application/json"), (GenerateResponse = "application/x-ndjson"))
         ),
         Errors
@@ -41,7 +41,7 @@ pub async fn generate(
     answer(&service, wanted, delivery, Shape::Generate).await
 }
 
-/// Answers a conversation. Without messages the model is loaded, or, with a `keep_alive` of 0, let go.
+/// Answers a conversation. Without messages it only loads the model or, with a `keep_alive` of 0, unloads it.
 #[utoipa::path(
     post,
     path = "/api/chat",
@@ -50,7 +50,7 @@ pub async fn generate(
     responses(
         (
             status = 200,
-            description = "The answer; unless `stream` is `false`, a line for each of its parts.",
+            description = "The answer; unless `stream` is `false`, one line for each of its parts.",
             content((ChatResponse = "application/json"), (ChatResponse = "application/x-ndjson"))
         ),
         Errors

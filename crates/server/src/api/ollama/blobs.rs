@@ -1,4 +1,4 @@
-//! `/api/blobs`: files that models are made of, handed over under their digests.
+//! `/api/blobs`: uploads of files that models are made of, named by their digests.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -28,23 +28,23 @@ enum Coming {
     End,
 }
 
-/// Says whether a blob is here.
+/// Says whether a blob is stored.
 #[utoipa::path(head, path = "/api/blobs/{digest}", tag = "ollama",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits", pattern = "^sha256:[0-9a-f]{64}$")),
-    responses((status = 200, description = "It is here."), (status = 404, description = "It is not.")))]
+    responses((status = 200, description = "It is stored."), (status = 404, description = "It is not stored.")))]
 pub async fn has(State(service): State<Arc<Service>>, InPath(digest): InPath) -> Result<StatusCode, Problem> {
     let digest = parsed(&digest)?;
     let is_here = service.in_store(move |store| Ok::<_, Problem>(store.has_blob(&digest))).await?;
     Ok(if is_here { StatusCode::OK } else { StatusCode::NOT_FOUND })
 }
 
-/// Takes a blob. What does not have the digest that is said is refused, and nothing is kept of it.
+/// Uploads a blob. Content that does not match the digest is refused and not stored.
 #[utoipa::path(post, path = "/api/blobs/{digest}", tag = "ollama",
     params(("digest" = String, Path, description = "`sha256:` and 64 hex digits", pattern = "^sha256:[0-9a-f]{64}$")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
-        (status = 201, description = "It is here now."),
-        (status = 200, description = "It was here already."),
+        (status = 201, description = "It is stored now."),
+        (status = 200, description = "It was already stored."),
         Errors
     ))]
 pub async fn take(
@@ -58,7 +58,7 @@ pub async fn take(
         return Ok(StatusCode::OK);
     }
     let Ok(_place) = PLACES.try_acquire() else {
-        let message = format!("{MAX_AT_ONCE} uploads are under way already; try again when one is done");
+        let message = format!("{MAX_AT_ONCE} uploads are already in progress; try again when one is done");
         return Err(Problem::new(Kind::Busy { retry_after: RETRY_AFTER }, message));
     };
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -73,7 +73,8 @@ pub async fn take(
 
 fn parsed(digest: &str) -> Result<Digest, Problem> {
     let parsed = digest.parse().ok().or_else(|| Digest::from_file_name(digest));
-    let none = || Problem::invalid(format!("`{digest}` is no digest: give `sha256:` and 64 hex digits")).of("digest");
+    let none =
+        || Problem::invalid(format!("`{digest}` is not a digest: give `sha256:` and 64 hex digits")).of("digest");
     parsed.ok_or_else(none)
 }
 
@@ -81,7 +82,7 @@ fn parsed(digest: &str) -> Result<Digest, Problem> {
 async fn send(request: Request, pieces: mpsc::Sender<Coming>) -> Result<(), Problem> {
     let mut body = request.into_body().into_data_stream();
     while let Some(piece) = body.next().await {
-        let piece = piece.map_err(|error| Problem::invalid(format!("the upload broke off: {error}")))?;
+        let piece = piece.map_err(|error| Problem::invalid(format!("the upload ended early: {error}")))?;
         if pieces.send(Coming::Piece(piece)).await.is_err() {
             break;
         }

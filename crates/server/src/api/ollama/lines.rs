@@ -44,7 +44,7 @@ pub struct Lines {
     /// The model's name as the request has it.
     pub model: String,
     pub timestamp: fn(SystemTime) -> String,
-    /// What the request waited for the model to be loaded.
+    /// Time that the request waited for the model to load.
     pub load: Duration,
 }
 

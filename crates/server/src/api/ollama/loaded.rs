@@ -1,4 +1,4 @@
-//! `/api/ps`: what is loaded, and until when.
+//! `/api/ps`: the loaded models, and when each is unloaded.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use slm_infer::model_info::ModelDetails;
 use slm_values::manifest::ModelConfig;
 use slm_values::model_ref::ModelRef;
 
-/// When a model goes that stays for ever: the last moment that Go's nanoseconds can tell, which clients can read.
+/// When a model goes that stays forever: the last moment that Go's nanoseconds can tell, which clients can read.
 const NEVER: Duration = Duration::from_nanos(i64::MAX as u64);
 
 /// Lists the models in memory.

@@ -1,4 +1,4 @@
-//! What is told of stored models, and how they get other names or go.
+//! Listing, showing, copying and deleting stored models.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -30,7 +30,7 @@ pub async fn tags(State(service): State<Arc<Service>>) -> Result<Json<TagsRespon
     Ok(Json(listed(listing, service.settings().timestamp)))
 }
 
-/// Shows what a model is made of.
+/// Shows the details of a model.
 #[utoipa::path(post, path = "/api/show", tag = "ollama", request_body = ShowRequest,
     responses((status = 200, body = ShowResponse), Errors))]
 pub async fn show(
@@ -46,7 +46,7 @@ pub async fn show(
 
 /// Gives a model a second name.
 #[utoipa::path(post, path = "/api/copy", tag = "ollama", request_body = CopyRequest,
-    responses((status = 200, description = "It is done."), Errors))]
+    responses((status = 200, description = "Done."), Errors))]
 pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyRequest>) -> Result<(), Problem> {
     let source = request.source.parse::<Reference>().map_err(Problem::no_model)?.name;
     let destination = service.read(&request.source, request.destination.parse().map_err(of("destination")))?;
@@ -55,9 +55,9 @@ pub async fn copy(State(service): State<Arc<Service>>, Body(request): Body<CopyR
     Ok(())
 }
 
-/// Takes a name away, with what no other model needs.
+/// Removes a model, with the blobs that no other model needs.
 #[utoipa::path(delete, path = "/api/delete", tag = "ollama", request_body = DeleteRequest,
-    responses((status = 200, description = "It is gone."), Errors))]
+    responses((status = 200, description = "It was removed."), Errors))]
 pub async fn delete(State(service): State<Arc<Service>>, Body(request): Body<DeleteRequest>) -> Result<(), Problem> {
     let name = Named { model: request.model, name: request.name }.one()?;
     let name = name.parse::<Reference>().map_err(Problem::no_model)?.name;
@@ -65,7 +65,7 @@ pub async fn delete(State(service): State<Arc<Service>>, Body(request): Body<Del
     Ok(())
 }
 
-/// Tells slm's version.
+/// Returns slm's version.
 #[utoipa::path(get, path = "/api/version", tag = "ollama", responses((status = 200, body = VersionResponse)))]
 pub async fn version() -> Json<VersionResponse> {
     Json(VersionResponse { version: env!("CARGO_PKG_VERSION").to_owned() })

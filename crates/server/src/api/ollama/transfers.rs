@@ -1,4 +1,4 @@
-//! `/api/pull`, `/api/push` and `/api/create`: work that tells how it goes.
+//! `/api/pull`, `/api/push` and `/api/create`: operations that report their progress.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ use slm_store::transfer::{self, Direction, Plan, Pull, PullFile, Push, Servers, 
 use slm_values::modelfile;
 use slm_values::source::{Reference, Source};
 
-/// Brings a model from a registry or an address.
+/// Downloads a model from a registry or URL.
 #[utoipa::path(post, path = "/api/pull", tag = "ollama", request_body = TransferRequest, responses(
-    (status = 200, description = "It is here; unless `stream` is `false`, a line for each thing that happens.",
+    (status = 200, description = "The model is stored; unless `stream` is `false`, one line per event.",
      content((StatusResponse = "application/json"), (TransferStatus = "application/x-ndjson"))), Errors))]
 pub async fn pull(
     State(service): State<Arc<Service>>,
@@ -39,9 +39,9 @@ pub async fn pull(
     watched(works.begin(Some(key), work)?, delivery).await
 }
 
-/// Sends a model to a registry.
+/// Uploads a model to a registry.
 #[utoipa::path(post, path = "/api/push", tag = "ollama", request_body = TransferRequest, responses(
-    (status = 200, description = "It is there; unless `stream` is `false`, a line for each thing that happens.",
+    (status = 200, description = "The model was uploaded; unless `stream` is `false`, one line per event.",
      content((StatusResponse = "application/json"), (TransferStatus = "application/x-ndjson"))), Errors))]
 pub async fn push(
     State(service): State<Arc<Service>>,
@@ -51,7 +51,7 @@ pub async fn push(
     let delivery = Delivery::of(request.stream);
     let (source, insecure) = request.wanted()?;
     let Source::Registry(name) = source.clone() else {
-        let message = format!("`{source}` is no name of a model here; give one that `/api/tags` lists");
+        let message = format!("`{source}` is not the name of a model here; give one that `/api/tags` lists");
         return Err(Problem::invalid(message).of("model"));
     };
     let (store, servers) = at(&service, &source, insecure)?;
@@ -68,9 +68,9 @@ pub async fn push(
     watched(works.begin(Some(key), work)?, delivery).await
 }
 
-/// Makes a model of another one, or of files that were uploaded.
+/// Creates a model from another one or from uploaded files.
 #[utoipa::path(post, path = "/api/create", tag = "ollama", request_body = CreateRequest, responses(
-    (status = 200, description = "It is made; unless `stream` is `false`, a line for each thing that happens.",
+    (status = 200, description = "The model was created; unless `stream` is `false`, one line per event.",
      content((StatusResponse = "application/json"), (TransferStatus = "application/x-ndjson"))), Errors))]
 pub async fn create(
     State(service): State<Arc<Service>>,
@@ -162,7 +162,7 @@ struct Workspace(tempfile::TempDir);
 
 impl Workspace {
     fn of(store: &Store, made: &Made) -> Result<Workspace, Problem> {
-        let failed = |error: std::io::Error| Problem::new(Kind::Failed, format!("cannot lay out the files: {error}"));
+        let failed = |error: std::io::Error| Problem::new(Kind::Failed, format!("cannot write the files: {error}"));
         let folder = tempfile::tempdir().map_err(failed)?;
         for (name, digest) in &made.files {
             let place = folder.path().join(name);

@@ -1,4 +1,4 @@
-//! Work that takes long and tells how it goes: any number of clients watch it, each in its own time, and it is given up when
+//! Long operations that report their progress: any number of clients watch one, each at its own speed, and it is cancelled when
 //! the last of them has left. Two that want the same share it.
 
 use std::cell::RefCell;
@@ -71,7 +71,9 @@ impl Works {
             return Ok(Watched::new(log.subscribe()));
         }
         if running.n == MAX_AT_ONCE {
-            let message = format!("{MAX_AT_ONCE} models come, go or are made already; try again when one is done");
+            let message = format!(
+                "{MAX_AT_ONCE} models are already being downloaded, uploaded or created; try again when one is done"
+            );
             return Err(Problem::new(Kind::Busy { retry_after: RETRY_AFTER }, message));
         }
         let (sender, receiver) = watch::channel(Log::default());
@@ -80,7 +82,7 @@ impl Works {
         let telling = Telling(sender.clone());
         let thread = std::thread::Builder::new().name("work".to_owned());
         let started = thread.spawn(move || run(&place, telling, work));
-        started.map_err(|error| Problem::new(Kind::Failed, format!("no thread could be started: {error}")))?;
+        started.map_err(|error| Problem::new(Kind::Failed, format!("cannot start a thread: {error}")))?;
         running.n += 1;
         running.shared.extend(key.map(|key| (key, sender)));
         Ok(Watched::new(receiver))
@@ -135,7 +137,7 @@ fn run<W: Future<Output = Result<(), Problem>>>(place: &WorkEntry, telling: Tell
             });
             match select(work, deserted).await {
                 Either::Left((outcome, _)) => outcome,
-                Either::Right(_) => Err(Problem::new(Kind::Failed, "nobody waited any more")),
+                Either::Right(_) => Err(Problem::new(Kind::Failed, "the client disconnected")),
             }
         }),
     };
@@ -175,10 +177,7 @@ impl Source for Watched {
                 }
             }
             if self.ready.is_empty() && self.log.changed().await.is_err() {
-                return Err(Problem::new(
-                    Kind::Failed,
-                    "the work ended without a last word; the server's log says why",
-                ));
+                return Err(Problem::new(Kind::Failed, "the operation ended without a result; see the server's log"));
             }
         }
     }
@@ -351,7 +350,7 @@ mod tests {
             while works.running().n > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            // The same can be begun anew.
+            // The same can be started again.
             assert_eq!(all(works.begin(key(), |_| async { Ok(()) }).unwrap()).await, (Vec::new(), Ok(())));
         });
     }

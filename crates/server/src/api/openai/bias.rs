@@ -18,7 +18,7 @@ pub fn read(bias: Option<&Map<String, Value>>) -> Result<Vec<(Token, f32)>, Prob
 
 fn one(token: &str, bias: &Value) -> Result<(Token, f32), Problem> {
     let Ok(id) = token.parse::<Token>() else {
-        let message = format!("`{FIELD}` cannot have `{token}`: it takes tokens by their numbers");
+        let message = format!("`{FIELD}` cannot have `{token}`: its keys are token ids");
         return Err(Problem::invalid(message).of(FIELD));
     };
     match bias.as_f64() {
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(bias(&json!({"263": -100, "7": 0.5})).unwrap(), [(263, -100.0), (7, 0.5)]);
         assert_eq!(bias(&Value::Null).unwrap(), []);
         for (value, message) in [
-            (json!({"The": 1}), "`logit_bias` cannot have `The`: it takes tokens by their numbers"),
+            (json!({"The": 1}), "`logit_bias` cannot have `The`: its keys are token ids"),
             (json!({"7": 101}), "`logit_bias.7` cannot be `101`: it must be a number from -100 to 100"),
             (json!({"7": "x"}), "`logit_bias.7` cannot be `\"x\"`: it must be a number from -100 to 100"),
         ] {

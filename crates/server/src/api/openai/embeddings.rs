@@ -33,7 +33,7 @@ pub struct EmbeddingRequest {
     #[schema(value_type = TextOr<String>)]
     pub input: TextOr<Value>,
     pub encoding_format: Option<Encoding>,
-    /// Numbers of a vector that are kept, from its beginning; it is brought back to length 1.
+    /// Dimensions to keep, from the beginning of the vector, which is normalised again.
     #[schema(value_type = Option<i64>, minimum = 1)]
     pub dimensions: Option<Whole>,
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub struct EmbeddingRequest {
     pub rest: Map<String, Value>,
 }
 
-/// How vectors are written.
+/// The encoding of vectors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = openai::Encoding)]
@@ -74,7 +74,7 @@ pub struct EmbeddingItem {
     pub embedding: Written,
 }
 
-/// A vector as it was asked for.
+/// A vector in the requested encoding.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = openai::Written)]
@@ -83,7 +83,7 @@ pub enum Written {
     Base64(String),
 }
 
-/// The tokens of all texts together, with the model's own around each.
+/// Total number of tokens of the texts, with the model's start and end tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = openai::EmbeddingUsage)]
 pub struct EmbeddingUsage {
@@ -128,8 +128,8 @@ impl EmbeddingRequest {
             Value::String(text) => Ok(text),
             // LangChain's are numbers of another model's vocabulary, which would give vectors without sense.
             Value::Number(_) | Value::Array(_) => Err(Problem::unsupported_value(
-                "`input` is a list of tokens: give texts, which the model's own vocabulary takes apart; LangChain's \
-                 `OpenAIEmbeddings` sends them with `check_embedding_ctx_length=False`"
+                "`input` is a list of tokens: give texts; LangChain's `OpenAIEmbeddings` sends them \
+                 with `check_embedding_ctx_length=False`"
                     .to_owned(),
                 "input",
             )),

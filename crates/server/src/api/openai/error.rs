@@ -1,4 +1,4 @@
-//! What every path of this dialect may answer in place of what was asked for, for its description.
+//! The errors that any path of this dialect may answer with, for the OpenAPI description.
 
 use utoipa::IntoResponses;
 
@@ -7,7 +7,7 @@ pub use crate::api::dialect::openai::{ErrorBody, ErrorDetail};
 /// What every path of this dialect may answer instead.
 #[derive(Debug, IntoResponses)]
 pub enum Refusals {
-    /// The request cannot be understood or kept; the message names the field and the value.
+    /// The request is invalid or asks for something unsupported; the message names the field and the value.
     #[response(status = 400)]
     Invalid(ErrorBody),
     /// A key is missing or wrong.
@@ -19,16 +19,16 @@ pub enum Refusals {
     /// No model has this name.
     #[response(status = 404)]
     NotFound(ErrorBody),
-    /// The body is larger than is accepted.
+    /// The body is too large.
     #[response(status = 413)]
     TooLarge(ErrorBody),
-    /// The model's process ended, or could not be started.
+    /// The model's process crashed, or could not be started.
     #[response(status = 500)]
     Failed(ErrorBody),
-    /// Too much waits already; `Retry-After` says when to come again.
+    /// The queue is full; `Retry-After` says when to try again.
     #[response(status = 503)]
     Busy(ErrorBody),
-    /// The request's time was over before its answer.
+    /// The request timed out.
     #[response(status = 504)]
     TimedOut(ErrorBody),
 }

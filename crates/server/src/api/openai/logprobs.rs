@@ -1,17 +1,17 @@
-//! Tokens with their log-probabilities, as chat completions tell them.
+//! Tokens with their log-probabilities, as chat completions return them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::fields::finite;
 
-/// What an answer's tokens were, and what might have come.
+/// An answer's tokens and their alternatives.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = openai::ChatLogprobs)]
 pub struct ChatLogprobs {
     #[schema(required)]
     pub content: Option<Vec<TokenLogprob>>,
-    /// Always `null`: models here do not refuse in a field of its own.
+    /// Always `null`: refusals are part of the text.
     #[schema(required)]
     pub refusal: Option<Vec<TokenLogprob>>,
 }
@@ -24,11 +24,11 @@ pub struct TokenLogprob {
     pub logprob: f64,
     /// The token's bytes: a token may be a part of a character.
     pub bytes: Vec<u8>,
-    /// The likeliest tokens in its place, the likeliest first.
+    /// The most likely tokens at this position, the most likely first.
     pub top_logprobs: Vec<TopLogprob>,
 }
 
-/// A token that might have come.
+/// An alternative token.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = openai::TopLogprob)]
 pub struct TopLogprob {

@@ -1,4 +1,4 @@
-//! `/v1/models`: what can be asked. One body serves OpenAI's clients and Anthropic's, which share the path.
+//! `/v1/models`: the models that can be used. One body serves OpenAI's clients and Anthropic's, which share the path.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -34,11 +34,11 @@ pub struct Models {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = openai::Model)]
 pub struct Model {
-    /// The name that requests give as `model`.
+    /// The name for `model` in requests.
     pub id: String,
     #[schema(pattern = "^model$")]
     pub object: &'static str,
-    /// When it came here, in seconds since 1970; 0 for the model that is part of the program.
+    /// When it was stored, in seconds since 1970; 0 for the model in slm's binary.
     pub created: u64,
     /// The namespace of its name.
     pub owned_by: String,
@@ -67,7 +67,7 @@ impl Model {
     }
 }
 
-/// Every model that is here.
+/// Lists all models.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses((status = 200, body = Models), Refusals))]
 pub async fn list(State(service): State<Arc<Service>>) -> Result<Json<Models>, Problem> {
     let listing = service.in_store(Store::list).await?;

@@ -21,18 +21,18 @@ pub struct Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 #[schema(as = openai::PromptDetails)]
 pub struct PromptDetails {
-    /// Taken over from an earlier evaluation.
+    /// Read from the cache.
     pub cached_tokens: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
 #[schema(as = openai::CompletionDetails)]
 pub struct CompletionDetails {
-    /// Tokens of the thought before the answer.
+    /// Tokens of the thinking before the answer.
     pub reasoning_tokens: usize,
-    /// Tokens that were guessed ahead and were right.
+    /// Drafted tokens that were accepted.
     pub accepted_prediction_tokens: usize,
-    /// Tokens that were guessed ahead and were wrong.
+    /// Drafted tokens that were rejected.
     pub rejected_prediction_tokens: usize,
 }
 

@@ -7,11 +7,11 @@ pub enum Part {
     Think,
     /// The form of the answer.
     Form,
-    /// What the model may call.
+    /// The tools that the model may call.
     Tools,
     /// What is added to the logits of tokens.
     Bias,
-    /// What comes behind a gap.
+    /// What comes after a gap.
     Suffix,
     /// The chat template in place of the model's.
     Template,

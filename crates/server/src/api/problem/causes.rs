@@ -1,4 +1,4 @@
-//! What rooms below the server found wrong, as problems: the one place that says of what kind each error is.
+//! Errors of lower rooms as problems: the only place that classifies them.
 
 use std::time::Duration;
 

@@ -25,10 +25,10 @@ pub struct Problem {
     pub advice: Vec<Advice>,
 }
 
-/// The kinds of problems that a client can tell apart.
+/// The kinds of problems that a client can distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The request cannot be understood or kept.
+    /// The request is invalid or asks for something unsupported.
     Invalid,
     /// A field or a value that is known and not supported.
     Unsupported,
@@ -45,7 +45,7 @@ pub enum Kind {
     NoSuchPath,
     /// The path does not take the method.
     WrongMethod,
-    /// The body is larger than is accepted.
+    /// The body is too large.
     TooLarge,
     /// The body did not come in time.
     Late,
@@ -55,9 +55,9 @@ pub enum Kind {
     Busy {
         retry_after: Duration,
     },
-    /// The request's time was over before its answer.
+    /// The request timed out.
     TimedOut,
-    /// The model's process ended, or could not be started.
+    /// The model's process crashed, or could not be started.
     Failed,
     /// Another server, a registry for example, did not give what was asked of it.
     Upstream,
@@ -116,13 +116,13 @@ impl Problem {
     /// A field that nobody knows.
     #[must_use]
     pub fn unknown(field: &str) -> Problem {
-        Problem::new(Kind::Unknown, format!("`{field}` is not known here; leave it away")).of(field)
+        Problem::new(Kind::Unknown, format!("`{field}` is not known here; remove it")).of(field)
     }
 
     /// The work on the request panicked, which the log tells with its place.
     #[must_use]
     pub fn panicked() -> Problem {
-        Problem::new(Kind::Failed, "slm failed at this request; its log says where")
+        Problem::new(Kind::Failed, "slm failed to handle this request; see its log")
     }
 
     /// Whether it is the server's, or another's behind it, and not the request's.

@@ -110,14 +110,14 @@ async fn answer(
 /// does, and so another body.
 fn strange(method: &Method, headers: &HeaderMap) -> Option<(StatusCode, &'static str)> {
     if method == Method::CONNECT {
-        return Some((StatusCode::METHOD_NOT_ALLOWED, "this server is no proxy: CONNECT is not answered"));
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "this server is not a proxy: CONNECT is not supported"));
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let is_known = codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
     if is_known && codings.next().is_none() {
         return None;
     }
-    Some((StatusCode::NOT_IMPLEMENTED, "of transfer codings this server knows `chunked` alone"))
+    Some((StatusCode::NOT_IMPLEMENTED, "the only supported transfer coding is `chunked`"))
 }
 
 /// hyper has answered what it could not read.

@@ -1,9 +1,9 @@
-//! The end of a server, in two steps: no new work, then no work.
+//! Shutdown of a server in two steps: no new requests, then an end of the running ones.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Whether the server goes on, shared by all who must know.
+/// Whether the server continues, shared by all who must know.
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
     /// What is begun is brought to its end; nothing new begins.
@@ -31,7 +31,7 @@ impl Drain {
                     tracing::warn!("{name} again: ending at once");
                     drain.end();
                 } else {
-                    tracing::info!("{name}: finishing what is in flight; once more ends at once");
+                    tracing::info!("{name}: finishing requests in flight; a second signal ends at once");
                     drain.begin();
                 }
             }

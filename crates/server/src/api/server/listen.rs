@@ -1,4 +1,4 @@
-//! Where clients connect: addresses of this machine, the file of a Unix socket, or sockets that systemd hands over.
+//! Where the server listens: TCP addresses, a Unix socket, or sockets from systemd.
 
 use super::socket::{self, Peer, Stream};
 use std::fmt;
@@ -23,18 +23,20 @@ pub enum Bind {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BindError {
-    #[error("`{0}` is not an address to listen at: give host:port (as 127.0.0.1:11434) or unix:/path/of/a/socket")]
+    #[error(
+        "`{0}` is not an address to listen on: give host:port (for example 127.0.0.1:11434) or unix:/path/of/a/socket"
+    )]
     Unknown(String),
-    #[error("`{0}` asks for https, which slm does not speak: put a proxy with TLS before it, and give http:// here")]
+    #[error("`{0}` asks for https, which slm does not support: put a TLS proxy in front of it, and give http:// here")]
     Https(String),
-    #[error("`{0}` gives no path of a socket: give unix:/path/of/a/socket")]
+    #[error("`{0}` has no socket path: give unix:/path/of/a/socket")]
     NoPath(String),
 }
 
 impl FromStr for Bind {
     type Err = BindError;
 
-    /// As Ollama reads `OLLAMA_HOST`: the scheme, the host or the port may be missing. A path behind the port is not for us.
+    /// As Ollama reads `OLLAMA_HOST`: the scheme, the host or the port may be missing. A path after the port is not for us.
     fn from_str(text: &str) -> Result<Bind, BindError> {
         let text = text.trim();
         if let Some(path) = text.strip_prefix("unix:") {
@@ -103,21 +105,21 @@ impl SocketMode {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error(
-        "`{address}` is taken by another program (Ollama, or another slm serve?): stop it, or listen elsewhere, for \
+        "`{address}` is in use by another program (Ollama, or another slm serve?): stop it, or listen elsewhere, for \
          example with SLM_HOST=127.0.0.1:11435"
     )]
     Taken { address: String },
-    #[error("a server answers at the socket `{}` already: stop it, or give another path", .path.display())]
+    #[error("a server is already listening on the socket `{}`: stop it, or give another path", .path.display())]
     Answered { path: PathBuf },
-    #[error("`{}` is there and is no socket: give another path", .path.display())]
+    #[error("`{}` exists and is not a socket: give another path", .path.display())]
     NoSocket { path: PathBuf },
     #[error("the path of a socket has at most {MAX_PATH_BYTES} bytes, and `{}` has {n_bytes}: give a shorter one", .path.display())]
     PathTooLong { path: PathBuf, n_bytes: usize },
-    #[error("`{host}` is the name of no address: {source}")]
+    #[error("`{host}` cannot be resolved: {source}")]
     Unresolved { host: String, source: io::Error },
-    #[error("cannot listen at `{address}`: {source}")]
+    #[error("cannot listen on `{address}`: {source}")]
     Failed { address: String, source: io::Error },
-    #[error("cannot take over socket {number} of systemd's: {source}")]
+    #[error("cannot use socket {number} from systemd: {source}")]
     HandedOver { number: usize, source: io::Error },
 }
 
@@ -271,7 +273,7 @@ impl Listeners {
 /// Listens at a path, whose file goes with what is given beside the listener.
 ///
 /// # Errors
-/// Somebody answers there, or it is not a place for a socket.
+/// Someone answers there, or it is not a place for a socket.
 pub fn bind_unix(path: &Path, mode: SocketMode) -> Result<(UnixListener, SocketFile), ListenError> {
     let n_bytes = path.as_os_str().len();
     if n_bytes > MAX_PATH_BYTES {

@@ -1,4 +1,4 @@
-//! A connected socket, TCP or Unix, whose client must go on taking its answer.
+//! A connected socket, TCP or Unix, whose client must keep taking its answer.
 
 use super::table::Activity;
 use std::io::{self, IoSlice};
@@ -15,7 +15,7 @@ use tokio::time::Sleep;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Peer {
     Tcp(SocketAddr),
-    /// Somebody on this machine who may open the socket's file.
+    /// Someone on this machine who may open the socket's file.
     Unix,
 }
 
@@ -72,7 +72,7 @@ impl Socket {
         stalled
             .as_mut()
             .poll(cx)
-            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not take its answer in time")))
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not read its answer in time")))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The connections that there are, so that their number is bounded: when there are too many, those that ask nothing go.
+//! The open connections, whose number is bounded: when there are too many, idle ones are closed.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -152,7 +152,7 @@ impl Running {
     }
 }
 
-/// What is left to read; a reset in the place of an end is a fault of the server.
+/// What is left to read; a reset instead of an end is a fault of the server.
 fn rest(stream: &mut TcpStream) -> String {
     let mut said = Vec::new();
     stream.read_to_end(&mut said).unwrap();
@@ -262,7 +262,7 @@ fn what_has_one_reading_is_read_in_that_way() {
             assert_eq!(short_of(&said), ["200 a"], "{fields:?}");
             assert!(said.contains("connection: close\r\n"), "{said}");
         }
-        // Equal lengths are one; a line feed ends a line without a carriage return too; fields behind chunks are left away.
+        // Equal lengths are one; a line feed ends a line without a carriage return too; fields after chunks are left out.
         for rest in [
             "content-length: 1\r\ncontent-length: 1\r\n\r\na",
             "x: a\ncontent-length: 1\n\na",
@@ -278,7 +278,7 @@ fn a_head_that_is_not_served_gets_a_status() {
     run(async {
         let server = start(short()).await;
         let proxy = server.said("CONNECT /v1/messages HTTP/1.1\r\nhost: a\r\n\r\n").await;
-        let expected = r#"405 {"type":"error","error":{"type":"invalid_request_error","message":"this server is no proxy: CONNECT is not answered"}}"#;
+        let expected = r#"405 {"type":"error","error":{"type":"invalid_request_error","message":"this server is not a proxy: CONNECT is not supported"}}"#;
         assert_eq!(short_of(&proxy), [expected]);
         assert_eq!(short_of(&server.said(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await), ["400"]);
         let large = server.said(format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(400_000))).await;
@@ -343,7 +343,7 @@ fn a_client_that_is_gone_cancels() {
         drop(gone);
         server.becomes("cancelled", |server| server.n_cancelled() == 1).await;
         assert!(began.elapsed() < Duration::from_millis(600), "it ran to its end");
-        // Closed with a request behind it: a reset, for the answer before it was not read.
+        // Closed with a request after it: a reset, for the answer before it was not read.
         let mut gone = server.connect();
         gone.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
         gone.write_all(slow.as_bytes()).unwrap();
@@ -525,7 +525,7 @@ fn a_unix_sockets_file_is_replaced_when_its_server_is_dead_and_only_then() {
         let error = second.add(&bind, SocketMode::Owner).await.unwrap_err().to_string();
         assert_eq!(
             error,
-            format!("a server answers at the socket `{}` already: stop it, or give another path", path.display())
+            format!("a server is already listening on the socket `{}`: stop it, or give another path", path.display())
         );
         let mut stream = UnixStream::connect(&path).unwrap();
         let said = tokio::task::spawn_blocking(move || {
@@ -552,7 +552,7 @@ fn a_unix_sockets_file_is_replaced_when_its_server_is_dead_and_only_then() {
         assert!(!path.exists());
         std::fs::write(&path, "somebody's file").unwrap();
         let error = second.add(&bind, SocketMode::Owner).await.unwrap_err().to_string();
-        assert_eq!(error, format!("`{}` is there and is no socket: give another path", path.display()));
+        assert_eq!(error, format!("`{}` exists and is not a socket: give another path", path.display()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "somebody's file");
     });
 }
@@ -565,7 +565,7 @@ fn a_place_that_is_taken_is_said_with_the_way_out() {
         let bind: Bind = server.address.to_string().parse().unwrap();
         let error = listeners.add(&bind, SocketMode::Owner).await.unwrap_err().to_string();
         let expected = format!(
-            "`{}` is taken by another program (Ollama, or another slm serve?): stop it, or listen elsewhere, for example with \
+            "`{}` is in use by another program (Ollama, or another slm serve?): stop it, or listen elsewhere, for example with \
              SLM_HOST=127.0.0.1:11435",
             server.address
         );
@@ -594,12 +594,12 @@ fn addresses_are_read_as_ollama_reads_them() {
     }
     let unknown = |text: &str| {
         format!(
-            "`{text}` is not an address to listen at: give host:port (as 127.0.0.1:11434) or unix:/path/of/a/socket"
+            "`{text}` is not an address to listen on: give host:port (for example 127.0.0.1:11434) or unix:/path/of/a/socket"
         )
     };
     for text in ["", "localhost:", "localhost:99999", "a b", "user@host:1", "ftp://a", "host:-1"] {
         assert_eq!(read(text), unknown(text), "{text}");
     }
     assert!(read("https://localhost").contains("which slm does not speak"));
-    assert_eq!(read("unix:relative"), "`unix:relative` gives no path of a socket: give unix:/path/of/a/socket");
+    assert_eq!(read("unix:relative"), "`unix:relative` has no socket path: give unix:/path/of/a/socket");
 }

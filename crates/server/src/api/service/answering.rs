@@ -1,4 +1,4 @@
-//! What a client asks of a model's next turn, and the reply to it: within the request's time, and told to the ledger.
+//! A client's request for a model's next turn and the reply to it, within the request's time limit and counted in the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +132,7 @@ impl Service {
         let wish = request.turn.chat_mut().map(|chat| &mut chat.think).filter(|think| **think == Some(true));
         if let Some(think) = wish.filter(|_| !can_think) {
             *think = None;
-            idle_fields::note(place, "no thoughts come before this answer");
+            idle_fields::note(place, "this answer is given without thinking");
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ impl CachedModel {
         Ok(CachedModel { name: model.name, digest: model.digest, defaults, options, form })
     }
 
-    /// Whether its weights and adapters lie where they did; what is missing, a full reading of the manifest tells.
+    /// Whether its weights and adapters are where they were; what is missing, a full reading of the manifest tells.
     fn has_its_files(&self) -> bool {
         let weights = match &self.options.weights {
             Weights::File(path) => std::slice::from_ref(path),

@@ -104,7 +104,7 @@ impl Service {
     pub async fn lend(&self, wish: &Wish) -> Result<Opened, Problem> {
         let cached = self.models.find(&self.settings, &wish.model)?;
         if cached.digest != wish.digest {
-            let message = format!("`{}` is another model by now", wish.model);
+            let message = format!("`{}` was replaced by another model", wish.model);
             return Err(Problem::new(Kind::NotFound, message).of("model"));
         }
         let mut options = cached.options(&self.settings);

@@ -37,7 +37,7 @@ pub struct Use {
     keep_alive: KeepAlive,
     /// When its last lease ended.
     last_left: Instant,
-    /// Somebody asked to let it go.
+    /// Someone asked to let it go.
     stopped: bool,
 }
 
@@ -76,7 +76,7 @@ impl RosterEntry {
         self.is_ready() && self.n_leases() == 0
     }
 
-    /// Whether it is, or will be, what somebody wants.
+    /// Whether it is, or will be, what someone wants.
     #[must_use]
     pub fn suits(&self, demand: &Demand) -> bool {
         self.base == demand.base && self.n_ctx >= demand.n_ctx
@@ -134,7 +134,7 @@ impl RosterEntry {
 }
 
 impl Use {
-    /// When it need not stay any longer; `None` while it answers, and where it stays for ever.
+    /// When it need not stay any longer; `None` while it answers, and where it stays forever.
     #[must_use]
     pub fn over_at(&self) -> Option<Instant> {
         if self.n_leases > 0 { None } else { self.end(self.last_left) }

@@ -1,12 +1,12 @@
-//! Which engines are loaded, who waits for one, and which goes next: decided, not done. It has no clock, no tasks and no
+//! Which engines are loaded, who waits for one, and which is unloaded next: decisions only. It has no clock, no tasks and no
 //! engines; what is to happen it says to [`Effects`], and what has happened it is told.
 //!
 //! The rules. Whom an engine with the right weights and a context that is large enough can serve is admitted at once. The
-//! others stand in one line, in the order in which they came. The first of them has the next load, for the largest
+//! others are in one line, in the order in which they came. The first of them has the next load, for the largest
 //! context that anybody in the line wants of that base; loads go one after the other, because the memory that is left is
 //! measured between them. Where memory or the allowed number of engines does not suffice, idle engines go, least recently
 //! used first, a smaller one of the same base before all others. Where all that would help are answering, the first in
-//! line waits, and nobody overtakes it to another load. It does not wait for ever: after [`Settings::patience`] those
+//! line waits, and nobody overtakes it to another load. It does not wait forever: after [`Settings::patience`] those
 //! engines take no new requests until it had its load; an engine has its own turn of at least that long, and of as long as
 //! its load took, so that two bases that fight for one place do not spend their time on loading alone. A larger context
 //! is loaded beside a smaller one where there is memory for both, and then takes over; else in its place, by the same

@@ -1,4 +1,4 @@
-//! What the first in line can have: a load, an engine out of the way, a refusal, or patience. Pure arithmetic over bytes
+//! What happens to the first request in the queue: a load, an unload to make room, a refusal, or waiting. Pure arithmetic over bytes
 //! and engines.
 
 use std::time::Instant;
@@ -13,7 +13,7 @@ pub enum Step {
     Load(Ticket),
     /// This idle engine goes.
     Evict(EngineId),
-    /// What this request wants can never be had.
+    /// What this request wants can never be given.
     Refuse(Ticket, Shortage),
     /// Something must end first. These engines are in the way and take no new requests from then on.
     Wait(Vec<(EngineId, Instant)>),
@@ -52,7 +52,7 @@ impl Missing {
 impl Roster {
     pub(super) fn step(&self, effects: &impl Effects) -> Step {
         let Some(first) = self.line.front() else { return Step::NOTHING };
-        // An engine that could serve it was closed for somebody else's sake, who is not first any more.
+        // An engine that could serve it was closed for someone else's sake, who is not first any more.
         let served = self.engines.iter().any(|entry| entry.serves(&first.demand));
         if served || self.engines.iter().any(RosterEntry::is_loading) {
             return Step::NOTHING;

@@ -1,4 +1,4 @@
-//! A blob on its way into the store: its bytes come in any order, outlast the process, and are hashed before they count.
+//! A blob being downloaded: its bytes arrive in any order, survive the process, and are hashed before they are used.
 //!
 //! A download is two files under `.slm-downloads`: the bytes at their final offsets, and a journal of how many bytes of
 //! each part are there. Whoever downloads holds the lock of the first. The journal is written after the bytes, so a
@@ -155,7 +155,7 @@ impl Download {
         self.parts.frontier()
     }
 
-    /// Writes bytes where they belong: behind what their part holds already.
+    /// Writes bytes where they belong: after what their part holds already.
     ///
     /// # Errors
     /// The disk is full or broken.
@@ -203,7 +203,7 @@ impl Download {
         match Parts::parse(&bytes, self.n_bytes) {
             Some(parts) if data_len == self.n_bytes => self.parts = parts,
             _ => {
-                // Another size or no journal: nothing of it can be trusted. A size is somebody's claim: without the room
+                // Another size or no journal: nothing of it can be trusted. A size is someone's claim: without the room
                 // for it there is no list of its parts either.
                 disk::has_room(&self.data_path, self.n_bytes)?;
                 self.clear()?;

@@ -1,4 +1,4 @@
-//! Which bytes of a download are there, and the journal in which that is written down: arithmetic alone.
+//! Which bytes of a download are complete, and the journal that records it: pure arithmetic.
 
 use std::ops::Range;
 

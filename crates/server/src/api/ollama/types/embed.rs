@@ -21,9 +21,9 @@ pub struct EmbedRequest {
     pub model: String,
     /// A text, or a list; an empty list only loads the model.
     pub input: Option<TextOr<String>>,
-    /// Whether the end of a text that is too long is cut away, as is usual, or the request refused.
+    /// Whether a text that is too long is cut (the default), or the request refused.
     pub truncate: Option<bool>,
-    /// Numbers of a vector that are kept, from its beginning; it is brought back to length 1.
+    /// Dimensions to keep, from the beginning of the vector, which is normalised again.
     #[schema(value_type = Option<i64>, minimum = 0)]
     pub dimensions: Option<Whole>,
     #[schema(value_type = Option<Options>)]
@@ -44,9 +44,9 @@ pub struct EmbedResponse {
     pub embeddings: Vec<Vec<f32>>,
     pub total_duration: u64,
     pub load_duration: u64,
-    /// Tokens of all texts together, with the model's own around each.
+    /// Total number of tokens of the texts, with the model's start and end tokens.
     pub prompt_eval_count: usize,
-    /// Tokens of all texts together that were cut away.
+    /// Total number of tokens that were cut.
     #[serde(skip_serializing_if = "is_zero")]
     pub truncated_tokens: usize,
 }
@@ -56,7 +56,7 @@ pub struct EmbedResponse {
 #[schema(as = ollama::EmbeddingsRequest)]
 pub struct EmbeddingsRequest {
     pub model: String,
-    /// Empty, it only loads the model.
+    /// An empty prompt only loads the model.
     pub prompt: Option<String>,
     #[schema(value_type = Option<Options>)]
     pub options: Option<Map<String, Value>>,

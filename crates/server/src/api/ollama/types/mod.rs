@@ -12,7 +12,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::dialect::ollama::ErrorResponse;
 
-/// How long a model stays in memory after this request: seconds, or a duration; below 0 for ever, 0 not at all.
+/// How long the model stays loaded after this request: seconds, or a duration; below 0: forever, 0: not at all.
 #[derive(Debug, Clone, ToSchema)]
 #[schema(as = ollama::KeepAlive)]
 #[serde(untagged)]
@@ -53,7 +53,7 @@ pub enum FormatWord {
 #[derive(IntoResponses)]
 #[allow(dead_code)] // Only described.
 pub enum Errors {
-    /// The request cannot be understood or kept.
+    /// The request is invalid or asks for something unsupported.
     #[response(status = 400)]
     Invalid(ErrorResponse),
     /// It is not allowed here.
@@ -62,10 +62,10 @@ pub enum Errors {
     /// There is no such model.
     #[response(status = 404)]
     NotFound(ErrorResponse),
-    /// Something in the server failed.
+    /// The server failed.
     #[response(status = 500)]
     Failed(ErrorResponse),
-    /// Too much waits already.
+    /// The queue is full.
     #[response(status = 503)]
     Busy(ErrorResponse),
 }

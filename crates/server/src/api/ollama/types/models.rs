@@ -51,12 +51,12 @@ pub struct LoadedModel {
     /// The SHA-256 of its manifest.
     pub digest: String,
     pub details: ModelDetails,
-    /// RFC 3339; a time of the 23rd century for a model that stays.
+    /// RFC 3339; a time in the 23rd century for a model that is never unloaded.
     pub expires_at: String,
     /// Bytes of it on GPUs.
     pub size_vram: u64,
     pub context_length: u32,
-    /// Requests that it answers now.
+    /// Number of requests that it is answering.
     pub answering: usize,
 }
 
@@ -67,7 +67,7 @@ pub struct ShowRequest {
     pub model: Option<String>,
     /// The older word for `model`.
     pub name: Option<String>,
-    /// With lists of any length in `model_info`, and with the tensors.
+    /// Include long lists in `model_info`, and the tensors.
     pub verbose: Option<bool>,
     /// Not supported.
     pub system: Option<String>,
@@ -81,7 +81,7 @@ pub struct ShowRequest {
 /// The answer to `/api/show`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ShowResponse {
-    /// A line for each parameter, as in a Modelfile.
+    /// One line per parameter, as in a Modelfile.
     pub parameters: String,
     /// RFC 3339.
     pub modified_at: String,

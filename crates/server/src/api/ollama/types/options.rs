@@ -1,4 +1,4 @@
-//! `options` of a request: how a model is computed and how it writes.
+//! `options` of a request: how a model is loaded and how it samples.
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -7,7 +7,7 @@ use crate::api::fields;
 use crate::api::problem::Problem;
 use slm_values::sampling::Parameters;
 
-/// What may be said; the model's Modelfile says the rest, and Ollama's defaults hold for what nobody says.
+/// Options; the defaults are the Modelfile's, else Ollama's.
 #[derive(Debug, Clone, ToSchema)]
 #[schema(as = ollama::Options)]
 #[serde(deny_unknown_fields)]
@@ -16,9 +16,9 @@ pub struct Options {
     /// Has no effect: a context is never shifted.
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     num_keep: Option<i64>,
-    /// Start of the random numbers; -1 is random. More than 32 bits are folded into these.
+    /// Seed of the random numbers; -1 is random. A seed of more than 32 bits is folded into 32.
     seed: Option<i64>,
-    /// Most tokens of an answer; -1 until its end, -2 until the context is full.
+    /// Maximum number of tokens of an answer; -1: until its end, -2: until the context is full.
     #[schema(minimum = -2, maximum = 2_147_483_647)]
     num_predict: Option<i64>,
     #[schema(minimum = 0, maximum = 2_147_483_647)]
@@ -46,13 +46,13 @@ pub struct Options {
     num_ctx: Option<i64>,
     #[schema(minimum = 1, maximum = 2_147_483_647)]
     num_batch: Option<i64>,
-    /// Layers on GPUs; -1 as many as fit.
+    /// Layers to put on GPUs; -1: as many as fit.
     #[schema(minimum = -1, maximum = 2_147_483_647)]
     num_gpu: Option<i64>,
     #[schema(minimum = 0, maximum = 2_147_483_647)]
     main_gpu: Option<i64>,
     use_mmap: Option<bool>,
-    /// Threads that compute; 0 chooses.
+    /// Threads; 0: automatic.
     #[schema(minimum = 0, maximum = 512)]
     num_thread: Option<i64>,
 }

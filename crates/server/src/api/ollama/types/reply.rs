@@ -21,7 +21,7 @@ pub struct GenerateResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking: Option<String>,
     /// In the last line of an answer to a prompt that is neither raw nor around a gap: the tokens of the conversation so far. A
-    /// request with these goes on behind them.
+    /// request with these continues after them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<i32>)]
     pub context: Vec<Token>,
@@ -72,7 +72,7 @@ pub struct ReplyFunction {
     pub arguments: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What every line has behind what is said.
+/// The fields that every line has.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[schema(as = ollama::Tail)]
 pub struct Tail {
@@ -81,7 +81,7 @@ pub struct Tail {
     /// In the last line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done_reason: Option<DoneReason>,
-    /// The tokens that wrote what this line says, where they are wanted.
+    /// The tokens of this line, if requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub logprobs: Vec<Logprob>,
     #[serde(flatten)]
@@ -110,9 +110,9 @@ pub enum DoneReason {
 #[schema(as = ollama::Figures)]
 pub struct Figures {
     pub total_duration: u64,
-    /// What the request waited for the model to be loaded.
+    /// Time that the request waited for the model to load.
     pub load_duration: u64,
-    /// All of the prompt's tokens, those that were kept from earlier requests too.
+    /// All of the prompt's tokens, including cached ones.
     pub prompt_eval_count: usize,
     pub prompt_eval_duration: u64,
     pub eval_count: usize,
@@ -126,9 +126,9 @@ pub struct Figures {
 pub struct LastFigures {
     /// In nanoseconds, as all times are.
     total_duration: Option<u64>,
-    /// What the request waited for the model to be loaded.
+    /// Time that the request waited for the model to load.
     load_duration: Option<u64>,
-    /// All of the prompt's tokens, those that were kept from earlier requests too.
+    /// All of the prompt's tokens, including cached ones.
     prompt_eval_count: Option<usize>,
     prompt_eval_duration: Option<u64>,
     eval_count: Option<usize>,
@@ -143,11 +143,11 @@ pub struct Logprob {
     pub logprob: f64,
     /// The token's bytes: a token may be a part of a character.
     pub bytes: Vec<u8>,
-    /// The likeliest tokens in its place, the likeliest first.
+    /// The most likely tokens at this position, the most likely first.
     pub top_logprobs: Vec<TopLogprob>,
 }
 
-/// A token that might have come.
+/// An alternative token.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ollama::TopLogprob)]
 pub struct TopLogprob {
@@ -156,13 +156,13 @@ pub struct TopLogprob {
     pub bytes: Vec<u8>,
 }
 
-/// What is known of an answer beyond what Ollama says.
+/// Fields of slm's own.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = ollama::Slm)]
 pub struct Slm {
     #[serde(flatten)]
     pub extra: Extra,
-    /// Tokens of the prompt that were kept from earlier requests.
+    /// Prompt tokens read from the cache.
     pub reused_tokens: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What requests to `/api/generate` and `/api/chat` say, and what is asked of a model for them.
+//! Requests to `/api/generate` and `/api/chat`, converted to what is asked of a model.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,7 +18,7 @@ use slm_values::keep_alive::KeepAlive;
 use slm_values::template::ChatTemplate;
 use slm_values::tools::{Tool, ToolCall};
 
-/// The most tokens that are told in the place of one.
+/// Maximum number of tokens that are listed for one place.
 const MAX_TOP: i64 = 20;
 
 /// A request to `/api/generate`.
@@ -26,20 +26,20 @@ const MAX_TOP: i64 = 20;
 #[schema(as = ollama::GenerateRequest)]
 pub struct GenerateRequest {
     pub model: String,
-    /// Empty, it only loads the model, unless there is a `suffix`.
+    /// An empty prompt only loads the model, unless there is a `suffix`.
     pub prompt: Option<String>,
-    /// What stands behind the gap that is to be filled; the prompt stands before it. Models of code know gaps.
+    /// The text after the gap to fill; the prompt is the text before it. For code models.
     pub suffix: Option<String>,
-    /// Takes the place of the Modelfile's.
+    /// Replaces the Modelfile's.
     pub system: Option<String>,
-    /// Takes the place of the model's chat template, in Go's language or in Jinja.
+    /// Replaces the model's chat template; in Go's language or in Jinja.
     pub template: Option<String>,
-    /// Whether the prompt goes to the model as it is, without a template; special tokens in it are what they say.
+    /// Whether the prompt is sent to the model without a template; special tokens in it count as such.
     pub raw: Option<bool>,
-    /// The `context` of an earlier answer, behind which this goes on.
+    /// The `context` of an earlier answer to continue.
     #[schema(value_type = Option<Vec<i32>>)]
     pub context: Option<Vec<Value>>,
-    /// A line for each piece, as is usual, or one object.
+    /// One line per piece (the default), or one object.
     pub stream: Option<bool>,
     /// `"json"` for what the model's Modelfile says, as JSON, and without that any object; or a JSON schema. Without it a label of a
     /// Modelfile's list comes without quotes.
@@ -49,12 +49,12 @@ pub struct GenerateRequest {
     pub options: Option<Map<String, Value>>,
     #[schema(value_type = Option<KeepAliveText>)]
     pub keep_alive: Option<KeepAlive>,
-    /// Whether the model thinks before it answers; every level is yes.
+    /// Whether the model thinks before it answers; every level means yes.
     #[schema(value_type = Option<Think>)]
     pub think: Option<Value>,
-    /// Whether tokens are told with their log-probabilities.
+    /// Whether tokens are returned with their log-probabilities.
     pub logprobs: Option<bool>,
-    /// Likely tokens in each token's place.
+    /// Number of likely tokens to list for each token.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
     #[serde(flatten)]
@@ -67,12 +67,12 @@ pub struct GenerateRequest {
 #[schema(as = ollama::ChatRequest)]
 pub struct ChatRequest {
     pub model: String,
-    /// The oldest first; empty, the model is only loaded.
+    /// The oldest first; an empty list only loads the model.
     pub messages: Option<Vec<ChatMessage>>,
-    /// What the model may call.
+    /// The tools that the model may call.
     #[schema(value_type = Option<Vec<Object>>)]
     pub tools: Option<Value>,
-    /// A line for each piece, as is usual, or one object.
+    /// One line per piece (the default), or one object.
     pub stream: Option<bool>,
     /// `"json"` for what the model's Modelfile says, as JSON, and without that any object; or a JSON schema. Without it a label of a
     /// Modelfile's list comes without quotes.
@@ -82,12 +82,12 @@ pub struct ChatRequest {
     pub options: Option<Map<String, Value>>,
     #[schema(value_type = Option<KeepAliveText>)]
     pub keep_alive: Option<KeepAlive>,
-    /// Whether the model thinks before it answers; every level is yes.
+    /// Whether the model thinks before it answers; every level means yes.
     #[schema(value_type = Option<Think>)]
     pub think: Option<Value>,
-    /// Whether tokens are told with their log-probabilities.
+    /// Whether tokens are returned with their log-probabilities.
     pub logprobs: Option<bool>,
-    /// Likely tokens in each token's place.
+    /// Number of likely tokens to list for each token.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
     #[serde(flatten)]
@@ -95,7 +95,7 @@ pub struct ChatRequest {
     pub rest: Map<String, Value>,
 }
 
-/// Whether a model thinks. Models here do it or do not.
+/// Whether a model thinks: on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ToSchema)]
 #[serde(untagged)]
 #[schema(as = ollama::Think)]
@@ -138,7 +138,7 @@ pub struct ChatMessage {
 }
 
 const OF_TEXT: &str = "models here read and write text";
-const OF_GAPS: &str = "a gap is filled outside of any conversation; leave it or `suffix` away";
+const OF_GAPS: &str = "a gap is not filled within a conversation; remove it or `suffix`";
 const OF_PICTURES: &str = "models here write text, not pictures";
 const REFUSED: [Refused; 6] = [
     ("images", OF_TEXT),
@@ -237,7 +237,7 @@ struct Common {
 impl Common {
     fn ask(self, model: String, before: Before) -> Result<TurnRequest, Problem> {
         let mut rest = self.rest;
-        // Whether a full context goes on without its beginning; here an answer ends, which is what `false` says.
+        // Whether a full context continues without its beginning; here an answer ends, which is what `false` says.
         if rest.get("shift").is_some_and(Value::is_boolean) {
             rest.remove("shift");
         }
@@ -311,7 +311,7 @@ fn detail(logprobs: bool, top: Option<Whole>) -> Result<Detail, Problem> {
     match (logprobs, top.map_or(0, |Whole(n)| n)) {
         (_, n) if !(0..=MAX_TOP).contains(&n) => refused(format!("cannot be `{n}`: it is from 0 to {MAX_TOP}")),
         (false, 0) => Ok(Detail::Text),
-        (false, _) => refused("says nothing without `logprobs`: set it to `true`".to_owned()),
+        (false, _) => refused("needs `logprobs: true`".to_owned()),
         // Within 20, as was checked.
         (true, n) => Ok(Detail::Likely { n: n as u8 }),
     }
@@ -382,7 +382,7 @@ mod tests {
     #[test]
     fn what_cannot_be_had_together_is_refused() {
         let raw = "raw mode does not support template, system, or context";
-        let gap = "is not supported: a gap is filled outside of any conversation; leave it or `suffix` away";
+        let gap = "is not supported: a gap is not filled within a conversation; remove it or `suffix`";
         let expected = [
             (json!({"raw": true, "template": "x"}), raw.to_owned(), "template"),
             (json!({"raw": true, "system": "x"}), raw.to_owned(), "system"),
@@ -401,7 +401,7 @@ mod tests {
             (json!({"suffix": "z", "context": [1]}), format!("`context` {gap}"), "context"),
             (
                 json!({"context": [-5_000_000_000_i64]}),
-                "`context[0]` is `-5000000000`, which is not a token's number".to_owned(),
+                "`context[0]` is `-5000000000`, which is not a token id".to_owned(),
                 "context[0]",
             ),
         ];

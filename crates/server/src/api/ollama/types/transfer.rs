@@ -1,4 +1,4 @@
-//! The wire types of requests that bring models, send them away and make them.
+//! The wire types of requests that pull, push and create models.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -22,9 +22,9 @@ pub struct TransferRequest {
     pub model: Option<String>,
     /// The older word for `model`.
     pub name: Option<String>,
-    /// Whether the registry may be spoken to without TLS.
+    /// Whether connections without TLS are allowed.
     pub insecure: Option<bool>,
-    /// A line for each thing that happens, as is usual, or one object at the end.
+    /// One line per event (the default), or one object at the end.
     pub stream: Option<bool>,
     /// Have no effect: credentials are where Docker and Ollama keep them.
     #[schema(ignore)]
@@ -55,9 +55,9 @@ pub struct CreateRequest {
     pub model: Option<String>,
     /// The older word for `model`.
     pub name: Option<String>,
-    /// A line for each thing that happens, as is usual, or one object at the end.
+    /// One line per event (the default), or one object at the end.
     pub stream: Option<bool>,
-    /// The model to build on; pulled where it is not here.
+    /// The model to build on; downloaded if it is missing.
     pub from: Option<String>,
     /// GGUF files to build on, by their names: the digests of blobs that were uploaded.
     #[schema(value_type = Option<std::collections::HashMap<String, String>>)]
@@ -76,11 +76,11 @@ pub struct CreateRequest {
     /// The form of every answer: a JSON schema, or `"json"`.
     #[schema(value_type = Option<super::Format>)]
     pub format: Option<Value>,
-    /// The version of Ollama that the model asks for.
+    /// The version of Ollama that the model needs.
     pub requires: Option<String>,
-    /// A piece of Ollama that writes prompts; has no effect here.
+    /// Ollama's built-in code that writes prompts; has no effect here.
     pub renderer: Option<String>,
-    /// A piece of Ollama that reads answers; has no effect here.
+    /// Ollama's built-in code that reads answers; has no effect here.
     pub parser: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -171,11 +171,12 @@ fn blobs(files: Option<Map<String, Value>>, field: &str) -> Result<Vec<(String, 
         let at = format!("{field}.{name}");
         let is_name = !name.is_empty() && name.len() <= 255 && !name.starts_with(['.', '~']);
         if !is_name || name.contains(['/', '\\', '\0']) {
-            let message = format!("`{name}` in `{field}` is no name of a file: give one without a folder");
+            let message = format!("`{name}` in `{field}` is not a file name: give one without a folder");
             return Err(Problem::invalid(message).of(at));
         }
         let digest = digest.as_str().and_then(|digest| digest.parse().ok().or_else(|| Digest::from_file_name(digest)));
-        let none = || Problem::invalid(format!("`{at}` is no digest: give `sha256:` and 64 hex digits")).of(at.clone());
+        let none =
+            || Problem::invalid(format!("`{at}` is not a digest: give `sha256:` and 64 hex digits")).of(at.clone());
         Ok((name, digest.ok_or_else(none)?))
     };
     files.unwrap_or_default().into_iter().map(blob).collect()
@@ -187,14 +188,14 @@ fn from(from: Option<String>, weights: &[(String, Digest)]) -> Result<modelfile:
     let names: Vec<&str> = weights.iter().map(|(name, _)| name.as_str()).collect();
     if let Some(name) = names.iter().find(|name| name.to_ascii_lowercase().ends_with(".safetensors")) {
         return refused(
-            format!("`{name}` is no GGUF file; convert it with llama.cpp's convert_hf_to_gguf.py"),
+            format!("`{name}` is not a GGUF file; convert it with llama.cpp's convert_hf_to_gguf.py"),
             "files",
         );
     }
     match (from, names.as_slice()) {
         (None, []) => refused("there is neither `from` nor `files`: give what to build on".to_owned(), "from"),
         (Some(_), [_, ..]) => refused("there are `from` and `files`: give one of them".to_owned(), "files"),
-        // Never a path: nothing of this machine is read because somebody asks over the network.
+        // Never a path: nothing of this machine is read because someone asks over the network.
         (Some(from), []) => match from.parse::<Reference>() {
             Ok(reference) => Ok(modelfile::BaseSource::Name(reference)),
             Err(error) => refused(error.to_string(), "from"),
@@ -324,7 +325,7 @@ mod tests {
         );
         for name in ["../a.gguf", "/etc/passwd", "", ".", "..", "~a", "a\\b"] {
             let message = refused(json!({"files": {name: digest()}}));
-            assert_eq!(message, format!("`{name}` in `files` is no name of a file: give one without a folder"));
+            assert_eq!(message, format!("`{name}` in `files` is not a file name: give one without a folder"));
         }
         assert!(refused(json!({"files": {"a.gguf": "sha256:12"}})).starts_with("`files.a.gguf` is no digest"));
         for path in ["./model.gguf", "/etc/passwd", "../x"] {

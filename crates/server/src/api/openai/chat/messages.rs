@@ -18,7 +18,7 @@ pub struct ChatMessage {
     pub role: ChatRole,
     /// A text, or parts that are joined.
     pub content: Option<TextOr<ContentPart>>,
-    /// Has no effect: models here know roles, not names.
+    /// Has no effect: models here distinguish roles, not names.
     pub name: Option<String>,
     /// The calls that an assistant made.
     #[schema(value_type = Option<Vec<AnsweredCall>>)]
@@ -31,7 +31,7 @@ pub struct ChatMessage {
     pub reasoning: Option<String>,
     /// Another name of `reasoning_content`.
     pub thinking: Option<String>,
-    /// What an assistant said in place of `content`.
+    /// What an assistant said instead of `content`.
     pub refusal: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -88,7 +88,7 @@ pub fn read(messages: Vec<ChatMessage>) -> Result<Vec<Message>, Problem> {
 }
 
 impl ChatMessage {
-    /// Reads a message that comes behind `earlier` ones.
+    /// Reads a message that comes after `earlier` ones.
     fn read(self, at: &str, earlier: &[Message]) -> Result<Message, Problem> {
         fields::only_idle_left(&self.rest, at, Object::ChatMessage, &REFUSED)?;
         let thoughts = [self.reasoning_content, self.reasoning, self.thinking].into_iter().flatten();
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(refused(json!({"role": "user"})), "`messages[0].content` is missing: give a text");
         assert_eq!(
             refused(json!({"role": "user", "content": "x", "weight": 1})),
-            "`messages[0].weight` is not known here; leave it away"
+            "`messages[0].weight` is not known here; remove it"
         );
         assert_eq!(messages(json!([])).unwrap_err(), "`messages` is empty: give at least one message");
     }

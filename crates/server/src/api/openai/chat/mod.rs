@@ -32,7 +32,7 @@ use request::ChatRequest;
     responses(
         (
             status = 200,
-            description = "the answer; with `stream` its parts, one for each event, and `[DONE]` behind the last",
+            description = "the answer; with `stream` its parts, one per event, and `[DONE]` after the last",
             content((ChatCompletion = "application/json"), (ChatCompletionChunk = "text/event-stream"))
         ),
         Refusals

@@ -23,7 +23,7 @@ pub struct ChatCompletion {
     pub model: String,
     pub choices: Vec<ChatChoice>,
     pub usage: Usage,
-    /// The `evaluation_id` of `slm`, left out where that is.
+    /// The same as `slm.evaluation_id`; left out with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_fingerprint: Option<String>,
 }
@@ -48,7 +48,7 @@ pub struct ChatAnswer {
     pub role: &'static str,
     #[schema(required)]
     pub content: Option<String>,
-    /// Always `null`: models here do not refuse in a field of its own.
+    /// Always `null`: refusals are part of the text.
     #[schema(required)]
     pub refusal: Option<String>,
     /// What the model thought before it answered.
@@ -88,10 +88,10 @@ pub struct ChatCompletionChunk {
     /// Seconds since 1970.
     pub created: u64,
     pub model: String,
-    /// The `evaluation_id` of `slm`, left out where that is.
+    /// The same as `slm.evaluation_id`; left out with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_fingerprint: Option<String>,
-    /// Empty in the part that tells the usage.
+    /// Empty in the part with the usage.
     pub choices: Vec<ChunkChoice>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
@@ -111,7 +111,7 @@ pub struct ChunkChoice {
     pub slm: Option<Extra>,
 }
 
-/// What is new of an answer.
+/// The new part of an answer.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 #[schema(as = openai::Delta)]
 pub struct Delta {

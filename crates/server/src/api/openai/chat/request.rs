@@ -1,4 +1,4 @@
-//! What a request for a chat completion says, and what is asked of a model for it.
+//! Requests to `/v1/chat/completions`, converted to what is asked of a model.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -31,55 +31,55 @@ pub struct ChatRequest {
     /// The older name of `max_completion_tokens`.
     #[schema(value_type = Option<i64>, minimum = 1)]
     pub max_tokens: Option<Whole>,
-    /// Most tokens of the answer; without it, as the model's Modelfile says.
+    /// Maximum number of tokens of the answer; by default the Modelfile's.
     #[schema(value_type = Option<i64>, minimum = 1)]
     pub max_completion_tokens: Option<Whole>,
-    /// Without it, as the model's Modelfile says.
+    /// By default the Modelfile's.
     #[schema(minimum = 0, maximum = 100)]
     pub temperature: Option<f64>,
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f64>,
-    /// Start of the random numbers; more than 32 bits are folded into these.
+    /// Seed of the random numbers; a seed of more than 32 bits is folded into 32.
     #[schema(value_type = Option<i64>)]
     pub seed: Option<Number>,
     /// Texts that end an answer.
     pub stop: Option<TextOr<String>>,
-    /// Answers to the same conversation.
+    /// Number of answers to the same conversation.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 128)]
     pub n: Option<Whole>,
     #[schema(minimum = -100, maximum = 100)]
     pub presence_penalty: Option<f64>,
     #[schema(minimum = -100, maximum = 100)]
     pub frequency_penalty: Option<f64>,
-    /// What is added to the logits of tokens, by their numbers; -100 keeps a token away.
+    /// Added to the logits of tokens, by token id; -100 excludes a token.
     #[schema(value_type = Option<std::collections::HashMap<String, f64>>)]
     pub logit_bias: Option<Map<String, Value>>,
-    /// Whether tokens are told with their probabilities.
+    /// Whether tokens are returned with their log-probabilities.
     pub logprobs: Option<bool>,
-    /// Likely tokens in each token's place.
+    /// Number of likely tokens to list for each token.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
-    /// Keep the likeliest tokens, so many of them; 0 and -1 keep all.
+    /// Sample from that many most likely tokens; 0 and -1: from all.
     #[schema(value_type = Option<i64>, minimum = -1, maximum = 2_147_483_647)]
     pub top_k: Option<Whole>,
-    /// Drop tokens below this share of the likeliest one's probability.
+    /// Drop tokens below this fraction of the most likely token's probability.
     #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f64>,
     /// Divides the logits of repeated tokens; 1 is off.
     #[schema(minimum = 0.001, maximum = 100)]
     pub repetition_penalty: Option<f64>,
-    /// Variables of the model's template: `enable_thinking` or `thinking`, which say what `reasoning_effort` does.
+    /// Variables of the model's template: `enable_thinking` or `thinking`, the same as `reasoning_effort`.
     #[schema(value_type = Option<std::collections::HashMap<String, bool>>)]
     pub chat_template_kwargs: Option<Map<String, Value>>,
-    /// What the model may call.
+    /// The tools that the model may call.
     #[schema(value_type = Option<Vec<ChatTool>>)]
     pub tools: Option<Value>,
     /// `auto` (the default), `none`, `required`, or the one to call.
     #[schema(value_type = Option<ChatToolChoice>)]
     pub tool_choice: Option<Value>,
-    /// `false` for at most one call.
+    /// `false`: at most one call.
     pub parallel_tool_calls: Option<bool>,
-    /// `none` and `minimal` turn thinking off, where the model thinks; all others turn it on.
+    /// `none` and `minimal` turn a model's thinking off; all others turn it on.
     pub reasoning_effort: Option<ReasoningEffort>,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -109,7 +109,7 @@ pub enum FormatKind {
     JsonSchema,
 }
 
-/// How much a model thinks before it answers; models here do it or do not.
+/// How much a model thinks before it answers; here only on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = openai::ReasoningEffort)]
@@ -141,7 +141,7 @@ pub struct JsonSchema {
     pub description: Option<String>,
     #[schema(value_type = Option<Object>)]
     pub schema: Option<Value>,
-    /// Has no effect: every schema is kept strictly.
+    /// Has no effect: every schema is enforced strictly.
     pub strict: Option<bool>,
     #[serde(flatten)]
     #[schema(ignore)]
@@ -152,7 +152,7 @@ pub struct JsonSchema {
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[schema(as = openai::StreamOptions)]
 pub struct StreamOptions {
-    /// Whether the last part tells how many tokens it took.
+    /// Whether the last part has the token counts.
     pub include_usage: Option<bool>,
     /// Has no effect: parts are never padded.
     pub include_obfuscation: Option<bool>,
@@ -184,8 +184,8 @@ const REFUSED: [Refused; 6] = [
     ("audio", "answers are text"),
     ("function_call", "give `tool_choice`"),
     ("functions", "give `tools`"),
-    ("modalities", "answers are text; leave it away or give `[\"text\"]`"),
-    ("moderation", "no one reads along here"),
+    ("modalities", "answers are text; remove it or give `[\"text\"]`"),
+    ("moderation", "nobody else reads the answers"),
     ("best_of", "give `n`"),
 ];
 
@@ -312,7 +312,7 @@ pub fn n_choices(n: Option<Whole>) -> Result<usize, Problem> {
     }
 }
 
-/// Whether parts are wanted as they come, and the usage behind them; `None` wants one object.
+/// Whether parts are wanted as they come, and the usage after them; `None` wants one object.
 ///
 /// # Errors
 /// Something in the options is not known, or says nothing.
@@ -438,7 +438,7 @@ mod tests {
     fn what_cannot_be_honoured_is_named() {
         let expected = [
             (json!({"audio": {"voice": "x"}}), "`audio` is not supported: answers are text", "audio"),
-            (json!({"colour": 1}), "`colour` is not known here; leave it away", "colour"),
+            (json!({"colour": 1}), "`colour` is not known here; remove it", "colour"),
             (
                 json!({"chat_template_kwargs": {"enable_thinking": "yes"}}),
                 "`chat_template_kwargs.enable_thinking` cannot be `\"yes\"`: give true or false",
@@ -465,13 +465,13 @@ mod tests {
             (json!({"stream_options": {}}), "`stream_options` needs `stream: true`", "stream_options"),
             (
                 json!({"stream": true, "stream_options": {"x": 1}}),
-                "`stream_options.x` is not known here; leave it away",
+                "`stream_options.x` is not known here; remove it",
                 "stream_options.x",
             ),
             (json!({"top_p": 2}), "`top_p` cannot be `2.0`: it must be a number from 0 to 1", "top_p"),
             (
                 json!({"modalities": ["text", "audio"]}),
-                "`modalities` is not supported: answers are text; leave it away or give `[\"text\"]`",
+                "`modalities` is not supported: answers are text; remove it or give `[\"text\"]`",
                 "modalities",
             ),
             (

@@ -29,7 +29,7 @@ pub struct ChatFunction {
     /// The arguments' JSON Schema.
     #[schema(value_type = Option<Object>)]
     pub parameters: Option<Value>,
-    /// Has no effect: every schema is kept strictly.
+    /// Has no effect: every schema is enforced strictly.
     pub strict: Option<bool>,
 }
 
@@ -120,7 +120,7 @@ impl From<ToolCall> for AnsweredCall {
     }
 }
 
-/// A call in a stream: always whole.
+/// A call in a stream; it is always sent whole.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = openai::CallChunk)]
 pub struct CallChunk {

@@ -15,7 +15,7 @@ use slm_infer::infer::Piece;
 #[derive(Debug)]
 pub struct Chunks {
     head: CompletionHead,
-    /// Where each answer goes on.
+    /// Where each answer continues.
     places: Vec<TextOffset>,
     with_usage: WithUsage,
     /// For each prompt.

@@ -1,4 +1,4 @@
-//! Tokens with their log-probabilities, as completions tell them: a list for each thing that is known.
+//! Tokens with their log-probabilities, as completions return them: one list per property.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,17 +8,17 @@ use crate::api::fields::finite;
 use slm_engine::TokenLogprob;
 use slm_engine::text::unfinished;
 
-/// What an answer's tokens were, and what might have come; all lists are of one length.
+/// An answer's tokens and their alternatives; all lists have the same length.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = openai::CompletionLogprobs)]
 pub struct CompletionLogprobs {
-    /// Characters of the answer's text before each token.
+    /// Offset of each token in the answer's text, in characters.
     pub text_offset: Vec<usize>,
     /// Natural logarithms.
     pub token_logprobs: Vec<f64>,
     /// A token that is a part of a character is written as `bytes:\xe2\x80`.
     pub tokens: Vec<String>,
-    /// The likeliest tokens in each one's place, the likeliest first, and the token itself.
+    /// For each token the most likely ones, the most likely first, and the token itself.
     #[schema(value_type = Vec<std::collections::HashMap<String, f64>>)]
     pub top_logprobs: Vec<Map<String, Value>>,
 }
@@ -97,7 +97,7 @@ mod tests {
         let expected = json!({"text_offset": [0, 1], "token_logprobs": [-0.5, -2.0], "tokens": ["é", "bytes:\\xe2\\x80"],
             "top_logprobs": [{"é": -0.5, "a": -1.0}, {"a": -1.0, "bytes:\\xe2\\x80": -2.0}]});
         assert_eq!(json!(written), expected);
-        // The character goes on in the next part.
+        // The character continues in the next part.
         let rest = [token(b"\xa6", -0.5, &[]), token(b"b", f64::NEG_INFINITY, &[])];
         let written = CompletionLogprobs::written(&rest, Some(0), &mut place).unwrap();
         assert_eq!((written.text_offset, &written.tokens[1]), (vec![1, 2], &"b".to_owned()));

@@ -26,7 +26,7 @@ use slm_values::sampling::Parameters;
 /// Most tokens of an answer where neither the request nor the model's Modelfile says, as many as OpenAI gives.
 const MAX_TOKENS: i32 = 16;
 
-/// Goes on from prompts.
+/// Continues prompts.
 #[utoipa::path(
     post,
     path = "/v1/completions",
@@ -35,7 +35,7 @@ const MAX_TOKENS: i32 = 16;
     responses(
         (
             status = 200,
-            description = "the answers; with `stream` their parts, one for each event, and `[DONE]` behind the last",
+            description = "the answers; with `stream` their parts, one per event, and `[DONE]` after the last",
             content((Completion = "application/json"), (Completion = "text/event-stream"))
         ),
         Refusals

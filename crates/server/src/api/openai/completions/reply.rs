@@ -20,10 +20,10 @@ pub struct Completion {
     /// Seconds since 1970.
     pub created: u64,
     pub model: String,
-    /// The `evaluation_id` of `slm`, left out where that is.
+    /// The same as `slm.evaluation_id`; left out with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system_fingerprint: Option<String>,
-    /// Empty in the part that tells the usage.
+    /// Empty in the part with the usage.
     pub choices: Vec<CompletionChoice>,
     /// Of all prompts and answers together.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! What a request for completions says, and what is asked of a model for it.
+//! Requests to `/v1/completions`, converted to what is asked of a model.
 
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
@@ -20,29 +20,29 @@ use slm_values::sampling::Parameters;
 pub struct CompletionRequest {
     /// A model's name, as `/v1/models` gives it.
     pub model: String,
-    /// A text, in which special tokens are what they say, or tokens; or several of these. Without it, the beginning of a text.
+    /// A text, in which special tokens count as such, or tokens; or a list of these. By default empty.
     #[schema(value_type = Option<Prompts>)]
     pub prompt: Option<Value>,
-    /// What stands behind the gap that is to be filled; the prompt stands before it. In neither are special tokens anything
-    /// but text.
+    /// The text after the gap to fill; the prompt is the text before it. Special tokens in both are plain
+    /// text.
     pub suffix: Option<String>,
-    /// Most tokens of an answer; without it, as the model's Modelfile says, and without that 16.
+    /// Maximum number of tokens of an answer; by default the Modelfile's, else 16.
     #[schema(value_type = Option<i64>, minimum = 0)]
     pub max_tokens: Option<Whole>,
-    /// Without it, as the model's Modelfile says.
+    /// By default the Modelfile's.
     #[schema(minimum = 0, maximum = 100)]
     pub temperature: Option<f64>,
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f64>,
-    /// Start of the random numbers; more than 32 bits are folded into these.
+    /// Seed of the random numbers; a seed of more than 32 bits is folded into 32.
     #[schema(value_type = Option<i64>)]
     pub seed: Option<Number>,
     /// Texts that end an answer.
     pub stop: Option<TextOr<String>>,
-    /// Answers to each prompt; with all prompts together 128 answers at most.
+    /// Number of answers to each prompt; at most 128 answers for all prompts.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 128)]
     pub n: Option<Whole>,
-    /// Has no effect: it is `n`, as all answers are given.
+    /// Has no effect: it equals `n`, because all answers are returned.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 128)]
     pub best_of: Option<Whole>,
     /// Whether answers begin with their prompts; for texts, without `logprobs`.
@@ -51,18 +51,18 @@ pub struct CompletionRequest {
     pub presence_penalty: Option<f64>,
     #[schema(minimum = -100, maximum = 100)]
     pub frequency_penalty: Option<f64>,
-    /// What is added to the logits of tokens, by their numbers; -100 keeps a token away.
+    /// Added to the logits of tokens, by token id; -100 excludes a token.
     #[schema(value_type = Option<std::collections::HashMap<String, f64>>)]
     pub logit_bias: Option<Map<String, Value>>,
-    /// Likely tokens in each token's place; without it, no probabilities are told.
+    /// Number of likely tokens to list for each token; by default no probabilities are returned.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 5)]
     pub logprobs: Option<Whole>,
     pub stream: Option<bool>,
     pub stream_options: Option<StreamOptions>,
-    /// Keep the likeliest tokens, so many of them; 0 and -1 keep all.
+    /// Sample from that many most likely tokens; 0 and -1: from all.
     #[schema(value_type = Option<i64>, minimum = -1, maximum = 2_147_483_647)]
     pub top_k: Option<Whole>,
-    /// Drop tokens below this share of the likeliest one's probability.
+    /// Drop tokens below this fraction of the most likely token's probability.
     #[schema(minimum = 0, maximum = 1)]
     pub min_p: Option<f64>,
     /// Divides the logits of repeated tokens; 1 is off.
@@ -73,7 +73,7 @@ pub struct CompletionRequest {
     pub rest: Map<String, Value>,
 }
 
-/// Prompts, each with answers of its own.
+/// Prompts, each with its own answers.
 #[derive(Debug, Clone, ToSchema)]
 #[serde(untagged)]
 #[schema(as = openai::Prompts)]
@@ -90,7 +90,7 @@ pub enum Prompts {
 #[allow(dead_code)] // Only described.
 pub struct Texts(Vec<String>);
 
-/// A prompt by the numbers of its tokens.
+/// A prompt as token ids.
 #[derive(Debug, Clone, ToSchema)]
 #[schema(as = openai::PromptTokens, min_items = 1)]
 #[allow(dead_code)] // Only described.
@@ -123,7 +123,7 @@ const REFUSED: [Refused; 4] = [
     ("messages", "ask `/v1/chat/completions`"),
     ("response_format", "ask `/v1/chat/completions`"),
     ("max_completion_tokens", "give `max_tokens`"),
-    ("top_logprobs", "give their number as `logprobs`"),
+    ("top_logprobs", "give a number as `logprobs`"),
 ];
 
 impl CompletionRequest {
@@ -135,8 +135,9 @@ impl CompletionRequest {
         fields::only_idle_left(&self.rest, "", Object::Completion, &REFUSED)?;
         let n_each = n_choices(self.n)?;
         if let Some(Whole(best_of)) = self.best_of.filter(|Whole(n)| usize::try_from(*n) != Ok(n_each)) {
-            let message =
-                format!("`best_of` cannot be `{best_of}`: every answer is given, so it is as `n`, here `{n_each}`");
+            let message = format!(
+                "`best_of` cannot be `{best_of}`: every answer is returned, so it must equal `n`, here `{n_each}`"
+            );
             return Err(Problem::unsupported_value(message, "best_of"));
         }
         let n_top = n_top(self.logprobs)?;
@@ -222,7 +223,7 @@ fn one(prompt: Value, at: &str, suffix: Option<&str>) -> Result<Given, Problem> 
         (Value::String(text), None) => Ok(Given::Raw(text)),
         (Value::String(before), Some(behind)) => Ok(Given::Infill { before, behind: behind.to_owned() }),
         (Value::Array(_), Some(_)) => {
-            let message = "`suffix` needs a prompt that is a text: tokens around a gap can be written into its tokens";
+            let message = "`suffix` needs a prompt that is text, not tokens";
             Err(Problem::unsupported_value(message.to_owned(), "suffix"))
         }
         (Value::Array(list), None) if list.is_empty() => {
@@ -241,7 +242,7 @@ fn echoed(given: &[Given], n_top: Option<u8>) -> Result<Vec<String>, Problem> {
     }
     let echoed = |given: &Given| match given {
         Given::Raw(text) | Given::Infill { before: text, .. } => Ok(text.clone()),
-        Given::Tokens(_) => Err(Problem::unsupported("echo", "tokens are not written as text; leave it away")),
+        Given::Tokens(_) => Err(Problem::unsupported("echo", "token ids are not returned; remove it")),
     };
     given.iter().map(echoed).collect()
 }
@@ -314,7 +315,7 @@ mod tests {
         let expected = [
             (
                 json!({"best_of": 3}),
-                "`best_of` cannot be `3`: every answer is given, so it is as `n`, here `1`",
+                "`best_of` cannot be `3`: every answer is returned, so it must equal `n`, here `1`",
                 "best_of",
             ),
             (json!({"logprobs": 6}), "`logprobs` cannot be `6`: it must be a whole number from 0 to 5", "logprobs"),
@@ -327,10 +328,10 @@ mod tests {
             (json!({"prompt": {}}), "`prompt` is `{}`: give a text or a list of tokens", "prompt"),
             (json!({"prompt": ["a", null]}), "`prompt[1]` is `null`: give a text or a list of tokens", "prompt[1]"),
             (json!({"prompt": [[]]}), "`prompt[0]` has no tokens: give at least one", "prompt[0]"),
-            (json!({"prompt": [1, "a"]}), "`prompt[1]` is `\"a\"`, which is not a token's number", "prompt[1]"),
+            (json!({"prompt": [1, "a"]}), "`prompt[1]` is `\"a\"`, which is not a token id", "prompt[1]"),
             (
                 json!({"prompt": [[5_000_000_000_i64]]}),
-                "`prompt[0][0]` is `5000000000`, which is not a token's number",
+                "`prompt[0][0]` is `5000000000`, which is not a token id",
                 "prompt[0][0]",
             ),
             (
@@ -338,14 +339,10 @@ mod tests {
                 "`prompt` has 65 prompts, each with 2 answers: ask for at most 128",
                 "prompt",
             ),
-            (
-                json!({"prompt": [1], "suffix": "z"}),
-                "`suffix` needs a prompt that is a text: tokens around a gap can be written into its tokens",
-                "suffix",
-            ),
+            (json!({"prompt": [1], "suffix": "z"}), "`suffix` needs a prompt that is text, not tokens", "suffix"),
             (
                 json!({"prompt": [1], "echo": true}),
-                "`echo` is not supported: tokens are not written as text; leave it away",
+                "`echo` is not supported: token ids are not returned; remove it",
                 "echo",
             ),
             (
@@ -355,7 +352,7 @@ mod tests {
                 "echo",
             ),
             (json!({"messages": [1]}), "`messages` is not supported: ask `/v1/chat/completions`", "messages"),
-            (json!({"colour": 1}), "`colour` is not known here; leave it away", "colour"),
+            (json!({"colour": 1}), "`colour` is not known here; remove it", "colour"),
         ];
         for (more, message, field) in expected {
             let problem = wanted(more).unwrap_err();

@@ -1,4 +1,4 @@
-//! What happens to a response, as its stream tells it.
+//! The events of a response's stream.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,12 +7,12 @@ use super::output_item::{OutputItem, OutputPart};
 use super::reply::ResponseReply;
 use crate::api::openai::logprobs::TokenLogprob;
 
-/// What happens to a response.
+/// An event of a response.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(tag = "type")]
 #[schema(as = openai::ResponseEvent)]
 pub enum Event {
-    /// The first: nothing is known of the answer yet.
+    /// The first event, before the answer.
     #[serde(rename = "response.created")]
     Created { response: Box<ResponseReply> },
     #[serde(rename = "response.in_progress")]

@@ -12,7 +12,7 @@ use slm_infer::infer::Piece;
 #[derive(Debug)]
 pub struct Events {
     begun: ResponseReply,
-    /// `None` behind the last piece.
+    /// `None` after the last piece.
     output: Option<Output>,
     n_events: usize,
 }

@@ -22,17 +22,17 @@ pub struct InputItem {
     pub role: Option<InputRole>,
     /// Of a message: a text, or parts that are joined. Of the type `reasoning`: the thoughts.
     pub content: Option<TextOr<InputPart>>,
-    /// Of a call and of its answer: what they belong together by.
+    /// Of a call and of its output: the id that they share.
     pub call_id: Option<String>,
     /// Of a call.
     pub name: Option<String>,
     /// Of a call: an object's JSON as a text.
     pub arguments: Option<String>,
-    /// Of a call's answer: a text, or parts that are joined.
+    /// Of a call's output: a text, or parts that are joined.
     pub output: Option<TextOr<InputPart>>,
     /// Of the type `reasoning`: counts where there is no `content`.
     pub summary: Option<Vec<InputPart>>,
-    /// Has no effect: nobody can read it.
+    /// Has no effect: it is encrypted.
     pub encrypted_content: Option<String>,
     /// Has no effect.
     pub id: Option<String>,
@@ -300,10 +300,7 @@ mod tests {
             (image, "`input[0].content[0]` is not supported: its type is `input_image`, and models here read text"),
             (json!({"role": "user"}), "`input[0].content` is missing: give a text"),
             (json!({"content": "x"}), "`input[0].role` is missing: give who wrote the message"),
-            (
-                json!({"role": "user", "content": "x", "weight": 1}),
-                "`input[0].weight` is not known here; leave it away",
-            ),
+            (json!({"role": "user", "content": "x", "weight": 1}), "`input[0].weight` is not known here; remove it"),
             (
                 json!({"type": "item_reference", "id": "msg_1"}),
                 "`input[0]` is not supported: its type is `item_reference`, and models here read `message`, \

@@ -1,4 +1,4 @@
-//! `/v1/responses`, without anything that is kept between two requests.
+//! `/v1/responses`, stateless between requests.
 
 mod event;
 mod events;
@@ -36,7 +36,7 @@ use request::{Delivery, Echo, ParsedResponses, ResponseRequest};
     responses(
         (
             status = 200,
-            description = "the answer; with `stream` what happens to it, one named event after the other",
+            description = "the answer; with `stream` a sequence of named events",
             content((ResponseReply = "application/json"), (NumberedEvent = "text/event-stream"))
         ),
         Refusals

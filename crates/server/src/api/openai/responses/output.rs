@@ -1,4 +1,4 @@
-//! What a model says as the items of a response: they grow piece by piece, and tell what happens to them.
+//! A model's output as the items of a response, which grow piece by piece and emit events.
 
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ pub struct Output {
     n_calls: usize,
 }
 
-/// The thought or the message behind all finished items.
+/// The thought or the message after all finished items.
 #[derive(Debug)]
 struct Growing {
     id: String,

@@ -1,4 +1,4 @@
-//! What an answer has: thoughts, messages, and calls of tools.
+//! The items of an answer: thinking, messages, and tool calls.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::api::openai::logprobs::TokenLogprob;
 use slm_engine::Finish;
 
-/// How far a response or one of its items is.
+/// The state of a response or of one of its items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = openai::ResponseStatus)]
@@ -27,7 +27,7 @@ pub enum OutputItem {
     /// What the model thought before it answered.
     Reasoning {
         id: String,
-        /// Always empty: thoughts are told as they are.
+        /// Always empty: thinking is returned as it is.
         summary: Vec<OutputPart>,
         content: Vec<OutputPart>,
         status: Status,
@@ -41,7 +41,7 @@ pub enum OutputItem {
     },
     FunctionCall {
         id: String,
-        /// What the tool's answer is matched by.
+        /// The id by which the tool's output is matched.
         call_id: String,
         name: String,
         /// An object's JSON as a text.

@@ -21,7 +21,7 @@ pub struct ResponseReply {
     /// Seconds since 1970.
     pub created_at: u64,
     pub status: Status,
-    /// Always `false`: an answer is waited for.
+    /// Always `false`: background answers are not supported.
     pub background: bool,
     /// Why the answer failed.
     #[schema(required)]
@@ -39,7 +39,7 @@ pub struct ResponseReply {
     pub store: bool,
     #[schema(pattern = "^disabled$")]
     pub truncation: &'static str,
-    /// `null` as long as the answer goes on.
+    /// `null` until the answer ends.
     #[schema(required)]
     pub usage: Option<ResponseUsage>,
     #[serde(flatten)]
@@ -62,7 +62,7 @@ pub struct IncompleteDetails {
 pub struct ResponseError {
     #[schema(pattern = "^(server_error|rate_limit_exceeded|invalid_prompt)$")]
     pub code: &'static str,
-    /// What was wrong, with the value, and what to do next.
+    /// What is wrong, with the value, and what to do next.
     pub message: String,
 }
 
@@ -80,16 +80,16 @@ pub struct ResponseUsage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = openai::InputDetails)]
 pub struct InputDetails {
-    /// Taken over from an earlier evaluation.
+    /// Read from the cache.
     pub cached_tokens: usize,
-    /// Always 0: keeping a beginning costs nothing.
+    /// Always 0: caching is free.
     pub cache_write_tokens: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = openai::OutputDetails)]
 pub struct OutputDetails {
-    /// Always 0: thoughts are counted with the answer.
+    /// Always 0: thinking is counted with the answer.
     pub reasoning_tokens: usize,
 }
 

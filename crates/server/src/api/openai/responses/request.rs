@@ -1,4 +1,4 @@
-//! What a request for a response says, what is asked of a model for it, and what of it the answer repeats.
+//! Requests to `/v1/responses`, converted to what is asked of a model, and the fields that the answer repeats.
 
 use std::collections::BTreeMap;
 
@@ -24,43 +24,43 @@ use slm_values::sampling::Parameters;
 pub struct ResponseRequest {
     /// A model's name, as `/v1/models` gives it.
     pub model: String,
-    /// What the user says, or the conversation, the oldest item first.
+    /// The user's text, or the conversation, the oldest item first.
     pub input: TextOr<InputItem>,
     /// Comes before the conversation.
     pub instructions: Option<String>,
     pub text: Option<TextConfig>,
     pub stream: Option<bool>,
     pub stream_options: Option<ResponseStreamOptions>,
-    /// Most tokens of the answer, thoughts included; without it, as the model's Modelfile says.
+    /// Maximum number of tokens of the answer, including thinking; by default the Modelfile's.
     #[schema(value_type = Option<i64>, minimum = 1)]
     pub max_output_tokens: Option<Whole>,
-    /// Has no effect: only calls that a server runs count, and there are none here.
+    /// Has no effect: it counts only calls that a server runs.
     #[schema(value_type = Option<i64>)]
     pub max_tool_calls: Option<Whole>,
-    /// Without it, as the model's Modelfile says.
+    /// By default the Modelfile's.
     #[schema(minimum = 0, maximum = 100)]
     pub temperature: Option<f64>,
     #[schema(minimum = 0, maximum = 1)]
     pub top_p: Option<f64>,
-    /// Likely tokens in each token's place. More than none has the same effect as `message.output_text.logprobs`.
+    /// Number of likely tokens to list for each token. More than none has the same effect as `message.output_text.logprobs`.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
-    /// `message.output_text.logprobs` for tokens with their probabilities. `reasoning.encrypted_content` has no effect: thoughts
-    /// come as they are. The others have none either: nothing here makes what they would be added to.
+    /// `message.output_text.logprobs` for tokens with their probabilities. The others have no effect:
+    /// `reasoning.encrypted_content`, because thinking is returned as it is, the rest because slm does not produce such output.
     pub include: Option<Vec<Includable>>,
-    /// What the model may call.
+    /// The tools that the model may call.
     pub tools: Option<Vec<FunctionTool>>,
     /// `auto` (the default), `none`, `required`, or the one to call.
     #[schema(value_type = Option<FunctionToolChoice>)]
     pub tool_choice: Option<Value>,
-    /// `false` for at most one call.
+    /// `false`: at most one call.
     pub parallel_tool_calls: Option<bool>,
     pub reasoning: Option<Reasoning>,
-    /// Has no effect but that the answer repeats it.
+    /// Has no effect; the answer repeats it.
     pub metadata: Option<BTreeMap<String, String>>,
     /// Has no effect.
     pub user: Option<String>,
-    /// Has no effect: beginnings are always kept.
+    /// Has no effect: prompt beginnings are always cached.
     pub prompt_cache_key: Option<String>,
     /// Has no effect.
     pub safety_identifier: Option<String>,
@@ -69,7 +69,7 @@ pub struct ResponseRequest {
     pub rest: Map<String, Value>,
 }
 
-/// What an answer may hold besides.
+/// Additional parts of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[schema(as = openai::Includable)]
 pub enum Includable {
@@ -91,12 +91,12 @@ pub enum Includable {
     WebResults,
 }
 
-/// How the answer's text looks.
+/// The format of the answer's text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = openai::TextConfig)]
 pub struct TextConfig {
     pub format: Option<TextFormat>,
-    /// Has no effect: the model decides how much it says. The answer repeats it.
+    /// Has no effect: the model decides how much it writes. The answer repeats it.
     pub verbosity: Option<String>,
     #[serde(flatten, skip_serializing)]
     #[schema(ignore)]
@@ -118,7 +118,7 @@ pub struct TextFormat {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub schema: Option<Value>,
-    /// Has no effect: every schema is kept strictly.
+    /// Has no effect: every schema is enforced strictly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
     #[serde(flatten, skip_serializing)]
@@ -130,9 +130,9 @@ pub struct TextFormat {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[schema(as = openai::Reasoning)]
 pub struct Reasoning {
-    /// `none` and `minimal` turn thinking off, where the model thinks; all others turn it on.
+    /// `none` and `minimal` turn a model's thinking off; all others turn it on.
     pub effort: Option<ReasoningEffort>,
-    /// Has no effect: thoughts are told as they are. The answer repeats it.
+    /// Has no effect: thinking is returned as it is. The answer repeats it.
     pub summary: Option<String>,
     #[serde(flatten, skip_serializing)]
     #[schema(ignore)]
@@ -168,7 +168,7 @@ pub enum Delivery {
     Streamed,
 }
 
-/// What an answer repeats of its request.
+/// The fields of the request that an answer repeats.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = openai::ResponseEcho)]
 pub struct Echo {
@@ -203,11 +203,11 @@ pub struct Echo {
 
 const REFUSED: [Refused; 10] = [
     ("access_programs", "there are none here"),
-    ("background", "an answer is waited for"),
-    ("background_options", "an answer is waited for"),
+    ("background", "background answers are not supported"),
+    ("background_options", "background answers are not supported"),
     ("conversation", "nothing is stored here; give the whole conversation as `input`"),
     ("image", "models here read text"),
-    ("moderation", "no one reads along here"),
+    ("moderation", "nobody else reads the answers"),
     ("previous_response_id", "nothing is stored here; give the whole conversation as `input`"),
     ("prompt", "nothing is stored here; give its text as `instructions`"),
     ("seed", "take `/v1/chat/completions`"),
@@ -226,7 +226,7 @@ impl ResponseRequest {
         }
         let is_here = |what: &Includable| matches!(what, Includable::Logprobs | Includable::EncryptedReasoning);
         if self.include.iter().flatten().any(|what| !is_here(what)) {
-            idle_fields::note("include", "nothing here makes what it would be added to");
+            idle_fields::note("include", "it adds to output that slm does not produce");
         }
         let n_top = self.n_top()?;
         let parameters = self.parameters()?;
@@ -333,7 +333,7 @@ impl Reasoning {
         let rest = self.rest.iter().filter(|(name, value)| !says_nothing(name, value));
         let rest = rest.map(|(name, value)| (name.clone(), value.clone())).collect();
         let refused = [
-            ("context", "the thoughts that are in `input` are shown to the model"),
+            ("context", "the thinking in `input` is shown to the model"),
             ("mode", "a model has one way to think; give `effort`"),
         ];
         fields::only_idle_left(&rest, "reasoning", Object::ResponseReasoning, &refused)?;
@@ -448,10 +448,10 @@ mod tests {
             (json!({"conversation": "conv_1"}), format!("`conversation` is not supported: {kept}"), "conversation"),
             (
                 json!({"background": true}),
-                "`background` is not supported: an answer is waited for".to_owned(),
+                "`background` is not supported: background answers are not supported".to_owned(),
                 "background",
             ),
-            (json!({"colour": 1}), "`colour` is not known here; leave it away".to_owned(), "colour"),
+            (json!({"colour": 1}), "`colour` is not known here; remove it".to_owned(), "colour"),
             (
                 json!({"max_output_tokens": 0}),
                 "`max_output_tokens` cannot be `0`: at least 1 token must be allowed".to_owned(),
@@ -479,7 +479,7 @@ mod tests {
             ),
             (
                 json!({"stream": true, "stream_options": {"x": 1}}),
-                "`stream_options.x` is not known here; leave it away".to_owned(),
+                "`stream_options.x` is not known here; remove it".to_owned(),
                 "stream_options.x",
             ),
         ];

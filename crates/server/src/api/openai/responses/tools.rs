@@ -25,7 +25,7 @@ pub struct FunctionTool {
     /// The arguments' JSON Schema.
     #[schema(value_type = Option<Object>)]
     pub parameters: Option<Value>,
-    /// Has no effect: every schema is kept strictly.
+    /// Has no effect: every schema is enforced strictly.
     pub strict: Option<bool>,
     #[serde(flatten, skip_serializing)]
     #[schema(ignore)]
@@ -147,7 +147,7 @@ mod tests {
             ),
             (
                 json!([{"type": "function", "function": {"name": "a"}, "name": "a"}]),
-                "`tools[0].function` is not known here; leave it away",
+                "`tools[0].function` is not known here; remove it",
             ),
         ];
         for (json, message) in cases {

@@ -134,9 +134,9 @@ fn advice_has_the_words_of_who_asks() {
     let context = || EngineError::Context { needed: 9000, n_ctx: 8192 };
     let long = "the prompt is too long: 9000 tokens are needed, the context has 8192; shorten the prompt, or";
     assert_eq!(told(Dialect::Ollama, context()), format!("{long} raise `options.num_ctx`"));
-    assert_eq!(told(Dialect::Chat, context()), format!("{long} have the server started with a larger context"));
+    assert_eq!(told(Dialect::Chat, context()), format!("{long} start the server with a larger context"));
     let thinking = |dialect: Dialect| dialect.body(&InferError::Think(ThinkingError::Never).into());
-    let never = |name: &str| format!("this model does not think before it answers; leave `{name}` away");
+    let never = |name: &str| format!("this model does not think before it answers; remove `{name}`");
     assert_eq!(thinking(Dialect::Ollama), json!({"error": never("think")}));
     assert_eq!(thinking(Dialect::Anthropic)["error"]["message"], never("thinking"));
     let chat = thinking(Dialect::Chat);
@@ -146,7 +146,7 @@ fn advice_has_the_words_of_who_asks() {
     );
     assert_eq!(thinking(Dialect::Responses)["error"]["param"], "reasoning.effort");
     let line = Problem::new(Kind::Forbidden, "no").or(Advice::TrustLine);
-    assert_eq!(Dialect::Ollama.message(&line), "no; if you trust the way to it, set `insecure` to `true`");
+    assert_eq!(Dialect::Ollama.message(&line), "no; if you trust the network, set `insecure` to `true`");
     assert_eq!(Dialect::Chat.message(&line), "no");
 }
 

@@ -116,7 +116,7 @@ proptest! {
         house.come_to_rest();
         let unanswered = house.machine.demands.keys().filter(|ticket| !house.machine.outcomes.contains_key(ticket));
         prop_assert_eq!(unanswered.count(), 0);
-        // What nobody wants any more goes by itself; what is wanted for ever stays until it is let go.
+        // What nobody wants any more goes by itself; what is wanted forever stays until it is let go.
         house.pass(KEEP_ALIVE * 2);
         house.gone();
         house.roster.unload(|_| true, &mut house.machine);

@@ -9,7 +9,7 @@ fn one_load_serves_all_who_wait_and_a_larger_context_serves_smaller_ones() {
     house.loaded();
     assert!(tickets.iter().all(|&ticket| house.machine.admitted(ticket).is_some()));
     assert_eq!(house.machine.n_loads, 1);
-    // The larger one is loaded beside; meanwhile the smaller one goes on.
+    // The larger one is loaded beside; meanwhile the smaller one continues.
     let large = house.acquire(demand(0, 2000));
     let small = house.acquire(demand(0, 500));
     assert_eq!(house.machine.admitted(small), house.machine.admitted(tickets[0]));
