@@ -195,7 +195,7 @@ fn an_edited_line_is_kept_in_a_history_that_is_nobody_elses() {
 fn ctrl_c_ends_an_answer_and_not_the_session() {
     let home = Home::new();
     for term in ["dumb", "xterm"] {
-        let Some(mut terminal) = Terminal::open(&home, term, "run triage --num-ctx 4096 --regex '[a-z]{9000}'") else {
+        let Some(mut terminal) = Terminal::open(&home, term, "run triage --num-ctx 1024 --regex '[a-z]{9000}'") else {
             return;
         };
         terminal.until(PROMPT);

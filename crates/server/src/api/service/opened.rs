@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Service;
 use super::model_cache::CachedModel;
 use crate::api::admission::{Entry, Permit};
+use crate::api::idle_fields;
 use crate::api::local::Wish;
 use crate::api::logging::Account;
 use crate::api::problem::{Kind, Problem};
@@ -65,6 +66,10 @@ impl Service {
         account.model(cached.name.to_string());
         let mut options = cached.options(&self.settings);
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
+        // Ollama's clients send one size for all models, so that a model that has less serves them with what it has.
+        if parameters.num_ctx.is_some_and(|n_ctx| options.footprint.context_below(n_ctx).is_some()) {
+            idle_fields::note("options.num_ctx", "the model has a smaller context, which it uses whole");
+        }
         options.compute = load_spec::compute(options.compute, parameters);
         let context = RequestContext::current();
         let entry = Entry {
