@@ -23,11 +23,15 @@ fn judge(variables: &[(&str, &str)], of_the_script: &[(&'static str, &str)]) {
     if let Some(complaint) = judgement.complaint() {
         panic!("{complaint}");
     }
+    // It was open all the time, and asked every few seconds.
+    let log = std::fs::read_to_string(home.path().join("serve.log")).expect("the server's log");
+    assert!(log.contains("/api/chat") && !log.contains("/page/"), "{log}");
 }
 
 #[test]
 fn the_page_asks_by_keyboard_and_tells_screen_readers() {
-    judge(&[], &[]);
+    // With one place, so that a second request waits.
+    judge(&[("SLM_NUM_PARALLEL", "1")], &[]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::api::local::Wish;
 use crate::api::logging::Account;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
+use crate::api::stage::Stage;
 use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use slm_engine::{DEFAULT_CONTEXT, Options};
 use slm_infer::infer::Session;
@@ -78,7 +79,9 @@ impl Service {
             client: context.client.as_str().into(),
             deadline: context.deadline,
         };
-        let permit = context.within(self.admission.enter(entry)).await??;
+        let in_line = self.admission.line_up(entry);
+        account.reached(Stage::InLine(in_line.ticket()));
+        let permit = context.within(in_line.admitted()).await??;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
         self.hold(cached, options, keep_alive, Some(permit)).await
@@ -95,7 +98,10 @@ impl Service {
         let adapters = cached.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: cached.name.clone(), digest: cached.digest, adapters };
         let order = Order { tenant, options, keep_alive };
+        let account = Account::current();
+        account.reached(Stage::Loading);
         let lease = RequestContext::current().within(self.residents.acquire(order)).await??;
+        account.reached(Stage::Answering);
         let session = lease.session(|| cached.defaults.clone())?;
         let (model, load_duration) = (cached.name.clone(), lease.waited());
         Ok(Opened { model, session, load_duration, cached, _lease: lease, _permit: permit })
