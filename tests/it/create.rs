@@ -252,7 +252,7 @@ fn a_context_that_the_model_does_not_have_is_refused_with_both_numbers() {
         home.file("Modelfile", format!("FROM {from}\nPARAMETER num_ctx 1025"));
         home.slm(["create", "wide"]).fails(1, more);
         home.file("Modelfile", format!("FROM {from}\nPARAMETER num_ctx 1024"));
-        home.slm(["create", "whole"]).succeeds();
+        home.slm(["create", "whole", "--yes"]).succeeds();
     }
     assert!(!home.slm(["list"]).succeeds().contains("wide"));
 }
@@ -281,7 +281,7 @@ fn an_example_that_breaks_the_format_is_refused_with_its_line() {
     refused("@labels.json", "early", &format!("{broken}: \"early\" is not one of \"late\" or \"lost\""));
     for (format, answer) in [(labels, "lost"), (labels, r#""lost""#), (object, r#"{"kind": "late", "note": "so"}"#)] {
         home.file("Modelfile", examples(format, answer));
-        home.slm(["create", "x"]).succeeds();
+        home.slm(["create", "x", "--yes"]).succeeds();
     }
 }
 

@@ -141,7 +141,7 @@ mod tests {
         // One head of 8 numbers in one layer.
         assert_eq!((plain.keys, plain.values, plain.n_layers, plain.n_ctx_train), (8, 8, 1, 64));
         assert_eq!([63, 64, 65].map(|n| plain.context_below(n)), [None, None, Some(64)]);
-        assert_eq!(Footprint::default().context_below(9), None);
+        assert_eq!(super::Footprint::default().context_below(9), None);
         assert!(plain.weights > 260 * 16 * 4);
         // The embeddings are the output too; 16x16 twice, 16x8 twice, 16x32 three times.
         assert_eq!((plain.read, plain.multiplied), (plain.weights, 2304));

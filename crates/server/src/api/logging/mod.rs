@@ -214,7 +214,8 @@ impl Drop for Record {
         self.in_flight.take();
         let took = self.account.began.elapsed();
         let route = self.route.as_deref().unwrap_or("other");
-        let is_of_page = is_of_page(&self.path) && self.status < 400;
+        // A page that is closed leaves in the middle of asking.
+        let is_of_page = is_of_page(&self.path) && (self.status < 400 || self.status == GONE);
         if !is_of_page {
             self.metrics.answered(self.method.as_str(), route, self.status, took);
         }
