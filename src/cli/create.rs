@@ -48,6 +48,13 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         CheckError::Template(error) => {
             Failure::failed(format!("TEMPLATE in `{shown}` cannot be used: {error}; correct it or leave it out"))
         }
+        CheckError::Message { number, violation } => {
+            // It was parsed a moment ago.
+            let line = Modelfile::line_of_message(&text, number).unwrap_or_default();
+            Failure::failed(format!(
+                "`{shown}`: line {line}: this MESSAGE is an example that breaks the FORMAT: {violation}; write it as the model is to answer"
+            ))
+        }
     })?;
     if let modelfile::BaseSource::Name(from) = &mut modelfile.from {
         // A person may have meant one of another name.

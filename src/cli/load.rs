@@ -127,6 +127,14 @@ pub fn open(
     }
     let own = &model.parameters;
     let compute = compute::resolve(wanted.compute, said, own, environment)?;
+    if let Some(asked) = said.num_ctx
+        && let Some(trained) = header.footprint().context_below(asked)
+    {
+        let name = &model.name;
+        return Err(Failure::usage(format!(
+            "num_ctx is {asked}, but `{name}` was trained for {trained} tokens of context; give at most {trained}"
+        )));
+    }
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
     let request = load_spec::LoadRequest { load, n_ctx, compute, adapters: wanted.adapters.clone() };
     let LoadSpec { options, defaults, notes } = load_spec::open(&model, header, request)?;
@@ -145,13 +153,6 @@ pub fn open(
         },
         _ => Session::open(options, defaults)?,
     };
-    let info = session.engine().info();
-    if let (Some(asked), Load::Everything) = (said.num_ctx, load)
-        && asked > info.n_ctx
-    {
-        let (name, n_ctx) = (&model.name, info.n_ctx);
-        say(format_args!("`{name}` was trained for {n_ctx} tokens of context, so it gets {n_ctx} and not {asked}"));
-    }
     Ok(Loaded { model, session })
 }
 

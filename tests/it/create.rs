@@ -243,6 +243,48 @@ fn what_is_wrong_is_named_and_changes_nothing() {
     assert!(said.stderr.starts_with("slm: `a/../b` is not a model name: "), "{}", said.stderr);
 }
 
+#[test]
+fn a_context_that_the_model_does_not_have_is_refused_with_both_numbers() {
+    let home = home_with_gguf();
+    let more =
+        "slm: PARAMETER num_ctx is 1025, but the model was trained for 1024 tokens of context; give at most 1024\n";
+    for from in ["./triage.gguf", "triage"] {
+        home.file("Modelfile", format!("FROM {from}\nPARAMETER num_ctx 1025"));
+        home.slm(["create", "wide"]).fails(1, more);
+        home.file("Modelfile", format!("FROM {from}\nPARAMETER num_ctx 1024"));
+        home.slm(["create", "whole", "--yes"]).succeeds();
+    }
+    assert!(!home.slm(["list"]).succeeds().contains("wide"));
+}
+
+#[test]
+fn an_example_that_breaks_the_format_is_refused_with_its_line() {
+    let home = home_with_gguf();
+    let examples = |format: &str, answer: &str| {
+        format!("FROM triage\nMESSAGE user late\nMESSAGE assistant {answer}\nFORMAT {format}\n")
+    };
+    let refused = |format: &str, answer: &str, why: &str| {
+        home.file("Modelfile", examples(format, answer));
+        let said = "line 3: this MESSAGE is an example that breaks the FORMAT";
+        let next = "write it as the model is to answer";
+        home.slm(["create", "x"]).fails(1, &format!("slm: `Modelfile`: {said}: {why}; {next}\n"));
+    };
+    let labels = r#"{"enum": ["late", "lost"]}"#;
+    let object = r#"{"type": "object", "properties": {"kind": {"enum": ["late"]}, "note": {"type": "string", "maxLength": 3}}, "required": ["kind", "note"]}"#;
+    let broken = "the answer does not meet the schema";
+    refused(labels, "early", &format!("{broken}: \"early\" is not one of \"late\" or \"lost\""));
+    refused(object, "late", "the answer is not JSON: expected value at line 1 column 1");
+    let long = r#"{"kind": "late", "note": "long"}"#;
+    refused(object, long, "the answer at `/note` does not meet the schema: \"long\" is longer than 3 characters");
+    refused("json", "[1]", &format!("{broken}: [1] is not of type \"object\""));
+    home.file("labels.json", labels);
+    refused("@labels.json", "early", &format!("{broken}: \"early\" is not one of \"late\" or \"lost\""));
+    for (format, answer) in [(labels, "lost"), (labels, r#""lost""#), (object, r#"{"kind": "late", "note": "so"}"#)] {
+        home.file("Modelfile", examples(format, answer));
+        home.slm(["create", "x", "--yes"]).succeeds();
+    }
+}
+
 /// Paths in a Modelfile are relative to it, wherever slm is started.
 #[test]
 fn paths_are_relative_to_the_modelfile() {

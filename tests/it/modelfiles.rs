@@ -232,8 +232,10 @@ fn every_task_is_created_and_closed_ones_are_evaluated() {
             std::fs::copy(entry.path(), there.join(entry.file_name())).expect("a writable home");
         }
         let written = text(&folder.join("Modelfile"));
-        let from = written.lines().find(|line| line.starts_with("FROM ")).expect("checked by the parser");
-        home.file(&format!("{name}/Modelfile"), written.replace(from, "FROM triage"));
+        let line = |begin: &str| written.lines().find(|line| line.starts_with(begin)).expect("checked by the parser");
+        let (from, n_ctx) = (line("FROM "), line("PARAMETER num_ctx "));
+        let stand_in = written.replace(from, "FROM triage").replace(n_ctx, "PARAMETER num_ctx 1024");
+        home.file(&format!("{name}/Modelfile"), stand_in);
         let created = home.slm(["create", &name, "-f", &format!("{name}/Modelfile")]).succeeds();
         assert!(created.starts_with(&format!("created {name}:latest (")), "{created}");
         if CLOSED.contains(&&*name) {

@@ -107,7 +107,7 @@ fn ctrl_c_ends_an_answer_and_not_the_session() {
     let home = Home::new();
     for term in ["dumb", "xterm"] {
         let Some(mut terminal) =
-            Terminal::open(&home, term, "exec slm run triage --num-ctx 4096 --regex '[a-z]{9000}'")
+            Terminal::open(&home, term, "exec slm run triage --num-ctx 1024 --regex '[a-z]{9000}'")
         else {
             return;
         };
@@ -173,4 +173,37 @@ fn a_server_keeps_a_model_as_long_as_is_said() {
         assert!(Instant::now() < deadline, "the model leaves");
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The same values that have no span in `--json`, after one text and in a session.
+#[test]
+fn values_that_are_not_in_the_text_are_named_where_a_person_reads_them() {
+    let home = Home::new();
+    let schema = r#"{"type": "object", "properties": {"order": {"type": "string", "pattern": "^1182$"},
+        "city": {"type": "string", "pattern": "^Berlin$"}, "kind": {"const": "ticket"}},
+        "required": ["order", "city", "kind"]}"#;
+    home.file("schema.json", schema);
+    let text = "I was charged twice for order 1182";
+    let told = home.slm(["run", "triage", "--format", "@schema.json", "--json", text]).json();
+    let span = |name: &str| &told["fields"][name]["span"];
+    assert!(span("order")["match"] == "exact" && span("city").is_null(), "{told}");
+    let said = "not in the text: `city` (`Berlin`); the model wrote this in its own words or made it up";
+    let Some(mut one) = Terminal::open(&home, "dumb", &format!("run triage --format @schema.json '{text}'")) else {
+        return;
+    };
+    let answer = one.until("made it up");
+    assert_eq!(
+        words(&format!("{answer}made it up")),
+        words(&format!("{} slm: {said}", told["response"].as_str().unwrap()))
+    );
+    assert_eq!(one.leave(""), Some(0));
+    let Some((mut session, _)) = dumb(&home, "run triage --format @schema.json") else { return };
+    assert!(words(&session.say(text)).ends_with(&words(said)));
+    assert!(!session.say("Order 1182 goes to BERLIN").contains("not in the text"));
+    assert_eq!(session.leave(CTRL_D), Some(0));
+}
+
+/// A text as a terminal's lines do not part it.
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Run, embedding, limited};
+use crate::contract::Form;
 use crate::decide::{Answer, FieldAnswer};
 use crate::engine::{Counts, Finish, Timings};
-use crate::extract::{Certainty, Field};
+use crate::extract::{self, Certainty, Field};
 use crate::failure;
 use crate::infer::{End, Finding, Finished, Limited};
 use crate::ui::look::{Bars, Look};
@@ -256,4 +257,76 @@ pub fn doubt(field: &FieldAnswer) -> Option<String> {
     (field.label_mass < LITTLE_MASS).then(|| {
         format!("{name}this model wanted to say something else: all allowed answers together have {percent:.2} % of its probability")
     })
+}
+
+/// Values of one answer that are named where they are not in its text.
+const MAX_NAMED: usize = 5;
+/// Characters of a value that are shown there.
+const MAX_VALUE: usize = 40;
+
+/// What is to be said of the values in an answer's JSON that do not stand in the text: the same that have `"span": null` in
+/// `--json`. Nothing where the form is no schema, or all of them do.
+pub fn not_in_text(form: &Form, answer: &str, text: &str) -> Option<String> {
+    let Form::Open(open) = form else { return None };
+    let fields = extract::read(open.schema()?, answer, &[], text)?.alone();
+    let is_missing = |field: &&Field| {
+        matches!(field.certainty, Certainty::Written { found: None, .. }) && !label(&field.value).trim().is_empty()
+    };
+    let missing: Vec<&Field> = fields.iter().filter(is_missing).collect();
+    let named = |field: &&Field| {
+        let value = shortened(&label(&field.value));
+        field.name.as_ref().map_or_else(|| format!("`{value}`"), |name| format!("`{name}` (`{value}`)"))
+    };
+    let names: Vec<String> = missing.iter().take(MAX_NAMED).map(named).collect();
+    let more = match missing.len().checked_sub(MAX_NAMED) {
+        None | Some(0) => String::new(),
+        Some(n) => format!(" and {n} more"),
+    };
+    let names = names.join(", ");
+    (!missing.is_empty())
+        .then(|| format!("not in the text: {names}{more}; the model wrote this in its own words or made it up"))
+}
+
+/// One line of a value, cut where it is long.
+fn shortened(value: &str) -> String {
+    let line = value.replace('\n', "␊");
+    match line.char_indices().nth(MAX_VALUE) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(schema: &Value, answer: &str) -> Option<String> {
+        let form = Form::from_schema(schema.clone()).expect("a schema of ours");
+        not_in_text(&form, answer, "Jane  DOE ordered 3 chairs, order 1182")
+    }
+
+    #[test]
+    fn values_that_are_not_in_the_text_are_named() {
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}, "n": {"type": "integer"},
+            "city": {"type": "string"}, "notes": {"type": "array", "items": {"type": "string"}}}});
+        let rest = "the model wrote this in its own words or made it up";
+        assert_eq!(said(&schema, r#"{"name": "jane doe", "n": 3, "city": "", "notes": []}"#), None);
+        assert_eq!(
+            said(&schema, r#"{"name": "Jane Doe", "n": 4, "city": "Berlin\nMitte", "notes": []}"#),
+            Some(format!("not in the text: `n` (`4`), `city` (`Berlin␊Mitte`); {rest}"))
+        );
+        let long = "x".repeat(50);
+        let notes = format!(r#"{{"notes": ["{long}", "b1", "c1", "d1", "e1", "f1", "g1"]}}"#);
+        let cut = "x".repeat(40);
+        assert_eq!(
+            said(&schema, &notes),
+            Some(format!(
+                "not in the text: `notes.0` (`{cut}…`), `notes.1` (`b1`), `notes.2` (`c1`), `notes.3` (`d1`), `notes.4` (`e1`) \
+                 and 2 more; {rest}"
+            ))
+        );
+        assert_eq!(said(&json!({"type": "string"}), r#""chair""#), None);
+        assert_eq!(said(&json!({"type": "string"}), r#""table""#), Some(format!("not in the text: `table`; {rest}")));
+        assert_eq!(not_in_text(&Form::Free, "table", "chair"), None);
+    }
 }

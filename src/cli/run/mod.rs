@@ -274,6 +274,15 @@ impl Run<'_> {
         std::io::stderr().is_terminal()
     }
 
+    /// Says which values of a written answer do not stand in the text that was asked about.
+    fn say_what_is_not_in(&self, text: &str, answer: &str) {
+        if self.says_doubts()
+            && let Some(words) = answer::not_in_text(&self.turn.form, answer, text)
+        {
+            say(words);
+        }
+    }
+
     fn say_what_was_cut(&self, n_tokens: usize) {
         if n_tokens > 0 && self.args.json.is_none() {
             say(format_args!("the text was cut by {n_tokens} tokens"));

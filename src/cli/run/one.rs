@@ -20,25 +20,23 @@ pub fn run(run: &Run<'_>, text: &str) -> Outcome {
     let ask = run.ask_of(&text);
     let is_written = run.embeds.is_none() && !matches!(run.turn.form, Form::Closed(_));
     if is_written && run.limits.is_empty() && run.args.json.is_none() {
-        stream(run, ask, n_tokens_cut)
+        stream(run, ask, &text, n_tokens_cut)
     } else {
-        whole(run, ask, n_tokens_cut)
+        whole(run, ask, &text, n_tokens_cut)
     }
 }
 
 /// Shows text as it is written.
-fn stream(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
+fn stream(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
     let mut reply = run.session.ask(ask)?;
     let (mut output, mut thoughts) = (Output::default(), Thoughts::new(run.look.styles));
-    let mut ends_line = false;
+    let mut written = String::new();
     while let Some(piece) = wait(reply.next(), &Cancel::default())? {
         match piece {
             Piece::Thinking(text) => thoughts.think(&text),
             Piece::Text(piece) => {
                 thoughts.end();
-                if !piece.text.is_empty() {
-                    ends_line = piece.text.ends_with('\n');
-                }
+                written += &piece.text;
                 if output.text(&piece.text)? == Reader::Gone {
                     return Ok(Exit::Done);
                 }
@@ -46,10 +44,11 @@ fn stream(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
             Piece::Call(_) => {}
             Piece::End(end) => {
                 thoughts.end();
-                if !ends_line {
+                if !written.ends_with('\n') {
                     output.text("\n")?;
                 }
                 run.say_what_was_cut(n_tokens_cut);
+                run.say_what_is_not_in(asked, &written);
                 figures(run, &end);
                 return end.violation().map_or(Ok(Exit::Done), |violation| Err(not_met(failure::violation(violation))));
             }
@@ -60,7 +59,7 @@ fn stream(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
 
 /// Shows an answer when all of it is there. Under limits nothing is shown before it keeps them: half of it in a pipe could
 /// not be taken back.
-fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
+fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
     let reply = LimitedReply::ask(&run.session, ask, &run.limits, run.retry)?;
     let limited = wait(reply.whole(), &Cancel::default())?;
     let (finished, refusal) = (&limited.finished, refusal(&limited));
@@ -84,6 +83,9 @@ fn whole(run: &Run<'_>, ask: Ask, n_tokens_cut: usize) -> Outcome {
     run.say_what_was_cut(n_tokens_cut);
     if let (Finding::Closed(found), true) = (&finished.end.finding, run.says_doubts()) {
         found.fields.iter().filter_map(answer::doubt).for_each(say);
+    }
+    if refusal.is_none() && !run.args.json {
+        run.say_what_is_not_in(asked, &finished.text);
     }
     figures(run, &finished.end);
     refusal.map_or(Ok(Exit::Done), |message| Err(not_met(message)))

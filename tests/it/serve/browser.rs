@@ -23,11 +23,16 @@ fn judge(variables: &[(&str, &str)], of_the_script: &[(&'static str, &str)]) {
     if let Some(complaint) = judgement.complaint() {
         panic!("{complaint}");
     }
+    // It was open all the time, and asked every few seconds. What was refused for want of a key is in the log.
+    let log = std::fs::read_to_string(home.path().join("serve.log")).expect("the server's log");
+    let is_of_page = |line: &str| line.contains("/page/") && !line.contains("key") && !line.contains("\"status\":401");
+    assert!(log.contains("/api/chat") && !log.lines().any(is_of_page), "{log}");
 }
 
 #[test]
 fn the_page_asks_by_keyboard_and_tells_screen_readers() {
-    judge(&[], &[]);
+    // With one place, so that a second request waits.
+    judge(&[("SLM_NUM_PARALLEL", "1")], &[]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Server;
 use super::scripts::stock;
@@ -33,12 +33,13 @@ pub fn becomes(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// A request for a text that has no end of itself.
-fn endless(stream: &mut TcpStream, is_streamed: bool) {
+fn endless(stream: &mut TcpStream, id: &str, is_streamed: bool) {
     let body = json!({
         "model": "endless", "prompt": "x", "stream": is_streamed, "options": {"num_predict": 100_000},
     });
     let body = body.to_string();
-    let head = format!("POST /api/generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    let headers = format!("host: localhost\r\nx-request-id: {id}\r\ncontent-length: {}", body.len());
+    let head = format!("POST /api/generate HTTP/1.1\r\n{headers}\r\n\r\n");
     stream.write_all(format!("{head}{body}").as_bytes()).expect("the server reads");
 }
 
@@ -80,7 +81,7 @@ fn a_client_that_leaves_is_computed_for_no_longer() {
     let server = Server::of(&home);
     for is_streamed in [true, false] {
         let mut leaves = TcpStream::connect(server.address()).unwrap();
-        endless(&mut leaves, is_streamed);
+        endless(&mut leaves, "leaves", is_streamed);
         if is_streamed {
             leaves.read_exact(&mut [0; 500]).unwrap();
         }
@@ -90,6 +91,40 @@ fn a_client_that_leaves_is_computed_for_no_longer() {
     }
     let log = std::fs::read_to_string(home.path().join("serve.log")).unwrap();
     assert_eq!(log.matches("\"status\":499").count(), 2, "{log}");
+}
+
+/// As the page at `/` asks for those who wait.
+#[test]
+fn who_waits_is_told_how_far_a_request_has_come() {
+    let home = Home::new();
+    stock(&home);
+    let server = Server::with(&home, &[("SLM_NUM_PARALLEL", "1")]);
+    let status = |id: &str| server.get(&format!("/page/status?request={id}")).ok();
+    let is_at = |id: &str, stage: Value| becomes("so far", || status(id)["request"] == stage);
+    let ask = |id: &str| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        endless(&mut stream, id, true);
+        stream
+    };
+    assert_eq!(server.get("/page/status").ok()["models"], json!([]));
+    let first = ask("first");
+    is_at("first", json!({"stage": "answering"}));
+    let second = ask("second");
+    is_at("second", json!({"stage": "waiting", "before": 0}));
+    let third = ask("third");
+    is_at("third", json!({"stage": "waiting", "before": 1}));
+    let now = status("third");
+    assert_eq!(now["queue"], json!({"waiting": 2, "limit": 512, "running": 1}));
+    let model = &now["models"][0];
+    assert_eq!([&model["name"], &model["answering"]], [&json!("endless:latest"), &json!(1)]);
+    drop(first);
+    is_at("second", json!({"stage": "answering"}));
+    is_at("third", json!({"stage": "waiting", "before": 0}));
+    is_at("first", Value::Null);
+    drop((second, third));
+    becomes("at rest", || figure(&server, "slm_queue_running") + figure(&server, "slm_queue_depth") == 0.0);
+    assert!(!server.get("/metrics").text().contains("/page/"));
+    assert!(!std::fs::read_to_string(home.path().join("serve.log")).unwrap().contains("/page/"));
 }
 
 /// Schemas that take seconds to understand, more of them at once than the server has threads.
@@ -122,7 +157,7 @@ fn a_reader_that_stops_does_no_harm_to_others() {
     stock(&home);
     let server = Server::of(&home);
     let mut stuck = TcpStream::connect(server.address()).unwrap();
-    endless(&mut stuck, true);
+    endless(&mut stuck, "stuck", true);
     becomes("at work", || figure(&server, "slm_queue_running") == 1.0);
     let asked = json!({"model": "fox", "prompt": "x", "stream": false});
     for _ in 0..5 {

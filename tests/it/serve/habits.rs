@@ -241,6 +241,27 @@ fn a_value_of_another_type_is_refused_by_its_field_and_its_value() {
     assert_eq!((answer.status, error(&answer).as_str()), (400, message));
 }
 
+/// Ollama's clients send one `num_ctx` to every model; who makes a model says what that model has.
+#[test]
+fn a_context_above_the_models_is_its_own_in_a_request_and_refused_where_a_model_is_made() {
+    let (_home, server) = served();
+    let options = |n_ctx: u32| json!({"options": {"num_ctx": n_ctx}});
+    for path in ["/api/chat", "/api/generate"] {
+        let fits = server.post(path, with(asked(path, "triage"), &options(1024)));
+        assert_eq!((fits.status, fits.headers.get("warning")), (200, None), "{path}: {}", fits.text());
+        let above = server.post(path, with(asked(path, "triage"), &options(131_072)));
+        let warning =
+            "299 slm \"no effect here: options.num_ctx (the model has a smaller context, which it uses whole)\"";
+        assert_eq!((above.status, above.headers["warning"].to_str().unwrap()), (200, warning), "{path}");
+    }
+    let loaded = server.get("/api/ps").ok();
+    assert_eq!(loaded["models"][0]["context_length"], 1024);
+    let made = |more: Value| server.post("/api/create", with(json!({"model": "new", "stream": false}), &more));
+    let answer = made(json!({"from": "triage", "parameters": {"num_ctx": 1025}}));
+    let message = "PARAMETER num_ctx is 1025, but the model was trained for 1024 tokens of context; give at most 1024";
+    assert_eq!((answer.status, error(&answer).as_str()), (400, message));
+}
+
 /// Whatever is in whatever field that a request may have: where it is refused, it is refused in our words.
 #[test]
 fn no_refusal_speaks_of_rust_or_of_columns() {

@@ -46,7 +46,7 @@ pub enum Certainty {
     Written { tokens: Option<TokenProbabilities>, found: Option<Found> },
     /// One of few options: the probability of each; `None` until the engine has been asked.
     Chosen { options: Vec<Value>, answer: Option<FieldAnswer> },
-    /// Nothing is known of it (`null`).
+    /// Nothing is known of it: it is `null`, or the schema allows nothing else.
     Plain,
 }
 
@@ -70,6 +70,8 @@ pub fn read(schema: &Value, answer: &str, tokens: &[GeneratedToken], input: &str
     for leaf in leaves(answer)? {
         let options = Schema { root: schema }.options(&leaf.path).filter(|options| options.contains(&leaf.value));
         let certainty = match (options, &leaf.value) {
+            // What the schema fixes was not extracted.
+            (Some(options), _) if options.len() == 1 => Certainty::Plain,
             (Some(options), _) => {
                 reading.points.push(point(&leaf, &options, answer));
                 Certainty::Chosen { options, answer: None }
@@ -162,7 +164,7 @@ impl<'s> Schema<'s> {
                 }
             }
         }
-        (2..=MAX_OPTIONS).contains(&options.len()).then_some(options)
+        (1..=MAX_OPTIONS).contains(&options.len()).then_some(options)
     }
 
     /// The schemas that a schema has for one of its parts, through references and choices.
@@ -313,6 +315,7 @@ mod tests {
         assert!((kind.probabilities[0].1 - 0.75).abs() < 1e-12 && (kind.label_mass - 0.8).abs() < 1e-12, "{kind:?}");
         let names: Vec<&str> = fields.iter().filter_map(|field| field.name.as_deref()).collect();
         assert_eq!(names, ["kind", "ok", "list.0", "list.1", "always", "text"]);
+        assert_eq!(fields[4].certainty, Certainty::Plain);
         assert!(matches!(fields[5].certainty, Certainty::Written { .. }));
     }
 

@@ -7,7 +7,8 @@ use crate::infer::Defaults;
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
 use slm_store::store::{self, Model, StoreError, StoredAdapter};
-use slm_values::contract::{ContractError, Form};
+use slm_values::chat::Role;
+use slm_values::contract::{ContractError, Form, Violation};
 use slm_values::gguf::Header;
 use slm_values::modelfile::{Format, Modelfile};
 use slm_values::sampling::Parameters;
@@ -56,6 +57,11 @@ pub enum CheckError {
     Format(ContractError),
     #[error("the template cannot be used: {0}; correct it or leave it out")]
     Template(TemplateError),
+    /// The number counts all messages, from 0.
+    #[error(
+        "the message `{number}` is an example that breaks the format: {violation}; write it as the model is to answer"
+    )]
+    Message { number: usize, violation: Violation },
 }
 
 /// Checks what a Modelfile says of prompts and answers, before anything is made of it.
@@ -63,8 +69,16 @@ pub enum CheckError {
 /// # Errors
 /// See [`CheckError`].
 pub fn check(modelfile: &Modelfile) -> Result<(), CheckError> {
-    if let Some(Format::Schema(schema)) = &modelfile.format {
-        Form::from_schema(schema.clone()).map_err(CheckError::Format)?;
+    let form = match &modelfile.format {
+        Some(Format::Schema(schema)) => Form::from_schema(schema.clone()).map_err(CheckError::Format)?,
+        Some(Format::Json) => Form::json(),
+        // Whoever reads the file checks it.
+        Some(Format::File(_)) | None => Form::Free,
+    };
+    for (number, message) in
+        modelfile.messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant)
+    {
+        form.check_example(&message.content).map_err(|violation| CheckError::Message { number, violation })?;
     }
     // An empty one says nothing, as in Ollama.
     if let Some(text) = modelfile.template.as_deref().filter(|text| !text.trim().is_empty()) {
@@ -84,6 +98,13 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
     if let TemplateChoice::OwnInstead(error) = &template {
         let name = &model.name;
         notes.push(format!("the TEMPLATE of `{name}` cannot be used, so the chat template in its GGUF is: {error}"));
+    }
+    if let Some(asked) = model.parameters.num_ctx
+        && let Some(trained) = header.footprint().context_below(asked)
+    {
+        let name = &model.name;
+        notes
+            .push(format!("`{name}` asks for {asked} tokens of context, but was trained for {trained}, which it gets"));
     }
     for error in model.parameters.refused() {
         notes.push(format!("`{}` is used without one of its parameters: {error}", model.name));

@@ -132,8 +132,29 @@ struct Work {
     reused: Family<Model, Counter>,
     decoded: Family<Model, Counter>,
     scored: Family<Model, Counter>,
+    /// Of all models together.
+    totals: TokenTotals,
     first_tokens: Times<Model>,
     tokens: Times<Model>,
+}
+
+/// Tokens since the start, of all models together.
+#[derive(Debug, Clone, Default)]
+struct TokenTotals {
+    prefilled: Counter,
+    reused: Counter,
+    decoded: Counter,
+}
+
+/// As [`TokenTotals`], at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TokenCounts {
+    /// Of prompts, evaluated for them.
+    pub prefilled: u64,
+    /// Of prompts, evaluated for earlier ones.
+    pub reused: u64,
+    /// Generated.
+    pub decoded: u64,
 }
 
 impl Metrics {
@@ -181,6 +202,15 @@ impl Metrics {
     pub fn prefilled(&self, model: &str, n_evaluated: usize, n_reused: usize) {
         self.0.work.prefilled.get_or_create(&Model::of(model)).inc_by(n_evaluated as u64);
         self.0.work.reused.get_or_create(&Model::of(model)).inc_by(n_reused as u64);
+        self.0.work.totals.prefilled.inc_by(n_evaluated as u64);
+        self.0.work.totals.reused.inc_by(n_reused as u64);
+    }
+
+    /// Tokens of all models together.
+    #[must_use]
+    pub fn tokens(&self) -> TokenCounts {
+        let TokenTotals { prefilled, reused, decoded } = &self.0.work.totals;
+        TokenCounts { prefilled: prefilled.get(), reused: reused.get(), decoded: decoded.get() }
     }
 
     /// A text's first token, this long after its request.
@@ -191,6 +221,7 @@ impl Metrics {
     /// Tokens that were generated, and how long that took from the first of them on.
     pub fn decoded(&self, model: &str, n_tokens: usize, took: Duration) {
         self.0.work.decoded.get_or_create(&Model::of(model)).inc_by(n_tokens as u64);
+        self.0.work.totals.decoded.inc_by(n_tokens as u64);
         if n_tokens > 1 {
             let each = took.as_secs_f64() / (n_tokens - 1) as f64;
             self.0.work.tokens.get_or_create(&Model::of(model)).observe(each);
@@ -323,6 +354,7 @@ impl Work {
             reused: kept(to, "tokens_reused", "Prompt tokens reused from the cache", Family::default()),
             decoded: kept(to, "tokens_decoded", "Tokens that were generated", Family::default()),
             scored: kept(to, "questions_scored", "Closed questions that were answered by scoring", Family::default()),
+            totals: TokenTotals::default(),
             first_tokens: measured(to, "time_to_first_token", first, Unit::Seconds, times(REQUEST)),
             tokens: measured(to, "time_per_token", each, Unit::Seconds, times(TOKEN)),
         }
@@ -374,7 +406,7 @@ impl Now {
 
 #[cfg(test)]
 mod tests {
-    use super::{Build, Metrics, ModelsNow, Now, QueueNow};
+    use super::{Build, Metrics, ModelsNow, Now, QueueNow, TokenCounts};
     use std::time::Duration;
 
     fn filled() -> Metrics {
@@ -421,6 +453,13 @@ mod tests {
         ] {
             assert!(text.lines().any(|own| own == line), "{line} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn tokens_of_all_models_are_counted_together() {
+        let metrics = filled();
+        metrics.prefilled("other:latest", 1, 2);
+        assert_eq!(metrics.tokens(), TokenCounts { prefilled: 71, reused: 302, decoded: 12 });
     }
 
     #[test]

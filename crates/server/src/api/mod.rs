@@ -29,6 +29,7 @@ pub mod request_context;
 pub mod server;
 pub mod server_tools;
 pub mod service;
+pub mod stage;
 pub mod stream;
 pub mod vectors;
 
@@ -42,7 +43,7 @@ use axum::routing::get;
 
 use body::MaxBody;
 use guard::{Caller, Rules};
-use logging::Prompts;
+use logging::{Observer, Prompts};
 use problem::{Kind, Problem};
 use request_context::RequestContext;
 use server::Drain;
@@ -61,7 +62,7 @@ pub struct Front {
 
 /// Every route, behind the rules of who may ask.
 pub fn router(service: Arc<Service>, front: Front) -> Router {
-    let metrics = service.metrics().clone();
+    let observer = Observer { metrics: service.metrics().clone(), stages: service.stages().clone() };
     Router::new()
         .merge(ollama::routes())
         .merge(openai::routes())
@@ -80,7 +81,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .layer(Extension(front.prompts))
         .layer(middleware::from_fn(panics::answered))
         .layer(middleware::from_fn(refusal::write))
-        .layer(middleware::from_fn_with_state(metrics, logging::observe))
+        .layer(middleware::from_fn_with_state(observer, logging::observe))
         .with_state(service)
 }
 

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{anthropic, decisions, idle_fields, ollama, openai, operations};
+use super::{anthropic, decisions, idle_fields, ollama, openai, operations, page};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -50,6 +50,7 @@ pub fn document() -> Value {
     all.merge(ollama::Document::openapi());
     all.merge(openai::Document::openapi());
     all.merge(operations::Document::openapi());
+    all.merge(page::Document::openapi());
     all.merge(anthropic::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
     idle_fields::describe(&mut all["components"]["schemas"]);

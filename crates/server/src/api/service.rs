@@ -13,6 +13,7 @@ use self::model_cache::ModelCache;
 use super::admission::Admission;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
+use super::stage::Stages;
 use crate::residents::{BaseKey, Residents};
 use slm_engine::compute::Compute;
 use slm_store::store::{Model, Store};
@@ -53,6 +54,7 @@ pub struct Service {
     admission: Admission<BaseKey>,
     models: ModelCache,
     metrics: Metrics,
+    stages: Stages,
 }
 
 impl Service {
@@ -60,7 +62,7 @@ impl Service {
     pub fn new(settings: Settings, residents: Residents) -> Service {
         let admission = Admission::new(settings.max_queue);
         let metrics = Metrics::new(metrics::Build::this());
-        Service { settings, residents, admission, models: ModelCache::default(), metrics }
+        Service { settings, residents, admission, models: ModelCache::default(), metrics, stages: Stages::default() }
     }
 
     #[must_use]
@@ -84,6 +86,12 @@ impl Service {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// How far each request has come that is in flight.
+    #[must_use]
+    pub fn stages(&self) -> &Stages {
+        &self.stages
     }
 
     /// Whether one more request could wait for its turn.

@@ -153,6 +153,19 @@ pub struct Resident {
     pub pid: Option<u32>,
 }
 
+impl Resident {
+    /// What one of its models has of these bytes of it, so that all of them together have these.
+    #[must_use]
+    pub fn share(&self, n_bytes: u64, number: usize) -> u64 {
+        part(n_bytes, self.tenants.len(), number)
+    }
+}
+
+fn part(n_bytes: u64, n_models: usize, number: usize) -> u64 {
+    let n_models = n_models.max(1) as u64;
+    n_bytes / n_models + u64::from((number as u64) < n_bytes % n_models)
+}
+
 #[derive(Debug, Clone)]
 pub struct TenantState {
     pub tenant: Tenant,

@@ -199,3 +199,9 @@ async fn draining_ends_at_its_time_though_somebody_still_answers() {
     assert_eq!(residents.list().await.len(), 0);
     drop(lease);
 }
+
+#[test]
+fn the_parts_of_an_engine_are_the_whole() {
+    let parts = |n_bytes, n_models| (0..n_models).map(|n| part(n_bytes, n_models, n)).collect::<Vec<_>>();
+    assert_eq!([parts(11, 3), parts(5, 1), parts(0, 2)], [vec![4, 4, 3], vec![5], vec![0, 0]]);
+}

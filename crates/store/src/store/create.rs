@@ -67,8 +67,13 @@ impl Store {
         folder: &Path,
         progress: &dyn Progress,
     ) -> Result<Creation, StoreError> {
-        // Before the weights are copied, so that a wrong schema costs nothing.
+        // Before the weights are copied, so that a mistake costs nothing.
         let modelfile = with_schema(modelfile, folder)?;
+        if let Some(asked) = modelfile.parameters.num_ctx
+            && let Some(trained) = self.base_header(&modelfile.from, folder)?.footprint().context_below(asked)
+        {
+            return Err(StoreError::Context { asked, trained });
+        }
         let adapters = match modelfile.adapters.as_slice() {
             [] => Vec::new(),
             adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,

@@ -34,6 +34,10 @@ pub enum StoreError {
     HomePath(String),
     #[error("`{path}` is not a model that slm can load: {source}")]
     Gguf { path: PathBuf, source: GgufError },
+    #[error(
+        "PARAMETER num_ctx is {asked}, but the model was trained for {trained} tokens of context; give at most {trained}"
+    )]
+    Context { asked: u32, trained: u64 },
     #[error("`{0}` contains a vocabulary without weights, so it cannot answer; give the GGUF file of a whole model")]
     VocabularyOnly(PathBuf),
     #[error("`{path}` is missing: `{of}` is one of {n_files} files of a model; put all of them into one folder")]

@@ -82,6 +82,35 @@ impl Contract {
         self.validator.validate(answer).map_err(|error| Violation::of(&error))
     }
 
+    /// See [`Form::check_example`](super::Form::check_example).
+    pub(super) fn check_example(&self, answer: &str) -> Result<(), Violation> {
+        let answer = answer.trim();
+        if self.is_bare() && self.fields[0].options.iter().any(|option| option.label == answer) {
+            return Ok(());
+        }
+        match serde_json::from_str::<Value>(answer) {
+            Ok(value) => self.check(&value),
+            // A bare answer that is no JSON is a label that is not allowed.
+            Err(_) if self.is_bare() => self.check(&Value::from(answer)),
+            Err(error) => match self.of_lines(answer) {
+                Some(value) => self.check(&value),
+                None => Err(Violation::NotJson(error.to_string())),
+            },
+        }
+    }
+
+    /// The answer that is written as a line `field: label` for each field.
+    fn of_lines(&self, answer: &str) -> Option<Value> {
+        let lines: Vec<(&str, &str)> = answer.lines().map(|line| line.split_once(':')).collect::<Option<_>>()?;
+        let value = |field: &Field| {
+            let name = field.name()?;
+            let (_, label) = lines.iter().find(|(own, _)| own.trim() == name)?;
+            field.options.iter().find(|option| option.label == label.trim()).map(|option| option.value.clone())
+        };
+        let values: Option<Vec<Value>> = self.fields.iter().map(value).collect();
+        values.filter(|values| values.len() == lines.len()).map(|values| self.assemble(values))
+    }
+
     /// Puts one value for each field together to the answer's JSON.
     #[must_use]
     pub fn assemble(&self, values: impl IntoIterator<Item = Value>) -> Value {

@@ -209,3 +209,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_example_is_an_answer_as_json_as_a_label_or_in_lines() {
+    let form = |schema| Form::from_schema(schema).unwrap();
+    let broken = |form: &Form, answer: &str| form.check_example(answer).map_err(|violation| violation.to_string());
+    let bare = form(json!({"enum": ["positive", "not so good"]}));
+    for answer in ["positive", " not so good\n", "\"positive\""] {
+        assert_eq!(broken(&bare, answer), Ok(()), "{answer}");
+    }
+    let reason = "the answer does not meet the schema: \"bad\" is not one of \"positive\" or \"not so good\"";
+    assert_eq!(broken(&bare, "bad"), Err(reason.to_owned()));
+    let object = form(json!({"type": "object", "properties": {"queue": {"enum": ["a", "b"]},
+        "at": {"type": "object", "properties": {"urgency": {"type": "integer", "minimum": 1, "maximum": 3}}}}}));
+    for answer in ["{\"queue\": \"a\", \"at\": {\"urgency\": 2}}", "queue: a\nat.urgency: 2"] {
+        assert_eq!(broken(&object, answer), Ok(()), "{answer}");
+    }
+    for answer in ["queue: c\nat.urgency: 2", "queue: a", "a", "{\"queue\": \"a\", \"at\": {\"urgency\": 4}}"] {
+        assert!(broken(&object, answer).is_err(), "{answer}");
+    }
+    assert!(broken(&Form::json(), "[1]").is_err() && broken(&Form::json(), "{}").is_ok());
+    assert_eq!(broken(&Form::Free, "anything"), Ok(()));
+}

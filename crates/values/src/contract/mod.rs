@@ -69,6 +69,19 @@ impl Form {
         }
     }
 
+    /// Checks an answer that a person wrote as an example: JSON, or where answers are listed also a bare label, or a line
+    /// `field: label` for each field.
+    ///
+    /// # Errors
+    /// [`Violation`]: how it breaks the form.
+    pub fn check_example(&self, answer: &str) -> Result<(), Violation> {
+        match self {
+            Form::Closed(contract) => contract.check_example(answer),
+            Form::Open(open) => open.check(answer.trim()).map(drop),
+            Form::Free => Ok(()),
+        }
+    }
+
     /// Parses a schema's text.
     ///
     /// # Errors

@@ -35,6 +35,14 @@ pub struct Matrix {
     pub n_out: u64,
 }
 
+impl Footprint {
+    /// The model's context where it is smaller than so many tokens.
+    #[must_use]
+    pub fn context_below(&self, n_tokens: u32) -> Option<u64> {
+        Some(self.n_ctx_train).filter(|&trained| trained > 0 && trained < u64::from(n_tokens))
+    }
+}
+
 impl Header {
     /// The memory of this file's model.
     #[must_use]
@@ -132,6 +140,8 @@ mod tests {
         let plain = footprint(&tiny_llama().bytes());
         // One head of 8 numbers in one layer.
         assert_eq!((plain.keys, plain.values, plain.n_layers, plain.n_ctx_train), (8, 8, 1, 64));
+        assert_eq!([63, 64, 65].map(|n| plain.context_below(n)), [None, None, Some(64)]);
+        assert_eq!(super::Footprint::default().context_below(9), None);
         assert!(plain.weights > 260 * 16 * 4);
         // The embeddings are the output too; 16x16 twice, 16x8 twice, 16x32 three times.
         assert_eq!((plain.read, plain.multiplied), (plain.weights, 2304));

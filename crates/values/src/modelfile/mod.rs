@@ -103,6 +103,14 @@ impl Modelfile {
         Ok(Modelfile { from: from.ok_or_else(|| end(ModelfileFault::NoFrom))?, ..rest })
     }
 
+    /// The line, counted from 1, on which a MESSAGE of a Modelfile's text begins; messages are counted from 0.
+    #[must_use]
+    pub fn line_of_message(text: &str, number: usize) -> Option<usize> {
+        let instructions = lexer::instructions(text).ok()?;
+        let is_message = |instruction: &&Instruction| matches!(instruction.keyword, Keyword::Message(_));
+        instructions.iter().filter(is_message).nth(number).map(|instruction| instruction.line)
+    }
+
     fn apply(&mut self, instruction: &Instruction) -> Result<(), ModelfileFault> {
         let value = instruction.value.clone();
         match &instruction.keyword {

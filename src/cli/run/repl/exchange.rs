@@ -4,7 +4,7 @@ use super::dialogue::Dialogue;
 use super::display;
 use super::interrupts::Interrupts;
 use super::wrap::Wrap;
-use crate::cli::run::answer::figures;
+use crate::cli::run::answer::{figures, not_in_text};
 use crate::contract::Violation;
 use crate::engine::EngineError;
 use crate::failure::Failure;
@@ -97,6 +97,8 @@ impl Exchange<'_> {
                     end_line(output, &written)?;
                     if let Some(violation) = end.violation() {
                         say(broken(violation));
+                    } else if let Some(words) = not_in_text(dialogue.form(), &written, text) {
+                        say(words);
                     }
                     self.tell(&end);
                     return Ok(written);

@@ -6,6 +6,7 @@
 //! Where it is reached, the client with the most waiting loses its youngest to a client that has less, so that nobody fills
 //! the queues for all others.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -113,6 +114,12 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         outcomes
     }
 
+    /// How many of those who wait now are let in before one of them; `None` where it does not wait.
+    #[must_use]
+    pub fn n_before(&self, key: &K, ticket: Ticket) -> Option<usize> {
+        self.gates.get(key)?.n_before(ticket)
+    }
+
     #[must_use]
     pub fn n_queued(&self) -> usize {
         self.n_queued
@@ -189,6 +196,18 @@ impl Gate {
             self.turns.push_back(queue);
         }
         ticket
+    }
+
+    /// Each turn of the client's own takes one ticket of every client; who stands before it in the turns has one turn more.
+    fn n_before(&self, ticket: Ticket) -> Option<usize> {
+        let place = |queue: &Queue| queue.tickets.iter().position(|&waiting| waiting == ticket);
+        let (own, n_rounds) = self.turns.iter().enumerate().find_map(|(at, queue)| Some((at, place(queue)?)))?;
+        let taken = |(at, queue): (usize, &Queue)| match at.cmp(&own) {
+            Ordering::Less => queue.tickets.len().min(n_rounds + 1),
+            Ordering::Equal => n_rounds,
+            Ordering::Greater => queue.tickets.len().min(n_rounds),
+        };
+        Some(self.turns.iter().enumerate().map(taken).sum())
     }
 
     fn remove(&mut self, client: &Arc<str>, ticket: Ticket) {
@@ -328,8 +347,20 @@ mod tests {
                     prop_assert!(overtaken.values().all(|&n| n <= 1), "{waits:?} was overtaken: {overtaken:?}");
                 }
             }
-            while let Some((_, gate)) = seen.running.pop() {
-                seen.told(gates.leave(&gate, now));
+            // Nobody comes any more: each is let in after as many as were told to be before it.
+            for gate in 0..2 {
+                let before: Vec<(Ticket, Option<usize>)> = seen.waiting.iter().filter(|(_, (at, _))| *at == gate)
+                    .map(|(&ticket, _)| (ticket, gates.n_before(&gate, ticket))).collect();
+                let mut let_in = Vec::new();
+                while let Some(at) = seen.running.iter().position(|(_, at)| *at == gate) {
+                    seen.running.swap_remove(at);
+                    let outcomes = gates.leave(&gate, now);
+                    let_in.extend(outcomes.iter().map(|(ticket, _)| *ticket));
+                    seen.told(outcomes);
+                }
+                for (ticket, n) in before {
+                    prop_assert_eq!(let_in.iter().position(|one| *one == ticket), n);
+                }
             }
             prop_assert_eq!((seen.waiting.len(), gates.gates.len()), (0, 0));
         }

@@ -2,7 +2,7 @@
 //! key, and nothing of what is asked.
 //!
 //! The decisions are [`gates`]'; this is who waits for them. A [`Permit`] is a place inside, dropping it gives the place
-//! to the next, and dropping the future of [`Admission::enter`] gives up a place in line.
+//! to the next, and dropping an [`InLine`] gives up a place in line.
 
 pub mod gates;
 
@@ -88,9 +88,13 @@ struct Waiting<K: Key> {
 }
 
 /// A place in line; dropping it gives it up.
-struct InLine<'a, K: Key> {
+#[derive(Debug)]
+pub struct InLine<'a, K: Key> {
     admission: &'a Admission<K>,
     ticket: Ticket,
+    since: Instant,
+    deadline: Option<Instant>,
+    answer: oneshot::Receiver<Result<Permit<K>, Refused>>,
 }
 
 impl<K: Key> Admission<K> {
@@ -102,12 +106,10 @@ impl<K: Key> Admission<K> {
         Admission { shared: Arc::new(Mutex::new(shared)) }
     }
 
-    /// Waits for a place behind a gate.
-    ///
-    /// # Errors
-    /// See [`Refused`].
-    pub async fn enter(&self, entry: Entry<K>) -> Result<Permit<K>, Refused> {
-        let (reply, mut answer) = oneshot::channel();
+    /// Takes a place in line before a gate.
+    #[must_use]
+    pub fn line_up(&self, entry: Entry<K>) -> InLine<'_, K> {
+        let (reply, answer) = oneshot::channel();
         let since = Instant::now();
         let Entry { gate, n_permits, client, deadline } = entry;
         let (ticket, outcomes) = {
@@ -118,21 +120,16 @@ impl<K: Key> Admission<K> {
             let outcomes = shared.gates.enter(&gate, n_permits, &client, ticket, since);
             (ticket, outcomes)
         };
-        let in_line = InLine { admission: self, ticket };
+        let in_line = InLine { admission: self, ticket, since, deadline, answer };
         self.tell(outcomes);
-        let told = match deadline {
-            None => answer.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline.into(), &mut answer).await {
-                Ok(told) => told,
-                Err(_) if in_line.give_up() => {
-                    self.lock().counts.timed_out += 1;
-                    return Err(Refused::TimedOut { waited: since.elapsed() });
-                }
-                // It was decided at the last moment, and is being told.
-                Err(_) => answer.await,
-            },
-        };
-        told.expect("every request is told once, and nobody else removes it while it waits")
+        in_line
+    }
+
+    /// How many requests that wait now are let in before this one; `None` where it waits no more.
+    #[must_use]
+    pub fn n_before(&self, ticket: Ticket) -> Option<usize> {
+        let shared = self.lock();
+        shared.gates.n_before(&shared.waiting.get(&ticket)?.gate, ticket)
     }
 
     #[must_use]
@@ -183,6 +180,32 @@ impl<K: Key> Drop for Permit<K> {
 }
 
 impl<K: Key> InLine<'_, K> {
+    /// What [`Admission::n_before`] knows this place by.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// Waits for the place behind the gate.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn admitted(mut self) -> Result<Permit<K>, Refused> {
+        let told = match self.deadline {
+            None => (&mut self.answer).await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), &mut self.answer).await {
+                Ok(told) => told,
+                Err(_) if self.give_up() => {
+                    self.admission.lock().counts.timed_out += 1;
+                    return Err(Refused::TimedOut { waited: self.since.elapsed() });
+                }
+                // It was decided at the last moment, and is being told.
+                Err(_) => (&mut self.answer).await,
+            },
+        };
+        told.expect("every request is told once, and nobody else removes it while it waits")
+    }
+
     /// Gives up the place in line; `false` where there is none any more.
     fn give_up(&self) -> bool {
         let mut shared = self.admission.lock();
@@ -212,6 +235,12 @@ mod tests {
     use std::task::Poll;
 
     use super::*;
+
+    impl<K: Key> Admission<K> {
+        async fn enter(&self, entry: Entry<K>) -> Result<Permit<K>, Refused> {
+            self.line_up(entry).admitted().await
+        }
+    }
 
     fn entry(client: &str, deadline: Option<Duration>) -> Entry<&'static str> {
         let deadline = deadline.map(|within| Instant::now() + within);

@@ -9,6 +9,7 @@ mod origin;
 
 pub use host::machine_name;
 
+use super::page;
 use super::problem::{Kind, Problem};
 use super::server::{Local, Peer};
 use axum::extract::{Request, State};
@@ -213,9 +214,9 @@ fn is_probe(path: &str) -> bool {
     matches!(path, "/health" | "/ready")
 }
 
-/// What says nothing of anybody: probes, and the page, which asks for the key itself.
+/// What says nothing of anybody: probes, and the files of the page, which asks for the key itself.
 fn is_open(path: &str) -> bool {
-    is_probe(path) || path == "/" || path.starts_with("/page/")
+    is_probe(path) || path == "/" || path.starts_with("/page/") && path != page::STATUS
 }
 
 fn is_management(path: &str) -> bool {

@@ -227,7 +227,7 @@ fn a_key_opens_all_and_none_opens_little() {
     for path in ["/", "/page/app.js", "/health", "/ready"] {
         assert_eq!(ask(path, "accept", "*/*").0, 200, "{path}");
     }
-    for path in ["/metrics", "/api/version", "/v1/models", "/pages", "/healthy"] {
+    for path in ["/metrics", "/api/version", "/v1/models", "/pages", "/page/status", "/healthy"] {
         assert_eq!(ask(path, "accept", "*/*").0, 401, "{path}");
     }
     // The socket in the store is for the user whose keys these are; another Unix socket may have a group.

@@ -9,6 +9,7 @@ use super::dialect::Dialect;
 use super::metrics::{InFlight, Metrics};
 use super::problem::Problem;
 use super::server::Peer;
+use super::stage::{Listed, Reached, Stage, Stages};
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::HeaderName;
@@ -50,12 +51,13 @@ pub enum Prompts {
 #[derive(Debug, Clone)]
 pub struct Account {
     began: Instant,
+    reached: Reached,
     facts: Arc<Mutex<Facts>>,
 }
 
 impl Default for Account {
     fn default() -> Account {
-        Account { began: Instant::now(), facts: Arc::default() }
+        Account { began: Instant::now(), reached: Reached::default(), facts: Arc::default() }
     }
 }
 
@@ -98,6 +100,11 @@ impl Account {
         self.note(|facts| facts.model = Some(name.into()));
     }
 
+    /// It has come so far.
+    pub fn reached(&self, stage: Stage) {
+        self.reached.set(stage);
+    }
+
     /// Tokens of one more of its answers.
     pub fn add(&self, tokens: Tokens) {
         self.note(|facts| {
@@ -128,14 +135,23 @@ impl Account {
     }
 }
 
+/// Where requests are counted, and found while they are in flight.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    pub metrics: Metrics,
+    pub stages: Stages,
+}
+
 /// Gives a request its id, logs its end and counts it: for `axum::middleware::from_fn_with_state`, around all else.
-pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+pub async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
+    let Observer { metrics, stages } = observer;
     let id = request_id(request.headers());
     let account = Account::default();
     request.extensions_mut().insert(account.clone());
     let span = tracing::info_span!("request", id = %id);
     let record = Record {
-        in_flight: Some(metrics.request()),
+        in_flight: (!is_of_page(request.uri().path())).then(|| metrics.request()),
+        _listed: stages.list(&id, account.reached.clone()),
         metrics,
         account: account.clone(),
         span: span.clone(),
@@ -164,6 +180,11 @@ pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next:
     response.map(|body| if body.is_end_stream() { body } else { Body::new(Recorded { body, record, is_whole: false }) })
 }
 
+/// Whether the page at `/` asks this for itself: it asks every few seconds as long as somebody has it open.
+fn is_of_page(path: &str) -> bool {
+    path.starts_with("/page/")
+}
+
 /// The id that the client gave, if a log can hold it, else one of our own.
 fn request_id(headers: &HeaderMap) -> String {
     let is_sane = |id: &&str| {
@@ -177,6 +198,7 @@ fn request_id(headers: &HeaderMap) -> String {
 /// One request, logged when dropped: its answer is whole then, or its client is gone.
 struct Record {
     in_flight: Option<InFlight>,
+    _listed: Listed,
     metrics: Metrics,
     account: Account,
     span: tracing::Span,
@@ -192,7 +214,11 @@ impl Drop for Record {
         self.in_flight.take();
         let took = self.account.began.elapsed();
         let route = self.route.as_deref().unwrap_or("other");
-        self.metrics.answered(self.method.as_str(), route, self.status, took);
+        // A page that is closed leaves in the middle of asking.
+        let is_of_page = is_of_page(&self.path) && (self.status < 400 || self.status == GONE);
+        if !is_of_page {
+            self.metrics.answered(self.method.as_str(), route, self.status, took);
+        }
         let facts = self.account.facts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Facts { model, tokens, waited, problem } = facts;
         let has_problem = problem.is_some();
@@ -223,8 +249,8 @@ impl Drop for Record {
                 )
             };
         }
-        // Probes come every few seconds and say nothing new.
-        let is_probe = matches!(path, "/health" | "/ready" | "/metrics") && status < 400;
+        // These come every few seconds and say nothing new.
+        let is_probe = is_of_page || matches!(path, "/health" | "/ready" | "/metrics") && status < 400;
         match status {
             _ if is_probe => line!(Level::DEBUG),
             500.. => line!(Level::WARN),
@@ -281,7 +307,7 @@ impl Drop for Recorded {
 
 #[cfg(test)]
 mod tests {
-    use super::{Account, Format, Tokens, lines, observe};
+    use super::{Account, Format, Observer, Stages, Tokens, lines, observe};
     use crate::api::metrics::{Build, Metrics, Now};
     use axum::Router;
     use axum::body::{Body, Bytes};
@@ -309,11 +335,13 @@ mod tests {
                 (n < 3).then(|| (Ok::<_, std::io::Error>(Bytes::from("x")), (account, n + 1)))
             }))
         };
+        let observer = Observer { metrics: metrics.clone(), stages: Stages::default() };
         Router::new()
             .route("/answer/{name}", get(answer))
             .route("/stream", get(stream))
             .route("/health", get(|| async { "alive" }))
-            .layer(axum::middleware::from_fn_with_state(metrics.clone(), observe))
+            .route("/page/status", get(|| async { "here" }))
+            .layer(axum::middleware::from_fn_with_state(observer, observe))
     }
 
     /// What is logged while a router is asked, and the ids in its answers. Bodies are read to their ends, or not at all.
@@ -380,6 +408,15 @@ mod tests {
         ] {
             assert!(text.lines().any(|own| own == line), "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_page_asks_for_itself_is_neither_logged_nor_counted() {
+        let (lines, _, metrics) = logged(Format::Json, &[("/page/status", None, true), ("/page/none", None, true)]);
+        assert!(matches!(&lines[..], [line] if line.contains("/page/none")), "{lines:?}");
+        let (_, text) = metrics.render(&Now::default(), "");
+        let counted: Vec<&str> = text.lines().filter(|line| line.starts_with("slm_http_requests_total{")).collect();
+        assert_eq!(counted, ["slm_http_requests_total{method=\"GET\",route=\"other\",status=\"404\"} 1"]);
     }
 
     #[test]

@@ -41,31 +41,14 @@ fn loaded(
     let model = |base: &Resident, n: usize, tenant: &TenantState| LoadedModel {
         name: tenant.tenant.name.to_string(),
         model: tenant.tenant.name.to_string(),
-        size: part(base.size.unwrap_or(base.estimate), base.tenants.len(), n),
+        size: base.share(base.size.unwrap_or(base.estimate), n),
         digest: tenant.tenant.digest.hex(),
         details: ModelDetails::of(configs.get(&tenant.tenant.name).unwrap_or(&ModelConfig::default())),
         expires_at: timestamp(tenant.expires_at.unwrap_or(UNIX_EPOCH + NEVER)),
-        size_vram: part(base.size_vram, base.tenants.len(), n),
+        size_vram: base.share(base.size_vram, n),
         context_length: base.n_ctx,
         answering: tenant.n_answering,
     };
     let models = here.flat_map(|base| base.tenants.iter().enumerate().map(move |(n, tenant)| model(base, n, tenant)));
     PsResponse { models: models.collect() }
-}
-
-/// What one of several models has of their engine's bytes, so that all of them together have these.
-fn part(n_bytes: u64, n_models: usize, number: usize) -> u64 {
-    let n_models = n_models.max(1) as u64;
-    n_bytes / n_models + u64::from((number as u64) < n_bytes % n_models)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::part;
-
-    #[test]
-    fn the_parts_of_an_engine_are_the_whole() {
-        let parts = |n_bytes, n_models| (0..n_models).map(|n| part(n_bytes, n_models, n)).collect::<Vec<_>>();
-        assert_eq!([parts(11, 3), parts(5, 1), parts(0, 2)], [vec![4, 4, 3], vec![5], vec![0, 0]]);
-    }
 }

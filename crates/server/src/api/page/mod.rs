@@ -1,23 +1,43 @@
-//! The page for people at `/`: plain files in the binary. It knows nothing but the API, which it asks like any client.
+//! The page for people at `/`: plain files in the binary. They ask the API like any client; [`status`] is for them alone.
+
+mod status;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::header::{self, HeaderMap, HeaderName};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
+use super::service::Service;
+
+pub use status::{Document, STATUS};
+
 const HTML: &str = include_str!("index.html");
 const CSS: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Nothing but our own files and our own API, and in nobody's frame.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The files beside the page.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new()
-        .route("/page/page.css", get(|| async { file("text/css; charset=utf-8", CSS) }))
-        .route("/page/page.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+/// The scripts, which the page's own one, the first, imports.
+const SCRIPTS: [(&str, &str); 5] = [
+    ("/page/page.js", include_str!("page.js")),
+    ("/page/api.js", include_str!("api.js")),
+    ("/page/form.js", include_str!("form.js")),
+    ("/page/answer.js", include_str!("answer.js")),
+    ("/page/server.js", include_str!("server.js")),
+];
+
+/// The files beside the page, and what they ask.
+pub fn routes() -> Router<Arc<Service>> {
+    let router = Router::new()
+        .route(STATUS, get(status::status))
+        .route("/page/page.css", get(|| async { file("text/css; charset=utf-8", CSS) }));
+    SCRIPTS
+        .into_iter()
+        .fold(router, |router, (path, text)| router.route(path, get(move || async move { file(JAVASCRIPT, text) })))
 }
 
 /// The page for browsers, and for programs what Ollama says there, by which they find it.

@@ -150,6 +150,7 @@ impl From<StoreError> for Problem {
             | StoreError::NoAdapter(_)
             | StoreError::AdapterTwice(_)
             | StoreError::Schema { .. } => Problem::invalid(error.to_string()),
+            StoreError::Context { .. } => Problem::invalid(error.to_string()).of("parameters.num_ctx"),
             StoreError::Io { .. }
             | StoreError::DiskFull { .. }
             | StoreError::Changed(_)
@@ -172,11 +173,12 @@ impl From<LoadSpecError> for Problem {
 
 impl From<CheckError> for Problem {
     fn from(error: CheckError) -> Problem {
-        let part = match error {
-            CheckError::Format(_) => Part::Form,
-            CheckError::Template(_) => Part::Template,
-        };
-        Problem::invalid(error.to_string()).of_part(part)
+        let problem = Problem::invalid(error.to_string());
+        match error {
+            CheckError::Format(_) => problem.of_part(Part::Form),
+            CheckError::Template(_) => problem.of_part(Part::Template),
+            CheckError::Message { number, .. } => problem.of(format!("messages[{number}]")),
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::Service;
 use super::model_cache::CachedModel;
 use crate::api::admission::{Entry, Permit};
+use crate::api::idle_fields;
 use crate::api::local::Wish;
 use crate::api::logging::Account;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
+use crate::api::stage::Stage;
 use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use slm_engine::{DEFAULT_CONTEXT, Options};
 use slm_infer::infer::Session;
@@ -65,6 +67,10 @@ impl Service {
         account.model(cached.name.to_string());
         let mut options = cached.options(&self.settings);
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
+        // Ollama's clients send one size for all models, so that a model that has less serves them with what it has.
+        if parameters.num_ctx.is_some_and(|n_ctx| options.footprint.context_below(n_ctx).is_some()) {
+            idle_fields::note("options.num_ctx", "the model has a smaller context, which it uses whole");
+        }
         options.compute = load_spec::compute(options.compute, parameters);
         let context = RequestContext::current();
         let entry = Entry {
@@ -73,7 +79,9 @@ impl Service {
             client: context.client.as_str().into(),
             deadline: context.deadline,
         };
-        let permit = context.within(self.admission.enter(entry)).await??;
+        let in_line = self.admission.line_up(entry);
+        account.reached(Stage::InLine(in_line.ticket()));
+        let permit = context.within(in_line.admitted()).await??;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
         self.hold(cached, options, keep_alive, Some(permit)).await
@@ -90,7 +98,10 @@ impl Service {
         let adapters = cached.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: cached.name.clone(), digest: cached.digest, adapters };
         let order = Order { tenant, options, keep_alive };
+        let account = Account::current();
+        account.reached(Stage::Loading);
         let lease = RequestContext::current().within(self.residents.acquire(order)).await??;
+        account.reached(Stage::Answering);
         let session = lease.session(|| cached.defaults.clone())?;
         let (model, load_duration) = (cached.name.clone(), lease.waited());
         Ok(Opened { model, session, load_duration, cached, _lease: lease, _permit: permit })

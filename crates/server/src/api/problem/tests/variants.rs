@@ -273,6 +273,7 @@ every! { stores: StoreError;
     StoreError::NoAdapter(_) => StoreError::NoAdapter(path()),
     StoreError::AdapterTwice(_) => StoreError::AdapterTwice(path()),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
+    StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
     StoreError::EmbeddedModelfile(_) => {
         StoreError::EmbeddedModelfile(ModelfileError { line: 1, column: 1, reason: ModelfileFault::NoFrom })
     },
@@ -352,6 +353,7 @@ every! { openings: LoadSpecError;
 every! { parts: CheckError;
     CheckError::Format(_) => CheckError::Format(ContractError::Regex(x())),
     CheckError::Template(_) => CheckError::Template(TemplateError::Refused { message: x() }),
+    CheckError::Message { .. } => CheckError::Message { number: 1, violation: Violation::NotJson(x()) },
 }
 
 every! { refusals: Refusal;
