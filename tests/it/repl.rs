@@ -162,7 +162,7 @@ fn a_server_keeps_a_model_as_long_as_is_said() {
     let alone = "slm: --keepalive has no effect: no `slm serve` with this store is running, so the model is unloaded when this command ends\n";
     assert_eq!(home.slm(["run", "triage", "--keepalive", "1h", "x"]).ends(0).stderr, alone);
     let said = home.slm(["run", "triage", "--keepalive", "soon", "x"]).ends(2);
-    assert!(said.stderr.contains("`soon` is not how long a model may stay"), "{}", said.stderr);
+    assert!(said.stderr.contains("`soon` is not a duration"), "{}", said.stderr);
     let server = Server::of(&home);
     let models = || server.get("/api/ps").ok()["models"].as_array().unwrap().len();
     home.slm(["run", "triage", "--keepalive", "1h", "x"]).succeeds();
@@ -188,7 +188,8 @@ fn values_that_are_not_in_the_text_are_named_where_a_person_reads_them() {
     let span = |name: &str| &told["fields"][name]["span"];
     assert!(span("order")["match"] == "exact" && span("city").is_null(), "{told}");
     let said = "not in the text: `city` (`Berlin`); the model wrote this in its own words or made it up";
-    let Some(mut one) = Terminal::open(&home, "dumb", &format!("run triage --format @schema.json '{text}'")) else {
+    let Some(mut one) = Terminal::open(&home, "dumb", &format!("exec slm run triage --format @schema.json '{text}'"))
+    else {
         return;
     };
     let answer = one.until("made it up");
@@ -197,7 +198,7 @@ fn values_that_are_not_in_the_text_are_named_where_a_person_reads_them() {
         words(&format!("{} slm: {said}", told["response"].as_str().unwrap()))
     );
     assert_eq!(one.leave(""), Some(0));
-    let Some((mut session, _)) = dumb(&home, "run triage --format @schema.json") else { return };
+    let Some((mut session, _)) = dumb(&home, "exec slm run triage --format @schema.json") else { return };
     assert!(words(&session.say(text)).ends_with(&words(said)));
     assert!(!session.say("Order 1182 goes to BERLIN").contains("not in the text"));
     assert_eq!(session.leave(CTRL_D), Some(0));

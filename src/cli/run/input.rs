@@ -102,7 +102,9 @@ fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usiz
     };
     let number = value.trim().parse().ok().filter(|number| (1..=MAX_PARALLEL).contains(number));
     number.map(Some).ok_or_else(|| {
-        Failure::usage(format!("{name}: `{value}` is no number of rows in flight; give one from 1 to {MAX_PARALLEL}"))
+        Failure::usage(format!(
+            "{name}: `{value}` is not a number of rows in flight; give one from 1 to {MAX_PARALLEL}"
+        ))
     })
 }
 

@@ -84,7 +84,7 @@ fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
     if let (Finding::Closed(found), true) = (&finished.end.finding, run.says_doubts()) {
         found.fields.iter().filter_map(answer::doubt).for_each(say);
     }
-    if refusal.is_none() && !run.args.json {
+    if refusal.is_none() && run.args.json.is_none() {
         run.say_what_is_not_in(asked, &finished.text);
     }
     figures(run, &finished.end);

@@ -114,7 +114,7 @@ fn a_model_in_shards_comes_from_hugging_face() {
     home.file("whole.gguf", triage_gguf());
     home.slm(["pull", "./whole.gguf"]).succeeds();
     assert_eq!(of(name), of("whole"));
-    assert!(of(name).is_object());
+    assert!(of(name).is_array());
 
     // The same version costs no second download.
     let n_before =
