@@ -1,6 +1,7 @@
 //! Files of answers that were interrupted, changed, or belong to other work.
 
 use super::*;
+use crate::batch::row::AddedNames;
 
 struct Folder(tempfile::TempDir);
 
@@ -18,7 +19,8 @@ fn asked() -> Identity {
 }
 
 fn objects() -> Form {
-    Form::Objects { field: "b".to_owned() }
+    let added = AddedNames { answer: vec!["answer".to_owned()], error: "error".to_owned() };
+    Form::Objects { field: "b".to_owned(), added }
 }
 
 impl Folder {

@@ -204,7 +204,6 @@ mod tests {
     use clap::Parser as _;
     use proptest::prelude::*;
     use serde_json::json;
-    use std::sync::Arc;
     use std::time::Duration;
 
     #[derive(Debug, clap::Parser)]
