@@ -391,5 +391,9 @@ fn adapters_that_cannot_be_taken_change_nothing() {
     }
     assert!(files(&home.models()) == before);
     let said = home.slm(["run", "kept", "--adapter", "./dora", "x"]).ends(2);
-    assert!(said.stderr.contains("is PEFT's, which is converted once: write a Modelfile"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("is a PEFT folder, which has to be converted once: write a Modelfile"),
+        "{}",
+        said.stderr
+    );
 }

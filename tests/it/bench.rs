@@ -12,7 +12,7 @@ fn bench(home: &Home, flags: &[&str]) -> crate::slm::Call {
 }
 
 fn positive(value: &Value) -> f64 {
-    let number = value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
+    let number = value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"));
     assert!(number > 0.0, "{value}");
     number
 }

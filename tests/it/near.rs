@@ -52,7 +52,7 @@ fn a_misspelt_name_is_asked_about_before_anything_is_pulled() {
     );
     assert_eq!(code, Some(0));
     let (code, said) = at_a_terminal(&home, "run triagee --choices one,two x", "\n").unwrap();
-    let refused = "slm: there is no model `triagee`; `slm list` shows those\nyou have\n";
+    let refused = "slm: there is no model `triagee`; `slm list` shows those you\nhave\n";
     assert!(said.contains(question) && said.ends_with(refused) && !said.contains("pulling"), "{said}");
     assert_eq!(code, Some(1));
     let (code, said) = at_a_terminal(&home, "run triagee --choices one,two x", "p\n").unwrap();

@@ -162,7 +162,7 @@ fn a_server_keeps_a_model_as_long_as_is_said() {
     let alone = "slm: --keepalive has no effect: no `slm serve` with this store is running, so the model is unloaded when this command ends\n";
     assert_eq!(home.slm(["run", "triage", "--keepalive", "1h", "x"]).ends(0).stderr, alone);
     let said = home.slm(["run", "triage", "--keepalive", "soon", "x"]).ends(2);
-    assert!(said.stderr.contains("`soon` is not how long a model may stay"), "{}", said.stderr);
+    assert!(said.stderr.contains("`soon` is not a duration"), "{}", said.stderr);
     let server = Server::of(&home);
     let models = || server.get("/api/ps").ok()["models"].as_array().unwrap().len();
     home.slm(["run", "triage", "--keepalive", "1h", "x"]).succeeds();

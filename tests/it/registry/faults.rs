@@ -96,8 +96,8 @@ fn what_does_not_heal_is_a_sentence_and_can_be_gone_on_with() {
     judge(
         "Faults that stay",
         &[
-            long("every body is cut at once", Fault::Cut { after: 0 }, "broke"),
-            long("every connection is reset", Fault::Reset { after: 0 }, "broke"),
+            long("every body is cut at once", Fault::Cut { after: 0 }, "was lost"),
+            long("every connection is reset", Fault::Reset { after: 0 }, "was lost"),
             case("every body has a wrong byte", Fault::Flip { at: 123_456 }, "damaged in transit"),
             long("every range is another, told", Fault::OtherRange { by: 1000 }, "instead of bytes"),
             case("every range is another, not told", Fault::OtherBytes { by: 1000 }, "damaged in transit"),
@@ -112,7 +112,7 @@ fn what_does_not_heal_is_a_sentence_and_can_be_gone_on_with() {
             manifest("no manifest", Fault::Status(404), "has no `library/m:latest`; check the spelling"),
             manifest("a manifest that may not be read", Fault::Status(403), "status 403"),
             manifest("a web page instead of the manifest", Fault::Page, "the manifest"),
-            manifest("a manifest that is cut", Fault::Cut { after: 50 }, "broke"),
+            manifest("a manifest that is cut", Fault::Cut { after: 50 }, "was lost"),
             manifest("a manifest that never ends", Fault::Endless, "1048576"),
             manifest("a manifest of a false length", Fault::Length(1 << 60), "1048576"),
         ],

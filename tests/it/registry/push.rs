@@ -395,7 +395,7 @@ fn credentials_stay_with_the_registry() {
     home.slm(to(&taker)).fails(
         1,
         &format!(
-            "slm: cannot push `{name}`: `{}` leads to `10.1.2.3:443`, which is not a public address; if you trust that host, use \
+            "slm: cannot push `{name}`: `{}` redirects to `10.1.2.3:443`, which is not a public address; if you trust that host, use \
              `--allow-host 10.1.2.3:443`\n",
             taker.host()
         ),
