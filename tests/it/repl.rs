@@ -198,7 +198,7 @@ fn values_that_are_not_in_the_text_are_named_where_a_person_reads_them() {
         words(&format!("{} slm: {said}", told["response"].as_str().unwrap()))
     );
     assert_eq!(one.leave(""), Some(0));
-    let Some((mut session, _)) = dumb(&home, "exec slm run triage --format @schema.json") else { return };
+    let Some((mut session, _)) = dumb(&home, "run triage --format @schema.json") else { return };
     assert!(words(&session.say(text)).ends_with(&words(said)));
     assert!(!session.say("Order 1182 goes to BERLIN").contains("not in the text"));
     assert_eq!(session.leave(CTRL_D), Some(0));

@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(read("\"10m\"").unwrap(), seconds(600.0));
         assert!(read("true").is_err());
         assert!(read("{}").is_err());
-        assert!(read("\"soon\"").unwrap_err().to_string().starts_with("`soon` is not how long a model may stay"));
+        assert!(read("\"soon\"").unwrap_err().to_string().starts_with("`soon` is not a duration"));
     }
 
     #[test]

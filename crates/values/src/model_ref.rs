@@ -262,13 +262,13 @@ mod tests {
         refused("..", "its model begins with `.`, not with a letter, a digit or `_`");
         refused("../x", "its namespace begins with `.`, not with a letter, a digit or `_`");
         refused("x/../y", "its namespace begins with `.`, not with a letter, a digit or `_`");
-        refused("a\\b", "its model holds `\\`");
-        refused("a b", "its model holds ` `");
-        refused("a\0", "its model holds `\0`");
+        refused("a\\b", "its model contains `\\`");
+        refused("a b", "its model contains ` `");
+        refused("a\0", "its model contains `\0`");
         refused("a.b/c", "the host `a.b` needs a namespace and a model after it");
-        refused("a/b.c/d", "its namespace holds `.`");
-        refused("x:1:2", "its tag holds `:`");
-        refused("x@sha256", "its model holds `@`");
+        refused("a/b.c/d", "its namespace contains `.`");
+        refused("x:1:2", "its tag contains `:`");
+        refused("x@sha256", "its model contains `@`");
         refused("localhost:5000/x", "the host `localhost:5000` needs a namespace and a model after it");
         refused("host:0/a/b", "its port `0` is not a number from 1 to 65535");
         refused("host:+1/a/b", "its port `+1` is not a number from 1 to 65535");
@@ -277,7 +277,7 @@ mod tests {
         refused(&"m".repeat(81), "its model has 81 characters, more than 80");
         assert_eq!(
             "no!".parse::<ModelRef>().unwrap_err().to_string(),
-            "`no!` is not a model name: its model holds `!`; write `[host/][namespace/]model[:tag]`, for example `llama3.2:1b`"
+            "`no!` is not a model name: its model contains `!`; write `[host/][namespace/]model[:tag]`, for example `llama3.2:1b`"
         );
     }
 

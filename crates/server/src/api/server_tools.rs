@@ -116,7 +116,7 @@ mod tests {
         let check = |choice: ToolChoice, tools: &[Tool]| {
             left_out.check(&choice, tools, "tool_choice").map_err(|problem| problem.message)
         };
-        let needed = format!("`tool_choice` asks for a call of `web_search`, which nobody can answer here: {WHY}");
+        let needed = format!("`tool_choice` asks for a call of `web_search`, which slm cannot run: {WHY}");
         assert_eq!(check(ToolChoice::Named("web_search".into()), &own), Err(needed.clone()));
         assert_eq!(check(ToolChoice::Required, &[]), Err(needed));
         assert_eq!(check(ToolChoice::Required, &own), Ok(()));

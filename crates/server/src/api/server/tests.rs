@@ -600,6 +600,6 @@ fn addresses_are_read_as_ollama_reads_them() {
     for text in ["", "localhost:", "localhost:99999", "a b", "user@host:1", "ftp://a", "host:-1"] {
         assert_eq!(read(text), unknown(text), "{text}");
     }
-    assert!(read("https://localhost").contains("which slm does not speak"));
+    assert!(read("https://localhost").contains("which slm does not support"));
     assert_eq!(read("unix:relative"), "`unix:relative` has no socket path: give unix:/path/of/a/socket");
 }

@@ -327,7 +327,7 @@ mod tests {
             let message = refused(json!({"files": {name: digest()}}));
             assert_eq!(message, format!("`{name}` in `files` is not a file name: give one without a folder"));
         }
-        assert!(refused(json!({"files": {"a.gguf": "sha256:12"}})).starts_with("`files.a.gguf` is no digest"));
+        assert!(refused(json!({"files": {"a.gguf": "sha256:12"}})).starts_with("`files.a.gguf` is not a digest"));
         for path in ["./model.gguf", "/etc/passwd", "../x"] {
             assert!(made(json!({ "from": path })).is_err(), "{path}");
         }
