@@ -14,14 +14,20 @@ another way than in Rust: by brute force or by a numerical optimiser. A label of
 import itertools
 import json
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
+from rouge_score.rouge_scorer import RougeScorer
 from scipy.optimize import brentq, minimize_scalar
+from scipy.sparse import hstack
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -340,6 +346,88 @@ def holm(rng):
     yield {"p": tied, "corrected": multipletests(tied, method="holm")[1]}
 
 
+# Logistic regression
+
+
+def linear_case(name, rows, labels, weights=None, **options):
+    """scikit-learn's model by Newton's method, which finds the minimum to the last digits."""
+    rows, labels = np.asarray(rows, dtype=float), np.asarray(labels)
+    model = LogisticRegression(solver="newton-cholesky", tol=1e-14, max_iter=1000, class_weight=weights, **options)
+    model.fit(rows, labels)
+    return {
+        "name": name,
+        "rows": rows,
+        "labels": labels,
+        "n_classes": int(labels.max()) + 1,
+        "c": options.get("C", 1.0),
+        "weights": weights if weights in (None, "balanced") else [weights[k] for k in sorted(weights)],
+        "coefficients": model.coef_,
+        # Only differences between the intercepts of several classes mean anything.
+        "intercepts": model.intercept_ - (model.intercept_.mean() if len(model.intercept_) > 1 else 0),
+        "probabilities": model.predict_proba(rows),
+    }
+
+
+def linear(rng):
+    shapes = [(30, 3, 2), (60, 5, 3), (40, 8, 5), (12, 40, 2), (20, 60, 4), (25, 25, 3)]
+    for (n, d, k), c in zip(shapes, (1.0, 10.0, 0.1, 1.0, 10.0, 100.0)):
+        rows = np.round(rng.normal(size=(n, d)), 2) * (rng.random((n, d)) < 0.6)
+        labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+        yield linear_case(f"{n} rows, {d} columns, {k} labels, C {c}", rows, labels, C=c)
+        yield linear_case(f"{k} balanced labels", rows, labels, weights="balanced", C=c)
+    given = dict(enumerate(np.round(rng.random(k) + 0.5, 2).tolist()))
+    yield linear_case("given weights", rows, labels, weights=given, C=c)
+    twice = np.vstack([rows[:10], rows[:10]])
+    yield linear_case("every row twice, wide", twice, np.tile(labels[:10], 2), C=1.0)
+    yield linear_case("rows told apart without error", [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1], C=1000.0)
+
+
+# Words
+
+SENTENCES = """My card was stolen, what should I do?
+I can't find the card that you sent me!
+Why was my top-up of £20.50 declined?
+Top up failed twice; why?
+Is there a fee for exchanging currencies?
+ÜBERWEISUNG nach Österreich dauert zu lange
+Wie lange dauert eine Überweisung?
+a
+I
+my my my card card
+  spaces   and	tabs
+under_score and 123 456
+Ελλάδα και Ελλάδα""".split("\n")
+
+
+def words(_):
+    """Products of rows with each other: they do not depend on the order of the vocabulary."""
+    word = {"analyzer": "word", "token_pattern": r"(?u)\b\w+\b"}
+    kinds = {
+        "words 1": [{**word, "ngram_range": (1, 1)}],
+        "words 2": [{**word, "ngram_range": (1, 2)}],
+        "pieces 3 5": [{"analyzer": "char_wb", "ngram_range": (3, 5)}],
+        "words 1, pieces 2 4": [{**word, "ngram_range": (1, 1)}, {"analyzer": "char_wb", "ngram_range": (2, 4)}],
+    }
+    learned = SENTENCES[:9]
+    for name, options in kinds.items():
+        vectorizers = [TfidfVectorizer(sublinear_tf=True, **o).fit(learned) for o in options]
+        rows = normalize(hstack([v.transform(SENTENCES) for v in vectorizers]).tocsr())
+        columns = sum(len(v.vocabulary_) for v in vectorizers)
+        yield {"name": name, "texts": SENTENCES, "n_learned": 9, "n_columns": columns, "products": (rows @ rows.T).toarray()}
+
+
+def overlap(rng):
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
+    pairs_of_texts = list(itertools.product(SENTENCES[:7], SENTENCES[:7])) + [("", "a"), ("a", ""), ("Ü", "Ü"), ("İ K", "i k")]
+    few = ["the", "cat", "sat", "on", "mat", "Dog's", "1,000"]
+    for _ in range(60):
+        texts = [" ".join(rng.choice(few, int(rng.integers(0, 14)))) for _ in range(2)]
+        pairs_of_texts.append(tuple(texts))
+    for reference, text in pairs_of_texts:
+        scores = scorer.score(reference, text)
+        yield {"reference": reference, "text": text, **{kind: list(score) for kind, score in scores.items()}}
+
+
 ROOMS = {
     "classification": classification,
     "probabilistic": probabilistic,
@@ -348,10 +436,15 @@ ROOMS = {
     "bootstraps": bootstraps,
     "pairs": pairs,
     "holm": holm,
+    "linear": linear,
+    "words": words,
+    "overlap": overlap,
 }
 
 
 def main():
+    # scikit-learn finds cases with one label only strange; they are meant.
+    warnings.simplefilter("ignore")
     packages = ("numpy", "scipy", "scikit-learn", "statsmodels", "rouge-score")
     versions = {"python": platform.python_version(), **{name: version(name) for name in packages}}
     lines = [f'"versions": {json.dumps(versions)}']

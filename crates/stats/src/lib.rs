@@ -6,11 +6,15 @@
 
 pub mod classification;
 pub mod intervals;
+pub mod linear;
 pub mod multilabel;
 mod number;
+pub mod overlap;
 pub mod paired;
 pub mod probabilistic;
 mod random;
+pub mod text;
+pub mod words;
 
 pub use intervals::{Confidence, Interval, Proportion};
 pub use random::Random;

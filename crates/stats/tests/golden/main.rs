@@ -1,6 +1,7 @@
 //! Every figure against scikit-learn's, SciPy's, statsmodels' and rouge-score's, as `tests/golden/stats.py` wrote them.
 
 mod figures;
+mod learned;
 mod sure;
 
 use serde::Deserialize;
