@@ -2,8 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use slm_stats::Confidence;
-use slm_stats::paired::{Alternative, Margin, NonInferior, Pairs, Plan, holm, smallest_difference};
+use slm_stats::classification::{Classes, Observation};
+use slm_stats::paired::{
+    Alternative, Margin, NonInferior, Pairs, Plan, bootstrap_difference, holm, smallest_difference,
+};
 
+use super::figures::closed;
+use super::figures::labels::Labels;
+use super::figures::rate::bootstrap;
 use super::judge::is_right;
 use super::record::Records;
 
@@ -30,6 +36,20 @@ pub struct Comparison {
     /// The smallest difference that these rows would have shown 4 times in 5, at the level 0.05 before correction; null where they
     /// could not have shown any.
     pub smallest: Option<f64>,
+    /// Between two models: the macro-F1 of each field of labels.
+    pub macro_f1: Vec<F1Difference>,
+}
+
+/// The second's macro-F1 of a field less the first's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct F1Difference {
+    pub field: String,
+    pub difference: f64,
+    /// 95 %, by the paired bootstrap: both figures on the same resampled rows.
+    pub low: f64,
+    pub high: f64,
+    /// Two-sided and of this one figure: not corrected for the number of comparisons.
+    pub p: f64,
 }
 
 /// Whether a subject is at most a margin worse than the best model.
@@ -67,14 +87,14 @@ pub fn pairs(records: &Records, first: usize, second: usize) -> Pairs {
 
 /// Every model against every subject that stands before it.
 #[must_use]
-pub fn comparisons(records: &Records) -> Vec<Comparison> {
+pub fn comparisons(records: &Records, labels: &[Option<Labels>]) -> Vec<Comparison> {
     let listed: Vec<usize> = (0..records.subjects.len()).filter(|&at| records.subjects[at].is_listed()).collect();
     let mut comparisons = Vec::new();
     for (nth, &second) in listed.iter().enumerate() {
         for &first in &listed[..nth] {
             let is_wanted = records.subjects[first].is_model() || records.subjects[second].is_model();
             if is_wanted && !records.rows.is_empty() {
-                comparisons.push(Comparison::of(records, first, second));
+                comparisons.push(Comparison::of(records, labels, first, second));
             }
         }
     }
@@ -86,7 +106,7 @@ pub fn comparisons(records: &Records) -> Vec<Comparison> {
 }
 
 impl Comparison {
-    fn of(records: &Records, first: usize, second: usize) -> Comparison {
+    fn of(records: &Records, labels: &[Option<Labels>], first: usize, second: usize) -> Comparison {
         let pairs = pairs(records, first, second);
         let interval = pairs.difference_interval(Confidence::USUAL);
         let p = pairs.mcnemar(Alternative::Differs);
@@ -103,8 +123,29 @@ impl Comparison {
             p_corrected: p,
             differs: p < LEVEL,
             smallest,
+            macro_f1: if records.subjects[first].is_model() && records.subjects[second].is_model() {
+                labels.iter().flatten().filter_map(|labels| f1_difference(records, labels, first, second)).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
+}
+
+fn f1_difference(records: &Records, labels: &Labels, first: usize, second: usize) -> Option<F1Difference> {
+    let of = |subject: usize| closed::observations(records, subject, labels);
+    let (first, second) = (of(first), of(second));
+    let f1 = |observations: &[Observation], rows: &[usize]| {
+        Classes::count(labels.labels.len(), rows.iter().map(|&row| observations[row])).macro_f1()
+    };
+    let found = bootstrap_difference(&bootstrap(), first.len(), |rows| f1(&first, rows), |rows| f1(&second, rows))?;
+    Some(F1Difference {
+        field: records.fields[labels.field()].name.clone(),
+        difference: found.difference,
+        low: found.interval.low,
+        high: found.interval.high,
+        p: found.p_value,
+    })
 }
 
 /// Every model but the best against the best one; of equals the first is the best.

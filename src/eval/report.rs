@@ -122,7 +122,7 @@ impl Report {
                 unreadable: records.rows.iter().filter(|row| row.expected.is_err()).count() as u64,
             },
             subjects,
-            comparisons: comparisons(records),
+            comparisons: comparisons(records, &labels),
             non_inferiority: wanted.margin.map(|margin| non_inferiority(records, margin)).unwrap_or_default(),
             changes: wanted.changes,
             gate: Some(gate).filter(|gate| !gate.checks.is_empty()),

@@ -68,7 +68,11 @@ impl Subject {
                 let names: Vec<Option<String>> = contract.fields().iter().map(crate::contract::Field::name).collect();
                 Ok(suite.check_fields(&names.iter().map(Option::as_deref).collect::<Vec<_>>())?)
             }
-            Form::Open(_) => Ok(()),
+            Form::Open(open) => {
+                let properties = open.schema().and_then(|schema| schema.get("properties")?.as_object());
+                let names = properties.map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
+                Ok(names.map_or(Ok(()), |names| suite.check_properties(&names))?)
+            }
             Form::Free if suite.expect.len() == 1 && suite.expect[0].judge != Judge::Label => Ok(()),
             Form::Free => {
                 let model = &self.variant.model;

@@ -2,7 +2,7 @@
 
 use super::layout::{cut, line, wrap};
 use crate::eval::baseline::Change;
-use crate::eval::compare::{Comparison, NonInferiority, Within};
+use crate::eval::compare::{Comparison, F1Difference, NonInferiority, Within};
 use crate::eval::label::{harmless, show};
 use crate::eval::report::Report;
 
@@ -14,7 +14,12 @@ const VALUE: usize = 32;
 pub fn write(out: &mut String, report: &Report) {
     if !report.comparisons.is_empty() {
         line(out, "\nwhat differs (McNemar's exact test, corrected by Holm)".to_owned());
-        report.comparisons.iter().for_each(|comparison| wrap(out, "  ", &sentence(comparison)));
+        for comparison in &report.comparisons {
+            wrap(out, "  ", &sentence(comparison));
+            if let Some(f1) = f1_sentence(comparison) {
+                wrap(out, "    ", &f1);
+            }
+        }
     }
     if !report.non_inferiority.is_empty() {
         line(out, String::new());
@@ -58,6 +63,17 @@ pub fn sentence(comparison: &Comparison) -> String {
     format!(
         "no difference shown between {better} and {worse}: {difference:+.3} ({low:+.3} to {high:+.3}), {p}; {could}"
     )
+}
+
+/// How two models differ in macro-F1, in words; `None` where that was not compared.
+fn f1_sentence(comparison: &Comparison) -> Option<String> {
+    let field = |one: &F1Difference| {
+        let F1Difference { difference, low, high, p, .. } = one;
+        format!("{} {difference:+.3} ({low:+.3} to {high:+.3}), {}", harmless(&one.field), p_value(*p))
+    };
+    let fields: Vec<String> = comparison.macro_f1.iter().map(field).collect();
+    let (first, second) = (harmless(&comparison.first), harmless(&comparison.second));
+    (!fields.is_empty()).then(|| format!("macro-F1, {second} less {first} (paired bootstrap): {}", fields.join("; ")))
 }
 
 /// A p-value as people write it.

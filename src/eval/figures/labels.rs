@@ -37,6 +37,12 @@ impl Labels {
         labels
     }
 
+    /// Which of the records' fields it is.
+    #[must_use]
+    pub fn field(&self) -> usize {
+        self.nth
+    }
+
     fn add(&mut self, value: &Value) {
         let next = self.labels.len();
         if *self.numbers.entry(key(value)).or_insert(next) == next {

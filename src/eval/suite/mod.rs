@@ -189,6 +189,22 @@ impl Suite {
             }
         }
     }
+
+    /// As [`Suite::check_fields`], for an answer that is written: its outermost `names`.
+    ///
+    /// # Errors
+    ///
+    /// The first field that begins with none of them, with those that exist.
+    pub fn check_properties(&self, names: &[&str]) -> Result<(), SuiteError> {
+        let is_known =
+            |e: &ExpectedField| e.field == "*" || names.contains(&e.field.split('.').next().unwrap_or_default());
+        match self.expect.iter().find(|e| !is_known(e)) {
+            None => Ok(()),
+            Some(ExpectedField { field, .. }) => {
+                Err(SuiteError::UnknownField { field: field.clone(), known: list(names) })
+            }
+        }
+    }
 }
 
 impl Variant {

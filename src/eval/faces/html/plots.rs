@@ -34,7 +34,7 @@ pub fn reliability(p: &ProbabilityFigures) -> String {
         "Reliability: how often answers of a probability are right. On the dashed line probabilities can be believed; below it the \
          model is too sure. Expected calibration error {error:.3}."
     );
-    plot(&marks, "probability of the answer", "right", &caption)
+    plot(&marks, Axes { along: "probability of the answer", last: "1", up: "right" }, &caption)
 }
 
 /// The error among the surest rows, for every part of rows.
@@ -46,7 +46,7 @@ pub fn risk_coverage(p: &ProbabilityFigures) -> String {
     let at = p.accuracy_at_coverage.iter().find(|at| (at.coverage - 0.8).abs() < 1e-9).and_then(|at| at.accuracy);
     let at = at.map_or_else(String::new, |accuracy| format!(" Of the surest 80 % are {accuracy:.3} right."));
     let caption = format!("Risk and coverage: the part that is wrong among the rows that the model is surest of.{at}");
-    plot(&marks, "part of rows answered", "wrong", &caption)
+    plot(&marks, Axes { along: "part of rows answered", last: "1", up: "wrong" }, &caption)
 }
 
 /// How many rows took how long.
@@ -68,8 +68,8 @@ pub fn latencies(ms: &[f64]) -> String {
             y(0.0) - top
         );
     }
-    let _ = write!(marks, "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{most:.0} ms</text>", x(1.0), SIZE - 14.0);
-    plot(&marks, "latency", "rows", "Latency: from a row's turn to its answer.")
+    let last = format!("{most:.0} ms");
+    plot(&marks, Axes { along: "latency", last: &last, up: "rows" }, "Latency: from a row's turn to its answer.")
 }
 
 /// Each subject's part of right rows with its interval.
@@ -124,11 +124,21 @@ fn y(share: f64) -> f64 {
     SIZE - BOTTOM - share.clamp(0.0, 1.0) * (SIZE - BOTTOM - TOP)
 }
 
-fn plot(marks: &str, along: &str, up: &str, caption: &str) -> String {
+/// What the axes of a plot show; both begin at 0.
+struct Axes<'a> {
+    along: &'a str,
+    /// The end of the horizontal one.
+    last: &'a str,
+    up: &'a str,
+}
+
+fn plot(marks: &str, Axes { along, last, up }: Axes<'_>, caption: &str) -> String {
     let middle = (LEFT + SIZE) / 2.0;
     format!(
         "<figure><svg role=\"img\" viewBox=\"0 0 {SIZE} {SIZE}\" width=\"{SIZE}\" height=\"{SIZE}\"><title>{title}</title>\
          <path class=\"axis\" d=\"M{left} {TOP}V{bottom}H{right}\"/>{marks}\
+         <text x=\"{left}\" y=\"{below}\" text-anchor=\"middle\">0</text>\
+         <text x=\"{right}\" y=\"{below}\" text-anchor=\"end\">{last}</text>\
          <text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{along}</text>\
          <text transform=\"translate(12 {half}) rotate(-90)\" text-anchor=\"middle\">{up}</text></svg>\
          <figcaption>{title}</figcaption></figure>",
