@@ -1,14 +1,15 @@
 //! `slm eval`: models on labelled data, compared, held against a gate, and reported.
 
 mod args;
-mod ask;
+mod course;
+mod local;
 mod outcome;
 mod subject;
 
 use std::path::Path;
 
 pub use args::EvalArgs;
-use ask::Asking;
+use course::Asking;
 use slm_stats::paired::Margin;
 use subject::Subject;
 
@@ -52,7 +53,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let mut records = Records::new(path.display().to_string(), &data, fields);
     let asking = Asking { suite: &suite, data: &data, args, environment };
     for subject in &subjects {
-        ask::ask(subject, &mut records, asking)?;
+        local::ask(subject, &mut records, asking)?;
         if interrupt::happened() {
             break;
         }
