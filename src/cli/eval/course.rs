@@ -61,14 +61,16 @@ pub struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    /// Takes what is known already.
-    ///
-    /// # Errors
-    /// The folder of kept answers cannot be used.
-    pub fn of(mut way: Way<'a>, records: &'a Records, asking: Asking<'a>) -> Result<Self, Failure> {
-        let mut cache = match asking.environment.kept_answers() {
-            Some(folder) => Cache::open(folder, way.asking)
-                .map_err(|error| Failure::failed(format!("cannot keep answers in `{}`: {error}", folder.display())))?,
+    /// Takes what is known already. Where answers cannot be kept, that is said, and everything is asked.
+    pub fn of(mut way: Way<'a>, records: &'a Records, asking: Asking<'a>) -> Self {
+        let folder = asking.environment.kept_answers();
+        let opened = folder.map(|folder| (folder, Cache::open(folder, way.asking)));
+        let mut cache = match opened {
+            Some((_, Ok(cache))) => cache,
+            Some((folder, Err(error))) => {
+                say(format_args!("answers are not kept: cannot use `{}`: {error}", folder.display()));
+                Cache::none()
+            }
             None => Cache::none(),
         };
         if asking.args.asking.fresh {
@@ -82,7 +84,7 @@ impl<'a> Course<'a> {
         let mut course =
             Course { way, asking, rows, fields, candidates, cache, answers, n_cached, n_right, n_done, elapsed };
         course.recall();
-        Ok(course)
+        course
     }
 
     /// What the row's subject reads.
@@ -123,7 +125,7 @@ impl<'a> Course<'a> {
     /// failure of a row is its answer; an error ends the run.
     ///
     /// # Errors
-    /// Nobody answers any more, or answers cannot be kept.
+    /// Nobody answers any more.
     pub fn run<P>(
         &mut self,
         n_parallel: usize,
@@ -151,10 +153,9 @@ impl<'a> Course<'a> {
                 (nth, start(&text.text.expect("it was made of a text")))
             },
             finish: |(nth, begun): (usize, P), cancel: &Cancel| (nth, finish(begun, cancel)),
-            deliver: |(nth, given): (usize, Result<Given, Failure>)| match given
-                .and_then(|given| self.keep(nth, &given))
-            {
-                Ok(()) => {
+            deliver: |(nth, given): (usize, Result<Given, Failure>)| match given {
+                Ok(given) => {
+                    self.keep(nth, &given).iter().for_each(|trouble| bar.aside(|| say(trouble)));
                     let share = self.n_right as f64 / self.n_done.max(1) as f64;
                     bar.at(self.n_done, self.n_done - n_known, || format!("  {} {share:.3} right", self.way.name));
                     ControlFlow::Continue(())
@@ -177,14 +178,14 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn keep(&mut self, nth: usize, given: &Given) -> Result<(), Failure> {
-        if let Some(question) = self.question(nth) {
-            let kept = self.cache.put(&question, given);
-            kept.map_err(|error| Failure::failed(format!("cannot keep answers: {error}")))?;
-        }
+    /// Takes an answer that came; gives what is to be said where it cannot be kept, which is no reason to lose it here.
+    fn keep(&mut self, nth: usize, given: &Given) -> Option<String> {
+        let kept = self.question(nth).map(|question| self.cache.put(&question, given));
         let answer = self.read(given);
         self.take(nth, answer);
-        Ok(())
+        let error = kept?.err()?;
+        self.cache = Cache::none();
+        Some(format!("answers are no longer kept: {error}"))
     }
 
     /// The subject with its answers, one for each row; `None` where it was not asked.

@@ -21,7 +21,7 @@ const N_CLOSED: usize = 4;
 /// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
 ///
 /// # Errors
-/// The model cannot be loaded, or is lost; answers cannot be kept.
+/// The model cannot be loaded, or is lost.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { subject.turned_round() } else { None };
     let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
@@ -50,7 +50,7 @@ fn course<'a>(
 ) -> Result<Course<'a>, Failure> {
     let by = session.map(|session| computed_by(subject, form, session));
     let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: subject.asking(form), by };
-    let mut course = Course::of(way, records, asking)?;
+    let mut course = Course::of(way, records, asking);
     if let Some(session) = session {
         let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
