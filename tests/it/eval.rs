@@ -163,8 +163,6 @@ fn rows_may_stand_in_the_suite_and_in_several_files() {
     };
     assert_eq!(rows(&[]), ["`a.csv`, line 2 one", "`a.csv`, line 3 two", "row 1 of the suite three"]);
     assert_eq!(rows(&["--filter", "part=y"]), ["`a.csv`, line 3 two", "row 1 of the suite three"]);
-    let parts = [rows(&["--shard", "1/2"]), rows(&["--shard", "2/2"])].concat();
-    assert_eq!(parts.len(), 3);
     home.slm(["eval", "s.yaml", "--shard", "3/2"])
         .fails(2, "slm: --shard: `3/2` is not a part of the rows; write `2/5` for the second of five\n");
     home.slm(["eval", "s.yaml", "--filter", "part=z"])
@@ -238,11 +236,11 @@ fn nothing_is_asked_twice() {
 
 #[test]
 fn labels_turned_round_are_asked_too() {
-    let report = tickets().slm(["eval", "suite.yaml", "--limit", "10", "--permute", "--json"]).json();
+    let report = tickets().slm(["eval", "suite.yaml", "--limit", "120", "--permute", "--json"]).json();
     let names = report["subjects"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect::<Vec<_>>();
     assert_eq!(names, ["triage", "majority", "words"]);
     let flips = &report["subjects"][0]["fields"][0]["flip_rate"];
-    assert_eq!(flips["rows"], 10, "{flips}");
+    assert_eq!(flips["rows"], 120, "{flips}");
 }
 
 #[test]
@@ -260,8 +258,8 @@ fn the_gate_holds_bounds_and_a_baseline() {
     let report = home.slm([&base[..], &["--json"]].concat()).json();
     assert_eq!((report["gate"]["passed"].as_bool(), report["changes"][0]["broken"].as_u64()), (Some(true), Some(0)));
 
-    // The model now answers under a format that has not the labels of most rows.
-    home.file("suite.yaml", suite.replace("limit", "format: {enum: [billing, legal]}\nlimit"));
+    // The model now answers under a format that lacks the label of most rows.
+    home.file("suite.yaml", suite.replace("limit", "format: {enum: [shipping, legal]}\nlimit"));
     let said = home.slm([&base[..], &["--junit", "junit.xml", "--github"]].concat()).ends(3);
     assert!(said.stdout.contains("gate: not passed\n"), "{}", said.stdout);
     assert!(
@@ -316,7 +314,9 @@ fn a_suite_is_written_for_data() {
     let home = tickets();
     let suite = home.slm(["eval", "--init", "tickets.jsonl"]).succeeds();
     home.file("made.yaml", &suite);
-    let report = home.slm(["eval", "made.yaml", "--limit", "5", "--json"]).json();
+    // The model was not taught this format, which is said.
+    let report = home.slm(["eval", "made.yaml", "--limit", "5", "--json"]).ends(0).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["counts"]["rows"], 5, "{suite}");
     home.file("one.csv", "text\nx\n");
     home.slm(["eval", "--init", "one.csv"]).fails(
