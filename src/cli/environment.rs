@@ -22,6 +22,8 @@ pub struct Environment {
     debug: Option<String>,
     look: Look,
     history: Option<PathBuf>,
+    kept_answers: Option<PathBuf>,
+    is_on_github: bool,
     no_history: Option<String>,
     host: Option<String>,
     api_key: Option<String>,
@@ -86,6 +88,7 @@ impl Environment {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
         let history = folders.as_ref().map(|folders| folders.data_dir().join("history"));
+        let kept_answers = folders.as_ref().map(|folders| folders.cache_dir().join("eval"));
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
         Environment {
             models,
@@ -98,6 +101,8 @@ impl Environment {
             debug: text("DEBUG"),
             look: look(),
             history,
+            kept_answers,
+            is_on_github: own("", "GITHUB_ACTIONS").is_some(),
             no_history: text("NOHISTORY"),
             host: text("HOST"),
             api_key: own("SLM_", "API_KEY").map(|key| key.to_string_lossy().into_owned()),
@@ -163,6 +168,18 @@ impl Environment {
     #[must_use]
     pub fn history(&self) -> Option<&Path> {
         self.history.as_deref().filter(|_| !is_on(self.no_history.as_deref()))
+    }
+
+    /// The folder of answers that evaluations keep; `None` where there is no home folder.
+    #[must_use]
+    pub fn kept_answers(&self) -> Option<&Path> {
+        self.kept_answers.as_deref()
+    }
+
+    /// `GITHUB_ACTIONS`: whether a workflow of GitHub's runs this.
+    #[must_use]
+    pub fn is_on_github(&self) -> bool {
+        self.is_on_github
     }
 
     /// With `SLM_DEBUG`, writes llama.cpp's log to standard error; it contains no prompts.

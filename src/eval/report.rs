@@ -1,7 +1,17 @@
-//! A report: the figures of a run under stable names, as `--json` writes them; it computes none of them.
+//! A report: everything that is told of a run, as `--json` writes it and every other face shows it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use slm_stats::paired::Margin;
+
+use super::baseline::Change;
+use super::compare::{Comparison, NonInferiority, comparisons, non_inferiority};
+use super::figures::labels::Labels;
+use super::figures::{SubjectFigures, SubjectKind};
+use super::gate::{self, GateReport};
+use super::judge::verdict;
+use super::record::Records;
+use super::suite::Gate;
 
 /// Whether a report tells of every row, or of the failed ones only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,23 +20,24 @@ pub enum Detail {
     Rows,
 }
 
-/// The figures of one run. The names are stable. A figure that is undefined, as an accuracy of no rows, is null.
+/// What of a run is told. The names are stable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    pub model: String,
-    /// The data file, as the suite names it.
+    /// The suite's file.
+    pub suite: String,
+    /// The data files, as the suite names them.
     pub data: String,
-    /// Equal for two runs whose probabilities are equal to the last bit where model and rows are; null where the caller of
-    /// the evaluation did not say.
-    pub evaluation_id: Option<String>,
     pub counts: Counts,
-    /// Rows with every expected field right.
-    pub accuracy: Accuracy,
-    /// In the suite's order.
-    pub fields: Vec<FieldReport>,
-    pub speed: Speed,
-    /// Every failed row, in order.
-    pub failures: Vec<Failure>,
+    /// Models in the suite's order, then baselines.
+    pub subjects: Vec<SubjectFigures>,
+    /// Every model against every subject before it.
+    pub comparisons: Vec<Comparison>,
+    /// With `--non-inferior`: every model but the best against the best.
+    pub non_inferiority: Vec<NonInferiority>,
+    /// With `--baseline`: every model against its own earlier answers.
+    pub changes: Vec<Change>,
+    /// Null where nothing is demanded.
+    pub gate: Option<GateReport>,
     /// Every row, in order; absent unless asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<Vec<RowReport>>,
@@ -35,133 +46,33 @@ pub struct Report {
 /// Numbers of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// In the data, after the suite's limit.
+    /// In the data, after filter, part and limit.
     pub total: u64,
-    /// Tried: the figures are over these. Fewer than `total` where the run was interrupted.
+    /// Asked of every subject: the figures are over these. Fewer than `total` where the run was interrupted.
     pub rows: u64,
-    pub answered: u64,
-    /// Tried, without an answer: counted as wrong.
-    pub failed: u64,
-    /// Of the failed ones, those that could not be read.
+    /// Of these, those that could not be read: they count as wrong.
     pub unreadable: u64,
 }
 
-/// A part of the rows, with the interval in which it lies with 95 % confidence (Wilson 1927).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    pub correct: u64,
-    /// All rows tried; failed ones are wrong.
-    pub rows: u64,
-    pub accuracy: Option<f64>,
-    pub low: Option<f64>,
-    pub high: Option<f64>,
-}
-
-/// The figures of one field of the answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FieldReport {
-    pub name: String,
-    pub accuracy: Accuracy,
-    /// The most frequent expected label and the accuracy of always answering it.
-    pub majority: Option<Majority>,
-    /// Over the labels in `classes`.
-    pub macro_f1: Option<f64>,
-    /// The labels that occur in the truth or the answers: in the contract's order, then those that it does not have.
-    pub classes: Vec<ClassReport>,
-    /// Null where there are more than 255 labels.
-    pub confusion: Option<ConfusionReport>,
-    /// Null where no answer had probabilities.
-    pub probabilities: Option<ProbabilityReport>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Majority {
-    pub label: Value,
-    pub accuracy: f64,
-}
-
-/// One label; 0 where a figure is undefined, as in scikit-learn with `zero_division=0`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ClassReport {
-    pub label: Value,
-    pub precision: f64,
-    /// A failed row is a miss of the label that it expects.
-    pub recall: f64,
-    pub f1: f64,
-    /// Rows that expect the label.
-    pub support: u64,
-    /// Rows that were answered with it.
-    pub answered: u64,
-}
-
-/// The labels in the order of `classes`; all counts sum to `counts.rows`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ConfusionReport {
-    pub labels: Vec<Value>,
-    /// `counts[expected][answered]`.
-    pub counts: Vec<Vec<u64>>,
-    /// Failed rows by expected label.
-    pub failed: Vec<u64>,
-    /// Rows that could not be read.
-    pub unreadable: u64,
-}
-
-/// Whether the probabilities can be trusted; over the answered rows only, because a failed row has none.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ProbabilityReport {
-    /// Rows with probabilities.
-    pub rows: u64,
-    /// Of these, rows that expect a label which no answer can be: its probability is taken as 0.
-    pub not_a_candidate: u64,
-    /// Mean `-ln p(expected)`, with p clipped to 2.2e-16 as in scikit-learn.
-    pub negative_log_likelihood: f64,
-    /// Mean of the sum over labels of `(p - y)^2`, 0 to 2 for any number of labels.
-    pub brier: f64,
-    /// Over `bins`, by the probability of the answer.
-    pub expected_calibration_error: f64,
-    /// The mean probability of the answers: beside the accuracy it says whether the model is too sure or not sure enough.
-    pub mean_confidence: f64,
-    /// The mean raw probability that the model's answer is one of the candidates: low, where it wants to say something else.
-    pub mean_label_mass: f64,
-    /// Of equal width, each without its lower border, the first with 0.
-    pub bins: Vec<BinReport>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BinReport {
-    pub low: f64,
-    pub high: f64,
-    pub rows: u64,
-    /// The mean probability of the answers in the bin, and the part of them that is right; null in an empty bin.
-    pub confidence: Option<f64>,
-    pub accuracy: Option<f64>,
-}
-
-/// Latencies are over the answered rows, in milliseconds, interpolated linearly.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Speed {
-    pub latency_p50_ms: Option<f64>,
-    pub latency_p95_ms: Option<f64>,
-    /// All rows tried over `elapsed_s`; null where no time passed.
-    pub rows_per_second: Option<f64>,
-    /// From the first row to the last.
-    pub elapsed_s: f64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// In the data file, from 1.
-    pub line: u64,
-    pub reason: String,
-}
-
-/// One row: its fields where it was answered, else why not.
+/// One row with every subject's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowReport {
-    pub line: u64,
-    /// Whether every expected field is right.
+    pub id: String,
+    /// Where it stands, in words.
+    pub at: String,
+    pub input: String,
+    /// By field, in the suite's order; empty where the row cannot be read.
+    pub expected: Vec<Value>,
+    pub answers: Vec<RowAnswerReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowAnswerReport {
+    pub subject: String,
+    /// Whether every field is right.
     pub correct: bool,
     pub latency_ms: Option<f64>,
+    /// In the suite's order; empty where there is no answer.
     pub fields: Vec<RowField>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -170,12 +81,12 @@ pub struct RowReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RowField {
     pub name: String,
-    pub expected: Value,
     pub answer: Value,
-    pub correct: bool,
-    /// Of the answer.
-    pub probability: f64,
-    pub label_mass: f64,
+    /// `right`, `wrong`, `missed` or `invented`.
+    pub verdict: String,
+    /// The answer's own probability; null where there are none.
+    pub probability: Option<f64>,
+    pub label_mass: Option<f64>,
     pub probabilities: Vec<LabelProbability>,
 }
 
@@ -183,4 +94,87 @@ pub struct RowField {
 pub struct LabelProbability {
     pub value: Value,
     pub probability: f64,
+}
+
+/// What is told beside the figures.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub margin: Option<Margin>,
+    pub changes: Vec<Change>,
+    pub gate: Gate,
+}
+
+impl Report {
+    /// The report of a run over `total` rows.
+    #[must_use]
+    pub fn of(records: &Records, total: usize, wanted: Wanted, detail: Detail) -> Report {
+        let of_labels = |nth: usize| records.fields[nth].judge.is_label().then(|| Labels::of(records, nth));
+        let labels: Vec<Option<Labels>> = (0..records.fields.len()).map(of_labels).collect();
+        let listed: Vec<usize> = (0..records.subjects.len()).filter(|&at| records.subjects[at].is_listed()).collect();
+        let subjects: Vec<SubjectFigures> = listed.iter().map(|&at| SubjectFigures::of(records, at, &labels)).collect();
+        let gate = gate::gate(&wanted.gate, &subjects, &wanted.changes);
+        Report {
+            suite: records.suite.clone(),
+            data: records.data.clone(),
+            counts: Counts {
+                total: total as u64,
+                rows: records.rows.len() as u64,
+                unreadable: records.rows.iter().filter(|row| row.expected.is_err()).count() as u64,
+            },
+            subjects,
+            comparisons: comparisons(records, &labels),
+            non_inferiority: wanted.margin.map(|margin| non_inferiority(records, margin)).unwrap_or_default(),
+            changes: wanted.changes,
+            gate: Some(gate).filter(|gate| !gate.checks.is_empty()),
+            rows: match detail {
+                Detail::Summary => None,
+                Detail::Rows => Some((0..records.rows.len()).map(|nth| row(records, &listed, nth)).collect()),
+            },
+        }
+    }
+
+    /// The models, without the baselines.
+    pub fn models(&self) -> impl Iterator<Item = &SubjectFigures> {
+        self.subjects.iter().filter(|subject| subject.kind == SubjectKind::Model)
+    }
+}
+
+/// A row with the listed subjects' answers.
+fn row(records: &Records, listed: &[usize], nth: usize) -> RowReport {
+    let row = &records.rows[nth];
+    let answer = |&subject: &usize| {
+        let known = &records.subjects[subject];
+        let answer = row.answers[subject].as_ref();
+        let verdict_of = |nth: usize| verdict(row, answer, &records.fields, nth);
+        let given = answer.map(|answer| &answer.fields);
+        let field = |(nth, given): (usize, &super::answer::FieldAnswer)| {
+            let of = &records.fields[nth];
+            let at = of.candidates.iter().position(|candidate| *candidate == given.value);
+            let pairs = of.candidates.iter().zip(&given.probabilities);
+            RowField {
+                name: of.name.clone(),
+                answer: given.value.clone(),
+                verdict: verdict_of(nth).name().to_owned(),
+                probability: at.and_then(|at| given.probabilities.get(at)).copied(),
+                label_mass: given.label_mass,
+                probabilities: pairs
+                    .map(|(value, p)| LabelProbability { value: value.clone(), probability: *p })
+                    .collect(),
+            }
+        };
+        RowAnswerReport {
+            subject: known.name.clone(),
+            correct: (0..records.fields.len()).all(|nth| verdict_of(nth).is_right()),
+            latency_ms: answer.and_then(|answer| answer.cost).map(|cost| cost.latency_ms),
+            fields: given.and_then(|given| given.as_ref().ok()).into_iter().flatten().enumerate().map(field).collect(),
+            error: given.and_then(|given| given.as_ref().err()).map(|failed| failed.reason.clone()),
+        }
+    };
+    RowReport {
+        id: row.id.clone(),
+        at: row.at.clone(),
+        input: row.input.clone(),
+        expected: row.expected.clone().unwrap_or_default(),
+        answers: listed.iter().map(answer).collect(),
+    }
 }

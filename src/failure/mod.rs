@@ -84,7 +84,9 @@ exits! {
     crate::batch::journal::JournalError => Exit::Failed, none;
     crate::contract::ContractError => Exit::Usage, none;
     crate::engine::compute::ComputeError => Exit::Usage, advice::compute;
+    crate::eval::baseline::BaselineError => Exit::Failed, none;
     crate::eval::data::DataError => Exit::Failed, none;
+    crate::eval::init::InitError => Exit::Failed, none;
     crate::eval::suite::SuiteError => Exit::Failed, none;
     crate::model_ref::ModelRefError => Exit::Usage, none;
     crate::registry::RegistryError => Exit::Failed, advice::registry;

@@ -1,6 +1,6 @@
-//! `slm eval`: a suite over the embedded model, its report, and what is said of suites and data that are wrong.
+//! `slm eval`: suites over the embedded model, their reports, the gate, what is kept, and what is said of what is wrong.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::slm::{Home, unpullable};
 
@@ -12,6 +12,9 @@ const ROWS: &str = r#"{"text": "I was charged twice", "queue": "only"}
 {"text": "I will sue you", "queue": "other"}
 nope
 "#;
+/// What is said of the row that no answer can be right for.
+const IMPOSSIBLE: &str =
+    "slm: `queue`: 1 row expects `other`, which no answer can be, so it counts as wrong; the answers are `only`\n";
 
 fn home() -> Home {
     let home = Home::new();
@@ -20,32 +23,62 @@ fn home() -> Home {
     home
 }
 
-/// A report without what differs from run to run: label mass and speed.
+/// The embedded model's own suite, in the home.
+fn tickets() -> Home {
+    let home = Home::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/Modelfiles/triage");
+    std::fs::copy(format!("{folder}/tickets.jsonl"), home.path().join("tickets.jsonl")).expect("committed");
+    home.file("suite.yaml", "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: [queue, urgency, refund]\n");
+    home
+}
+
+/// A report without what differs from run to run: label mass, the last two columns of the table of subjects, and the lines on
+/// speed.
 fn stable(report: &str) -> String {
-    let cut = |line: &str| match line.trim_start() {
-        text if text.starts_with("mean label mass ") => {
-            format!("  mean label mass M  {}", text.split_once("  ").unwrap().1)
+    let (mut out, mut is_speed) = (String::new(), false);
+    for line in report.lines() {
+        is_speed = line.starts_with("latency ") || is_speed && !line.is_empty();
+        let mut words: Vec<&str> = line.split(' ').collect();
+        if let Some(at) = words.iter().position(|word| *word == "mass") {
+            words[at + 1] = "M";
         }
-        text if text.starts_with("latency p50 ") => "latency".to_owned(),
-        _ => line.to_owned(),
-    };
-    report.lines().map(|line| cut(line) + "\n").collect()
+        if line.starts_with("triage ") && line.matches('.').count() == 5 {
+            words = line.split_whitespace().take(6).collect();
+        }
+        if !is_speed {
+            out += &format!("{}\n", words.join(" "));
+        }
+    }
+    out
 }
 
 #[test]
 fn a_report_is_what_the_rows_say() {
-    let report = home().slm(["eval", "suite.yaml"]).succeeds();
+    let said = home().slm(["eval", "suite.yaml"]).ends(0);
+    assert_eq!(said.stderr, IMPOSSIBLE);
     assert_eq!(
-        stable(&report),
+        stable(&said.stdout),
         "\
-triage on tickets.jsonl
-5 rows, 3 answered, 2 failed (counted as wrong)
+suite.yaml on tickets.jsonl
+5 rows, 2 of them cannot be read and count as wrong
 
-queue  accuracy 0.400  (95 % interval 0.118 to 0.769)  2 of 5
-  always `only` would be 0.400
-  negative log-likelihood 12.015  Brier score 0.667 (0 to 2)
-  expected calibration error 0.333 (15 bins)  mean confidence 1.000
-  mean label mass M  over 3 rows with probabilities
+rows right           right  95 % interval   failed    p50 ms  rows/s
+triage 0.400 0.118 to 0.769 2
+majority (baseline)  0.400  0.118 to 0.769       2         -       -
+
+queue                right  macro-F1  95 % interval     NLL  Brier    ECE
+triage               0.400     0.400  0.000 to 1.000  12.015  0.667  0.333
+majority (baseline)  0.400     0.400  0.000 to 1.000       -      -      -
+
+what differs (McNemar's exact test, corrected by Holm)
+  no difference shown between majority and triage: +0.000 (-0.434 to +0.434), p
+    = 1.000; these rows could not have shown any
+
+queue of triage: 2 of 5 right
+  balanced accuracy 0.500  micro-F1 0.667  weighted F1 0.533  Matthews 0.000
+  mean probability 1.000  mean label mass M  over 3 rows
+  right among the surest 50 %: 0.667, 80 %: 0.500, 90 %: 0.400  area under
+    risk-coverage 0.420
   rows whose expected label is no possible answer: 1 (taken as probability 0)
 
   label                precision  recall     F1    rows
@@ -58,9 +91,8 @@ queue  accuracy 0.400  (95 % interval 0.118 to 0.769)  2 of 5
    2 other             1  .       .
      (not read)        .  .       2
 
-latency
 
-failed rows
+failed rows of triage: 2 not read
   line 3  `text` is a number, not a text
   line 5  the row is not JSON: expected ident at column 2
 "
@@ -70,26 +102,33 @@ failed rows
 #[test]
 fn json_has_the_same_figures_and_the_rows_when_asked() {
     let home = home();
-    let report = home.slm(["eval", "suite.yaml", "--json", "--rows"]).json();
-    assert_eq!(report["counts"], json!({"total": 5, "rows": 5, "answered": 3, "failed": 2, "unreadable": 2}));
-    assert_eq!((report["model"].as_str(), report["accuracy"]["correct"].as_u64()), (Some("triage"), Some(2)));
-    assert_eq!(report["fields"][0]["confusion"]["counts"], json!([[2, 0], [1, 0]]));
-    assert_eq!(report["failures"][0], json!({"line": 3, "reason": "`text` is a number, not a text"}));
+    let report: Value =
+        serde_json::from_str(&home.slm(["eval", "suite.yaml", "--json", "--rows"]).ends(0).stdout).unwrap();
+    assert_eq!(report["counts"], json!({"total": 5, "rows": 5, "unreadable": 2}));
+    let subject = &report["subjects"][0];
+    assert_eq!((subject["name"].as_str(), subject["accuracy"]["hits"].as_u64()), (Some("triage"), Some(2)));
+    assert_eq!(subject["fields"][0]["labels"]["confusion"]["counts"], json!([[2, 0], [1, 0]]));
+    assert_eq!(
+        subject["failures"][0],
+        json!({"id": "0:3", "at": "line 3", "why": "unreadable", "reason": "`text` is a number, not a text"})
+    );
     assert_eq!(report["rows"].as_array().map(Vec::len), Some(5));
+    assert_eq!(report["rows"][3]["answers"][0]["fields"][0]["verdict"], "wrong");
     let reply = home.slm(["run", "triage", "--json", "x"]).json();
-    assert_eq!(report["evaluation_id"], reply["evaluation_id"]);
-    assert_eq!(home.slm(["eval", "suite.yaml", "--json"]).json()["rows"], json!(null));
+    assert_eq!(subject["evaluation_id"], reply["evaluation_id"]);
+    let summary: Value = serde_json::from_str(&home.slm(["eval", "suite.yaml", "--json"]).ends(0).stdout).unwrap();
+    assert_eq!(summary["rows"], json!(null));
 }
 
 #[test]
 fn the_embedded_models_own_suite_is_its_cards_source() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/Modelfiles/triage/suite.yaml");
     let report = Home::new().slm(["eval", folder, "--json", "--limit", "20"]).json();
-    assert_eq!(report["counts"], json!({"total": 20, "rows": 20, "answered": 20, "failed": 0, "unreadable": 0}));
-    let names: Vec<&str> =
-        report["fields"].as_array().unwrap().iter().map(|field| field["name"].as_str().unwrap()).collect();
+    assert_eq!(report["counts"], json!({"total": 20, "rows": 20, "unreadable": 0}));
+    let fields = report["subjects"][0]["fields"].as_array().unwrap();
+    let names: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["queue", "urgency", "refund"]);
-    for field in report["fields"].as_array().unwrap() {
+    for field in fields {
         let mass = field["probabilities"]["mean_label_mass"].as_f64().unwrap();
         assert!((0.5..=1.0).contains(&mass), "{field}");
     }
@@ -101,21 +140,208 @@ fn csv_is_read_and_columns_may_have_other_names() {
     home.file("t.csv", "\u{feff}body,true queue,z\n\"charged, twice\",only,1\n\"two\nlines\",only,2\nshort\n");
     home.file("s.yaml", "model: triage\ndata: t.csv\ninput: body\nexpect: {q: true queue}\nformat: {type: object, properties: {q: {enum: [only]}}}\n");
     let report = home.slm(["eval", "s.yaml", "--json"]).json();
-    assert_eq!(report["counts"], json!({"total": 3, "rows": 3, "answered": 2, "failed": 1, "unreadable": 1}));
-    assert_eq!((report["fields"][0]["name"].as_str(), report["accuracy"]["correct"].as_u64()), (Some("q"), Some(2)));
-    assert_eq!(report["failures"], json!([{"line": 5, "reason": "cells in the row: 1; in the header: 3"}]));
+    assert_eq!(report["counts"], json!({"total": 3, "rows": 3, "unreadable": 1}));
+    let subject = &report["subjects"][0];
+    assert_eq!((subject["fields"][0]["name"].as_str(), subject["accuracy"]["hits"].as_u64()), (Some("q"), Some(2)));
+    assert_eq!(subject["failures"][0]["at"], "line 5");
+    assert_eq!(subject["failures"][0]["reason"], "cells in the row: 1; in the header: 3");
     let limited = home.slm(["eval", "s.yaml", "--json", "--limit", "1"]).json();
     assert_eq!(limited["counts"]["rows"], 1);
 }
 
 #[test]
-fn another_model_can_be_asked() {
+fn rows_may_stand_in_the_suite_and_in_several_files() {
     let home = home();
-    home.file("Modelfile", "FROM triage");
+    home.file("a.csv", "text,queue,part\none,only,x\ntwo,only,y\n");
+    let suite = SUITE.replace("tickets.jsonl", "[a.csv, {text: three, queue: only, part: y}]");
+    home.file("s.yaml", suite);
+    let rows = |args: &[&str]| {
+        let report = home.slm([&["eval", "s.yaml", "--json", "--rows", "--no-baselines"], args].concat()).json();
+        let rows = report["rows"].as_array().unwrap().iter();
+        rows.map(|row| format!("{} {}", row["at"].as_str().unwrap(), row["input"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&[]), ["`a.csv`, line 2 one", "`a.csv`, line 3 two", "row 1 of the suite three"]);
+    assert_eq!(rows(&["--filter", "part=y"]), ["`a.csv`, line 3 two", "row 1 of the suite three"]);
+    home.slm(["eval", "s.yaml", "--shard", "3/2"])
+        .fails(2, "slm: --shard: `3/2` is not a part of the rows; write `2/5` for the second of five\n");
+    home.slm(["eval", "s.yaml", "--filter", "part=z"])
+        .fails(1, "slm: no row of the data `a.csv, the suite` is left by `part=z`\n");
+}
+
+#[test]
+fn models_are_compared_on_the_same_rows() {
+    let home = tickets();
+    home.file("Modelfile", "FROM triage\nSYSTEM Answer at random.");
     home.slm(["create", "mine"]).succeeds();
-    assert_eq!(home.slm(["eval", "suite.yaml", "--json", "--model", "mine"]).json()["model"], "mine");
+    let ask = [
+        "eval",
+        "suite.yaml",
+        "--limit",
+        "40",
+        "--json",
+        "--model",
+        "triage",
+        "--model",
+        "mine",
+        "--non-inferior",
+        "5%",
+    ];
+    let report = home.slm(ask).json();
+    let names: Vec<&str> = report["subjects"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["triage", "mine", "majority", "words"]);
+    let pairs: Vec<(&str, &str)> = report["comparisons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (one["first"].as_str().unwrap(), one["second"].as_str().unwrap()))
+        .collect();
+    let expected =
+        [("triage", "mine"), ("triage", "majority"), ("mine", "majority"), ("triage", "words"), ("mine", "words")];
+    assert_eq!(pairs, expected);
+    assert_eq!(report["comparisons"][1]["differs"], true, "{report}");
+    let answer = report["non_inferiority"][0]["answer"].as_str().unwrap();
+    assert!(["yes", "no", "too_few_rows"].contains(&answer), "{answer}");
     home.slm(["eval", "suite.yaml", "--model", "nope"])
         .fails(1, &unpullable("nope:latest", "there are `mine:latest`, `triage:latest`"));
+    home.slm(["eval", "suite.yaml", "--model", "mine", "--model", "mine"])
+        .fails(2, "slm: --model names `mine` twice\n");
+}
+
+#[test]
+fn nothing_is_asked_twice() {
+    let home = tickets();
+    let ask = |args: &[&str]| {
+        let report = home.slm([&["eval", "suite.yaml", "--limit", "12", "--json", "--rows"], args].concat()).json();
+        let cached = report["subjects"][0]["speed"]["cached_rows"].as_u64().unwrap();
+        (cached, report["rows"].clone())
+    };
+    let (cached, first) = ask(&[]);
+    assert_eq!(cached, 0);
+    for (args, expected) in [(&[][..], 12), (&["--rescore"][..], 12)] {
+        let (cached, rows) = ask(args);
+        assert_eq!((cached, &rows), (expected, &first), "to the last bit");
+    }
+    let answers = |rows: &Value| rows[3]["answers"][0]["fields"].clone();
+    let (cached, fresh) = ask(&["--fresh"]);
+    assert_eq!((cached, answers(&fresh)), (0, answers(&first)));
+    // Another suite asks the same.
+    home.file("other.yaml", "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: queue\nlimit: 14\n");
+    let report = home.slm(["eval", "other.yaml", "--json"]).json();
+    assert_eq!(report["subjects"][0]["speed"]["cached_rows"], 12);
+    home.file("new.yaml", "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: queue\nsystem: x\n");
+    home.slm(["eval", "new.yaml", "--rescore"])
+        .fails(1, "slm: no answers of `triage` are kept; run once without --rescore\n");
+}
+
+#[test]
+fn labels_turned_round_are_asked_too() {
+    let report = tickets().slm(["eval", "suite.yaml", "--limit", "120", "--permute", "--json"]).json();
+    let names = report["subjects"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names, ["triage", "majority", "words"]);
+    let flips = &report["subjects"][0]["fields"][0]["flip_rate"];
+    assert_eq!(flips["rows"], 120, "{flips}");
+}
+
+#[test]
+fn the_gate_holds_bounds_and_a_baseline() {
+    let home = tickets();
+    let suite = "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: queue\nlimit: 60\nbaselines: none\n";
+    home.file("suite.yaml", suite);
+    let base = ["eval", "suite.yaml", "--baseline", "base.jsonl"];
+    home.slm(base).fails(1, "slm: there is no baseline `base.jsonl` yet; --bless writes it from this run\n");
+    let said = home.slm([&base[..], &["--bless"]].concat()).ends(0);
+    assert_eq!(said.stderr, "slm: `base.jsonl` has this run's answers now\n");
+    let written = std::fs::read_to_string(home.path().join("base.jsonl")).unwrap();
+    let ids: Vec<&str> = written.lines().skip(1).collect();
+    assert!(ids.len() == 60 && ids.is_sorted(), "sorted by id");
+    let report = home.slm([&base[..], &["--json"]].concat()).json();
+    assert_eq!((report["gate"]["passed"].as_bool(), report["changes"][0]["broken"].as_u64()), (Some(true), Some(0)));
+
+    // The model now answers under a format that lacks the label of most rows.
+    home.file("suite.yaml", suite.replace("limit", "format: {enum: [shipping, legal]}\nlimit"));
+    let said = home.slm([&base[..], &["--junit", "junit.xml", "--github"]].concat()).ends(3);
+    assert!(said.stdout.contains("gate: not passed\n"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("::error file=suite.yaml,title=triage baseline::worse than the baseline: "),
+        "{}",
+        said.stdout
+    );
+    let junit = std::fs::read_to_string(home.path().join("junit.xml")).unwrap();
+    assert!(junit.contains("<failure message=\"worse than the baseline: "), "{junit}");
+
+    home.file(
+        "suite.yaml",
+        format!("{suite}gate: {{accuracy: {{at_least: 0.999, bound: lower}}, queue.macro_f1: {{at_least: 0.1}}}}\n"),
+    );
+    let report = home.slm(["eval", "suite.yaml", "--json"]).ends(3).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let passed: Vec<bool> =
+        report["gate"]["checks"].as_array().unwrap().iter().map(|check| check["passed"].as_bool().unwrap()).collect();
+    assert_eq!(passed, [false, true]);
+
+    home.file("suite.yaml", suite.replace("expect: queue", "expect: urgency"));
+    home.slm(base).fails(
+        1,
+        "slm: the baseline `base.jsonl` is of another suite: its fields are `queue`, and here they are `urgency`\n",
+    );
+}
+
+#[test]
+fn other_faces_tell_the_same() {
+    let home = tickets();
+    let ask = |args: &[&str]| home.slm([&["eval", "suite.yaml", "--limit", "8"], args].concat()).succeeds();
+    let csv = ask(&["--csv"]);
+    let mut lines = csv.lines();
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("id,at,input,expected queue,expected urgency,expected refund,triage correct,triage queue,")
+    );
+    assert_eq!(csv::Reader::from_reader(csv.as_bytes()).records().map(Result::unwrap).count(), 8);
+    let markdown = ask(&["--markdown"]);
+    assert!(markdown.contains("| | rows right | queue right | queue F1 |"), "{markdown}");
+    ask(&["--output", "report.html"]);
+    let page = std::fs::read_to_string(home.path().join("report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    assert_eq!(page.matches("<tr data-is=").count(), 8);
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="), "it needs no network");
+}
+
+#[test]
+fn a_suite_is_written_for_data() {
+    let home = tickets();
+    let suite = home.slm(["eval", "--init", "tickets.jsonl"]).succeeds();
+    home.file("made.yaml", &suite);
+    // The model was not taught this format, which is said.
+    let report = home.slm(["eval", "made.yaml", "--limit", "5", "--json"]).ends(0).stdout;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["counts"]["rows"], 5, "{suite}");
+    home.file("one.csv", "text\nx\n");
+    home.slm(["eval", "--init", "one.csv"]).fails(
+        1,
+        "slm: the data `one.csv` has no column beside `text` that looks like labels, tags or values; an evaluation needs what is \
+         expected\n",
+    );
+}
+
+#[test]
+fn values_are_read_out_of_written_answers() {
+    let home = Home::new();
+    home.file(
+        "rows.jsonl",
+        "{\"text\": \"order 1182\", \"order\": \"1182\"}\n{\"text\": \"hello\"}\n{\"text\": \"x\", \"order\": null}\n",
+    );
+    home.file(
+        "suite.yaml",
+        "model: triage\ndata: rows.jsonl\ninput: text\nexpect: {order: {as: text}}\n\
+         format: {type: object, properties: {order: {const: \"1182\"}, note: {type: string, maxLength: 4}}, required: [order, note]}\n",
+    );
+    let report = home.slm(["eval", "suite.yaml", "--json"]).json();
+    let field = &report["subjects"][0]["fields"][0];
+    assert_eq!((field["as"].as_str(), field["accuracy"]["hits"].as_u64()), (Some("text"), Some(1)), "{report}");
+    assert_eq!((field["extraction"]["invented"]["hits"].as_u64(), field["labels"].as_null()), (Some(2), Some(())));
 }
 
 #[test]
@@ -130,8 +356,8 @@ fn what_is_wrong_with_a_suite_or_its_data_is_a_sentence() {
         "input:",
         "inputs:",
         1,
-        "`wrong.yaml`: line 3: unknown key `inputs`; the keys of a suite are `model`, `data`, `input`, `expect`, \
-         `format`, `system`, `parameters`, `limit`",
+        "`wrong.yaml`: line 3: unknown key `inputs`; the keys here are `model`, `models`, `data`, `input`, `expect`, `id`, \
+         `format`, `system`, `prompt`, `parameters`, `adapters`, `filter`, `limit`, `baselines`, `gate`",
     );
     refused(
         "input: text",
@@ -155,14 +381,24 @@ fn what_is_wrong_with_a_suite_or_its_data_is_a_sentence() {
         "tickets.jsonl",
         "suite.yaml",
         1,
-        "the data `suite.yaml` is neither `.jsonl` nor `.csv`; convert it, or rename it to what it is",
+        "the data `suite.yaml` is none of `.jsonl`, `.json`, `.csv`, `.tsv`; convert it, or rename it to what it is",
     );
     refused(
         "{enum: [only]}",
-        "{type: string}",
+        "{type: nothing}",
         2,
-        "the format of `wrong.yaml`: the schema is open (`type` `string`), and here answers are scored from a closed \
-         list: use `enum`, `boolean`, an `integer` with `minimum` and `maximum`, or an object of these",
+        "the format of `wrong.yaml`: the schema at `/type` is not supported: \"nothing\" is not a type of JSON Schema",
+    );
+    refused(
+        "{enum: [only]}",
+        "{type: object, properties: {topic: {type: string}}}",
+        1,
+        "`expect` names `queue`, which is no field of the answer; its fields are `topic`",
     );
     home.slm(["eval", "none.yaml"]).fails(1, "slm: cannot read `none.yaml`: No such file or directory (os error 2)\n");
+    home.slm(["eval", "tickets.jsonl"]).fails(
+        1,
+        "slm: `tickets.jsonl`: this is not a suite; a suite is YAML with `model`, `data`, `input` and `expect` \
+         (`slm eval --init DATA` writes one)\n",
+    );
 }

@@ -75,13 +75,13 @@ fn smuggled() -> Vec<Attack> {
             "another coding before chunked",
             with("transfer-encoding: x, chunked\r\n\r\n0\r\n\r\n"),
             &[501],
-            "`chunked` alone",
+            "coding is `chunked`",
         ),
         (
             "a coding in each of two fields",
             with("transfer-encoding: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
             &[501],
-            "`chunked` alone",
+            "coding is `chunked`",
         ),
         (
             "a chunk of bad size",

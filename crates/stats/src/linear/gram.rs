@@ -1,0 +1,122 @@
+//! Fewer rows than columns: the same problem in as many dimensions as there are rows.
+//!
+//! The minimum's weights are sums of rows, so it is enough to know the rows' products with each other, `X X^T = L L^T`: the rows
+//! of L in place of those of X give the same scores and the same penalty (the kernel trick, exact here), and a step of the search
+//! costs as many numbers as there are rows instead of columns.
+
+use super::matrix::Matrix;
+use super::solver::dot;
+use crate::number::Count;
+
+/// Steps that a search takes or so, to weigh a longer preparation against shorter steps.
+const TYPICAL_STEPS: f64 = 40.0;
+/// Times that a step of the search passes over its point: the products with its memory.
+const PASSES: f64 = 30.0;
+/// The part of a row's square that must be new to it, beside the rows before it.
+const NEW: f64 = 1e-12;
+
+/// The rows of L.
+pub(super) struct Reduced {
+    pub rows: Matrix,
+    factor: Vec<Vec<f64>>,
+}
+
+impl Reduced {
+    /// `None` where the rows as they are cost less.
+    pub(super) fn of(rows: &Matrix, n_outputs: usize) -> Option<Self> {
+        if !pays(rows, n_outputs) {
+            return None;
+        }
+        let factor = factor(products(rows));
+        let mut reduced = Matrix::new(rows.n_rows());
+        let mut whole = vec![0.0; rows.n_rows()];
+        for row in &factor {
+            whole.fill(0.0);
+            whole[..row.len()].copy_from_slice(row);
+            reduced.push_dense(&whole);
+        }
+        Some(Reduced { rows: reduced, factor })
+    }
+
+    /// The weights by column of the rows as they are, from those of L's columns: `X^T A` with `L^T A = weights`.
+    pub(super) fn weights(&self, rows: &Matrix, mut weights: Vec<f64>, n_outputs: usize) -> Vec<f64> {
+        for row in (0..self.factor.len()).rev() {
+            let (before, own) = weights.split_at_mut(row * n_outputs);
+            let own = &mut own[..n_outputs];
+            let pivot = self.factor[row][row];
+            for value in own.iter_mut() {
+                *value = if pivot > 0.0 { *value / pivot } else { 0.0 };
+            }
+            for (column, before) in before.chunks_exact_mut(n_outputs).enumerate() {
+                let scale = self.factor[row][column];
+                if scale != 0.0 {
+                    before.iter_mut().zip(&*own).for_each(|(value, own)| *value -= scale * own);
+                }
+            }
+        }
+        let mut by_column = vec![0.0; rows.n_columns() * n_outputs];
+        rows.transposed().add_product(&weights, n_outputs, &mut by_column);
+        by_column
+    }
+}
+
+/// Whether the numbers that are read and written are fewer, with the preparation, than with the rows as they are.
+fn pays(rows: &Matrix, n_outputs: usize) -> bool {
+    let (n, entries, outputs) = (rows.n_rows().float(), rows.n_entries().float(), n_outputs.float());
+    let cost = |n_columns: f64, entries: f64| TYPICAL_STEPS * outputs * (2.0 * entries + PASSES * n_columns);
+    let preparation = n * entries / 2.0 + n * n * n / 6.0;
+    preparation + cost(n, n * n / 2.0) < cost(rows.n_columns().float(), entries)
+}
+
+/// The products of each row with those up to itself.
+fn products(rows: &Matrix) -> Vec<Vec<f64>> {
+    let mut spread = vec![0.0; rows.n_columns()];
+    let mut all = Vec::with_capacity(rows.n_rows());
+    for row in 0..rows.n_rows() {
+        rows.row(row).for_each(|(column, value)| spread[column as usize] = value);
+        let with = |other| rows.row(other).map(|(column, value)| spread[column as usize] * value).sum();
+        all.push((0..=row).map(with).collect());
+        rows.row(row).for_each(|(column, _)| spread[column as usize] = 0.0);
+    }
+    all
+}
+
+/// L, by rows: Cholesky's factor, with a column of zeros for a row that is a sum of rows before it.
+fn factor(mut products: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    for row in 0..products.len() {
+        let (before, rest) = products.split_at_mut(row);
+        let own = &mut rest[0];
+        for (column, other) in before.iter().enumerate() {
+            let pivot = other[column];
+            own[column] = if pivot > 0.0 { (own[column] - dot(&own[..column], &other[..column])) / pivot } else { 0.0 };
+        }
+        let square = own[row];
+        let left = square - dot(&own[..row], &own[..row]);
+        own[row] = if left > square * NEW { left.sqrt() } else { 0.0 };
+    }
+    products
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{factor, products};
+    use crate::linear::Matrix;
+
+    #[test]
+    fn a_factor_gives_the_products_again_even_with_equal_rows() {
+        let mut rows = Matrix::new(6);
+        let given = [[1.0, 0.0, 2.0, 0.0, 0.0, 1.0], [0.0, 3.0, 1.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 2.0, 0.0, 5.0]];
+        for row in [0, 1, 0, 2, 1] {
+            rows.push_dense(&given[row]);
+        }
+        let wanted = products(&rows);
+        let factor = factor(wanted.clone());
+        for (i, row) in wanted.iter().enumerate() {
+            for (j, product) in row.iter().enumerate() {
+                let found: f64 = factor[i].iter().zip(&factor[j]).map(|(a, b)| a * b).sum();
+                assert!((found - product).abs() < 1e-12, "{i} {j}: {found} {product}");
+            }
+        }
+        assert!(factor[2][2] == 0.0 && factor[4][4] == 0.0, "equal rows add nothing");
+    }
+}

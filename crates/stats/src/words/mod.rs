@@ -1,0 +1,14 @@
+//! A bag of words: labels from texts by the words and pieces of words in them, which is what any model has to beat.
+//!
+//! [`Vectorizer`] makes features of texts, [`crate::linear`] learns labels from them, [`folds`] parts rows for
+//! cross-validation, and [`Baseline`] is all three: for each row the probabilities of a model that never saw it.
+
+mod baseline;
+mod folds;
+mod terms;
+mod vectorizer;
+
+pub use baseline::{BagOfWords, Baseline, majority};
+pub use folds::folds;
+pub use terms::Terms;
+pub use vectorizer::Vectorizer;

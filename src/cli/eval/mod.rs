@@ -1,0 +1,105 @@
+//! `slm eval`: models on labelled data, compared, held against a gate, and reported.
+
+mod args;
+mod course;
+mod local;
+mod outcome;
+mod subject;
+
+use std::path::Path;
+
+pub use args::EvalArgs;
+use course::Asking;
+use slm_stats::paired::Margin;
+use subject::Subject;
+
+use super::environment::Environment;
+use super::interrupt;
+use crate::eval::data::Data;
+use crate::eval::record::{Field, Records};
+use crate::eval::suite::{Judge, Suite};
+use crate::eval::{init, without};
+use crate::failure::{Failure, Outcome};
+use crate::ui::output::{Output, say, say_skipped};
+
+/// Below this mean label mass a model wanted to say something else.
+const DOUBTFUL_MASS: f64 = 0.01;
+
+/// Runs a suite and prints its report, or writes a suite for data.
+///
+/// # Errors
+/// The suite, its data or a model cannot be used. A row that fails is in the report.
+pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
+    if let Some(data) = &args.init {
+        let suite = init::suite(data, &data.display().to_string())?;
+        Output::default().text(&suite)?;
+        return Ok(crate::failure::Exit::Done);
+    }
+    let path = args.suite.as_deref().expect("clap asks for a suite where there is no --init");
+    let mut suite = Suite::load(path)?;
+    let selection = args.change(&mut suite)?;
+    let margin = args.margin()?.map(|margin| Margin::new(margin).expect("checked when it was read"));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let data = Data::load(folder, &suite, &selection)?;
+    let baseline = outcome::read_baseline(args)?;
+    let subjects: Vec<Subject> = (0..suite.variants.len())
+        .map(|nth| Subject::find(nth, &suite, args, folder, environment))
+        .collect::<Result<_, _>>()?;
+    let fields = fields(&suite, &subjects);
+    say_skipped(data.n_blank_lines);
+    let candidates: Vec<_> = fields.iter().map(|field| field.candidates.clone()).collect();
+    data.findings(&suite, &candidates).iter().for_each(say);
+
+    let mut records = Records::new(path.display().to_string(), &data, fields);
+    let asking = Asking { suite: &suite, data: &data, args, environment };
+    for subject in &subjects {
+        local::ask(subject, &mut records, asking)?;
+        if interrupt::happened() {
+            break;
+        }
+    }
+    if interrupt::happened() {
+        say("interrupted; the answers that came are kept, so that the same command goes on there");
+    }
+    let total = records.keep_common();
+    if records.rows.is_empty() {
+        return Err(Failure::failed("no row was answered, so there is nothing to report"));
+    }
+    say_doubts(&records);
+    without::add(&mut records, &suite.baselines, environment.kept_answers());
+    outcome::tell(&records, total, outcome::Demands { gate: suite.gate.clone(), margin, baseline }, args, environment)
+}
+
+/// The fields with every answer that any of the subjects can give.
+fn fields(suite: &Suite, subjects: &[Subject]) -> Vec<Field> {
+    let field = |expected: &crate::eval::suite::ExpectedField| {
+        let mut candidates = Vec::new();
+        if expected.judge == Judge::Label {
+            for candidate in subjects.iter().flat_map(|subject| subject.candidates(&expected.field)) {
+                if !candidates.contains(&candidate) {
+                    candidates.push(candidate);
+                }
+            }
+        }
+        Field { name: expected.field.clone(), judge: expected.judge.clone(), candidates }
+    };
+    suite.expect.iter().map(field).collect()
+}
+
+/// Says which models wanted to say something else than the allowed answers.
+fn say_doubts(records: &Records) {
+    for (at, subject) in records.subjects.iter().enumerate().filter(|(_, subject)| subject.is_model()) {
+        for (nth, field) in records.fields.iter().enumerate() {
+            let answers = records.rows.iter().filter_map(|row| row.answers[at].as_ref()?.fields.as_ref().ok());
+            let masses: Vec<f64> = answers.filter_map(|fields| fields[nth].label_mass).collect();
+            let mean = masses.iter().sum::<f64>() / masses.len().max(1) as f64;
+            if !masses.is_empty() && mean < DOUBTFUL_MASS {
+                let (subject, field) = (&subject.name, &field.name);
+                say(format_args!(
+                    "`{subject}` wanted to say something else: the allowed answers of `{field}` have {mean:.2e} of its probability \
+                     on average, so its choice among them means little; another prompt or format may help"
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A report as plain text of at most 80 columns: what a person needs to decide which model is good enough.
+
+use super::detail;
+use super::differences;
+use super::layout::{WIDTH, cut, interval, line, pad, three, wrap};
+use crate::eval::figures::rate::{Figure, Rate};
+use crate::eval::figures::{FieldFigures, SubjectFigures, SubjectKind};
+use crate::eval::label::harmless;
+use crate::eval::report::Report;
+
+/// The most columns that a subject's name takes.
+const NAME: usize = 26;
+/// The most failed rows that are listed.
+const LISTED: usize = 20;
+
+impl Report {
+    /// The report for a person: plain text of at most 80 columns, without colours or anything else that a terminal obeys.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        head(&mut out, self);
+        subjects(&mut out, self);
+        for nth in 0..self.subjects.first().map_or(0, |subject| subject.fields.len()) {
+            field(&mut out, self, nth);
+        }
+        differences::write(&mut out, self);
+        let mut models = self.models();
+        if let (Some(only), None) = (models.next(), models.next()) {
+            detail::write(&mut out, only);
+        } else {
+            line(&mut out, String::new());
+            wrap(&mut out, "", "--model NAME shows one model's labels and confusions; --json has those of all");
+        }
+        self.models().for_each(|subject| failures(&mut out, subject));
+        out
+    }
+}
+
+fn head(out: &mut String, report: &Report) {
+    wrap(out, "", &format!("{} on {}", harmless(&report.suite), harmless(&report.data)));
+    let counts = report.counts;
+    let mut rows = format!("{} rows", counts.rows);
+    if counts.rows < counts.total {
+        rows = format!("interrupted after {} of {} rows", counts.rows, counts.total);
+    }
+    if counts.unreadable > 0 {
+        rows += &format!(", {} of them cannot be read and count as wrong", counts.unreadable);
+    }
+    wrap(out, "", &rows);
+}
+
+fn name(subject: &SubjectFigures) -> String {
+    let name = harmless(&subject.name);
+    match subject.kind {
+        SubjectKind::Model => cut(&name, NAME),
+        SubjectKind::Baseline => cut(&format!("{name} (baseline)"), NAME),
+    }
+}
+
+fn width(report: &Report, heading: &str) -> usize {
+    let names = report.subjects.iter().map(|subject| unicode_width::UnicodeWidthStr::width(name(subject).as_str()));
+    names.max().unwrap_or(0).max(unicode_width::UnicodeWidthStr::width(heading))
+}
+
+fn subjects(out: &mut String, report: &Report) {
+    let heading = match report.subjects.first() {
+        Some(subject) if subject.fields.len() > 1 => "all fields right",
+        _ => "rows right",
+    };
+    let width = width(report, heading);
+    line(out, format!("\n{}  right  95 % interval   failed    p50 ms  rows/s", pad(heading, width)));
+    for subject in &report.subjects {
+        let speed = subject.speed.as_ref();
+        let p50 = speed.and_then(|s| s.latency_p50_ms).map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
+        let rate = speed.and_then(|s| s.rows_per_second).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
+        let (right, interval) = (three(subject.accuracy.value), interval(subject.accuracy.figure()));
+        let failed = subject.failed.hits;
+        line(out, format!("{}  {right}  {interval}  {failed:>6}  {p50:>8}  {rate:>6}", pad(&name(subject), width)));
+    }
+    for subject in report.models() {
+        if let Some(speed) = subject.speed.as_ref().filter(|speed| speed.cached_rows > 0) {
+            let name = harmless(&subject.name);
+            wrap(out, "", &format!("{name}: {} answers are kept from before, with their latencies", speed.cached_rows));
+        }
+    }
+}
+
+/// The table of one field.
+fn field(out: &mut String, report: &Report, nth: usize) {
+    let Some(first) = report.subjects.first().and_then(|subject| subject.fields.get(nth)) else { return };
+    let columns = Columns::of(report, nth);
+    let heading = cut(&harmless(&first.name), NAME);
+    let width = width(report, &heading);
+    let mut titles = format!("\n{}  right  {}", pad(&heading, width), columns.titles());
+    titles.truncate(WIDTH + 1);
+    line(out, titles);
+    for subject in &report.subjects {
+        let field = &subject.fields[nth];
+        let right = three(field.accuracy.value);
+        line(out, format!("{}  {right}  {}", pad(&name(subject), width), columns.cells(field)));
+    }
+}
+
+/// What a field's table has.
+enum Columns {
+    Labels { has_flips: bool },
+    Tags,
+    Extraction { has_overlap: bool },
+}
+
+impl Columns {
+    fn of(report: &Report, nth: usize) -> Columns {
+        let fields = || report.subjects.iter().map(|subject| &subject.fields[nth]);
+        if fields().any(|field| field.tags.is_some()) {
+            Columns::Tags
+        } else if fields().any(|field| field.extraction.is_some()) {
+            let has_overlap = fields().any(|field| field.extraction.as_ref().is_some_and(|e| e.rouge_l.is_some()));
+            Columns::Extraction { has_overlap }
+        } else {
+            Columns::Labels { has_flips: fields().any(|field| field.flip_rate.is_some()) }
+        }
+    }
+
+    fn titles(&self) -> String {
+        match self {
+            Columns::Labels { has_flips } => {
+                let flips = if *has_flips { "  flips" } else { "" };
+                format!("macro-F1  95 % interval     NLL  Brier    ECE{flips}")
+            }
+            Columns::Tags => "micro-F1  macro-F1  row F1  95 % interval".to_owned(),
+            Columns::Extraction { has_overlap } => {
+                let overlap = if *has_overlap { "  ROUGE-L" } else { "" };
+                format!(" wrong  missed  invented{overlap}")
+            }
+        }
+    }
+
+    fn cells(&self, field: &FieldFigures) -> String {
+        match self {
+            Columns::Labels { has_flips } => {
+                let f1 = field.labels.as_ref().map_or(Figure::bare(None), |labels| labels.macro_f1);
+                let p = field.probabilities.as_ref();
+                let nll = three(p.and_then(|p| p.negative_log_likelihood.value));
+                let brier = three(p.and_then(|p| p.brier.value));
+                let ece = three(p.and_then(|p| p.expected_calibration_error));
+                let flips = if *has_flips {
+                    format!("  {}", three(field.flip_rate.and_then(|rate| rate.value)))
+                } else {
+                    String::new()
+                };
+                format!("   {}  {}  {nll:>6}  {brier}  {ece}{flips}", three(f1.value), interval(f1))
+            }
+            Columns::Tags => {
+                let of = |get: fn(&crate::eval::figures::extraction::TagFigures) -> Figure| {
+                    field.tags.as_ref().map_or(Figure::bare(None), get)
+                };
+                let (micro, macro_f1, sample) = (of(|t| t.micro_f1), of(|t| t.macro_f1), of(|t| t.sample_f1));
+                let values = [three(micro.value), three(macro_f1.value), three(sample.value)];
+                format!("   {}     {}   {}  {}", values[0], values[1], values[2], interval(sample))
+            }
+            Columns::Extraction { has_overlap } => {
+                let rouge = field.extraction.as_ref().and_then(|e| e.rouge_l).and_then(|figure| figure.value);
+                let overlap = if *has_overlap { format!("    {}", three(rouge)) } else { String::new() };
+                let of = |get: fn(&crate::eval::figures::extraction::ExtractionFigures) -> Rate| {
+                    three(field.extraction.as_ref().and_then(|e| get(e).value))
+                };
+                format!(" {}   {}     {}{overlap}", of(|e| e.wrong), of(|e| e.missed), of(|e| e.invented))
+            }
+        }
+    }
+}
+
+fn failures(out: &mut String, subject: &SubjectFigures) {
+    if subject.failures.is_empty() {
+        return;
+    }
+    let by = subject.failed_by.iter().map(|by| format!("{} {}", by.rows, by.why.describe()));
+    let by = by.collect::<Vec<_>>().join(", ");
+    line(out, String::new());
+    wrap(out, "", &format!("failed rows of {}: {by}", harmless(&subject.name)));
+    for failure in subject.failures.iter().take(LISTED) {
+        wrap(out, "  ", &format!("{}  {}", harmless(&failure.at), cut(&harmless(&failure.reason), 4 * WIDTH)));
+    }
+    if subject.failures.len() > LISTED {
+        line(out, format!("  and {} more", subject.failures.len() - LISTED));
+    }
+}

@@ -1,0 +1,187 @@
+//! What a suite expects of an answer: its fields, the columns that hold the truth, and when two values are the same.
+
+use serde_json::{Map, Value};
+use serde_yaml::Spanned;
+use slm_stats::text::{DayMonth, Tolerance};
+
+use super::error::SuiteError;
+use super::yaml::invalid;
+
+/// A field of the answer and the column of the data that says what it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExpectedField {
+    pub field: String,
+    pub column: String,
+    pub judge: Judge,
+}
+
+/// When an answer is as expected.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Judge {
+    /// The same label: equal JSON, numbers by value.
+    Label,
+    /// The same set of tags. The answer is a list, or booleans below the field's name.
+    Tags,
+    /// The same text after case, space, punctuation and Unicode's variants of a character are folded away.
+    Text,
+    /// Numbers that differ by at most so much.
+    Number { tolerance: Tolerance },
+    /// The same day, however it is written.
+    Date { order: DayMonth },
+    /// The same things in any order, matched by a key of theirs where one is named, else so that most fit.
+    List { key: Option<String> },
+    /// One of several expected values: a list in the data, or a cell with `|` between them.
+    OneOf,
+    /// A text that has so much in common with the expected one: the F1 of ROUGE-L.
+    Overlap { at_least: f64 },
+}
+
+impl Judge {
+    /// The name in a suite.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Judge::Label => "exact",
+            Judge::Tags => "tags",
+            Judge::Text => "text",
+            Judge::Number { .. } => "number",
+            Judge::Date { .. } => "date",
+            Judge::List { .. } => "list",
+            Judge::OneOf => "one_of",
+            Judge::Overlap { .. } => "overlap",
+        }
+    }
+
+    /// Whether answers are classes, so that there are confusions of them.
+    #[must_use]
+    pub fn is_label(&self) -> bool {
+        matches!(self, Judge::Label)
+    }
+}
+
+const KINDS: &str = "is neither a column's name, nor a list of fields, nor a map of fields to columns";
+const AS: &str = "`exact`, `text`, `number`, `date`, `list`, `one_of`, `tags`, `overlap`";
+/// From this ROUGE-L on a text counts as right, where a suite says nothing.
+const OVERLAP: f64 = 0.5;
+/// What two ways of writing a number may differ by.
+const ROUNDING: f64 = 1e-9;
+
+/// The value of `expect`.
+///
+/// # Errors
+///
+/// It is of another kind, names nothing, or a field twice.
+pub fn parse(value: Spanned<Value>) -> Result<Vec<ExpectedField>, SuiteError> {
+    let fields = match &value.value {
+        Value::String(column) => vec![same(column)],
+        Value::Array(names) => {
+            let names: Option<Vec<ExpectedField>> = names.iter().map(|n| n.as_str().map(same)).collect();
+            match names {
+                Some(names) => names,
+                None => return invalid("expect", &value, KINDS),
+            }
+        }
+        Value::Object(map) => map.iter().map(|(field, said)| of_map(field, said, &value)).collect::<Result<_, _>>()?,
+        Value::Null | Value::Bool(_) | Value::Number(_) => return invalid("expect", &value, KINDS),
+    };
+    if fields.is_empty() {
+        return invalid("expect", &value, "names no field");
+    }
+    if fields.iter().any(|f| f.field.trim().is_empty() || f.column.is_empty()) {
+        return invalid("expect", &value, "has an empty name");
+    }
+    let repeated = fields.iter().enumerate().find(|(i, f)| fields[..*i].iter().any(|e| e.field == f.field));
+    if let Some((_, ExpectedField { field, .. })) = repeated {
+        return invalid("expect", &value, format!("names `{field}` twice"));
+    }
+    Ok(fields)
+}
+
+fn same(name: impl AsRef<str>) -> ExpectedField {
+    let name = name.as_ref().to_owned();
+    ExpectedField { field: name.clone(), column: name, judge: Judge::Label }
+}
+
+fn of_map(field: &str, said: &Value, at: &Spanned<Value>) -> Result<ExpectedField, SuiteError> {
+    match said {
+        Value::String(column) => Ok(ExpectedField { column: column.clone(), ..same(field) }),
+        Value::Object(said) => {
+            let known = ["column", "as", "tolerance", "order", "key", "at_least"];
+            if let Some(key) = said.keys().find(|key| !known.contains(&key.as_str())) {
+                let known = super::error::list(known);
+                return invalid("expect", at, format!("of `{field}` has an unknown key `{key}`; the keys are {known}"));
+            }
+            let column = match said.get("column") {
+                None => field.to_owned(),
+                Some(Value::String(column)) => column.clone(),
+                Some(other) => {
+                    return invalid("expect", at, format!("of `{field}`: the column is `{other}`, not a name"));
+                }
+            };
+            Ok(ExpectedField { field: field.to_owned(), column, judge: judge(field, said, at)? })
+        }
+        _ => invalid("expect", at, KINDS),
+    }
+}
+
+fn judge(field: &str, said: &Map<String, Value>, at: &Spanned<Value>) -> Result<Judge, SuiteError> {
+    let name = said.get("as").map_or(Some("exact"), Value::as_str);
+    let judge = match name {
+        Some("exact") => Judge::Label,
+        Some("tags") => Judge::Tags,
+        Some("text") => Judge::Text,
+        Some("one_of") => Judge::OneOf,
+        Some("overlap") => match said.get("at_least").map_or(Some(OVERLAP), Value::as_f64) {
+            Some(at_least) if (0.0..=1.0).contains(&at_least) => Judge::Overlap { at_least },
+            _ => return invalid("expect", at, format!("of `{field}`: `at_least` is no share from 0 to 1")),
+        },
+        Some("number") => Judge::Number { tolerance: tolerance(field, said, at)? },
+        Some("date") => match said.get("order").map(Value::as_str) {
+            None | Some(Some("day_first")) => Judge::Date { order: DayMonth::DayFirst },
+            Some(Some("month_first")) => Judge::Date { order: DayMonth::MonthFirst },
+            _ => {
+                let problem =
+                    format!("of `{field}`: `order` is {}; it can be `day_first` or `month_first`", said["order"]);
+                return invalid("expect", at, problem);
+            }
+        },
+        Some("list") => match said.get("key") {
+            None => Judge::List { key: None },
+            Some(Value::String(key)) => Judge::List { key: Some(key.clone()) },
+            Some(other) => return invalid("expect", at, format!("of `{field}`: the key is `{other}`, not a name")),
+        },
+        _ => {
+            let said = &said["as"];
+            return invalid("expect", at, format!("of `{field}`: `as` is {said}; it can be {AS}"));
+        }
+    };
+    let misplaced = [("tolerance", "number"), ("order", "date"), ("key", "list"), ("at_least", "overlap")];
+    match misplaced.into_iter().find(|(key, of)| said.contains_key(*key) && *of != judge.name()) {
+        Some((key, of)) => invalid("expect", at, format!("of `{field}`: `{key}` goes with `as: {of}` alone")),
+        None => Ok(judge),
+    }
+}
+
+/// How far two numbers may be apart: `0.01`, or `1%` of the expected one.
+fn tolerance(field: &str, said: &Map<String, Value>, at: &Spanned<Value>) -> Result<Tolerance, SuiteError> {
+    let found = match said.get("tolerance") {
+        None => Some(Tolerance { absolute: ROUNDING, relative: 0.0 }),
+        Some(Value::Number(absolute)) => absolute.as_f64().map(|absolute| Tolerance { absolute, relative: 0.0 }),
+        Some(Value::String(text)) => {
+            let percent = text.trim().strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+            percent.map(|percent| Tolerance { absolute: ROUNDING, relative: percent / 100.0 })
+        }
+        Some(_) => None,
+    };
+    match found {
+        Some(tolerance) if tolerance.absolute >= 0.0 && tolerance.relative >= 0.0 => Ok(tolerance),
+        _ => {
+            let said = &said["tolerance"];
+            invalid(
+                "expect",
+                at,
+                format!("of `{field}`: the tolerance is {said}; write a number such as `0.01`, or `1%`"),
+            )
+        }
+    }
+}
