@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use super::args::EvalArgs;
-use crate::batch::records::Record as Text;
+use crate::batch::records::{Record as Text, RecordPlace};
 use crate::batch::{Batch, End, Work};
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
@@ -138,7 +138,9 @@ impl<'a> Course<'a> {
         }
         let text = |&nth: &usize| {
             let text = self.text(nth).to_owned();
-            Ok(Text { line: nth as u64, end: 0, digest: self.rows[nth].digest, text: Ok(text) })
+            // The batch hands texts on by their place: here the number of the row.
+            let place = RecordPlace { line: nth as u64, element: None };
+            Ok(Text { place, end: 0, digest: self.rows[nth].digest, text: Ok(text) })
         };
         let texts: Vec<std::io::Result<Text>> = open.iter().map(text).collect();
         let batch: Batch<(usize, Result<Given, Failure>)> = Batch::default();
@@ -149,7 +151,7 @@ impl<'a> Course<'a> {
         let (started, n_known) = (Instant::now(), self.n_done);
         let work = Work {
             start: |text: Text| {
-                let nth = usize::try_from(text.line).expect("it was made of one");
+                let nth = usize::try_from(text.place.line).expect("it was made of one");
                 (nth, start(&text.text.expect("it was made of a text")))
             },
             finish: |(nth, begun): (usize, P), cancel: &Cancel| (nth, finish(begun, cancel)),
