@@ -84,7 +84,9 @@ fn words(records: &Records, nth: usize, folder: Option<&Path>) -> Vec<FieldAnswe
 }
 
 fn out_of_fold(texts: &[&str], truths: &[usize], n_labels: usize, folder: Option<&Path>) -> Option<Vec<Vec<f64>>> {
-    let rows = serde_json::to_vec(&(WORDS_VERSION, texts, truths, n_labels)).expect("plain data");
+    let learner = words::Baseline::default();
+    let asked = (WORDS_VERSION, format!("{learner:?}"), texts, truths, n_labels);
+    let rows = serde_json::to_vec(&asked).expect("plain data");
     // Without kept answers it is learned anew.
     let mut cache = folder.and_then(|folder| Cache::open(folder, Digest::of(&rows)).ok()).unwrap_or_else(Cache::none);
     let question = |at: usize| Question { by: "words".to_owned(), input: at.to_string() };
@@ -95,7 +97,7 @@ fn out_of_fold(texts: &[&str], truths: &[usize], n_labels: usize, folder: Option
     if let Some(known) = (0..texts.len()).map(kept).collect::<Option<Vec<_>>>() {
         return Some(known);
     }
-    let learned = words::Baseline::default().out_of_fold(texts, truths, n_labels).ok()?;
+    let learned = learner.out_of_fold(texts, truths, n_labels).ok()?;
     for (at, probabilities) in learned.iter().enumerate() {
         let scores = Scores { best: 0, probabilities: probabilities.clone(), label_mass: 1.0 };
         let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default() };

@@ -178,7 +178,7 @@ fn models_are_compared_on_the_same_rows() {
         "eval",
         "suite.yaml",
         "--limit",
-        "40",
+        "120",
         "--json",
         "--model",
         "triage",
