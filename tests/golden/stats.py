@@ -272,6 +272,12 @@ def proportions(rng):
             }
 
 
+def quantiles(rng):
+    for values in ([7.5], [1.0, 2.0], [3.0, 1.0, 2.0], [5.0, 5.0, 1.0, 5.0], rng.gamma(2.0, 10.0, 20)):
+        levels = [0.0, 0.05, 0.5, 0.95, 0.99, 1.0]
+        yield {"values": values, "levels": levels, "quantiles": np.quantile(values, levels)}
+
+
 def bootstraps(rng):
     """Intervals of given resamples: scipy's, with its own draws and its jackknife."""
     for i, statistic in enumerate([np.mean, np.median, np.std, lambda x, axis: np.max(x, axis=axis)]):
@@ -344,6 +350,20 @@ def holm(rng):
         yield {"p": p, "corrected": multipletests(p, method="holm")[1]}
     tied = [0.01, 0.01, 0.5, 0.04, 1.0]
     yield {"p": tied, "corrected": multipletests(tied, method="holm")[1]}
+
+
+def powers(_):
+    """How often the exact test rejects, over all outcomes of all rows."""
+    for n, drop, disagreement, sides in [(20, 0.2, 0.4, 1), (40, 0.1, 0.3, 1), (40, 0.1, 0.3, 2), (60, 0.0, 0.2, 2), (30, 0.3, 0.3, 1)]:
+        rates = [(disagreement + drop) / 2, (disagreement - drop) / 2, 1 - disagreement]
+        power = 0.0
+        for lost in range(n + 1):
+            for gained in range(n + 1 - lost):
+                alternative = "two-sided" if sides == 2 else "less"
+                p = stats.binomtest(gained, lost + gained, 0.5, alternative).pvalue if lost + gained else 1.0
+                if p <= 0.05:
+                    power += stats.multinomial.pmf([lost, gained, n - lost - gained], n, rates)
+        yield {"n": n, "drop": drop, "disagreement": disagreement, "sides": sides, "power": power}
 
 
 # Logistic regression
@@ -439,6 +459,8 @@ ROOMS = {
     "linear": linear,
     "words": words,
     "overlap": overlap,
+    "quantiles": quantiles,
+    "powers": powers,
 }
 
 

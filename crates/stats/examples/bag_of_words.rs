@@ -22,6 +22,14 @@ impl Rows {
     fn texts(&self) -> Vec<&str> {
         self.texts.iter().map(String::as_str).collect()
     }
+
+    /// Adds a row unless there are `most` already.
+    fn add(&mut self, text: &str, label: usize, most: usize) {
+        if self.texts.len() < most {
+            self.texts.push(text.to_owned());
+            self.labels.push(label);
+        }
+    }
 }
 
 /// The texts' order and part: FNV-1a of 64 bits.
@@ -53,13 +61,11 @@ fn parts(all: &[(String, usize)], n_classes: usize, per_label: usize) -> (Rows, 
     let (mut reported, mut learned) = (Rows { texts: vec![], labels: vec![] }, Rows { texts: vec![], labels: vec![] });
     let mut counts = vec![0; n_classes];
     for (text, label) in all {
-        let to = if hash(text) % 2 == 1 { &mut reported } else { &mut learned };
-        let is_full =
-            hash(text) % 2 == 1 && to.texts.len() == REPORTED || hash(text) % 2 == 0 && counts[*label] == per_label;
-        if !is_full {
-            counts[*label] += usize::from(hash(text) % 2 == 0);
-            to.texts.push(text.clone());
-            to.labels.push(*label);
+        if hash(text) % 2 == 1 {
+            reported.add(text, *label, REPORTED);
+        } else if counts[*label] < per_label {
+            counts[*label] += 1;
+            learned.add(text, *label, usize::MAX);
         }
     }
     (reported, learned)

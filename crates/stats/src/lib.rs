@@ -5,6 +5,7 @@
 //! (`tests/golden/stats.py`), or where these lack it against its definition, written a second time in Python.
 
 pub mod classification;
+pub mod guarantee;
 pub mod intervals;
 pub mod linear;
 pub mod multilabel;
@@ -17,4 +18,5 @@ pub mod text;
 pub mod words;
 
 pub use intervals::{Confidence, Interval, Proportion};
+pub use number::quantile;
 pub use random::Random;

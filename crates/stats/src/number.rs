@@ -34,8 +34,16 @@ pub(crate) fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (n > 0).then(|| sum / n.float())
 }
 
-/// The quantile `q` (0..=1) of values in ascending order, linear between neighbours: type 7 of Hyndman and Fan (1996), the
-/// default of `numpy.quantile`.
+/// The quantile `q` (0..=1) of values, 0.95 for the 95th percentile: linear between neighbours, type 7 of Hyndman and Fan (1996),
+/// the default of `numpy.quantile`. `None` for no values.
+#[must_use]
+pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    (!sorted.is_empty()).then(|| quantile_of_sorted(&sorted, q))
+}
+
+/// The quantile `q` (0..=1) of values in ascending order, as [`quantile`].
 ///
 /// # Panics
 ///

@@ -38,8 +38,8 @@ impl Confidence {
         1.0 - self.0
     }
 
-    /// The interval's confidence of which one end alone has this one: 0.9 for 0.95. At least 0.5 is needed for that; less is
-    /// taken as an interval without width would be.
+    /// The confidence of an interval with two ends, each of which alone has this confidence: 0.9 for 0.95. An end that is to hold
+    /// half the time or less needs no width.
     #[must_use]
     pub fn of_both_ends(self) -> Self {
         Confidence((2.0 * self.0 - 1.0).max(f64::MIN_POSITIVE))

@@ -6,7 +6,7 @@ mod power;
 
 pub use difference::{BootstrapDifference, bootstrap_difference};
 pub use non_inferior::{Margin, NonInferior, NotAMargin};
-pub use power::{Plan, rows_needed, smallest_difference};
+pub use power::{Plan, exact_power, rows_needed, smallest_difference};
 
 use crate::number::Count;
 use statrs::distribution::{Binomial, Discrete, DiscreteCDF};

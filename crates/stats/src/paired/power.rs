@@ -3,6 +3,7 @@
 use super::Alternative;
 use crate::intervals::normal_quantile;
 use crate::number::Count;
+use statrs::distribution::{Binomial, Discrete, DiscreteCDF};
 
 /// How a comparison is to be made.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,9 +61,48 @@ pub fn smallest_difference(plan: Plan, n: u64, disagreement: f64) -> Option<f64>
     (psi > 0.0 && root >= 0.0 && d <= psi).then_some(d)
 }
 
+/// How often the exact test of `n` rows finds that the second is worse by `drop` (of rates, 0 or more) where the two disagree on
+/// `disagreement` of the rows: the sum over all numbers of disagreements of how likely they are and how often the test rejects
+/// with them. [`rows_needed`] is an approximation, and the exact test a little weaker than it says: this is the check. With no
+/// drop it is how often equals are called different. `None` where the drop is larger than the disagreement.
+#[must_use]
+pub fn exact_power(plan: Plan, n: u64, drop: f64, disagreement: f64) -> Option<f64> {
+    if !(drop >= 0.0 && drop <= disagreement && disagreement > 0.0 && disagreement <= 1.0) {
+        return None;
+    }
+    let is_probability = "shares of the rows are probabilities";
+    let disagreements = Binomial::new(disagreement, n).expect(is_probability);
+    let gained = (disagreement - drop) / (2.0 * disagreement);
+    let mut power = 0.0;
+    // The most rows that only one of the two may have right for the test to speak against it, which grows with disagreements.
+    let mut bound: Option<u64> = None;
+    for m in 1..=n {
+        let (coin, gains) =
+            (Binomial::new(0.5, m).expect(is_probability), Binomial::new(gained, m).expect(is_probability));
+        let rejects = |k: u64| match plan.alternative {
+            Alternative::Differs => 2.0 * coin.cdf(k) <= plan.level,
+            Alternative::SecondIsWorse | Alternative::SecondIsBetter => coin.cdf(k) <= plan.level,
+        };
+        let next = bound.map_or(0, |bound| bound + 1);
+        if rejects(next) {
+            bound = Some(next);
+        }
+        let Some(bound) = bound else { continue };
+        let is_worse = || gains.cdf(bound);
+        let is_better = || gains.sf(m - bound - 1);
+        power += disagreements.pmf(m)
+            * match plan.alternative {
+                Alternative::Differs => is_worse() + is_better(),
+                Alternative::SecondIsWorse => is_worse(),
+                Alternative::SecondIsBetter => is_better(),
+            };
+    }
+    Some(power)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Plan, rows_needed, smallest_difference};
+    use super::{Plan, exact_power, rows_needed, smallest_difference};
     use proptest::prelude::*;
 
     #[test]
@@ -81,6 +121,20 @@ mod tests {
         assert_eq!(smallest_difference(Plan::GATE, 10, 0.1), None);
         assert_eq!(smallest_difference(Plan::GATE, 0, 0.1), None);
         assert_eq!(smallest_difference(Plan::GATE, 100, 0.0), None);
+    }
+
+    #[test]
+    fn the_exact_test_has_about_the_power_that_was_planned_and_no_more_false_alarms_than_its_level() {
+        for plan in [Plan::GATE, Plan::COMPARISON] {
+            for (drop, disagreement) in [(0.05, 0.1), (0.05, 0.2), (0.1, 0.3), (0.02, 0.05)] {
+                let n = rows_needed(plan, drop, disagreement).expect("it can be shown");
+                let power = exact_power(plan, n, drop, disagreement).expect("the drop is possible");
+                assert!((0.72..0.82).contains(&power), "{drop} {disagreement}: {power}");
+                let false_alarms = exact_power(plan, n, 0.0, disagreement).expect("no drop is possible");
+                assert!((0.02..=0.05).contains(&false_alarms), "{drop} {disagreement}: {false_alarms}");
+            }
+        }
+        assert_eq!(exact_power(Plan::GATE, 100, 0.3, 0.2), None);
     }
 
     proptest! {

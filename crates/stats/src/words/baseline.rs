@@ -17,13 +17,13 @@ pub struct Baseline {
 }
 
 impl Default for Baseline {
-    /// Words, pieces of 2 to 4 characters and `c = 30`: of words alone (and in pairs), pieces of 2 to 5, both, and c from 1 to 100
-    /// the best over Banking77, SST-2 and AG News together. Words alone lose five points of accuracy on intents, pieces alone
-    /// two on film reviews.
+    /// Words, pieces of 2 to 4 characters and `c = 30`, chosen on Banking77 (5 and 10 rows a label) and SST-2 (100 and 200): on
+    /// intents words alone lose four points of accuracy or more, on film reviews pieces alone one or two; pairs of words gain nothing on
+    /// intents. The search ends where scikit-learn's does by default.
     fn default() -> Self {
         Baseline {
             terms: vec![Terms::Words { longest: 1 }, Terms::Pieces { shortest: 2, longest: 4 }],
-            settings: Settings { c: 30.0, tolerance: 1e-5, ..Settings::default() },
+            settings: Settings { c: 30.0, tolerance: 1e-4, ..Settings::default() },
             n_folds: 5,
             seed: 0,
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use slm_stats::intervals::{bca_interval, percentile_interval};
-use slm_stats::paired::{Alternative, Pairs, holm};
-use slm_stats::{Confidence, Interval, Proportion};
+use slm_stats::paired::{Alternative, Pairs, Plan, exact_power, holm};
+use slm_stats::{Confidence, Interval, Proportion, quantile};
 
 use super::{close, room};
 
@@ -107,5 +107,39 @@ fn corrections() {
         for (found, expected) in holm(&case.p).into_iter().zip(case.corrected) {
             close(&format!("{:?}", case.p), "corrected p", found, expected);
         }
+    }
+}
+
+#[derive(Deserialize)]
+struct Quantiles {
+    values: Vec<f64>,
+    levels: Vec<f64>,
+    quantiles: Vec<f64>,
+}
+
+#[test]
+fn quantiles() {
+    for case in room::<Quantiles>("quantiles") {
+        for (&level, expected) in case.levels.iter().zip(case.quantiles) {
+            close(&format!("{:?}", case.values), "quantile", quantile(&case.values, level), expected);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Power {
+    n: u64,
+    drop: f64,
+    disagreement: f64,
+    sides: u8,
+    power: f64,
+}
+
+#[test]
+fn powers() {
+    for case in room::<Power>("powers") {
+        let plan = if case.sides == 1 { Plan::GATE } else { Plan::COMPARISON };
+        let name = format!("{} rows, {} of {}", case.n, case.drop, case.disagreement);
+        close(&name, "power", exact_power(plan, case.n, case.drop, case.disagreement), case.power);
     }
 }
