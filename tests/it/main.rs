@@ -23,6 +23,7 @@ mod near;
 mod ollamas;
 mod open;
 mod process;
+mod prompt_logprobs;
 mod registry;
 mod repl;
 mod residents;

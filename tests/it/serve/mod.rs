@@ -11,6 +11,7 @@ mod described;
 pub mod environments;
 mod forms;
 mod habits;
+mod lm_eval;
 mod load;
 mod ollama;
 mod operations;

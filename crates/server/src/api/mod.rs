@@ -30,6 +30,7 @@ pub mod server;
 pub mod server_tools;
 pub mod service;
 pub mod stream;
+pub mod tokenizer;
 pub mod vectors;
 
 use std::sync::Arc;
@@ -69,6 +70,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .merge(decisions::routes())
         .merge(page::routes())
         .merge(operations::routes())
+        .merge(tokenizer::routes())
         .route("/openapi.json", get(openapi::serve))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
