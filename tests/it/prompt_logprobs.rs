@@ -146,28 +146,29 @@ fn an_echo_has_the_log_probabilities_of_its_prompt() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         server.post("/v1/completions", body)
     };
-    let reply = ask(json!({"prompt": "é<|answer|>The"})).ok();
+    let reply = ask(json!({"prompt": "é<|answer|>"})).ok();
     let (told, logprobs) = choice(&reply, 0);
-    assert_eq!((&told["text"], &told["finish_reason"]), (&json!("é<|answer|>The quick"), &json!("length")));
+    assert_eq!((&told["text"], &told["finish_reason"]), (&json!("é<|answer|>The"), &json!("length")));
     // Before the text, its beginning and SentencePiece's space; `é` is two tokens, each a byte.
-    let expected = json!(["<s>", " ", "bytes:\\xc3", "bytes:\\xa9", "<|answer|>", "The", " quick"]);
-    assert_eq!((&logprobs["tokens"], &logprobs["text_offset"]), (&expected, &json!([0, 0, 0, 0, 1, 11, 14])));
+    let expected = json!(["<s>", " ", "bytes:\\xc3", "bytes:\\xa9", "<|answer|>", "The"]);
+    assert_eq!((&logprobs["tokens"], &logprobs["text_offset"]), (&expected, &json!([0, 0, 0, 0, 1, 11])));
     assert_eq!((&logprobs["token_logprobs"][0], &logprobs["top_logprobs"][0]), (&Value::Null, &Value::Null));
-    let likely = |at: usize| logprobs["token_logprobs"][at].as_f64().unwrap();
-    assert!(likely(5) > -0.01 && likely(6) > -0.01, "{logprobs}");
-    assert_eq!(logprobs["top_logprobs"][5], json!({"The": likely(5)}));
-    assert_eq!(reply["usage"]["prompt_tokens"], 6);
+    assert_eq!(reply["usage"]["prompt_tokens"], 5);
     assert_eq!(reply["system_fingerprint"], told["slm"]["evaluation_id"]);
     assert!(reply["system_fingerprint"].is_string(), "{reply}");
 
     // The same prompt in tokens, in company, and without a token after it.
-    let tokens = server.post("/tokenize", json!({"prompt": "é<|answer|>The", "model": "fox"})).ok();
-    let ids = tokens["tokens"].clone();
-    let several = ask(json!({"prompt": [ids, [1, 5]], "max_tokens": 0})).ok();
+    let ids = server.post("/tokenize", json!({"prompt": "é<|answer|>", "model": "fox"})).ok()["tokens"].clone();
+    let several = ask(json!({"prompt": [ids, [1, 5, 263, 264]], "max_tokens": 0})).ok();
     let (told, whole) = choice(&several, 0);
-    assert_eq!(told["text"], "<s> é<|answer|>The");
-    assert_eq!(whole["token_logprobs"].as_array().unwrap()[..], logprobs["token_logprobs"].as_array().unwrap()[..6]);
-    assert_eq!(choice(&several, 1).0["text"], "<s><|answer|>");
+    assert_eq!(told["text"], "<s> é<|answer|>");
+    assert_eq!(whole["token_logprobs"].as_array().unwrap()[..], logprobs["token_logprobs"].as_array().unwrap()[..5]);
+    // What the model would have written is likely.
+    let (told, logprobs) = choice(&several, 1);
+    assert_eq!((&told["text"], &logprobs["text_offset"]), (&json!("<s><|answer|>The quick"), &json!([0, 3, 13, 16])));
+    let likely = |at: usize| logprobs["token_logprobs"][at].as_f64().unwrap();
+    assert!(likely(2) > -0.01 && likely(3) > -0.01, "{logprobs}");
+    assert_eq!(logprobs["top_logprobs"][3], json!({" quick": likely(3)}));
 
     // More tokens, several answers and streams: the prompt's tokens come first.
     let longer = ask(json!({"prompt": "<|answer|>", "max_tokens": 9, "n": 2})).ok();
@@ -186,10 +187,10 @@ fn an_echo_has_the_log_probabilities_of_its_prompt() {
     assert_eq!(offsets.flatten().collect::<Vec<_>>(), [0, 0, 10, 13]);
 
     // An answer that ends at once still has its token: clients drop the last one.
-    let ended = ask(json!({"prompt": "<|answer|>The quick fox"})).ok();
+    let ended = ask(json!({"prompt": [5, 263, 264, 265]})).ok();
     let (told, logprobs) = choice(&ended, 0);
     assert_eq!((&told["text"], &told["finish_reason"]), (&json!("<|answer|>The quick fox"), &json!("stop")));
-    assert_eq!(logprobs["tokens"].as_array().unwrap().len(), 6);
+    assert_eq!(logprobs["tokens"].as_array().unwrap().len(), 5);
 
     let refused = ask(json!({"prompt": [[1, 999]]}));
     let error = "there is no token 999: this vocabulary's are numbered from 0 to 265";
