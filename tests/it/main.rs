@@ -25,6 +25,7 @@ mod open;
 mod process;
 mod prompt_logprobs;
 mod registry;
+mod remotes;
 mod repl;
 mod residents;
 mod resume;
