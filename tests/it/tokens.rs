@@ -336,7 +336,7 @@ fn an_answers_tokens_are_those_of_its_text() {
     let asked = |stop| request("a text", greedy(60, stop), Some("start: \"one two three four five\""));
     let bytes = |ids: &[i32]| {
         let told = engine.tokenize(Prompt::of(Run::Tokens(ids.to_vec()))).unwrap();
-        told.tokens.iter().map(|token| token.text.clone()).collect::<String>()
+        told.tokens.iter().map(|token| token.text().into_owned()).collect::<String>()
     };
     let whole = alone(engine, asked(None));
     assert_eq!(bytes(&whole.end.ids), "one two three four five");

@@ -97,8 +97,11 @@ fn white_space_may_be_a_token_of_its_own_and_tags_may_not() {
     let engine = load(&Kind::Attention.write(folder.path()));
     let [space, tag] = USER_DEFINED;
     let tokens = engine.tokenize(text(&format!("a{space}{tag}{tag}"))).unwrap().tokens;
-    let own: Vec<&str> =
-        tokens.iter().filter(|token| token.kind == TokenKind::UserDefined).map(|token| token.text.as_str()).collect();
+    let own: Vec<String> = tokens
+        .iter()
+        .filter(|token| token.kind == TokenKind::UserDefined)
+        .map(|token| token.text().into_owned())
+        .collect();
     assert_eq!(own, [space], "{tokens:?}");
     assert_eq!(engine.info().specials.control, ["</s>", "<b>", "<s>"]);
 }
@@ -197,9 +200,9 @@ fn render(template: &ChatTemplate, messages: &[Message], contract: Option<&Value
 fn specials(family: &Family, prompt: Prompt) -> Vec<i32> {
     let info = family.engine.info();
     let is_special = |token: &PromptToken| {
-        let is_space = token.text.chars().all(char::is_whitespace);
+        let is_space = token.text().chars().all(char::is_whitespace);
         matches!(token.kind, TokenKind::Control | TokenKind::UserDefined) && !is_space
-            || info.specials.control.contains(&token.text)
+            || info.specials.control.contains(&token.text().into_owned())
     };
     let tokens = family.engine.tokenize(prompt).unwrap().tokens;
     tokens.into_iter().filter(is_special).map(|token| token.id).collect()

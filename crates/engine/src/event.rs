@@ -1,5 +1,6 @@
 //! What an engine answers: plain data, which may go to another process.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ pub enum Event {
     Cut(Cut),
     Prepared,
     Scored(Scores),
+    PromptLogprobs(PromptLogprobs),
     Embedded(Embeddings),
     Text(Piece),
     Generated(Generation),
@@ -31,6 +33,7 @@ impl Event {
             | Event::Cut(_)
             | Event::Prepared
             | Event::Scored(_)
+            | Event::PromptLogprobs(_)
             | Event::Embedded(_)
             | Event::Generated(_)
             | Event::Measured(_)
@@ -50,8 +53,17 @@ pub struct Tokenized {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PromptToken {
     pub id: Token,
-    pub text: String,
+    /// Its text; a token may be a part of a character.
+    pub bytes: Vec<u8>,
     pub kind: TokenKind,
+}
+
+impl PromptToken {
+    /// Its text, with U+FFFD for what is not a whole character.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.bytes)
+    }
 }
 
 /// What the vocabulary says a token is.
@@ -114,6 +126,39 @@ impl GroupScores {
         let mass = logprobs.iter().map(|logprob| logprob.exp()).sum();
         GroupScores { logprobs, mass }
     }
+}
+
+/// The log-probabilities of a prompt's own tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromptLogprobs {
+    /// All of the prompt's tokens; at least one.
+    pub tokens: Vec<PromptTokenLogprob>,
+    /// What comes after them, where it is wanted.
+    pub next: Option<NextLogprob>,
+    pub counts: Counts,
+    pub timings: Timings,
+}
+
+/// A token of a prompt with its probability and what else might have come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PromptTokenLogprob {
+    pub id: Token,
+    /// Its text; that of a control token too.
+    pub bytes: Vec<u8>,
+    /// `log P(token | everything before)` in natural logarithms; `None` for the first, before which there is nothing.
+    pub logprob: Option<f64>,
+    /// As [`TokenLogprob::likely`]; empty for the first.
+    pub likely: Vec<LikelyToken>,
+}
+
+/// The token after a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NextLogprob {
+    /// A stop string cuts its bytes; one that ends an answer writes nothing.
+    pub token: TokenLogprob,
+    pub finish: Finish,
+    /// As [`Generation::stopped_by`].
+    pub stopped_by: Option<String>,
 }
 
 /// Tokens of one request.

@@ -45,7 +45,8 @@ pub use engine::Engine;
 pub use error::EngineError;
 pub use event::{
     Counts, Cut, EmbeddingKind, Embeddings, Event, Finish, GeneratedToken, Generation, GroupScores, LikelyToken,
-    Measured, Piece, PromptToken, Scores, Timings, TokenKind, TokenLogprob, Tokenized,
+    Measured, NextLogprob, Piece, PromptLogprobs, PromptToken, PromptTokenLogprob, Scores, Timings, TokenKind,
+    TokenLogprob, Tokenized,
 };
 pub use llama::devices::devices;
 pub use llama::native::leave;
@@ -54,8 +55,8 @@ pub use llama::{Granted, choose_kernels, default_threads, granted};
 pub use options::{DEFAULT_CONTEXT, Load, ModelInfo, Options, Weights};
 pub use reply::Reply;
 pub use request::{
-    Detail, Drafts, EmbedRequest, Ending, GenerateRequest, Grammar, Group, Lane, Measure, Pass, Point, ProbeRequest,
-    Reading, Request, ScoreRequest, Search, Spelling,
+    Detail, Drafts, EmbedRequest, Ending, GenerateRequest, Grammar, Group, Lane, Measure, NextToken, Pass, Point,
+    ProbeRequest, PromptLogprobsRequest, Reading, Request, ScoreRequest, Search, Spelling,
 };
 pub use scoring::UNREAD;
 

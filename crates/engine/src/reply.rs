@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 use super::{
-    AdapterSet, Cut, EmbedRequest, Embeddings, Engine, EngineError, Event, Measure, Measured, ProbeRequest, Request,
-    ScoreRequest, Scores, Tokenized,
+    AdapterSet, Cut, EmbedRequest, Embeddings, Engine, EngineError, Event, Measure, Measured, ProbeRequest,
+    PromptLogprobs, PromptLogprobsRequest, Request, ScoreRequest, Scores, Tokenized,
 };
 use slm_values::prompt::Prompt;
 
@@ -141,6 +141,14 @@ impl Engine {
     /// See [`EngineError`].
     pub fn score(&self, request: ScoreRequest) -> Result<Scores, EngineError> {
         self.scoring(request).wait()
+    }
+
+    /// Reads how likely a prompt's own tokens are; blocks until it is this request's turn and done.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn prompt_logprobs(&self, request: PromptLogprobsRequest) -> Result<PromptLogprobs, EngineError> {
+        self.ask(Request::PromptLogprobs(request), pick!(PromptLogprobs)).wait()
     }
 
     /// Times one pass; meaningful only while the engine has no other requests.

@@ -22,6 +22,7 @@ pub enum Request {
     /// Load these adapters, so that an invalid one is found before the first prompt.
     Prepare(AdapterSet),
     Score(ScoreRequest),
+    PromptLogprobs(PromptLogprobsRequest),
     Embed(EmbedRequest),
     Generate(GenerateRequest),
     /// Answered by [`Event::Scored`](super::Event::Scored) with a group for every point.
@@ -117,6 +118,25 @@ impl ScoreRequest {
             lane: Lane::Canonical,
         }
     }
+}
+
+/// A request for the log-probabilities of a prompt's own tokens, each after those before it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PromptLogprobsRequest {
+    pub prompt: Prompt,
+    /// How many of the likeliest tokens are told in each one's place.
+    pub n_likely: u8,
+    /// How the token is chosen that comes after the prompt; `None` where none is wanted.
+    pub next: Option<NextToken>,
+    pub adapters: AdapterSet,
+}
+
+/// How one token is chosen after a prompt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NextToken {
+    pub sampling: Sampling,
+    /// As [`GenerateRequest::bias`].
+    pub bias: Vec<(Token, f32)>,
 }
 
 /// A request for the embeddings of texts.

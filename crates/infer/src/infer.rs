@@ -10,6 +10,7 @@ mod epilogue;
 mod limited;
 mod memory;
 mod pieces;
+mod prompt_reading;
 mod question;
 mod reader;
 mod reading;
@@ -31,7 +32,7 @@ use slm_values::sampling::Parameters;
 use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
 use slm_values::tools::ToolError;
 
-pub use ask::{Ask, Before, Chat, Given, LabelSpelling, Scoring, Turn};
+pub use ask::{Ask, Before, Chat, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};
@@ -191,6 +192,7 @@ impl Session {
             Ask::Question { system, state, question, scoring } => {
                 Ok(self.ready_question(system.as_deref(), &state, question, scoring)?.send())
             }
+            Ask::Prompt(reading) => self.read_prompt(*reading),
             Ask::Vectors { texts } => {
                 let (started, prompt_digest) = (Instant::now(), digest(&slm_values::prompt::Prompt::default(), &[]));
                 let request = EmbedRequest { texts, adapters: self.defaults.adapters.clone() };

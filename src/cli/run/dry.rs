@@ -16,7 +16,7 @@ pub fn show(run: &Run<'_>, text: &str) -> Outcome {
     let Tokenized { tokens, border } = ready.tokenize().wait()?;
     let mut output = Output::default();
     if run.args.json.is_some() {
-        let of = |token: &PromptToken| json!({"id": token.id, "text": token.text, "kind": token.kind.as_str()});
+        let of = |token: &PromptToken| json!({"id": token.id, "text": token.text(), "kind": token.kind.as_str()});
         let mut shown = json!({
             "prompt": rendered,
             "tokens": tokens.iter().map(of).collect::<Vec<_>>(),
@@ -34,7 +34,7 @@ pub fn show(run: &Run<'_>, text: &str) -> Outcome {
         if border > 0 && number == border {
             page += "--- end of the shared prefix, which is computed once for all rows\n";
         }
-        page += &format!("{number:>6}  {:>7}  {:<12}  {}\n", token.id, token.kind.as_str(), quoted(&token.text));
+        page += &format!("{number:>6}  {:>7}  {:<12}  {}\n", token.id, token.kind.as_str(), quoted(&token.text()));
     }
     page += &format!("\n{} tokens: {border} stable, {} of the row", tokens.len(), tokens.len() - border);
     page += &if n_tokens_cut > 0 { format!("; {n_tokens_cut} were cut\n") } else { "\n".to_owned() };

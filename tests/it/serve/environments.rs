@@ -26,6 +26,17 @@ pub fn python() -> Option<PathBuf> {
     Some(folder.join("bin/python"))
 }
 
+/// A Python interpreter that has lm-evaluation-harness; where it cannot be made, says that tests are skipped.
+pub fn lm_eval() -> Option<PathBuf> {
+    let folder = kept("lm-eval", &["lm_eval.txt"], |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "lm_eval.txt"]);
+        run(pip.current_dir(sources()))
+    })?;
+    Some(folder.join("bin/python"))
+}
+
 /// A folder with Node's packages and copies of the scripts, as Node looks for packages beside a script; where it cannot be made,
 /// says that tests are skipped.
 pub fn node() -> Option<PathBuf> {

@@ -12,6 +12,7 @@ pub mod environments;
 mod forms;
 mod habits;
 mod labels;
+mod lm_eval;
 mod load;
 mod ollama;
 mod operations;

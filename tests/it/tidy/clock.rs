@@ -4,11 +4,14 @@ use super::modules::{Module, ModulePath, Modules};
 use super::{name, root};
 
 /// What computes from what it is given, the time included.
-const WITHOUT_CLOCK: [&str; 13] = [
+const WITHOUT_CLOCK: [&str; 16] = [
     "ggml_x86",
     "slm_server::api::admission::gates",
     "slm_infer::decide",
     "slm_infer::extract",
+    "slm_remote::dialect",
+    "slm_remote::pace",
+    "slm_remote::patience",
     "slm_server::residents::roster",
     "slm_engine::cache",
     "slm_engine::chunks",

@@ -287,8 +287,11 @@ impl Generating {
     }
 }
 
-/// A token with its probability and the `n` most likely ones of its place.
-fn likely(model: &Model, logits: &[f32], token: Token, n: u8, bytes: Vec<u8>) -> Result<TokenLogprob, EngineError> {
+/// A token with its probability and the `n` most likely ones of its place; `bytes` is what it wrote.
+///
+/// # Errors
+/// The logits are not numbers.
+pub fn likely(model: &Model, logits: &[f32], token: Token, n: u8, bytes: Vec<u8>) -> Result<TokenLogprob, EngineError> {
     let top = likeliest(logits, usize::from(n));
     let mut known = logprobs(logits, std::iter::once(token).chain(top.iter().copied())).into_iter();
     let logprob = known.next().filter(|logprob| !logprob.is_nan());

@@ -1,7 +1,7 @@
 //! The contexts of one model, and which of them a request goes to.
 
 use super::super::caller::Caller;
-use super::super::{Embeddings, EngineError, Event, Load, Measure, Measured, Scores};
+use super::super::{Embeddings, EngineError, Event, Load, Measure, Measured, PromptLogprobs, Scores};
 use super::adapters::Adapters;
 use super::embedding_lane::{EmbeddingLane, TokenizedTexts};
 use super::generation::GenerationLane;
@@ -10,7 +10,7 @@ use super::model::Model;
 use super::prepare::{Alone, LaneWork};
 use super::product::{self, Multiplier};
 use super::question::Question;
-use super::score_lane::ScoreLane;
+use super::score_lane::{PromptPlan, ScoreLane};
 use super::{failed, kernels};
 
 /// The contexts of one model, each made when the first request needs it.
@@ -34,11 +34,15 @@ impl<'m> Lanes<'m> {
     /// # Errors
     /// As [`ScoreLane::score`].
     fn score(&mut self, question: &Question, caller: &Caller) -> Result<Scores, EngineError> {
-        if self.score.is_none() {
-            self.score = Some(ScoreLane::new(self.model)?);
-        }
-        let lane = self.score.as_mut().expect("made above");
-        lane.score(question, &mut self.adapters, caller)
+        made(&mut self.score, self.model)?.score(question, &mut self.adapters, caller)
+    }
+
+    /// Reads a prompt's own tokens in the score lane.
+    ///
+    /// # Errors
+    /// As [`ScoreLane::read_prompt`].
+    fn read_prompt(&mut self, plan: &PromptPlan, caller: &Caller) -> Result<PromptLogprobs, EngineError> {
+        made(&mut self.score, self.model)?.read_prompt(plan, &mut self.adapters, caller)
     }
 
     /// Times decodes in a context that is kept while measurements of one kind come.
@@ -75,6 +79,7 @@ impl<'m> Lanes<'m> {
     pub fn answer(&mut self, work: &Alone, caller: &Caller) -> Result<Event, EngineError> {
         match work {
             Alone::Question(question) => self.score(question, caller).map(Event::Scored),
+            Alone::Prompt(plan) => self.read_prompt(plan, caller).map(Event::PromptLogprobs),
             Alone::Embedding(texts) => self.embed(texts, caller).map(Event::Embedded),
         }
     }
@@ -130,4 +135,12 @@ impl<'m> Lanes<'m> {
             lane.step(&mut self.adapters);
         }
     }
+}
+
+/// The score lane, whose context is made on first use.
+fn made<'l, 'm>(lane: &'l mut Option<ScoreLane<'m>>, model: &'m Model) -> Result<&'l mut ScoreLane<'m>, EngineError> {
+    if lane.is_none() {
+        *lane = Some(ScoreLane::new(model)?);
+    }
+    Ok(lane.as_mut().expect("made above"))
 }

@@ -4,12 +4,13 @@
 use super::super::scoring::{Candidates, GroupShape};
 use super::super::{
     AdapterSet, Counts, EngineError, Event, Finish, GenerateRequest, GeneratedToken, Generation, Lane, Load, Measure,
-    ProbeRequest, Reading, Request, ScoreRequest, Timings, Token,
+    ProbeRequest, PromptLogprobsRequest, Reading, Request, ScoreRequest, Timings, Token,
 };
 use super::branching::{BranchPlan, BranchPoint};
 use super::embedding_lane::TokenizedTexts;
 use super::generating::GenerationPlan;
 use super::question::Question;
+use super::score_lane::PromptPlan;
 use super::{Model, PrefixReuse, failed};
 use slm_values::gguf::Pooling;
 
@@ -33,6 +34,7 @@ pub enum LaneWork {
 /// What is evaluated by itself, one after the other, between the steps of the generation lane.
 pub enum Alone {
     Question(Box<Question>),
+    Prompt(Box<PromptPlan>),
     Embedding(Box<TokenizedTexts>),
 }
 
@@ -41,6 +43,7 @@ impl LaneWork {
     pub fn adapters(&self) -> Option<&AdapterSet> {
         match self {
             LaneWork::Alone(Alone::Question(question)) => Some(&question.adapters),
+            LaneWork::Alone(Alone::Prompt(plan)) => Some(&plan.adapters),
             LaneWork::Alone(Alone::Embedding(texts)) => Some(&texts.adapters),
             LaneWork::Generation(prepared) => Some(&prepared.adapters),
             LaneWork::Branches(prepared) => Some(&prepared.adapters),
@@ -57,8 +60,11 @@ impl Model {
     /// What can be known to be wrong before anything is evaluated.
     pub fn prepare(&self, request: Request) -> Result<Preparation, EngineError> {
         // llama.cpp computes no logits for encoders; reading them would read nothing.
-        let writes = matches!(request, Request::Score(_) | Request::Generate(_) | Request::Probe(_));
-        if writes && Pooling::is_encoder(&self.architecture) {
+        let reads_logits = matches!(
+            request,
+            Request::Score(_) | Request::PromptLogprobs(_) | Request::Generate(_) | Request::Probe(_)
+        );
+        if reads_logits && Pooling::is_encoder(&self.architecture) {
             return Err(EngineError::NoText(self.architecture.clone()));
         }
         match request {
@@ -69,6 +75,10 @@ impl Model {
             Request::Prepare(_) if self.load == Load::Vocabulary => Err(EngineError::VocabularyOnly),
             Request::Prepare(adapters) => Ok(Preparation::Work(LaneWork::Adapters(adapters))),
             Request::Score(request) => self.question(&request).map(Preparation::Work),
+            Request::PromptLogprobs(request) => {
+                let plan = self.prompt_plan(request)?;
+                Ok(Preparation::Work(LaneWork::Alone(Alone::Prompt(Box::new(plan)))))
+            }
             Request::Embed(request) => self
                 .embedding(request)
                 .map(|ready| Preparation::Work(LaneWork::Alone(Alone::Embedding(Box::new(ready))))),
@@ -122,12 +132,7 @@ impl Model {
 
     fn generation(&self, request: GenerateRequest) -> Result<GenerationPlan, EngineError> {
         let GenerateRequest { prompt, sampling, adapters, grammar, detail, drafts, bias, visible } = request;
-        for &(id, bias) in &bias {
-            self.tokenizer().check(id)?;
-            if !bias.is_finite() {
-                return Err(EngineError::Bias { id, bias });
-            }
-        }
+        self.check_bias(&bias)?;
         let tokens = self.tokenizer().encode(&prompt)?.tokens;
         let n_ctx = self.info.n_ctx as usize;
         if tokens.is_empty() {
@@ -142,6 +147,30 @@ impl Model {
         let constraint = grammar.map(|grammar| self.compiler()?.compile(&grammar)).transpose()?;
         let limit = sampling.num_predict.map_or(n_ctx, |n| n_ctx.min(tokens.len() + n as usize));
         Ok(GenerationPlan { tokens, sampling, adapters, constraint, detail, drafts, bias, visible, ends, limit })
+    }
+
+    fn prompt_plan(&self, request: PromptLogprobsRequest) -> Result<PromptPlan, EngineError> {
+        let PromptLogprobsRequest { prompt, n_likely, next, adapters } = request;
+        self.check_bias(next.as_ref().map_or(&[], |next| &next.bias))?;
+        let tokens = self.tokenizer().encode(&prompt)?.tokens;
+        let n_ctx = self.info.n_ctx as usize;
+        if tokens.is_empty() {
+            return Err(EngineError::EmptyPrompt);
+        }
+        if tokens.len() > n_ctx {
+            return Err(EngineError::Context { needed: tokens.len(), n_ctx });
+        }
+        Ok(PromptPlan { tokens, n_likely, next, adapters })
+    }
+
+    fn check_bias(&self, bias: &[(Token, f32)]) -> Result<(), EngineError> {
+        for &(id, bias) in bias {
+            self.tokenizer().check(id)?;
+            if !bias.is_finite() {
+                return Err(EngineError::Bias { id, bias });
+            }
+        }
+        Ok(())
     }
 
     fn probes(&self, request: ProbeRequest) -> Result<BranchPlan, EngineError> {

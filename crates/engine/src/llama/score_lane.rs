@@ -4,6 +4,8 @@
 //! It holds the current question's path only: the trunk in sequence 0 with cell = position, branches after it in
 //! sequences from 1, gone when the question is answered. What it refuses to do is to batch two questions.
 
+mod prompt_reading;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use super::super::{AdapterSet, Counts, EngineError, GroupScores, Reading, Scores
 use super::adapters::{Adapters, Applied};
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
+pub use prompt_reading::PromptPlan;
 
 /// Host memory for snapshots of stable prefixes.
 const SNAPSHOT_BYTES: usize = 256 << 20;
@@ -82,12 +85,7 @@ impl<'m> ScoreLane<'m> {
         let queued = caller.waited();
         let started = Instant::now();
         self.branching = Duration::ZERO;
-        if *self.applied.set() != question.adapters {
-            // Another model, to all that was evaluated.
-            self.take_snapshot();
-            self.clear();
-            adapters.apply(&mut self.context, &mut self.applied, &question.adapters)?;
-        }
+        self.apply(&question.adapters, adapters)?;
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match (self.model.prefix_reuse, question.candidates.reading) {
             (PrefixReuse::Never, _) => self.evaluate_each(question, &mut counts, caller),
@@ -98,6 +96,16 @@ impl<'m> ScoreLane<'m> {
         let generation = self.branching;
         let timings = Timings { queued, prompt: started.elapsed().saturating_sub(generation), generation };
         Ok(Scores { groups, counts, timings })
+    }
+
+    /// Puts these adapters on the context: another model, to all that was evaluated without them.
+    fn apply(&mut self, set: &AdapterSet, adapters: &mut Adapters<'m>) -> Result<(), EngineError> {
+        if self.applied.set() == set {
+            return Ok(());
+        }
+        self.take_snapshot();
+        self.clear();
+        adapters.apply(&mut self.context, &mut self.applied, set)
     }
 
     /// Every token of every candidate.

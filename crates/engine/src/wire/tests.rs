@@ -14,8 +14,9 @@ use crate::waiting::Waiting;
 use crate::{
     Adapter, AdapterSet, Counts, Cut, Detail, Drafts, EmbedRequest, EmbeddingKind, Embeddings, Ending, EngineError,
     Event, Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, GroupScores, Lane, LikelyToken, Load,
-    Measure, Measured, ModelInfo, Options, Pass, Piece, Point, ProbeRequest, PromptToken, Reading, Request,
-    ScoreRequest, Scores, Search, Spelling, Timings, TokenKind, TokenLogprob, Tokenized, Weights,
+    Measure, Measured, ModelInfo, NextLogprob, NextToken, Options, Pass, Piece, Point, ProbeRequest, PromptLogprobs,
+    PromptLogprobsRequest, PromptToken, PromptTokenLogprob, Reading, Request, ScoreRequest, Scores, Search, Spelling,
+    Timings, TokenKind, TokenLogprob, Tokenized, Weights,
 };
 use slm_values::gguf::{Footprint, Matrix, TensorType};
 use slm_values::prompt::{Infill, Prompt, RowSpan, Run, RunOffset, SpecialTokens};
@@ -116,6 +117,12 @@ fn requests(number: f32) -> Vec<Request> {
             turn_end: Some("<|im_end|>".to_owned()),
             lane: Lane::Throughput,
         }),
+        Request::PromptLogprobs(PromptLogprobsRequest {
+            prompt: prompt(),
+            n_likely: u8::MAX,
+            next: Some(NextToken { sampling: sampling(number), bias: vec![(7, number)] }),
+            adapters: adapters(number),
+        }),
         Request::Embed(EmbedRequest { texts: vec![String::new(), "text".to_owned()], adapters: AdapterSet::NONE }),
         Request::Generate(GenerateRequest {
             adapters: adapters(1.0),
@@ -136,16 +143,25 @@ fn requests(number: f32) -> Vec<Request> {
 fn events(number: f64) -> Vec<Event> {
     let counts = Counts { prompt: 1, reused: 2, branch: 3, generated: 4, forced: 5, drafted: 6, accepted: 7 };
     let timings = Timings { queued: Duration::ZERO, prompt: Duration::from_nanos(1), generation: Duration::MAX };
-    let token = PromptToken { id: 7, text: "é".to_owned(), kind: TokenKind::UserDefined };
+    let token = PromptToken { id: 7, bytes: vec![0xc3], kind: TokenKind::UserDefined };
     let tokens = vec![GeneratedToken { id: 1, n_bytes: 2, logprob: Some(number) }];
     let likely = vec![LikelyToken { id: 2, bytes: vec![0xff, 0], logprob: -number }];
-    let written = TokenLogprob { id: 1, bytes: vec![0xc3], logprob: number, likely };
+    let written = TokenLogprob { id: 1, bytes: vec![0xc3], logprob: number, likely: likely.clone() };
     vec![
         Event::Tokenized(Tokenized { tokens: vec![token], border: 1 }),
         Event::Cut(Cut { n_bytes: 1, n_tokens_kept: 2, n_tokens_cut: 3 }),
         Event::Prepared,
         Event::Scored(Scores {
             groups: vec![GroupScores { logprobs: vec![number, -number], mass: number }],
+            counts,
+            timings,
+        }),
+        Event::PromptLogprobs(PromptLogprobs {
+            tokens: vec![
+                PromptTokenLogprob { id: 1, bytes: vec![0xc3], logprob: None, likely: Vec::new() },
+                PromptTokenLogprob { id: 2, bytes: Vec::new(), logprob: Some(number), likely: likely.clone() },
+            ],
+            next: Some(NextLogprob { token: written.clone(), finish: Finish::Stop, stopped_by: Some("x".to_owned()) }),
             counts,
             timings,
         }),

@@ -24,6 +24,8 @@ pub enum Ask {
         question: Arc<Question>,
         scoring: Scoring,
     },
+    /// How likely the tokens of a prompt are, and what comes next ([`End::prompt_tokens`](super::End)).
+    Prompt(Box<PromptReading>),
     /// The vectors of texts, in their order.
     Vectors { texts: Vec<String> },
 }
@@ -102,6 +104,24 @@ pub enum Given {
     Tokens(Vec<Token>),
     /// A gap to be filled.
     Infill { before: String, behind: String },
+}
+
+/// A prompt whose tokens are to be read. No form is kept: what stands there is given.
+#[derive(Debug, Clone)]
+pub struct PromptReading {
+    pub given: Given,
+    /// How many of the likeliest tokens are told in each one's place.
+    pub n_likely: u8,
+    /// The token after the prompt is the reply's text; `None` where none is wanted.
+    pub next: Option<NextOf>,
+}
+
+/// How the token after a prompt is chosen.
+#[derive(Debug, Clone, Default)]
+pub struct NextOf {
+    /// What the caller said; the Modelfile and the defaults fill the rest.
+    pub parameters: Parameters,
+    pub bias: Vec<(Token, f32)>,
 }
 
 impl Turn {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::decide::{Answer, FieldAnswer};
 use crate::extract;
-use slm_engine::{Counts, Embeddings, Finish, Piece as Written, Timings, Token, TokenLogprob};
+use slm_engine::{Counts, Embeddings, Finish, Piece as Written, PromptTokenLogprob, Timings, Token, TokenLogprob};
 use slm_values::contract::Violation;
 use slm_values::tools::ToolCall;
 
@@ -43,6 +43,8 @@ pub struct End {
     /// Under which equal questions have equal probabilities, and equal texts equal vectors, to the last bit. `None` where the
     /// answer depends on what else the engine does: generated text, and answers that are scored for throughput.
     pub evaluation_id: Option<String>,
+    /// The prompt's own tokens with their probabilities, where these were asked for.
+    pub prompt_tokens: Vec<PromptTokenLogprob>,
     /// The tokens after which the conversation continues, where it is kept in tokens.
     pub context: Vec<Token>,
 }

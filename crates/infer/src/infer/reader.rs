@@ -9,7 +9,8 @@ use super::reading::Reading;
 use super::{InferError, closed};
 use crate::decide::{self, Answer, Question};
 use slm_engine::{
-    Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, Piece as Written, Scores, Timings,
+    Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, NextLogprob, Piece as Written,
+    PromptLogprobs, PromptTokenLogprob, Scores, Timings,
 };
 use slm_values::contract::{Contract, Open, Violation};
 use slm_values::prompt::Run;
@@ -35,6 +36,8 @@ pub(super) enum Reader {
         forced: Box<ForcedCall>,
         text: String,
     },
+    /// The tokens of a prompt, and one after them.
+    Prompt,
     Vectors,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Last {
     pub text: String,
     /// With [`Detail::Tokens`].
     pub tokens: Vec<GeneratedToken>,
+    /// The prompt's own.
+    pub prompt_tokens: Vec<PromptTokenLogprob>,
     /// What a prompt that continues from here has in the answer's place.
     pub said: Run,
 }
@@ -75,6 +80,7 @@ impl Reader {
             }
             Some(Event::Generated(generation)) => Ok(Some(self.generated(generation, out))),
             Some(Event::Scored(scores)) => self.scored(scores, out).map(Some),
+            Some(Event::PromptLogprobs(read)) => Ok(Some(prompt_read(read, out))),
             Some(Event::Embedded(embeddings)) => {
                 let (counts, timings) = (embeddings.counts, embeddings.timings);
                 let said = Run::Tokens(Vec::new());
@@ -96,7 +102,7 @@ impl Reader {
             Reader::Call { text, .. } => *text += &piece.text,
             Reader::Free(reading) => reading.push(piece, out),
             // These have no text but their answer's.
-            Reader::Closed { .. } | Reader::Question(_) | Reader::Vectors => {}
+            Reader::Closed { .. } | Reader::Question(_) | Reader::Prompt | Reader::Vectors => {}
         }
     }
 
@@ -123,9 +129,12 @@ impl Reader {
                 std::mem::take(&mut **reading).finish(out);
                 (Finding::Free, String::new())
             }
-            Reader::Closed { .. } | Reader::Question(_) | Reader::Vectors => (Finding::Free, String::new()),
+            Reader::Closed { .. } | Reader::Question(_) | Reader::Prompt | Reader::Vectors => {
+                (Finding::Free, String::new())
+            }
         };
-        Last { finish, stopped_by, counts, timings, finding, text, tokens, said: Run::Tokens(ids) }
+        let (said, prompt_tokens) = (Run::Tokens(ids), Vec::new());
+        Last { finish, stopped_by, counts, timings, finding, text, tokens, prompt_tokens, said }
     }
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
@@ -158,6 +167,18 @@ impl Reader {
     }
 }
 
+/// The token after a prompt as a text, and the prompt's own.
+fn prompt_read(read: PromptLogprobs, out: &mut VecDeque<Piece>) -> Last {
+    let PromptLogprobs { tokens, next, counts, timings } = read;
+    let last = Last { prompt_tokens: tokens, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) };
+    let Some(NextLogprob { token, finish, stopped_by }) = next else {
+        return Last { finish: Finish::Length, ..last };
+    };
+    let text = String::from_utf8_lossy(&token.bytes).into_owned();
+    out.push_back(Piece::Text(Written { text, tokens: vec![token] }));
+    Last { finish, stopped_by, ..last }
+}
+
 impl Last {
     /// Of what was not generated.
     fn scored(counts: Counts, timings: Timings, said: Run) -> Last {
@@ -169,6 +190,7 @@ impl Last {
             finding: Finding::Free,
             text: String::new(),
             tokens: Vec::new(),
+            prompt_tokens: Vec::new(),
             said,
         }
     }

@@ -104,6 +104,7 @@ impl Reply {
             fields: None,
             prompt_digest: self.origin.prompt_digest.clone(),
             evaluation_id: self.origin.evaluation_id.clone(),
+            prompt_tokens: std::mem::take(&mut last.prompt_tokens),
             context: Vec::new(),
         });
         match self.epilogue.take() {

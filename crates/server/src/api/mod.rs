@@ -31,6 +31,7 @@ pub mod server_tools;
 pub mod service;
 pub mod stage;
 pub mod stream;
+pub mod tokenizer;
 pub mod vectors;
 
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .merge(decisions::routes())
         .merge(page::routes())
         .merge(operations::routes())
+        .merge(tokenizer::routes())
         .route("/openapi.json", get(openapi::serve))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)

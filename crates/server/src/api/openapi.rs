@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{anthropic, decisions, idle_fields, ollama, openai, operations, page};
+use super::{anthropic, decisions, idle_fields, ollama, openai, operations, page, tokenizer};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -52,6 +52,7 @@ pub fn document() -> Value {
     all.merge(operations::Document::openapi());
     all.merge(page::Document::openapi());
     all.merge(anthropic::Document::openapi());
+    all.merge(tokenizer::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
     idle_fields::describe(&mut all["components"]["schemas"]);
     let schemas = all["components"]["schemas"].as_object_mut().into_iter().flatten();
@@ -88,7 +89,13 @@ mod tests {
     fn no_two_types_share_a_name() {
         let mut known: Vec<(String, Value)> = Vec::new();
         let ollama = ollama::Document::openapi();
-        for part in [Document::openapi(), ollama, openai::Document::openapi(), anthropic::Document::openapi()] {
+        for part in [
+            Document::openapi(),
+            ollama,
+            openai::Document::openapi(),
+            anthropic::Document::openapi(),
+            tokenizer::Document::openapi(),
+        ] {
             let part = serde_json::to_value(&part).unwrap();
             for (name, schema) in part["components"]["schemas"].as_object().unwrap() {
                 match known.iter().find(|(known, _)| known == name) {

@@ -168,6 +168,17 @@ impl Service {
         }
     }
 
+    /// The model to take where a request cannot name one: the only one that is loaded, else the only one in the store.
+    ///
+    /// # Errors
+    /// There are several, or none.
+    pub async fn model_at_hand(&self) -> Result<String, Problem> {
+        match self.residents.names().await.as_slice() {
+            [only] => Ok(only.to_string()),
+            _ => self.model_or_default(None),
+        }
+    }
+
     /// Does what waits for the disk, away from the threads that serve.
     ///
     /// # Errors

@@ -78,6 +78,12 @@ impl Residents {
         measured.await.unwrap_or_default()
     }
 
+    /// The models that are loaded or about to be.
+    pub async fn names(&self) -> Vec<ModelRef> {
+        let listed = self.ask(Command::List).await.unwrap_or_default();
+        listed.into_iter().flat_map(|resident| resident.tenants).map(|state| state.tenant.name).collect()
+    }
+
     pub async fn snapshot(&self) -> Snapshot {
         self.ask(Command::Snapshot).await.unwrap_or_default()
     }

@@ -115,7 +115,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`].
     pub fn describe(&self, prompt: &Prompt) -> Result<Tokenized, EngineError> {
         let encoded = self.encode(prompt)?;
-        let token = |&id: &Token| PromptToken { id, text: self.text(id), kind: self.kind(id) };
+        let token = |&id: &Token| PromptToken { id, bytes: self.spelling(id), kind: self.kind(id) };
         Ok(Tokenized { tokens: encoded.tokens.iter().map(token).collect(), border: encoded.border })
     }
 

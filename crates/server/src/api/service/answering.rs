@@ -10,7 +10,7 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::decide::Wording;
-use slm_infer::infer::{End, LabelSpelling, Piece, Ready, Reply, Scoring, Turn};
+use slm_infer::infer::{Ask, End, LabelSpelling, Piece, PromptReading, Ready, Reply, Scoring, Turn};
 use slm_values::contract::Form;
 use slm_values::keep_alive::KeepAlive;
 
@@ -161,6 +161,17 @@ impl Service {
     pub fn send(&self, opened: Arc<Opened>, ready: Ready) -> Answering {
         let (ledger, context) = (Ledger::new(self.metrics(), &opened.model), RequestContext::current());
         Answering { load_duration: opened.load_duration, reply: ready.send(), ledger, context, _opened: opened }
+    }
+
+    /// Has a model that is held read how likely a prompt's own tokens are.
+    ///
+    /// # Errors
+    /// The model has no way to write the prompt.
+    pub fn read_prompt(&self, opened: &Arc<Opened>, reading: PromptReading) -> Result<Answering, Problem> {
+        let reply = opened.session.ask(Ask::Prompt(Box::new(reading)))?;
+        let (ledger, context) = (Ledger::new(self.metrics(), &opened.model), RequestContext::current());
+        let load_duration = opened.load_duration;
+        Ok(Answering { load_duration, reply, ledger, context, _opened: Arc::clone(opened) })
     }
 
     /// How many tokens a prompt has.

@@ -1,6 +1,7 @@
 //! Completions as server-sent events.
 
 use super::CompletionHead;
+use super::echo::Echo;
 use super::logprobs::{CompletionLogprobs, TextOffset};
 use super::reply::{Completion, CompletionChoice};
 use crate::api::dialect::Dialect;
@@ -25,7 +26,8 @@ pub struct Chunks {
 impl Chunks {
     pub fn new(head: CompletionHead, n_choices: usize, with_usage: WithUsage) -> Chunks {
         let usages = vec![Usage::default(); n_choices.div_ceil(head.n_each)];
-        Chunks { head, places: vec![TextOffset::default(); n_choices], with_usage, usages }
+        let places = (0..n_choices).map(|index| head.echo(index).end).collect();
+        Chunks { head, places, with_usage, usages }
     }
 
     fn choice(&self, choice: CompletionChoice, out: &mut String) {
@@ -36,9 +38,9 @@ impl Chunks {
 impl Encoder<(usize, Piece)> for Chunks {
     fn start(&mut self, out: &mut String) {
         for index in 0..self.places.len() {
-            let echo = self.head.echo(index);
-            if !echo.is_empty() {
-                self.choice(CompletionChoice::part(index, echo), out);
+            let Echo { text, logprobs, .. } = self.head.echo(index);
+            if !text.is_empty() || logprobs.is_some() {
+                self.choice(CompletionChoice { logprobs, ..CompletionChoice::part(index, text) }, out);
             }
         }
     }

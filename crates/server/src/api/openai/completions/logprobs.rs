@@ -5,22 +5,22 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::api::fields::finite;
-use slm_engine::TokenLogprob;
 use slm_engine::text::unfinished;
+use slm_engine::{LikelyToken, PromptTokenLogprob, TokenLogprob};
 
-/// An answer's tokens and their alternatives; all lists have the same length.
+/// The tokens of an answer, and of the prompt that it begins with, and their alternatives; all lists have the same length.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = openai::CompletionLogprobs)]
 pub struct CompletionLogprobs {
-    /// Offset of each token in the answer's text, in characters.
+    /// Offset of each token in the text, in characters.
     pub text_offset: Vec<usize>,
-    /// Natural logarithms.
-    pub token_logprobs: Vec<f64>,
+    /// Natural logarithms; `null` for a prompt's first token.
+    pub token_logprobs: Vec<Option<f64>>,
     /// A token that is a part of a character is written as `bytes:\xe2\x80`.
     pub tokens: Vec<String>,
-    /// For each token the most likely ones, the most likely first, and the token itself.
-    #[schema(value_type = Vec<std::collections::HashMap<String, f64>>)]
-    pub top_logprobs: Vec<Map<String, Value>>,
+    /// For each token the most likely ones, the most likely first, and the token itself; `null` for a prompt's first token.
+    #[schema(value_type = Vec<Option<std::collections::HashMap<String, f64>>>)]
+    pub top_logprobs: Vec<Option<Map<String, Value>>>,
 }
 
 /// Where an answer's next token begins.
@@ -38,24 +38,51 @@ impl CompletionLogprobs {
         n_top?;
         let mut written = CompletionLogprobs::default();
         for token in tokens {
-            written.text_offset.push(place.pass(&token.bytes));
-            written.token_logprobs.push(finite(token.logprob));
-            written.tokens.push(text(&token.bytes));
-            let likely = token.likely.iter().map(|likely| (likely.bytes.as_slice(), likely.logprob));
+            let offset = place.pass(&token.bytes);
+            written.push(offset, &token.bytes, Some(token.logprob), &token.likely);
+        }
+        Some(written)
+    }
+
+    /// Of a prompt's tokens, which wrote these bytes of its text from its beginning on.
+    #[must_use]
+    pub fn of_prompt(tokens: &[PromptTokenLogprob], written: &[&[u8]], place: &mut TextOffset) -> CompletionLogprobs {
+        let mut told = CompletionLogprobs::default();
+        for (token, bytes) in tokens.iter().zip(written) {
+            told.push(place.pass(bytes), &token.bytes, token.logprob, &token.likely);
+        }
+        told
+    }
+
+    /// These lists before others.
+    #[must_use]
+    pub fn and(mut self, rest: CompletionLogprobs) -> CompletionLogprobs {
+        self.text_offset.extend(rest.text_offset);
+        self.token_logprobs.extend(rest.token_logprobs);
+        self.tokens.extend(rest.tokens);
+        self.top_logprobs.extend(rest.top_logprobs);
+        self
+    }
+
+    fn push(&mut self, offset: usize, bytes: &[u8], logprob: Option<f64>, likely: &[LikelyToken]) {
+        self.text_offset.push(offset);
+        self.tokens.push(text(bytes));
+        self.token_logprobs.push(logprob.map(finite));
+        self.top_logprobs.push(logprob.map(|logprob| {
+            let likely = likely.iter().map(|likely| (likely.bytes.as_slice(), likely.logprob));
             let mut top = Map::new();
-            for (bytes, logprob) in likely.chain([(token.bytes.as_slice(), token.logprob)]) {
+            for (bytes, logprob) in likely.chain([(bytes, logprob)]) {
                 // Of two tokens that write the same, the likelier is told.
                 top.entry(text(bytes)).or_insert_with(|| finite(logprob).into());
             }
-            written.top_logprobs.push(top);
-        }
-        Some(written)
+            top
+        }));
     }
 }
 
 impl TextOffset {
     /// The characters before what is passed.
-    fn pass(&mut self, bytes: &[u8]) -> usize {
+    pub fn pass(&mut self, bytes: &[u8]) -> usize {
         let before = self.n_characters;
         self.begun.extend_from_slice(bytes);
         let n_whole = self.begun.len() - unfinished(&self.begun);
@@ -77,7 +104,6 @@ fn text(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
-    use slm_engine::LikelyToken;
 
     fn token(bytes: &[u8], logprob: f64, likely: &[(&str, f64)]) -> TokenLogprob {
         let likely = likely.iter().enumerate().map(|(id, (text, logprob))| LikelyToken {
@@ -101,7 +127,7 @@ mod tests {
         let rest = [token(b"\xa6", -0.5, &[]), token(b"b", f64::NEG_INFINITY, &[])];
         let written = CompletionLogprobs::written(&rest, Some(0), &mut place).unwrap();
         assert_eq!((written.text_offset, &written.tokens[1]), (vec![1, 2], &"b".to_owned()));
-        assert_eq!(written.token_logprobs, [-0.5, finite(f64::NEG_INFINITY)]);
+        assert_eq!(written.token_logprobs, [Some(-0.5), Some(finite(f64::NEG_INFINITY))]);
         assert_eq!(CompletionLogprobs::written(&rest, None, &mut place), None);
     }
 

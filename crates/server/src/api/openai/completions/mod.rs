@@ -1,6 +1,7 @@
 //! `/v1/completions`: prompts that their writers made, without a chat template.
 
 mod chunks;
+mod echo;
 pub mod logprobs;
 pub mod reply;
 pub mod request;
@@ -16,11 +17,14 @@ use super::{Refusals, new_id, unix};
 use crate::api::body::Body;
 use crate::api::choices::{Choices, all_whole, ask_all};
 use crate::api::problem::Problem;
-use crate::api::service::Service;
+use crate::api::service::{Answering, Opened, Service, TurnRequest};
 use crate::api::stream;
 use chunks::Chunks;
+use echo::Echo;
 use reply::Completion;
-use request::CompletionRequest;
+use request::{CompletionRequest, Echoed};
+use slm_engine::Detail;
+use slm_infer::infer::{Given, NextOf, PromptReading, Turn};
 use slm_values::sampling::Parameters;
 
 /// Most tokens of an answer where neither the request nor the model's Modelfile says, as many as OpenAI gives.
@@ -53,21 +57,57 @@ pub async fn complete(
         let n = &mut ask.turn.parameters.num_predict;
         *n = n.or(own).or(Some(MAX_TOKENS));
     }
-    let answering = ask_all(&service, &opened, wanted.asks, wanted.n_each)?;
-    let head = CompletionHead {
+    let mut head = CompletionHead {
         id: new_id("cmpl-"),
         created: unix(SystemTime::now()),
         model: wanted.model,
-        system_fingerprint: answering.first().and_then(|first| first.evaluation_id()).map(str::to_owned),
+        system_fingerprint: None,
         n_top: wanted.n_top,
         n_each: wanted.n_each,
-        echoed: wanted.echoed,
+        echoes: Vec::new(),
     };
+    match wanted.echo {
+        Echoed::Nothing => {}
+        Echoed::Texts(texts) => head.echoes = texts.into_iter().map(Echo::of_text).collect(),
+        Echoed::Tokens(prompts) => {
+            // At most one token after a prompt is read with it: the prompt is evaluated once.
+            let in_one = wanted.stream.is_none() && wanted.n_each == 1;
+            let in_one = in_one && wanted.asks.iter().all(|ask| matches!(ask.turn.parameters.num_predict, Some(0 | 1)));
+            let read = read_prompts(&service, &opened, &prompts, &wanted.asks)?;
+            let evaluation_id = read.first().and_then(|first| first.evaluation_id()).map(str::to_owned);
+            let read = all_whole(read).await?;
+            let pairs = prompts.iter().zip(&read);
+            head.echoes = pairs.map(|(given, read)| Echo::of_tokens(given, &read.end.prompt_tokens)).collect();
+            if in_one {
+                head.system_fingerprint = evaluation_id;
+                return Ok(Json(Completion::new(head, read)).into_response());
+            }
+        }
+    }
+    let answering = ask_all(&service, &opened, wanted.asks, wanted.n_each)?;
+    head.system_fingerprint = answering.first().and_then(|first| first.evaluation_id()).map(str::to_owned);
     if let Some(with_usage) = wanted.stream {
         let chunks = Chunks::new(head, answering.len(), with_usage);
         return stream::response(Choices::new(answering), chunks, stream::SERVER_SENT_EVENTS).await;
     }
     Ok(Json(Completion::new(head, all_whole(answering).await?)).into_response())
+}
+
+/// Reads the prompts' own tokens, and after each the one that comes next where one alone is wanted.
+fn read_prompts(
+    service: &Service,
+    opened: &Arc<Opened>,
+    prompts: &[Given],
+    asks: &[TurnRequest],
+) -> Result<Vec<Answering>, Problem> {
+    let read = |(given, ask): (&Given, &TurnRequest)| {
+        let Turn { detail, parameters, bias, .. } = &ask.turn;
+        let n_likely = if let Detail::Likely { n } = detail { *n } else { 0 };
+        let next = NextOf { parameters: parameters.clone(), bias: bias.clone() };
+        let next = (parameters.num_predict == Some(1)).then_some(next);
+        service.read_prompt(opened, PromptReading { given: given.clone(), n_likely, next })
+    };
+    prompts.iter().zip(asks).map(read).collect()
 }
 
 /// What every part of the answers says.
@@ -81,13 +121,13 @@ pub struct CompletionHead {
     n_top: Option<u8>,
     /// Answers to each prompt.
     n_each: usize,
-    /// The prompts, where answers begin with them.
-    echoed: Vec<String>,
+    /// For each prompt, where answers begin with them.
+    echoes: Vec<Echo>,
 }
 
 impl CompletionHead {
     /// What the answer of this number begins with.
-    fn echo(&self, index: usize) -> String {
-        self.echoed.get(index / self.n_each).cloned().unwrap_or_default()
+    fn echo(&self, index: usize) -> Echo {
+        self.echoes.get(index / self.n_each).cloned().unwrap_or_default()
     }
 }

@@ -4,7 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::CompletionHead;
-use super::logprobs::{CompletionLogprobs, TextOffset};
+use super::echo::Echo;
+use super::logprobs::CompletionLogprobs;
 use crate::api::extra::Extra;
 use crate::api::openai::usage::Usage;
 use slm_engine::Finish;
@@ -86,10 +87,12 @@ impl Completion {
 impl CompletionChoice {
     fn new(index: usize, finished: Finished, head: &CompletionHead) -> CompletionChoice {
         let Finished { text, tokens, end, .. } = finished;
+        let Echo { text: before, logprobs: of_prompt, end: mut place } = head.echo(index);
+        let written = CompletionLogprobs::written(&tokens, head.n_top, &mut place);
         CompletionChoice {
             index,
-            text: head.echo(index) + &text,
-            logprobs: CompletionLogprobs::written(&tokens, head.n_top, &mut TextOffset::default()),
+            text: before + &text,
+            logprobs: written.map(|written| of_prompt.unwrap_or_default().and(written)),
             finish_reason: Some(end.finish.into()),
             slm: Some(Extra::from(&*end)),
         }

@@ -45,7 +45,7 @@ pub struct CompletionRequest {
     /// Has no effect: it equals `n`, because all answers are returned.
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 128)]
     pub best_of: Option<Whole>,
-    /// Whether answers begin with their prompts; for texts, without `logprobs`.
+    /// Whether answers begin with their prompts; with `logprobs` the prompts' tokens are told as well, and prompts may be tokens.
     pub echo: Option<bool>,
     #[schema(minimum = -100, maximum = 100)]
     pub presence_penalty: Option<f64>,
@@ -111,9 +111,18 @@ pub struct ParsedCompletions {
     pub n_each: usize,
     /// Likely tokens that are told of each token; `None` tells no probabilities.
     pub n_top: Option<u8>,
-    /// The prompts, where answers begin with them.
-    pub echoed: Vec<String>,
+    pub echo: Echoed,
     pub stream: Option<WithUsage>,
+}
+
+/// What answers begin with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Echoed {
+    Nothing,
+    /// The prompts.
+    Texts(Vec<String>),
+    /// The prompts, with what is known of their tokens.
+    Tokens(Vec<Given>),
 }
 
 /// The most likely tokens that are told, as many as OpenAI tells here.
@@ -150,7 +159,7 @@ impl CompletionRequest {
                 format!("`prompt` has {n_prompts} prompts, each with {n_each} answers: ask for at most {MAX_CHOICES}");
             return Err(Problem::invalid(message).of("prompt"));
         }
-        let echoed = if self.echo == Some(true) { echoed(&given, n_top)? } else { Vec::new() };
+        let echo = if self.echo == Some(true) { echoed(&given, n_top)? } else { Echoed::Nothing };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
         let turn = Turn { parameters, detail, bias, ..Turn::default() };
         let ask = |given| TurnRequest {
@@ -160,7 +169,7 @@ impl CompletionRequest {
             turn: Turn { before: Before::Prompt(given), ..turn.clone() },
         };
         let asks = given.into_iter().map(ask).collect();
-        Ok(ParsedCompletions { model: self.model, asks, n_each, n_top, echoed, stream })
+        Ok(ParsedCompletions { model: self.model, asks, n_each, n_top, echo, stream })
     }
 
     fn parameters(&self) -> Result<Parameters, Problem> {
@@ -235,16 +244,19 @@ fn one(prompt: Value, at: &str, suffix: Option<&str>) -> Result<Given, Problem> 
 }
 
 /// The prompts that answers begin with.
-fn echoed(given: &[Given], n_top: Option<u8>) -> Result<Vec<String>, Problem> {
+fn echoed(given: &[Given], n_top: Option<u8>) -> Result<Echoed, Problem> {
     if n_top.is_some() {
-        let why = "the probabilities of a prompt's tokens are not told; leave `echo` or `logprobs` away";
-        return Err(Problem::unsupported("echo", why));
+        if given.iter().any(|given| matches!(given, Given::Infill { .. })) {
+            let why = "the tokens around a gap are not told; leave `suffix` or `logprobs` away";
+            return Err(Problem::unsupported("echo", why));
+        }
+        return Ok(Echoed::Tokens(given.to_vec()));
     }
     let echoed = |given: &Given| match given {
         Given::Raw(text) | Given::Infill { before: text, .. } => Ok(text.clone()),
-        Given::Tokens(_) => Err(Problem::unsupported("echo", "token ids are not returned; remove it")),
+        Given::Tokens(_) => Err(Problem::unsupported("echo", "token ids are written as text with `logprobs` only")),
     };
-    given.iter().map(echoed).collect()
+    given.iter().map(echoed).collect::<Result<_, _>>().map(Echoed::Texts)
 }
 
 #[cfg(test)]
@@ -273,7 +285,7 @@ mod tests {
         let wanted = wanted(json!({"prompt": "a", "stop": null, "echo": false, "best_of": 1, "user": "u"})).unwrap();
         assert!(wanted.asks[0].turn.parameters.is_empty());
         assert_eq!((wanted.n_each, wanted.n_top, wanted.stream), (1, None, None));
-        assert_eq!(wanted.echoed, [""; 0]);
+        assert_eq!(wanted.echo, Echoed::Nothing);
     }
 
     #[test]
@@ -305,8 +317,15 @@ mod tests {
             assert_eq!(ask.turn.bias, [(7, -100.0)]);
         }
         assert_eq!((wanted.n_each, wanted.n_top, wanted.stream), (2, None, Some(WithUsage::Yes)));
-        assert_eq!(wanted.echoed, ["a", "b"]);
+        assert_eq!(wanted.echo, Echoed::Texts(vec!["a".to_owned(), "b".to_owned()]));
         assert_eq!(super::n_top(Some(Whole(5))).unwrap(), Some(5));
+    }
+
+    #[test]
+    fn with_logprobs_prompts_of_both_kinds_are_echoed() {
+        let echoed = |prompt: Value| wanted(json!({"prompt": prompt, "echo": true, "logprobs": 1})).unwrap().echo;
+        assert_eq!(echoed(json!("a")), Echoed::Tokens(vec![Given::Raw("a".to_owned())]));
+        assert_eq!(echoed(json!([[1], [2]])), Echoed::Tokens(vec![Given::Tokens(vec![1]), Given::Tokens(vec![2])]));
     }
 
     #[test]
@@ -342,13 +361,12 @@ mod tests {
             (json!({"prompt": [1], "suffix": "z"}), "`suffix` needs a prompt that is text, not tokens", "suffix"),
             (
                 json!({"prompt": [1], "echo": true}),
-                "`echo` is not supported: token ids are not returned; remove it",
+                "`echo` is not supported: token ids are written as text with `logprobs` only",
                 "echo",
             ),
             (
-                json!({"prompt": "a", "echo": true, "logprobs": 1}),
-                "`echo` is not supported: the probabilities of a prompt's tokens are not told; leave `echo` or `logprobs` \
-                 away",
+                json!({"prompt": "a", "suffix": "z", "echo": true, "logprobs": 1}),
+                "`echo` is not supported: the tokens around a gap are not told; leave `suffix` or `logprobs` away",
                 "echo",
             ),
             (json!({"messages": [1]}), "`messages` is not supported: ask `/v1/chat/completions`", "messages"),

@@ -102,6 +102,7 @@ mod tests {
             prompt_digest: "p".into(),
             evaluation_id: Some("e".into()),
             stopped_by: None,
+            prompt_tokens: Vec::new(),
             context: Vec::new(),
         })
     }
