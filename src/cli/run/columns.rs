@@ -238,6 +238,7 @@ mod tests {
             timings: Timings::default(),
             elapsed: Duration::ZERO,
             finding,
+            prompt_tokens: Vec::new(),
             fields: None,
             prompt_digest: String::new(),
             evaluation_id: None,
