@@ -85,7 +85,7 @@ fn an_evaluation_that_is_broken_in_eight_ways_says_each() {
         ("input: body", "input: text", "`text`"),
         ("expect: label", "expect: class", "`class`"),
         ("input:", "inputs:", "`inputs`"),
-        ("{enum: [billing, shipping]}", "{type: string}", "`string`"),
+        ("{enum: [billing, shipping]}", "{type: widget}", "`/type`"),
         ("{enum: [billing, shipping]}", "{enum: []}", "enum"),
     ];
     let mut said = HashSet::new();

@@ -193,7 +193,7 @@ fn an_echo_has_the_log_probabilities_of_its_prompt() {
     assert_eq!(logprobs["tokens"].as_array().unwrap().len(), 5);
 
     let refused = ask(json!({"prompt": [[1, 999]]}));
-    let error = "there is no token 999: this vocabulary's are numbered from 0 to 265";
+    let error = "there is no token 999: the tokens of this vocabulary are numbered from 0 to 265";
     assert_eq!((refused.status, refused.json()["error"]["message"].as_str()), (400, Some(error)));
 }
 

@@ -192,7 +192,7 @@ mod tests {
         );
         refused(
             |files| files[2] = files[2].clone().without_tensors(),
-            "its split is invalid: the file 3 of 3 holds nothing",
+            "its split is invalid: the file 3 of 3 is empty",
         );
         // Of another type, llama.cpp ends the process.
         refused(

@@ -285,7 +285,7 @@ mod tests {
             ),
             (
                 json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}], "tool_choice": {"type": "any"}}),
-                "`tool_choice` asks for a call of `web_search`, which nobody can answer here: only the client's own tools, with \
+                "`tool_choice` asks for a call of `web_search`, which slm cannot run: only the client's own tools, with \
                  a schema, are supported",
             ),
             (

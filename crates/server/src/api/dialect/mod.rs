@@ -153,7 +153,7 @@ impl Dialect {
             Advice::ShortenPrompt => "shorten the prompt",
             Advice::ShortenText => "shorten the text",
             Advice::SmallerCells => "start the server with a smaller KV cache type",
-            Advice::FewerAtOnce => "start the server with a smaller `--num-ubatch`",
+            Advice::FewerAtOnce => "start the server with a smaller physical batch",
             Advice::SmallerModel => "use a smaller quantization",
             Advice::TrustHost(host) => {
                 return Some(format!("the server's operator can allow `{host}`, if it is trusted"));
