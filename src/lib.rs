@@ -9,8 +9,9 @@ pub use slm_values::{
     progress, prompt, sampling, source, template, thinking, tools,
 };
 
-// Floor 1: the store (disk), registries (network), models between them, and the engine (llama.cpp).
+// Floor 1: the store (disk), registries (network), models between them, the engine (llama.cpp), and remotes (other people's HTTP).
 pub use slm_engine as engine;
+pub use slm_remote as remote;
 pub use slm_store::{registry, store, transfer};
 
 // Floor 2: a chat to a reply, typed questions to probabilities, written answers to what is known of their fields; what of

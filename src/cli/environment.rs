@@ -176,6 +176,12 @@ impl Environment {
         self.kept_answers.as_deref()
     }
 
+    /// The variable that a file of the user's names, such as that with a remote's key; an empty one counts as not set.
+    #[must_use]
+    pub fn named(name: &str) -> Option<String> {
+        own("", name).and_then(|value| value.into_string().ok())
+    }
+
     /// `GITHUB_ACTIONS`: whether a workflow of GitHub's runs this.
     #[must_use]
     pub fn is_on_github(&self) -> bool {

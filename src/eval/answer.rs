@@ -30,7 +30,7 @@ pub struct Cost {
 pub enum Said {
     /// One for each field of a closed contract, in its order.
     Closed(Vec<Scores>),
-    /// Written text; `is_cut` where it came to the limit of tokens.
+    /// Written text, JSON where the form is closed; `is_cut` where it came to the limit of tokens.
     Text {
         text: String,
         is_cut: bool,
@@ -43,7 +43,8 @@ pub enum Said {
 pub struct Scores {
     pub best: usize,
     pub probabilities: Vec<f64>,
-    pub label_mass: f64,
+    /// `None` where whoever answered does not tell.
+    pub label_mass: Option<f64>,
 }
 
 /// Why there is no answer that can be right.
@@ -106,7 +107,7 @@ impl Scores {
         let scores = answer.fields.iter().map(|field| Scores {
             best: field.probabilities.iter().position(|(value, _)| *value == field.value).unwrap_or_default(),
             probabilities: field.probabilities.iter().map(|(_, p)| *p).collect(),
-            label_mass: field.label_mass,
+            label_mass: Some(field.label_mass),
         });
         scores.collect()
     }
@@ -137,6 +138,7 @@ impl Said {
             (Said::Text { is_cut: true, .. }, _) => {
                 Err(Failed { why: Why::Truncated, reason: "the answer came to its limit of tokens".to_owned() })
             }
+            (Said::Text { text, .. }, Form::Closed(contract)) => told(text, contract, expect),
             (Said::Text { text, .. }, _) if is_refusal(text) => {
                 Err(Failed { why: Why::Refused, reason: format!("the answer declines: {}", beginning(text)) })
             }
@@ -146,7 +148,7 @@ impl Said {
                 Err(violation) => Err(Failed { why: Why::Format, reason: violation.to_string() }),
             },
             (Said::Text { text, .. }, Form::Free) => Ok(expect.iter().map(|_| plain(text.trim().into())).collect()),
-            (Said::Closed(_), _) | (Said::Text { .. }, Form::Closed(_)) => {
+            (Said::Closed(_), _) => {
                 Err(Failed { why: Why::NoAnswer, reason: "the kept answer is of another form".to_owned() })
             }
         }
@@ -155,6 +157,25 @@ impl Said {
 
 fn plain(value: Value) -> FieldAnswer {
     FieldAnswer { value, probabilities: Vec::new(), label_mass: None }
+}
+
+/// The values of a closed answer that came as JSON, without probabilities.
+fn told(text: &str, contract: &Contract, expect: &[ExpectedField]) -> Result<Vec<FieldAnswer>, Failed> {
+    let broken = |violation: Violation| Failed { why: Why::Format, reason: violation.to_string() };
+    let answer: Value = serde_json::from_str(text).map_err(|error| broken(Violation::NotJson(error.to_string())))?;
+    contract.check(&answer).map_err(broken)?;
+    let field = |expected: &ExpectedField| {
+        let own = contract.fields().iter().find(|field| field.name().as_deref() == Some(&expected.field));
+        match own {
+            // A name of the answer may have a dot in it.
+            Some(field) => {
+                let value = field.path.iter().try_fold(&answer, |at, name| at.get(name));
+                plain(value.cloned().unwrap_or_default())
+            }
+            None => open_field(&answer, expected),
+        }
+    };
+    Ok(expect.iter().map(field).collect())
 }
 
 fn closed(
@@ -184,7 +205,7 @@ fn closed(
                 FieldAnswer {
                     value: value(at).unwrap_or_default(),
                     probabilities: candidates.get(nth).into_iter().flatten().enumerate().map(of_candidate).collect(),
-                    label_mass: Some(scores.label_mass),
+                    label_mass: scores.label_mass,
                 }
             }
             // Tags that are booleans below the field's name.
@@ -293,7 +314,7 @@ mod tests {
                 "x": {"type": "boolean"}, "y": {"type": "boolean"}}}}}))
         .expect("closed");
         let form = Form::Closed(contract.into());
-        let scores = |best, p: [f64; 2]| Scores { best, probabilities: p.to_vec(), label_mass: 0.5 };
+        let scores = |best, p: [f64; 2]| Scores { best, probabilities: p.to_vec(), label_mass: Some(0.5) };
         let said = Said::Closed(vec![
             scores(1, [0.25, 0.75]),
             scores(0, [0.9, 0.1]),
@@ -308,5 +329,14 @@ mod tests {
         assert_eq!(fields[0].probabilities, [0.75, 0.0, 0.25]);
         assert_eq!((&fields[0].value, fields[0].label_mass), (&json!("b"), Some(0.5)));
         assert_eq!(fields[1].value, if is_true_first { json!(["x"]) } else { json!(["y"]) });
+
+        let text = r#"{"queue": "b", "is.open": true, "t": {"x": false, "y": true}}"#;
+        let said = Said::Text { text: text.to_owned(), is_cut: false };
+        let fields = said.fields(&form, &expect, &candidates).expect("an answer");
+        let values: Vec<&Value> = fields.iter().map(|field| &field.value).collect();
+        assert_eq!(values, [&json!("b"), &json!(["y"])]);
+        assert!(fields.iter().all(|field| field.probabilities.is_empty() && field.label_mass.is_none()));
+        let said = Said::Text { text: text.replace("\"b\"", "\"c\""), is_cut: false };
+        assert_eq!(said.fields(&form, &expect, &candidates).map_err(|failed| failed.why), Err(Why::Format));
     }
 }

@@ -50,7 +50,7 @@ struct Line {
     ms: f64,
     tokens: [u64; 3],
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    closed: Option<Vec<(usize, u64, Vec<u64>)>>,
+    closed: Option<Vec<(usize, Option<u64>, Vec<u64>)>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -150,7 +150,7 @@ impl Line {
         match said {
             Said::Closed(scores) => {
                 let bits = |p: &[f64]| p.iter().map(|p| p.to_bits()).collect();
-                let one = |s: &Scores| (s.best, s.label_mass.to_bits(), bits(&s.probabilities));
+                let one = |s: &Scores| (s.best, s.label_mass.map(f64::to_bits), bits(&s.probabilities));
                 closed = Some(scores.iter().map(one).collect());
             }
             Said::Text { text: written, is_cut } => (text, cut) = (Some(written.clone()), *is_cut),
@@ -163,10 +163,10 @@ impl Line {
 
     fn given(self) -> Given {
         let Line { ms, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, .. } = self;
-        let scores = |(best, mass, bits): (usize, u64, Vec<u64>)| Scores {
+        let scores = |(best, mass, bits): (usize, Option<u64>, Vec<u64>)| Scores {
             best,
             probabilities: bits.into_iter().map(f64::from_bits).collect(),
-            label_mass: f64::from_bits(mass),
+            label_mass: mass.map(f64::from_bits),
         };
         let said = match (closed, text, failed) {
             (Some(closed), ..) => Said::Closed(closed.into_iter().map(scores).collect()),
@@ -224,7 +224,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let asking = Digest::of(b"asking");
         let third = 1.0_f64 / 3.0;
-        let scores = vec![Scores { best: 1, probabilities: vec![third, 1.0 - third, 0.1 + 0.2], label_mass: 5e-324 }];
+        let scores = |label_mass| Scores { best: 1, probabilities: vec![third, 1.0 - third, 0.1 + 0.2], label_mass };
+        let scores = vec![scores(Some(5e-324)), scores(None)];
         let answers = [
             ("a", given(Said::Closed(scores))),
             ("b", given(Said::Text { text: "x\n\"y\"".to_owned(), is_cut: true })),

@@ -27,7 +27,7 @@ pub struct Check {
 /// Holds every model against the gate.
 #[must_use]
 pub fn gate(gate: &Gate, subjects: &[SubjectFigures], changes: &[Change]) -> GateReport {
-    let models = subjects.iter().filter(|subject| subject.kind == SubjectKind::Model);
+    let models = subjects.iter().filter(|subject| subject.kind != SubjectKind::Baseline);
     let mut checks: Vec<Check> =
         models.flat_map(|subject| gate.bounds.iter().map(move |bound| check(subject, bound))).collect();
     checks.extend(changes.iter().map(|change| worse(change, gate.level)));

@@ -8,6 +8,7 @@ use super::label::Expected;
 use super::suite::{ExpectedField, Judge};
 use crate::contract::Form;
 use crate::digest::Digest;
+use crate::remote::Price;
 
 /// Everything that reports say, before it is counted.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +50,13 @@ pub enum Kind {
         /// was asked.
         evaluation_id: Option<String>,
     },
+    /// A model that somebody else serves.
+    Remote {
+        /// By the name that its server knows.
+        model: String,
+        host: String,
+        price: Option<Price>,
+    },
     /// The same model with the labels of its contract in the opposite order: of it only the flip rate is told.
     TurnedRound {
         of: usize,
@@ -88,9 +96,10 @@ impl Subject {
         !matches!(self.kind, Kind::TurnedRound { .. })
     }
 
+    /// Whether it is a model, here or behind somebody's HTTP.
     #[must_use]
     pub fn is_model(&self) -> bool {
-        matches!(self.kind, Kind::Model { .. })
+        matches!(self.kind, Kind::Model { .. } | Kind::Remote { .. })
     }
 }
 

@@ -135,7 +135,7 @@ impl Report {
 
     /// The models, without the baselines.
     pub fn models(&self) -> impl Iterator<Item = &SubjectFigures> {
-        self.subjects.iter().filter(|subject| subject.kind == SubjectKind::Model)
+        self.subjects.iter().filter(|subject| subject.kind != SubjectKind::Baseline)
     }
 }
 

@@ -10,6 +10,7 @@ mod doctor;
 mod embeddings;
 mod encodings;
 mod eval;
+mod eval_remotes;
 mod generation;
 mod guests;
 mod hostile;

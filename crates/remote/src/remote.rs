@@ -115,6 +115,12 @@ impl Remote {
         url
     }
 
+    /// The address, up to the path of the dialect.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.base_url.as_str()
+    }
+
     /// The server, as people write it: `api.example.com`, `127.0.0.1:8000`.
     #[must_use]
     pub fn host(&self) -> String {

@@ -2,7 +2,7 @@
 //! turned round where that is wanted.
 
 use super::course::{Asking, Course, Way};
-use super::subject::Subject;
+use super::subject::{Subject, turned_round};
 use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
 use crate::contract::Form;
@@ -23,14 +23,14 @@ const N_CLOSED: usize = 4;
 /// # Errors
 /// The model cannot be loaded, or is lost.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
-    let turned = if asking.args.asking.permute { subject.turned_round() } else { None };
+    let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
     let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
     let of = records.subjects.len();
     let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
     let evaluation_id = session.as_ref().filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
-    let (known, answers) = course.end(Kind::Model { model: subject.variant.model.clone(), evaluation_id })?;
+    let (known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
         let course = self::course(subject, &form, session.as_ref(), records, asking)?;

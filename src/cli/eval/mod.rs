@@ -4,26 +4,70 @@ mod args;
 mod course;
 mod local;
 mod outcome;
+mod remote;
 mod subject;
 
 use std::path::Path;
 
 pub use args::EvalArgs;
 use course::Asking;
+use remote::RemoteSubject;
 use slm_stats::paired::Margin;
 use subject::Subject;
 
 use super::environment::Environment;
 use super::interrupt;
+use crate::contract::Form;
 use crate::eval::data::Data;
 use crate::eval::record::{Field, Records};
-use crate::eval::suite::{Judge, Suite};
+use crate::eval::suite::{Judge, Suite, Whom};
 use crate::eval::{init, without};
 use crate::failure::{Failure, Outcome};
 use crate::ui::output::{Output, say, say_skipped};
 
 /// Below this mean label mass a model wanted to say something else.
 const DOUBTFUL_MASS: f64 = 0.01;
+
+/// A subject of the suite, found and checked before any is asked.
+enum Found {
+    Model(Box<Subject>),
+    Remote(Box<RemoteSubject>),
+}
+
+impl Found {
+    fn find(
+        nth: usize,
+        suite: &Suite,
+        args: &EvalArgs,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Result<Found, Failure> {
+        match &suite.variants[nth].whom {
+            Whom::Model(model) => {
+                let subject = Subject::find((nth, model), suite, args, folder, environment)?;
+                Ok(Found::Model(Box::new(subject)))
+            }
+            Whom::Remote(source) => {
+                let subject = RemoteSubject::find((nth, source), suite, args, folder)?;
+                Ok(Found::Remote(Box::new(subject)))
+            }
+        }
+    }
+
+    fn form(&self) -> &Form {
+        match self {
+            Found::Model(subject) => &subject.form,
+            Found::Remote(subject) => &subject.form,
+        }
+    }
+
+    fn ask(&self, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
+        match self {
+            Found::Model(subject) => local::ask(subject, records, asking),
+            Found::Remote(subject) => remote::ask(subject, records, asking),
+        }
+    }
+}
 
 /// Runs a suite and prints its report, or writes a suite for data.
 ///
@@ -42,8 +86,8 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let folder = path.parent().unwrap_or(Path::new("."));
     let data = Data::load(folder, &suite, &selection)?;
     let baseline = outcome::read_baseline(args)?;
-    let subjects: Vec<Subject> = (0..suite.variants.len())
-        .map(|nth| Subject::find(nth, &suite, args, folder, environment))
+    let subjects: Vec<Found> = (0..suite.variants.len())
+        .map(|nth| Found::find(nth, &suite, args, folder, environment))
         .collect::<Result<_, _>>()?;
     let fields = fields(&suite, &subjects);
     say_skipped(data.n_blank_lines);
@@ -53,7 +97,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let mut records = Records::new(path.display().to_string(), &data, fields);
     let asking = Asking { suite: &suite, data: &data, args, environment };
     for subject in &subjects {
-        local::ask(subject, &mut records, asking)?;
+        subject.ask(&mut records, asking)?;
         if interrupt::happened() {
             break;
         }
@@ -71,11 +115,11 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
 }
 
 /// The fields with every answer that any of the subjects can give.
-fn fields(suite: &Suite, subjects: &[Subject]) -> Vec<Field> {
+fn fields(suite: &Suite, subjects: &[Found]) -> Vec<Field> {
     let field = |expected: &crate::eval::suite::ExpectedField| {
         let mut candidates = Vec::new();
         if expected.judge == Judge::Label {
-            for candidate in subjects.iter().flat_map(|subject| subject.candidates(&expected.field)) {
+            for candidate in subjects.iter().flat_map(|subject| subject::candidates(subject.form(), &expected.field)) {
                 if !candidates.contains(&candidate) {
                     candidates.push(candidate);
                 }

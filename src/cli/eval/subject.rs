@@ -1,4 +1,5 @@
-//! A model of a suite before it is loaded: its form, its settings, and the digest of how it is asked.
+//! A model of a suite before it is loaded: its form, its settings, and the digest of how it is asked; and what holds for the form
+//! of every subject.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use crate::store::Model;
 pub struct Subject {
     /// Its place among the suite's variants.
     pub nth: usize,
+    /// The model, as the suite names it.
+    pub name: String,
     pub variant: Variant,
     pub model: Model,
     pub form: Form,
@@ -37,7 +40,7 @@ impl Subject {
     /// # Errors
     /// There is no such model, or a setting of the suite cannot be used.
     pub fn find(
-        nth: usize,
+        (nth, name): (usize, &str),
         suite: &Suite,
         args: &EvalArgs,
         folder: &Path,
@@ -48,59 +51,16 @@ impl Subject {
         let mut parameters = Parameters::from_json(&variant.parameters.clone().into())
             .map_err(|error| Failure::usage(format!("`{named}`: {error}")))?;
         let find = if args.asking.rescore { load::find } else { load::find_or_pull };
-        let model = find(&variant.model, environment)?;
-        let form = match variant.schema_in(folder)? {
-            Some(schema) => Form::from_schema(schema)
-                .map_err(|error| Failure::usage(format!("the format of `{named}`: {error}")))?,
+        let model = find(name, environment)?;
+        let form = match pinned(&variant, args, folder)? {
+            Some(form) => form,
             None => load_spec::own_form(&model)?,
         };
+        check(&form, suite, args, name)?;
         compute::say(&args.compute, &mut parameters)?;
         let adapters = adapters::chosen(&variant.adapters, &model, environment)?;
-        let subject = Subject { nth, variant, model, form, parameters, adapters, scoring: args.reading.scoring() };
-        subject.check(suite, &named.to_string())?;
-        Ok(subject)
-    }
-
-    /// Whether the form has what the suite expects.
-    fn check(&self, suite: &Suite, named: &str) -> Result<(), Failure> {
-        match &self.form {
-            Form::Closed(contract) => {
-                let names: Vec<Option<String>> = contract.fields().iter().map(crate::contract::Field::name).collect();
-                Ok(suite.check_fields(&names.iter().map(Option::as_deref).collect::<Vec<_>>())?)
-            }
-            Form::Open(open) => {
-                let properties = open.schema().and_then(|schema| schema.get("properties")?.as_object());
-                let names = properties.map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
-                Ok(names.map_or(Ok(()), |names| suite.check_properties(&names))?)
-            }
-            Form::Free if suite.expect.len() == 1 && suite.expect[0].judge != Judge::Label => Ok(()),
-            Form::Free => {
-                let model = &self.variant.model;
-                Err(Failure::usage(format!(
-                    "`{named}` has no format and `{model}` has none of its own; add `format:` with a schema, or `as: text` to the \
-                     field that a plain answer is held against"
-                )))
-            }
-        }
-    }
-
-    /// The answers that a field of the suite can have, where it is closed.
-    #[must_use]
-    pub fn candidates(&self, field: &str) -> Vec<Value> {
-        let Form::Closed(contract) = &self.form else { return Vec::new() };
-        let is_it = |of: &&crate::contract::Field| contract.is_bare() || of.name().as_deref() == Some(field);
-        let options = contract.fields().iter().find(is_it).map(|of| of.options.iter().map(|o| o.value.clone()));
-        options.into_iter().flatten().collect()
-    }
-
-    /// The same with every list of labels in the opposite order; `None` where there is none.
-    #[must_use]
-    pub fn turned_round(&self) -> Option<Form> {
-        let Form::Closed(contract) = &self.form else { return None };
-        let mut schema = contract.schema().clone();
-        turn_round(&mut schema);
-        let turned = Contract::from_schema(schema).ok()?;
-        Some(Form::Closed(Arc::new(turned)))
+        let (name, scoring) = (name.to_owned(), args.reading.scoring());
+        Ok(Subject { nth, name, variant, model, form, parameters, adapters, scoring })
     }
 
     /// What is asked about a text.
@@ -118,21 +78,83 @@ impl Subject {
     #[must_use]
     pub fn asking(&self, form: &Form) -> Digest {
         let adapters: Value = self.adapters.as_slice().iter().map(|one| json!([one.id, one.scale])).collect();
-        let form = match form {
-            Form::Closed(contract) => json!({ "schema": contract.schema() }),
-            Form::Open(open) => json!({ "grammar": open.grammar() }),
-            Form::Free => Value::Null,
-        };
         let asking = json!({
             "version": 1,
             "model": self.model.digest,
             "adapters": adapters,
-            "form": form,
+            "form": identity(form),
             "system": self.variant.system,
             "parameters": self.variant.parameters,
             "scoring": format!("{:?}", self.scoring),
         });
         Digest::of(asking.to_string().as_bytes())
+    }
+}
+
+/// The form that the suite pins; `None` where it pins none.
+///
+/// # Errors
+/// It cannot be read, or is not a schema that is supported.
+pub fn pinned(variant: &Variant, args: &EvalArgs, folder: &Path) -> Result<Option<Form>, Failure> {
+    let Some(schema) = variant.schema_in(folder)? else { return Ok(None) };
+    let form = Form::from_schema(schema);
+    form.map(Some).map_err(|error| Failure::usage(format!("the format of `{}`: {error}", suite_name(args))))
+}
+
+fn suite_name(args: &EvalArgs) -> String {
+    args.suite.as_deref().unwrap_or(Path::new("")).display().to_string()
+}
+
+/// Whether the form of the subject `name` has what the suite expects.
+///
+/// # Errors
+/// The first field that it lacks; there is no form.
+pub fn check(form: &Form, suite: &Suite, args: &EvalArgs, name: &str) -> Result<(), Failure> {
+    match form {
+        Form::Closed(contract) => {
+            let names: Vec<Option<String>> = contract.fields().iter().map(crate::contract::Field::name).collect();
+            Ok(suite.check_fields(&names.iter().map(Option::as_deref).collect::<Vec<_>>())?)
+        }
+        Form::Open(open) => {
+            let properties = open.schema().and_then(|schema| schema.get("properties")?.as_object());
+            let names = properties.map(|map| map.keys().map(String::as_str).collect::<Vec<_>>());
+            Ok(names.map_or(Ok(()), |names| suite.check_properties(&names))?)
+        }
+        Form::Free if suite.expect.len() == 1 && suite.expect[0].judge != Judge::Label => Ok(()),
+        Form::Free => Err(Failure::usage(format!(
+            "`{}` has no format and `{name}` has none of its own; add `format:` with a schema, or `as: text` to the \
+             field that a plain answer is held against",
+            suite_name(args)
+        ))),
+    }
+}
+
+/// The answers that a field of the suite can have in this form, where it is closed.
+#[must_use]
+pub fn candidates(form: &Form, field: &str) -> Vec<Value> {
+    let Form::Closed(contract) = form else { return Vec::new() };
+    let is_it = |of: &&crate::contract::Field| contract.is_bare() || of.name().as_deref() == Some(field);
+    let options = contract.fields().iter().find(is_it).map(|of| of.options.iter().map(|o| o.value.clone()));
+    options.into_iter().flatten().collect()
+}
+
+/// The form with every list of labels in the opposite order; `None` where there is none.
+#[must_use]
+pub fn turned_round(form: &Form) -> Option<Form> {
+    let Form::Closed(contract) = form else { return None };
+    let mut schema = contract.schema().clone();
+    turn_round(&mut schema);
+    let turned = Contract::from_schema(schema).ok()?;
+    Some(Form::Closed(Arc::new(turned)))
+}
+
+/// What tells a form from every other.
+#[must_use]
+pub fn identity(form: &Form) -> Value {
+    match form {
+        Form::Closed(contract) => json!({ "schema": contract.schema() }),
+        Form::Open(open) => json!({ "grammar": open.grammar() }),
+        Form::Free => Value::Null,
     }
 }
 

@@ -77,8 +77,10 @@ fn field(out: &mut String, subject: &str, field: &FieldFigures) {
 
 fn probabilities(out: &mut String, p: &ProbabilityFigures) {
     let three = |value: Option<f64>| three(value).trim().to_owned();
-    let (sure, mass) = (three(p.mean_probability), three(p.mean_label_mass));
-    wrap(out, "  ", &format!("mean probability {sure}  mean label mass {mass}  over {} rows", p.rows));
+    let sure = three(p.mean_probability);
+    // Remotes do not tell it.
+    let mass = p.mean_label_mass.map_or_else(String::new, |mass| format!("  mean label mass {mass:.3}"));
+    wrap(out, "  ", &format!("mean probability {sure}{mass}  over {} rows", p.rows));
     let at = p.accuracy_at_coverage.iter().filter(|at| at.coverage < 0.95);
     let at = at.map(|at| format!("{:.0} %: {}", at.coverage * 100.0, three(at.accuracy)));
     let aurc = three(p.aurc);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::eval::figures::cost::Cost;
 use crate::eval::figures::rate::Figure;
 
 pub const WIDTH: usize = 80;
@@ -68,6 +69,15 @@ pub fn wrap(out: &mut String, indent: &str, text: &str) {
 /// Three digits behind the point, or a dash in their place.
 pub fn three(value: Option<f64>) -> String {
     value.map_or_else(|| "    -".to_owned(), |value| format!("{value:.3}"))
+}
+
+/// The cost of a thousand rows: with four digits behind the point, or so many as it takes to be more than 0.
+pub fn cost(cost: Option<&Cost>) -> String {
+    match cost.map(|cost| cost.per_thousand_rows) {
+        None => "-".to_owned(),
+        Some(cost) if cost > 0.0 && cost < 0.001 => format!("{cost:.1e}"),
+        Some(cost) => format!("{cost:.4}"),
+    }
 }
 
 /// An interval, or room for one.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::differences::{sentence, within};
-use super::layout::three;
+use super::layout::{cost, three};
 use crate::eval::figures::rate::Figure;
 use crate::eval::figures::{SubjectFigures, SubjectKind};
 use crate::eval::label::{harmless, show};
@@ -46,11 +46,16 @@ fn subjects(out: &mut String, report: &Report) {
     for field in &fields {
         let _ = write!(out, " {} right | {} F1 |", escaped(field), escaped(field));
     }
-    out.push_str(" failed | p50 ms |\n|---|---|");
-    out.push_str(&"---|".repeat(2 * fields.len() + 2));
+    let has_costs = report.subjects.iter().any(|subject| subject.cost.is_some());
+    out.push_str(" failed | p50 ms |");
+    out.push_str(if has_costs { " cost of 1,000 rows |\n" } else { "\n" });
+    out.push_str("|---|---|");
+    out.push_str(&"---|".repeat(2 * fields.len() + 2 + usize::from(has_costs)));
     out.push('\n');
     for subject in &report.subjects {
         out.push_str(&row(subject));
+        let cost = if has_costs { format!(" {} |", cost(subject.cost.as_ref())) } else { String::new() };
+        let _ = writeln!(out, "{cost}");
     }
     out.push('\n');
 }
@@ -65,7 +70,7 @@ fn row(subject: &SubjectFigures) -> String {
         let _ = write!(row, " {} | {f1} |", with_interval(field.accuracy.figure()));
     }
     let p50 = subject.speed.and_then(|speed| speed.latency_p50_ms).map_or_else(String::new, |ms| format!("{ms:.1}"));
-    let _ = writeln!(row, " {} | {p50} |", subject.failed.hits);
+    let _ = write!(row, " {} | {p50} |", subject.failed.hits);
     row
 }
 

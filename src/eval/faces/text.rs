@@ -2,7 +2,7 @@
 
 use super::detail;
 use super::differences;
-use super::layout::{WIDTH, cut, interval, line, pad, three, wrap};
+use super::layout::{WIDTH, cost, cut, interval, line, pad, three, wrap};
 use crate::eval::figures::rate::{Figure, Rate};
 use crate::eval::figures::{FieldFigures, SubjectFigures, SubjectKind};
 use crate::eval::label::harmless;
@@ -10,6 +10,8 @@ use crate::eval::report::Report;
 
 /// The most columns that a subject's name takes.
 const NAME: usize = 26;
+/// The same where a column with costs stands beside it.
+const NAME_WITH_COST: usize = 22;
 /// The most failed rows that are listed.
 const LISTED: usize = 20;
 
@@ -52,7 +54,7 @@ fn head(out: &mut String, report: &Report) {
 fn name(subject: &SubjectFigures) -> String {
     let name = harmless(&subject.name);
     match subject.kind {
-        SubjectKind::Model => cut(&name, NAME),
+        SubjectKind::Model | SubjectKind::Remote => cut(&name, NAME),
         SubjectKind::Baseline => cut(&format!("{name} (baseline)"), NAME),
     }
 }
@@ -67,15 +69,31 @@ fn subjects(out: &mut String, report: &Report) {
         Some(subject) if subject.fields.len() > 1 => "all fields right",
         _ => "rows right",
     };
-    let width = width(report, heading);
-    line(out, format!("\n{}  right  95 % interval   failed    p50 ms  rows/s", pad(heading, width)));
+    let has_costs = report.subjects.iter().any(|subject| subject.cost.is_some());
+    let (most, title) = if has_costs { (NAME_WITH_COST, "  cost/1k") } else { (NAME, "") };
+    let width = width(report, heading).min(most);
+    line(out, format!("\n{}  right  95 % interval   failed    p50 ms  rows/s{title}", pad(heading, width)));
     for subject in &report.subjects {
         let speed = subject.speed.as_ref();
         let p50 = speed.and_then(|s| s.latency_p50_ms).map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1}"));
         let rate = speed.and_then(|s| s.rows_per_second).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
         let (right, interval) = (three(subject.accuracy.value), interval(subject.accuracy.figure()));
         let failed = subject.failed.hits;
-        line(out, format!("{}  {right}  {interval}  {failed:>6}  {p50:>8}  {rate:>6}", pad(&name(subject), width)));
+        let cost = if has_costs { format!("  {:>7}", cost(subject.cost.as_ref())) } else { String::new() };
+        let name = pad(&cut(&name(subject), width), width);
+        line(out, format!("{name}  {right}  {interval}  {failed:>6}  {p50:>8}  {rate:>6}{cost}"));
+    }
+    for subject in report.models() {
+        if let Some(cost) = &subject.cost {
+            let of = if cost.counted_rows < subject.accuracy.rows {
+                format!(", of {} rows whose tokens were counted", cost.counted_rows)
+            } else {
+                String::new()
+            };
+            let name = harmless(&subject.name);
+            let date = &cost.price_date;
+            wrap(out, "", &format!("{name}: cost of 1,000 rows at the prices of {date}{of}"));
+        }
     }
     for subject in report.models() {
         if let Some(speed) = subject.speed.as_ref().filter(|speed| speed.cached_rows > 0) {

@@ -1,6 +1,7 @@
 //! From records to the figures of each subject, under the names that `--json` writes; it formats nothing.
 
 pub mod closed;
+pub mod cost;
 pub mod extraction;
 pub mod labels;
 pub mod probabilities;
@@ -15,6 +16,7 @@ use super::judge::{is_right, verdict};
 use super::record::{Kind, Records};
 use super::suite::{Judge, Metric};
 use closed::ClosedFigures;
+use cost::Cost;
 use extraction::{ExtractionFigures, TagFigures};
 use labels::Labels;
 use probabilities::ProbabilityFigures;
@@ -28,6 +30,8 @@ pub struct SubjectFigures {
     pub kind: SubjectKind,
     /// The model's name; null for a baseline.
     pub model: Option<String>,
+    /// A remote's server; null for others.
+    pub host: Option<String>,
     /// Equal for two runs whose probabilities are equal to the last bit where model and rows are; null where nothing promises
     /// that.
     pub evaluation_id: Option<String>,
@@ -40,6 +44,8 @@ pub struct SubjectFigures {
     /// In the suite's order.
     pub fields: Vec<FieldFigures>,
     pub speed: Option<Speed>,
+    /// Null where there is no price, or no tokens were counted.
+    pub cost: Option<Cost>,
     /// Every failed row, in order.
     pub failures: Vec<Failure>,
 }
@@ -48,6 +54,7 @@ pub struct SubjectFigures {
 #[serde(rename_all = "snake_case")]
 pub enum SubjectKind {
     Model,
+    Remote,
     Baseline,
 }
 
@@ -92,9 +99,12 @@ impl SubjectFigures {
     #[must_use]
     pub fn of(records: &Records, subject: usize, labels: &[Option<Labels>]) -> SubjectFigures {
         let known = &records.subjects[subject];
-        let (model, evaluation_id) = match &known.kind {
-            Kind::Model { model, evaluation_id } => (Some(model.clone()), evaluation_id.clone()),
-            Kind::Baseline | Kind::TurnedRound { .. } => (None, None),
+        let (kind, model, host, evaluation_id) = match &known.kind {
+            Kind::Model { model, evaluation_id } => {
+                (SubjectKind::Model, Some(model.clone()), None, evaluation_id.clone())
+            }
+            Kind::Remote { model, host, .. } => (SubjectKind::Remote, Some(model.clone()), Some(host.clone()), None),
+            Kind::Baseline | Kind::TurnedRound { .. } => (SubjectKind::Baseline, None, None, None),
         };
         let failures = failures(records, subject);
         let by = |why: Why| FailedBy { why, rows: failures.iter().filter(|one| one.why == why).count() as u64 };
@@ -103,8 +113,9 @@ impl SubjectFigures {
         };
         SubjectFigures {
             name: known.name.clone(),
-            kind: if known.is_model() { SubjectKind::Model } else { SubjectKind::Baseline },
+            kind,
             model,
+            host,
             evaluation_id,
             accuracy: Rate::of(records.rows.iter().map(right)),
             failed: slm_stats::Proportion { hits: failures.len() as u64, n: records.rows.len() as u64 }.into(),
@@ -113,6 +124,7 @@ impl SubjectFigures {
                 .map(|nth| FieldFigures::of(records, subject, nth, labels[nth].as_ref()))
                 .collect(),
             speed: speed::speed(records, subject),
+            cost: cost::cost(records, subject),
             failures,
         }
     }

@@ -17,14 +17,14 @@ pub use error::{MAX_BYTES, SuiteError};
 pub use expect::{ExpectedField, Judge};
 pub use gate::{Bound, End, Gate, Limit};
 pub use metric::Metric;
-pub use variant::{Format, Variant};
+pub use variant::{Format, RemoteSource, Variant, Whom};
 use yaml::{named, read};
 
 /// What is evaluated on what.
 ///
 /// ```yaml
 /// model: triage             # a model's name; or `models:`, a list of names or of maps with `model`, `name`, `prompt`,
-///                           # `system`, `format`, `parameters`, `adapters`
+///                           # `system`, `format`, `parameters`, `adapters`; or with `remote` (docs/remotes.md) for `model`
 /// data: tickets.jsonl       # .jsonl, .json, .csv, .tsv; relative to the suite; or a list of files and of rows
 /// input: text               # the column with the text that the model reads, or a template over columns: "{{ title }}"
 /// expect: [queue, urgency]  # the answer's fields, in columns of the same names; or a map, `queue: true_queue`, or
@@ -147,13 +147,21 @@ impl Suite {
         })
     }
 
-    /// Asks these models in place of the suite's: a variant of that name, else what the suite says of every model.
+    /// Asks these models in place of the suite's: a variant of that name, else what the suite says of every model. Remotes are
+    /// asked as before.
     pub fn ask_instead(&mut self, models: &[String]) {
         let variant = |name: &String| {
             let known = self.variants.iter().find(|variant| variant.name == *name).cloned();
-            known.unwrap_or_else(|| Variant { name: name.clone(), model: name.clone(), ..self.defaults.clone() })
+            known.unwrap_or_else(|| Variant {
+                name: name.clone(),
+                whom: Whom::Model(name.clone()),
+                ..self.defaults.clone()
+            })
         };
-        self.variants = models.iter().map(variant).collect();
+        let mut variants: Vec<Variant> = models.iter().map(variant).collect();
+        let is_left = |one: &Variant| matches!(one.whom, Whom::Remote(_)) && !models.contains(&one.name);
+        variants.extend(self.variants.iter().filter(|one| is_left(one)).cloned());
+        self.variants = variants;
     }
 
     /// The data in words: its files, as they are written.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use serde_yaml::Spanned;
 
 use super::error::SuiteError;
-use super::variant::{RawVariant, Variant};
+use super::variant::{RawVariant, Variant, Whom};
 use super::yaml::{self, invalid, named};
 use super::{Baseline, Source};
 
@@ -44,12 +44,12 @@ pub fn variants(
     match (one, several) {
         (Some(model), None) => {
             let model = named("model", model)?;
-            variants.push(Variant { name: model.clone(), model, ..defaults.clone() });
+            variants.push(Variant { name: model.clone(), whom: Whom::Model(model), ..defaults.clone() });
         }
         (None, Some(several)) => {
             for value in several {
                 let line = yaml::line(&value);
-                let one = variant_of(value)?.over(defaults)?;
+                let one = variant_of(value)?.over(defaults).map_err(|error| moved(error, line))?;
                 if variants.iter().any(|other| other.name == one.name) {
                     let problem = format!("names `{}` twice; give one of them another `name`", one.name);
                     return Err(SuiteError::Value { line, key: "models".to_owned(), problem });
@@ -68,14 +68,15 @@ fn variant_of(value: Spanned<Value>) -> Result<RawVariant, SuiteError> {
     let line = referenced.line().max(1);
     match said {
         Value::String(model) => {
-            let model = Spanned::new(model, referenced, defined);
-            let (name, prompt, system, format, parameters, adapters) = (None, None, None, None, None, None);
-            Ok(RawVariant { model, name, prompt, system, format, parameters, adapters })
+            let model = Some(Spanned::new(model, referenced, defined));
+            let (remote, name, prompt, system) = (None, None, None, None);
+            let (format, parameters, adapters) = (None, None, None);
+            Ok(RawVariant { model, remote, name, prompt, system, format, parameters, adapters })
         }
         // Its own lines are lost in a value, so that it is written again and read as a document of its own.
         Value::Object(_) => yaml::parse(&said.to_string()).map_err(|error| moved(error, line)),
         other => {
-            let problem = format!("has `{other}`; write a model's name, or a map with `model`");
+            let problem = format!("has `{other}`; write a model's name, or a map with `model` or `remote`");
             Err(SuiteError::Value { line, key: "models".to_owned(), problem })
         }
     }
@@ -88,7 +89,8 @@ fn moved(error: SuiteError, line: u64) -> SuiteError {
         SuiteError::UnknownKey { key, known, .. } => SuiteError::UnknownKey { line, key, known },
         SuiteError::Value { key, problem, .. } => SuiteError::Value { line, key, problem },
         SuiteError::MissingKey { .. } => {
-            SuiteError::Value { line, key: "models".to_owned(), problem: "has an entry without `model`".to_owned() }
+            let problem = "has an entry without `model` or `remote`".to_owned();
+            SuiteError::Value { line, key: "models".to_owned(), problem }
         }
         error => error,
     }

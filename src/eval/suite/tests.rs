@@ -1,6 +1,6 @@
 //! Suites that are good, broken in every way, or hostile.
 
-use super::{Baseline, End, ExpectedField, Format, Judge, Limit, MAX_BYTES, Metric, Source, Suite};
+use super::{Baseline, End, ExpectedField, Format, Judge, Limit, MAX_BYTES, Metric, RemoteSource, Source, Suite, Whom};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use slm_stats::text::Tolerance;
@@ -42,7 +42,8 @@ limit: 100
     let field =
         |field: &str, column: &str| ExpectedField { field: field.into(), column: column.into(), judge: Judge::Label };
     let [variant] = suite.variants.as_slice() else { panic!("one model") };
-    assert_eq!((variant.model.as_str(), variant.name.as_str()), ("hf.co/user/repo:Q4_K_M", "hf.co/user/repo:Q4_K_M"));
+    let model = "hf.co/user/repo:Q4_K_M";
+    assert_eq!((&variant.whom, variant.name.as_str()), (&Whom::Model(model.to_owned()), model));
     assert_eq!(suite.data, [Source::File("data/tickets.csv".into())]);
     assert_eq!(suite.input, "text");
     assert_eq!(suite.expect, [field("queue", "true_queue"), field("urgency", "urgency")]);
@@ -242,6 +243,27 @@ gate:
 }
 
 #[test]
+fn remotes_stand_beside_models() {
+    let mut suite = Suite::parse(
+        "models: [triage, {remote: remotes/big.yaml}, {remote: {base_url: u, model: m}, system: Be brief.}]
+data: a.csv\ninput: text\nexpect: queue\nsystem: All of them.\nparameters: {num_ctx: 256}\n",
+    )
+    .expect("a good suite");
+    let names = |suite: &Suite| suite.variants.iter().map(|variant| variant.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&suite), ["triage", "big", "m"]);
+    let [_, big, m] = suite.variants.as_slice() else { panic!("three subjects") };
+    assert_eq!(big.whom, Whom::Remote(RemoteSource::File("remotes/big.yaml".into())));
+    assert_eq!((big.system.as_deref(), m.system.as_deref()), (Some("All of them."), Some("Be brief.")));
+    let Whom::Remote(keys @ RemoteSource::Keys(_)) = &m.whom else { panic!("keys in the suite") };
+    assert_eq!(keys.value_in(Path::new("")).expect("inline"), json!({"base_url": "u", "model": "m"}));
+    assert!(big.parameters.is_empty(), "those are of models");
+    suite.ask_instead(&["other".to_owned()]);
+    assert_eq!(names(&suite), ["other", "big", "m"]);
+    suite.ask_instead(&["m".to_owned()]);
+    assert_eq!(names(&suite), ["m", "big"]);
+}
+
+#[test]
 fn a_mistake_in_a_part_is_named() {
     let check = |more: &str, expect: &str| {
         let message = refused(&format!("{SMALL}{more}"));
@@ -249,9 +271,17 @@ fn a_mistake_in_a_part_is_named() {
     };
     let of_models = |models: &str| refused(&SMALL.replace("model: triage", &format!("models: {models}")));
     assert_eq!(of_models("[a, a]"), "line 1: `models` names `a` twice; give one of them another `name`");
-    assert_eq!(of_models("[{name: a}]"), "line 1: `models` has an entry without `model`");
+    assert_eq!(of_models("[{name: a}]"), "line 1: `models` has an entry without `model` or `remote`");
     let message = of_models("[{model: a, promt: x}]");
-    assert!(message.starts_with("line 1: unknown key `promt`; the keys here are `model`, `name`, "), "{message}");
+    assert!(
+        message.starts_with("line 1: unknown key `promt`; the keys here are `model`, `remote`, `name`, "),
+        "{message}"
+    );
+    assert_eq!(of_models("[{model: a, remote: b}]"), "line 1: `model` and `remote` are both here; keep one of them");
+    let source = "line 1: `remote` is neither a file nor a map with `base_url` and `model`";
+    assert_eq!(of_models("[{remote: [sk-secret]}]"), source);
+    let settings = "line 1: `adapters` is of models of the store; what a remote is sent stands in its `body`";
+    assert_eq!(of_models("[{remote: a.yaml, adapters: [b]}]"), settings);
     assert_eq!(of_models("[]"), "the suite has no `model`; it needs `model` or `models`, `data`, `input` and `expect`");
     check("models: [a]\n", "line 1: `model` and `models` are both here; keep one of them");
     check(

@@ -1,29 +1,47 @@
-//! A subject as a suite writes it: a model with its own prompt, format, parameters and adapters.
+//! A subject as a suite writes it: a model or a remote with its own prompt and format, a model also with parameters and adapters.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_yaml::Spanned;
 
 use super::error::SuiteError;
-use super::yaml::{invalid, named};
+use super::yaml::{self, invalid, named};
 
-/// What is asked: a model, and how.
+/// Who is asked, and how.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Variant {
     /// How reports call it; no two of a suite have one name.
     pub name: String,
-    pub model: String,
+    pub whom: Whom,
     /// A template over the row's columns and `input`, in place of the input alone.
     pub prompt: Option<String>,
     pub system: Option<String>,
-    /// In place of the model's own.
+    /// In place of the model's own; a remote has none of its own.
     pub format: Option<Format>,
     /// By Ollama's names; whether there is such a parameter is not checked here.
     pub parameters: Map<String, Value>,
     /// As `--adapter` takes them; empty leaves the model its own.
     pub adapters: Vec<String>,
+}
+
+/// Who is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Whom {
+    /// A model of the store, by its name.
+    Model(String),
+    /// A model that somebody else serves.
+    Remote(RemoteSource),
+}
+
+/// Where it is said how a remote is reached; whether that is right is not checked here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RemoteSource {
+    /// A file, relative to the suite's folder.
+    File(PathBuf),
+    /// Keys in the suite itself, those of such a file.
+    Keys(Map<String, Value>),
 }
 
 /// The contract of the answers.
@@ -39,7 +57,8 @@ pub enum Format {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawVariant {
-    pub model: Spanned<String>,
+    pub model: Option<Spanned<String>>,
+    pub remote: Option<Spanned<Value>>,
     pub name: Option<Spanned<String>>,
     pub prompt: Option<Spanned<String>>,
     pub system: Option<String>,
@@ -55,18 +74,84 @@ impl RawVariant {
     ///
     /// A value is of the wrong kind.
     pub fn over(self, defaults: &Variant) -> Result<Variant, SuiteError> {
-        let model = named("model", self.model)?;
+        let (whom, defaults) = match (self.model, self.remote) {
+            (Some(model), None) => (Whom::Model(named("model", model)?), defaults.clone()),
+            (None, Some(remote)) => {
+                let key = if self.parameters.is_some() { Some("parameters") } else { None };
+                if let Some(key) = key.or(self.adapters.as_ref().map(|_| "adapters")) {
+                    return invalid(
+                        key,
+                        &remote,
+                        "is of models of the store; what a remote is sent stands in its `body`",
+                    );
+                }
+                // Those are of models too.
+                let defaults = Variant { parameters: Map::new(), adapters: Vec::new(), ..defaults.clone() };
+                (Whom::Remote(source(remote)?), defaults)
+            }
+            (Some(model), Some(_)) => return invalid("model", &model, "and `remote` are both here; keep one of them"),
+            (None, None) => return Err(SuiteError::MissingKey { key: "model" }),
+        };
         let mut all = defaults.parameters.clone();
         all.extend(self.parameters.map(parameters).transpose()?.unwrap_or_default());
         Ok(Variant {
-            name: self.name.map(|name| named("name", name)).transpose()?.unwrap_or_else(|| model.clone()),
-            model,
+            name: self.name.map(|name| named("name", name)).transpose()?.unwrap_or_else(|| whom.name()),
+            whom,
             prompt: self.prompt.map(|prompt| named("prompt", prompt)).transpose()?.or_else(|| defaults.prompt.clone()),
             system: self.system.or_else(|| defaults.system.clone()),
             format: self.format.map(format).transpose()?.or_else(|| defaults.format.clone()),
             parameters: all,
             adapters: self.adapters.unwrap_or_else(|| defaults.adapters.clone()),
         })
+    }
+}
+
+impl Default for Whom {
+    fn default() -> Self {
+        Whom::Model(String::new())
+    }
+}
+
+impl Whom {
+    /// How reports call it where the suite gives no name: a remote by its file without the extension, or by its model.
+    fn name(&self) -> String {
+        match self {
+            Whom::Model(model) => model.clone(),
+            Whom::Remote(RemoteSource::File(file)) => {
+                file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+            }
+            Whom::Remote(RemoteSource::Keys(keys)) => {
+                keys.get("model").and_then(Value::as_str).unwrap_or("remote").to_owned()
+            }
+        }
+    }
+}
+
+impl RemoteSource {
+    /// What is said of the remote, read from its file where it has one, for a suite in `folder`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or is not YAML.
+    pub fn value_in(&self, folder: &Path) -> Result<Value, SuiteError> {
+        match self {
+            RemoteSource::Keys(keys) => Ok(Value::Object(keys.clone())),
+            RemoteSource::File(file) => {
+                let path = folder.join(file);
+                let text = yaml::read(&path)?;
+                yaml::parse(&text).map_err(|source| SuiteError::In { path, source: Box::new(source) })
+            }
+        }
+    }
+}
+
+/// The value of `remote`.
+fn source(value: Spanned<Value>) -> Result<RemoteSource, SuiteError> {
+    match value.value {
+        Value::String(ref file) if !file.trim().is_empty() => Ok(RemoteSource::File(file.into())),
+        Value::Object(keys) => Ok(RemoteSource::Keys(keys)),
+        // Whatever it is, it may be a key, and is not shown.
+        _ => invalid("remote", &value, "is neither a file nor a map with `base_url` and `model`"),
     }
 }
 

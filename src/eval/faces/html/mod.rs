@@ -6,7 +6,7 @@ mod rows;
 use std::fmt::Write as _;
 
 use super::differences::{sentence, within};
-use super::layout::{interval, three};
+use super::layout::{cost, interval, three};
 use crate::eval::figures::closed::{ClassFigures, ConfusionFigures};
 use crate::eval::figures::rate::Figure;
 use crate::eval::figures::{FieldFigures, SubjectFigures, SubjectKind};
@@ -101,7 +101,10 @@ fn summary(out: &mut String, report: &Report) {
         let field = escaped(field);
         let _ = write!(out, "<th scope=\"col\">{field} right</th><th scope=\"col\">{field} F1</th>");
     }
-    out.push_str("<th scope=\"col\">failed</th><th scope=\"col\">p50 ms</th><th scope=\"col\">p95 ms</th><th scope=\"col\">rows/s</th></tr></thead><tbody>");
+    out.push_str("<th scope=\"col\">failed</th><th scope=\"col\">p50 ms</th><th scope=\"col\">p95 ms</th><th scope=\"col\">rows/s</th>");
+    let has_costs = report.subjects.iter().any(|subject| subject.cost.is_some());
+    out.push_str(if has_costs { "<th scope=\"col\">cost of 1,000 rows</th>" } else { "" });
+    out.push_str("</tr></thead><tbody>");
     for subject in &report.subjects {
         let name = escaped(&subject.name);
         let name = if subject.kind == SubjectKind::Baseline { format!("{name} (baseline)") } else { name };
@@ -115,12 +118,14 @@ fn summary(out: &mut String, report: &Report) {
         let one = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.1}"));
         let _ = write!(
             out,
-            "<td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<td>{}</td><td>{}</td><td>{}</td><td>{}</td>",
             subject.failed.hits,
             one(speed.and_then(|speed| speed.latency_p50_ms)),
             one(speed.and_then(|speed| speed.latency_p95_ms)),
             one(speed.and_then(|speed| speed.rows_per_second))
         );
+        let cost = if has_costs { format!("<td>{}</td>", cost(subject.cost.as_ref())) } else { String::new() };
+        let _ = write!(out, "{cost}</tr>");
     }
     out.push_str("</tbody></table></div>");
 }
