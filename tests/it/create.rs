@@ -247,7 +247,7 @@ fn what_is_wrong_is_named_and_changes_nothing() {
 fn a_context_that_the_model_does_not_have_is_refused_with_both_numbers() {
     let home = home_with_gguf();
     let more =
-        "slm: PARAMETER num_ctx is 1025, but the model was trained for 1024 tokens of context; give at most 1024\n";
+        "slm: the Modelfile asks for a context of 1025 tokens, but the model was trained for 1024; give at most 1024\n";
     for from in ["./triage.gguf", "triage"] {
         home.file("Modelfile", format!("FROM {from}\nPARAMETER num_ctx 1025"));
         home.slm(["create", "wide"]).fails(1, more);

@@ -258,7 +258,8 @@ fn a_context_above_the_models_is_its_own_in_a_request_and_refused_where_a_model_
     assert_eq!(loaded["models"][0]["context_length"], 1024);
     let made = |more: Value| server.post("/api/create", with(json!({"model": "new", "stream": false}), &more));
     let answer = made(json!({"from": "triage", "parameters": {"num_ctx": 1025}}));
-    let message = "PARAMETER num_ctx is 1025, but the model was trained for 1024 tokens of context; give at most 1024";
+    let message =
+        "the Modelfile asks for a context of 1025 tokens, but the model was trained for 1024; give at most 1024";
     assert_eq!((answer.status, error(&answer).as_str()), (400, message));
 }
 

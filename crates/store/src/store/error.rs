@@ -35,7 +35,7 @@ pub enum StoreError {
     #[error("`{path}` is not a model that slm can load: {source}")]
     Gguf { path: PathBuf, source: GgufError },
     #[error(
-        "PARAMETER num_ctx is {asked}, but the model was trained for {trained} tokens of context; give at most {trained}"
+        "the Modelfile asks for a context of {asked} tokens, but the model was trained for {trained}; give at most {trained}"
     )]
     Context { asked: u32, trained: u64 },
     #[error("`{0}` contains a vocabulary without weights, so it cannot answer; give the GGUF file of a whole model")]

@@ -149,8 +149,8 @@ impl From<StoreError> for Problem {
             | StoreError::Peft { .. }
             | StoreError::NoAdapter(_)
             | StoreError::AdapterTwice(_)
-            | StoreError::Schema { .. } => Problem::invalid(error.to_string()),
-            StoreError::Context { .. } => Problem::invalid(error.to_string()).of("parameters.num_ctx"),
+            | StoreError::Schema { .. }
+            | StoreError::Context { .. } => Problem::invalid(error.to_string()),
             StoreError::Io { .. }
             | StoreError::DiskFull { .. }
             | StoreError::Changed(_)
