@@ -180,7 +180,7 @@ fn suite(name: &str) -> Option<(Suite, Data)> {
 fn suites_ask_for_answers_that_exist_and_for_every_one_of_them() {
     for name in CLOSED {
         let (suite, data) = suite(name).unwrap_or_else(|| panic!("{name} has no suite"));
-        assert_eq!(suite.variants[0].model, name);
+        assert_eq!(suite.variants[0].whom, slm::eval::suite::Whom::Model(name.to_owned()));
         let contract = closed(name);
         let names: Vec<Option<String>> = contract.fields().iter().map(slm::contract::Field::name).collect();
         suite.check_fields(&names.iter().map(Option::as_deref).collect::<Vec<_>>()).expect("fields of the contract");
