@@ -42,6 +42,9 @@ pub struct Question {
     pub input: String,
 }
 
+/// The scores of a closed field: the number of the answer, the bits of the label mass, and those of each answer's probability.
+type FieldScores = (usize, Option<u64>, Vec<u64>);
+
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
@@ -50,7 +53,7 @@ struct Line {
     ms: f64,
     tokens: [u64; 3],
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    closed: Option<Vec<(usize, Option<u64>, Vec<u64>)>>,
+    closed: Option<Vec<FieldScores>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -163,7 +166,7 @@ impl Line {
 
     fn given(self) -> Given {
         let Line { ms, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, .. } = self;
-        let scores = |(best, mass, bits): (usize, Option<u64>, Vec<u64>)| Scores {
+        let scores = |(best, mass, bits): FieldScores| Scores {
             best,
             probabilities: bits.into_iter().map(f64::from_bits).collect(),
             label_mass: mass.map(f64::from_bits),
