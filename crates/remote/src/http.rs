@@ -1,12 +1,12 @@
 //! One request and its answer: JSON out, JSON in, everything that can go wrong told apart. Redirects are not followed: a key goes
 //! to its own server.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
+use slm_values::causes::innermost;
 use url::Url;
 
 use crate::error::RemoteError;
@@ -171,15 +171,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
-}
-
-/// The last cause, which is the one that says what happened.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

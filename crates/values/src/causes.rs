@@ -14,3 +14,13 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     }
     message
 }
+
+/// What an error's last cause says: of a failed connection that is what happened.
+#[must_use]
+pub fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}

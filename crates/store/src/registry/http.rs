@@ -7,6 +7,7 @@ use super::payload::Payload;
 use super::public::{NotPublic, PublicOnly};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
+use slm_values::causes::innermost;
 use std::error::Error;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
@@ -335,15 +336,6 @@ pub(super) fn host(url: &Url) -> String {
 
 fn clip(text: &str) -> String {
     text.chars().take(300).collect()
-}
-
-/// The last cause, which is the one that says what happened.
-fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]
