@@ -18,6 +18,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::infer::Cancel;
+
+/// Answers in flight that share their batches: as many as an engine takes at once.
+pub const N_BATCHED: usize = 32;
+/// Closed answers in flight otherwise: they are scored one after the other, and the next ones' prompts are made meanwhile.
+pub const N_CLOSED: usize = 4;
 use records::Record;
 use window::Window;
 

@@ -208,9 +208,9 @@ impl Baseline {
             n_common += 1;
             // Judged by what is expected today, so that a corrected label is no change of the model.
             let was = before.as_ref().map(|values| of_values(values));
-            let was_right = was.is_some_and(|answer| is_right(row, &answer, &records.fields));
+            let was_right = is_right(row, was.as_ref(), &records.fields);
             let answer = row.answers[subject].as_ref();
-            let is_right_now = answer.is_some_and(|answer| is_right(row, answer, &records.fields));
+            let is_right_now = is_right(row, answer, &records.fields);
             pairs.push((was_right, is_right_now));
             if was_right != is_right_now {
                 changed.push(ChangedRow {

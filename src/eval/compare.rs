@@ -79,9 +79,7 @@ pub enum Within {
 /// Rows by which of two subjects has them right.
 #[must_use]
 pub fn pairs(records: &Records, first: usize, second: usize) -> Pairs {
-    let right = |row: &super::record::Record, of: usize| {
-        row.answers[of].as_ref().is_some_and(|answer| is_right(row, answer, &records.fields))
-    };
+    let right = |row: &super::record::Record, of: usize| is_right(row, row.answers[of].as_ref(), &records.fields);
     Pairs::count(records.rows.iter().map(|row| (right(row, first), right(row, second))))
 }
 
@@ -153,9 +151,7 @@ fn f1_difference(records: &Records, labels: &Labels, first: usize, second: usize
 pub fn non_inferiority(records: &Records, margin: Margin) -> Vec<NonInferiority> {
     let models: Vec<usize> = (0..records.subjects.len()).filter(|&at| records.subjects[at].is_model()).collect();
     let n_right = |of: usize| {
-        let right = |row: &&super::record::Record| {
-            row.answers[of].as_ref().is_some_and(|answer| is_right(row, answer, &records.fields))
-        };
+        let right = |row: &&super::record::Record| is_right(row, row.answers[of].as_ref(), &records.fields);
         records.rows.iter().filter(right).count()
     };
     let Some(&best) = models.iter().rev().max_by_key(|&&of| n_right(of)) else { return Vec::new() };

@@ -44,8 +44,8 @@ impl Verdict {
 
 /// Whether every field is as expected.
 #[must_use]
-pub fn is_right(row: &Record, answer: &RowAnswer, fields: &[Field]) -> bool {
-    (0..fields.len()).all(|nth| verdict(row, Some(answer), fields, nth).is_right())
+pub fn is_right(row: &Record, answer: Option<&RowAnswer>, fields: &[Field]) -> bool {
+    (0..fields.len()).all(|nth| verdict(row, answer, fields, nth).is_right())
 }
 
 /// What became of one field.
@@ -70,7 +70,7 @@ pub fn verdict(row: &Record, answer: Option<&RowAnswer>, fields: &[Field], nth: 
     }
 }
 
-/// Whether a value says that there is none.
+/// Whether a value is empty: null, blank text, an empty list or object.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,

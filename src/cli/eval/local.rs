@@ -3,6 +3,7 @@
 
 use super::course::{Asking, Course, Way};
 use super::subject::{Subject, turned_round};
+use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
 use crate::contract::Form;
@@ -12,11 +13,6 @@ use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
 use crate::infer::{Cancel, Finding, Finished, InferError, Reply, Session, wait};
-
-/// Written answers in flight: as many as share an engine's batches.
-const N_BATCHED: usize = 32;
-/// Closed answers in flight: they are scored one after the other, and the next ones' prompts are made meanwhile.
-const N_CLOSED: usize = 4;
 
 /// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
 ///

@@ -10,14 +10,11 @@ use crate::batch::journal::JournalFile;
 use crate::batch::records::{Records, Skipped};
 use crate::batch::row::{AddedNames, Form};
 use crate::batch::table::Table;
+use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::environment::Environment;
 use crate::contract;
 use crate::failure::Failure;
 
-/// Answers in flight that share their batches: as many as an engine takes at once.
-const N_BATCHED: usize = 32;
-/// Closed answers in flight otherwise: they are scored one after the other, and the next ones' prompts are made meanwhile.
-const N_CLOSED: usize = 4;
 /// More in flight only wait in the engine's queue.
 const MAX_PARALLEL: usize = 1024;
 

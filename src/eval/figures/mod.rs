@@ -108,9 +108,7 @@ impl SubjectFigures {
         };
         let failures = failures(records, subject);
         let by = |why: Why| FailedBy { why, rows: failures.iter().filter(|one| one.why == why).count() as u64 };
-        let right = |row: &super::record::Record| {
-            row.answers[subject].as_ref().is_some_and(|answer| is_right(row, answer, &records.fields))
-        };
+        let right = |row: &super::record::Record| is_right(row, row.answers[subject].as_ref(), &records.fields);
         SubjectFigures {
             name: known.name.clone(),
             kind,
