@@ -1,4 +1,4 @@
-//! `slm eval`: suites over the embedded model, their reports, the gate, what is kept, and what is said of what is wrong.
+//! `slm eval`: suites over the embedded model, their reports, the gate, kept answers, and error messages.
 
 use serde_json::{Value, json};
 

@@ -126,7 +126,7 @@ impl Classes {
         Proportion { hits: self.n_hits(), n: self.n_with_truth() + self.n_unreadable }
     }
 
-    /// The mean recall of the labels that a row expects (scikit-learn's `balanced_accuracy_score`). `None` where there is none.
+    /// The mean recall of the labels that a row expects (scikit-learn's `balanced_accuracy_score`). `None` if no row expects a label.
     #[must_use]
     pub fn balanced_accuracy(&self) -> Option<f64> {
         mean(self.classes.iter().filter(|class| class.support > 0).map(|class| class.recall()))

@@ -40,7 +40,7 @@ pub struct RemoteSubject {
 type Asked = JoinHandle<Result<Answer, RemoteError>>;
 
 impl RemoteSubject {
-    /// Reads what is said of a variant's remote, fetches its key, and sends nothing.
+    /// Reads the settings of a variant's remote and its key. Sends nothing.
     ///
     /// # Errors
     /// A setting cannot be used, or the key is not where it should be.
@@ -162,7 +162,7 @@ fn is_of_the_remote(error: &RemoteError) -> bool {
     }
 }
 
-/// Whether the model answered, and its answer is none.
+/// Whether the model replied, but its reply is not a valid answer.
 fn is_of_the_answer(error: &RemoteError) -> bool {
     matches!(error, RemoteError::Broken(_) | RemoteError::Declined(_) | RemoteError::Unfinished)
 }

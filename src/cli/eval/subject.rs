@@ -138,7 +138,7 @@ pub fn candidates(form: &Form, field: &str) -> Vec<Value> {
     options.into_iter().flatten().collect()
 }
 
-/// The form with every list of labels in the opposite order; `None` where there is none.
+/// The form with every list of labels in reverse order; `None` if the form is not closed.
 #[must_use]
 pub fn turned_round(form: &Form) -> Option<Form> {
     let Form::Closed(contract) = form else { return None };

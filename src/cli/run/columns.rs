@@ -173,7 +173,7 @@ fn of_fields(fields: &[Field]) -> Vec<String> {
     columns
 }
 
-/// A name that is none of these: a contract may have fields that are called as what we say about them.
+/// A name that is not in use yet: a contract may have a field with the name of one of our columns.
 fn unlike(mut name: String, taken: &[String]) -> String {
     while taken.contains(&name) {
         name.insert_str(0, PREFIX);

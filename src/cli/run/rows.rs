@@ -38,7 +38,7 @@ struct Begun<'r> {
     n_tokens_cut: usize,
 }
 
-/// A row that is over: the line to write, or why there is none.
+/// A row that is over: the line to write, or why it failed.
 struct Done {
     place: RowPosition,
     /// What it adds to the totals.

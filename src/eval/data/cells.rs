@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::encoding::{self, NotText};
 use crate::eval::label::Expected;
 
-/// A record with its place, or why there is none.
+/// A record with its place, or why it cannot be read.
 #[derive(Debug)]
 pub struct RawRow {
     /// The line on which it starts, or which row it is where there are no lines; from 1.

@@ -62,7 +62,7 @@ impl Limit {
 ///
 /// # Errors
 ///
-/// It names a metric that does not exist, or a bound is none.
+/// It names a metric that does not exist, or a bound is not valid.
 pub fn parse(value: Spanned<Value>) -> Result<Gate, SuiteError> {
     let Value::Object(map) = &value.value else {
         return invalid("gate", &value, "is not a map of figures to bounds, such as `accuracy: {at_least: 0.9}`");

@@ -128,7 +128,7 @@ impl Whom {
 }
 
 impl RemoteSource {
-    /// What is said of the remote, read from its file where it has one, for a suite in `folder`.
+    /// The settings of the remote; if they are in a file, its path is relative to `folder`.
     ///
     /// # Errors
     ///
