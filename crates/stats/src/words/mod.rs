@@ -5,10 +5,12 @@
 
 mod baseline;
 mod folds;
+mod hashed;
 mod terms;
 mod vectorizer;
 
 pub use baseline::{BagOfWords, Baseline, majority};
 pub use folds::folds;
+pub use hashed::{HashedTerms, HashedTermsError};
 pub use terms::Terms;
 pub use vectorizer::Vectorizer;
