@@ -140,7 +140,7 @@ impl Reader {
     }
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
-        let Scores { groups, counts, timings } = scores;
+        let Scores { groups, counts, timings, .. } = scores;
         let (answer, detail, spelling) = match self {
             Reader::Closed { contract, detail, spelling, fit } => {
                 let answer = match fit {

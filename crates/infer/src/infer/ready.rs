@@ -104,7 +104,7 @@ impl Session {
     pub(super) fn scored(&self, prompt: Prompt, groups: Vec<slm_engine::Group>, scoring: Scoring) -> ScoreRequest {
         let (adapters, turn_end) = (self.defaults.adapters.clone(), self.turn_end.clone());
         let Scoring { reading, search, lane, .. } = scoring;
-        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane }
+        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane, state: None }
     }
 
     /// Text to be written after a prompt.

@@ -75,6 +75,7 @@ impl From<EngineError> for Problem {
             | EngineError::Bias { .. }
             | EngineError::NoTurnEnd
             | EngineError::NoBranches
+            | EngineError::NoState(_)
             | EngineError::NoText(_)
             | EngineError::EmptyText
             | EngineError::EmptyPrompt

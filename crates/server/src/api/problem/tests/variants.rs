@@ -90,6 +90,7 @@ every! { engines: EngineError;
     EngineError::Bias { .. } => EngineError::Bias { id: 1, bias: f32::NAN },
     EngineError::NoTurnEnd => EngineError::NoTurnEnd,
     EngineError::NoBranches => EngineError::NoBranches,
+    EngineError::NoState(_) => EngineError::NoState(x()),
     EngineError::TextTooLong { .. } => EngineError::TextTooLong { n_tokens: 9, limit: 8, n_ctx_train: 512 },
     EngineError::NoText(_) => EngineError::NoText(x()),
     EngineError::EmptyText => EngineError::EmptyText,
