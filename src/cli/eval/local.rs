@@ -6,13 +6,14 @@ use super::subject::{Subject, turned_round};
 use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
-use crate::contract::Form;
+use crate::contract::{Form, Violation};
 use crate::digest::Digest;
 use crate::engine::{EngineError, Finish, Load};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Responder, wait};
+use crate::remote::RemoteError;
 
 /// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
 ///
@@ -20,16 +21,17 @@ use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session
 /// The model cannot be loaded, or is lost.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
-    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
+    let responder = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
     let of = records.subjects.len();
-    let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
+    let course = course(subject, &subject.form, responder.as_ref(), records, asking)?;
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
-    let evaluation_id = session.as_ref().filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
+    let session = responder.as_ref().and_then(|responder| responder.session().ok()).filter(|_| is_scored);
+    let evaluation_id = session.map(|session| session.evaluation_id(subject.scoring));
     let (known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
-        let course = self::course(subject, &form, session.as_ref(), records, asking)?;
+        let course = self::course(subject, &form, responder.as_ref(), records, asking)?;
         let (known, answers) = course.end(Kind::TurnedRound { of })?;
         records.add(known, answers);
     }
@@ -40,22 +42,26 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
 fn course<'a>(
     subject: &'a Subject,
     form: &'a Form,
-    session: Option<&Session>,
+    responder: Option<&Responder>,
     records: &'a Records,
     asking: Asking<'a>,
 ) -> Result<Course<'a>, Failure> {
-    let by = session.map(|session| computed_by(subject, form, session));
+    let by = responder.map(|responder| computed_by(subject, form, responder));
     let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: subject.asking(form), by };
     let mut course = Course::of(way, records, asking);
-    if let Some(session) = session {
-        let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
+    if let Some(responder) = responder {
+        let n_usual = match responder {
+            Responder::Remote(remote) => remote.client().remote().concurrency.get(),
+            Responder::Engine(_) | Responder::Cascade(_) if matches!(form, Form::Closed(_)) => N_CLOSED,
+            Responder::Engine(_) | Responder::Cascade(_) => N_BATCHED,
+        };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        course.run(n_parallel, |text| session.ask(subject.turn(form, text)), finish)?;
+        course.run(n_parallel, |text| responder.ask(subject.turn(form, text)), finish)?;
     }
     Ok(course)
 }
 
-fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Result<Session, Failure> {
+fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Result<Responder, Failure> {
     let wanted = LoadOptions {
         adapters: &subject.adapters,
         parameters: &subject.parameters,
@@ -67,18 +73,20 @@ fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Resu
     };
     // A model is found once more, for opening takes it.
     let model = load::find(&subject.model.name.to_string(), environment)?;
-    let header = model.weights.header()?;
-    let Loaded { session, .. } = load::open(model, &header, &wanted, environment)?;
-    Ok(session)
+    let header = load::header(&model)?;
+    let Loaded { responder, .. } = load::open(model, header.as_ref(), &wanted, environment)?;
+    Ok(responder)
 }
 
-/// What identifies the answers of a loaded model.
-fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
+/// What identifies the answers of a model that is ready to answer.
+fn computed_by(subject: &Subject, form: &Form, responder: &Responder) -> String {
     // A question that cannot be asked is refused in each row's place.
-    let prompt = session.ready(subject.turn(form, "text"));
-    let prompt = prompt.map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
-    let info = session.engine().info();
-    let by = format!("{} {prompt} {} {}", session.evaluation_id(subject.scoring), info.n_ctx, info.compute.kv_type);
+    let prompt = responder.prompt_digest(subject.turn(form, "text")).unwrap_or_else(|error| error.to_string());
+    let identity = responder.identity(subject.scoring);
+    let by = match responder.session().map(|session| session.engine().info()) {
+        Ok(info) => format!("{identity} {prompt} {} {}", info.n_ctx, info.compute.kv_type),
+        Err(_) => format!("{identity} {prompt}"),
+    };
     Digest::of(by.as_bytes()).id()
 }
 
@@ -96,6 +104,9 @@ fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Fa
             | EngineError::Crashed { .. }
             | EngineError::Disconnected { .. },
         ) => return Err(error.into()),
+        InferError::Remote(RemoteError::Broken(Violation::Length) | RemoteError::Unfinished) => Why::Truncated,
+        InferError::Remote(RemoteError::Broken(_)) => Why::Format,
+        InferError::Remote(RemoteError::Declined(_)) => Why::Refused,
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;

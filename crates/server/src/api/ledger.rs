@@ -46,6 +46,10 @@ impl Ledger {
             let took = self.first.map(|first| first.elapsed()).unwrap_or_default();
             self.metrics.decoded(&self.model, counts.generated, took);
         }
+        // A cascade tells of each of its tiers.
+        if let Some(cost) = end.cost.filter(|_| end.path.is_empty()) {
+            self.metrics.paid(&self.model, cost);
+        }
         self.account.add(Tokens { prompt: counts.prompt, reused: counts.reused, decoded: counts.generated });
     }
 

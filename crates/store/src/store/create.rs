@@ -3,8 +3,8 @@
 use super::blobs::path_in;
 use super::disk::{self, Writing};
 use super::fit::{self, FitKept};
-use super::layers::{config_of, config_over, config_with, layers_over, push_once};
-use super::{Model, Store, StoreError, Weights, adapter, shards};
+use super::layers::{config_elsewhere, config_of, config_over, config_with, layers_over, push_once};
+use super::{Elsewhere, Model, Store, StoreError, Weights, adapter, shards};
 use serde_json::Value;
 use slm_values::digest::Digest;
 use slm_values::encoding;
@@ -91,8 +91,41 @@ impl Store {
             BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
             BaseSource::Name(from) => self.base_of_model(&from.name, &writing)?,
         };
-        let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
+        self.built(base, adapters, &modelfile, writing)
+    }
+
+    /// As [`Store::begin_creating`], of a model without weights: `who` takes the place of what the Modelfile's FROM names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the schema of FORMAT is missing or wrong, or there are adapters.
+    pub fn begin_creating_elsewhere(
+        &self,
+        who: &Elsewhere,
+        modelfile: &Modelfile,
+        folder: &Path,
+    ) -> Result<Creation, StoreError> {
+        let modelfile = with_schema(modelfile, folder)?;
+        if !modelfile.adapters.is_empty() {
+            return Err(StoreError::NoWeights(who.kind()));
+        }
+        let writing = self.begin_writing()?;
+        let bytes = who.json().as_bytes();
+        let layers = vec![Layer::new(who.media_type(), self.put(bytes, &writing)?, bytes.len() as u64)];
+        let base = Base { config: config_elsewhere(who.kind()), layers, parameters: Parameters::default() };
+        self.built(base, Vec::new(), &modelfile, writing)
+    }
+
+    /// The base's layers with the Modelfile's own over them.
+    fn built(
+        &self,
+        base: Base,
+        adapters: Vec<Layer>,
+        modelfile: &Modelfile,
+        writing: Writing,
+    ) -> Result<Creation, StoreError> {
+        let new = layers_over(&base.parameters, modelfile);
         let mut layers = base.layers.clone();
         // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
         layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
@@ -109,7 +142,7 @@ impl Store {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
         }
-        let config = config_over(base.config.clone(), &modelfile);
+        let config = config_over(base.config.clone(), modelfile);
         let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
         let (config, config_bytes) = config_with(config, &layers);
         self.put(&config_bytes, &writing)?;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{confidence, usage, with_evaluation_id, within_one};
+use super::{confidence, usage, with_evaluation_id, with_path, within_one};
 use crate::api::body::{self, Body};
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -134,7 +134,7 @@ fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestio
         let answer = &answered.answer;
         let probabilities = || answer.probabilities.iter().map(|(value, p)| (text(value), within_one(*p).into()));
         let probabilities = || probabilities().collect::<Map<String, Value>>();
-        match question.kind() {
+        let told = match question.kind() {
             Kind::Choice => json!({ "type": "choice", "choice": answer.value, "probabilities": probabilities(),
                 "confidence": confidence(answer) }),
             Kind::Score => {
@@ -143,7 +143,8 @@ fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestio
                     "probabilities": probabilities(), "confidence": confidence(answer) })
             }
             Kind::Predicate => json!({ "type": "noul", "noul": probability_of_true(answer) }),
-        }
+        };
+        with_path(told, answered)
     };
     let answers = ids.iter().cloned().zip(questions.iter().zip(&answered.answers).map(one));
     let (input_tokens, cached_tokens) = usage(answered);

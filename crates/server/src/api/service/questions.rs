@@ -9,6 +9,7 @@ use super::Service;
 use crate::api::ledger::Ledger;
 use crate::api::problem::Problem;
 use crate::api::request_context::RequestContext;
+use slm_cascade::Step;
 use slm_engine::{Counts, EngineError};
 use slm_infer::decide::{FieldAnswer, Question};
 use slm_infer::infer::{Ask, End, Finding, InferError};
@@ -44,16 +45,24 @@ pub struct Answered {
     pub answer: FieldAnswer,
     pub counts: Counts,
     evaluation_id: Option<String>,
+    /// Through which tiers of a cascade it went.
+    pub path: Vec<Step>,
+    /// What it cost on other servers.
+    cost: Option<f64>,
 }
 
 impl Answered {
     fn of(end: End) -> Result<Answered, InferError> {
         let field = match end.finding {
             Finding::Closed(answer) => answer.fields.into_iter().next(),
-            Finding::Free | Finding::Open(_) | Finding::Vectors(_) => None,
+            Finding::Open(Ok(_)) => {
+                let what = "answers without probabilities, which these questions are answered with";
+                return Err(InferError::Elsewhere { who: "remote", what });
+            }
+            Finding::Free | Finding::Open(Err(_)) | Finding::Vectors(_) => None,
         };
-        let (counts, evaluation_id) = (end.counts, end.evaluation_id);
-        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts, evaluation_id })
+        let (counts, evaluation_id, path, cost) = (end.counts, end.evaluation_id, end.path, end.cost);
+        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts, evaluation_id, path, cost })
     }
 }
 
@@ -66,18 +75,20 @@ impl Service {
         let started = Instant::now();
         let opened = self.open(&ask.model, &Parameters::default(), None).await?;
         let context = RequestContext::current();
-        let (model, session, scoring) = (opened.model.clone(), opened.session.clone(), context.scoring);
+        let (model, responder, scoring) = (opened.model.clone(), opened.responder.clone(), context.scoring);
         let AskQuestions { system, state, questions, .. } = ask;
-        let sent =
-            questions.into_iter().map(|question| {
-                let (session, system, state) = (session.clone(), system.clone(), state.clone());
-                async move {
-                    Answered::of(*session.ask(Ask::Question { system, state, question, scoring })?.whole().await?.end)
-                }
-            });
+        let sent = questions.into_iter().map(|question| {
+            let (responder, system, state) = (responder.clone(), system.clone(), state.clone());
+            async move {
+                Answered::of(*responder.ask(Ask::Question { system, state, question, scoring })?.whole().await?.end)
+            }
+        });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = context.within(answers).await?.map_err(Problem::from)?;
         Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
+        // A cascade tells of each of its tiers.
+        let paid = answers.iter().filter(|answered| answered.path.is_empty()).filter_map(|answered| answered.cost);
+        self.metrics().paid(&model.to_string(), paid.sum());
         // All were asked of one engine in one lane.
         let evaluation_id = answers.first().and_then(|answered| answered.evaluation_id.clone());
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })

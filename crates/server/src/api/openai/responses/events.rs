@@ -104,6 +104,9 @@ mod tests {
             stopped_by: None,
             prompt_tokens: Vec::new(),
             context: Vec::new(),
+            cost: None,
+            path: Vec::new(),
+            review: None,
         })
     }
 

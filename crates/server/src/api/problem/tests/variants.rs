@@ -14,6 +14,7 @@ use slm_engine::memory::{self, Limit, Need, Room};
 use slm_infer::decide::QuestionError;
 use slm_infer::infer::InferError;
 use slm_infer::load_spec::{CheckError, LoadSpecError};
+use slm_remote::RemoteError;
 use slm_store::registry::{Forbidden, RegistryError};
 use slm_store::store::{StoreError, Unknown};
 use slm_store::transfer::{PushError, ServerError, TransferError};
@@ -144,6 +145,9 @@ every! { inferring: InferError;
     InferError::ToolsAndForm => InferError::ToolsAndForm,
     InferError::BiasAndClosed => InferError::BiasAndClosed,
     InferError::Tools(_) => InferError::Tools(ToolError::Missing { at: x() }),
+    InferError::Remote(_) => InferError::Remote(RemoteError::Unfinished),
+    InferError::Exhausted { .. } => InferError::Exhausted { why: x() },
+    InferError::Elsewhere { .. } => InferError::Elsewhere { who: "remote", what: "x" },
 }
 
 every! { contracts: ContractError;
@@ -275,6 +279,7 @@ every! { stores: StoreError;
     StoreError::Peft { .. } => StoreError::Peft { path: path(), source: PeftError::Architecture(x()) },
     StoreError::NoAdapter(_) => StoreError::NoAdapter(path()),
     StoreError::AdapterTwice(_) => StoreError::AdapterTwice(path()),
+    StoreError::NoWeights(_) => StoreError::NoWeights("remote"),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
     StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
     StoreError::EmbeddedModelfile(_) => {
@@ -350,6 +355,8 @@ every! { openings: LoadSpecError;
         LoadSpecError::Template { name: x(), error: TemplateError::Refused { message: x() } }
     },
     LoadSpecError::Format { .. } => LoadSpecError::Format { name: x(), error: ContractError::Regex(x()) },
+    LoadSpecError::Cascade { .. } => LoadSpecError::Cascade { name: x(), error: x() },
+    LoadSpecError::Remote { .. } => LoadSpecError::Remote { name: x(), error: x() },
     LoadSpecError::FormatFile { .. } => LoadSpecError::FormatFile { name: x(), path: x() },
 }
 
