@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::faulty::{Manner, Remote, completion};
+use crate::faulty::{Manner, Remote, completion, holders};
 use crate::serve::Server;
-use crate::slm::{Home, files};
+use crate::slm::Home;
 
 const TEXT: &str = "I was charged twice for order 1182";
 const LEGAL: &str = "my lawyer will sue you, delete my data under GDPR";
@@ -21,7 +21,7 @@ fn desk(home: &Home, accept: &str, address: &str, more: &str) {
          retries: 0, timeout: 1, price: {{input: 1, output: 2, per: 1M, date: 2026-11-30}}}}\n  given: draft\n{more}"
     );
     home.file("cascade.yaml", yaml);
-    home.slm(["create", "desk", "-f", "cascade.yaml"]).env("DESK_KEY", KEY).succeeds();
+    home.slm(["create", "desk", "-f", "cascade.yaml", "--yes"]).env("DESK_KEY", KEY).succeeds();
 }
 
 fn run(home: &Home, text: &str) -> Value {
@@ -53,7 +53,7 @@ fn what_the_first_tier_is_sure_of_stays_and_the_rest_goes_on() {
     let second = run(&home, TEXT);
     assert_eq!(path(&second), [step("triage", "went on", "below"), step("far", "accepted", "")]);
     assert_eq!(second["value"], json!({"queue": "other", "urgency": 1, "refund": false}));
-    assert_eq!(second["cost"], json!(0.00012));
+    assert!((second["cost"].as_f64().unwrap() - 0.00012).abs() < 1e-12, "{second}");
     let why = second["path"][0]["why"].as_str().unwrap();
     assert!(why.starts_with("`queue`: the margin is 0.") && why.ends_with(", and 1 is asked for"), "{why}");
     // The draft is handed on, in words.
@@ -189,7 +189,7 @@ fn a_budget_is_kept_over_processes_and_long_texts_are_passed_over() {
     remote.is_to(Manner::Says(ANSWER.to_owned()));
     let yaml = std::fs::read_to_string(home.path().join("cascade.yaml")).unwrap();
     home.file("cascade.yaml", yaml.replace("model: triage,", "model: triage, max_characters: 20,"));
-    home.slm(["create", "desk", "-f", "cascade.yaml"]).env("DESK_KEY", KEY).succeeds();
+    home.slm(["create", "desk", "-f", "cascade.yaml", "--yes"]).env("DESK_KEY", KEY).succeeds();
     assert_eq!(path(&run(&home, TEXT))[0], step("triage", "passed over", "too_long"));
     // The share holds within a process: ten may go on at once, then one of ten.
     desk(&home, UNSURE, &remote.address, "budget: {share: 0.1}\n");
@@ -247,16 +247,14 @@ fn every_dialect_tells_the_path_and_metrics_count_it() {
     // The key is in no file, in no log and no command line.
     let command = std::fs::read(format!("/proc/{}/cmdline", server.pid())).unwrap_or_default();
     assert!(!String::from_utf8_lossy(&command).contains(KEY));
-    for (file, bytes) in files(home.path()) {
-        assert!(!String::from_utf8_lossy(&bytes).contains(KEY), "{}", file.display());
-    }
+    assert_eq!(holders(home.path(), KEY), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]
 fn a_model_that_was_replaced_is_no_tier_any_more() {
     let (home, remote) = (Home::new(), Remote::new(Manner::Says(ANSWER.to_owned())));
     home.file("Small", "FROM triage\n");
-    home.slm(["create", "small", "-f", "Small"]).succeeds();
+    home.slm(["create", "small", "-f", "Small", "--yes"]).succeeds();
     home.file(
         "cascade.yaml",
         format!(
@@ -267,7 +265,7 @@ fn a_model_that_was_replaced_is_no_tier_any_more() {
     home.slm(["create", "desk", "-f", "cascade.yaml"]).succeeds();
     home.slm(["run", "desk", TEXT]).succeeds();
     home.file("Small", "FROM triage\nSYSTEM other\n");
-    home.slm(["create", "small", "-f", "Small"]).succeeds();
+    home.slm(["create", "small", "-f", "Small", "--yes"]).succeeds();
     let said = "slm: `small:latest` was replaced since the cascade `desk:latest` was made of it, so that its thresholds may not hold; \
                 create `desk:latest` again from its file\n";
     home.slm(["run", "desk", TEXT]).fails(1, said);

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -110,4 +111,26 @@ fn answer(mut stream: TcpStream, manner: &Mutex<Manner>, asked: &Mutex<Vec<(Stri
 pub fn completion(message: Value, finish_reason: &str) -> String {
     let usage = json!({"prompt_tokens": 100, "completion_tokens": 10});
     json!({"choices": [{"message": message, "finish_reason": finish_reason}], "usage": usage}).to_string()
+}
+
+/// The regular files below a folder that have this text in them.
+pub fn holders(folder: &Path, text: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(path),
+                Ok(kind) if kind.is_file() => {
+                    let bytes = std::fs::read(&path).unwrap_or_default();
+                    if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
+                        found.push(path);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::faulty::{Manner, Remote};
+use crate::faulty::{Manner, Remote, holders};
 use crate::serve::Server;
-use crate::slm::{Home, files, probability};
+use crate::slm::{Home, probability};
 
 const TEXT: &str = "I was charged twice for order 1182";
 const KEY: &str = "sk-very-secret-0815";
@@ -120,9 +120,7 @@ fn an_answer_without_probabilities_says_so() {
         body["messages"].as_array().unwrap().iter().map(|one| one["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "user"]);
     // The store has the variable's name, and the key nowhere.
-    for (path, bytes) in files(home.path()) {
-        assert!(!String::from_utf8_lossy(&bytes).contains(KEY), "{}", path.display());
-    }
+    assert_eq!(holders(home.path(), KEY), Vec::<std::path::PathBuf>::new());
     let missing = home.slm(["run", "big", TEXT]).ends(1);
     let said = "slm: the remote of `big:latest`: the environment variable `BIG_KEY` is not set: it holds the remote's key; set it, \
                 or change `api_key_env`\n";
@@ -155,7 +153,7 @@ fn what_is_wrong_with_a_remotes_file_is_told_with_its_line() {
         assert!(stderr.contains(said) && !stderr.contains("sk-1"), "{yaml}: {stderr}");
     }
     home.file("remote.yaml", "base_url: https://a.example/v1\nmodel: m\n");
-    home.file("Big", "FROM remote.yaml\nTEMPLATE x\n");
+    home.file("Big", "FROM remote.yaml\nTEMPLATE {{ .Prompt }}\n");
     let said = "slm: TEMPLATE is of weights on this machine, and `remote.yaml` is a remote; remove TEMPLATE\n";
     home.slm(["create", "big", "-f", "Big"]).fails(1, said);
     assert!(!home.models().exists(), "nothing half done");

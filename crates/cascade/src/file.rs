@@ -257,7 +257,7 @@ fn privacy(raw: RawPrivacy) -> Result<Privacy, CascadeError> {
         }
     };
     let (at, patterns) =
-        list("mask", raw.mask, "patterns, each `email`, `phone`, `card`, `iban`, `ip` or a regular expression")?;
+        list("mask", raw.mask, "patterns, each `email`, `iban`, `card`, `ip`, `phone` or a regular expression")?;
     let mut privacy = Privacy::default();
     for pattern in patterns {
         privacy = privacy.masking(&pattern).map_err(|error| CascadeError::value(at, "mask", error.to_string()))?;

@@ -9,13 +9,13 @@ use crate::path::Reason;
 /// What stands in the place of what was masked.
 pub const MASKED: &str = "[masked]";
 
-/// Patterns that have a name.
+/// Patterns that have a name, in the order in which they are masked: what is a part of a longer one comes after it.
 const NAMED: [(&str, &str); 5] = [
-    ("email", r"(?i)[a-z0-9._%+-]+@[a-z0-9.-]+\.[a-z]{2,}"),
-    ("phone", r"(?:\+|\b00|\(|\b)\d[\d ()./-]{6,}\d\b"),
+    ("email", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"),
+    ("iban", r"\b[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,4})?\b"),
     ("card", r"\b(?:\d[ -]?){12,18}\d\b"),
-    ("iban", r"(?i)\b[a-z]{2}\d{2}(?: ?[a-z0-9]{4}){2,7}(?: ?[a-z0-9]{1,4})?\b"),
     ("ip", r"\b(?:\d{1,3}\.){3}\d{1,3}\b"),
+    ("phone", r"(?:\+|\b00|\(|\b)\d[\d ()./-]{6,}\d\b"),
 ];
 
 /// What a remote may see.
@@ -62,6 +62,8 @@ impl Privacy {
             return Err(refused("it matches nothing at all, everywhere".to_owned()));
         }
         self.mask.push((pattern.to_owned(), regex));
+        // Expressions of the file's own come last, in its order.
+        self.mask.sort_by_key(|(name, _)| NAMED.iter().position(|(known, _)| known == name).unwrap_or(NAMED.len()));
         Ok(self)
     }
 

@@ -71,14 +71,21 @@ pub fn checked(remote: &Value) -> Result<(), String> {
     client.map(drop).map_err(|error| error.to_string())
 }
 
-/// The line, from 1, of the key of a map that a message names first; 1 where there is none.
+/// The line, from 1, of the key of a map that a message names first; 1 where there is none. A key at the beginning of a line goes
+/// before one that is written within it.
 #[must_use]
 pub fn line_of(yaml: &str, said: &str) -> usize {
-    let named = |line: &str, key: &str| {
-        line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'))
+    let keys = said.split('`').skip(1).step_by(2).map(|named| named.split('.').next().unwrap_or(named));
+    let begins = |line: &str, key: &str| line.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':'));
+    let line = |key: &str| {
+        let code = || {
+            yaml.lines()
+                .map(|line| line.trim_start_matches([' ', '-']))
+                .map(|line| line.split('#').next().unwrap_or(line))
+        };
+        let within = || code().position(|line| line.contains(&format!("{key}:")));
+        code().position(|line| begins(line, key)).or_else(within)
     };
-    let keys = said.split('`').skip(1).step_by(2);
-    let line = |key: &str| yaml.lines().position(|line| named(line, key.split('.').next().unwrap_or(key)));
     keys.filter_map(line).next().map_or(1, |at| at + 1)
 }
 
@@ -93,6 +100,7 @@ mod tests {
             ("`timeout` cannot be `soon`: give seconds", 4),
             ("`price.input`: missing", 5),
             ("unknown field `apikey`, expected `base_url`", 1),
+            ("`input` is what a token costs", 5),
             ("it is not a map", 1),
         ] {
             assert_eq!(line_of(yaml, said), line, "{said}");

@@ -262,6 +262,9 @@ fn ms(duration: Duration) -> f64 {
 /// Token counts and rates for --verbose.
 pub fn figures(end: &End) -> String {
     let End { counts, timings, .. } = end;
+    if *timings == Timings::default() {
+        return elsewhere(end);
+    }
     let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
     let evaluated = counts.prompt - counts.reused + counts.branch;
     let evaluation = if counts.generated > 0 { timings.prompt } else { timings.prompt + timings.generation };
@@ -284,6 +287,21 @@ pub fn figures(end: &End) -> String {
         }
     }
     text
+}
+
+/// The same of an answer that was not computed here alone, of which there are no times but the whole.
+fn elsewhere(end: &End) -> String {
+    let step = |step: &Step| {
+        let why = step.outcome.reason().map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("{:<15}{}{why} ({:.1} ms)\n", step.tier, step.outcome.as_str(), ms(step.elapsed))
+    };
+    let path: String = end.path.iter().map(step).collect();
+    let cost = end.cost.map_or_else(String::new, |cost| format!("cost           {cost}\n"));
+    let Counts { prompt, generated, .. } = end.counts;
+    format!(
+        "{path}tokens         {prompt} in prompts, {generated} written\nanswered in    {:.1} ms\n{cost}",
+        ms(end.elapsed)
+    )
 }
 
 /// A value as bare text: a string without its quotes.

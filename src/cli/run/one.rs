@@ -84,7 +84,10 @@ fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
     }
     run.say_what_was_cut(n_tokens_cut);
     if let (Finding::Closed(found), true) = (&finished.end.finding, run.says_doubts()) {
-        found.fields.iter().filter_map(answer::withheld).for_each(say);
+        match &finished.end.review {
+            Some(why) => say(format_args!("left to a person: {why}")),
+            None => found.fields.iter().filter_map(answer::withheld).for_each(say),
+        }
         found.fields.iter().filter_map(answer::doubt).for_each(say);
     }
     if refusal.is_none() && run.args.json.is_none() {

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{FaultyRemote, Reply, ok, status};
-use slm_values::contract::Form;
 
 const KEY: &str = "sk-very-secret";
 

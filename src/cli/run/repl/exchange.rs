@@ -4,7 +4,7 @@ use super::dialogue::Dialogue;
 use super::display;
 use super::interrupts::Interrupts;
 use super::wrap::Wrap;
-use crate::cli::run::answer::{figures, not_in_text, withheld};
+use crate::cli::run::answer::{figures, label, not_in_text, withheld};
 use crate::contract::Violation;
 use crate::engine::EngineError;
 use crate::failure::Failure;
@@ -69,9 +69,14 @@ impl Exchange<'_> {
             Err(InferError::Engine(EngineError::Cancelled)) => return show(output, "\n"),
             finished => finished.map_err(lost)?,
         };
-        if let Finding::Closed(answer) = &finished.end.finding {
-            show(output, &display::probabilities(answer, self.look))?;
-            answer.fields.iter().filter_map(withheld).for_each(say);
+        match &finished.end.finding {
+            Finding::Closed(answer) => {
+                show(output, &display::probabilities(answer, self.look))?;
+                answer.fields.iter().filter_map(withheld).for_each(say);
+            }
+            // Whoever answered told no probabilities.
+            Finding::Open(Ok(value)) => show(output, &format!("{}\n", label(value)))?,
+            Finding::Open(Err(_)) | Finding::Free | Finding::Vectors(_) => {}
         }
         self.tell(&finished.end);
         Ok(())

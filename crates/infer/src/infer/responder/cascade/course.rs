@@ -19,7 +19,7 @@ use crate::infer::closed::{self, Spelling};
 use crate::infer::pieces::{Finding, Finished};
 use crate::infer::responder::Responder;
 use slm_cascade::{Answered, Exhausted, FieldView, Outcome, Reason, Step};
-use slm_engine::{Counts, EngineError, Finish};
+use slm_engine::{Counts, EngineError, Finish, Timings};
 use slm_remote::RemoteError;
 use slm_values::contract::{Contract, Field, Form, Violation};
 
@@ -179,6 +179,8 @@ impl Course {
         let end = &mut *finished.end;
         end.elapsed = self.started.elapsed();
         end.counts = self.counts;
+        // Of one tier they would be times of something else than the counts.
+        end.timings = Timings::default();
         end.cost = (!costs.is_empty()).then(|| costs.iter().sum());
         if let Some(Watcher(watch)) = &self.door.watcher {
             watch(&self.steps);
