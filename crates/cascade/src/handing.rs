@@ -35,9 +35,11 @@ pub struct Draft {
     pub text: String,
     /// `None` of text without a form.
     pub value: Option<Value>,
-    /// By field, the most probable first.
-    pub probabilities: Vec<(Option<String>, Vec<(Value, f64)>)>,
+    pub probabilities: Vec<RankedField>,
 }
+
+/// A field's answers with their probabilities, the most probable first; the name is `None` where the answer is one value.
+pub type RankedField = (Option<String>, Vec<(Value, f64)>);
 
 impl HandOn {
     /// The text with what is told of the draft after it.
@@ -55,7 +57,7 @@ impl HandOn {
             Given::Draft => Some(draft.text.clone()),
             Given::Label => Some(value()),
             Given::Probabilities => {
-                let field = |(name, of): &(Option<String>, Vec<(Value, f64)>)| {
+                let field = |(name, of): &RankedField| {
                     let of: Vec<String> =
                         of.iter().take(MAX_TOLD).map(|(value, p)| format!("{value} {p:.2}")).collect();
                     name.as_ref().map_or_else(|| of.join(", "), |name| format!("{name}: {}", of.join(", ")))

@@ -15,7 +15,7 @@ mod verdict;
 pub use cascade::{Accept, Budget, Cascade, Exhausted, Threshold, Tier, TierRemote, Whom};
 pub use error::CascadeError;
 pub use file::as_value;
-pub use handing::{Draft, Given, HandOn};
+pub use handing::{Draft, Given, HandOn, RankedField};
 pub use labels::Labels;
 pub use path::{Measure, Outcome, Reason, Step};
 pub use privacy::{MaskError, Privacy};

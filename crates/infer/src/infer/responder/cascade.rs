@@ -79,7 +79,10 @@ pub fn replaced(cascade: &dyn fmt::Display, tier: &dyn fmt::Display) -> String {
 
 /// Is told of every text's path through the tiers, that of one without an answer too.
 #[derive(Clone)]
-pub struct Watcher(pub Arc<dyn Fn(&[Step]) + Send + Sync>);
+pub struct Watcher(pub Arc<Watch>);
+
+/// What a [`Watcher`] does with a path.
+pub type Watch = dyn Fn(&[Step]) + Send + Sync;
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -45,9 +45,11 @@ pub enum Answers {
     /// An engine, which is loaded so where a request says nothing of it.
     Engine(Box<Options>),
     Remote(Arc<RemoteModel>),
-    /// With the remotes of those tiers that are one.
-    Cascade(Arc<CascadeModel>, Arc<[Option<Arc<RemoteModel>>]>),
+    Cascade(Arc<CascadeModel>, TierRemotes),
 }
+
+/// By tier, those of a cascade that are remotes.
+pub type TierRemotes = Arc<[Option<Arc<RemoteModel>>]>;
 
 /// The models that were asked for, by name.
 #[derive(Debug, Default)]

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Service;
-use super::model_cache::CachedModel;
+use super::model_cache::{CachedModel, TierRemotes};
 use crate::api::logging::Account;
 use crate::api::request_context::RequestContext;
 use slm_cascade::{Step, Whom};
-use slm_infer::infer::{CascadeDoor, CascadeModel, Held, OpenTier, Opening, RemoteModel, Responder, Watcher, replaced};
+use slm_infer::infer::{CascadeDoor, CascadeModel, Held, OpenTier, Opening, Responder, Watcher, replaced};
 use slm_values::sampling::Parameters;
 
 /// Opens the tiers for one request.
@@ -18,7 +18,7 @@ struct Tiers {
     account: Account,
     cascade: Arc<CachedModel>,
     model: Arc<CascadeModel>,
-    remotes: Arc<[Option<Arc<RemoteModel>>]>,
+    remotes: TierRemotes,
 }
 
 impl OpenTier for Tiers {
@@ -47,7 +47,7 @@ impl Service {
     pub(super) fn cascade(
         &self,
         cascade: &Arc<CachedModel>,
-        (model, remotes): (&Arc<CascadeModel>, &Arc<[Option<Arc<RemoteModel>>]>),
+        (model, remotes): (&Arc<CascadeModel>, &TierRemotes),
         (context, account): (&RequestContext, &Account),
     ) -> Responder {
         let opener = Tiers {
