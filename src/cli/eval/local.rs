@@ -8,25 +8,41 @@ use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
 use crate::contract::Form;
 use crate::digest::Digest;
-use crate::engine::{EngineError, Finish, Load};
+use crate::engine::{EngineError, Finish, Load, StateAt};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
+use crate::eval::fitted::fitted;
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session, Turn, wait};
 
-/// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
+/// Asks a subject about every row and adds it to the records: as its model's fit makes its answers, where it has one, and as they
+/// are; with its turned round twin where that is wanted.
 ///
 /// # Errors
-/// The model cannot be loaded, or is lost.
+/// The model cannot be loaded, or is lost; its fit was made for another way of asking.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
-    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
-    let of = records.subjects.len();
+    let used = if subject.fit.is_some() { FitUse::Own } else { FitUse::None };
+    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking, used)?) };
+    if let Some(session) = &session
+        && let Err(error @ InferError::StaleFit(_)) = session.ready(subject.turn(&subject.form, "text"))
+    {
+        return Err(error.into());
+    }
     let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
+    let fitted = match (&subject.fit, &subject.form) {
+        (Some(fit), Form::Closed(contract)) => Some(course.changed(|text, given| fitted(given, contract, fit, text))),
+        _ => None,
+    };
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
     let evaluation_id = session.as_ref().filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
-    let (known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    if let Some(fitted) = fitted {
+        records.add(known.clone(), fitted);
+        known.name += " (raw)";
+    }
+    let of = records.subjects.len();
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
         let course = self::course(subject, &form, session.as_ref(), records, asking)?;
@@ -45,24 +61,39 @@ fn course<'a>(
     asking: Asking<'a>,
 ) -> Result<Course<'a>, Failure> {
     let by = session.map(|session| computed_by(subject, form, session));
-    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: subject.asking(form), by };
+    let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
+    // Answers with a state and without one are kept apart.
+    let asked = state.map_or_else(
+        || subject.asking(form),
+        |_| Digest::of(format!("{} state {state:?}", subject.asking(form)).as_bytes()),
+    );
+    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: asked, by };
     let mut course = Course::of(way, records, asking);
     if let Some(session) = session {
         let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        course.run(n_parallel, |text| session.ask(subject.turn(form, text)), finish)?;
+        course.run(n_parallel, |text| session.ask(own(subject, form, text, state)), finish)?;
     }
     Ok(course)
 }
 
-fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Result<Session, Failure> {
+/// What is asked about a text, for the model's own answer.
+fn own(subject: &Subject, form: &Form, text: &str, state: Option<StateAt>) -> Turn {
+    Turn { fit: FitUse::None, state, ..subject.turn(form, text) }
+}
+
+/// Loads a subject's model, with its fit or without.
+///
+/// # Errors
+/// The model cannot be found or loaded.
+pub fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>, fit: FitUse) -> Result<Session, Failure> {
     let wanted = LoadOptions {
         adapters: &subject.adapters,
         parameters: &subject.parameters,
         compute: &args.compute,
         load: Load::Everything,
         place: args.place(),
-        fit: FitUse::Own,
+        fit,
         keep_alive: None,
     };
     // A model is found once more, for opening takes it.
@@ -73,9 +104,10 @@ fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Resu
 }
 
 /// What identifies the answers of a loaded model.
-fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
+#[must_use]
+pub fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
     // A question that cannot be asked is refused in each row's place.
-    let prompt = session.ready(subject.turn(form, "text"));
+    let prompt = session.ready(own(subject, form, "text", None));
     let prompt = prompt.map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
     let info = session.engine().info();
     let by = format!("{} {prompt} {} {}", session.evaluation_id(subject.scoring), info.n_ctx, info.compute.kv_type);
@@ -83,7 +115,10 @@ fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
 }
 
 /// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
-fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
+///
+/// # Errors
+/// The model is lost.
+pub fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
     let error = match reply.and_then(|reply| wait(reply.whole(), cancel)) {
         Ok(finished) => return Ok(given(finished)),
         Err(error) => error,
@@ -99,11 +134,12 @@ fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Fa
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;
-    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default() })
+    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default(), state: None })
 }
 
 fn given(finished: Finished) -> Given {
-    let Finished { text, end, .. } = finished;
+    let Finished { text, mut end, .. } = finished;
+    let state = end.state.take();
     let latency = end.elapsed.saturating_sub(end.timings.queued);
     let cost = Cost {
         latency_ms: latency.as_secs_f64() * 1e3,
@@ -117,5 +153,5 @@ fn given(finished: Finished) -> Given {
             Said::Text { text, is_cut: end.finish == Finish::Length }
         }
     };
-    Given { said, cost }
+    Given { said, cost, state }
 }
