@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::card;
 use super::complete;
 use super::environment::{Environment, timestamp};
 use super::load;
@@ -128,6 +129,13 @@ pub fn page(model: &Model) -> Result<String, Failure> {
         let effect = if model.parameters.idle().contains_key(name) { " (no effect)" } else { "" };
         lines.push(("parameter", format!("{name} {value}{effect}")));
     }
+    let fit = load_spec::own_fit(model);
+    lines.extend(match &fit {
+        Ok(None) => None,
+        Ok(Some(fit)) => Some(("fit", card::summary(fit))),
+        // What it is made of otherwise can be read.
+        Err(error) => Some(("fit", error.to_string())),
+    });
     let mut page: String = lines.into_iter().map(|(name, value)| format!("{name:<17}{value}\n")).collect();
     let section = |title: &str, text: &str| format!("\n{title}\n{}\n", indented(text));
     if let Some(system) = &model.system {
@@ -135,6 +143,9 @@ pub fn page(model: &Model) -> Result<String, Failure> {
     }
     if let Some(format) = &model.format {
         page += &section("format", &format_json(format).to_string());
+    }
+    if let Ok(Some(fit)) = &fit {
+        page += &section("fit", &card::page(fit));
     }
     for message in &model.messages {
         page += &section(&format!("message {}", message.role.as_str()), &message.content);

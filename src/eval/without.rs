@@ -53,7 +53,8 @@ fn majority(records: &Records, nth: usize) -> Vec<FieldAnswer> {
     }
     let most = counts.values().max_by_key(|(n, label)| (*n, std::cmp::Reverse(place(label))));
     let Some((_, label)) = most else { return Vec::new() };
-    let answer = FieldAnswer { value: (*label).clone(), probabilities: Vec::new(), label_mass: None };
+    let answer =
+        FieldAnswer { value: (*label).clone(), probabilities: Vec::new(), label_mass: None, is_withheld: false };
     vec![answer; records.rows.len()]
 }
 
@@ -72,7 +73,10 @@ fn words(records: &Records, nth: usize, folder: Option<&Path>) -> Vec<FieldAnswe
     let n_labels = labels.labels.len();
     let Some(probabilities) = out_of_fold(&texts, &truths, n_labels, folder) else { return Vec::new() };
     let mut answers =
-        vec![FieldAnswer { value: Value::Null, probabilities: Vec::new(), label_mass: None }; records.rows.len()];
+        vec![
+            FieldAnswer { value: Value::Null, probabilities: Vec::new(), label_mass: None, is_withheld: false };
+            records.rows.len()
+        ];
     for (at, probabilities) in readable.into_iter().zip(probabilities) {
         // The first of the best, as a contract's order decides.
         let best = (0..n_labels).rev().max_by(|&one, &other| probabilities[one].total_cmp(&probabilities[other]));
@@ -99,8 +103,9 @@ fn out_of_fold(texts: &[&str], truths: &[usize], n_labels: usize, folder: Option
     }
     let learned = learner.out_of_fold(texts, truths, n_labels).ok()?;
     for (at, probabilities) in learned.iter().enumerate() {
-        let scores = Scores { best: 0, probabilities: probabilities.clone(), label_mass: Some(1.0) };
-        let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default() };
+        let scores =
+            Scores { best: 0, probabilities: probabilities.clone(), label_mass: Some(1.0), is_withheld: false };
+        let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default(), state: None };
         if cache.put(&question(at), &given).is_err() {
             break;
         }

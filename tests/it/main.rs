@@ -13,6 +13,7 @@ mod encodings;
 mod eval;
 mod eval_remotes;
 mod faulty;
+mod fits;
 mod generation;
 mod guests;
 mod hostile;

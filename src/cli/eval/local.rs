@@ -8,27 +8,45 @@ use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
 use crate::contract::{Form, Violation};
 use crate::digest::Digest;
-use crate::engine::{EngineError, Finish, Load};
+use crate::engine::{EngineError, Finish, Load, StateAt};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
+use crate::eval::fitted::fitted;
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Responder, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Responder, Turn, wait};
 use crate::remote::RemoteError;
+use crate::store::Weights;
 
-/// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
+/// Asks a subject about every row and adds it to the records: as its model's fit makes its answers, where it has one, and as they
+/// are; with its turned round twin where that is wanted.
 ///
 /// # Errors
-/// The model cannot be loaded, or is lost.
+/// The model cannot be loaded, or is lost; its fit was made for another way of asking.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
-    let responder = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
-    let of = records.subjects.len();
+    let is_elsewhere = matches!(subject.model.weights, Weights::Elsewhere(_));
+    let used = if subject.fit.is_some() || is_elsewhere { FitUse::Own } else { FitUse::None };
+    let responder = if asking.args.asking.rescore { None } else { Some(open(subject, asking, used)?) };
+    let session = responder.as_ref().and_then(|responder| responder.session().ok());
+    if let Some(session) = session
+        && let Err(error @ InferError::StaleFit(_)) = session.ready(subject.turn(&subject.form, "text"))
+    {
+        return Err(error.into());
+    }
     let course = course(subject, &subject.form, responder.as_ref(), records, asking)?;
+    let fitted = match (&subject.fit, &subject.form) {
+        (Some(fit), Form::Closed(contract)) => Some(course.changed(|text, given| fitted(given, contract, fit, text))),
+        _ => None,
+    };
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
-    let session = responder.as_ref().and_then(|responder| responder.session().ok()).filter(|_| is_scored);
-    let evaluation_id = session.map(|session| session.evaluation_id(subject.scoring));
-    let (known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    let evaluation_id = session.filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
+    let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    if let Some(fitted) = fitted {
+        records.add(known.clone(), fitted);
+        known.name += " (raw)";
+    }
+    let of = records.subjects.len();
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
         let course = self::course(subject, &form, responder.as_ref(), records, asking)?;
@@ -47,7 +65,13 @@ fn course<'a>(
     asking: Asking<'a>,
 ) -> Result<Course<'a>, Failure> {
     let by = responder.map(|responder| computed_by(subject, form, responder));
-    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: subject.asking(form), by };
+    let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
+    // Answers with a state and without one are kept apart.
+    let asked = state.map_or_else(
+        || subject.asking(form),
+        |_| Digest::of(format!("{} state {state:?}", subject.asking(form)).as_bytes()),
+    );
+    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: asked, by };
     let mut course = Course::of(way, records, asking);
     if let Some(responder) = responder {
         let n_usual = match responder {
@@ -56,19 +80,34 @@ fn course<'a>(
             Responder::Engine(_) | Responder::Cascade(_) => N_BATCHED,
         };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        course.run(n_parallel, |text| responder.ask(subject.turn(form, text)), finish)?;
+        course.run(n_parallel, |text| responder.ask(own(subject, form, text, state)), finish)?;
     }
     Ok(course)
 }
 
-fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Result<Responder, Failure> {
+/// What is asked about a text, for the model's own answer.
+fn own(subject: &Subject, form: &Form, text: &str, state: Option<StateAt>) -> Turn {
+    // A cascade's tiers have fits of their own, which decide whose answer it is.
+    let fit = if matches!(subject.model.weights, Weights::Elsewhere(_)) { FitUse::Own } else { FitUse::None };
+    Turn { fit, state, ..subject.turn(form, text) }
+}
+
+/// Loads a subject's model, with its fit or without.
+///
+/// # Errors
+/// The model cannot be found or loaded.
+pub fn open(
+    subject: &Subject,
+    Asking { args, environment, .. }: Asking<'_>,
+    fit: FitUse,
+) -> Result<Responder, Failure> {
     let wanted = LoadOptions {
         adapters: &subject.adapters,
         parameters: &subject.parameters,
         compute: &args.compute,
         load: Load::Everything,
         place: args.place(),
-        fit: FitUse::Own,
+        fit,
         keep_alive: None,
     };
     // A model is found once more, for opening takes it.
@@ -79,9 +118,10 @@ fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Resu
 }
 
 /// What identifies the answers of a model that is ready to answer.
-fn computed_by(subject: &Subject, form: &Form, responder: &Responder) -> String {
+#[must_use]
+pub fn computed_by(subject: &Subject, form: &Form, responder: &Responder) -> String {
     // A question that cannot be asked is refused in each row's place.
-    let prompt = responder.prompt_digest(subject.turn(form, "text")).unwrap_or_else(|error| error.to_string());
+    let prompt = responder.prompt_digest(own(subject, form, "text", None)).unwrap_or_else(|error| error.to_string());
     let identity = responder.identity(subject.scoring);
     let by = match responder.session().map(|session| session.engine().info()) {
         Ok(info) => format!("{identity} {prompt} {} {}", info.n_ctx, info.compute.kv_type),
@@ -91,7 +131,10 @@ fn computed_by(subject: &Subject, form: &Form, responder: &Responder) -> String 
 }
 
 /// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
-fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
+///
+/// # Errors
+/// The model is lost.
+pub fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
     let error = match reply.and_then(|reply| wait(reply.whole(), cancel)) {
         Ok(finished) => return Ok(given(finished)),
         Err(error) => error,
@@ -110,11 +153,12 @@ fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Fa
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;
-    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default() })
+    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default(), state: None })
 }
 
 fn given(finished: Finished) -> Given {
-    let Finished { text, end, .. } = finished;
+    let Finished { text, mut end, .. } = finished;
+    let state = end.state.take();
     let latency = end.elapsed.saturating_sub(end.timings.queued);
     let cost = Cost {
         latency_ms: latency.as_secs_f64() * 1e3,
@@ -128,5 +172,5 @@ fn given(finished: Finished) -> Given {
             Said::Text { text, is_cut: end.finish == Finish::Length }
         }
     };
-    Given { said, cost }
+    Given { said, cost, state }
 }

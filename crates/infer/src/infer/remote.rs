@@ -193,6 +193,7 @@ impl Asked {
             cost,
             path: Vec::new(),
             review: None,
+            state: None,
         };
         let mut tokens = Vec::new();
         let text = match (content, &self.question.form) {

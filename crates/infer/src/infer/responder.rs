@@ -6,7 +6,7 @@ mod cascade;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ask::{Ask, Scoring, Turn};
+use super::ask::{Ask, Chat, Scoring, Turn};
 use super::ready::Ready;
 use super::remote::RemoteModel;
 use super::reply::Reply;
@@ -161,6 +161,16 @@ impl ReadyTurn {
                 turn.parameters.seed = turn.parameters.seed.map(|seed| seed.wrapping_add(number.into()));
                 ReadyTurn::Elsewhere(responder.clone(), turn)
             }
+        }
+    }
+
+    /// What the answer is about, where that is a user's text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            ReadyTurn::Engine(ready) => ready.text(),
+            ReadyTurn::Elsewhere(_, turn) if matches!(turn.form, Form::Closed(_)) => turn.chat().map(Chat::last_text),
+            ReadyTurn::Elsewhere(..) => None,
         }
     }
 

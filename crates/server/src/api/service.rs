@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use self::model_cache::ModelCache;
 use super::admission::Admission;
+use super::decision_log::DecisionLog;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
 use super::stage::Stages;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub request_timeout: Option<Duration>,
     /// Looks up a variable of the environment, where a remote's key may be.
     pub variable: fn(&str) -> Option<String>,
+    /// Where every closed answer is written down.
+    pub decisions: Option<DecisionLog>,
     pub today: fn() -> Date,
     /// A time as RFC 3339 in UTC.
     pub timestamp: fn(SystemTime) -> String,
@@ -134,7 +137,8 @@ impl Service {
             let names: Vec<String> = resident.tenants.iter().map(|state| state.tenant.name.to_string()).collect();
             Some((names.join(","), resident.size?))
         });
-        Now { queue, models, memory: memory.collect() }
+        let decisions = self.settings.decisions.as_ref().map(DecisionLog::counts);
+        Now { queue, models, memory: memory.collect(), decisions }
     }
 
     /// The stored model of a name.

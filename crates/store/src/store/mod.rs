@@ -40,7 +40,7 @@ pub use error::{StoreError, Unknown};
 pub use fit::{FitFiles, FitKept, StoredFit};
 pub use incoming::Incoming;
 pub use lease::Lease;
-pub use list::{Broken, Listed, Listing, Origin};
+pub use list::{Broken, FitListed, Listed, Listing, Origin};
 pub use model::{Elsewhere, Model, StoredAdapter, Weights};
 pub use prune::{KeepReason, PruneAction, Pruned, PrunedFile, PrunedKind, Pruning, Young};
 pub use pulled::Committed;

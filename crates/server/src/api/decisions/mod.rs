@@ -35,8 +35,8 @@ fn with_evaluation_id<const N: usize>(reply: [(&str, Value); N], answered: &Answ
 
 /// An answer with its way through the tiers of a cascade, where it has one.
 fn with_path(mut answer: Value, answered: &Answered) -> Value {
-    if !answered.path.is_empty() {
-        answer["path"] = answered.path.iter().map(|step| json!(ExtraStep::from(step))).collect();
+    if !answered.path().is_empty() {
+        answer["path"] = answered.path().iter().map(|step| json!(ExtraStep::from(step))).collect();
     }
     if let Some(why) = &answered.answer.review {
         answer["review"] = (**why).into();

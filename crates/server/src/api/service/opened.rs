@@ -51,7 +51,7 @@ impl Opened {
         Opened { model, responder, load_duration, cached, _lease: None, _permit: None }
     }
 
-    /// That of the model's manifest.
+    /// The digest of the model's manifest.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.cached.digest

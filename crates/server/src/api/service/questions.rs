@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Service;
-use crate::api::ledger::Ledger;
 use crate::api::problem::Problem;
 use crate::api::request_context::RequestContext;
 use slm_cascade::Step;
@@ -44,25 +43,23 @@ pub struct AnsweredQuestions {
 pub struct Answered {
     pub answer: FieldAnswer,
     pub counts: Counts,
-    evaluation_id: Option<String>,
-    /// Through which tiers of a cascade it went.
-    pub path: Vec<Step>,
-    /// What it cost on other servers.
-    cost: Option<f64>,
+    end: End,
 }
 
 impl Answered {
     fn of(end: End) -> Result<Answered, InferError> {
-        let field = match end.finding {
-            Finding::Closed(answer) => answer.fields.into_iter().next(),
-            Finding::Open(Ok(_)) => {
-                let what = "answers without probabilities, which these questions are answered with";
-                return Err(InferError::Elsewhere { who: "remote", what });
-            }
-            Finding::Free | Finding::Open(Err(_)) | Finding::Vectors(_) => None,
-        };
-        let (counts, evaluation_id, path, cost) = (end.counts, end.evaluation_id, end.path, end.cost);
-        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts, evaluation_id, path, cost })
+        if matches!(end.finding, Finding::Open(Ok(_))) {
+            let what = "answers without probabilities, which these questions are answered with";
+            return Err(InferError::Elsewhere { who: "remote", what });
+        }
+        let answer = end.closed_fields().first().cloned().ok_or(EngineError::Stopped)?;
+        Ok(Answered { answer, counts: end.counts, end })
+    }
+
+    /// Through which tiers of a cascade it went.
+    #[must_use]
+    pub fn path(&self) -> &[Step] {
+        &self.end.path
     }
 }
 
@@ -77,6 +74,7 @@ impl Service {
         let context = RequestContext::current();
         let (model, responder, scoring) = (opened.model.clone(), opened.responder.clone(), context.scoring);
         let AskQuestions { system, state, questions, .. } = ask;
+        let ledger = self.ledger(&opened, Some(&state));
         let sent = questions.into_iter().map(|question| {
             let (responder, system, state) = (responder.clone(), system.clone(), state.clone());
             async move {
@@ -85,12 +83,9 @@ impl Service {
         });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = context.within(answers).await?.map_err(Problem::from)?;
-        Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
-        // A cascade tells of each of its tiers.
-        let paid = answers.iter().filter(|answered| answered.path.is_empty()).filter_map(|answered| answered.cost);
-        self.metrics().paid(&model.to_string(), paid.sum());
+        ledger.answered(answers.iter().map(|answered| &answered.end));
         // All were asked of one engine in one lane.
-        let evaluation_id = answers.first().and_then(|answered| answered.evaluation_id.clone());
+        let evaluation_id = answers.first().and_then(|answered| answered.end.evaluation_id.clone());
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
 }
