@@ -183,7 +183,7 @@ mod tests {
         let abstention = unsure.fields[0].fitted.as_ref().unwrap().abstention.unwrap();
         assert_eq!(abstention.to_string(), "probability 0.595 is below the threshold 0.700");
         let person = of(&[0.0, 0.1, 0.9]);
-        assert_eq!(person.fields[0].abstention(), Some(Withheld::ByFit(Abstention::AlwaysAPerson)));
+        assert_eq!(person.fields[0].abstention(), Some(decide::Withheld::ByFit(Abstention::AlwaysAPerson)));
     }
 
     #[test]
