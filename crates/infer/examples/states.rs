@@ -1,9 +1,10 @@
-//! Writes what a model says of labelled texts: the log-probability of every label, and the hidden state before the answer, for
+//! Writes what a model says of labelled texts: the log-probability of every label, and its hidden states, for
 //! whoever compares ways of learning from them.
 //!
 //! `cargo run --release -p slm-infer --example states -- MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere]` reads the first
 //! N rows by a hash of their text. It writes `OUT.jsonl` (text, label, log-probabilities in the labels' order, milliseconds)
-//! and `OUT.npy` (a row of 32-bit floats for each line). `nowhere` leaves the labels out of the prompt.
+//! and `OUT.npy` (a row of 32-bit floats for each line:
+//! the state of the answer's choice, then that of the row). `nowhere` leaves the labels out of the prompt.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -74,7 +75,7 @@ fn ask(session: &Session, contract: &Arc<Contract>, instruction: &str, text: &st
     let request = ScoreRequest {
         reading: scoring.reading,
         search: Search::BestFirst,
-        state: Some(StateAt::Choice),
+        state: Some(StateAt::ChoiceAndRow),
         ..ScoreRequest::new(prompt, wording.groups(contract, lead))
     };
     session.engine().score(request).expect("scores")
