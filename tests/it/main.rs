@@ -11,6 +11,7 @@ mod embeddings;
 mod encodings;
 mod eval;
 mod eval_remotes;
+mod examples;
 mod generation;
 mod guests;
 mod hostile;

@@ -151,6 +151,7 @@ impl From<StoreError> for Problem {
             | StoreError::NoAdapter(_)
             | StoreError::AdapterTwice(_)
             | StoreError::Schema { .. }
+            | StoreError::Examples { .. }
             | StoreError::Context { .. } => Problem::invalid(error.to_string()),
             StoreError::Io { .. }
             | StoreError::DiskFull { .. }

@@ -246,6 +246,8 @@ every! { modelfiles: ModelfileFault;
     ModelfileFault::FormatKind(_) => ModelfileFault::FormatKind(x()),
     ModelfileFault::AdapterScale(_) => ModelfileFault::AdapterScale(x()),
     ModelfileFault::FormatPath => ModelfileFault::FormatPath,
+    ModelfileFault::ExamplesPath => ModelfileFault::ExamplesPath,
+    ModelfileFault::ExamplesCount(_) => ModelfileFault::ExamplesCount(x()),
 }
 
 every! { stores: StoreError;
@@ -274,6 +276,7 @@ every! { stores: StoreError;
     StoreError::NoAdapter(_) => StoreError::NoAdapter(path()),
     StoreError::AdapterTwice(_) => StoreError::AdapterTwice(path()),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
+    StoreError::Examples { .. } => StoreError::Examples { path: path(), reason: x() },
     StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
     StoreError::EmbeddedModelfile(_) => {
         StoreError::EmbeddedModelfile(ModelfileError { line: 1, column: 1, reason: ModelfileFault::NoFrom })
