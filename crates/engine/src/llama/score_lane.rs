@@ -5,6 +5,7 @@
 //! sequences from 1, gone when the question is answered. What it refuses to do is to batch two questions.
 
 mod prompt_reading;
+mod state;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,9 +21,11 @@ use super::super::chunks::{chunks, common_chunks};
 use super::super::scoring::{Branch, Logits, MAX_BRANCHES, MAX_ROWS, Row, Search, Step, Trie, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, GroupScores, Reading, Scores, Timings, Token};
 use super::adapters::{Adapters, Applied};
+use super::hidden::HiddenTap;
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
 pub use prompt_reading::PromptPlan;
+use state::StateReading;
 
 /// Host memory for snapshots of stable prefixes.
 const SNAPSHOT_BYTES: usize = 256 << 20;
@@ -32,6 +35,8 @@ const SNAPSHOT_MIN_TOKENS: usize = 16;
 pub struct ScoreLane<'m> {
     model: &'m Model,
     context: LlamaContext<'m>,
+    /// After the context, which is freed before it.
+    tap: HiddenTap,
     batch: LlamaBatch<'m>,
     n_sequences: u32,
     /// The chunks in sequence 0, each evaluated in a decode of its own.
@@ -44,6 +49,8 @@ pub struct ScoreLane<'m> {
     applied: Applied<'m>,
     /// What the current question's candidates took.
     branching: Duration,
+    /// The hidden state that the current question wants.
+    state: StateReading,
 }
 
 /// The state of sequence 0 after some whole chunks, evaluated with these adapters.
@@ -60,11 +67,14 @@ impl<'m> ScoreLane<'m> {
         let one = model.prefix_reuse == PrefixReuse::Never;
         let n_sequences = if one { 1 } else { u32::try_from(MAX_BRANCHES + 1).expect("a small constant") };
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
-        let context = model.score_context(shape)?;
+        // The last layer of which every token has a row.
+        let tap = HiddenTap::new(model.info().n_layers.saturating_sub(2));
+        let context = model.score_context(tap.on(shape))?;
         let batch = LlamaBatch::new(N_BATCH as usize, i32::try_from(n_sequences).expect("a small constant"));
         Ok(ScoreLane {
             model,
             context,
+            tap,
             batch,
             n_sequences,
             resident: Vec::new(),
@@ -72,6 +82,7 @@ impl<'m> ScoreLane<'m> {
             snapshots: VecDeque::new(),
             applied: Applied::default(),
             branching: Duration::ZERO,
+            state: StateReading::default(),
         })
     }
 
@@ -85,6 +96,7 @@ impl<'m> ScoreLane<'m> {
         let queued = caller.waited();
         let started = Instant::now();
         self.branching = Duration::ZERO;
+        self.state = StateReading::of(question);
         self.apply(&question.adapters, adapters)?;
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match (self.model.prefix_reuse, question.candidates.reading) {
@@ -95,7 +107,7 @@ impl<'m> ScoreLane<'m> {
         let groups = evaluated.inspect_err(|_| self.clear())?;
         let generation = self.branching;
         let timings = Timings { queued, prompt: started.elapsed().saturating_sub(generation), generation };
-        Ok(Scores { groups, counts, timings })
+        Ok(Scores { groups, state: std::mem::take(&mut self.state).told(), counts, timings })
     }
 
     /// Puts these adapters on the context: another model, to all that was evaluated without them.
@@ -203,7 +215,12 @@ impl<'m> ScoreLane<'m> {
         caller: &Caller,
     ) -> Result<(), EngineError> {
         let before = &plan[..plan.len() - 1];
-        self.make_room_for(question, before)?;
+        // Chunks whose states are wanted are evaluated again.
+        let n_kept = match self.state.row_start() {
+            Some(row_start) => before.iter().take_while(|chunk| chunk.end <= row_start).count(),
+            None => before.len(),
+        };
+        self.make_room_for(question, &before[..n_kept])?;
         counts.reused = self.resident.iter().map(Vec::len).sum();
         for chunk in &before[self.resident.len()..] {
             caller.check()?;
@@ -313,7 +330,7 @@ impl<'m> ScoreLane<'m> {
         for (position, &token) in (start..).zip(tokens) {
             self.add(token, position, &[0], Logits::Unread)?;
         }
-        self.decode()?;
+        self.decode_telling(start, tokens.len(), tokens.len(), &[])?;
         self.resident.push(tokens.to_vec());
         Ok(())
     }
@@ -341,10 +358,12 @@ impl<'m> ScoreLane<'m> {
         for row in rows {
             self.add(row.token, trunk_end + row.depth - 1, &row.sequences, row.logits)?;
         }
-        self.decode()?;
         let root = (logits == Logits::Read).then(|| (tokens.len() - 1, 0));
         let branches = (tokens.len()..).zip(rows).filter(|(_, row)| row.logits == Logits::Read);
-        for (index, node) in root.into_iter().chain(branches.map(|(index, row)| (index, row.node))) {
+        let (indices, nodes): (Vec<usize>, Vec<usize>) =
+            root.into_iter().chain(branches.map(|(index, row)| (index, row.node))).unzip();
+        self.decode_telling(start, tokens.len(), tokens.len() + rows.len(), &nodes)?;
+        for (index, node) in indices.into_iter().zip(nodes) {
             let logits = self.context.get_logits_ith(i32::try_from(index).expect("at most N_BATCH"));
             let logprobs = logprobs(logits, trie.children(node).map(|(_, token)| token));
             if logprobs.iter().any(|logprob| logprob.is_nan()) {
@@ -367,6 +386,20 @@ impl<'m> ScoreLane<'m> {
 
     fn decode(&mut self) -> Result<(), EngineError> {
         decode(&mut self.context, &mut self.batch)
+    }
+
+    /// Decodes the batch of `n_all` tokens, of which the first `n_trunk` are the trunk's from `start` on and whose outputs are those
+    /// of these nodes; the hidden states that are wanted of it are kept.
+    fn decode_telling(
+        &mut self,
+        start: usize,
+        n_trunk: usize,
+        n_all: usize,
+        outputs: &[usize],
+    ) -> Result<(), EngineError> {
+        let Some(wish) = self.state.wish(start, n_trunk, n_all, outputs) else { return self.decode() };
+        let found = self.tap.during(wish, || decode(&mut self.context, &mut self.batch))?;
+        self.state.add(wish, found, &self.model.architecture)
     }
 
     /// Lets the trunk so far belong to sequences 1 to `n`.

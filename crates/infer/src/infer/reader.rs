@@ -138,7 +138,7 @@ impl Reader {
     }
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
-        let Scores { groups, counts, timings } = scores;
+        let Scores { groups, counts, timings, .. } = scores;
         let (answer, detail, spelling) = match self {
             Reader::Closed { contract, detail, spelling } => {
                 let answer = decide::answer(contract, &groups);

@@ -25,6 +25,8 @@ pub struct Ready {
     reader: Reader,
     epilogue: Option<Epilogue>,
     evaluation_id: Option<String>,
+    /// The examples of which its row has its own.
+    examples_id: Option<String>,
     started: Instant,
 }
 
@@ -79,6 +81,7 @@ impl Session {
             (None, Form::Free) => Reader::Free(Box::new(self.reading(tools, &prompt))),
         };
         let epilogue = self.epilogue(&turn, &reader, &prompt);
+        let examples_id = turn.chat().and_then(|chat| self.examples_id(chat)).map(str::to_owned);
         let request = match &form {
             Form::Closed(contract) => {
                 let lead = turn.chat().map_or("", |_| self.lead());
@@ -88,21 +91,21 @@ impl Session {
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
-        Ok(Ready { epilogue, ..self.with_prompt(request, reader, started) })
+        Ok(Ready { epilogue, examples_id, ..self.with_prompt(request, reader, started) })
     }
 
     /// What has no more to tell at its end than the engine.
     pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
         let evaluation_id = request.canonical().map(|scoring| self.evaluation_id(scoring));
         let engine = self.engine.clone();
-        Ready { engine, request, reader, epilogue: None, evaluation_id, started }
+        Ready { engine, request, reader, epilogue: None, evaluation_id, examples_id: None, started }
     }
 
     /// Candidates to be scored after a prompt.
     pub(super) fn scored(&self, prompt: Prompt, groups: Vec<slm_engine::Group>, scoring: Scoring) -> ScoreRequest {
         let (adapters, turn_end) = (self.defaults.adapters.clone(), self.turn_end.clone());
         let Scoring { reading, search, lane, .. } = scoring;
-        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane }
+        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane, state: None }
     }
 
     /// Text to be written after a prompt.
@@ -157,7 +160,7 @@ impl Ready {
             Prompted::Score(request) => request.groups.as_slice(),
             Prompted::Generate(_) => &[],
         };
-        digest(self.prompt(), groups)
+        digest(self.prompt(), groups, self.examples_id.as_deref())
     }
 
     /// The prompt's tokens.
@@ -178,7 +181,7 @@ impl Ready {
     /// Sends it, and returns at once.
     pub fn send(self) -> Reply {
         let prompt_digest = self.prompt_digest();
-        let Ready { engine, request, reader, epilogue, evaluation_id, started } = self;
+        let Ready { engine, request, reader, epilogue, evaluation_id, started, .. } = self;
         let events = engine.send(match request {
             Prompted::Score(request) => Request::Score(request),
             Prompted::Generate(request) => Request::Generate(request),

@@ -3,7 +3,7 @@
 
 mod template;
 
-use crate::infer::Defaults;
+use crate::infer::{Defaults, Examples};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
 use slm_store::store::{self, Model, StoreError, StoredAdapter};
@@ -122,6 +122,7 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
     let defaults = Defaults {
         system: model.system.clone(),
         messages: model.messages.clone(),
+        examples: model.examples.as_ref().map(|examples| Examples::new(examples.rows.clone(), examples.k)),
         parameters: model.parameters.clone(),
         template: template.given(model)?,
         adapters,

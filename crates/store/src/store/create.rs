@@ -2,8 +2,9 @@
 
 use super::blobs::path_in;
 use super::disk::{self, Writing};
+use super::examples::StoredExamples;
 use super::layers::{config_of, config_over, config_with, layers_over, push_once};
-use super::{Model, Store, StoreError, Weights, adapter, shards};
+use super::{Model, Store, StoreError, Weights, adapter, examples, shards};
 use serde_json::Value;
 use slm_values::digest::Digest;
 use slm_values::encoding;
@@ -33,10 +34,13 @@ impl Creation {
 }
 
 /// What a model is built on.
+#[derive(Default)]
 struct Base {
     config: ModelConfig,
     layers: Vec<Layer>,
     parameters: Parameters,
+    format: Option<Format>,
+    examples: Option<StoredExamples>,
 }
 
 impl Store {
@@ -78,11 +82,18 @@ impl Store {
             [] => Vec::new(),
             adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
         };
+        let examples = modelfile.examples.as_ref().map(|source| examples::read(source, folder)).transpose()?;
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
             BaseSource::Name(from) => self.base_of_model(&from.name, &writing)?,
         };
+        let format = modelfile.format.as_ref().or(base.format.as_ref());
+        match (&examples, &base.examples) {
+            (Some(new), _) => new.check(format)?,
+            (None, Some(inherited)) => examples::check(&inherited.rows, format, &inherited.path)?,
+            (None, None) => {}
+        }
         let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
         let mut layers = base.layers;
@@ -100,6 +111,10 @@ impl Store {
         for layer in new {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
+        }
+        if let Some(new) = &examples {
+            layers.retain(|old| !old.is(media_type::EXAMPLES));
+            layers.push(self.examples_layer(new, &writing)?);
         }
         let (config, config_bytes) = config_with(config_over(base.config, &modelfile), &layers);
         self.put(&config_bytes, &writing)?;
@@ -128,7 +143,7 @@ impl Store {
 
     fn base_of_file(&self, path: &Path, progress: &dyn Progress, writing: &Writing) -> Result<Base, StoreError> {
         let imported = self.import_found(path, progress, writing)?;
-        Ok(Base { config: config_of(&imported.header), layers: imported.layers, parameters: Parameters::default() })
+        Ok(Base { config: config_of(&imported.header), layers: imported.layers, ..Base::default() })
     }
 
     fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
@@ -140,7 +155,8 @@ impl Store {
                 self.put(&layer.bytes, writing)?;
             }
         }
-        Ok(Base { config: model.config, layers: model.manifest.layers, parameters: model.parameters })
+        let Model { config, manifest, parameters, format, examples, .. } = model;
+        Ok(Base { config, layers: manifest.layers, parameters, format, examples })
     }
 }
 

@@ -72,6 +72,7 @@ impl From<EngineError> for Problem {
             | EngineError::Bias { .. }
             | EngineError::NoTurnEnd
             | EngineError::NoBranches
+            | EngineError::NoState(_)
             | EngineError::NoText(_)
             | EngineError::EmptyText
             | EngineError::EmptyPrompt
@@ -150,6 +151,7 @@ impl From<StoreError> for Problem {
             | StoreError::NoAdapter(_)
             | StoreError::AdapterTwice(_)
             | StoreError::Schema { .. }
+            | StoreError::Examples { .. }
             | StoreError::Context { .. } => Problem::invalid(error.to_string()),
             StoreError::Io { .. }
             | StoreError::DiskFull { .. }

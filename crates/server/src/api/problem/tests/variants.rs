@@ -90,6 +90,7 @@ every! { engines: EngineError;
     EngineError::Bias { .. } => EngineError::Bias { id: 1, bias: f32::NAN },
     EngineError::NoTurnEnd => EngineError::NoTurnEnd,
     EngineError::NoBranches => EngineError::NoBranches,
+    EngineError::NoState(_) => EngineError::NoState(x()),
     EngineError::TextTooLong { .. } => EngineError::TextTooLong { n_tokens: 9, limit: 8, n_ctx_train: 512 },
     EngineError::NoText(_) => EngineError::NoText(x()),
     EngineError::EmptyText => EngineError::EmptyText,
@@ -245,6 +246,8 @@ every! { modelfiles: ModelfileFault;
     ModelfileFault::FormatKind(_) => ModelfileFault::FormatKind(x()),
     ModelfileFault::AdapterScale(_) => ModelfileFault::AdapterScale(x()),
     ModelfileFault::FormatPath => ModelfileFault::FormatPath,
+    ModelfileFault::ExamplesPath => ModelfileFault::ExamplesPath,
+    ModelfileFault::ExamplesCount(_) => ModelfileFault::ExamplesCount(x()),
 }
 
 every! { stores: StoreError;
@@ -273,6 +276,7 @@ every! { stores: StoreError;
     StoreError::NoAdapter(_) => StoreError::NoAdapter(path()),
     StoreError::AdapterTwice(_) => StoreError::AdapterTwice(path()),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
+    StoreError::Examples { .. } => StoreError::Examples { path: path(), reason: x() },
     StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
     StoreError::EmbeddedModelfile(_) => {
         StoreError::EmbeddedModelfile(ModelfileError { line: 1, column: 1, reason: ModelfileFault::NoFrom })
