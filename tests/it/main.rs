@@ -39,6 +39,7 @@ mod serve;
 mod shards;
 mod slm;
 mod speaker;
+mod states;
 mod store;
 mod stories;
 mod tables;

@@ -34,6 +34,8 @@ pub enum EngineError {
     NoTurnEnd,
     #[error("this model's state cannot be shared between answers, so they cannot be compared in the middle of a text")]
     NoBranches,
+    #[error("hidden states of the architecture `{0}` cannot be read; ask without them")]
+    NoState(String),
     #[error("the text has {n_tokens} tokens with the model's start and end tokens, and at most {limit} fit")]
     TextTooLong { n_tokens: usize, limit: usize, n_ctx_train: usize },
     #[error("the model's architecture `{0}` makes embeddings, not text, so it cannot answer; use a text model")]

@@ -56,7 +56,7 @@ pub use options::{DEFAULT_CONTEXT, Load, ModelInfo, Options, Weights};
 pub use reply::Reply;
 pub use request::{
     Detail, Drafts, EmbedRequest, Ending, GenerateRequest, Grammar, Group, Lane, Measure, NextToken, Pass, Point,
-    ProbeRequest, PromptLogprobsRequest, Reading, Request, ScoreRequest, Search, Spelling,
+    ProbeRequest, PromptLogprobsRequest, Reading, Request, ScoreRequest, Search, Spelling, StateAt,
 };
 pub use scoring::UNREAD;
 

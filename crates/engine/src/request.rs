@@ -91,6 +91,16 @@ pub enum Search {
     Exact,
 }
 
+/// Which of the model's hidden states is told beside the scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StateAt {
+    /// The last layer's output after its norm (llama.cpp's `result_norm`), from which the logits are computed, at the token after
+    /// which the answer is chosen: the last one that all candidates share of the first group that has several, in all its
+    /// spellings. It is the same token whatever the reading is, and every row of `n_embd` numbers is of that one token.
+    #[default]
+    Choice,
+}
+
 /// A request for exact log-probabilities of a prompt's continuations.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScoreRequest {
@@ -101,7 +111,10 @@ pub struct ScoreRequest {
     pub adapters: AdapterSet,
     /// The text of the special token that ends an answer; `None` takes the model's own end of turn.
     pub turn_end: Option<String>,
+    /// Where a state is wanted, the question is evaluated alone, as for [`Lane::Canonical`].
     pub lane: Lane,
+    /// The hidden state that is told too: it changes no bit of a log-probability. `None` costs nothing.
+    pub state: Option<StateAt>,
 }
 
 impl ScoreRequest {
@@ -116,6 +129,7 @@ impl ScoreRequest {
             adapters: AdapterSet::NONE,
             turn_end: None,
             lane: Lane::Canonical,
+            state: None,
         }
     }
 }

@@ -140,7 +140,7 @@ impl Branching {
         let n_branch = self.counts.branch;
         let generation = branching.mul_f64(n_branch as f64 / (n_branch + self.n_packs).max(1) as f64);
         let timings = Timings { queued, prompt: self.started.elapsed().saturating_sub(generation), generation };
-        self.caller.send(Event::Scored(Scores { groups, counts: self.counts, timings }));
+        self.caller.send(Event::Scored(Scores { groups, state: None, counts: self.counts, timings }));
     }
 
     pub fn fail(self, error: EngineError) {

@@ -10,6 +10,7 @@ pub mod devices;
 mod embedding_lane;
 mod generating;
 mod generation;
+mod hidden;
 mod kernels;
 mod lanes;
 mod log;

@@ -108,7 +108,8 @@ impl Model {
     fn question(&self, request: &ScoreRequest) -> Result<LaneWork, EngineError> {
         let question = Question::new(self, request)?;
         // Recurrent state cannot be shared between branches: such models have the score lane only.
-        if request.lane == Lane::Canonical || self.prefix_reuse == PrefixReuse::Never {
+        let is_alone = request.lane == Lane::Canonical || request.state.is_some();
+        if is_alone || self.prefix_reuse == PrefixReuse::Never {
             return Ok(LaneWork::Alone(Alone::Question(Box::new(question))));
         }
         let Question { trunk, candidates, adapters, .. } = question;

@@ -2,7 +2,7 @@
 
 use super::super::cache::common;
 use super::super::scoring::{Candidates, GroupShape};
-use super::super::{AdapterSet, Ending, EngineError, Group, ScoreRequest, Search, Spelling, Token};
+use super::super::{AdapterSet, Ending, EngineError, Group, ScoreRequest, Search, Spelling, StateAt, Token};
 use super::Model;
 use super::tokenizer::Encoded;
 
@@ -13,6 +13,8 @@ pub struct Question {
     pub candidates: Candidates,
     pub search: Search,
     pub adapters: AdapterSet,
+    /// The node whose hidden state is told.
+    pub state_node: Option<usize>,
 }
 
 impl Question {
@@ -76,7 +78,8 @@ impl Question {
         let border = border.min(trunk.len());
         let adapters = request.adapters.clone();
         let candidates = Candidates::new(&paths, groups, skip, request.reading);
-        Ok(Question { trunk, border, candidates, search: request.search, adapters })
+        let state_node = request.state.and_then(|StateAt::Choice| candidates.first_choice());
+        Ok(Question { trunk, border, candidates, search: request.search, adapters, state_node })
     }
 }
 

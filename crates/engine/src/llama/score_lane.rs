@@ -20,6 +20,7 @@ use super::super::chunks::{chunks, common_chunks};
 use super::super::scoring::{Branch, Logits, MAX_BRANCHES, MAX_ROWS, Row, Search, Step, Trie, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, GroupScores, Reading, Scores, Timings, Token};
 use super::adapters::{Adapters, Applied};
+use super::hidden::{HiddenTap, OutputRow};
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
 pub use prompt_reading::PromptPlan;
@@ -32,6 +33,8 @@ const SNAPSHOT_MIN_TOKENS: usize = 16;
 pub struct ScoreLane<'m> {
     model: &'m Model,
     context: LlamaContext<'m>,
+    /// After the context, which is freed before it.
+    tap: HiddenTap,
     batch: LlamaBatch<'m>,
     n_sequences: u32,
     /// The chunks in sequence 0, each evaluated in a decode of its own.
@@ -44,6 +47,18 @@ pub struct ScoreLane<'m> {
     applied: Applied<'m>,
     /// What the current question's candidates took.
     branching: Duration,
+    /// The hidden state that the current question wants.
+    state: Wanted,
+}
+
+/// A hidden state, wanted or told.
+#[derive(Debug, Default)]
+enum Wanted {
+    #[default]
+    Nothing,
+    /// That of the node that is read for the first time.
+    Of(usize),
+    Told(Vec<f32>),
 }
 
 /// The state of sequence 0 after some whole chunks, evaluated with these adapters.
@@ -60,11 +75,13 @@ impl<'m> ScoreLane<'m> {
         let one = model.prefix_reuse == PrefixReuse::Never;
         let n_sequences = if one { 1 } else { u32::try_from(MAX_BRANCHES + 1).expect("a small constant") };
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
-        let context = model.score_context(shape)?;
+        let tap = HiddenTap::default();
+        let context = model.score_context(tap.on(shape))?;
         let batch = LlamaBatch::new(N_BATCH as usize, i32::try_from(n_sequences).expect("a small constant"));
         Ok(ScoreLane {
             model,
             context,
+            tap,
             batch,
             n_sequences,
             resident: Vec::new(),
@@ -72,6 +89,7 @@ impl<'m> ScoreLane<'m> {
             snapshots: VecDeque::new(),
             applied: Applied::default(),
             branching: Duration::ZERO,
+            state: Wanted::Nothing,
         })
     }
 
@@ -85,6 +103,7 @@ impl<'m> ScoreLane<'m> {
         let queued = caller.waited();
         let started = Instant::now();
         self.branching = Duration::ZERO;
+        self.state = question.state_node.map_or(Wanted::Nothing, Wanted::Of);
         self.apply(&question.adapters, adapters)?;
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match (self.model.prefix_reuse, question.candidates.reading) {
@@ -95,7 +114,11 @@ impl<'m> ScoreLane<'m> {
         let groups = evaluated.inspect_err(|_| self.clear())?;
         let generation = self.branching;
         let timings = Timings { queued, prompt: started.elapsed().saturating_sub(generation), generation };
-        Ok(Scores { groups, counts, timings })
+        let state = match std::mem::take(&mut self.state) {
+            Wanted::Told(state) => Some(state),
+            Wanted::Nothing | Wanted::Of(_) => None,
+        };
+        Ok(Scores { groups, state, counts, timings })
     }
 
     /// Puts these adapters on the context: another model, to all that was evaluated without them.
@@ -341,10 +364,12 @@ impl<'m> ScoreLane<'m> {
         for row in rows {
             self.add(row.token, trunk_end + row.depth - 1, &row.sequences, row.logits)?;
         }
-        self.decode()?;
         let root = (logits == Logits::Read).then(|| (tokens.len() - 1, 0));
         let branches = (tokens.len()..).zip(rows).filter(|(_, row)| row.logits == Logits::Read);
-        for (index, node) in root.into_iter().chain(branches.map(|(index, row)| (index, row.node))) {
+        let outputs: Vec<(usize, usize)> =
+            root.into_iter().chain(branches.map(|(index, row)| (index, row.node))).collect();
+        self.decode_outputs(&outputs)?;
+        for (index, node) in outputs {
             let logits = self.context.get_logits_ith(i32::try_from(index).expect("at most N_BATCH"));
             let logprobs = logprobs(logits, trie.children(node).map(|(_, token)| token));
             if logprobs.iter().any(|logprob| logprob.is_nan()) {
@@ -367,6 +392,19 @@ impl<'m> ScoreLane<'m> {
 
     fn decode(&mut self) -> Result<(), EngineError> {
         decode(&mut self.context, &mut self.batch)
+    }
+
+    /// Decodes the batch, whose outputs are those of these nodes, and keeps the hidden state that is wanted of one of them.
+    fn decode_outputs(&mut self, outputs: &[(usize, usize)]) -> Result<(), EngineError> {
+        let number = match self.state {
+            Wanted::Of(wanted) => outputs.iter().position(|&(_, node)| node == wanted),
+            Wanted::Nothing | Wanted::Told(_) => None,
+        };
+        let Some(number) = number else { return self.decode() };
+        let row = OutputRow { number, n_outputs: outputs.len() };
+        let found = self.tap.during(row, || decode(&mut self.context, &mut self.batch))?;
+        self.state = Wanted::Told(found.ok_or_else(|| EngineError::NoState(self.model.architecture.clone()))?);
+        Ok(())
     }
 
     /// Lets the trunk so far belong to sequences 1 to `n`.

@@ -91,6 +91,16 @@ impl Candidates {
         Candidates { trie: Arc::new(trie), reading, groups, skip, starts, choices }
     }
 
+    /// The node after which the first group that has several candidates chooses between them; every reading reads it. `None`
+    /// where there is nothing to choose.
+    #[must_use]
+    pub fn first_choice(&self) -> Option<usize> {
+        self.starts.iter().find_map(|start| match start.next {
+            Next::Choice(number) => Some(self.choices[number].node),
+            Next::Path(_) => None,
+        })
+    }
+
     /// What each node's own log-probability (node 0 counts as 0) says of the candidates, group by group. Behind a choice that
     /// was not read, every path has the same share of the probability that leads there.
     ///

@@ -16,7 +16,7 @@ use crate::{
     Event, Finish, GenerateRequest, GeneratedToken, Generation, Grammar, Group, GroupScores, Lane, LikelyToken, Load,
     Measure, Measured, ModelInfo, NextLogprob, NextToken, Options, Pass, Piece, Point, ProbeRequest, PromptLogprobs,
     PromptLogprobsRequest, PromptToken, PromptTokenLogprob, Reading, Request, ScoreRequest, Scores, Search, Spelling,
-    Timings, TokenKind, TokenLogprob, Tokenized, Weights,
+    StateAt, Timings, TokenKind, TokenLogprob, Tokenized, Weights,
 };
 use slm_values::gguf::{Footprint, Matrix, TensorType};
 use slm_values::prompt::{Infill, Prompt, RowSpan, Run, RunOffset, SpecialTokens};
@@ -116,6 +116,7 @@ fn requests(number: f32) -> Vec<Request> {
             adapters: adapters(number),
             turn_end: Some("<|im_end|>".to_owned()),
             lane: Lane::Throughput,
+            state: Some(StateAt::Choice),
         }),
         Request::PromptLogprobs(PromptLogprobsRequest {
             prompt: prompt(),
@@ -153,6 +154,7 @@ fn events(number: f64) -> Vec<Event> {
         Event::Prepared,
         Event::Scored(Scores {
             groups: vec![GroupScores { logprobs: vec![number, -number], mass: number }],
+            state: Some(vec![number as f32, -0.0]),
             counts,
             timings,
         }),
@@ -198,6 +200,7 @@ fn errors() -> Vec<EngineError> {
         EngineError::SameTokens("a".to_owned(), "b".to_owned()),
         EngineError::TextTooLong { n_tokens: 600, limit: 512, n_ctx_train: 512 },
         EngineError::Adapter { path: path(), reason: "no adapter".to_owned() },
+        EngineError::NoState("x".to_owned()),
         EngineError::Stopped,
     ]
 }

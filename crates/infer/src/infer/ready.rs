@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::ask::{Chat, Scoring, Turn};
+use super::closed::Spelling;
 use super::epilogue::Epilogue;
 use super::reader::Reader;
 use super::reading::Reading;
@@ -64,14 +65,19 @@ impl Session {
         let form = forced.as_ref().map_or_else(|| turn.form.clone(), |forced| Form::Open(forced.open().clone()));
         let wording = self.wording(turn.scoring.wording);
         let mut prompt = self.prompt(&turn.before, &form, wording)?;
+        let groups = match &form {
+            Form::Closed(contract) => wording.groups(contract, turn.chat().map_or("", |_| self.lead())),
+            Form::Open(_) | Form::Free => Vec::new(),
+        };
         let reader = match (forced, &form) {
             (Some(forced), _) => {
                 lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
                 Reader::Call { forced: Box::new(forced), text: String::new() }
             }
             (None, Form::Closed(contract)) => {
-                let (contract, spelling) = (contract.clone(), turn.spelling);
-                Reader::Closed { contract, detail: turn.detail, spelling }
+                let fit = self.fit_for(&turn, contract, &prompt, &groups)?;
+                let spelling = Spelling { label: turn.spelling, abstained: turn.abstained.clone() };
+                Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit }
             }
             (None, Form::Open(open)) => Reader::Open { open: open.clone(), text: String::new() },
             // After a prompt that its writer made, all is text.
@@ -80,11 +86,7 @@ impl Session {
         };
         let epilogue = self.epilogue(&turn, &reader, &prompt);
         let request = match &form {
-            Form::Closed(contract) => {
-                let lead = turn.chat().map_or("", |_| self.lead());
-                let groups = wording.groups(contract, lead);
-                Prompted::Score(self.scored(prompt, groups, turn.scoring))
-            }
+            Form::Closed(_) => Prompted::Score(self.scored(prompt, groups, turn.scoring)),
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
@@ -102,7 +104,7 @@ impl Session {
     pub(super) fn scored(&self, prompt: Prompt, groups: Vec<slm_engine::Group>, scoring: Scoring) -> ScoreRequest {
         let (adapters, turn_end) = (self.defaults.adapters.clone(), self.turn_end.clone());
         let Scoring { reading, search, lane, .. } = scoring;
-        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane }
+        ScoreRequest { prompt, groups, reading, search, adapters, turn_end, lane, state: None }
     }
 
     /// Text to be written after a prompt.

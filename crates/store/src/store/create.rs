@@ -2,6 +2,7 @@
 
 use super::blobs::path_in;
 use super::disk::{self, Writing};
+use super::fit::{self, FitKept};
 use super::layers::{config_of, config_over, config_with, layers_over, push_once};
 use super::{Model, Store, StoreError, Weights, adapter, shards};
 use serde_json::Value;
@@ -21,6 +22,7 @@ const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 /// A model that has no name yet. While it is held, nothing is removed from the store.
 pub struct Creation {
     manifest: Vec<u8>,
+    fit: FitKept,
     writing: Writing,
 }
 
@@ -30,12 +32,18 @@ impl Creation {
     pub fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
     }
+
+    /// What became of its base's fit.
+    #[must_use]
+    pub fn fit(&self) -> FitKept {
+        self.fit
+    }
 }
 
 /// What a model is built on.
-struct Base {
-    config: ModelConfig,
-    layers: Vec<Layer>,
+pub(super) struct Base {
+    pub config: ModelConfig,
+    pub layers: Vec<Layer>,
     parameters: Parameters,
 }
 
@@ -85,7 +93,7 @@ impl Store {
         };
         let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
-        let mut layers = base.layers;
+        let mut layers = base.layers.clone();
         // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
         layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
         let is_weights = |layer: &Layer| layer.is(media_type::MODEL) || layer.is(media_type::ADAPTER);
@@ -101,9 +109,11 @@ impl Store {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
         }
-        let (config, config_bytes) = config_with(config_over(base.config, &modelfile), &layers);
+        let config = config_over(base.config.clone(), &modelfile);
+        let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
+        let (config, config_bytes) = config_with(config, &layers);
         self.put(&config_bytes, &writing)?;
-        Ok(Creation { manifest: Manifest::new(config, layers).to_json(), writing })
+        Ok(Creation { manifest: Manifest::new(config, layers).to_json(), fit, writing })
     }
 
     /// Gives what was made its name, in place of a model that has it.
@@ -131,7 +141,7 @@ impl Store {
         Ok(Base { config: config_of(&imported.header), layers: imported.layers, parameters: Parameters::default() })
     }
 
-    fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
+    pub(super) fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
         let model = self.resolve(name)?;
         if let Weights::Embedded(bytes) = model.weights {
             self.put(bytes, writing)?;

@@ -39,6 +39,7 @@ pub(super) fn embedded_model(embedded: &EmbeddedModel) -> Result<Model, StoreErr
         licenses: modelfile.licenses,
         format: modelfile.format,
         adapters: Vec::new(),
+        fit: None,
         manifest,
     })
 }

@@ -35,6 +35,10 @@ pub mod media_type {
     pub const LICENSE: &str = "application/vnd.ollama.image.license";
     /// What an answer may be: a JSON Schema, or the JSON string `"json"`.
     pub const FORMAT: &str = "application/vnd.slm.image.format";
+    /// How the model's answers were fitted to labels, and what it holds for: a card, JSON.
+    pub const FIT: &str = "application/vnd.slm.image.fit";
+    /// The numbers of that fit, safetensors.
+    pub const FIT_NUMBERS: &str = "application/vnd.slm.image.fit.numbers";
 
     /// The types that a Modelfile has an instruction for.
     pub const WRITTEN: [&str; 9] = [MODEL, ADAPTER, TEMPLATE, PROMPT, SYSTEM, PARAMS, MESSAGES, LICENSE, FORMAT];
@@ -45,6 +49,7 @@ pub mod media_type {
 pub fn kind(media_type: &str) -> &str {
     match media_type.rsplit('.').next() {
         Some("v1+json") => "config",
+        Some("numbers") => "fit numbers",
         Some(word) => word,
         None => media_type,
     }

@@ -10,7 +10,7 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::decide::Wording;
-use slm_infer::infer::{Ask, End, LabelSpelling, Piece, PromptReading, Ready, Reply, Scoring, Turn};
+use slm_infer::infer::{Ask, End, FitUse, LabelSpelling, Piece, PromptReading, Ready, Reply, Scoring, Turn};
 use slm_values::contract::Form;
 use slm_values::keep_alive::KeepAlive;
 
@@ -149,7 +149,14 @@ impl Service {
             AskedForm::Form(_) => (Wording::CALLERS, LabelSpelling::Json),
         };
         (turn.form, turn.spelling) = (form.resolve(opened)?, spelling);
-        turn.scoring = Scoring { wording, ..RequestContext::current().scoring };
+        let context = RequestContext::current();
+        if context.fit == FitUse::None {
+            turn.fit = FitUse::None;
+        }
+        // A fit holds for the words in which its contract was asked for, whoever asks for it now.
+        let wording =
+            if turn.fit == FitUse::Own && opened.session.fits(&turn.form) { Wording::PINNED } else { wording };
+        turn.scoring = Scoring { wording, ..context.scoring };
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());
         }

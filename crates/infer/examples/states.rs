@@ -1,0 +1,112 @@
+//! Writes what a model says of labelled texts: the log-probability of every label, and the hidden state before the answer, for
+//! whoever compares ways of learning from them.
+//!
+//! `cargo run --release -p slm-infer --example states -- MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere]` reads the first
+//! N rows by a hash of their text. It writes `OUT.jsonl` (text, label, log-probabilities in the labels' order, milliseconds)
+//! and `OUT.npy` (a row of 32-bit floats for each line). `nowhere` leaves the labels out of the prompt.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use slm_engine::{Compute, Load, Options, ScoreRequest, Scores, Search, StateAt, Weights};
+use slm_infer::decide::{Place, Wording, Written};
+use slm_infer::infer::{Defaults, Scoring, Session, Turn};
+use slm_values::contract::{Contract, Form};
+use slm_values::gguf::Footprint;
+
+/// A labelled text.
+struct Row {
+    text: String,
+    label: String,
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [model, rows, key, instruction, n, out, place @ ..] = args.as_slice() else {
+        eprintln!("usage: states MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere]");
+        std::process::exit(2);
+    };
+    let place = if place.is_empty() { Scoring::default().wording.place } else { Place::Nowhere };
+    let rows = read(Path::new(rows), key);
+    let labels: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let contract = Arc::new(Contract::from_schema(json!({"enum": labels})).expect("a closed contract"));
+    let session = open(Path::new(model));
+    let wording = Wording { written: Written::Plain, place };
+    let mut lines = std::fs::File::create(format!("{out}.jsonl")).expect("OUT can be written");
+    let mut states: Vec<Vec<f32>> = Vec::new();
+    for row in rows.iter().take(n.parse().expect("N is a number")) {
+        let started = Instant::now();
+        let Scores { groups, state, .. } = ask(&session, &contract, instruction, &row.text, wording);
+        let ms = started.elapsed().as_secs_f64() * 1e3;
+        let logprobs = &groups[0].logprobs;
+        let line = json!({"text": row.text, "label": row.label, "logprobs": logprobs, "ms": ms});
+        writeln!(lines, "{line}").expect("OUT can be written");
+        states.push(state.expect("there are several labels"));
+    }
+    std::fs::write(format!("{out}.npy"), npy(&states)).expect("OUT can be written");
+    println!("{}", json!({"labels": labels, "rows": states.len()}));
+}
+
+fn open(path: &Path) -> Session {
+    let options = Options {
+        weights: Weights::File(path.to_path_buf()),
+        weights_id: path.display().to_string(),
+        load: Load::Everything,
+        n_ctx: Some(4096),
+        compute: Compute::default(),
+        footprint: Footprint::default(),
+    };
+    Session::open(options, Defaults::default()).expect("the model can be loaded")
+}
+
+fn ask(session: &Session, contract: &Arc<Contract>, instruction: &str, text: &str, wording: Wording) -> Scores {
+    let form = Form::Closed(Arc::clone(contract));
+    let scoring = Scoring { wording, ..Scoring::default() };
+    let turn = Turn { form, scoring, ..Turn::to_text(Some(instruction), text) };
+    let prompt = session.ready(turn).expect("a prompt").prompt().clone();
+    let lead = if session.has_template() { "" } else { " " };
+    let request = ScoreRequest {
+        reading: scoring.reading,
+        search: Search::BestFirst,
+        state: Some(StateAt::Choice),
+        ..ScoreRequest::new(prompt, wording.groups(contract, lead))
+    };
+    session.engine().score(request).expect("scores")
+}
+
+/// The rows in the order of a hash of their texts.
+fn read(path: &Path, key: &str) -> Vec<Row> {
+    let text = std::fs::read_to_string(path).expect("ROWS.jsonl is there");
+    let row = |line: &str| {
+        let row: Value = serde_json::from_str(line).expect("a line of JSON");
+        let text_of = |key: &str| row[key].as_str().expect("a text").to_owned();
+        Row { text: text_of("text"), label: text_of(key) }
+    };
+    let mut rows: Vec<Row> = text.lines().map(row).collect();
+    rows.sort_by_cached_key(|row| {
+        let mut hasher = DefaultHasher::new();
+        row.text.hash(&mut hasher);
+        hasher.finish()
+    });
+    rows
+}
+
+/// A matrix in numpy's format, version 1.0: a line of Python in front of the numbers, padded to a multiple of 64 bytes.
+fn npy(rows: &[Vec<f32>]) -> Vec<u8> {
+    let n_columns = rows.first().map_or(0, Vec::len);
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {n_columns}), }}", rows.len());
+    let length = (10 + header.len() + 1).next_multiple_of(64);
+    header += &" ".repeat(length - 10 - header.len() - 1);
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).expect("a short line").to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(rows.iter().flatten().flat_map(|x| x.to_le_bytes()));
+    bytes
+}

@@ -1,0 +1,178 @@
+//! Hidden states that scored questions tell: the same bits whatever was asked before and whoever computes, of the token after
+//! which the answer is chosen, and without a changed bit of any log-probability.
+//!
+//! `SLM_CANONICAL_MODEL=file.gguf cargo test --release states -- --nocapture` asks another model than the embedded one.
+
+use proptest::prelude::*;
+use slm::engine::{
+    AdapterSet, EmbedRequest, Engine, EngineError, Event, Group, Lane, Load, Options, Reading, Request, ScoreRequest,
+    Scores, Spelling, StateAt, Weights,
+};
+use slm::prompt::{Prompt, Run, RunOffset};
+
+use crate::kinds::{Tiny, words};
+use crate::process::{all, bits, long_text, options, plain, spawned, triage};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_slm");
+
+fn weights() -> Options {
+    match std::env::var("SLM_CANONICAL_MODEL") {
+        Ok(path) => Options { weights_id: path.clone(), ..options(Weights::File(path.into())) },
+        Err(_) => triage(),
+    }
+}
+
+fn with_state(request: &ScoreRequest) -> ScoreRequest {
+    ScoreRequest { state: Some(StateAt::Choice), ..request.clone() }
+}
+
+/// The state's numbers as bits.
+fn state_bits(scores: &Scores) -> Vec<u32> {
+    scores.state.as_ref().expect("a state was asked for").iter().map(|x| x.to_bits()).collect()
+}
+
+fn asked(engine: &Engine, request: &ScoreRequest) -> (Vec<u32>, Vec<Vec<u64>>) {
+    let scores = engine.score(with_state(request)).unwrap();
+    (state_bits(&scores), bits(Ok(scores)))
+}
+
+fn state(engine: &Engine, prompt: &str, before: &str) -> Vec<f32> {
+    let groups = vec![Group::new(before, [" billing", " shipping"])];
+    engine.score(with_state(&ScoreRequest::new(plain(prompt), groups))).unwrap().state.unwrap()
+}
+
+fn cosine(one: &[f32], other: &[f32]) -> f64 {
+    assert_eq!(one.len(), other.len());
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum::<f64>();
+    dot(one, other) / (dot(one, one) * dot(other, other)).sqrt()
+}
+
+/// A prompt whose row begins somewhere, and groups of candidates behind prefixes, in one spelling or two.
+fn requests() -> impl Strategy<Value = ScoreRequest> {
+    let group = (0..3usize, 1..9usize, 1..3usize).prop_map(|(prefix, n, n_spellings)| {
+        let labels = [" billing", " bill", " no", " no idea", " legal", " other", " account access", " account"];
+        let around = |after: &str| Spelling {
+            before: ["", "queue:", "{\"queue\":"][prefix].to_owned(),
+            after: after.to_owned(),
+        };
+        let spellings = [around(""), around("\"")].into_iter().take(n_spellings).collect();
+        Group { spellings, ..Group::new("", labels.into_iter().take(n)) }
+    });
+    let reading = prop_oneof![Just(Reading::Choices), Just(Reading::Likelihood)];
+    let lane = prop_oneof![Just(Lane::Canonical), Just(Lane::Throughput)];
+    (2..900usize, 0..9usize, 0..100usize, prop::collection::vec(group, 1..4), reading, lane).prop_map(
+        |(n_bytes, seed, percent, groups, reading, lane)| {
+            let text = words(n_bytes, seed);
+            let row_start = Some(RunOffset { run: 0, offset: text.len() * percent / 100 });
+            let prompt = Prompt { runs: vec![Run::Text { text, persons: vec![] }], row_start, row: None };
+            ScoreRequest { reading, lane, ..ScoreRequest::new(prompt, groups) }
+        },
+    )
+}
+
+#[test]
+fn a_state_changes_no_bit_and_has_the_same_bits_whatever_was_asked_before() {
+    let warm = Engine::load(weights()).unwrap();
+    let child = Engine::spawn(PROGRAM, weights()).wait().unwrap();
+    let config = ProptestConfig { cases: 24, ..ProptestConfig::default() };
+    proptest!(config, |(request in requests(), other in requests())| {
+        let canonical = ScoreRequest { lane: Lane::Canonical, ..request.clone() };
+        let without = warm.score(canonical).unwrap();
+        prop_assert_eq!(&without.state, &None);
+        let scores = bits(Ok(without));
+        let is_chosen = request.groups.iter().any(|group| group.candidates.len() > 1);
+        if !is_chosen {
+            let told = warm.score(with_state(&request)).unwrap();
+            // Spellings of one candidate are a choice too.
+            if told.state.is_none() {
+                prop_assert_eq!(bits(Ok(told)), scores);
+                return Ok(());
+            }
+        }
+        let cold = asked(&Engine::load(weights()).unwrap(), &request);
+        prop_assert_eq!(&cold.1, &scores);
+        prop_assert!(cold.0.iter().all(|&bits| f32::from_bits(bits).is_finite()));
+        prop_assert_eq!(&asked(&warm, &request), &cold, "again");
+        warm.score(with_state(&other)).unwrap();
+        prop_assert_eq!(&asked(&warm, &request), &cold, "after another question");
+        prop_assert_eq!(&asked(&child, &request), &cold, "in a process of its own");
+    });
+}
+
+#[test]
+fn every_kind_of_model_tells_its_state_with_the_same_bits() {
+    for tiny in Tiny::all() {
+        let warm = tiny.session();
+        for n_bytes in [10, 41, 700] {
+            let text = words(n_bytes, 1);
+            let groups = vec![Group::new("kind:", ["bill", "billing", "zebra"])];
+            for reading in [Reading::Choices, Reading::Likelihood] {
+                let request = ScoreRequest { reading, ..ScoreRequest::new(plain(&text), groups.clone()) };
+                let scores = bits(warm.engine().score(request.clone()));
+                let cold = asked(tiny.session().engine(), &request);
+                assert_eq!(cold.1, scores, "{:?} {n_bytes} {reading:?}", tiny.kind);
+                assert_eq!(cold.0.len(), 64, "{:?}", tiny.kind);
+                let other = ScoreRequest::new(plain(&words(90, 5)), groups.clone());
+                assert_ne!(asked(warm.engine(), &other).0, cold.0, "{:?}", tiny.kind);
+                assert_eq!(asked(warm.engine(), &request), cold, "{:?} {n_bytes} {reading:?}", tiny.kind);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_under_load_has_the_bits_of_one_alone() {
+    let (thread, child) = (Engine::load(weights()).unwrap(), spawned());
+    let request =
+        |n: usize| ScoreRequest::new(plain(&words(40 + n * 9, n)), vec![Group::new("", [" legal", " other"])]);
+    for engine in [thread, child] {
+        let alone: Vec<_> = (0..6).map(|n| asked(&engine, &request(n))).collect();
+        let writing: Vec<_> = (0..3).map(|seed| engine.send(long_text(200, seed))).collect();
+        let sent: Vec<_> = (0..6).map(|n| engine.send(Request::Score(with_state(&request(n))))).collect();
+        for (events, alone) in sent.into_iter().zip(alone) {
+            let Some(Event::Scored(scores)) = all(events).pop() else { panic!("no scores") };
+            assert_eq!((state_bits(&scores), bits(Ok(scores))), alone);
+        }
+        drop(writing);
+    }
+}
+
+#[test]
+fn the_state_is_of_the_token_after_which_the_answer_is_chosen() {
+    let engine = Engine::load(weights()).unwrap();
+    let text = "I was charged twice for one order\n";
+    // A prefix is evaluated as a branch, and the same text as a part of the prompt.
+    let (branch, prompt) = (state(&engine, text, "queue:"), state(&engine, &format!("{text}queue:"), ""));
+    assert!(cosine(&branch, &prompt) > 0.999, "{}", cosine(&branch, &prompt));
+    let before = state(&engine, text, "");
+    assert!(cosine(&branch, &before) < 0.99, "{}", cosine(&branch, &before));
+    // Candidates that begin alike are told apart later.
+    let groups = vec![Group::new("", ["queue: billing", "queue: shipping"])];
+    let later = engine.score(with_state(&ScoreRequest::new(plain(text), groups))).unwrap().state.unwrap();
+    assert!(cosine(&branch, &later) > 0.999, "{}", cosine(&branch, &later));
+    // A group without a choice is passed over.
+    let groups = vec![Group::new("", ["kind: ticket"]), Group::new("queue:", [" billing", " shipping"])];
+    let second = engine.score(with_state(&ScoreRequest::new(plain(text), groups))).unwrap().state.unwrap();
+    assert!(cosine(&branch, &second) > 0.999, "{}", cosine(&branch, &second));
+    let one = ScoreRequest::new(plain(text), vec![Group::new("", [" billing"])]);
+    assert_eq!(engine.score(with_state(&one)).unwrap().state, None);
+}
+
+/// llama.cpp's own pooling of the last token, which takes the state on another way.
+#[test]
+fn the_state_is_what_llama_cpp_calls_the_last_tokens_embedding() {
+    let engine = Engine::load(weights()).unwrap();
+    for text in ["my parcel is late", "I was charged twice"] {
+        let request = EmbedRequest { texts: vec![text.to_owned()], adapters: AdapterSet::NONE };
+        let embedded = engine.embed(request).unwrap().rows.remove(0);
+        let told = state(&engine, text, "");
+        assert!(cosine(&embedded, &told) > 0.99, "{}", cosine(&embedded, &told));
+    }
+}
+
+#[test]
+fn a_vocabulary_alone_tells_no_state() {
+    let engine = Engine::load(Options { load: Load::Vocabulary, ..triage() }).unwrap();
+    let request = ScoreRequest::new(plain("x"), vec![Group::new("", ["a", "b"])]);
+    assert!(matches!(engine.score(with_state(&request)), Err(EngineError::VocabularyOnly)));
+}
