@@ -11,6 +11,7 @@ mod embeddings;
 mod encodings;
 mod eval;
 mod eval_remotes;
+mod fits;
 mod generation;
 mod guests;
 mod hostile;

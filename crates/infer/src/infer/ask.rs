@@ -185,6 +185,17 @@ impl Chat {
     }
 }
 
+impl Before {
+    /// The user's last words, or all of a prompt that its writer made; `None` where that is not text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Before::Chat(chat) => Some(chat.last_text()),
+            Before::Prompt(Given::Raw(text)) => Some(text),
+            Before::Prompt(Given::Tokens(_) | Given::Infill { .. }) => None,
+        }
+    }
+}
+
 impl Default for Before {
     fn default() -> Self {
         Chat::default().into()

@@ -6,7 +6,7 @@ use super::ask::{Before, Chat, Turn};
 use super::render::digest;
 use super::{InferError, Scoring, Session};
 use crate::decide::{Answer, ModelFit, Row, Wording, fitted_answer};
-use slm_engine::{Group, GroupScores, Reading, Search};
+use slm_engine::{Group, GroupScores, Reading, Search, StateAt};
 use slm_fit::{FieldFit, Pins};
 use slm_values::chat::Role;
 use slm_values::contract::{Contract, Form};
@@ -61,6 +61,11 @@ pub(super) struct Applied {
 }
 
 impl Applied {
+    /// The hidden state that the fit reads.
+    pub fn state(&self) -> Option<StateAt> {
+        self.fit.fit().needs_state().then(StateAt::default)
+    }
+
     /// The final answer that the candidates' scores give.
     ///
     /// # Errors

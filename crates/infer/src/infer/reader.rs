@@ -140,11 +140,11 @@ impl Reader {
     }
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
-        let Scores { groups, counts, timings, .. } = scores;
+        let Scores { groups, state, counts, timings } = scores;
         let (answer, detail, spelling) = match self {
             Reader::Closed { contract, detail, spelling, fit } => {
                 let answer = match fit {
-                    Some(fit) => fit.answer(contract, &groups, None)?,
+                    Some(fit) => fit.answer(contract, &groups, state.as_deref())?,
                     None => decide::answer(contract, &groups),
                 };
                 // The options were held against the schema one by one; only together they are the answer.

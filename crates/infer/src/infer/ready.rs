@@ -1,11 +1,13 @@
 //! A question between its prompt and its answer: the prompt can be looked at and counted before it is sent, and sent several
 //! times.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::ask::{Chat, Scoring, Turn};
 use super::closed::Spelling;
 use super::epilogue::Epilogue;
+use super::fit::Applied;
 use super::reader::Reader;
 use super::reading::Reading;
 use super::render::{digest, lead};
@@ -26,6 +28,8 @@ pub struct Ready {
     reader: Reader,
     epilogue: Option<Epilogue>,
     evaluation_id: Option<String>,
+    /// What a closed question is about.
+    text: Option<Arc<str>>,
     started: Instant,
 }
 
@@ -69,6 +73,7 @@ impl Session {
             Form::Closed(contract) => wording.groups(contract, turn.chat().map_or("", |_| self.lead())),
             Form::Open(_) | Form::Free => Vec::new(),
         };
+        let mut state = None;
         let reader = match (forced, &form) {
             (Some(forced), _) => {
                 lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
@@ -76,6 +81,7 @@ impl Session {
             }
             (None, Form::Closed(contract)) => {
                 let fit = self.fit_for(&turn, contract, &prompt, &groups)?;
+                state = fit.as_ref().and_then(Applied::state);
                 let spelling = Spelling { label: turn.spelling, abstained: turn.abstained.clone() };
                 Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit }
             }
@@ -85,19 +91,21 @@ impl Session {
             (None, Form::Free) => Reader::Free(Box::new(self.reading(tools, &prompt))),
         };
         let epilogue = self.epilogue(&turn, &reader, &prompt);
+        let is_closed = matches!(reader, Reader::Closed { .. });
+        let text = is_closed.then(|| turn.before.text()).flatten().map(Arc::from);
         let request = match &form {
-            Form::Closed(_) => Prompted::Score(self.scored(prompt, groups, turn.scoring)),
+            Form::Closed(_) => Prompted::Score(ScoreRequest { state, ..self.scored(prompt, groups, turn.scoring) }),
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
-        Ok(Ready { epilogue, ..self.with_prompt(request, reader, started) })
+        Ok(Ready { epilogue, text, ..self.with_prompt(request, reader, started) })
     }
 
     /// What has no more to tell at its end than the engine.
     pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
         let evaluation_id = request.canonical().map(|scoring| self.evaluation_id(scoring));
         let engine = self.engine.clone();
-        Ready { engine, request, reader, epilogue: None, evaluation_id, started }
+        Ready { engine, request, reader, epilogue: None, evaluation_id, text: None, started }
     }
 
     /// Candidates to be scored after a prompt.
@@ -152,6 +160,12 @@ impl Ready {
         }
     }
 
+    /// What a closed question is about: the user's last words, or a prompt that its writer made.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// Identifies the prompt without the text: template, system message, examples, contract and its wording.
     #[must_use]
     pub fn prompt_digest(&self) -> String {
@@ -180,7 +194,7 @@ impl Ready {
     /// Sends it, and returns at once.
     pub fn send(self) -> Reply {
         let prompt_digest = self.prompt_digest();
-        let Ready { engine, request, reader, epilogue, evaluation_id, started } = self;
+        let Ready { engine, request, reader, epilogue, evaluation_id, started, .. } = self;
         let events = engine.send(match request {
             Prompted::Score(request) => Request::Score(request),
             Prompted::Generate(request) => Request::Generate(request),

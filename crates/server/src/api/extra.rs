@@ -1,6 +1,6 @@
 //! What is known of an answer beyond what other servers say: probabilities, and what they depend on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -22,7 +22,7 @@ pub struct Extra {
 }
 
 /// A closed field's answer.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExtraField {
     /// `null` where the whole answer is one value; a nested field's has dots.
     #[schema(required)]
@@ -30,10 +30,10 @@ pub struct ExtraField {
     /// The answer: the most probable of the allowed ones; `null` where the model's fit leaves it to a person.
     pub value: Value,
     /// The most probable answer where `value` is left to a person.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guess: Option<Value>,
     /// Why `value` is left to a person.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abstained: Option<String>,
     /// The probability of `value` or of `guess`, under the condition that the answer is an allowed one.
     #[schema(minimum = 0.0, maximum = 1.0)]
@@ -44,10 +44,10 @@ pub struct ExtraField {
     /// Every allowed answer with its probability, in the schema's order; they sum to 1. Fitted, where the model has a fit.
     pub probabilities: Vec<ExtraProbability>,
     /// The model's own probabilities, where `probabilities` are fitted.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<Vec<ExtraProbability>>,
     /// How `probabilities` were fitted; left out where they are the model's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<ExtraFit>,
     /// The model's own probability, before normalisation, that it says one of the allowed answers. Where it is low the model
     /// wanted to say something else, and `probability` says little.
@@ -55,7 +55,7 @@ pub struct ExtraField {
 }
 
 /// How a field's probabilities were fitted to labels.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExtraFit {
     /// What tells the fit from every other.
     pub digest: String,
@@ -67,7 +67,7 @@ pub struct ExtraFit {
 }
 
 /// An allowed answer with its probability.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExtraProbability {
     pub value: Value,
     /// Of this answer, under the condition that the answer is an allowed one.

@@ -39,7 +39,7 @@ pub use error::{StoreError, Unknown};
 pub use fit::{FitFiles, FitKept, StoredFit};
 pub use incoming::Incoming;
 pub use lease::Lease;
-pub use list::{Broken, Listed, Listing, Origin};
+pub use list::{Broken, FitListed, Listed, Listing, Origin};
 pub use model::{Model, StoredAdapter, Weights};
 pub use prune::{KeepReason, PruneAction, Pruned, PrunedFile, PrunedKind, Pruning, Young};
 pub use pulled::Committed;
