@@ -11,6 +11,7 @@ use crate::bench::{self, CeilingPlan, Plan, Subject, compare, text};
 use crate::contract::Form;
 use crate::engine::Load;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::infer::FitUse;
 use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::output::{Output, tell};
@@ -99,6 +100,7 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
         compute: &args.compute,
         load: Load::Everything,
         place: load::EnginePlace::ThisProcess,
+        fit: FitUse::None,
         keep_alive: None,
     };
     let header = model.weights.header()?;

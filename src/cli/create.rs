@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
-use crate::store::with_schema;
+use crate::store::{FitKept, with_schema};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 
@@ -32,6 +32,10 @@ pub struct CreateArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// What is said where a new model is without the fit of the one that it is built on.
+pub const FIT_LEFT_OUT: &str =
+    "the fit of the model that it is built on is left out: it holds for other prompts; make one with `slm fit`";
 
 /// Makes the model; its name points at the old one until everything is there.
 ///
@@ -65,7 +69,11 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     if !args.yes && confirm::replaces_another(&store, &name, creation.digest())? {
         confirm::loss(&store, &name, Loss::Replace)?;
     }
+    let fit = creation.fit();
     let model = store.finish_creating(&name, creation)?;
+    if fit == FitKept::No {
+        say(FIT_LEFT_OUT);
+    }
     say_what_has_no_effect(&modelfile);
     let mut output = Output::default();
     if args.json {

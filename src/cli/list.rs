@@ -8,7 +8,7 @@ use serde_json::json;
 use super::environment::{Environment, timestamp};
 use crate::failure::{Exit, Outcome};
 use crate::model_info::ModelSummary;
-use crate::store::{Listed, Origin};
+use crate::store::{FitListed, Listed, Origin};
 use crate::ui::output::{Output, say};
 use crate::ui::table::{size, span, table};
 
@@ -49,9 +49,10 @@ pub fn run(args: &ListArgs, environment: &Environment) -> Outcome {
             size(model.n_bytes),
             model.config.model_type.clone(),
             model.config.file_type.clone(),
-            match (model.origin, model.modified) {
+            match (model.origin, model.fit) {
                 (Origin::Embedded, _) => "built in".to_owned(),
-                (Origin::Stored, modified) => ago(modified, now),
+                (Origin::Stored, FitListed::No) => ago(model.modified, now),
+                (Origin::Stored, FitListed::Yes) => format!("{}, fitted", ago(model.modified, now)),
             },
         ]
     };

@@ -12,7 +12,7 @@ use crate::encoding;
 use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::gguf::Header;
-use crate::infer::{Defaults, Session};
+use crate::infer::{Defaults, FitUse, Session};
 use crate::keep_alive::KeepAlive;
 use crate::load_spec::{self, LoadSpec};
 use crate::model_ref::ModelRef;
@@ -40,6 +40,8 @@ pub struct LoadOptions<'a> {
     pub compute: &'a ComputeArgs,
     pub load: Load,
     pub place: EnginePlace,
+    /// Whether the model's fit is read.
+    pub fit: FitUse,
     /// How long a server keeps the model afterwards; `None` leaves it to the server.
     pub keep_alive: Option<KeepAlive>,
 }
@@ -136,7 +138,7 @@ pub fn open(
         )));
     }
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
-    let request = load_spec::LoadRequest { load, n_ctx, compute, adapters: wanted.adapters.clone() };
+    let request = load_spec::LoadRequest { load, n_ctx, compute, adapters: wanted.adapters.clone(), fit: wanted.fit };
     let LoadSpec { options, defaults, notes } = load_spec::open(&model, header, request)?;
     notes.iter().for_each(say);
     let session = match (wanted.place, load) {

@@ -5,6 +5,7 @@
 mod adapters;
 mod args;
 mod bench;
+mod card;
 mod complete;
 mod compute;
 mod confirm;

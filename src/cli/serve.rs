@@ -3,7 +3,8 @@
 use super::compute::ComputeArgs;
 use clap::Args;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,6 +15,7 @@ use super::network::{self, NetworkArgs};
 use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
+use crate::api::decision_log::{self, DecisionLog, Texts};
 use crate::api::guard::{self, Exposure, Management, Rules, RulesError, Said};
 use crate::api::local::{self, Door, Wish};
 use crate::api::logging::{self, Format, Prompts};
@@ -51,7 +53,46 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub keepalive: Option<String>,
     #[command(flatten)]
+    pub decisions: DecisionArgs,
+    #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+/// Which answers are written down.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Log of decisions")]
+pub struct DecisionArgs {
+    /// Append a line of JSON to FILE for every closed answer: time, model, fit, probabilities, answer (docs/serve.md)
+    #[arg(long, value_name = "FILE")]
+    pub decisions: Option<PathBuf>,
+    /// Write the texts too, not only their SHA-256 and length
+    #[arg(long, requires = "decisions")]
+    pub decisions_text: bool,
+    /// Rename FILE to FILE.1 before it has more than MB megabytes [default: 100]
+    #[arg(long, value_name = "MB", requires = "decisions")]
+    pub decisions_size: Option<NonZeroU32>,
+    /// Older files to keep (FILE.1 is the youngest) [default: 9]
+    #[arg(long, value_name = "N", requires = "decisions")]
+    pub decisions_keep: Option<u32>,
+}
+
+impl DecisionArgs {
+    /// The log, where there is to be one.
+    ///
+    /// # Errors
+    /// Its file cannot be opened.
+    fn open(&self) -> Result<Option<DecisionLog>, Failure> {
+        let Some(path) = &self.decisions else { return Ok(None) };
+        let settings = decision_log::Settings {
+            path: path.clone(),
+            texts: if self.decisions_text { Texts::Written } else { Texts::Left },
+            max_bytes: self.decisions_size.map_or(decision_log::DEFAULT_BYTES, |mb| u64::from(mb.get()) * 1_000_000),
+            n_kept: self.decisions_keep.unwrap_or(decision_log::DEFAULT_KEPT),
+        };
+        let log = DecisionLog::open(settings);
+        log.map(Some)
+            .map_err(|error| Failure::usage(format!("cannot write the decisions to `{}`: {error}", path.display())))
+    }
 }
 
 /// The default time limit of a request.
@@ -233,6 +274,7 @@ fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Sett
         request_timeout: Some(
             seconds("SLM_REQUEST_TIMEOUT", said.request_timeout.as_deref())?.unwrap_or(REQUEST_TIMEOUT),
         ),
+        decisions: args.decisions.open()?,
         today,
         timestamp,
     })

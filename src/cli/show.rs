@@ -3,12 +3,13 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::card;
 use super::complete;
 use super::environment::{Environment, timestamp};
 use super::load;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::{Arrays, Header, LoraPair};
-use crate::load_spec::TemplateChoice;
+use crate::load_spec::{self, TemplateChoice};
 use crate::model_info::{ModelDescription, format_json};
 use crate::store::{Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
@@ -147,6 +148,13 @@ pub fn page(model: &Model, header: &Header) -> Result<String, Failure> {
         let effect = if model.parameters.idle().contains_key(name) { " (no effect)" } else { "" };
         lines.push(("parameter", format!("{name} {value}{effect}")));
     }
+    let fit = load_spec::own_fit(model);
+    lines.extend(match &fit {
+        Ok(None) => None,
+        Ok(Some(fit)) => Some(("fit", card::summary(fit))),
+        // What it is made of otherwise can be read.
+        Err(error) => Some(("fit", error.to_string())),
+    });
     let mut page: String = lines.into_iter().map(|(name, value)| format!("{name:<17}{value}\n")).collect();
     let section = |title: &str, text: &str| format!("\n{title}\n{}\n", indented(text));
     if let Some(system) = &model.system {
@@ -154,6 +162,9 @@ pub fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     }
     if let Some(format) = &model.format {
         page += &section("format", &format_json(format).to_string());
+    }
+    if let Ok(Some(fit)) = &fit {
+        page += &section("fit", &card::page(fit));
     }
     for message in &model.messages {
         page += &section(&format!("message {}", message.role.as_str()), &message.content);

@@ -4,6 +4,7 @@ use crate::contract::Violation;
 use crate::engine::EngineError;
 use crate::engine::compute::ComputeError;
 use crate::engine::memory::{Saving, Shortage};
+use crate::infer::{InferError, StaleFit};
 use crate::load_spec::LoadSpecError;
 use crate::registry::{Forbidden, RegistryError};
 use crate::store::{StoreError, Unknown};
@@ -34,6 +35,15 @@ pub(super) fn compute(error: &ComputeError) -> Option<String> {
         | ComputeError::NoSuchKernels(_) => return None,
     };
     Some(advice.to_owned())
+}
+
+/// What to do about a fit that does not hold.
+pub(super) fn stale_fit(error: &InferError) -> String {
+    let first = match error {
+        InferError::StaleFit(StaleFit::Computation { .. }) => "check it on labelled rows with `slm fit --check`",
+        _ => "fit the model again with `slm fit`",
+    };
+    format!("{first}, or use the model's own probabilities with --no-fit")
 }
 
 fn memory(shortage: &Shortage) -> String {

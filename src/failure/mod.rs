@@ -116,6 +116,9 @@ impl From<InferError> for Failure {
     fn from(error: InferError) -> Failure {
         match error {
             InferError::Engine(error) => error.into(),
+            InferError::StaleFit(_) | InferError::FitState { .. } => {
+                Failure::advised(&error, Some(advice::stale_fit(&error)), Exit::Failed)
+            }
             error => Failure::failed(with_causes(&error)),
         }
     }

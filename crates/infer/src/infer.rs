@@ -8,6 +8,7 @@ mod ask;
 mod closed;
 mod epilogue;
 mod examples;
+mod fit;
 mod limited;
 mod memory;
 mod pieces;
@@ -21,8 +22,10 @@ mod reply;
 mod vectors;
 mod wait;
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::decide::ModelFit;
 use reader::Reader;
 use render::digest;
 use reply::Origin;
@@ -35,6 +38,7 @@ use slm_values::tools::ToolError;
 
 pub use ask::{Ask, Before, Chat, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
 pub use examples::Examples;
+pub use fit::{FitUse, StaleFit};
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};
@@ -65,6 +69,10 @@ pub struct Defaults {
     /// A chat template that takes the place of the model's own.
     pub template: Option<ChatTemplate>,
     pub adapters: AdapterSet,
+    /// The id of the weights that they are said of.
+    pub weights_id: String,
+    /// How the model's answers were fitted to labels.
+    pub fit: Option<Arc<ModelFit>>,
 }
 
 /// A loaded model, ready to answer.
@@ -103,6 +111,14 @@ pub enum InferError {
     BiasAndClosed,
     #[error(transparent)]
     Tools(#[from] ToolError),
+    #[error("the fit of this model does not hold for this request: {0}")]
+    StaleFit(#[from] StaleFit),
+    #[error("the fit of this model reads hidden states of {wanted} numbers, and the model gives {}", of_numbers(*found))]
+    FitState { wanted: usize, found: Option<usize> },
+}
+
+fn of_numbers(n: Option<usize>) -> String {
+    n.map_or_else(|| "none".to_owned(), |n| format!("{n}"))
 }
 
 impl Session {

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use crate::load_spec::TemplateChoice;
-use slm_store::store::{Listed, Model, Origin, StoreError, StoredAdapter, StoredExamples};
+use crate::load_spec::{self, TemplateChoice};
+use slm_store::store::{FitListed, Listed, Model, Origin, StoreError, StoredAdapter, StoredExamples, StoredFit};
 use slm_values::gguf::{Arrays, Header, LoraPair, Pooling};
 use slm_values::manifest::ModelConfig;
 use slm_values::modelfile::Format;
@@ -37,6 +37,8 @@ pub struct ModelSummary {
     pub details: ModelDetails,
     /// Whether it is part of slm's binary.
     pub embedded: bool,
+    /// Whether its answers are fitted to labels.
+    pub fitted: bool,
 }
 
 /// The details of one model.
@@ -55,6 +57,9 @@ pub struct ModelDescription {
     /// The form that every answer has: a JSON schema, or `"json"`.
     pub format: Option<Value>,
     pub adapters: Vec<AdapterInfo>,
+    /// How its answers were fitted to labels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<FitInfo>,
     /// The pooling of an embedding model.
     pub embeds: Option<String>,
     pub license: String,
@@ -73,6 +78,21 @@ pub struct ExamplesInfo {
     pub n: usize,
     /// How many of them come before a text.
     pub k: u8,
+}
+
+/// The fit of a model.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct FitInfo {
+    /// What tells it from every other.
+    pub digest: String,
+    /// Its card: what it belongs to, methods and rows by field, figures before and after, thresholds, promise, date. Left out
+    /// where it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub card: Option<Value>,
+    /// Why it cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// An adapter of a model.
@@ -112,6 +132,7 @@ impl ModelSummary {
             digest: model.digest.hex(),
             details: ModelDetails::of(&model.config),
             embedded: model.origin == Origin::Embedded,
+            fitted: model.fit == FitListed::Yes,
         }
     }
 }
@@ -131,6 +152,7 @@ impl ModelDescription {
             examples: model.examples.as_ref().map(ExamplesInfo::of),
             format: model.format.as_ref().map(format_json),
             adapters: model.adapters.iter().map(AdapterInfo::of).collect::<Result<_, _>>()?,
+            fit: model.fit.as_ref().map(|stored| FitInfo::of(model, stored)),
             embeds: header.embeds().map(|pooling: Pooling| pooling.as_str().to_owned()),
             license: model.licenses.join("\n\n"),
             details: ModelDetails::of(&model.config),
@@ -143,6 +165,16 @@ impl ModelDescription {
 impl ExamplesInfo {
     fn of(examples: &StoredExamples) -> ExamplesInfo {
         ExamplesInfo { digest: examples.digest.to_string(), n: examples.rows.len(), k: examples.k }
+    }
+}
+
+impl FitInfo {
+    fn of(model: &Model, stored: &StoredFit) -> FitInfo {
+        let digest = stored.digest().id();
+        match load_spec::own_fit(model) {
+            Ok(fit) => FitInfo { digest, card: fit.map(|fit| json!(fit.fit().card)), error: None },
+            Err(error) => FitInfo { digest, card: None, error: Some(error.to_string()) },
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::engine::{EngineError, Finish, Load};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, InferError, Reply, Session, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session, wait};
 
 /// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
 ///
@@ -62,6 +62,7 @@ fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Resu
         compute: &args.compute,
         load: Load::Everything,
         place: args.place(),
+        fit: FitUse::Own,
         keep_alive: None,
     };
     // A model is found once more, for opening takes it.

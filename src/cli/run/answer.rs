@@ -22,9 +22,7 @@ pub fn for_people(answer: &Answer, look: Look) -> String {
     let rows: Vec<(String, String, f64)> = answer
         .fields
         .iter()
-        .map(|field| {
-            (field.name.clone().unwrap_or_default(), label(&field.value).replace('\n', "␊"), field.probability())
-        })
+        .map(|field| (field.name.clone().unwrap_or_default(), shown(field), field.probability()))
         .collect();
     let width =
         |of: fn(&(String, String, f64)) -> &String| rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0);
@@ -33,6 +31,12 @@ pub fn for_people(answer: &Answer, look: Look) -> String {
     let line =
         |(name, answer, p): &(String, String, f64)| format!("{name:names$}{gap}{answer:answers$}{}", share(*p, look));
     rows.iter().map(line).collect()
+}
+
+/// A field's answer on one line; of one that is withheld the best guess, marked.
+pub fn shown(field: &FieldAnswer) -> String {
+    let label = label(&field.value).replace('\n', "␊");
+    if field.given().is_some() { label } else { format!("? {label}") }
 }
 
 /// A probability at the end of a line, with its bar where the terminal can show one.
@@ -44,11 +48,12 @@ pub fn share(probability: f64, look: Look) -> String {
     format!("{}\n", line.trim_end())
 }
 
-/// An answer without anything around it: the bare label, the object as one line of JSON, the vector, or the text.
-pub fn bare(finished: &Finished) -> String {
+/// An answer without anything around it: the bare label or what is written where it is withheld, the object as one line of JSON,
+/// the vector, or the text.
+pub fn bare(finished: &Finished, abstained: &str) -> String {
     match &finished.end.finding {
         Finding::Closed(Answer { fields, json }) => match fields.as_slice() {
-            [FieldAnswer { name: None, value, .. }] => label(value),
+            [field @ FieldAnswer { name: None, .. }] => field.given().map_or_else(|| abstained.to_owned(), label),
             _ => json.to_string(),
         },
         Finding::Vectors(embeddings) => embedding::value(embeddings).to_string(),
@@ -147,14 +152,26 @@ pub fn done_reason(finish: Finish) -> &'static str {
 
 /// As the server tells it: labels are not always texts, so that their probabilities are a list.
 fn field_json(field: &FieldAnswer) -> Map<String, Value> {
-    let probability = |(value, p): &(Value, f64)| json!({"value": value, "probability": p});
-    Map::from_iter([
-        ("value".to_owned(), field.value.clone()),
+    let probability = |(value, p): (&Value, f64)| json!({"value": value, "probability": p});
+    let probabilities = field.probabilities.iter().map(|(value, p)| probability((value, *p))).collect();
+    let mut object = Map::from_iter([
+        ("value".to_owned(), field.given().cloned().unwrap_or_default()),
         ("probability".to_owned(), field.probability().into()),
         ("margin".to_owned(), field.margin().into()),
-        ("probabilities".to_owned(), field.probabilities.iter().map(probability).collect()),
+        ("probabilities".to_owned(), probabilities),
         ("label_mass".to_owned(), field.label_mass.into()),
-    ])
+    ]);
+    let Some(fitted) = &field.fitted else { return object };
+    if let Some(reason) = fitted.abstention {
+        object.insert("guess".to_owned(), field.value.clone());
+        object.insert("abstained".to_owned(), reason.to_string().into());
+    }
+    let values = field.probabilities.iter().map(|(value, _)| value);
+    let raw = values.zip(&fitted.raw).map(|(value, p)| probability((value, *p))).collect();
+    object.insert("raw".to_owned(), raw);
+    let fit = json!({"digest": *fitted.fit, "method": fitted.method_name(), "threshold": fitted.threshold});
+    object.insert("fit".to_owned(), fit);
+    object
 }
 
 /// What is known of the fields of a written answer.
@@ -245,6 +262,13 @@ pub fn figures(end: &End) -> String {
 /// A value as bare text: a string without its quotes.
 pub fn label(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Why an answer is left to a person.
+pub fn withheld(field: &FieldAnswer) -> Option<String> {
+    let name = field.name.as_ref().map_or_else(|| "the answer".to_owned(), |name| format!("`{name}`"));
+    let guess = shortened(&label(&field.value));
+    field.abstention().map(|reason| format!("{name} is left to a person: {reason}; the best guess is `{guess}`"))
 }
 
 /// A label mass below this says that the model would have answered something else.

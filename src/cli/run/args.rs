@@ -5,6 +5,7 @@ use crate::cli::compute::ComputeArgs;
 use crate::cli::load::EnginePlace;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
+use crate::infer::FitUse;
 use crate::keep_alive::KeepAlive;
 use clap::{ArgAction, Args, ValueEnum};
 use std::path::PathBuf;
@@ -99,6 +100,8 @@ pub struct RunArgs {
     pub throughput: bool,
     #[command(flatten)]
     pub reading: ReadingArgs,
+    #[command(flatten)]
+    pub fit: FitArgs,
     /// Cut the text to its first N tokens, and report how many were cut
     #[arg(long, value_name = "N")]
     pub truncate: Option<usize>,
@@ -114,6 +117,30 @@ pub struct RunArgs {
     pub sampling: SamplingArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+}
+
+/// How closed answers are fitted, and what is written where one is withheld.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FitArgs {
+    /// Use the model's own probabilities, without the fit that `slm fit` made
+    #[arg(long)]
+    pub no_fit: bool,
+    /// Write LABEL where the fit leaves an answer to a person, instead of an empty line or cell (in JSON it is always null)
+    #[arg(long, value_name = "LABEL", allow_hyphen_values = true, conflicts_with = "no_fit")]
+    pub abstain: Option<String>,
+}
+
+impl FitArgs {
+    #[must_use]
+    pub fn used(&self) -> FitUse {
+        if self.no_fit { FitUse::None } else { FitUse::Own }
+    }
+
+    /// What is written in the place of a label that is withheld.
+    #[must_use]
+    pub fn abstained(&self) -> &str {
+        self.abstain.as_deref().unwrap_or_default()
+    }
 }
 
 /// How an answer is written as JSON.

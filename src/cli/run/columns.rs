@@ -6,7 +6,7 @@ use super::args::RunArgs;
 use super::{answer, embedding};
 use crate::batch::row::AddedNames;
 use crate::contract::{Field, Form};
-use crate::decide::FieldAnswer;
+use crate::decide::{FieldAnswer, ModelFit};
 use crate::engine::Finish;
 use crate::gguf::Pooling;
 use crate::infer::{Finding, Finished};
@@ -20,6 +20,10 @@ pub struct Columns {
     /// The values of an answer, in their order.
     answer: Vec<String>,
     parts: Parts,
+    /// For each closed field whether its answer can be withheld; then the best guess and the reason have columns too.
+    withholds: Vec<bool>,
+    /// What a table has in the place of a label that is withheld.
+    abstained: String,
     /// What else a row may have to say, where there is something to say.
     own: Vec<Own>,
     prefix: &'static str,
@@ -66,10 +70,16 @@ impl Own {
 impl Columns {
     /// Those of answers in this form, or of the vectors of a model that embeds.
     #[must_use]
-    pub fn new(args: &RunArgs, form: &Form, embeds: Option<Pooling>) -> Columns {
+    pub fn new(args: &RunArgs, form: &Form, embeds: Option<Pooling>, fit: Option<&ModelFit>) -> Columns {
+        let mut withholds = Vec::new();
         let (parts, answer) = match (form, embeds) {
             (_, Some(pooling)) => (Parts::Whole, vec![embedding::name(pooling).to_owned()]),
-            (Form::Closed(contract), None) => (Parts::Fields, of_fields(contract.fields())),
+            (Form::Closed(contract), None) => {
+                let fit = fit.filter(|fit| fit.knows(contract));
+                let can_withhold = |field| fit.is_some_and(|fit| fit.can_withhold(field));
+                withholds = contract.fields().iter().map(can_withhold).collect();
+                (Parts::Fields, of_fields(contract.fields(), &withholds))
+            }
             (Form::Open(_) | Form::Free, None) => match properties(form) {
                 Some(names) => (Parts::Properties, names),
                 None => (Parts::Whole, vec!["answer".to_owned()]),
@@ -83,7 +93,8 @@ impl Columns {
             (Own::Truncated, args.truncate.is_some()),
         ];
         let own = occurs.into_iter().filter(|(_, occurs)| *occurs).map(|(own, _)| own).collect();
-        Columns { answer, parts, own, prefix: "" }
+        let abstained = args.fit.abstained().to_owned();
+        Columns { answer, parts, withholds, abstained, own, prefix: "" }
     }
 
     /// The same beside a row of these names: where it has one of ours, all of ours begin with `slm_`.
@@ -120,13 +131,13 @@ impl Columns {
     /// The cells of an answer, in the order of [`Columns::of_table`].
     #[must_use]
     pub fn cells(&self, finished: &Finished) -> Vec<String> {
-        self.values(finished).iter().map(cell).collect()
+        self.values(finished, &Value::from(self.abstained.as_str())).iter().map(cell).collect()
     }
 
     /// The flat row of an answer, some tokens of whose text may have been cut.
     #[must_use]
     pub fn row(&self, finished: &Finished, n_tokens_cut: usize) -> Map<String, Value> {
-        let mut row: Map<String, Value> = self.answer().zip(self.values(finished)).collect();
+        let mut row: Map<String, Value> = self.answer().zip(self.values(finished, &Value::Null)).collect();
         if finished.end.finish == Finish::Length {
             row.insert(self.own(Own::DoneReason), answer::done_reason(finished.end.finish).into());
         }
@@ -136,18 +147,24 @@ impl Columns {
         row
     }
 
-    /// The values of an answer, in their order.
-    fn values(&self, finished: &Finished) -> Vec<Value> {
+    /// The values of an answer, in their order; this one in the place of a label that is withheld.
+    fn values(&self, finished: &Finished, abstained: &Value) -> Vec<Value> {
         match &finished.end.finding {
-            Finding::Closed(found) => match found.fields.as_slice() {
-                [field] if field.name.is_none() => {
-                    vec![field.value.clone(), field.probability().into(), field.label_mass.into()]
-                }
-                fields => {
-                    let pair = |field: &FieldAnswer| [field.value.clone(), field.probability().into()];
-                    fields.iter().flat_map(pair).collect()
-                }
-            },
+            Finding::Closed(found) => {
+                let of_field = |(field, withholds): (&FieldAnswer, &bool)| {
+                    let mut values = vec![field.given().unwrap_or(abstained).clone(), field.probability().into()];
+                    if field.name.is_none() {
+                        values.push(field.label_mass.into());
+                    }
+                    if *withholds {
+                        let reason = field.abstention().map(|reason| reason.to_string());
+                        let guess = reason.is_some().then(|| field.value.clone());
+                        values.extend([guess.unwrap_or_default(), reason.into()]);
+                    }
+                    values
+                };
+                found.fields.iter().zip(&self.withholds).flat_map(of_field).collect()
+            }
             Finding::Open(Ok(Value::Object(object))) if self.parts == Parts::Properties => {
                 self.answer.iter().map(|name| object.get(name).cloned().unwrap_or_default()).collect()
             }
@@ -157,18 +174,26 @@ impl Columns {
     }
 }
 
-/// A label with its probability and mass, or each field with its probability.
-fn of_fields(fields: &[Field]) -> Vec<String> {
+/// A label with its probability and mass, or each field with its probability; where the answer can be withheld, the best guess
+/// and the reason too.
+fn of_fields(fields: &[Field], withholds: &[bool]) -> Vec<String> {
     if matches!(fields, [field] if field.name().is_none()) {
-        return ["label", "probability", "label_mass"].map(str::to_owned).into();
+        let more = if withholds == [true] { &["guess", "abstained"][..] } else { &[] };
+        return ["label", "probability", "label_mass"].iter().chain(more).map(|name| (*name).to_owned()).collect();
     }
     let names: Vec<String> = fields.iter().filter_map(Field::name).collect();
     let mut taken = names.clone();
     let mut columns = Vec::new();
-    for name in names {
-        let probability = unlike(format!("{name}_probability"), &taken);
-        taken.push(probability.clone());
-        columns.extend([name, probability]);
+    for (name, withholds) in names.into_iter().zip(withholds) {
+        let more = if *withholds { &["guess", "abstained"][..] } else { &[] };
+        let own = ["probability"].iter().chain(more).map(|what| {
+            let own = unlike(format!("{name}_{what}"), &taken);
+            taken.push(own.clone());
+            own
+        });
+        let own: Vec<String> = own.collect();
+        columns.push(name);
+        columns.extend(own);
     }
     columns
 }
@@ -215,7 +240,7 @@ mod tests {
     fn columns(schema: &Value, more: &[&str]) -> (Columns, Form) {
         let args = Args::parse_from([&["run", "triage", "--lines"], more].concat()).run;
         let form = Form::from_schema(schema.clone()).unwrap();
-        (Columns::new(&args, &form, None), form)
+        (Columns::new(&args, &form, None, None), form)
     }
 
     /// The answer to a closed form in which each option of a field has twice the probability of the one before.

@@ -60,13 +60,18 @@ impl Run<'_> {
             (Form::Open(open), _) => json!({ "grammar": open.grammar() }),
             (Form::Free, _) => Value::Null,
         };
-        json!({
+        let mut asked = json!({
             "form": form,
             "max_words": self.limits.max_words,
             "max_sentences": self.limits.max_sentences,
             "matches": self.args.limits.matches,
             "is_asked_again": self.retry == Retry::Once,
-        })
+        });
+        // The fit itself is a part of the model.
+        if self.session.fits(&self.turn.form) {
+            asked["abstain"] = self.args.fit.abstained().into();
+        }
+        asked
     }
 
     fn sampling_asked(&self) -> Value {

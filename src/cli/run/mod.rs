@@ -30,12 +30,13 @@ use crate::encoding;
 use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
 use crate::failure::{Failure, Outcome};
 use crate::gguf::Pooling;
-use crate::infer::{Ask, Chat, Retry, Scoring, Session, Turn};
+use crate::infer::{Ask, Chat, FitUse, Retry, Scoring, Session, Turn};
 use crate::limits::Limits;
 use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::look::Look;
 use crate::ui::output::{say, tell};
+pub use answer::label;
 pub use args::RunArgs;
 use args::{JsonShape, SamplingArgs};
 use columns::Columns;
@@ -80,14 +81,16 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     refuse_together(args, &form, &limits)?;
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
     let is_rows = args.is_rows();
-    let columns = || Columns::new(args, &form, embeds);
+    let fit = if args.dry_run { FitUse::None } else { args.fit.used() };
+    let own_fit = if is_rows && fit == FitUse::Own { load_spec::own_fit(&model)? } else { None };
+    let columns = || Columns::new(args, &form, embeds, own_fit.as_ref());
     let rows = if is_rows { Some(Input::open(args, &form, columns(), environment)?) } else { None };
     let text = if is_rows || is_session { String::new() } else { prompt(args)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
     let place = args.place();
     let keep_alive = args.keepalive;
-    let wanted =
-        LoadOptions { adapters: &adapters, parameters: &parameters, compute: &args.compute, load, place, keep_alive };
+    let compute = &args.compute;
+    let wanted = LoadOptions { adapters: &adapters, parameters: &parameters, compute, load, place, fit, keep_alive };
     let loaded = load::open(model, &header, &wanted, environment)?;
     if is_session {
         let start = repl::Start { loaded, adapters, form: asked, parameters };
@@ -139,6 +142,7 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
         },
         detail: if args.json() == Some(JsonShape::Full) { Detail::Tokens } else { Detail::Text },
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
+        fit: args.fit.used(),
         ..Turn::default()
     }
 }
@@ -230,6 +234,9 @@ impl Run<'_> {
         let is_closed = matches!(self.turn.form, Form::Closed(_));
         if !is_closed && self.args.throughput {
             say("generated answers always share their batches: --throughput has no effect");
+        }
+        if self.args.fit.abstain.is_some() && !self.session.fits(&self.turn.form) {
+            say("no fit leaves these answers to a person: --abstain has no effect");
         }
         if is_closed && !given.is_empty() {
             say(format_args!("closed answers are scored, not sampled: {} has no effect", given.join(", ")));

@@ -77,11 +77,14 @@ fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
                 tell(&format!("refused        {}\n", finished.text.trim()));
             }
         }
-        Finding::Closed(_) | Finding::Vectors(_) => output.line(&answer::bare(finished)).map(drop)?,
+        Finding::Closed(_) | Finding::Vectors(_) => {
+            output.line(&answer::bare(finished, run.args.fit.abstained())).map(drop)?
+        }
         Finding::Free | Finding::Open(_) => output.line(finished.text.trim_end_matches('\n')).map(drop)?,
     }
     run.say_what_was_cut(n_tokens_cut);
     if let (Finding::Closed(found), true) = (&finished.end.finding, run.says_doubts()) {
+        found.fields.iter().filter_map(answer::withheld).for_each(say);
         found.fields.iter().filter_map(answer::doubt).for_each(say);
     }
     if refusal.is_none() && run.args.json.is_none() {
@@ -96,7 +99,8 @@ fn record(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     if run.args.json() != Some(JsonShape::Flat) {
         return answer::details(run, limited, n_tokens_cut);
     }
-    let columns = Columns::new(run.args, &run.turn.form, run.embeds);
+    let fit = run.session.defaults().fit.as_deref();
+    let columns = Columns::new(run.args, &run.turn.form, run.embeds, fit);
     match refusal(limited) {
         None => columns.row(&limited.finished, n_tokens_cut).into(),
         Some(reason) => {

@@ -41,7 +41,7 @@ impl RowLines {
                     details["line"] = row.place.line.into();
                     details.to_string()
                 }
-                None => plain(finished),
+                None => plain(finished, run.args.fit.abstained()),
             },
         }
     }
@@ -80,10 +80,10 @@ fn one(name: &str, value: Value) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), value)])
 }
 
-/// A bare answer on one line.
-fn plain(finished: &Finished) -> String {
+/// A bare answer on one line; this where it is withheld.
+fn plain(finished: &Finished, abstained: &str) -> String {
     match &finished.end.finding {
         Finding::Free | Finding::Open(_) => one_line(finished.text.trim()),
-        Finding::Closed(_) | Finding::Vectors(_) => one_line(&answer::bare(finished)),
+        Finding::Closed(_) | Finding::Vectors(_) => one_line(&answer::bare(finished, abstained)),
     }
 }

@@ -3,12 +3,15 @@
 use std::time::Instant;
 
 use super::answer::{doubt, label};
+use crate::decide::FieldAnswer;
 use crate::engine::Counts;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::End;
 
 /// Labels that are shown while rows are answered.
 const SHOWN_LABELS: usize = 5;
+/// Under which answers are counted that are left to a person.
+const ABSTAINED: &str = "(left to a person)";
 
 /// Totals of this run.
 #[derive(Debug)]
@@ -41,7 +44,8 @@ pub struct Share {
 impl Share {
     #[must_use]
     pub fn of(end: &End) -> Share {
-        let labels = end.closed_fields().iter().map(|field| (field.name.clone(), label(&field.value))).collect();
+        let shown = |field: &FieldAnswer| field.given().map_or_else(|| ABSTAINED.to_owned(), label);
+        let labels = end.closed_fields().iter().map(|field| (field.name.clone(), shown(field))).collect();
         let is_doubtful = end.closed_fields().iter().any(|field| doubt(field).is_some());
         Share { counts: end.counts, labels, is_doubtful }
     }

@@ -19,7 +19,7 @@ fn server(home: &Home) -> Server {
 }
 
 /// What an answer says, whole or in the parts of a stream.
-fn said(path: &str, answer: &str) -> String {
+pub fn said(path: &str, answer: &str) -> String {
     let place = match path {
         "/api/generate" => "/response",
         "/api/chat" => "/message/content",

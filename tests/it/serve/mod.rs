@@ -9,6 +9,7 @@ mod connections;
 mod crash;
 mod described;
 pub mod environments;
+mod fits;
 mod forms;
 mod habits;
 mod labels;
@@ -73,9 +74,18 @@ impl Server {
 
     /// With variables of the environment.
     pub fn with(home: &Home, variables: &[(&str, &str)]) -> Server {
+        Server::start(home, &[], variables)
+    }
+
+    /// With arguments of its own.
+    pub fn with_args(home: &Home, args: &[&str]) -> Server {
+        Server::start(home, args, &[])
+    }
+
+    fn start(home: &Home, args: &[&str], variables: &[(&str, &str)]) -> Server {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port").to_string();
-        let mut call = home.slm(["serve", "--host", &address]);
+        let mut call = home.slm(["serve", "--host", &address].iter().chain(args));
         for (name, value) in variables {
             call = call.env(name, value);
         }

@@ -2,6 +2,7 @@
 //!
 //! It knows contracts and log-probabilities; it does not know how either came to be.
 
+mod fitted;
 mod open;
 pub mod question;
 mod wording;
@@ -9,8 +10,10 @@ mod wording;
 use serde_json::Value;
 
 use slm_engine::GroupScores;
+use slm_fit::Abstention;
 use slm_values::contract::{Contract, Field};
 
+pub use fitted::{Fitted, ModelFit, Row, fitted_answer};
 pub use open::describe_open;
 pub use question::{Question, QuestionError, expected_level};
 pub use wording::{Place, WORDING, Wording, Written};
@@ -19,7 +22,7 @@ pub use wording::{Place, WORDING, Wording, Written};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     pub fields: Vec<FieldAnswer>,
-    /// The answer as the contract's own JSON: the bare value, or the object.
+    /// The answer as the contract's own JSON: the bare value, or the object; null in the place of a value that is withheld.
     pub json: Value,
 }
 
@@ -28,15 +31,50 @@ pub struct Answer {
 pub struct FieldAnswer {
     /// The field's name, a nested one's with dots; `None` where the whole contract is one closed value.
     pub name: Option<String>,
-    /// The most probable candidate.
+    /// The most probable candidate, also where it is withheld.
     pub value: Value,
-    /// Every candidate with its probability, in the contract's order; they sum to 1.
+    /// Every candidate with its final probability, in the contract's order; they sum to 1.
     pub probabilities: Vec<(Value, f64)>,
     /// The model's raw probability, before normalisation, that its answer is one of the candidates.
     pub label_mass: f64,
+    /// What the model's fit made of it; `None` where the probabilities are the model's own.
+    pub fitted: Option<Fitted>,
+}
+
+impl Answer {
+    /// The answer of these fields, which are the contract's.
+    #[must_use]
+    pub fn of(contract: &Contract, fields: Vec<FieldAnswer>) -> Answer {
+        let json = contract.assemble(fields.iter().map(|field| field.given().cloned().unwrap_or_default()));
+        Answer { fields, json }
+    }
+
+    /// The most probable answer, withheld or not.
+    #[must_use]
+    pub fn guess(&self, contract: &Contract) -> Value {
+        contract.assemble(self.fields.iter().map(|field| field.value.clone()))
+    }
 }
 
 impl FieldAnswer {
+    /// The answer that is given; `None` where it is withheld.
+    #[must_use]
+    pub fn given(&self) -> Option<&Value> {
+        self.abstention().is_none().then_some(&self.value)
+    }
+
+    /// Why the answer is withheld.
+    #[must_use]
+    pub fn abstention(&self) -> Option<Abstention> {
+        self.fitted.as_ref()?.abstention
+    }
+
+    /// The natural logarithms of the candidates' probabilities: of a raw answer, what a fit learns from and is applied to.
+    #[must_use]
+    pub fn logprobs(&self) -> Vec<f64> {
+        self.probabilities.iter().map(|(_, p)| p.ln()).collect()
+    }
+
     /// The probability of the answer.
     #[must_use]
     pub fn probability(&self) -> f64 {
@@ -52,13 +90,11 @@ impl FieldAnswer {
     }
 }
 
-/// The answer that the candidates' scores give, one for each of [`Wording::groups`].
+/// The model's own answer, which the candidates' scores give, one for each of [`Wording::groups`].
 #[must_use]
 pub fn answer(contract: &Contract, scores: &[GroupScores]) -> Answer {
-    let fields: Vec<FieldAnswer> =
-        contract.fields().iter().zip(scores).map(|(field, scores)| field_answer(field, scores)).collect();
-    let json = contract.assemble(fields.iter().map(|field| field.value.clone()));
-    Answer { fields, json }
+    let fields = contract.fields().iter().zip(scores).map(|(field, scores)| field_answer(field, scores));
+    Answer::of(contract, fields.collect())
 }
 
 fn field_answer(field: &Field, scores: &GroupScores) -> FieldAnswer {
@@ -82,6 +118,7 @@ pub fn chosen(name: Option<String>, options: &[Value], scores: &GroupScores) -> 
         value: options[best].clone(),
         probabilities: options.iter().cloned().zip(p).collect(),
         label_mass: scores.mass,
+        fitted: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::fit::FitUse;
 use super::memory::Memory;
 use crate::decide::{Question, Wording};
 use slm_engine::{Detail, Drafts, Lane, Reading, Search, Token};
@@ -47,6 +48,10 @@ pub struct Turn {
     pub scoring: Scoring,
     /// How the answer to a closed form that is one text is written.
     pub spelling: LabelSpelling,
+    /// Whether a closed answer is fitted.
+    pub fit: FitUse,
+    /// What is written in the place of a bare label that is withheld; in JSON that is null.
+    pub abstained: String,
 }
 
 /// How an answer that is one text is written; all others are JSON.
@@ -177,6 +182,17 @@ impl Chat {
     pub(super) fn last_text(&self) -> &str {
         let user = self.messages.iter().rev().find(|message| message.role == Role::User);
         user.map_or("", |message| &message.content)
+    }
+}
+
+impl Before {
+    /// The user's last words, or all of a prompt that its writer made; `None` where that is not text.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Before::Chat(chat) => Some(chat.last_text()),
+            Before::Prompt(Given::Raw(text)) => Some(text),
+            Before::Prompt(Given::Tokens(_) | Given::Infill { .. }) => None,
+        }
     }
 }
 

@@ -9,16 +9,47 @@ use slm_engine::{LikelyToken, Token, TokenLogprob};
 /// What no vocabulary holds: these tokens are whole answers.
 const NO_TOKEN: Token = -1;
 
+/// How a closed answer is written.
+#[derive(Debug, Clone, Default)]
+pub struct Spelling {
+    pub label: LabelSpelling,
+    /// What is written in the place of a bare label that is withheld.
+    pub abstained: String,
+}
+
+impl Spelling {
+    /// A whole answer: a text without its quotes where it is to be bare. Inside an object all is JSON.
+    fn whole(&self, value: &Value) -> String {
+        match (value, self.label) {
+            (Value::Null, LabelSpelling::Bare) => self.abstained.clone(),
+            (value, label) => spelled(value, label),
+        }
+    }
+
+    /// What is written for a field.
+    fn field(&self, field: &FieldAnswer) -> String {
+        match field.given() {
+            // A label can be null, too.
+            Some(value) => spelled(value, self.label),
+            None => self.whole(&Value::Null),
+        }
+    }
+}
+
 /// The answer as it is written.
 #[must_use]
-pub fn text(answer: &Answer, spelling: LabelSpelling) -> String {
-    spelled(&answer.json, spelling)
+pub fn text(answer: &Answer, spelling: &Spelling) -> String {
+    match answer.fields.as_slice() {
+        [field @ FieldAnswer { name: None, .. }] => spelling.field(field),
+        _ => answer.json.to_string(),
+    }
 }
 
 /// The answer's text in pieces that join to all of it: what the schema leaves no choice about has the log-probability 0,
-/// a field's value that of its probability, with at most `n` of the allowed answers.
+/// a field's value that of its probability, with at most `n` of the allowed answers. What stands in the place of a withheld
+/// value has the log-probability of the best guess, so that nobody takes it for more certain than that.
 #[must_use]
-pub fn tokens(answer: &Answer, n: usize, spelling: LabelSpelling) -> Vec<TokenLogprob> {
+pub fn tokens(answer: &Answer, n: usize, spelling: &Spelling) -> Vec<TokenLogprob> {
     if let [field @ FieldAnswer { name: None, .. }] = answer.fields.as_slice() {
         return vec![token(field, n, spelling)];
     }
@@ -41,7 +72,7 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
     fn write(&mut self, value: &Value, path: Option<String>) {
         if let Some(field) = self.fields.next_if(|field| field.name == path) {
             self.flush();
-            self.tokens.push(token(field, self.n, LabelSpelling::Json));
+            self.tokens.push(token(field, self.n, &Spelling::default()));
             return;
         }
         let Value::Object(object) = value else {
@@ -68,7 +99,6 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
     }
 }
 
-/// A whole answer: a text without its quotes where it is to be bare. Inside an object all is JSON.
 fn spelled(value: &Value, spelling: LabelSpelling) -> String {
     match (value, spelling) {
         (Value::String(text), LabelSpelling::Bare) => text.clone(),
@@ -76,14 +106,14 @@ fn spelled(value: &Value, spelling: LabelSpelling) -> String {
     }
 }
 
-fn token(field: &FieldAnswer, n: usize, spelling: LabelSpelling) -> TokenLogprob {
+fn token(field: &FieldAnswer, n: usize, spelling: &Spelling) -> TokenLogprob {
     let mut likely: Vec<&(Value, f64)> = field.probabilities.iter().collect();
     // The sort is stable: of equals the schema's first comes first, as in the answer.
     likely.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let bytes = |value: &Value| spelled(value, spelling).into_bytes();
+    let bytes = |value: &Value| spelled(value, spelling.label).into_bytes();
     let of = |(value, p): &(Value, f64)| LikelyToken { id: NO_TOKEN, bytes: bytes(value), logprob: p.ln() };
     let likely = likely.into_iter().take(n).map(of).collect();
-    TokenLogprob { id: NO_TOKEN, bytes: bytes(&field.value), logprob: field.probability().ln(), likely }
+    TokenLogprob { id: NO_TOKEN, bytes: spelling.field(field).into_bytes(), logprob: field.probability().ln(), likely }
 }
 
 #[cfg(test)]
@@ -98,6 +128,10 @@ mod tests {
         let scores = probabilities.iter().map(|p| GroupScores::likelihood(p.iter().map(|p| p.ln()).collect()));
         let scores: Vec<GroupScores> = scores.collect();
         decide::answer(&Contract::from_schema(schema).unwrap(), &scores)
+    }
+
+    fn spelling(label: LabelSpelling) -> Spelling {
+        Spelling { label, ..Spelling::default() }
     }
 
     fn utf8(bytes: &[u8]) -> &str {
@@ -117,13 +151,47 @@ mod tests {
     #[test]
     fn a_bare_answer_is_one_token() {
         let answer = answer(json!({"enum": ["no", "yes", "maybe"]}), &[&[0.2, 0.6, 0.0]]);
-        let quoted = tokens(&answer, 3, LabelSpelling::Json);
+        let quoted = tokens(&answer, 3, &spelling(LabelSpelling::Json));
         assert_eq!(told(&quoted), [("\"yes\"", 75.0, vec!["\"yes\"", "\"no\"", "\"maybe\""])]);
         assert_eq!(quoted[0].likely[2].logprob, f64::NEG_INFINITY);
-        let bare = tokens(&answer, 2, LabelSpelling::Bare);
+        let bare = tokens(&answer, 2, &spelling(LabelSpelling::Bare));
         assert_eq!(told(&bare), [("yes", 75.0, vec!["yes", "no"])]);
-        let texts = [LabelSpelling::Json, LabelSpelling::Bare].map(|spelling| text(&answer, spelling));
+        let texts = [LabelSpelling::Json, LabelSpelling::Bare].map(|label| text(&answer, &spelling(label)));
         assert_eq!(texts, ["\"yes\"", "yes"]);
+    }
+
+    /// The same, with its first field withheld.
+    fn withheld(answer: Answer, schema: Value) -> Answer {
+        let mut fields = answer.fields;
+        fields[0].fitted = Some(decide::Fitted {
+            fit: "id".into(),
+            method: slm_fit::MethodName::Affine,
+            raw: fields[0].probabilities.iter().map(|(_, p)| *p).collect(),
+            threshold: None,
+            abstention: Some(slm_fit::Abstention::AlwaysAPerson),
+        });
+        Answer::of(&Contract::from_schema(schema).unwrap(), fields)
+    }
+
+    #[test]
+    fn what_is_withheld_is_null_or_what_was_asked_for_and_as_likely_as_the_guess() {
+        let schema = || json!({"enum": ["no", "yes"]});
+        let bare = withheld(answer(schema(), &[&[0.25, 0.75]]), schema());
+        for (label, abstained, written) in
+            [(LabelSpelling::Json, "?", "null"), (LabelSpelling::Bare, "", ""), (LabelSpelling::Bare, "?", "?")]
+        {
+            let spelling = Spelling { label, abstained: abstained.to_owned() };
+            assert_eq!(text(&bare, &spelling), written);
+            let tokens = tokens(&bare, 1, &spelling);
+            assert_eq!((told(&tokens)[0].0, told(&tokens)[0].1), (written, 75.0));
+        }
+        let schema = || json!({"type": "object", "properties": {"a": {"enum": [1, 2]}, "b": {"type": "boolean"}}});
+        let object = withheld(answer(schema(), &[&[0.25, 0.75], &[0.9, 0.1]]), schema());
+        let spelling = Spelling { label: LabelSpelling::Bare, abstained: "?".to_owned() };
+        assert_eq!(text(&object, &spelling), r#"{"a":null,"b":true}"#);
+        let tokens = tokens(&object, 1, &spelling);
+        assert_eq!(told(&tokens)[1], ("null", 75.0, vec!["2"]));
+        assert_eq!(told(&tokens).iter().map(|token| token.0).collect::<String>(), text(&object, &spelling));
     }
 
     #[test]
@@ -133,7 +201,7 @@ mod tests {
             "urgency": {"type": "integer", "minimum": 1, "maximum": 2},
         }});
         let answer = answer(schema, &[&[0.1, 0.3], &[0.5, 0.5], &[0.9, 0.1]]);
-        let tokens = tokens(&answer, 1, LabelSpelling::Bare);
+        let tokens = tokens(&answer, 1, &spelling(LabelSpelling::Bare));
         let expected = [
             ("{\"at\":{\"queue\":", 100.0, vec![]),
             ("\"b\"", 75.0, vec!["\"b\""]),
@@ -145,6 +213,9 @@ mod tests {
         ];
         assert_eq!(told(&tokens), expected);
         let joined: String = told(&tokens).iter().map(|token| token.0).collect();
-        assert_eq!([joined, text(&answer, LabelSpelling::Bare)], [answer.json.to_string(), answer.json.to_string()]);
+        assert_eq!(
+            [joined, text(&answer, &spelling(LabelSpelling::Bare))],
+            [answer.json.to_string(), answer.json.to_string()]
+        );
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::ask::LabelSpelling;
+use super::InferError;
+use super::closed::{self, Spelling};
+use super::fit::Applied;
 use super::pieces::{Finding, Piece};
 use super::reading::Reading;
-use super::{InferError, closed};
 use crate::decide::{self, Answer, Question};
 use slm_engine::{
     Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, NextLogprob, Piece as Written,
@@ -22,7 +23,8 @@ pub(super) enum Reader {
     Closed {
         contract: Arc<Contract>,
         detail: Detail,
-        spelling: LabelSpelling,
+        spelling: Spelling,
+        fit: Option<Applied>,
     },
     Question(Arc<Question>),
     Open {
@@ -138,29 +140,32 @@ impl Reader {
     }
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
-        let Scores { groups, counts, timings, .. } = scores;
+        let Scores { groups, state, counts, timings } = scores;
         let (answer, detail, spelling) = match self {
-            Reader::Closed { contract, detail, spelling } => {
-                let answer = decide::answer(contract, &groups);
+            Reader::Closed { contract, detail, spelling, fit } => {
+                let answer = match fit {
+                    Some(fit) => fit.answer(contract, &groups, state.as_deref())?,
+                    None => decide::answer(contract, &groups),
+                };
                 // The options were held against the schema one by one; only together they are the answer.
-                if let Err(violation) = contract.check(&answer.json) {
+                if let Err(violation) = contract.check(&answer.guess(contract)) {
                     let finding = Finding::Open(Err(violation));
                     return Ok(Last { finding, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) });
                 }
-                (answer, *detail, *spelling)
+                (answer, *detail, std::mem::take(spelling))
             }
             Reader::Question(question) => {
                 let field = question.answer(groups.first().ok_or(EngineError::Stopped)?);
                 let json = field.value.clone();
-                (Answer { fields: vec![field], json }, Detail::Text, LabelSpelling::Json)
+                (Answer { fields: vec![field], json }, Detail::Text, Spelling::default())
             }
             _ => return Err(EngineError::Stopped.into()),
         };
         let tokens = match detail {
-            Detail::Likely { n } => closed::tokens(&answer, usize::from(n), spelling),
+            Detail::Likely { n } => closed::tokens(&answer, usize::from(n), &spelling),
             Detail::Text | Detail::Tokens => Vec::new(),
         };
-        let text = closed::text(&answer, spelling);
+        let text = closed::text(&answer, &spelling);
         let said = Run::Text { text: text.clone(), persons: Vec::new() };
         out.push_back(Piece::Text(Written { text, tokens }));
         Ok(Last { finding: Finding::Closed(answer), ..Last::scored(counts, timings, said) })

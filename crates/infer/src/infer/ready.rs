@@ -1,10 +1,13 @@
 //! A question between its prompt and its answer: the prompt can be looked at and counted before it is sent, and sent several
 //! times.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::ask::{Chat, Scoring, Turn};
+use super::closed::Spelling;
 use super::epilogue::Epilogue;
+use super::fit::Applied;
 use super::reader::Reader;
 use super::reading::Reading;
 use super::render::{digest, lead};
@@ -27,6 +30,8 @@ pub struct Ready {
     evaluation_id: Option<String>,
     /// The examples of which its row has its own.
     examples_id: Option<String>,
+    /// What a closed question is about.
+    text: Option<Arc<str>>,
     started: Instant,
 }
 
@@ -66,14 +71,22 @@ impl Session {
         let form = forced.as_ref().map_or_else(|| turn.form.clone(), |forced| Form::Open(forced.open().clone()));
         let wording = self.wording(turn.scoring.wording);
         let mut prompt = self.prompt(&turn.before, &form, wording)?;
+        let groups = match &form {
+            Form::Closed(contract) => wording.groups(contract, turn.chat().map_or("", |_| self.lead())),
+            Form::Open(_) | Form::Free => Vec::new(),
+        };
+        let examples_id = turn.chat().and_then(|chat| self.examples_id(chat)).map(str::to_owned);
+        let mut state = None;
         let reader = match (forced, &form) {
             (Some(forced), _) => {
                 lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
                 Reader::Call { forced: Box::new(forced), text: String::new() }
             }
             (None, Form::Closed(contract)) => {
-                let (contract, spelling) = (contract.clone(), turn.spelling);
-                Reader::Closed { contract, detail: turn.detail, spelling }
+                let fit = self.fit_for(&turn, contract, || digest(&prompt, &groups, examples_id.as_deref()))?;
+                state = fit.as_ref().and_then(Applied::state);
+                let spelling = Spelling { label: turn.spelling, abstained: turn.abstained.clone() };
+                Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit }
             }
             (None, Form::Open(open)) => Reader::Open { open: open.clone(), text: String::new() },
             // After a prompt that its writer made, all is text.
@@ -81,24 +94,21 @@ impl Session {
             (None, Form::Free) => Reader::Free(Box::new(self.reading(tools, &prompt))),
         };
         let epilogue = self.epilogue(&turn, &reader, &prompt);
-        let examples_id = turn.chat().and_then(|chat| self.examples_id(chat)).map(str::to_owned);
+        let is_closed = matches!(reader, Reader::Closed { .. });
+        let text = is_closed.then(|| turn.before.text()).flatten().map(Arc::from);
         let request = match &form {
-            Form::Closed(contract) => {
-                let lead = turn.chat().map_or("", |_| self.lead());
-                let groups = wording.groups(contract, lead);
-                Prompted::Score(self.scored(prompt, groups, turn.scoring))
-            }
+            Form::Closed(_) => Prompted::Score(ScoreRequest { state, ..self.scored(prompt, groups, turn.scoring) }),
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
-        Ok(Ready { epilogue, examples_id, ..self.with_prompt(request, reader, started) })
+        Ok(Ready { epilogue, examples_id, text, ..self.with_prompt(request, reader, started) })
     }
 
     /// What has no more to tell at its end than the engine.
     pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
         let evaluation_id = request.canonical().map(|scoring| self.evaluation_id(scoring));
         let engine = self.engine.clone();
-        Ready { engine, request, reader, epilogue: None, evaluation_id, examples_id: None, started }
+        Ready { engine, request, reader, epilogue: None, evaluation_id, examples_id: None, text: None, started }
     }
 
     /// Candidates to be scored after a prompt.
@@ -151,6 +161,12 @@ impl Ready {
             Prompted::Score(request) => &request.prompt,
             Prompted::Generate(request) => &request.prompt,
         }
+    }
+
+    /// What a closed question is about: the user's last words, or a prompt that its writer made.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
     /// Identifies the prompt without the text: template, system message, examples, contract and its wording.

@@ -3,9 +3,13 @@
 
 mod template;
 
-use crate::infer::{Defaults, Examples};
+use std::sync::Arc;
+
+use crate::decide::ModelFit;
+use crate::infer::{Defaults, Examples, FitUse};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
+use slm_fit::FitLayerError;
 use slm_store::store::{self, Model, StoreError, StoredAdapter};
 use slm_values::chat::Role;
 use slm_values::contract::{ContractError, Form, Violation};
@@ -33,6 +37,8 @@ pub struct LoadRequest {
     pub n_ctx: Option<u32>,
     pub compute: Compute,
     pub adapters: AdapterSet,
+    /// Whether the model's fit is read.
+    pub fit: FitUse,
 }
 
 /// Why a stored model cannot be loaded.
@@ -46,6 +52,8 @@ pub enum LoadSpecError {
     Template { name: String, error: TemplateError },
     #[error("the FORMAT of `{name}`: {error}")]
     Format { name: String, error: ContractError },
+    #[error("the fit of `{name}` cannot be used: {error}; fit the model again, or remove its fit")]
+    Fit { name: String, error: FitLayerError },
     #[error("the FORMAT of `{name}` is in the file `{path}`, which is not stored")]
     FormatFile { name: String, path: String },
 }
@@ -116,9 +124,10 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
         },
         store::Weights::Embedded(bytes) => Weights::Bytes((*bytes).into()),
     };
-    let LoadRequest { load, n_ctx, compute, adapters } = wanted;
+    let LoadRequest { load, n_ctx, compute, adapters, fit } = wanted;
     let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());
-    let options = Options { weights, weights_id, load, n_ctx, compute, footprint };
+    let options = Options { weights, weights_id: weights_id.clone(), load, n_ctx, compute, footprint };
+    let fit = if fit == FitUse::Own { own_fit(model)?.map(Arc::new) } else { None };
     let defaults = Defaults {
         system: model.system.clone(),
         messages: model.messages.clone(),
@@ -126,8 +135,21 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
         parameters: model.parameters.clone(),
         template: template.given(model)?,
         adapters,
+        weights_id,
+        fit,
     };
     Ok(LoadSpec { options, defaults, notes })
+}
+
+/// How a model's answers were fitted to labels.
+///
+/// # Errors
+/// Its layers cannot be read, or hold no fit that can be used.
+pub fn own_fit(model: &Model) -> Result<Option<ModelFit>, LoadSpecError> {
+    let Some(stored) = &model.fit else { return Ok(None) };
+    let [card, numbers] = stored.read()?;
+    let fit = ModelFit::read(&stored.digest().id(), &card, &numbers);
+    fit.map(Some).map_err(|error| LoadSpecError::Fit { name: model.name.to_string(), error })
 }
 
 /// The adapters that a model's manifest names.

@@ -1,10 +1,10 @@
 //! What is known of an answer beyond what other servers say: probabilities, and what they depend on.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use slm_infer::decide::FieldAnswer;
+use slm_infer::decide::{FieldAnswer, Fitted};
 use slm_infer::infer::End;
 
 /// slm's own fields of an answer.
@@ -22,28 +22,52 @@ pub struct Extra {
 }
 
 /// A closed field's answer.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExtraField {
     /// `null` where the whole answer is one value; a nested field's has dots.
     #[schema(required)]
     pub name: Option<String>,
-    /// The answer: the most probable of the allowed ones.
+    /// The answer: the most probable of the allowed ones; `null` where the model's fit leaves it to a person.
     pub value: Value,
-    /// The probability of `value`, under the condition that the answer is an allowed one.
+    /// The most probable answer where `value` is left to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guess: Option<Value>,
+    /// Why `value` is left to a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstained: Option<String>,
+    /// The probability of `value` or of `guess`, under the condition that the answer is an allowed one.
     #[schema(minimum = 0.0, maximum = 1.0)]
     pub probability: f64,
     /// The probability of `value` less that of the second most probable answer: 0 is a tie, 1 leaves nothing to another answer.
     #[schema(minimum = 0.0, maximum = 1.0)]
     pub margin: f64,
-    /// Every allowed answer with its probability, in the schema's order; they sum to 1.
+    /// Every allowed answer with its probability, in the schema's order; they sum to 1. Fitted, where the model has a fit.
     pub probabilities: Vec<ExtraProbability>,
+    /// The model's own probabilities, where `probabilities` are fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Vec<ExtraProbability>>,
+    /// How `probabilities` were fitted; left out where they are the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<ExtraFit>,
     /// The model's own probability, before normalisation, that it says one of the allowed answers. Where it is low the model
     /// wanted to say something else, and `probability` says little.
     pub label_mass: f64,
 }
 
+/// How a field's probabilities were fitted to labels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExtraFit {
+    /// What tells the fit from every other.
+    pub digest: String,
+    /// As the fit's card calls it.
+    pub method: String,
+    /// From which probability an answer with this label is accepted; `null` where every one is.
+    #[schema(required)]
+    pub threshold: Option<f64>,
+}
+
 /// An allowed answer with its probability.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExtraProbability {
     pub value: Value,
     /// Of this answer, under the condition that the answer is an allowed one.
@@ -63,14 +87,28 @@ impl From<&End> for Extra {
 
 impl From<&FieldAnswer> for ExtraField {
     fn from(field: &FieldAnswer) -> ExtraField {
-        let probability = |(value, p): &(Value, f64)| ExtraProbability { value: value.clone(), probability: *p };
+        let one = |(value, p): (&Value, f64)| ExtraProbability { value: value.clone(), probability: p };
+        let values = || field.probabilities.iter().map(|(value, _)| value);
+        let raw = |fitted: &Fitted| values().zip(fitted.raw.iter().copied()).map(one).collect();
+        let abstention = field.abstention();
         ExtraField {
             name: field.name.clone(),
-            value: field.value.clone(),
+            value: field.given().cloned().unwrap_or_default(),
+            guess: abstention.is_some().then(|| field.value.clone()),
+            abstained: abstention.map(|reason| reason.to_string()),
             probability: field.probability(),
             margin: field.margin(),
-            probabilities: field.probabilities.iter().map(probability).collect(),
+            probabilities: field.probabilities.iter().map(|(value, p)| one((value, *p))).collect(),
+            raw: field.fitted.as_ref().map(raw),
+            fit: field.fitted.as_ref().map(ExtraFit::from),
             label_mass: field.label_mass,
         }
+    }
+}
+
+impl From<&Fitted> for ExtraFit {
+    fn from(fitted: &Fitted) -> ExtraFit {
+        let (digest, method) = (fitted.fit.to_string(), fitted.method_name());
+        ExtraFit { digest, method, threshold: fitted.threshold }
     }
 }

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::idle_fields::{self, Object};
 use super::problem::Problem;
 use slm_engine::Token;
+use slm_infer::infer::{FitUse, Turn};
 use slm_values::sampling::{ParameterError, Parameters};
 
 /// The part of the path that a route leaves open, decoded.
@@ -110,6 +111,22 @@ impl<'de> Deserialize<'de> for Whole {
         }
 
         deserializer.deserialize_any(Number)
+    }
+}
+
+/// What a request says of the model's fit.
+#[derive(Debug, Clone, Default)]
+pub struct Fitting {
+    pub fit: Option<bool>,
+    pub abstain: Option<String>,
+}
+
+impl Fitting {
+    /// A turn with what was said.
+    #[must_use]
+    pub fn of(self, turn: Turn) -> Turn {
+        let fit = if self.fit == Some(false) { FitUse::None } else { FitUse::Own };
+        Turn { fit, abstained: self.abstain.unwrap_or_default(), ..turn }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The cost of one answer, reported to the metrics and in the request's log line.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
+use super::decision_log::{DecisionLine, DecisionLog};
+use super::extra::ExtraField;
 use super::logging::{Account, Tokens};
 use super::metrics::Metrics;
-use slm_engine::Counts;
 use slm_infer::infer::{End, Piece};
 
 /// Follows one answer to its end. An answer that is cancelled is not counted: nobody has told what it took.
@@ -15,13 +16,30 @@ pub struct Ledger {
     model: String,
     /// When its first token came.
     first: Option<Instant>,
+    writing: Option<Writing>,
+}
+
+/// Where its closed answers are written down.
+#[derive(Debug)]
+struct Writing {
+    log: DecisionLog,
+    /// What all of them have.
+    head: DecisionLine,
+    timestamp: fn(SystemTime) -> String,
 }
 
 impl Ledger {
     /// Of an answer to this task's request, by a model of this full name.
     #[must_use]
     pub fn new(metrics: &Metrics, model: impl ToString) -> Ledger {
-        Ledger { metrics: metrics.clone(), account: Account::current(), model: model.to_string(), first: None }
+        let (metrics, account, model) = (metrics.clone(), Account::current(), model.to_string());
+        Ledger { metrics, account, model, first: None, writing: None }
+    }
+
+    /// The same, with closed answers written down; `head` is what all of them have.
+    #[must_use]
+    pub fn writing(self, log: DecisionLog, head: DecisionLine, timestamp: fn(SystemTime) -> String) -> Ledger {
+        Ledger { writing: Some(Writing { log, head, timestamp }), ..self }
     }
 
     /// Another piece has come.
@@ -41,6 +59,8 @@ impl Ledger {
         self.prefilled(counts.prompt, counts.reused);
         if end.answer().is_some() {
             self.metrics.scored(&self.model, 1);
+            end.closed_fields().iter().for_each(|field| self.metrics.decided(&self.model, field));
+            self.write(end);
         }
         if counts.generated > 0 {
             let took = self.first.map(|first| first.elapsed()).unwrap_or_default();
@@ -50,12 +70,30 @@ impl Ledger {
     }
 
     /// Typed questions were answered.
-    pub fn answered(&self, answers: impl ExactSizeIterator<Item = Counts>) {
+    pub fn answered<'e>(&self, answers: impl ExactSizeIterator<Item = &'e End>) {
         self.metrics.scored(&self.model, answers.len());
-        for counts in answers {
+        for end in answers {
+            self.write(end);
+            let counts = end.counts;
             self.prefilled(counts.prompt, counts.reused);
             self.account.add(Tokens { prompt: counts.prompt, reused: counts.reused, decoded: 0 });
         }
+    }
+
+    /// Writes a closed answer down.
+    fn write(&self, end: &End) {
+        let Some(Writing { log, head, timestamp }) = &self.writing else { return };
+        let fields: Vec<ExtraField> = end.closed_fields().iter().map(ExtraField::from).collect();
+        log.record(&DecisionLine {
+            time: timestamp(SystemTime::now()),
+            prompt: end.prompt_digest.clone(),
+            evaluation_id: end.evaluation_id.clone(),
+            fit: fields.iter().find_map(|field| field.fit.as_ref()).map(|fit| fit.digest.clone()),
+            fields,
+            tokens: end.counts.into(),
+            ms: end.elapsed.as_secs_f64() * 1e3,
+            ..head.clone()
+        });
     }
 
     /// Texts of so many tokens were embedded.

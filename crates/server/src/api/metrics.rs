@@ -1,5 +1,7 @@
 //! Metrics for Prometheus: names begin with `slm_` and end with their unit, a model's label is its name.
 
+mod answers;
+
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -11,6 +13,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::decision_log::DecisionCounts;
+use answers::Answers;
+use slm_infer::decide::FieldAnswer;
+
 /// All figures of one server. Its clones count together.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Figures>);
@@ -21,6 +27,7 @@ struct Figures {
     http: Http,
     waits: Histogram,
     work: Work,
+    answers: Answers,
 }
 
 /// What others count for themselves, asked for when it is told.
@@ -30,6 +37,8 @@ pub struct Now {
     pub models: ModelsNow,
     /// Each loaded base: the names of its models, and its bytes.
     pub memory: Vec<(String, u64)>,
+    /// Lines of the log of decisions, where there is one.
+    pub decisions: Option<DecisionCounts>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -168,7 +177,8 @@ impl Metrics {
         let waits = "Time that requests waited in the queue";
         let waits = measured(&mut registry, "queue_wait", waits, Unit::Seconds, WAIT.new_metric());
         let work = Work::new(&mut registry);
-        Metrics(Arc::new(Figures { registry, http, waits, work }))
+        let answers = Answers::new(&mut registry);
+        Metrics(Arc::new(Figures { registry, http, waits, work, answers }))
     }
 
     /// A request has come in; it is in flight until what is given back is dropped.
@@ -231,6 +241,11 @@ impl Metrics {
     /// Closed questions that were answered by scoring.
     pub fn scored(&self, model: &str, n_questions: usize) {
         self.0.work.scored.get_or_create(&Model::of(model)).inc_by(n_questions as u64);
+    }
+
+    /// An answer to a closed field of a model's.
+    pub fn decided(&self, model: &str, field: &FieldAnswer) {
+        self.0.answers.count(model, field);
     }
 
     /// The figures as text, and its media type: OpenMetrics for who accepts it, else Prometheus' older text.
@@ -386,6 +401,12 @@ impl Now {
         ] {
             to.register(name, help, ConstCounter::new(n));
         }
+        if let Some(DecisionCounts { written, dropped }) = self.decisions {
+            let help = "Lines written to the log of decisions";
+            to.register("decisions_logged", help, ConstCounter::new(written));
+            let help = "Decisions that could not be written to their log";
+            to.register("decisions_dropped", help, ConstCounter::new(dropped));
+        }
         let took = ConstCounter::new(models.load_time.as_secs_f64());
         to.register_with_unit("model_load_duration", "Total time spent loading models", Unit::Seconds, took);
         let unloads = Family::<Leaving, Counter>::default();
@@ -426,7 +447,7 @@ mod tests {
         let queue = QueueNow { depth: 3, limit: 512, refused: 1, ..QueueNow::default() };
         let models =
             ModelsNow { loaded: 1, evicted: 2, load_time: Duration::from_millis(1500), ..ModelsNow::default() };
-        Now { queue, models, memory: vec![("a \"quoted\"\nname".to_owned(), 5)] }
+        Now { queue, models, memory: vec![("a \"quoted\"\nname".to_owned(), 5)], decisions: None }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod anthropic;
 pub mod aside;
 pub mod body;
 pub mod choices;
+pub mod decision_log;
 pub mod decisions;
 pub mod dialect;
 pub mod extra;

@@ -12,7 +12,7 @@ use axum::response::Response;
 use super::problem::{Kind, Problem};
 use super::server::Drain;
 use slm_engine::{Lane, Reading, Search};
-use slm_infer::infer::Scoring;
+use slm_infer::infer::{FitUse, Scoring};
 
 /// Where a closed answer is evaluated: `canonical` (the default) or `throughput`.
 pub const LANE: &str = "x-slm-lane";
@@ -20,6 +20,9 @@ pub const LANE: &str = "x-slm-lane";
 pub const READING: &str = "x-slm-reading";
 /// How many of the choices among allowed answers are evaluated: `best-first` (the default) or `exact`.
 pub const SEARCH: &str = "x-slm-search";
+/// Whether closed answers are fitted by the model's own fit: `on` (the default) or `off`, as the field `fit` of a request, for
+/// clients that send no fields of their own.
+pub const FIT: &str = "x-slm-fit";
 /// Seconds after which a request is given up.
 pub const TIMEOUT: &str = "x-slm-timeout";
 
@@ -27,6 +30,7 @@ pub const TIMEOUT: &str = "x-slm-timeout";
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
     pub scoring: Scoring,
+    pub fit: FitUse,
     /// When it is given up; `None` never.
     pub deadline: Option<Instant>,
     /// Who asks, as far as fairness goes: the same for all requests of one client.
@@ -62,6 +66,7 @@ impl RequestContext {
             search: one_of(SEARCH, text(SEARCH), [("best-first", Search::BestFirst), ("exact", Search::Exact)])?,
             ..Scoring::default()
         };
+        let fit = one_of(FIT, text(FIT), [("on", FitUse::Own), ("off", FitUse::None)])?;
         let asked = match text(TIMEOUT) {
             None => None,
             Some(seconds) => match seconds.parse::<f64>().map(Duration::try_from_secs_f64) {
@@ -75,7 +80,7 @@ impl RequestContext {
         };
         let within = [asked, longest].into_iter().flatten().min();
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        Ok(RequestContext { scoring, deadline, client, ..RequestContext::default() })
+        Ok(RequestContext { scoring, fit, deadline, client, ..RequestContext::default() })
     }
 
     /// Waits for a part of the request's work, for no longer than the request has and the server lasts.
@@ -131,6 +136,7 @@ mod tests {
         assert_eq!(read(LANE, "canonical").unwrap().scoring, Scoring::default());
         assert_eq!(read(READING, "likelihood").unwrap().scoring.reading, Reading::Likelihood);
         assert_eq!(read(SEARCH, "exact").unwrap().scoring.search, Search::Exact);
+        assert_eq!(read(FIT, "off").unwrap().fit, FitUse::None);
         let left = |context: RequestContext| context.deadline.unwrap().duration_since(Instant::now());
         assert!(left(read(TIMEOUT, "0.5").unwrap()) <= Duration::from_millis(500));
         // Nobody asks for more than the server gives.
@@ -139,6 +145,7 @@ mod tests {
             (LANE, "fast"),
             (READING, "best"),
             (SEARCH, "all"),
+            (FIT, "false"),
             (TIMEOUT, "0"),
             (TIMEOUT, "-1"),
             (TIMEOUT, "1e300"),

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use self::model_cache::ModelCache;
 use super::admission::Admission;
+use super::decision_log::DecisionLog;
 use super::metrics::{self, Metrics, ModelsNow, Now, QueueNow};
 use super::problem::{Kind, Problem};
 use super::stage::Stages;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub n_parallel: Option<NonZeroUsize>,
     /// The longest that a request may take; `None` is as long as it likes.
     pub request_timeout: Option<Duration>,
+    /// Where every closed answer is written down.
+    pub decisions: Option<DecisionLog>,
     pub today: fn() -> Date,
     /// A time as RFC 3339 in UTC.
     pub timestamp: fn(SystemTime) -> String,
@@ -129,7 +132,8 @@ impl Service {
             let names: Vec<String> = resident.tenants.iter().map(|state| state.tenant.name.to_string()).collect();
             Some((names.join(","), resident.size?))
         });
-        Now { queue, models, memory: memory.collect() }
+        let decisions = self.settings.decisions.as_ref().map(DecisionLog::counts);
+        Now { queue, models, memory: memory.collect(), decisions }
     }
 
     /// The stored model of a name.

@@ -126,6 +126,19 @@ impl Linear {
         self.n_columns
     }
 
+    /// The classes that occurred in the rows, ascending.
+    #[must_use]
+    pub fn present(&self) -> &[usize] {
+        &self.present
+    }
+
+    /// The weights by column, then by output, and the intercepts: one output for two present classes, the second's, otherwise
+    /// one for each.
+    #[must_use]
+    pub fn weights(&self) -> (&[f64], &[f64]) {
+        (&self.weights, &self.intercepts)
+    }
+
     /// The probabilities of a row by class, from its columns and their values. Columns that the model does not have count for
     /// nothing.
     #[must_use]

@@ -6,12 +6,14 @@
 
 mod baseline;
 mod folds;
+mod hashed;
 mod nearest;
 mod terms;
 mod vectorizer;
 
 pub use baseline::{BagOfWords, Baseline, majority};
 pub use folds::folds;
+pub use hashed::{HashedTerms, HashedTermsError};
 pub use nearest::Nearest;
 pub use terms::Terms;
 pub use vectorizer::Vectorizer;

@@ -102,7 +102,7 @@ impl Kind {
     }
 }
 
-fn scale_to_one(entries: &mut [(u32, f64)]) {
+pub(super) fn scale_to_one(entries: &mut [(u32, f64)]) {
     let square: f64 = entries.iter().map(|(_, value)| value * value).sum();
     if square > 0.0 {
         let length = square.sqrt();

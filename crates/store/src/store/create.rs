@@ -3,6 +3,7 @@
 use super::blobs::path_in;
 use super::disk::{self, Writing};
 use super::examples::StoredExamples;
+use super::fit::{self, FitKept};
 use super::layers::{config_of, config_over, config_with, layers_over, push_once};
 use super::{Model, Store, StoreError, Weights, adapter, examples, shards};
 use serde_json::Value;
@@ -22,6 +23,7 @@ const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 /// A model that has no name yet. While it is held, nothing is removed from the store.
 pub struct Creation {
     manifest: Vec<u8>,
+    fit: FitKept,
     writing: Writing,
 }
 
@@ -31,13 +33,19 @@ impl Creation {
     pub fn digest(&self) -> Digest {
         Digest::of(&self.manifest)
     }
+
+    /// What became of its base's fit.
+    #[must_use]
+    pub fn fit(&self) -> FitKept {
+        self.fit
+    }
 }
 
 /// What a model is built on.
 #[derive(Default)]
-struct Base {
-    config: ModelConfig,
-    layers: Vec<Layer>,
+pub(super) struct Base {
+    pub config: ModelConfig,
+    pub layers: Vec<Layer>,
     parameters: Parameters,
     format: Option<Format>,
     examples: Option<StoredExamples>,
@@ -96,7 +104,7 @@ impl Store {
         }
         let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
-        let mut layers = base.layers;
+        let mut layers = base.layers.clone();
         // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
         layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
         let is_weights = |layer: &Layer| layer.is(media_type::MODEL) || layer.is(media_type::ADAPTER);
@@ -116,9 +124,11 @@ impl Store {
             layers.retain(|old| !old.is(media_type::EXAMPLES));
             layers.push(self.examples_layer(new, &writing)?);
         }
-        let (config, config_bytes) = config_with(config_over(base.config, &modelfile), &layers);
+        let config = config_over(base.config.clone(), &modelfile);
+        let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
+        let (config, config_bytes) = config_with(config, &layers);
         self.put(&config_bytes, &writing)?;
-        Ok(Creation { manifest: Manifest::new(config, layers).to_json(), writing })
+        Ok(Creation { manifest: Manifest::new(config, layers).to_json(), fit, writing })
     }
 
     /// Gives what was made its name, in place of a model that has it.
@@ -146,7 +156,7 @@ impl Store {
         Ok(Base { config: config_of(&imported.header), layers: imported.layers, ..Base::default() })
     }
 
-    fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
+    pub(super) fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
         let model = self.resolve(name)?;
         if let Weights::Embedded(bytes) = model.weights {
             self.put(bytes, writing)?;

@@ -40,6 +40,7 @@ pub(super) fn embedded_model(embedded: &EmbeddedModel) -> Result<Model, StoreErr
         licenses: modelfile.licenses,
         format: modelfile.format,
         adapters: Vec::new(),
+        fit: None,
         manifest,
     })
 }

@@ -52,6 +52,13 @@ pub enum StoreError {
     Layers { path: PathBuf, reason: String },
     #[error("the blob `{path}` {reason}; create or pull the model again")]
     Blob { path: PathBuf, reason: String },
+    #[error("the blob `{path}` of a fit {reason}; fit the model again, or remove its fit")]
+    Fit { path: PathBuf, reason: String },
+    #[error(
+        "the manifest `{path}` names {n_cards} cards and {n_numbers} files of numbers for a fit, which has one of each; fit the \
+         model again, or remove its fit"
+    )]
+    FitLayers { path: PathBuf, n_cards: usize, n_numbers: usize },
     #[error(
         "the downloaded bytes have the digest `{found}`, not `{expected}`: they were damaged in transit, or the source is wrong"
     )]

@@ -1,5 +1,6 @@
 //! The list of stored models, from manifests and configurations only: it never opens weights.
 
+use super::fit;
 use super::model::{parse_manifest, weights_of};
 use super::{Store, StoreError, disk};
 use slm_values::digest::Digest;
@@ -29,6 +30,14 @@ pub struct Listed {
     pub modified: Option<SystemTime>,
     pub config: ModelConfig,
     pub origin: Origin,
+    pub fit: FitListed,
+}
+
+/// Whether a model has a fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FitListed {
+    Yes,
+    No,
 }
 
 /// Where a model lives.
@@ -68,6 +77,7 @@ impl Store {
                 modified: None,
                 config: model.config,
                 origin: Origin::Embedded,
+                fit: FitListed::No,
             });
         }
         listing.models.sort_by(|one, other| one.name.cmp(&other.name));
@@ -97,6 +107,7 @@ impl Store {
             modified: fs::metadata(path).and_then(|manifest| manifest.modified()).ok(),
             config: self.config_of(&manifest)?,
             origin: Origin::Stored,
+            fit: if manifest.layers.iter().any(fit::is_fit) { FitListed::Yes } else { FitListed::No },
         })
     }
 

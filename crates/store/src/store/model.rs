@@ -3,6 +3,7 @@
 use super::disk::{self, io_error};
 use super::error::Unknown;
 use super::examples::StoredExamples;
+use super::fit::{self, StoredFit};
 use super::{Store, StoreError, blobs, shards};
 use serde_json::{Map, Value};
 use slm_values::chat::{Message, Role};
@@ -43,6 +44,8 @@ pub struct Model {
     pub licenses: Vec<String>,
     pub format: Option<Format>,
     pub adapters: Vec<StoredAdapter>,
+    /// How its answers were fitted to labels.
+    pub fit: Option<StoredFit>,
 }
 
 /// An adapter of a model.
@@ -119,7 +122,7 @@ impl Model {
     /// What [`Model::modelfile`] cannot say, in words; a model that is made of it is without that.
     #[must_use]
     pub fn unwritten(&self) -> Vec<String> {
-        let lost = |layer: &&Layer| !media_type::WRITTEN.iter().any(|written| layer.is(written));
+        let lost = |layer: &&Layer| !fit::is_fit(layer) && !media_type::WRITTEN.iter().any(|written| layer.is(written));
         let layer = |layer: &Layer| format!("the layer {} of type `{}`", layer.digest, layer.media_type);
         let parameters = self.parameters.to_map();
         let lost_parameter = |(name, value): (&String, &Value)| {
@@ -129,7 +132,9 @@ impl Model {
         let of_tools = self.messages.iter().filter(|message| message.role == Role::Tool);
         let layers = self.manifest.layers.iter().filter(lost).map(layer);
         let parameters = parameters.iter().filter_map(lost_parameter);
-        layers.chain(parameters).chain(of_tools.map(|_| "a message of the role `tool`".to_owned())).collect()
+        let fit = self.fit.iter().map(|_| format!("its fit, which `FROM {}` and `slm cp` keep", self.name));
+        let of_tools = of_tools.map(|_| "a message of the role `tool`".to_owned());
+        layers.chain(parameters).chain(of_tools).chain(fit).collect()
     }
 }
 
@@ -216,6 +221,7 @@ impl Store {
             licenses,
             format,
             adapters,
+            fit: self.fit_of(&manifest, path)?,
             manifest,
         })
     }

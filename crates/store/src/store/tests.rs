@@ -341,6 +341,96 @@ fn a_missing_or_cut_blob_is_named() {
     assert_eq!(error(), message("is missing"));
 }
 
+const FIT: FitFiles<'static> = FitFiles { card: b"{}", numbers: b"numbers" };
+
+impl Sandbox {
+    fn fit(&self, source: &str, name: &str, files: Option<FitFiles<'_>>) -> Result<Model, StoreError> {
+        self.store.set_fit(&source.parse().unwrap(), &name.parse().unwrap(), files)
+    }
+}
+
+#[test]
+fn a_fit_is_put_beside_a_models_layers_replaced_and_taken_away() {
+    let sandbox = Sandbox::new();
+    let plain = sandbox.create("a", "FROM ./tiny.gguf\nSYSTEM one\nLICENSE l").unwrap();
+    let fitted = sandbox.fit("a", "a", Some(FIT)).unwrap();
+    assert_eq!(fitted.fit.as_ref().unwrap().read().unwrap(), [b"{}".to_vec(), b"numbers".to_vec()]);
+    assert_eq!((fitted.system.as_deref(), fitted.weights_digest), (Some("one"), plain.weights_digest));
+    let kinds: Vec<&str> =
+        fitted.manifest.layers.iter().map(|layer| slm_values::manifest::kind(&layer.media_type)).collect();
+    assert_eq!(kinds, ["model", "system", "license", "fit", "fit numbers"]);
+    // Under another name the first stays as it is.
+    let other = sandbox.fit("a", "b", Some(FitFiles { card: b"[]", ..FIT })).unwrap();
+    assert_ne!(other.fit.as_ref().unwrap().digest(), fitted.fit.as_ref().unwrap().digest());
+    assert_eq!(sandbox.resolve("a").unwrap().fit, fitted.fit);
+    assert_eq!(sandbox.store.copy(&"b".parse().unwrap(), &"c".parse().unwrap()).unwrap().fit, other.fit);
+    let bare = sandbox.fit("a", "a", None).unwrap();
+    assert_eq!((bare.fit, bare.manifest), (None, plain.manifest));
+    // What nobody needs is swept.
+    sandbox.store.remove(&"b".parse().unwrap()).unwrap();
+    sandbox.store.remove(&"c".parse().unwrap()).unwrap();
+    assert!(!sandbox.blobs().contains(&Digest::of(b"[]").file_name()));
+}
+
+#[test]
+fn a_model_built_on_a_fitted_one_keeps_the_fit_where_prompts_and_answers_stay() {
+    let sandbox = Sandbox::new();
+    sandbox.create("a", "FROM ./tiny.gguf\nSYSTEM one\nFORMAT {\"enum\": [\"a\", \"b\"]}").unwrap();
+    let fit = sandbox.fit("a", "a", Some(FIT)).unwrap().fit;
+    for same in ["FROM a", "FROM a\nPARAMETER top_k 3\nLICENSE l", "FROM a\nSYSTEM one"] {
+        assert_eq!(sandbox.create("b", same).unwrap().fit, fit, "{same}");
+    }
+    for other in [
+        "SYSTEM two",
+        "TEMPLATE t",
+        "FORMAT {\"enum\": [\"b\", \"a\"]}",
+        "MESSAGE user u\nMESSAGE assistant a",
+        "RENDERER x",
+    ] {
+        let modelfile = Modelfile::parse(&format!("FROM a\n{other}")).unwrap();
+        let creation = sandbox.store.begin_creating(&modelfile, sandbox.folder.path(), &Silent).unwrap();
+        assert_eq!(creation.fit(), FitKept::No, "{other}");
+        let model = sandbox.store.finish_creating(&"b".parse().unwrap(), creation).unwrap();
+        assert!(model.fit.is_none() && model.unwritten().is_empty(), "{other}");
+    }
+    let creation = Modelfile::parse("FROM ./tiny.gguf\nSYSTEM two").unwrap();
+    assert_eq!(sandbox.store.begin_creating(&creation, sandbox.folder.path(), &Silent).unwrap().fit(), FitKept::Yes);
+}
+
+#[test]
+fn the_binarys_own_model_is_fitted_under_a_name_of_the_store() {
+    let sandbox = Sandbox::new();
+    let store = sandbox.store.clone().with_embedded(embedded("FROM x\nSYSTEM one"));
+    let name = "triage".parse().unwrap();
+    let fitted = store.set_fit(&name, &name, Some(FIT)).unwrap();
+    assert!(fitted.fit.is_some() && fitted.modified.is_some() && fitted.system.as_deref() == Some("one"));
+    store.remove(&name).unwrap();
+    assert!(store.resolve(&name).unwrap().fit.is_none());
+}
+
+#[test]
+fn half_a_fit_and_one_of_other_bytes_are_sentences_and_can_be_removed() {
+    let sandbox = Sandbox::new();
+    sandbox.create("a", "FROM ./tiny.gguf").unwrap();
+    let fitted = sandbox.fit("a", "a", Some(FIT)).unwrap();
+    fs::write(sandbox.store.blob_path(&Digest::of(b"numbers")), "NUMBERS").unwrap();
+    let error = sandbox.message(fitted.fit.unwrap().read().unwrap_err());
+    let blob = Digest::of(b"numbers").file_name();
+    let again = "fit the model again, or remove its fit";
+    assert_eq!(error, format!("the blob `DIR/store/blobs/{blob}` of a fit does not match its hash; {again}"));
+    let place = sandbox.store.root().join("manifests/registry.ollama.ai/library/a/latest");
+    let mut manifest = Manifest::parse(&fs::read(&place).unwrap()).unwrap();
+    manifest.layers.retain(|layer| layer.media_type != media_type::FIT_NUMBERS);
+    fs::write(&place, manifest.to_json()).unwrap();
+    let error = sandbox.message(sandbox.resolve("a").unwrap_err());
+    let named = "names 1 cards and 0 files of numbers for a fit, which has one of each";
+    assert_eq!(
+        error,
+        format!("the manifest `DIR/store/manifests/registry.ollama.ai/library/a/latest` {named}; {again}")
+    );
+    assert!(sandbox.fit("a", "a", None).unwrap().fit.is_none());
+}
+
 /// Every write to `/dev/full` fails as one to a full disk does.
 #[test]
 #[cfg(target_os = "linux")]

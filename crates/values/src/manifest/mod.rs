@@ -37,6 +37,10 @@ pub mod media_type {
     pub const FORMAT: &str = "application/vnd.slm.image.format";
     /// Labelled texts, a JSON object with `text` and `label` on each line.
     pub const EXAMPLES: &str = "application/vnd.slm.image.examples";
+    /// How the model's answers were fitted to labels, and what it holds for: a card, JSON.
+    pub const FIT: &str = "application/vnd.slm.image.fit";
+    /// The numbers of that fit, safetensors.
+    pub const FIT_NUMBERS: &str = "application/vnd.slm.image.fit.numbers";
 
     /// The types that a Modelfile has an instruction for.
     pub const WRITTEN: [&str; 10] =
@@ -48,6 +52,7 @@ pub mod media_type {
 pub fn kind(media_type: &str) -> &str {
     match media_type.rsplit('.').next() {
         Some("v1+json") => "config",
+        Some("numbers") => "fit numbers",
         Some(word) => word,
         None => media_type,
     }

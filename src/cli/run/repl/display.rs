@@ -175,7 +175,7 @@ mod tests {
     fn field(name: Option<&str>, probabilities: &[(&str, f64)]) -> FieldAnswer {
         let probabilities: Vec<_> = probabilities.iter().map(|(label, p)| (json!(label), *p)).collect();
         let (value, _) = probabilities[0].clone();
-        FieldAnswer { name: name.map(str::to_owned), value, probabilities, label_mass: 1.0 }
+        FieldAnswer { name: name.map(str::to_owned), value, probabilities, label_mass: 1.0, fitted: None }
     }
 
     fn shown(fields: Vec<FieldAnswer>, term: &str) -> String {

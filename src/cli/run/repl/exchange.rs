@@ -4,7 +4,7 @@ use super::dialogue::Dialogue;
 use super::display;
 use super::interrupts::Interrupts;
 use super::wrap::Wrap;
-use crate::cli::run::answer::{figures, not_in_text};
+use crate::cli::run::answer::{figures, not_in_text, withheld};
 use crate::contract::Violation;
 use crate::engine::EngineError;
 use crate::failure::Failure;
@@ -71,6 +71,7 @@ impl Exchange<'_> {
         };
         if let Finding::Closed(answer) = &finished.end.finding {
             show(output, &display::probabilities(answer, self.look))?;
+            answer.fields.iter().filter_map(withheld).for_each(say);
         }
         self.tell(&finished.end);
         Ok(())

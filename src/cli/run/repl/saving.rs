@@ -4,11 +4,13 @@ use std::path::Path;
 
 use super::dialogue::Dialogue;
 use crate::cli::confirm::{self, Loss};
+use crate::cli::create::FIT_LEFT_OUT;
 use crate::cli::environment::Environment;
 use crate::failure::Failure;
 use crate::model_ref::ModelRef;
 use crate::modelfile::Modelfile;
-use crate::store::Model;
+use crate::store::{FitKept, Model};
+use crate::ui::output::say;
 use crate::ui::progress::Bytes;
 
 /// Creates the model and returns a message. A model of that name is replaced, if it can be downloaded again or a
@@ -23,7 +25,12 @@ pub fn save(name: &str, dialogue: &Dialogue, model: &Model, environment: &Enviro
     if confirm::is_stored(&store, &name)? {
         confirm::loss(&store, &name, Loss::Replace)?;
     }
-    let saved = store.create(&name, &modelfile, Path::new(""), &Bytes::default())?;
+    let creation = store.begin_creating(&modelfile, Path::new(""), &Bytes::default())?;
+    let fit = creation.fit();
+    let saved = store.finish_creating(&name, creation)?;
+    if fit == FitKept::No {
+        say(FIT_LEFT_OUT);
+    }
     Ok(format!("saved {name} ({}); use it with `slm run {name}` or `/load {name}`\n", saved.digest.short()))
 }
 

@@ -241,8 +241,8 @@ impl Repl<'_> {
     fn open(&self, model: Model, adapters: &AdapterSet, parameters: &Parameters) -> Result<Loaded, Failure> {
         let header = model.weights.header()?;
         let place = self.args.place();
-        let (compute, keep_alive) = (&self.args.compute, self.args.keepalive);
-        let wanted = LoadOptions { adapters, parameters, compute, load: Load::Everything, place, keep_alive };
+        let (compute, keep_alive, fit) = (&self.args.compute, self.args.keepalive, self.args.fit.used());
+        let wanted = LoadOptions { adapters, parameters, compute, load: Load::Everything, place, fit, keep_alive };
         load::open(model, &header, &wanted, self.environment)
     }
 }

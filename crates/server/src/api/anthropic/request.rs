@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::messages::{self, Block, WireMessage};
 use super::tools::{self, WireTool, WireToolChoice};
 use crate::api::choices::Calls;
-use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::fields::{self, Fitting, Refused, TextOr, Whole};
 use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
@@ -45,6 +45,11 @@ pub struct MessagesRequest {
     pub output_config: Option<OutputConfig>,
     /// The older name of `output_config.format`.
     pub output_format: Option<OutputFormat>,
+    /// `false`: the model's own probabilities, without the fit that its labels gave it. By default answers in the format that
+    /// the fit was made for are fitted.
+    pub fit: Option<bool>,
+    /// What a bare label is replaced with where the fit leaves the answer to a person; by default nothing. In JSON it is null.
+    pub abstain: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -144,6 +149,9 @@ impl From<CountRequest> for MessagesRequest {
             thinking,
             output_config: request.output_config,
             output_format: request.output_format,
+            // A prompt is as long with a fit as without one.
+            fit: Some(false),
+            abstain: None,
             rest: request.rest,
         }
     }
@@ -168,7 +176,8 @@ impl MessagesRequest {
             return Err(Problem::invalid(message).of("thinking"));
         }
         let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
-        let turn = Turn { before: chat.into(), parameters, ..Turn::default() };
+        let fitting = Fitting { fit: self.fit, abstain: self.abstain };
+        let turn = fitting.of(Turn { before: chat.into(), parameters, ..Turn::default() });
         let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
         Ok(ParsedMessages { model: self.model, ask, calls, stop_sequences: self.stop_sequences.unwrap_or_default() })
     }

@@ -143,6 +143,10 @@ impl Dialect {
             (Dialect::Ollama, Part::GpuLayers) => Some("options.num_gpu"),
             (Dialect::Ollama, Part::MainGpu) => Some("options.main_gpu"),
             (Dialect::Ollama, Part::Insecure) => Some("insecure"),
+            (
+                Dialect::Ollama | Dialect::Chat | Dialect::Completions | Dialect::Responses | Dialect::Anthropic,
+                Part::Fit,
+            ) => Some("fit"),
             _ => None,
         }
     }
@@ -172,6 +176,9 @@ impl Dialect {
                 None if *part == Part::Context => "start the server with a smaller context",
                 None => return None,
             },
+            Advice::TurnOff(part) => {
+                return self.name(*part).map(|name| format!("use the model's own probabilities with `{name}: false`"));
+            }
             Advice::LeaveAway(part) => return self.name(*part).map(|name| format!("remove `{name}`")),
         };
         Some(words.to_owned())

@@ -50,6 +50,7 @@ pub enum Prompts {
 /// What a request turned out to be, noted by whoever answers it. Its clones are of the same request.
 #[derive(Debug, Clone)]
 pub struct Account {
+    id: Arc<str>,
     began: Instant,
     reached: Reached,
     facts: Arc<Mutex<Facts>>,
@@ -57,7 +58,7 @@ pub struct Account {
 
 impl Default for Account {
     fn default() -> Account {
-        Account { began: Instant::now(), reached: Reached::default(), facts: Arc::default() }
+        Account { id: "".into(), began: Instant::now(), reached: Reached::default(), facts: Arc::default() }
     }
 }
 
@@ -115,6 +116,12 @@ impl Account {
         });
     }
 
+    /// The request's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// When the request came.
     #[must_use]
     pub fn began(&self) -> Instant {
@@ -146,7 +153,7 @@ pub struct Observer {
 pub async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let Observer { metrics, stages } = observer;
     let id = request_id(request.headers());
-    let account = Account::default();
+    let account = Account { id: id.as_str().into(), ..Account::default() };
     request.extensions_mut().insert(account.clone());
     let span = tracing::info_span!("request", id = %id);
     let record = Record {

@@ -17,7 +17,7 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::service::Service;
 use crate::api::stream::{self, Encoder};
 use slm_infer::load_spec;
-use slm_store::store::{Store, StoreError};
+use slm_store::store::{FitKept, Store, StoreError};
 use slm_store::transfer::{self, Direction, Plan, Pull, PullFile, Push, Servers, Sources, Streams, TransferStatus};
 use slm_values::modelfile;
 use slm_values::source::{Reference, Source};
@@ -151,8 +151,12 @@ fn make(store: &Store, made: &Made, telling: Telling) -> Result<(), Problem> {
     let folder = Workspace::of(store, made)?;
     telling.tell(TransferStatus::status("creating model"));
     let steps = Steps::of(telling.clone());
-    let made = store.create(&made.name, &made.modelfile, folder.0.path(), &steps);
-    made.map_err(|error| folder.problem(error))?;
+    let creation = store.begin_creating(&made.modelfile, folder.0.path(), &steps);
+    let creation = creation.map_err(|error| folder.problem(error))?;
+    if creation.fit() == FitKept::No {
+        telling.tell(TransferStatus::status("leaving out the fit, which holds for other prompts"));
+    }
+    store.finish_creating(&made.name, creation)?;
     telling.tell(TransferStatus::status("writing manifest"));
     Ok(())
 }

@@ -27,6 +27,8 @@ pub enum Part {
     MainGpu,
     /// Whether a registry may be spoken to without TLS.
     Insecure,
+    /// Whether closed answers are fitted.
+    Fit,
 }
 
 /// Something that the client, or whoever runs the server, can do.
@@ -37,6 +39,7 @@ pub enum Advice {
     Raise(Part),
     Lower(Part),
     LeaveAway(Part),
+    TurnOff(Part),
     /// Let the way to a registry go without TLS.
     TrustLine,
     /// Let a registry lead to this host.

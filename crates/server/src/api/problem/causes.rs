@@ -39,6 +39,9 @@ impl From<InferError> for Problem {
                 let problem = Problem::new(Kind::Unsupported, error.to_string()).of_part(Part::Bias);
                 problem.or(Advice::LeaveAway(Part::Bias))
             }
+            InferError::StaleFit(_) | InferError::FitState { .. } => {
+                problem(&error).of_part(Part::Fit).or(Advice::TurnOff(Part::Fit))
+            }
             InferError::Template(_) | InferError::Thinking => problem(&error),
         }
     }
@@ -159,6 +162,8 @@ impl From<StoreError> for Problem {
             | StoreError::Manifest { .. }
             | StoreError::Layers { .. }
             | StoreError::Blob { .. }
+            | StoreError::Fit { .. }
+            | StoreError::FitLayers { .. }
             | StoreError::EmbeddedModelfile(_) => Problem::new(Kind::Failed, error.to_string()),
         }
     }

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Opened, Service};
+use crate::api::decision_log::{DecisionLine, Input};
 use crate::api::idle_fields;
 use crate::api::ledger::Ledger;
+use crate::api::logging::Account;
 use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::decide::Wording;
-use slm_infer::infer::{Ask, End, LabelSpelling, Piece, PromptReading, Ready, Reply, Scoring, Turn};
+use slm_infer::infer::{Ask, End, FitUse, LabelSpelling, Piece, PromptReading, Ready, Reply, Scoring, Turn};
 use slm_values::contract::Form;
 use slm_values::keep_alive::KeepAlive;
 
@@ -149,17 +151,43 @@ impl Service {
             AskedForm::Form(_) => (Wording::CALLERS, LabelSpelling::Json),
         };
         (turn.form, turn.spelling) = (form.resolve(opened)?, spelling);
-        turn.scoring = Scoring { wording, ..RequestContext::current().scoring };
+        let context = RequestContext::current();
+        if context.fit == FitUse::None {
+            turn.fit = FitUse::None;
+        }
+        // A fit holds for the words in which its contract was asked for, whoever asks for it now.
+        let wording =
+            if turn.fit == FitUse::Own && opened.session.fits(&turn.form) { Wording::PINNED } else { wording };
+        turn.scoring = Scoring { wording, ..context.scoring };
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());
         }
         Ok(opened.session.ready(turn)?)
     }
 
+    /// Follows the answers of a model that is held: those to a closed question about this text are written down, where there is
+    /// a log of them.
+    pub(super) fn ledger(&self, opened: &Opened, text: Option<&str>) -> Ledger {
+        let ledger = Ledger::new(self.metrics(), &opened.model);
+        match (&self.settings().decisions, text) {
+            (Some(log), Some(text)) => {
+                let head = DecisionLine {
+                    id: Account::current().id().to_owned(),
+                    model: opened.model.to_string(),
+                    manifest: opened.digest().to_string(),
+                    input: Input::of(text, log),
+                    ..DecisionLine::default()
+                };
+                ledger.writing(log.clone(), head, self.settings().timestamp)
+            }
+            _ => ledger,
+        }
+    }
+
     /// Sends a turn whose prompt is made to the model that it was made for.
     #[must_use]
     pub fn send(&self, opened: Arc<Opened>, ready: Ready) -> Answering {
-        let (ledger, context) = (Ledger::new(self.metrics(), &opened.model), RequestContext::current());
+        let (ledger, context) = (self.ledger(&opened, ready.text()), RequestContext::current());
         Answering { load_duration: opened.load_duration, reply: ready.send(), ledger, context, _opened: opened }
     }
 
@@ -169,7 +197,7 @@ impl Service {
     /// The model has no way to write the prompt.
     pub fn read_prompt(&self, opened: &Arc<Opened>, reading: PromptReading) -> Result<Answering, Problem> {
         let reply = opened.session.ask(Ask::Prompt(Box::new(reading)))?;
-        let (ledger, context) = (Ledger::new(self.metrics(), &opened.model), RequestContext::current());
+        let (ledger, context) = (self.ledger(opened, None), RequestContext::current());
         let load_duration = opened.load_duration;
         Ok(Answering { load_duration, reply, ledger, context, _opened: Arc::clone(opened) })
     }

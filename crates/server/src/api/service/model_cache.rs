@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use crate::api::problem::Problem;
 use slm_engine::{Compute, Load, Options, Weights};
-use slm_infer::infer::Defaults;
+use slm_infer::infer::{Defaults, FitUse};
 use slm_infer::load_spec::{self, LoadRequest, LoadSpec};
 use slm_store::store::{ManifestStamp, Model, Store};
 use slm_values::contract::Form;
@@ -55,7 +55,8 @@ impl CachedModel {
     fn open(model: Model, compute: &Compute) -> Result<CachedModel, Problem> {
         let compute = load_spec::compute(compute.clone(), &model.parameters);
         let n_ctx = model.parameters.num_ctx;
-        let request = LoadRequest { load: Load::Everything, n_ctx, compute, adapters: load_spec::own_adapters(&model) };
+        let (load, adapters, fit) = (Load::Everything, load_spec::own_adapters(&model), FitUse::Own);
+        let request = LoadRequest { load, n_ctx, compute, adapters, fit };
         let header = model.weights.header()?;
         let LoadSpec { options, defaults, notes } = load_spec::open(&model, &header, request)?;
         for note in notes {

@@ -18,6 +18,7 @@ use slm_engine::{DEFAULT_CONTEXT, Options};
 use slm_infer::infer::Session;
 use slm_infer::load_spec;
 use slm_values::contract::Form;
+use slm_values::digest::Digest;
 use slm_values::keep_alive::KeepAlive;
 use slm_values::model_ref::ModelRef;
 use slm_values::sampling::Parameters;
@@ -42,6 +43,12 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The digest of the model's manifest.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.cached.digest
+    }
+
     /// The form that the Modelfile gives every answer.
     ///
     /// # Errors

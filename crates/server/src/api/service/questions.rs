@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Service;
-use crate::api::ledger::Ledger;
 use crate::api::problem::Problem;
 use crate::api::request_context::RequestContext;
 use slm_engine::{Counts, EngineError};
 use slm_infer::decide::{FieldAnswer, Question};
-use slm_infer::infer::{Ask, End, Finding, InferError};
+use slm_infer::infer::{Ask, End, InferError};
 use slm_values::model_ref::ModelRef;
 use slm_values::sampling::Parameters;
 
@@ -43,17 +42,13 @@ pub struct AnsweredQuestions {
 pub struct Answered {
     pub answer: FieldAnswer,
     pub counts: Counts,
-    evaluation_id: Option<String>,
+    end: End,
 }
 
 impl Answered {
     fn of(end: End) -> Result<Answered, InferError> {
-        let field = match end.finding {
-            Finding::Closed(answer) => answer.fields.into_iter().next(),
-            Finding::Free | Finding::Open(_) | Finding::Vectors(_) => None,
-        };
-        let (counts, evaluation_id) = (end.counts, end.evaluation_id);
-        Ok(Answered { answer: field.ok_or(EngineError::Stopped)?, counts, evaluation_id })
+        let answer = end.closed_fields().first().cloned().ok_or(EngineError::Stopped)?;
+        Ok(Answered { answer, counts: end.counts, end })
     }
 }
 
@@ -68,6 +63,7 @@ impl Service {
         let context = RequestContext::current();
         let (model, session, scoring) = (opened.model.clone(), opened.session.clone(), context.scoring);
         let AskQuestions { system, state, questions, .. } = ask;
+        let ledger = self.ledger(&opened, Some(&state));
         let sent =
             questions.into_iter().map(|question| {
                 let (session, system, state) = (session.clone(), system.clone(), state.clone());
@@ -77,9 +73,9 @@ impl Service {
             });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = context.within(answers).await?.map_err(Problem::from)?;
-        Ledger::new(self.metrics(), &model).answered(answers.iter().map(|answered| answered.counts));
+        ledger.answered(answers.iter().map(|answered| &answered.end));
         // All were asked of one engine in one lane.
-        let evaluation_id = answers.first().and_then(|answered| answered.evaluation_id.clone());
+        let evaluation_id = answers.first().and_then(|answered| answered.end.evaluation_id.clone());
         Ok(AnsweredQuestions { model, answers, evaluation_id, elapsed: started.elapsed() })
     }
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::options::{self, Options};
 use super::{Format, KeepAliveText};
-use crate::api::fields::{self, Refused, Whole};
+use crate::api::fields::{self, Fitting, Refused, Whole};
 use crate::api::idle_fields::Object;
 use crate::api::problem::Problem;
 use crate::api::service::{AskedForm, TurnRequest};
@@ -57,6 +57,11 @@ pub struct GenerateRequest {
     /// Number of likely tokens to list for each token.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
+    /// `false`: the model's own probabilities, without the fit that its labels gave it. By default answers in the format that
+    /// the fit was made for are fitted.
+    pub fit: Option<bool>,
+    /// What a bare label is replaced with where the fit leaves the answer to a person; by default nothing. In JSON it is null.
+    pub abstain: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -90,6 +95,11 @@ pub struct ChatRequest {
     /// Number of likely tokens to list for each token.
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 20)]
     pub top_logprobs: Option<Whole>,
+    /// `false`: the model's own probabilities, without the fit that its labels gave it. By default answers in the format that
+    /// the fit was made for are fitted.
+    pub fit: Option<bool>,
+    /// What a bare label is replaced with where the fit leaves the answer to a person; by default nothing. In JSON it is null.
+    pub abstain: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -168,8 +178,10 @@ impl GenerateRequest {
         let context = fields::tokens(self.context.unwrap_or_default(), "context")?;
         let prompt = self.prompt.unwrap_or_default();
         let is_empty = prompt.is_empty() && suffix.is_none();
+        let fitting = Fitting { fit: self.fit, abstain: self.abstain };
         let GenerateRequest { model, raw, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
-        let common = Common { object: Object::Generate, format, options, keep_alive, logprobs, top_logprobs, rest };
+        let object = Object::Generate;
+        let common = Common { object, format, options, keep_alive, logprobs, top_logprobs, fitting, rest };
         let think = self::think(think)?;
         // What only a conversation has.
         let conversed = [
@@ -215,8 +227,10 @@ impl ChatRequest {
         let messages = messages.map(read).collect::<Result<Vec<_>, _>>()?;
         let tools = self.tools.map(|tools| Tool::list(&tools, "tools")).transpose()?.unwrap_or_default();
         let is_empty = messages.is_empty();
+        let fitting = Fitting { fit: self.fit, abstain: self.abstain };
         let ChatRequest { model, format, options, keep_alive, think, logprobs, top_logprobs, rest, .. } = self;
-        let common = Common { object: Object::OllamaChat, format, options, keep_alive, logprobs, top_logprobs, rest };
+        let object = Object::OllamaChat;
+        let common = Common { object, format, options, keep_alive, logprobs, top_logprobs, fitting, rest };
         let think = self::think(think)?;
         let ask = common.ask(model, Chat { tools, think, ..Chat::of(messages) }.into())?;
         Ok(if is_empty { RequestPurpose::Nothing(Box::new(ask)) } else { RequestPurpose::Answer(Box::new(ask)) })
@@ -231,6 +245,7 @@ struct Common {
     keep_alive: Option<KeepAlive>,
     logprobs: Option<bool>,
     top_logprobs: Option<Whole>,
+    fitting: Fitting,
     rest: Map<String, Value>,
 }
 
@@ -243,7 +258,8 @@ impl Common {
         }
         fields::only_idle_left(&rest, "", self.object, &REFUSED)?;
         let detail = detail(self.logprobs.unwrap_or(false), self.top_logprobs)?;
-        let turn = Turn { before, parameters: options::read(self.options)?, detail, ..Turn::default() };
+        let parameters = options::read(self.options)?;
+        let turn = self.fitting.of(Turn { before, parameters, detail, ..Turn::default() });
         Ok(TurnRequest { model, keep_alive: self.keep_alive, form: form(self.format)?, turn })
     }
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::messages::{self, ChatMessage};
 use super::tools::{self, ChatTool, ChatToolChoice};
 use crate::api::choices::Calls;
-use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::fields::{self, Fitting, Refused, TextOr, Whole};
 use crate::api::idle_fields::Object;
 use crate::api::openai::bias;
 use crate::api::problem::Problem;
@@ -81,6 +81,11 @@ pub struct ChatRequest {
     pub parallel_tool_calls: Option<bool>,
     /// `none` and `minimal` turn a model's thinking off; all others turn it on.
     pub reasoning_effort: Option<ReasoningEffort>,
+    /// `false`: the model's own probabilities, without the fit that its labels gave it. By default answers in the format that
+    /// the fit was made for are fitted.
+    pub fit: Option<bool>,
+    /// What a bare label is replaced with where the fit leaves the answer to a person; by default nothing. In JSON it is null.
+    pub abstain: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -213,7 +218,8 @@ impl ChatRequest {
         let chat = Chat { tools, tool_choice, think, ..Chat::of(messages::read(self.messages)?) };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
         let bias = bias::read(self.logit_bias.as_ref())?;
-        let turn = Turn { before: chat.into(), parameters, detail, bias, ..Turn::default() };
+        let fitting = Fitting { fit: self.fit, abstain: self.abstain };
+        let turn = fitting.of(Turn { before: chat.into(), parameters, detail, bias, ..Turn::default() });
         let ask = TurnRequest { model: self.model.clone(), keep_alive: None, form, turn };
         Ok(ParsedChat { model: self.model, ask, n_choices, n_top, calls, stream })
     }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 use utoipa::ToSchema;
 
-use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::fields::{self, Fitting, Refused, TextOr, Whole};
 use crate::api::idle_fields::Object;
 use crate::api::openai::bias;
 use crate::api::openai::chat::request::{MAX_CHOICES, StreamOptions, WithUsage, n_choices, set_of_peers, stop, stream};
@@ -68,6 +68,11 @@ pub struct CompletionRequest {
     /// Divides the logits of repeated tokens; 1 is off.
     #[schema(minimum = 0.001, maximum = 100)]
     pub repetition_penalty: Option<f64>,
+    /// `false`: the model's own probabilities, without the fit that its labels gave it. By default answers in the format that
+    /// the fit was made for are fitted.
+    pub fit: Option<bool>,
+    /// What a bare label is replaced with where the fit leaves the answer to a person; by default nothing. In JSON it is null.
+    pub abstain: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -161,7 +166,8 @@ impl CompletionRequest {
         }
         let echo = if self.echo == Some(true) { echoed(&given, n_top)? } else { Echoed::Nothing };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
-        let turn = Turn { parameters, detail, bias, ..Turn::default() };
+        let fitting = Fitting { fit: self.fit, abstain: self.abstain.take() };
+        let turn = fitting.of(Turn { parameters, detail, bias, ..Turn::default() });
         let ask = |given| TurnRequest {
             model: self.model.clone(),
             keep_alive: None,

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::items::{self, InputItem};
 use super::tools::{self, FunctionTool, FunctionToolChoice};
 use crate::api::choices::Calls;
-use crate::api::fields::{self, Refused, TextOr, Whole};
+use crate::api::fields::{self, Fitting, Refused, TextOr, Whole};
 use crate::api::idle_fields::{self, Object};
 use crate::api::openai::chat::request::{FormatKind, ReasoningEffort, n_top};
 use crate::api::problem::Problem;
@@ -64,6 +64,11 @@ pub struct ResponseRequest {
     pub prompt_cache_key: Option<String>,
     /// Has no effect.
     pub safety_identifier: Option<String>,
+    /// `false`: the model's own probabilities, without the fit that its labels gave it. By default answers in the format that
+    /// the fit was made for are fitted.
+    pub fit: Option<bool>,
+    /// What a bare label is replaced with where the fit leaves the answer to a person; by default nothing. In JSON it is null.
+    pub abstain: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     pub rest: Map<String, Value>,
@@ -239,7 +244,8 @@ impl ResponseRequest {
         let messages = items::read(self.instructions, self.input)?;
         let chat = Chat { tools, tool_choice, think, ..Chat::of(messages) };
         let detail = n_top.map_or(Detail::Text, |n| Detail::Likely { n });
-        let turn = Turn { before: chat.into(), parameters, detail, ..Turn::default() };
+        let fitting = Fitting { fit: self.fit, abstain: self.abstain };
+        let turn = fitting.of(Turn { before: chat.into(), parameters, detail, ..Turn::default() });
         let ask = TurnRequest { model: self.model, keep_alive: None, form, turn };
         Ok(ParsedResponses { ask, n_top, calls, delivery, echo })
     }

@@ -270,6 +270,8 @@ every! { stores: StoreError;
     StoreError::Manifest { .. } => StoreError::Manifest { path: path(), source: ManifestError::SchemaVersion(9) },
     StoreError::Layers { .. } => StoreError::Layers { path: path(), reason: x() },
     StoreError::Blob { .. } => StoreError::Blob { path: path(), reason: x() },
+    StoreError::Fit { .. } => StoreError::Fit { path: path(), reason: x() },
+    StoreError::FitLayers { .. } => StoreError::FitLayers { path: path(), n_cards: 1, n_numbers: 0 },
     StoreError::OtherBytes { .. } => StoreError::OtherBytes { expected: digest(), found: digest() },
     StoreError::Adapter { .. } => StoreError::Adapter { path: path(), source: GgufError::EmptyAdapter },
     StoreError::Peft { .. } => StoreError::Peft { path: path(), source: PeftError::Architecture(x()) },

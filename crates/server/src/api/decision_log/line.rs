@@ -1,0 +1,72 @@
+//! One decision as a line of JSON: what was decided about, by what, and how sure.
+
+use serde::{Deserialize, Serialize};
+
+use super::{DecisionLog, Texts};
+use crate::api::extra::ExtraField;
+use slm_engine::Counts;
+use slm_values::digest::Digest;
+
+/// A decision. Later versions may have more keys.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DecisionLine {
+    /// RFC 3339, in UTC.
+    pub time: String,
+    /// The request's, as the answer's `x-request-id` has it; a request for several answers has several lines.
+    pub id: String,
+    pub model: String,
+    /// The digest of the model's manifest, its fit included.
+    pub manifest: String,
+    /// Everything that the model was given but the text, as `prompt_digest` in an answer.
+    pub prompt: String,
+    /// Where the probabilities are promised to the last bit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation_id: Option<String>,
+    /// What tells the fit from every other; left out where the probabilities are the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fit: Option<String>,
+    pub input: Input,
+    /// As `slm.fields` in an answer.
+    pub fields: Vec<ExtraField>,
+    pub tokens: LineTokens,
+    /// From the request's turn to its answer.
+    pub ms: f64,
+}
+
+/// What was decided about.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    /// The SHA-256 of the text.
+    pub digest: String,
+    pub chars: usize,
+    /// Where texts are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineTokens {
+    pub prompt: usize,
+    /// Of these, those that had been evaluated before.
+    pub reused: usize,
+    /// Of allowed answers, that were evaluated.
+    pub branch: usize,
+}
+
+impl Input {
+    /// As much of a text as the log writes.
+    #[must_use]
+    pub fn of(text: &str, log: &DecisionLog) -> Input {
+        Input {
+            digest: Digest::of(text.as_bytes()).to_string(),
+            chars: text.chars().count(),
+            text: (log.texts() == Texts::Written).then(|| text.to_owned()),
+        }
+    }
+}
+
+impl From<Counts> for LineTokens {
+    fn from(counts: Counts) -> LineTokens {
+        LineTokens { prompt: counts.prompt, reused: counts.reused, branch: counts.branch }
+    }
+}
