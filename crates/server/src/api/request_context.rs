@@ -1,4 +1,4 @@
-//! What every dialect needs to know about a request: its time limit, how closed answers are scored, and its client.
+//! What every dialect needs to know about a request: its time limit and priority, how closed answers are scored, and its client.
 //!
 //! It comes from headers, and is kept beside the request's task, so that no dialect has to hand it on.
 
@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::admission::gates::Priority;
 use super::problem::{Kind, Problem};
 use super::server::Drain;
 use slm_engine::{Lane, Reading, Search};
@@ -23,10 +24,14 @@ pub const SEARCH: &str = "x-slm-search";
 /// Seconds after which a request is given up.
 pub const TIMEOUT: &str = "x-slm-timeout";
 
+/// Whether somebody waits for the answer: `live` (the default) or `batch`, which is behind all others.
+pub const PRIORITY: &str = "x-slm-priority";
+
 /// What holds for one request.
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
     pub scoring: Scoring,
+    pub priority: Priority,
     /// When it is given up; `None` never.
     pub deadline: Option<Instant>,
     /// Who asks, as far as fairness goes: the same for all requests of one client.
@@ -62,6 +67,7 @@ impl RequestContext {
             search: one_of(SEARCH, text(SEARCH), [("best-first", Search::BestFirst), ("exact", Search::Exact)])?,
             ..Scoring::default()
         };
+        let priority = one_of(PRIORITY, text(PRIORITY), [("live", Priority::Live), ("batch", Priority::Batch)])?;
         let asked = match text(TIMEOUT) {
             None => None,
             Some(seconds) => match seconds.parse::<f64>().map(Duration::try_from_secs_f64) {
@@ -75,7 +81,7 @@ impl RequestContext {
         };
         let within = [asked, longest].into_iter().flatten().min();
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        Ok(RequestContext { scoring, deadline, client, ..RequestContext::default() })
+        Ok(RequestContext { scoring, priority, deadline, client, ..RequestContext::default() })
     }
 
     /// Waits for a part of the request's work, for no longer than the request has and the server lasts.
@@ -130,6 +136,7 @@ mod tests {
         assert_eq!(read(LANE, "throughput").unwrap().scoring.lane, Lane::Throughput);
         assert_eq!(read(LANE, "canonical").unwrap().scoring, Scoring::default());
         assert_eq!(read(READING, "likelihood").unwrap().scoring.reading, Reading::Likelihood);
+        assert_eq!(read(PRIORITY, "batch").unwrap().priority, Priority::Batch);
         assert_eq!(read(SEARCH, "exact").unwrap().scoring.search, Search::Exact);
         let left = |context: RequestContext| context.deadline.unwrap().duration_since(Instant::now());
         assert!(left(read(TIMEOUT, "0.5").unwrap()) <= Duration::from_millis(500));
@@ -139,6 +146,7 @@ mod tests {
             (LANE, "fast"),
             (READING, "best"),
             (SEARCH, "all"),
+            (PRIORITY, "high"),
             (TIMEOUT, "0"),
             (TIMEOUT, "-1"),
             (TIMEOUT, "1e300"),
