@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use super::batch::BatchArgs;
 use super::bench::BenchArgs;
 use super::cp::CpArgs;
 use super::create::CreateArgs;
@@ -41,6 +42,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Batch(BatchArgs),
     Serve(ServeArgs),
     Ps(PsArgs),
     Stop(StopArgs),

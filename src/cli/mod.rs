@@ -4,6 +4,7 @@
 
 mod adapters;
 mod args;
+mod batch;
 mod bench;
 mod card;
 mod complete;
@@ -20,6 +21,7 @@ mod interrupt;
 mod list;
 mod load;
 mod network;
+mod parallel;
 mod planned;
 mod prune;
 mod ps;
@@ -95,6 +97,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
+        Command::Batch(args) => batch::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),
