@@ -293,12 +293,14 @@ mod tests {
                 name: "label".to_owned(),
                 judge: Judge::Label,
                 candidates: vec![json!("a"), json!("b")],
+                limits: None,
             }],
             subjects: vec![Subject {
                 name: "m".to_owned(),
                 kind: Kind::Model { model: "m".to_owned(), evaluation_id: None },
                 elapsed_s: 0.0,
                 n_cached: 0,
+                peak_memory_bytes: None,
             }],
             rows: answers.iter().enumerate().map(row).collect(),
         }

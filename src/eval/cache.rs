@@ -51,6 +51,8 @@ struct Line {
     by: String,
     input: String,
     ms: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first: Option<f64>,
     tokens: [u64; 3],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed: Option<Vec<FieldScores>>,
@@ -161,11 +163,11 @@ impl Line {
         }
         let Question { by, input } = question.clone();
         let tokens = [cost.n_prompt, cost.n_reused, cost.n_written];
-        Line { by, input, ms: cost.latency_ms, tokens, closed, text, cut, failed }
+        Line { by, input, ms: cost.latency_ms, first: cost.first_token_ms, tokens, closed, text, cut, failed }
     }
 
     fn given(self) -> Given {
-        let Line { ms, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, .. } = self;
+        let Line { ms, first, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, .. } = self;
         let scores = |(best, mass, bits): FieldScores| Scores {
             best,
             probabilities: bits.into_iter().map(f64::from_bits).collect(),
@@ -179,7 +181,7 @@ impl Line {
                 Said::Failed(Failed { why: Why::NoAnswer, reason: "the kept answer is empty".to_owned() })
             }
         };
-        Given { said, cost: Cost { latency_ms: ms, n_prompt, n_reused, n_written } }
+        Given { said, cost: Cost { latency_ms: ms, first_token_ms: first, n_prompt, n_reused, n_written } }
     }
 }
 
@@ -219,7 +221,10 @@ mod tests {
     }
 
     fn given(said: Said) -> Given {
-        Given { said, cost: Cost { latency_ms: 1.5, n_prompt: 7, n_reused: 3, n_written: 2 } }
+        Given {
+            said,
+            cost: Cost { latency_ms: 1.5, first_token_ms: Some(0.5), n_prompt: 7, n_reused: 3, n_written: 2 },
+        }
     }
 
     #[test]

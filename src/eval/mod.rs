@@ -12,6 +12,7 @@ pub mod faces;
 pub mod figures;
 pub mod gate;
 pub mod init;
+pub mod items;
 pub mod judge;
 pub mod label;
 pub mod record;

@@ -16,6 +16,10 @@ nope
 const IMPOSSIBLE: &str =
     "slm: `queue`: 1 row expects `other`, which no answer can be, so it counts as wrong; the answers are `only`\n";
 
+/// What is said of the bag of words over rows of which only one has another label.
+const NO_WORDS: &str = "slm: there is no baseline `words`: it is learned from four fifths of the rows at a time, and for `queue` some \
+                        of these expect one label only; rows of another label are needed\n";
+
 fn home() -> Home {
     let home = Home::new();
     home.file("suite.yaml", SUITE);
@@ -55,7 +59,7 @@ fn stable(report: &str) -> String {
 #[test]
 fn a_report_is_what_the_rows_say() {
     let said = home().slm(["eval", "suite.yaml"]).ends(0);
-    assert_eq!(said.stderr, IMPOSSIBLE);
+    assert_eq!(said.stderr, format!("{IMPOSSIBLE}{NO_WORDS}"));
     assert_eq!(
         stable(&said.stdout),
         "\
@@ -139,13 +143,13 @@ fn csv_is_read_and_columns_may_have_other_names() {
     let home = home();
     home.file("t.csv", "\u{feff}body,true queue,z\n\"charged, twice\",only,1\n\"two\nlines\",only,2\nshort\n");
     home.file("s.yaml", "model: triage\ndata: t.csv\ninput: body\nexpect: {q: true queue}\nformat: {type: object, properties: {q: {enum: [only]}}}\n");
-    let report = home.slm(["eval", "s.yaml", "--json"]).json();
+    let report = home.slm(["eval", "s.yaml", "--json", "--no-baselines"]).json();
     assert_eq!(report["counts"], json!({"total": 3, "rows": 3, "unreadable": 1}));
     let subject = &report["subjects"][0];
     assert_eq!((subject["fields"][0]["name"].as_str(), subject["accuracy"]["hits"].as_u64()), (Some("q"), Some(2)));
     assert_eq!(subject["failures"][0]["at"], "line 5");
     assert_eq!(subject["failures"][0]["reason"], "cells in the row: 1; in the header: 3");
-    let limited = home.slm(["eval", "s.yaml", "--json", "--limit", "1"]).json();
+    let limited = home.slm(["eval", "s.yaml", "--json", "--no-baselines", "--limit", "1"]).json();
     assert_eq!(limited["counts"]["rows"], 1);
 }
 
@@ -345,6 +349,83 @@ fn values_are_read_out_of_written_answers() {
 }
 
 #[test]
+fn limits_of_texts_are_counted_beside_what_is_expected() {
+    let home = Home::new();
+    home.file("rows.csv", "text,ref\na,two words\nb,\n");
+    let suite = "model: triage\ndata: rows.csv\ninput: text\nexpect: {summary: {column: ref, as: overlap}}\n\
+                 limits: {max_words: 1, max_characters: 20}\n\
+                 format: {type: object, properties: {summary: {const: two words}}, required: [summary]}\n";
+    home.file("suite.yaml", suite);
+    let report = home.slm(["eval", "suite.yaml", "--json"]).json();
+    let field = &report["subjects"][0]["fields"][0];
+    // The row without a reference is judged by the limits alone.
+    assert_eq!(
+        (field["accuracy"]["hits"].as_u64(), field["extraction"]["rouge_l"]["value"].as_f64()),
+        (Some(1), Some(1.0))
+    );
+    let kept = |limit: &str| field["limits"][limit]["hits"].as_u64();
+    assert_eq!((kept("kept"), kept("words"), kept("characters"), kept("sentences")), (Some(0), Some(0), Some(2), None));
+    let text = home.slm(["eval", "suite.yaml"]).succeeds();
+    assert!(text.contains("\nsummary     right   wrong  missed  invented  ROUGE-L  limits\n"), "{text}");
+    assert!(text.contains("\n  limits kept: all 0 of 2  words 0  characters 2\n"), "{text}");
+
+    home.file(
+        "suite.yaml",
+        format!("{suite}gate: {{summary.characters_kept: {{at_least: 1}}, summary.words_kept: {{at_least: 0.5}}}}\n"),
+    );
+    let report: Value = serde_json::from_str(&home.slm(["eval", "suite.yaml", "--json"]).ends(3).stdout).unwrap();
+    let message = &report["gate"]["checks"][1]["message"];
+    assert_eq!(message, "`summary.words_kept` is only 0.0000; at least 0.5 is demanded");
+    assert_eq!(report["gate"]["checks"][0]["passed"], true);
+
+    home.file("alone.yaml", "model: triage\ndata: rows.csv\ninput: text\nlimits: {max_words: 2}\nformat: {enum: [two words, far too many words]}\n");
+    let report = home.slm(["eval", "alone.yaml", "--json"]).json();
+    let field = &report["subjects"][0]["fields"][0];
+    assert_eq!(
+        (&field["name"], &field["as"], &field["accuracy"]),
+        (&json!("answer"), &json!("limits"), &field["limits"]["words"])
+    );
+}
+
+#[test]
+fn a_bag_of_words_that_cannot_be_learned_says_why() {
+    let home = home();
+    home.file("rows.csv", "text,queue\na,only\nb,only\nc,only\n");
+    home.file("suite.yaml", SUITE.replace("tickets.jsonl", "rows.csv"));
+    let said = home.slm(["eval", "suite.yaml"]).ends(0).stderr;
+    assert_eq!(
+        said,
+        "slm: there is no baseline `words`: every row that can be read expects `only` for `queue`, so there is nothing to tell apart\n"
+    );
+}
+
+#[test]
+fn a_written_answer_has_a_first_token_and_every_model_a_peak_of_memory() {
+    let home = Home::new();
+    home.file("rows.csv", "text,queue\na,billing\nb,billing\n");
+    let suite = "model: triage\ndata: rows.csv\ninput: text\nexpect: {note: {column: queue, as: text}}\n\
+                 format: {type: object, properties: {note: {type: string, minLength: 4, maxLength: 8}}, required: [note]}\n";
+    home.file("suite.yaml", suite);
+    let speed = |args: &[&str]| {
+        let report = home.slm([&["eval", "suite.yaml", "--json", "--no-baselines"], args].concat()).json();
+        report["subjects"][0]["speed"].clone()
+    };
+    let ms = |speed: &Value, name: &str| speed[name].as_f64();
+    let written = speed(&[]);
+    let (first, all) = (ms(&written, "first_token_p50_ms"), ms(&written, "latency_p50_ms"));
+    assert!(first > Some(0.0) && first < all, "{written}");
+    if cfg!(target_os = "linux") {
+        // The model alone has 1.4 MB.
+        assert!(written["peak_memory_bytes"].as_u64() > Some(2_000_000), "{written}");
+    }
+    // Of kept answers the first tokens are known, but nothing was computed.
+    let kept = speed(&[]);
+    assert_eq!((ms(&kept, "first_token_p50_ms"), &kept["peak_memory_bytes"]), (first, &Value::Null));
+    home.file("suite.yaml", SUITE.replace("tickets.jsonl", "rows.csv"));
+    assert_eq!(speed(&["--fresh"])["first_token_p50_ms"], Value::Null, "a scored answer comes all at once");
+}
+
+#[test]
 fn what_is_wrong_with_a_suite_or_its_data_is_a_sentence() {
     let home = home();
     let refused = |from: &str, to: &str, code: i32, expected: &str| {
@@ -356,7 +437,7 @@ fn what_is_wrong_with_a_suite_or_its_data_is_a_sentence() {
         "input:",
         "inputs:",
         1,
-        "`wrong.yaml`: line 3: unknown key `inputs`; the keys here are `model`, `models`, `data`, `input`, `expect`, `id`, \
+        "`wrong.yaml`: line 3: unknown key `inputs`; the keys here are `model`, `models`, `data`, `input`, `expect`, `limits`, `id`, \
          `format`, `system`, `prompt`, `parameters`, `adapters`, `filter`, `limit`, `baselines`, `gate`",
     );
     refused(

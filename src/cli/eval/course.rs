@@ -206,6 +206,6 @@ impl<'a> Course<'a> {
                 "{n_open} rows have no kept answer of `{name}` and are left out; run without --rescore to ask them"
             ));
         }
-        Ok((Subject { name, kind, elapsed_s: elapsed.as_secs_f64(), n_cached }, answers))
+        Ok((Subject { name, kind, elapsed_s: elapsed.as_secs_f64(), n_cached, peak_memory_bytes: None }, answers))
     }
 }

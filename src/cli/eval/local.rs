@@ -1,7 +1,10 @@
 //! A model of the store as a subject: loaded here or in a running server, asked about every row, and once more with its labels
 //! turned round where that is wanted.
 
+use std::time::{Duration, Instant};
+
 use super::course::{Asking, Course, Way};
+use super::peak::Peak;
 use super::subject::{Subject, turned_round};
 use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::interrupt;
@@ -12,7 +15,7 @@ use crate::engine::{EngineError, Finish, Load};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces, Reply, Session, wait};
 
 /// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
 ///
@@ -20,13 +23,16 @@ use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session
 /// The model cannot be loaded, or is lost.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
+    // Before it is loaded, so that what others needed is not in it.
+    let peak = Peak::begin();
     let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
     let of = records.subjects.len();
     let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
     let evaluation_id = session.as_ref().filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
-    let (known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    known.peak_memory_bytes = session.as_ref().and_then(|session| peak.of(session.engine().pid()));
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
         let course = self::course(subject, &form, session.as_ref(), records, asking)?;
@@ -50,7 +56,8 @@ fn course<'a>(
     if let Some(session) = session {
         let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        course.run(n_parallel, |text| session.ask(subject.turn(form, text)), finish)?;
+        let start = |text: &str| (Instant::now(), session.ask(subject.turn(form, text)));
+        course.run(n_parallel, start, finish)?;
     }
     Ok(course)
 }
@@ -82,10 +89,10 @@ fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
     Digest::of(by.as_bytes()).id()
 }
 
-/// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
-fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
-    let error = match reply.and_then(|reply| wait(reply.whole(), cancel)) {
-        Ok(finished) => return Ok(given(finished)),
+/// Waits for the answer of a row that was asked at a time. A failure of the row is its answer; one of the model ends the run.
+fn finish((asked, reply): (Instant, Result<Reply, InferError>), cancel: &Cancel) -> Result<Given, Failure> {
+    let error = match reply.and_then(|reply| wait(whole(reply), cancel)) {
+        Ok((finished, first)) => return Ok(given(finished, first.map(|first| first - asked))),
         Err(error) => error,
     };
     let why = match &error {
@@ -102,11 +109,29 @@ fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Fa
     Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default() })
 }
 
-fn given(finished: Finished) -> Given {
+/// A whole reply, and when its first piece came.
+async fn whole(mut reply: Reply) -> Result<(Finished, Option<Instant>), InferError> {
+    let (mut pieces, mut first) = (Pieces::default(), None);
+    while let Some(piece) = reply.next().await? {
+        if !matches!(piece, Piece::End(_)) {
+            first.get_or_insert_with(Instant::now);
+        }
+        if let Some(finished) = pieces.add(piece) {
+            return Ok((finished, first));
+        }
+    }
+    Err(EngineError::Stopped.into())
+}
+
+/// What came of a row, and how long after it was asked its first piece did.
+fn given(finished: Finished, first: Option<Duration>) -> Given {
     let Finished { text, end, .. } = finished;
-    let latency = end.elapsed.saturating_sub(end.timings.queued);
+    let ms = |time: Duration| time.saturating_sub(end.timings.queued).as_secs_f64() * 1e3;
+    // A scored answer comes all at once.
+    let first = first.filter(|_| !matches!(end.finding, Finding::Closed(_)));
     let cost = Cost {
-        latency_ms: latency.as_secs_f64() * 1e3,
+        latency_ms: ms(end.elapsed),
+        first_token_ms: first.map(ms),
         n_prompt: end.counts.prompt as u64,
         n_reused: end.counts.reused as u64,
         n_written: end.counts.generated as u64,

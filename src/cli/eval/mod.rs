@@ -4,6 +4,7 @@ mod args;
 mod course;
 mod local;
 mod outcome;
+mod peak;
 mod remote;
 mod subject;
 
@@ -110,7 +111,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         return Err(Failure::failed("no row was answered, so there is nothing to report"));
     }
     say_doubts(&records);
-    without::add(&mut records, &suite.baselines, environment.kept_answers());
+    without::add(&mut records, &suite.baselines, environment.kept_answers()).iter().for_each(say);
     outcome::tell(&records, total, outcome::Demands { gate: suite.gate.clone(), margin, baseline }, args, environment)
 }
 
@@ -125,7 +126,12 @@ fn fields(suite: &Suite, subjects: &[Found]) -> Vec<Field> {
                 }
             }
         }
-        Field { name: expected.field.clone(), judge: expected.judge.clone(), candidates }
+        Field {
+            name: expected.field.clone(),
+            judge: expected.judge.clone(),
+            candidates,
+            limits: expected.limits.clone(),
+        }
     };
     suite.expect.iter().map(field).collect()
 }

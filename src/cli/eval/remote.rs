@@ -178,7 +178,8 @@ fn why(error: &RemoteError) -> Why {
 
 fn given(answer: Answer, form: &Form) -> Given {
     let (n_prompt, n_written) = answer.usage.map_or((0, 0), |usage| (usage.input, usage.output));
-    let cost = Cost { latency_ms: answer.latency.as_secs_f64() * 1e3, n_prompt, n_reused: 0, n_written };
+    let cost =
+        Cost { latency_ms: answer.latency.as_secs_f64() * 1e3, first_token_ms: None, n_prompt, n_reused: 0, n_written };
     let text = |text| Said::Text { text, is_cut: false };
     let said = match (answer.content, form) {
         (Content::Text(written), _) => text(written),

@@ -171,7 +171,7 @@ impl<'a> RowReader<'a> {
 
     fn columns(&self) -> Vec<&str> {
         let mut columns = self.input.columns();
-        columns.extend(self.suite.expect.iter().map(|e| e.column.as_str()));
+        columns.extend(self.suite.expect.iter().filter_map(|e| e.column.as_deref()));
         columns.extend(self.suite.id.as_deref());
         columns.extend(self.selection.filter.iter().map(|(column, _)| column.as_str()));
         columns.extend(self.prompts.iter().flatten().flat_map(Maker::columns));
@@ -228,6 +228,8 @@ impl<'a> RowReader<'a> {
 }
 
 fn expected(cells: &Cells, ExpectedField { column, judge, .. }: &ExpectedField) -> Result<Expected, String> {
+    // Nothing is expected but that limits are kept.
+    let Some(column) = column else { return Ok(Expected::Json(serde_json::Value::Null)) };
     match cells.get(column)? {
         // What nobody wrote down is expected to be missing.
         None if !judge.is_label() => Ok(Expected::Json(serde_json::Value::Null)),

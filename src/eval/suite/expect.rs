@@ -5,14 +5,18 @@ use serde_yaml::Spanned;
 use slm_stats::text::{DayMonth, Tolerance};
 
 use super::error::SuiteError;
+use super::limits::TextLimits;
 use super::yaml::invalid;
 
 /// A field of the answer and the column of the data that says what it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedField {
     pub field: String,
-    pub column: String,
+    /// `None` where nothing is expected but that limits are kept.
+    pub column: Option<String>,
     pub judge: Judge,
+    /// What a written answer is to keep beside.
+    pub limits: Option<TextLimits>,
 }
 
 /// When an answer is as expected.
@@ -34,6 +38,8 @@ pub enum Judge {
     OneOf,
     /// A text that has so much in common with the expected one: the F1 of ROUGE-L.
     Overlap { at_least: f64 },
+    /// Any text that keeps its field's limits.
+    Limits,
 }
 
 impl Judge {
@@ -49,6 +55,7 @@ impl Judge {
             Judge::List { .. } => "list",
             Judge::OneOf => "one_of",
             Judge::Overlap { .. } => "overlap",
+            Judge::Limits => "limits",
         }
     }
 
@@ -87,7 +94,7 @@ pub fn parse(value: Spanned<Value>) -> Result<Vec<ExpectedField>, SuiteError> {
     if fields.is_empty() {
         return invalid("expect", &value, "names no field");
     }
-    if fields.iter().any(|f| f.field.trim().is_empty() || f.column.is_empty()) {
+    if fields.iter().any(|f| f.field.trim().is_empty() || f.column.as_deref() == Some("")) {
         return invalid("expect", &value, "has an empty name");
     }
     let repeated = fields.iter().enumerate().find(|(i, f)| fields[..*i].iter().any(|e| e.field == f.field));
@@ -99,12 +106,12 @@ pub fn parse(value: Spanned<Value>) -> Result<Vec<ExpectedField>, SuiteError> {
 
 fn same(name: impl AsRef<str>) -> ExpectedField {
     let name = name.as_ref().to_owned();
-    ExpectedField { field: name.clone(), column: name, judge: Judge::Label }
+    ExpectedField { field: name.clone(), column: Some(name), judge: Judge::Label, limits: None }
 }
 
 fn of_map(field: &str, said: &Value, at: &Spanned<Value>) -> Result<ExpectedField, SuiteError> {
     match said {
-        Value::String(column) => Ok(ExpectedField { column: column.clone(), ..same(field) }),
+        Value::String(column) => Ok(ExpectedField { column: Some(column.clone()), ..same(field) }),
         Value::Object(said) => {
             let known = ["column", "as", "tolerance", "order", "key", "at_least"];
             if let Some(key) = said.keys().find(|key| !known.contains(&key.as_str())) {
@@ -118,7 +125,7 @@ fn of_map(field: &str, said: &Value, at: &Spanned<Value>) -> Result<ExpectedFiel
                     return invalid("expect", at, format!("of `{field}`: the column is `{other}`, not a name"));
                 }
             };
-            Ok(ExpectedField { field: field.to_owned(), column, judge: judge(field, said, at)? })
+            Ok(ExpectedField { column: Some(column), judge: judge(field, said, at)?, ..same(field) })
         }
         _ => invalid("expect", at, KINDS),
     }
