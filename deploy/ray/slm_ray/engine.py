@@ -1,7 +1,7 @@
 """One slm process that answers texts: `slm run MODEL --jsonl`, kept for as long as its owner lives. Knows nothing of Ray.
 
 A pipe is enough: slm answers every line in its order, says in a row's place why it has no answer, reads no further ahead than
-it works (which is the back-pressure), and ends when its standard input does, so that an owner that is killed leaves nothing behind.
+it works (which is the back-pressure), and ends when its standard input does: an owner that is killed leaves no process behind.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def _pool(job: Job, n_left: int) -> ray.data.ActorPoolStrategy:
 
 
 def _described(job: Job, planned: Input) -> Described:
-    """Asks the first rows on a node, as the driver's machine may have no slm: what is wrong with a task is known before all rows."""
+    """Asks the first rows on a node, as the driver's machine may have no slm. Thus a wrong task is known before all rows."""
     texts, taken = _sample(planned, job.column)
     remote = ray.remote(describe).options(num_cpus=job.task.n_threads, max_retries=ACTOR_STARTS)
     try:

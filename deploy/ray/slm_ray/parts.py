@@ -1,6 +1,7 @@
-"""The parts of a job: a slice of one input file becomes one output file, whose name says which. The same input gives the same parts.
+"""The parts of a job: a slice of one input file becomes one output file, whose name says which.
 
-A part is what is asked again when a node dies, and what is skipped when a job is run again: its file is there, or it is not.
+The same input gives the same parts. A part is what is asked again when a node dies, and what is skipped when a job is run again:
+its file is there, or it is not.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ class Answers:
         self._columns = described.columns
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """Answers a batch."""
         texts = batch.column(self._column).to_pylist()
         return self._columns.table(batch, list(self._engine.answers(texts)))
 
@@ -49,7 +50,7 @@ def engine(task: Task, digest: str) -> Engine:
 
 
 def describe(task: Task, texts: Sequence[Any], taken: Iterable[str]) -> Described:
-    """Asks the task of a few texts, to find its columns; `taken` are the names of the columns that rows have. Runs where slm is."""
+    """Asks the task of a few texts, to find its columns; `taken` are the names that rows have. Runs where slm is."""
     made = Engine(task)
     try:
         answers = list(made.answers(texts))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from .columns import ERROR, Columns
+from .columns import ERROR
 from .engine import Answer, Engine, Task
 from .parts import PARQUET, Part, read_lines, read_table
 from .stage import Described, engine
@@ -58,6 +58,7 @@ class Worker:
         self._engine = engine(work.task, described.digest)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """Does some parts."""
         return pa.Table.from_pylist([asdict(self._finish(Part(**part))) for part in batch.to_pylist()], DONE)
 
     def _finish(self, part: Part) -> Done:
