@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .engine import Attached, EngineError, Task
-from .job import Job, JobError, Report, connect, run
-from .storage import StorageError
+from .job import Job, JobError, Report, Stopped, connect, run
+from .storage import StorageError, absolute
 
 PROGRAM = "slm-ray"
 SECONDS_BETWEEN_LINES = 5.0
@@ -26,6 +26,9 @@ def main() -> int:
     except (JobError, StorageError, EngineError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
+    except Stopped as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
     for done in report.undone:
         print(f"{PROGRAM}: {done.part}: {done.undone}", file=sys.stderr)
     if report.undone:
@@ -78,8 +81,8 @@ def _job(arguments: argparse.Namespace) -> Job:
     )
     return Job(
         task,
-        arguments.input,
-        arguments.output,
+        [absolute(place) for place in arguments.input],
+        absolute(arguments.output),
         arguments.column,
         arguments.engines,
         arguments.memory and arguments.memory * 1_000_000,

@@ -78,6 +78,7 @@ class _Process:
     child: subprocess.Popen[bytes]
     lines: _Lines
     said: collections.deque[str]
+    listener: threading.Thread
 
 
 @dataclass
@@ -155,8 +156,9 @@ class Engine:
         child = subprocess.Popen(self._command(), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
         assert child.stdout is not None and child.stderr is not None, "pipes were asked for"
         said: collections.deque[str] = collections.deque(maxlen=8)
-        threading.Thread(target=_listen, args=(child.stderr, said), daemon=True).start()
-        return _Process(child, _Lines(child.stdout.fileno()), said)
+        listener = threading.Thread(target=_listen, args=(child.stderr, said), daemon=True)
+        listener.start()
+        return _Process(child, _Lines(child.stdout.fileno()), said, listener)
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -188,6 +190,7 @@ class Engine:
         if process.child.poll() is None and not process.lines.is_at_end:
             return f"no answer within {self.task.row_timeout_s:g} s"
         code = process.child.wait()
+        process.listener.join(1)
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         # What it says of rows that fail stands in the rows.
         words = [line for line in process.said if not line.startswith("slm: line ")]

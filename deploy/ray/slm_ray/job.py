@@ -30,7 +30,11 @@ ACTOR_STARTS = 3
 
 
 class JobError(Exception):
-    """The job cannot begin or go on, with what to do."""
+    """The job cannot begin, with what to do."""
+
+
+class Stopped(Exception):
+    """The job cannot go on: no engine starts, or Ray ends."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,13 @@ def run(job: Job, progress: Callable[[Report], None]) -> Report:
             num_cpus=job.task.n_threads,
             memory=job.bytes_per_engine,
         )
-        for row in dones.iter_rows():
-            report.add(Done(**row))
-            report.seconds = time.monotonic() - started
-            progress(report)
+        try:
+            for row in dones.iter_rows():
+                report.add(Done(**row))
+                report.seconds = time.monotonic() - started
+                progress(report)
+        except (ray.exceptions.RayError, RuntimeError) as error:
+            raise Stopped(f"{_cause(error)}; {report.n_done} parts were written; run the same command again") from error
     if not report.undone:
         output.remove_unfinished()
         output.publish(SUCCESS, json.dumps({"parts": report.n_parts}).encode())
@@ -125,9 +132,9 @@ def connect(address: str | None) -> None:
 def _pool(job: Job, n_left: int) -> ray.data.ActorPoolStrategy:
     """Grows with the cluster up to the asked number. A part waits at each engine beside the one in work, no more: with one alone,
     Ray Data would take no pool for busy and add no engines."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    n_cpus = int(resources.get("CPU", 1))
-    n_engines = min(job.n_engines or max(n_cpus // job.task.n_threads, 1), n_left)
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    rooms = [int(node["Resources"].get("CPU", 0)) // job.task.n_threads for node in nodes if node["Alive"]]
+    n_engines = min(job.n_engines or max(sum(rooms), 1), n_left)
     return ray.data.ActorPoolStrategy(min_size=1, max_size=n_engines, initial_size=n_engines, max_tasks_in_flight_per_actor=2)
 
 
@@ -143,25 +150,36 @@ def _described(job: Job, planned: Input) -> Described:
 
 
 def _sample(planned: Input, column: str) -> tuple[list[Any], list[str]]:
-    """The first texts, and the names of the columns."""
+    """The first texts that have any, and the names of the columns."""
     if not planned.parts:
         raise JobError("the input has no rows")
     first = planned.parts[0]
     if planned.ending in LINES:
-        records = [parsed(line) for line in read_lines(planned.files, first)[:N_SAMPLED]]
+        records = [parsed(line) for line in read_lines(planned.files, first)]
         names = [name for record in records if not isinstance(record, Missing) for name in record]
         found = [text for record in records if not isinstance(text := at(record, column), Missing)]
         if not found:
             raise JobError(f"none of the first {len(records)} records has `{column}`; they have {_listed(names)}")
-        return found, names
+        return _filled(found), list(dict.fromkeys(names))
     with planned.files.open_input_file(first.path) as source:
         file = pq.ParquetFile(source)
         schema = file.schema_arrow
         kind = _kind(schema, column)
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
             raise JobError(f"`{column}` of `{first.path}` is {kind}, not text")
-        batch = next(file.iter_batches(batch_size=N_SAMPLED))
-    return cells(pa.Table.from_batches([batch]), column), schema.names
+        batch = next(file.iter_batches(batch_size=1024))
+    return _filled(cells(pa.Table.from_batches([batch]), column)), schema.names
+
+
+def _filled(texts: list[Any]) -> list[Any]:
+    return [text for text in texts if isinstance(text, str) and text.strip()][:N_SAMPLED] or texts[:N_SAMPLED]
+
+
+def _cause(error: BaseException) -> str:
+    """What was raised where the work is done, without the way that it came."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    of_engine = [line.split("EngineError: ", 1)[1] for line in lines if "EngineError: " in line]
+    return [*of_engine, *reversed(lines), "Ray ended"][0]
 
 
 def _kind(schema: pa.Schema, column: str) -> pa.DataType:

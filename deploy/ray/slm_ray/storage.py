@@ -118,6 +118,11 @@ def find(uris: list[str], endings: tuple[str, ...]) -> tuple[fs.FileSystem, list
     return files, [found[path] for path in sorted(found)]
 
 
+def absolute(uri: str) -> str:
+    """The same place from any folder: nodes work in others than the one who starts a job."""
+    return uri if urlparse(uri).scheme else os.path.abspath(uri)
+
+
 def locate(uri: str) -> tuple[fs.FileSystem, str]:
     """The file system of a path or an address, and the path in it."""
     scheme = urlparse(uri).scheme
