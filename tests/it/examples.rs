@@ -41,25 +41,41 @@ fn the_nearest_rows_come_before_a_text_and_the_nearest_is_the_last() {
     );
     // A text is not its own example.
     assert_eq!(
-        prompt(&home, " charged twice for one order"),
+        prompt(&home, "charged twice for one order"),
         "[system] Sort it. [user] the parcel never came [assistant] shipping \
-         [user] refund the second charge [assistant] billing [user]  charged twice for one order "
+         [user] refund the second charge [assistant] billing [user] charged twice for one order "
     );
-    // What varies with the row is not of the prefix that all rows share.
-    let shown = home.slm(["run", "sorter", "--dry-run", "was I charged twice"]).succeeds();
-    let tokens = shown.split_once("\n\n").unwrap().1;
-    let (stable, row) = tokens.split_once("--- end of the shared prefix").unwrap();
-    let words = |part: &str| part.split('"').skip(1).step_by(2).collect::<String>();
-    assert!(words(stable).ends_with("[user]") && words(row).contains("refund the second charge"), "{shown}");
     let answer = home.slm(["run", "sorter", "was I charged twice"]).succeeds();
     assert!(["shipping\n", "billing\n"].contains(&answer.as_str()), "{answer}");
+}
+
+#[test]
+fn examples_are_of_the_row_and_not_of_the_prefix_that_rows_share() {
+    let home = home("");
+    let format = r#"{"enum": ["shipping", "billing"]}"#;
+    home.file(
+        "Modelfile",
+        format!(
+            "FROM triage\nFORMAT {format}\nMESSAGE user late\nMESSAGE assistant shipping\nEXAMPLES rows.jsonl k=1\n"
+        ),
+    );
+    home.slm(["create", "sorter", "--yes"]).succeeds();
+    let dry = dry(&home, "where is the parcel, it never came");
+    assert_eq!(
+        dry["prompt"],
+        "<|user|>late<|end|><|assistant|>shipping<|end|><|user|>the parcel never came<|end|><|assistant|>shipping<|end|>\
+         <|user|>where is the parcel, it never came<|end|><|assistant|>"
+    );
+    let of_prefix = dry["segments"][0]["to"].as_u64().unwrap() as usize;
+    let tokens = dry["tokens"].as_array().unwrap()[..of_prefix].iter().map(|token| token["text"].as_str().unwrap());
+    assert_eq!(tokens.collect::<String>(), "<|user|>late<|end|><|assistant|>shipping<|end|><|user|>");
 }
 
 #[test]
 fn rows_in_one_run_get_their_own_examples_and_the_answers_of_rows_alone() {
     let home = home("EXAMPLES rows.jsonl k=2");
     let texts = ["my parcel is late", "I was charged again", "the parcel never came", "refund me"];
-    let together = home.slm(["run", "sorter", "--lines", "--json"]).stdin(texts.join("\n")).succeeds();
+    let together = home.slm(["run", "sorter", "--lines", "--json=full"]).stdin(texts.join("\n")).succeeds();
     for (line, text) in together.lines().zip(texts) {
         let (line, alone): (Value, _) =
             (serde_json::from_str(line).unwrap(), home.slm(["run", "sorter", "--json", text]).json());
