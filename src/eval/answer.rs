@@ -12,6 +12,8 @@ use crate::decide::Answer;
 pub struct Given {
     pub said: Said,
     pub cost: Cost,
+    /// The hidden state before a closed answer, where it was asked for.
+    pub state: Option<Vec<f32>>,
 }
 
 /// What a row took. All of it is 0 for what asks no model.
@@ -47,6 +49,8 @@ pub struct Scores {
     pub probabilities: Vec<f64>,
     /// `None` where whoever answered does not tell.
     pub label_mass: Option<f64>,
+    /// Whether the best is no answer, because a fit leaves it to a person.
+    pub is_withheld: bool,
 }
 
 /// Why there is no answer that can be right.
@@ -100,6 +104,8 @@ pub struct FieldAnswer {
     pub probabilities: Vec<f64>,
     /// The raw probability that the answer is one of the candidates.
     pub label_mass: Option<f64>,
+    /// Whether the subject leaves the answer to a person; the value is then its best guess.
+    pub is_withheld: bool,
 }
 
 impl Scores {
@@ -110,6 +116,7 @@ impl Scores {
             best: field.probabilities.iter().position(|(value, _)| *value == field.value).unwrap_or_default(),
             probabilities: field.probabilities.iter().map(|(_, p)| *p).collect(),
             label_mass: Some(field.label_mass),
+            is_withheld: field.abstention().is_some(),
         });
         scores.collect()
     }
@@ -158,7 +165,7 @@ impl Said {
 }
 
 fn plain(value: Value) -> FieldAnswer {
-    FieldAnswer { value, probabilities: Vec::new(), label_mass: None }
+    FieldAnswer { value, probabilities: Vec::new(), label_mass: None, is_withheld: false }
 }
 
 /// The values of a closed answer that came as JSON, without probabilities.
@@ -208,6 +215,7 @@ fn closed(
                     value: value(at).unwrap_or_default(),
                     probabilities: candidates.get(nth).into_iter().flatten().enumerate().map(of_candidate).collect(),
                     label_mass: scores.label_mass,
+                    is_withheld: scores.is_withheld,
                 }
             }
             // Tags that are booleans below the field's name.
@@ -316,7 +324,10 @@ mod tests {
                 "x": {"type": "boolean"}, "y": {"type": "boolean"}}}}}))
         .expect("closed");
         let form = Form::Closed(contract.into());
-        let scores = |best, p: [f64; 2]| Scores { best, probabilities: p.to_vec(), label_mass: Some(0.5) };
+        let scores = |best, p: [f64; 2]| {
+            let (probabilities, label_mass) = (p.to_vec(), Some(0.5));
+            Scores { best, probabilities, label_mass, is_withheld: false }
+        };
         let said = Said::Closed(vec![
             scores(1, [0.25, 0.75]),
             scores(0, [0.9, 0.1]),

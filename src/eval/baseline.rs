@@ -253,7 +253,12 @@ fn values(answer: Option<&RowAnswer>) -> Option<Vec<Value>> {
 }
 
 fn of_values(values: &[Value]) -> RowAnswer {
-    let field = |value: &Value| FieldAnswer { value: value.clone(), probabilities: Vec::new(), label_mass: None };
+    let field = |value: &Value| FieldAnswer {
+        value: value.clone(),
+        probabilities: Vec::new(),
+        label_mass: None,
+        is_withheld: false,
+    };
     RowAnswer { fields: Ok(values.iter().map(field).collect()), cost: None }
 }
 

@@ -10,6 +10,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Cost, Failed, Given, Said, Scores, Why};
@@ -62,6 +64,9 @@ struct Line {
     cut: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<(Why, String)>,
+    /// The state's numbers in little-endian order, as base64: a third of what they take as decimal numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
 }
 
 impl Cache {
@@ -150,7 +155,7 @@ impl Drop for Cache {
 }
 
 impl Line {
-    fn of(question: &Question, Given { said, cost }: &Given) -> Line {
+    fn of(question: &Question, Given { said, cost, state }: &Given) -> Line {
         let (mut closed, mut text, mut cut, mut failed) = (None, None, false, None);
         match said {
             Said::Closed(scores) => {
@@ -163,15 +168,18 @@ impl Line {
         }
         let Question { by, input } = question.clone();
         let tokens = [cost.n_prompt, cost.n_reused, cost.n_written];
-        Line { by, input, ms: cost.latency_ms, first: cost.first_token_ms, tokens, closed, text, cut, failed }
+        let bytes = |state: &Vec<f32>| state.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let state = state.as_ref().map(|state| STANDARD.encode(bytes(state)));
+        Line { by, input, ms: cost.latency_ms, first: cost.first_token_ms, tokens, closed, text, cut, failed, state }
     }
 
     fn given(self) -> Given {
-        let Line { ms, first, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, .. } = self;
+        let Line { ms, first, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, state, .. } = self;
         let scores = |(best, mass, bits): FieldScores| Scores {
             best,
             probabilities: bits.into_iter().map(f64::from_bits).collect(),
             label_mass: mass.map(f64::from_bits),
+            is_withheld: false,
         };
         let said = match (closed, text, failed) {
             (Some(closed), ..) => Said::Closed(closed.into_iter().map(scores).collect()),
@@ -181,7 +189,11 @@ impl Line {
                 Said::Failed(Failed { why: Why::NoAnswer, reason: "the kept answer is empty".to_owned() })
             }
         };
-        Given { said, cost: Cost { latency_ms: ms, first_token_ms: first, n_prompt, n_reused, n_written } }
+        let bytes = state.and_then(|state| STANDARD.decode(state).ok());
+        let numbers =
+            |bytes: Vec<u8>| bytes.chunks_exact(4).map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]])).collect();
+        let state = bytes.map(numbers);
+        Given { said, cost: Cost { latency_ms: ms, first_token_ms: first, n_prompt, n_reused, n_written }, state }
     }
 }
 
@@ -221,10 +233,8 @@ mod tests {
     }
 
     fn given(said: Said) -> Given {
-        Given {
-            said,
-            cost: Cost { latency_ms: 1.5, first_token_ms: Some(0.5), n_prompt: 7, n_reused: 3, n_written: 2 },
-        }
+        let cost = Cost { latency_ms: 1.5, first_token_ms: Some(0.5), n_prompt: 7, n_reused: 3, n_written: 2 };
+        Given { said, cost, state: Some(vec![0.1, -3e-39, 7.5]) }
     }
 
     #[test]
@@ -232,7 +242,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let asking = Digest::of(b"asking");
         let third = 1.0_f64 / 3.0;
-        let scores = |label_mass| Scores { best: 1, probabilities: vec![third, 1.0 - third, 0.1 + 0.2], label_mass };
+        let probabilities = vec![third, 1.0 - third, 0.1 + 0.2];
+        let scores =
+            |label_mass| Scores { best: 1, probabilities: probabilities.clone(), label_mass, is_withheld: false };
         let scores = vec![scores(Some(5e-324)), scores(None)];
         let answers = [
             ("a", given(Said::Closed(scores))),

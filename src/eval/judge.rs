@@ -165,7 +165,7 @@ mod tests {
             expected: Ok(vec![expected]),
             answers: Vec::new(),
         };
-        let answer = FieldAnswer { value: given, probabilities: Vec::new(), label_mass: None };
+        let answer = FieldAnswer { value: given, probabilities: Vec::new(), label_mass: None, is_withheld: false };
         let answer = RowAnswer { fields: Ok(vec![answer]), cost: None };
         let field = Field { name: "f".to_owned(), judge, candidates: Vec::new(), limits: None };
         verdict(&row, Some(&answer), &[field], 0)

@@ -10,6 +10,7 @@ pub mod compare;
 pub mod data;
 pub mod faces;
 pub mod figures;
+pub mod fitted;
 pub mod gate;
 pub mod init;
 pub mod items;

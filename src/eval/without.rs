@@ -81,7 +81,8 @@ fn majority(records: &Records, nth: usize) -> Result<Vec<FieldAnswer>, LeftOut> 
     }
     let most = counts.values().max_by_key(|(n, label)| (*n, std::cmp::Reverse(place(label))));
     let (_, label) = most.ok_or(LeftOut::NoRow { baseline: Baseline::Majority.name() })?;
-    let answer = FieldAnswer { value: (*label).clone(), probabilities: Vec::new(), label_mass: None };
+    let answer =
+        FieldAnswer { value: (*label).clone(), probabilities: Vec::new(), label_mass: None, is_withheld: false };
     Ok(vec![answer; records.rows.len()])
 }
 
@@ -105,7 +106,10 @@ fn words(records: &Records, nth: usize, folder: Option<&Path>) -> Result<Vec<Fie
     let probabilities =
         out_of_fold(&texts, &truths, n_labels, folder).ok_or_else(|| LeftOut::TooFewRows { field: field() })?;
     let mut answers =
-        vec![FieldAnswer { value: Value::Null, probabilities: Vec::new(), label_mass: None }; records.rows.len()];
+        vec![
+            FieldAnswer { value: Value::Null, probabilities: Vec::new(), label_mass: None, is_withheld: false };
+            records.rows.len()
+        ];
     for (at, probabilities) in readable.into_iter().zip(probabilities) {
         // The first of the best, as a contract's order decides.
         let best = (0..n_labels).rev().max_by(|&one, &other| probabilities[one].total_cmp(&probabilities[other]));
@@ -132,8 +136,9 @@ fn out_of_fold(texts: &[&str], truths: &[usize], n_labels: usize, folder: Option
     }
     let learned = learner.out_of_fold(texts, truths, n_labels).ok()?;
     for (at, probabilities) in learned.iter().enumerate() {
-        let scores = Scores { best: 0, probabilities: probabilities.clone(), label_mass: Some(1.0) };
-        let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default() };
+        let scores =
+            Scores { best: 0, probabilities: probabilities.clone(), label_mass: Some(1.0), is_withheld: false };
+        let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default(), state: None };
         if cache.put(&question(at), &given).is_err() {
             break;
         }

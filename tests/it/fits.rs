@@ -331,3 +331,39 @@ fn a_fit_travels_with_its_model() {
     other.slm(["verify"]).succeeds();
     nothing_is_wrong(&other.models());
 }
+
+#[test]
+fn an_evaluation_compares_fitted_and_raw_answers_that_were_asked_once() {
+    let home = Home::new();
+    sorter(&home);
+    let texts =
+        ["I was charged twice", "the parcel never came", "hello", "my invoice is wrong", "where is it", "thanks"];
+    let labels = ["billing", "shipping", "other", "billing", "shipping", "other"];
+    let rows: String = texts.iter().zip(labels).map(|(text, label)| format!("{text},{label}\n")).collect();
+    home.file("rows.csv", format!("text,label\n{rows}"));
+    home.file("suite.yaml", "model: sorter\ndata: rows.csv\ninput: text\nexpect: label\nbaselines: none\n");
+    let report = |args: &[&str]| {
+        let said = home.slm(["eval", "suite.yaml", "--json"].iter().chain(args)).ends(0);
+        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        report["subjects"].as_array().unwrap().clone()
+    };
+    let plain = report(&[]);
+    assert_eq!((plain.len(), &plain[0]["abstaining"]), (1, &Value::Null));
+    fit(&home, "sorter", &all_squared);
+    let both = report(&[]);
+    let names: Vec<&Value> = both.iter().map(|subject| &subject["name"]).collect();
+    assert_eq!(names, [&json!("sorter"), &json!("sorter (raw)")]);
+    // The fit is no part of what the model itself answers, so that nothing was asked again.
+    assert!(both.iter().all(|subject| subject["speed"]["cached_rows"] == 6), "{both:?}");
+    let nll =
+        |subject: &Value| subject["fields"][0]["probabilities"]["negative_log_likelihood"]["value"].as_f64().unwrap();
+    assert_eq!((&both[0]["accuracy"], &both[1]["accuracy"]), (&plain[0]["accuracy"], &plain[0]["accuracy"]));
+    assert!(nll(&both[1]) == nll(&plain[0]) && nll(&both[0]) != nll(&both[1]), "{both:?}");
+    assert_eq!(report(&["--no-fit"])[0]["accuracy"], plain[0]["accuracy"]);
+    fit(&home, "sorter", &all_to_a_person);
+    let both = report(&[]);
+    assert_eq!((&both[0]["abstaining"]["coverage"]["hits"], &both[1]["abstaining"]), (&json!(0), &Value::Null));
+    assert_eq!(both[0]["accuracy"], plain[0]["accuracy"]);
+    let text = home.slm(["eval", "suite.yaml"]).ends(0).stdout;
+    assert!(text.contains("sorter: answers 0.000 of the rows by itself (0)"), "{text}");
+}

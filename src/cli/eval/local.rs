@@ -11,28 +11,44 @@ use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
 use crate::contract::Form;
 use crate::digest::Digest;
-use crate::engine::{EngineError, Finish, Load};
+use crate::engine::{EngineError, Finish, Load, StateAt};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
+use crate::eval::fitted::fitted;
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces, Reply, Session, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces, Reply, Session, Turn, wait};
 
-/// Asks a subject about every row and adds it to the records, with its turned round twin where that is wanted.
+/// Asks a subject about every row and adds it to the records: as its model's fit makes its answers, where it has one, and as they
+/// are; with its turned round twin where that is wanted.
 ///
 /// # Errors
-/// The model cannot be loaded, or is lost.
+/// The model cannot be loaded, or is lost; its fit was made for another way of asking.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
     // Before it is loaded, so that what others needed is not in it.
     let peak = Peak::begin();
-    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
-    let of = records.subjects.len();
+    let used = if subject.fit.is_some() { FitUse::Own } else { FitUse::None };
+    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking, used)?) };
+    if let Some(session) = &session
+        && let Err(error @ InferError::StaleFit(_)) = session.ready(subject.turn(&subject.form, "text"))
+    {
+        return Err(error.into());
+    }
     let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
+    let fitted = match (&subject.fit, &subject.form) {
+        (Some(fit), Form::Closed(contract)) => Some(course.changed(|text, given| fitted(given, contract, fit, text))),
+        _ => None,
+    };
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
     let evaluation_id = session.as_ref().filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
     let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
     known.peak_memory_bytes = session.as_ref().and_then(|session| peak.of(session.engine().pid()));
+    if let Some(fitted) = fitted {
+        records.add(known.clone(), fitted);
+        known.name += " (raw)";
+    }
+    let of = records.subjects.len();
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
         let course = self::course(subject, &form, session.as_ref(), records, asking)?;
@@ -51,25 +67,39 @@ fn course<'a>(
     asking: Asking<'a>,
 ) -> Result<Course<'a>, Failure> {
     let by = session.map(|session| computed_by(subject, form, session));
-    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: subject.asking(form), by };
+    let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
+    // Answers with a state and without one are kept apart.
+    let asked = state.map_or_else(
+        || subject.asking(form),
+        |_| Digest::of(format!("{} state {state:?}", subject.asking(form)).as_bytes()),
+    );
+    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: asked, by };
     let mut course = Course::of(way, records, asking);
     if let Some(session) = session {
         let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        let start = |text: &str| (Instant::now(), session.ask(subject.turn(form, text)));
-        course.run(n_parallel, start, finish)?;
+        course.run(n_parallel, |text| begin(session, own(subject, form, text, state)), finish)?;
     }
     Ok(course)
 }
 
-fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Result<Session, Failure> {
+/// What is asked about a text, for the model's own answer.
+fn own(subject: &Subject, form: &Form, text: &str, state: Option<StateAt>) -> Turn {
+    Turn { fit: FitUse::None, state, ..subject.turn(form, text) }
+}
+
+/// Loads a subject's model, with its fit or without.
+///
+/// # Errors
+/// The model cannot be found or loaded.
+pub fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>, fit: FitUse) -> Result<Session, Failure> {
     let wanted = LoadOptions {
         adapters: &subject.adapters,
         parameters: &subject.parameters,
         compute: &args.compute,
         load: Load::Everything,
         place: args.place(),
-        fit: FitUse::Own,
+        fit,
         keep_alive: None,
     };
     // A model is found once more, for opening takes it.
@@ -80,17 +110,29 @@ fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Resu
 }
 
 /// What identifies the answers of a loaded model.
-fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
+#[must_use]
+pub fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
     // A question that cannot be asked is refused in each row's place.
-    let prompt = session.ready(subject.turn(form, "text"));
+    let prompt = session.ready(own(subject, form, "text", None));
     let prompt = prompt.map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
     let info = session.engine().info();
     let by = format!("{} {prompt} {} {}", session.evaluation_id(subject.scoring), info.n_ctx, info.compute.kv_type);
     Digest::of(by.as_bytes()).id()
 }
 
-/// Waits for the answer of a row that was asked at a time. A failure of the row is its answer; one of the model ends the run.
-fn finish((asked, reply): (Instant, Result<Reply, InferError>), cancel: &Cancel) -> Result<Given, Failure> {
+/// A row that was asked: when, and its answer to come.
+pub type Asked = (Instant, Result<Reply, InferError>);
+
+/// Asks a row.
+pub fn begin(session: &Session, turn: Turn) -> Asked {
+    (Instant::now(), session.ask(turn))
+}
+
+/// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
+///
+/// # Errors
+/// The model is lost.
+pub fn finish((asked, reply): Asked, cancel: &Cancel) -> Result<Given, Failure> {
     let error = match reply.and_then(|reply| wait(whole(reply), cancel)) {
         Ok((finished, first)) => return Ok(given(finished, first.map(|first| first - asked))),
         Err(error) => error,
@@ -106,7 +148,7 @@ fn finish((asked, reply): (Instant, Result<Reply, InferError>), cancel: &Cancel)
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;
-    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default() })
+    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default(), state: None })
 }
 
 /// A whole reply, and when its first piece came.
@@ -125,7 +167,8 @@ async fn whole(mut reply: Reply) -> Result<(Finished, Option<Instant>), InferErr
 
 /// What came of a row, and how long after it was asked its first piece did.
 fn given(finished: Finished, first: Option<Duration>) -> Given {
-    let Finished { text, end, .. } = finished;
+    let Finished { text, mut end, .. } = finished;
+    let state = end.state.take();
     let ms = |time: Duration| time.saturating_sub(end.timings.queued).as_secs_f64() * 1e3;
     // A scored answer comes all at once.
     let first = first.filter(|_| !matches!(end.finding, Finding::Closed(_)));
@@ -142,5 +185,5 @@ fn given(finished: Finished, first: Option<Duration>) -> Given {
             Said::Text { text, is_cut: end.finish == Finish::Length }
         }
     };
-    Given { said, cost }
+    Given { said, cost, state }
 }

@@ -10,6 +10,7 @@ use super::args::EvalArgs;
 use crate::cli::environment::Environment;
 use crate::cli::{adapters, compute, load};
 use crate::contract::{Contract, Form};
+use crate::decide::ModelFit;
 use crate::digest::Digest;
 use crate::engine::AdapterSet;
 use crate::eval::suite::{Judge, Suite, Variant};
@@ -32,6 +33,8 @@ pub struct Subject {
     pub parameters: Parameters,
     pub adapters: AdapterSet,
     pub scoring: Scoring,
+    /// The model's fit, where it was made for answers in this form.
+    pub fit: Option<ModelFit>,
 }
 
 impl Subject {
@@ -60,7 +63,9 @@ impl Subject {
         compute::say(&args.compute, &mut parameters)?;
         let adapters = adapters::chosen(&variant.adapters, &model, environment)?;
         let (name, scoring) = (name.to_owned(), args.reading.scoring());
-        Ok(Subject { nth, name, variant, model, form, parameters, adapters, scoring })
+        let fit = if args.asking.no_fit { None } else { load_spec::own_fit(&model)? };
+        let fit = fit.filter(|fit| matches!(&form, Form::Closed(contract) if fit.knows(contract)));
+        Ok(Subject { nth, name, variant, model, form, parameters, adapters, scoring, fit })
     }
 
     /// What is asked about a text.
@@ -80,7 +85,7 @@ impl Subject {
         let adapters: Value = self.adapters.as_slice().iter().map(|one| json!([one.id, one.scale])).collect();
         let asking = json!({
             "version": 1,
-            "model": self.model.digest,
+            "model": self.model.digest_without_fit(),
             "adapters": adapters,
             "form": identity(form),
             "system": self.variant.system,

@@ -4,7 +4,7 @@ use super::detail;
 use super::differences;
 use super::layout::{WIDTH, bytes, cost, cut, interval, line, pad, three, wrap};
 use crate::eval::figures::rate::{Figure, Rate};
-use crate::eval::figures::{FieldFigures, SubjectFigures, SubjectKind};
+use crate::eval::figures::{Abstaining, FieldFigures, SubjectFigures, SubjectKind};
 use crate::eval::label::harmless;
 use crate::eval::report::Report;
 
@@ -82,6 +82,21 @@ fn subjects(out: &mut String, report: &Report) {
         let cost = if has_costs { format!("  {:>7}", cost(subject.cost.as_ref())) } else { String::new() };
         let name = pad(&cut(&name(subject), width), width);
         line(out, format!("{name}  {right}  {interval}  {failed:>6}  {p50:>8}  {rate:>6}{cost}"));
+    }
+    for subject in report.models() {
+        if let Some(Abstaining { coverage, accuracy }) = &subject.abstaining {
+            let (of, share, rows) = (harmless(&subject.name), three(coverage.value), coverage.hits);
+            let right =
+                format!("{} of them right ({})", three(accuracy.value).trim(), interval(accuracy.figure()).trim());
+            wrap(
+                out,
+                "",
+                &format!(
+                    "{of}: answers {} of the rows by itself ({rows}), {right}; the rest is left to a person",
+                    share.trim()
+                ),
+            );
+        }
     }
     for subject in report.models() {
         if let Some(cost) = &subject.cost {

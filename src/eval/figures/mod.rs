@@ -41,6 +41,8 @@ pub struct SubjectFigures {
     pub evaluation_id: Option<String>,
     /// Rows with every expected field right.
     pub accuracy: Rate,
+    /// Null where no answer is left to a person.
+    pub abstaining: Option<Abstaining>,
     /// Rows without an answer that could be right: counted as wrong.
     pub failed: Rate,
     /// By kind; those that did not occur are left out.
@@ -52,6 +54,15 @@ pub struct SubjectFigures {
     pub cost: Option<Cost>,
     /// Every failed row, in order.
     pub failures: Vec<Failure>,
+}
+
+/// Of a subject that leaves answers to a person. Its other figures are those of its best guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Abstaining {
+    /// Rows whose every field was answered.
+    pub coverage: Rate,
+    /// Of these, the ones with every expected field right.
+    pub accuracy: Rate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,6 +135,7 @@ impl SubjectFigures {
             host,
             evaluation_id,
             accuracy: Rate::of(records.rows.iter().map(right)),
+            abstaining: abstaining(records, subject),
             failed: slm_stats::Proportion { hits: failures.len() as u64, n: records.rows.len() as u64 }.into(),
             failed_by: Why::ALL.into_iter().map(by).filter(|by| by.rows > 0).collect(),
             fields: (0..records.fields.len())
@@ -235,6 +247,21 @@ impl FieldFigures {
             | Metric::CostPerThousand => None,
         }
     }
+}
+
+fn abstaining(records: &Records, subject: usize) -> Option<Abstaining> {
+    let is_withheld = |row: &super::record::Record| {
+        let fields = row.answers[subject].as_ref().map(|answer| &answer.fields);
+        matches!(fields, Some(Ok(fields)) if fields.iter().any(|field| field.is_withheld))
+    };
+    let has_failed =
+        |row: &super::record::Record| !matches!(&row.answers[subject], Some(answer) if answer.fields.is_ok());
+    let accepted = records.rows.iter().filter(|row| !is_withheld(row) && !has_failed(row));
+    let right = |row: &super::record::Record| is_right(row, row.answers[subject].as_ref(), &records.fields);
+    records.rows.iter().any(is_withheld).then(|| Abstaining {
+        coverage: Rate::of(records.rows.iter().map(|row| !is_withheld(row) && !has_failed(row))),
+        accuracy: Rate::of(accepted.map(right)),
+    })
 }
 
 fn failures(records: &Records, subject: usize) -> Vec<Failure> {

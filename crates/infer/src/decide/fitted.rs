@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Answer, FieldAnswer, field_answer};
-use slm_engine::GroupScores;
+use super::{Answer, FieldAnswer};
 use slm_fit::{Abstention, Evidence, Fit, FitLayerError, MethodName};
 use slm_values::contract::{Contract, Field};
 
@@ -88,8 +87,7 @@ impl ModelFit {
         self.fit.field(field.name().as_deref(), &options(field)).is_some_and(|own| !own.gate.is_open())
     }
 
-    fn field(&self, field: &Field, scores: &GroupScores, row: Row<'_>) -> FieldAnswer {
-        let raw = field_answer(field, scores);
+    fn field(&self, field: &Field, raw: FieldAnswer, row: Row<'_>) -> FieldAnswer {
         let options = options(field);
         let Some(own) = self.fit.field(raw.name.as_deref(), &options) else { return raw };
         if own.method.name() == MethodName::Nothing && own.gate.is_open() {
@@ -118,11 +116,11 @@ fn options(field: &Field) -> Vec<Value> {
     field.options.iter().map(|option| option.value.clone()).collect()
 }
 
-/// The answer that the candidates' scores give with a fit.
+/// The final answer, of the model's own.
 #[must_use]
-pub fn fitted_answer(contract: &Contract, scores: &[GroupScores], fit: &ModelFit, row: Row<'_>) -> Answer {
-    let fields = contract.fields().iter().zip(scores);
-    Answer::of(contract, fields.map(|(field, scores)| fit.field(field, scores, row)).collect())
+pub fn fitted_answer(contract: &Contract, raw: Answer, fit: &ModelFit, row: Row<'_>) -> Answer {
+    let fields = contract.fields().iter().zip(raw.fields);
+    Answer::of(contract, fields.map(|(field, raw)| fit.field(field, raw, row)).collect())
 }
 
 #[cfg(test)]
@@ -131,6 +129,7 @@ mod tests {
     use crate::decide;
     use proptest::prelude::*;
     use serde_json::json;
+    use slm_engine::GroupScores;
     use slm_fit::{FieldFit, Gate, Method, Pool};
 
     fn contract() -> Contract {
@@ -167,7 +166,9 @@ mod tests {
     fn a_fit_changes_its_fields_and_withholds_what_is_below_the_threshold() {
         let contract = contract();
         let fit = fit(&contract);
-        let of = |queue: &[f64]| fitted_answer(&contract, &[scores(queue), scores(&[0.4, 0.6])], &fit, ROW);
+        let of = |queue: &[f64]| {
+            fitted_answer(&contract, decide::answer(&contract, &[scores(queue), scores(&[0.4, 0.6])]), &fit, ROW)
+        };
         let sure = of(&[0.6, 0.3, 0.1]);
         assert_eq!(sure.json, json!({"queue": "a", "refund": false}));
         let queue = &sure.fields[0];
@@ -205,13 +206,13 @@ mod tests {
         #[test]
         fn final_probabilities_sum_to_one(queue in prop::collection::vec(prop_oneof![Just(0.0), 1e-300..1.0f64], 3)) {
             let contract = contract();
-            let answer = fitted_answer(&contract, &[scores(&queue), scores(&[0.5, 0.5])], &fit(&contract), ROW);
+            let raw = decide::answer(&contract, &[scores(&queue), scores(&[0.5, 0.5])]);
+            let answer = fitted_answer(&contract, raw.clone(), &fit(&contract), ROW);
             for field in &answer.fields {
                 let sum: f64 = field.probabilities.iter().map(|(_, p)| p).sum();
                 prop_assert!((sum - 1.0).abs() < 1e-9, "{sum}");
                 prop_assert!(field.probabilities.iter().all(|(_, p)| *p <= field.probability()));
             }
-            let raw = decide::answer(&contract, &[scores(&queue), scores(&[0.5, 0.5])]);
             let own: Vec<f64> = raw.fields[0].probabilities.iter().map(|(_, p)| *p).collect();
             prop_assert_eq!(&answer.fields[0].fitted.as_ref().unwrap().raw, &own);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ask::{Before, Chat, Turn};
 use super::{InferError, Scoring, Session};
-use crate::decide::{Answer, ModelFit, Row, Wording, fitted_answer};
+use crate::decide::{Answer, ModelFit, Row, Wording, answer, fitted_answer};
 use slm_engine::{GroupScores, Reading, Search, StateAt};
 use slm_fit::{FieldFit, Pins};
 use slm_values::chat::Role;
@@ -78,7 +78,7 @@ impl Applied {
         let found = state.map(<[f32]>::len);
         match wanted {
             Some(wanted) if found != Some(wanted) => Err(InferError::FitState { wanted, found }),
-            _ => Ok(fitted_answer(contract, scores, &self.fit, Row { text: &self.text, state })),
+            _ => Ok(fitted_answer(contract, answer(contract, scores), &self.fit, Row { text: &self.text, state })),
         }
     }
 }

@@ -81,6 +81,20 @@ impl FitBlob {
     }
 }
 
+impl Model {
+    /// What tells the model from every other, with whatever fit: what it answers without one depends on nothing else.
+    #[must_use]
+    pub fn digest_without_fit(&self) -> Digest {
+        if self.fit.is_none() {
+            return self.digest;
+        }
+        let mut layers = self.manifest.layers.clone();
+        layers.retain(|layer| !is_fit(layer));
+        let (config, _) = config_with(self.config.clone(), &layers);
+        Digest::of(&Manifest { other: self.manifest.other.clone(), ..Manifest::new(config, layers) }.to_json())
+    }
+}
+
 /// Whether a layer is one of a fit's.
 pub(super) fn is_fit(layer: &Layer) -> bool {
     layer.is(media_type::FIT) || layer.is(media_type::FIT_NUMBERS)

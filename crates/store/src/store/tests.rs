@@ -359,6 +359,7 @@ fn a_fit_is_put_beside_a_models_layers_replaced_and_taken_away() {
     let kinds: Vec<&str> =
         fitted.manifest.layers.iter().map(|layer| slm_values::manifest::kind(&layer.media_type)).collect();
     assert_eq!(kinds, ["model", "system", "license", "fit", "fit numbers"]);
+    assert_eq!((fitted.digest_without_fit(), plain.digest_without_fit()), (plain.digest, plain.digest));
     // Under another name the first stays as it is.
     let other = sandbox.fit("a", "b", Some(FitFiles { card: b"[]", ..FIT })).unwrap();
     assert_ne!(other.fit.as_ref().unwrap().digest(), fitted.fit.as_ref().unwrap().digest());

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::super::{Advice, Kind, Part, Problem};
 use super::variants::{
     admissions, computing, contracts, engines, forbidden, ggufs, inferring, manifests, modelfiles, name_error, names,
-    openings, parts, pefts, places, pushes, questions, refusals, registries, sources, stores, templates, thinking,
-    tools, transfers, violations, x,
+    openings, parts, pefts, places, pushes, questions, refusals, registries, sources, stale, stores, templates,
+    thinking, tools, transfers, violations, x,
 };
 use crate::api::dialect::Dialect;
 use slm_engine::EngineError;
@@ -55,6 +55,7 @@ fn problems() -> Vec<Problem> {
         .chain(all(thinking().into_iter().map(InferError::Think).collect()))
         .chain(all(tools()))
         .chain(all(inferring()))
+        .chain(all(stale().into_iter().map(InferError::StaleFit).collect()))
         .chain(all(contracts()))
         .chain(all(names().into_iter().map(name_error).collect()))
         .chain(all(sources()))
@@ -83,7 +84,8 @@ const DIALECTS: [Dialect; 7] = [
     Dialect::SystemOne,
 ];
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
+    Part::Fit,
     Part::Bias,
     Part::Think,
     Part::Form,

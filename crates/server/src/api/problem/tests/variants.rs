@@ -11,8 +11,9 @@ use crate::residents::{self, Refusal};
 use slm_engine::EngineError;
 use slm_engine::compute::{ComputeError, KvType};
 use slm_engine::memory::{self, Limit, Need, Room};
+use slm_fit::FitLayerError;
 use slm_infer::decide::QuestionError;
-use slm_infer::infer::InferError;
+use slm_infer::infer::{InferError, StaleFit};
 use slm_infer::load_spec::{CheckError, LoadSpecError};
 use slm_store::registry::{Forbidden, RegistryError};
 use slm_store::store::{StoreError, Unknown};
@@ -143,7 +144,23 @@ every! { inferring: InferError;
     InferError::NoInfill => InferError::NoInfill,
     InferError::ToolsAndForm => InferError::ToolsAndForm,
     InferError::BiasAndClosed => InferError::BiasAndClosed,
+    InferError::StaleFit(_) => InferError::StaleFit(StaleFit::Prompt),
+    InferError::FitState { .. } => InferError::FitState { wanted: 2, found: None },
     InferError::Tools(_) => InferError::Tools(ToolError::Missing { at: x() }),
+}
+
+every! { stale: StaleFit;
+    StaleFit::Weights => StaleFit::Weights,
+    StaleFit::Adapters => StaleFit::Adapters,
+    StaleFit::Template => StaleFit::Template,
+    StaleFit::Instructions => StaleFit::Instructions,
+    StaleFit::Conversation => StaleFit::Conversation,
+    StaleFit::Beginning => StaleFit::Beginning,
+    StaleFit::Given => StaleFit::Given,
+    StaleFit::Wording => StaleFit::Wording,
+    StaleFit::Prompt => StaleFit::Prompt,
+    StaleFit::Reading => StaleFit::Reading,
+    StaleFit::Computation { .. } => StaleFit::Computation { made: x(), here: x() },
 }
 
 every! { contracts: ContractError;
@@ -353,6 +370,7 @@ every! { openings: LoadSpecError;
         LoadSpecError::Template { name: x(), error: TemplateError::Refused { message: x() } }
     },
     LoadSpecError::Format { .. } => LoadSpecError::Format { name: x(), error: ContractError::Regex(x()) },
+    LoadSpecError::Fit { .. } => LoadSpecError::Fit { name: x(), error: FitLayerError::Card(x()) },
     LoadSpecError::FormatFile { .. } => LoadSpecError::FormatFile { name: x(), path: x() },
 }
 
