@@ -12,6 +12,8 @@ use crate::decide::Answer;
 pub struct Given {
     pub said: Said,
     pub cost: Cost,
+    /// The hidden state before a closed answer, where it was asked for.
+    pub state: Option<Vec<f32>>,
 }
 
 /// What a row took. All of it is 0 for what asks no model.

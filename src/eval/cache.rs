@@ -10,6 +10,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Cost, Failed, Given, Said, Scores, Why};
@@ -60,6 +62,9 @@ struct Line {
     cut: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<(Why, String)>,
+    /// The state's numbers in little-endian order, as base64: a third of what they take as decimal numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
 }
 
 impl Cache {
@@ -148,7 +153,7 @@ impl Drop for Cache {
 }
 
 impl Line {
-    fn of(question: &Question, Given { said, cost }: &Given) -> Line {
+    fn of(question: &Question, Given { said, cost, state }: &Given) -> Line {
         let (mut closed, mut text, mut cut, mut failed) = (None, None, false, None);
         match said {
             Said::Closed(scores) => {
@@ -161,11 +166,13 @@ impl Line {
         }
         let Question { by, input } = question.clone();
         let tokens = [cost.n_prompt, cost.n_reused, cost.n_written];
-        Line { by, input, ms: cost.latency_ms, tokens, closed, text, cut, failed }
+        let bytes = |state: &Vec<f32>| state.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let state = state.as_ref().map(|state| STANDARD.encode(bytes(state)));
+        Line { by, input, ms: cost.latency_ms, tokens, closed, text, cut, failed, state }
     }
 
     fn given(self) -> Given {
-        let Line { ms, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, .. } = self;
+        let Line { ms, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, state, .. } = self;
         let scores = |(best, mass, bits): FieldScores| Scores {
             best,
             probabilities: bits.into_iter().map(f64::from_bits).collect(),
@@ -179,7 +186,11 @@ impl Line {
                 Said::Failed(Failed { why: Why::NoAnswer, reason: "the kept answer is empty".to_owned() })
             }
         };
-        Given { said, cost: Cost { latency_ms: ms, n_prompt, n_reused, n_written } }
+        let bytes = state.and_then(|state| STANDARD.decode(state).ok());
+        let numbers =
+            |bytes: Vec<u8>| bytes.chunks_exact(4).map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]])).collect();
+        let state = bytes.map(numbers);
+        Given { said, cost: Cost { latency_ms: ms, n_prompt, n_reused, n_written }, state }
     }
 }
 
@@ -219,7 +230,8 @@ mod tests {
     }
 
     fn given(said: Said) -> Given {
-        Given { said, cost: Cost { latency_ms: 1.5, n_prompt: 7, n_reused: 3, n_written: 2 } }
+        let cost = Cost { latency_ms: 1.5, n_prompt: 7, n_reused: 3, n_written: 2 };
+        Given { said, cost, state: Some(vec![0.1, -3e-39, 7.5]) }
     }
 
     #[test]

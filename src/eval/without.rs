@@ -100,7 +100,7 @@ fn out_of_fold(texts: &[&str], truths: &[usize], n_labels: usize, folder: Option
     let learned = learner.out_of_fold(texts, truths, n_labels).ok()?;
     for (at, probabilities) in learned.iter().enumerate() {
         let scores = Scores { best: 0, probabilities: probabilities.clone(), label_mass: Some(1.0) };
-        let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default() };
+        let given = Given { said: Said::Closed(vec![scores]), cost: Cost::default(), state: None };
         if cache.put(&question(at), &given).is_err() {
             break;
         }

@@ -39,7 +39,7 @@ pub struct EvalArgs {
 }
 
 /// Which rows.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct RowArgs {
     /// Stop after N rows
     #[arg(long, value_name = "N")]
@@ -53,7 +53,7 @@ pub struct RowArgs {
 }
 
 /// How they are asked.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct AskingArgs {
     /// Ask every row again, also those whose answers are kept
     #[arg(long, conflicts_with = "rescore")]
@@ -76,7 +76,7 @@ pub struct AskingArgs {
 }
 
 /// What must hold.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Gate")]
 pub struct GateArgs {
     /// Compare with the answers in FILE; exit code 3 if the paired test says that they got worse
@@ -97,7 +97,7 @@ pub struct GateArgs {
 }
 
 /// How it is reported.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Report")]
 pub struct ReportArgs {
     /// Write JSON

@@ -54,6 +54,8 @@ pub struct Course<'a> {
     cache: Cache,
     /// By row; `None` where it was not asked.
     answers: Vec<Option<RowAnswer>>,
+    /// By row, as they came.
+    given: Vec<Option<Given>>,
     n_cached: u64,
     n_right: u64,
     n_done: u64,
@@ -79,10 +81,10 @@ impl<'a> Course<'a> {
         way.by = way.by.or_else(|| cache.last().map(str::to_owned));
         let candidates = records.fields.iter().map(|field| field.candidates.clone()).collect();
         let (rows, fields) = (records.rows.as_slice(), records.fields.as_slice());
-        let answers = vec![None; rows.len()];
+        let (answers, given) = (vec![None; rows.len()], vec![None; rows.len()]);
         let (n_cached, n_right, n_done, elapsed) = (0, 0, 0, Duration::ZERO);
         let mut course =
-            Course { way, asking, rows, fields, candidates, cache, answers, n_cached, n_right, n_done, elapsed };
+            Course { way, asking, rows, fields, candidates, cache, answers, given, n_cached, n_right, n_done, elapsed };
         course.recall();
         course
     }
@@ -104,7 +106,8 @@ impl<'a> Course<'a> {
             if let Err(reason) = &self.rows[nth].expected {
                 self.take(nth, RowAnswer::unreadable(reason));
             } else if let Some(given) = self.question(nth).and_then(|question| self.cache.get(&question)) {
-                let answer = self.read(given);
+                let (answer, given) = (self.read(given), given.clone());
+                self.given[nth] = Some(given);
                 self.n_cached += 1;
                 self.take(nth, answer);
             }
@@ -184,10 +187,17 @@ impl<'a> Course<'a> {
     fn keep(&mut self, nth: usize, given: &Given) -> Option<String> {
         let kept = self.question(nth).map(|question| self.cache.put(&question, given));
         let answer = self.read(given);
+        self.given[nth] = Some(given.clone());
         self.take(nth, answer);
         let error = kept?.err()?;
         self.cache = Cache::none();
         Some(format!("answers are no longer kept: {error}"))
+    }
+
+    /// What was answered to each row, as it came; `None` where it was not asked or cannot be read.
+    #[must_use]
+    pub fn given(self) -> Vec<Option<Given>> {
+        self.given
     }
 
     /// The subject with its answers, one for each row; `None` where it was not asked.

@@ -20,7 +20,7 @@ use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Session
 /// The model cannot be loaded, or is lost.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
-    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking)?) };
+    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking, FitUse::Own)?) };
     let of = records.subjects.len();
     let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
     // Written answers depend on what else the engine does.
@@ -55,14 +55,18 @@ fn course<'a>(
     Ok(course)
 }
 
-fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Result<Session, Failure> {
+/// Loads a subject's model, with its fit or without.
+///
+/// # Errors
+/// The model cannot be found or loaded.
+pub fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>, fit: FitUse) -> Result<Session, Failure> {
     let wanted = LoadOptions {
         adapters: &subject.adapters,
         parameters: &subject.parameters,
         compute: &args.compute,
         load: Load::Everything,
         place: args.place(),
-        fit: FitUse::Own,
+        fit,
         keep_alive: None,
     };
     // A model is found once more, for opening takes it.
@@ -73,7 +77,8 @@ fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>) -> Resu
 }
 
 /// What identifies the answers of a loaded model.
-fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
+#[must_use]
+pub fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
     // A question that cannot be asked is refused in each row's place.
     let prompt = session.ready(subject.turn(form, "text"));
     let prompt = prompt.map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
@@ -83,7 +88,10 @@ fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
 }
 
 /// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
-fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
+///
+/// # Errors
+/// The model is lost.
+pub fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
     let error = match reply.and_then(|reply| wait(reply.whole(), cancel)) {
         Ok(finished) => return Ok(given(finished)),
         Err(error) => error,
@@ -99,11 +107,12 @@ fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Fa
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;
-    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default() })
+    Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default(), state: None })
 }
 
 fn given(finished: Finished) -> Given {
-    let Finished { text, end, .. } = finished;
+    let Finished { text, mut end, .. } = finished;
+    let state = end.state.take();
     let latency = end.elapsed.saturating_sub(end.timings.queued);
     let cost = Cost {
         latency_ms: latency.as_secs_f64() * 1e3,
@@ -117,5 +126,5 @@ fn given(finished: Finished) -> Given {
             Said::Text { text, is_cut: end.finish == Finish::Length }
         }
     };
-    Given { said, cost }
+    Given { said, cost, state }
 }

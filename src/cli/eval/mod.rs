@@ -1,11 +1,11 @@
 //! `slm eval`: models on labelled data, compared, held against a gate, and reported.
 
-mod args;
-mod course;
-mod local;
+pub(super) mod args;
+pub(super) mod course;
+pub(super) mod local;
 mod outcome;
 mod remote;
-mod subject;
+pub(super) mod subject;
 
 use std::path::Path;
 

@@ -130,7 +130,7 @@ fn course<'a>(
             Err(error) => {
                 has_answered.fetch_or(is_of_the_answer(&error), Ordering::Relaxed);
                 let said = Said::Failed(Failed { why: why(&error), reason: error.to_string() });
-                Ok(Given { said, cost: Cost::default() })
+                Ok(Given { said, cost: Cost::default(), state: None })
             }
             Ok(answer) => {
                 has_answered.store(true, Ordering::Relaxed);
@@ -190,7 +190,7 @@ fn given(answer: Answer, form: &Form) -> Given {
         }
         (Content::Value { json, .. }, _) => text(json.to_string()),
     };
-    Given { said, cost }
+    Given { said, cost, state: None }
 }
 
 /// The probabilities of all fields, where the remote gave them for every allowed answer.

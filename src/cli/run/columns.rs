@@ -264,6 +264,7 @@ mod tests {
             elapsed: Duration::ZERO,
             finding,
             prompt_tokens: Vec::new(),
+            state: None,
             fields: None,
             prompt_digest: String::new(),
             evaluation_id: None,

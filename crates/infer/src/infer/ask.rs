@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::fit::FitUse;
 use super::memory::Memory;
 use crate::decide::{Question, Wording};
-use slm_engine::{Detail, Drafts, Lane, Reading, Search, Token};
+use slm_engine::{Detail, Drafts, Lane, Reading, Search, StateAt, Token};
 use slm_values::chat::{Message, Role};
 use slm_values::contract::Form;
 use slm_values::sampling::Parameters;
@@ -50,6 +50,8 @@ pub struct Turn {
     pub spelling: LabelSpelling,
     /// Whether a closed answer is fitted.
     pub fit: FitUse,
+    /// The hidden state that is told beside a closed answer, for who learns from it.
+    pub state: Option<StateAt>,
     /// What is written in the place of a bare label that is withheld; in JSON that is null.
     pub abstained: String,
 }

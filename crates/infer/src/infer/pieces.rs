@@ -45,6 +45,8 @@ pub struct End {
     pub evaluation_id: Option<String>,
     /// The prompt's own tokens with their probabilities, where these were asked for.
     pub prompt_tokens: Vec<PromptTokenLogprob>,
+    /// The hidden state before a closed answer, where it was asked for.
+    pub state: Option<Vec<f32>>,
     /// The tokens after which the conversation continues, where it is kept in tokens.
     pub context: Vec<Token>,
 }

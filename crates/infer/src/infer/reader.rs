@@ -57,6 +57,8 @@ pub(super) struct Last {
     pub tokens: Vec<GeneratedToken>,
     /// The prompt's own.
     pub prompt_tokens: Vec<PromptTokenLogprob>,
+    /// The hidden state before a closed answer, where it was asked for.
+    pub state: Option<Vec<f32>>,
     /// What a prompt that continues from here has in the answer's place.
     pub said: Run,
 }
@@ -136,7 +138,7 @@ impl Reader {
             }
         };
         let (said, prompt_tokens) = (Run::Tokens(ids), Vec::new());
-        Last { finish, stopped_by, counts, timings, finding, text, tokens, prompt_tokens, said }
+        Last { finish, stopped_by, counts, timings, finding, text, tokens, prompt_tokens, state: None, said }
     }
 
     fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
@@ -168,7 +170,7 @@ impl Reader {
         let text = closed::text(&answer, &spelling);
         let said = Run::Text { text: text.clone(), persons: Vec::new() };
         out.push_back(Piece::Text(Written { text, tokens }));
-        Ok(Last { finding: Finding::Closed(answer), ..Last::scored(counts, timings, said) })
+        Ok(Last { finding: Finding::Closed(answer), state, ..Last::scored(counts, timings, said) })
     }
 }
 
@@ -196,6 +198,7 @@ impl Last {
             text: String::new(),
             tokens: Vec::new(),
             prompt_tokens: Vec::new(),
+            state: None,
             said,
         }
     }

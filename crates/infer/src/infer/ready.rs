@@ -81,7 +81,7 @@ impl Session {
             }
             (None, Form::Closed(contract)) => {
                 let fit = self.fit_for(&turn, contract, &prompt, &groups)?;
-                state = fit.as_ref().and_then(Applied::state);
+                state = turn.state.or_else(|| fit.as_ref().and_then(Applied::state));
                 let spelling = Spelling { label: turn.spelling, abstained: turn.abstained.clone() };
                 Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit }
             }

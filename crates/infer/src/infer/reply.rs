@@ -105,6 +105,7 @@ impl Reply {
             prompt_digest: self.origin.prompt_digest.clone(),
             evaluation_id: self.origin.evaluation_id.clone(),
             prompt_tokens: std::mem::take(&mut last.prompt_tokens),
+            state: last.state.take(),
             context: Vec::new(),
         });
         match self.epilogue.take() {

@@ -103,6 +103,7 @@ mod tests {
             evaluation_id: Some("e".into()),
             stopped_by: None,
             prompt_tokens: Vec::new(),
+            state: None,
             context: Vec::new(),
         })
     }
