@@ -7,6 +7,7 @@ use super::cp::CpArgs;
 use super::create::CreateArgs;
 use super::doctor::DoctorArgs;
 use super::eval::EvalArgs;
+use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
 use super::prune::PruneArgs;
@@ -54,6 +55,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Prune(PruneArgs),
     Eval(Box<EvalArgs>),
+    Fit(Box<FitArgs>),
     Bench(Box<BenchArgs>),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),

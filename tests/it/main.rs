@@ -11,6 +11,7 @@ mod embeddings;
 mod encodings;
 mod eval;
 mod eval_remotes;
+mod fit;
 mod fits;
 mod generation;
 mod guests;
