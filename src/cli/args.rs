@@ -8,6 +8,7 @@ use super::cp::CpArgs;
 use super::create::CreateArgs;
 use super::doctor::DoctorArgs;
 use super::eval::EvalArgs;
+use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
 use super::prune::PruneArgs;
@@ -56,6 +57,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Prune(PruneArgs),
     Eval(Box<EvalArgs>),
+    Fit(Box<FitArgs>),
     Bench(Box<BenchArgs>),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),

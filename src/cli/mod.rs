@@ -16,6 +16,7 @@ mod doctor;
 mod engine;
 mod environment;
 mod eval;
+mod fit;
 mod generated;
 mod interrupt;
 mod list;
@@ -98,6 +99,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Batch(args) => batch::run(&args, &environment),
+        Command::Fit(args) => fit::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),

@@ -55,6 +55,32 @@ enum Guess {
     Text,
 }
 
+/// The columns of the text and of the labels, by their names and by what they hold.
+///
+/// # Errors
+///
+/// The data cannot be read.
+pub fn text_and_labels(path: &Path) -> Result<(Option<String>, Vec<String>), DataError> {
+    let columns = columns(path)?;
+    let text = text_column(&columns);
+    let labels = columns.iter().filter(|column| Some(&column.name) != text.as_ref() && !is_id(column));
+    let mut labels: Vec<&Column> = labels.filter(|one| matches!(guess(one), Some(Guess::Labels(_)))).collect();
+    labels.sort_by_key(|column| rank(&LABELS, &column.name));
+    Ok((text, labels.into_iter().map(|column| column.name.clone()).collect()))
+}
+
+/// The different values of a column, in the order of their texts.
+///
+/// # Errors
+///
+/// The data cannot be read.
+pub fn values(path: &Path, column: &str) -> Result<Vec<Value>, DataError> {
+    let columns = columns(path)?;
+    let found = columns.iter().find(|one| one.name == column);
+    let texts = found.into_iter().flat_map(|one| one.values.keys());
+    Ok(texts.filter_map(|text| serde_json::from_str(text).ok()).filter(|value: &Value| !value.is_null()).collect())
+}
+
 /// A commented suite for the data at `path`, which the suite is to name as `shown`.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ mod encodings;
 mod eval;
 mod eval_remotes;
 mod examples;
+mod fit;
 mod fits;
 mod generation;
 mod guests;

@@ -204,6 +204,12 @@ impl<'a> Course<'a> {
         self.given.iter().enumerate().map(of_row).collect()
     }
 
+    /// What was answered to each row, as it came; `None` where it was not asked or cannot be read.
+    #[must_use]
+    pub fn given(self) -> Vec<Option<Given>> {
+        self.given
+    }
+
     /// The subject with its answers, one for each row; `None` where it was not asked.
     ///
     /// # Errors

@@ -68,12 +68,8 @@ fn course<'a>(
 ) -> Result<Course<'a>, Failure> {
     let by = session.map(|session| computed_by(subject, form, session));
     let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
-    // Answers with a state and without one are kept apart.
-    let asked = state.map_or_else(
-        || subject.asking(form),
-        |_| Digest::of(format!("{} state {state:?}", subject.asking(form)).as_bytes()),
-    );
-    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: asked, by };
+    let way =
+        Way { name: &subject.variant.name, nth: subject.nth, form, asking: self::asking(subject, form, state), by };
     let mut course = Course::of(way, records, asking);
     if let Some(session) = session {
         let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
@@ -81,6 +77,13 @@ fn course<'a>(
         course.run(n_parallel, |text| begin(session, own(subject, form, text, state)), finish)?;
     }
     Ok(course)
+}
+
+/// The digest of what decides a subject's answers: those with a hidden state and without one are kept apart.
+#[must_use]
+pub fn asking(subject: &Subject, form: &Form, state: Option<StateAt>) -> Digest {
+    let asking = subject.asking(form);
+    state.map_or(asking, |state| Digest::of(format!("{asking} state {state:?}").as_bytes()))
 }
 
 /// What is asked about a text, for the model's own answer.

@@ -161,8 +161,12 @@ mod tests {
     fn records(rows: &[(Value, Option<Value>)]) -> Records {
         let row = |(nth, (expected, given)): (usize, &(Value, Option<Value>))| {
             let failed = Failed { why: Why::Format, reason: "broken".to_owned() };
-            let field =
-                |value: &Value| FieldAnswer { value: value.clone(), probabilities: Vec::new(), label_mass: None };
+            let field = |value: &Value| FieldAnswer {
+                value: value.clone(),
+                probabilities: Vec::new(),
+                label_mass: None,
+                is_withheld: false,
+            };
             let fields = given.as_ref().map(|value| vec![field(value)]).ok_or(failed);
             Record {
                 id: nth.to_string(),

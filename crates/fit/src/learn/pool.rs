@@ -253,4 +253,26 @@ mod tests {
         let found = fit(&sides, &rows, &labels, Biases::Spread(1.0));
         assert!(found.sides[0].abs() < 0.2 && found.sides[1] > 1.0, "{found:?}");
     }
+
+    #[test]
+    fn weights_are_those_that_scipy_finds() {
+        // scipy.optimize.minimize of the same objective (BFGS, then Nelder-Mead) on numbers that both sides can write down.
+        let (n, n_sides, n_labels) = (40_i32, 2_i32, 3_i32);
+        let mut values = Vec::new();
+        for row in 0..n {
+            for side in 0..n_sides {
+                let of = |label: i32| 2.0 * libm::sin(f64::from(1 + 3 * row + 5 * side + 7 * label));
+                let mut side: Vec<f64> = (0..n_labels).map(of).collect();
+                crate::evidence::log_softmax(&mut side);
+                values.extend(side);
+            }
+        }
+        let labels: Vec<usize> = (0..40).map(|row: usize| (row * row + row / 3) % 3).collect();
+        let sides = Sides { n_sides: 2, n_labels: 3, values };
+        let found = fit(&sides, &(0..40).collect::<Vec<_>>(), &labels, Biases::Spread(0.7));
+        let expected = [0.106_968_28, -0.053_601_01, -0.019_719_4, 0.108_765_31, -0.089_045_89];
+        for (found, expected) in found.sides.iter().chain(&found.biases).zip(expected) {
+            assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+        }
+    }
 }

@@ -181,3 +181,16 @@ fn centring_takes_a_bias_away_without_labels_and_heeds_known_shares() {
     let (equal, known) = (centring(&logprobs, None), centring(&logprobs, Some(&[0.8, 0.1, 0.1])));
     assert!((mean(&equal) - 1.0 / 3.0).abs() < 0.05 && mean(&known) > 0.6, "{} {}", mean(&equal), mean(&known));
 }
+
+#[test]
+fn a_calibrated_model_is_seldom_changed() {
+    let mut changed = Vec::new();
+    for seed in 0..60 {
+        let made = made(100, 3, Tells::Calibrated, 100 + seed);
+        let learned = learn(&request(&made.rows(true), 3)).expect("it learns");
+        if learned.refusal.is_none() {
+            changed.push(learned.method.name());
+        }
+    }
+    assert!(changed.len() <= 6, "{changed:?}");
+}
