@@ -19,7 +19,7 @@ mod ollama;
 mod operations;
 mod promises;
 mod prompts;
-mod scripts;
+pub mod scripts;
 
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 """Rows per second of the Ray job on one node and on two, with a core each: both in one run, in turns, and their ratio.
 
     pip install "ray[data]==2.60.0"
-    benches/ray.py triage Modelfiles/triage/tickets.jsonl --column text --rows 6000
-    benches/ray.py smollm2 ag_news.jsonl --column text --rows 400 -- --choices World,Sports,Business,Sci/Tech
+    benches/ray_nodes.py triage Modelfiles/triage/tickets.jsonl --column text --rows 6000
+    benches/ray_nodes.py smollm2 ag_news.jsonl --column text --rows 400 -- --choices World,Sports,Business,Sci/Tech
 
 The rows are repeated until there are enough, and are cut into twenty parts. A run's speed is that of the parts behind the first one,
 which starting Ray's actors and loading the model has no share in. What stands after `--` goes to the job.
