@@ -13,7 +13,7 @@ use super::line::Endpoint;
 use super::listing::{ListPage, listed};
 use super::shelf::{KEPT_SECONDS, new_id, seconds};
 use super::state::{Counts, Purpose, Status, StoredBatch, Times};
-use super::{Batches, runner};
+use super::{Batches, course};
 use crate::api::body::Body;
 use crate::api::fields::InPath;
 use crate::api::guard::Caller;
@@ -69,7 +69,7 @@ pub async fn create(
     batches.on_disk(move |shelf| Ok(shelf.add(kept)?)).await?;
     let (own, checked) = (shelf.clone(), batch.clone());
     // Its client asks again until the status is another.
-    tokio::spawn(async move { runner::check(&own, checked).await });
+    tokio::spawn(async move { course::check(&own, checked).await });
     Ok(Json(batch.object()))
 }
 
@@ -173,6 +173,6 @@ pub async fn cancel(
     InPath(id): InPath,
 ) -> Result<Json<Value>, Problem> {
     let house = caller.house().to_owned();
-    let batch = batches.on_disk(move |shelf| runner::cancel(shelf, &house, &id)).await?;
+    let batch = batches.on_disk(move |shelf| course::cancel(shelf, &house, &id)).await?;
     Ok(Json(batch.object()))
 }

@@ -2,9 +2,11 @@
 //! would be.
 //!
 //! `line`, `plan` and `results` are the files' formats, which `slm batch` reads and writes too; `asking` is a request's way through
-//! the router. Over HTTP, `files` and `jobs` are the paths, `shelf` keeps on disk what they are told, and `runner` does the work.
+//! the router. Over HTTP, `files` and `jobs` are the paths, `shelf` keeps on disk what they are told,
+//! `course` leads a batch from its file to its results, and `runner` asks its requests.
 
 pub mod asking;
+mod course;
 mod files;
 mod jobs;
 pub mod line;

@@ -375,3 +375,6 @@ fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     file.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests;
