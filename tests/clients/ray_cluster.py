@@ -46,23 +46,26 @@ cluster = None
 nodes = []
 
 
+def started(**arguments):
+    """A node. Ray gives it half a minute to start, which a machine in use may exceed: it is tried again."""
+    for attempts_left in (2, 1, 0):
+        try:
+            return cluster.add_node(**arguments, **NODE)
+        except Exception:
+            if not attempts_left:
+                raise
+
+
 def add_nodes(n_nodes):
-    """Adds nodes with a processor each. Ray gives a node half a minute to start, which a machine in use may exceed: it is tried again."""
-    for _ in range(n_nodes):
-        for attempts_left in (2, 1, 0):
-            try:
-                nodes.append(cluster.add_node(num_cpus=1, **NODE))
-                break
-            except Exception:
-                if not attempts_left:
-                    raise
+    """Adds nodes with a processor each."""
+    nodes.extend(started(num_cpus=1) for _ in range(n_nodes))
 
 
 def start():
     """The cluster, with a head that does no work and one node."""
     global cluster
     cluster = Cluster()
-    cluster.add_node(num_cpus=0, include_dashboard=False, **NODE)
+    started(num_cpus=0, include_dashboard=False)
     add_nodes(1)
 
 
