@@ -36,9 +36,9 @@ use slm_values::sampling::Parameters;
 use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
 use slm_values::tools::ToolError;
 
-pub use ask::{Ask, Before, Chat, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
+pub use ask::{Ask, Before, Chat, FitUse, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
 pub use examples::Examples;
-pub use fit::{FitUse, StaleFit};
+pub use fit::StaleFit;
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};

@@ -86,16 +86,13 @@ fn subjects(out: &mut String, report: &Report) {
     for subject in report.models() {
         if let Some(Abstaining { coverage, accuracy }) = &subject.abstaining {
             let (of, share, rows) = (harmless(&subject.name), three(coverage.value), coverage.hits);
-            let right =
-                format!("{} of them right ({})", three(accuracy.value).trim(), interval(accuracy.figure()).trim());
-            wrap(
-                out,
-                "",
-                &format!(
-                    "{of}: answers {} of the rows by itself ({rows}), {right}; the rest is left to a person",
-                    share.trim()
-                ),
-            );
+            let right = match rows {
+                0 => String::new(),
+                _ => format!(", {} of them right ({})", three(accuracy.value), interval(accuracy.figure())),
+            };
+            let line =
+                format!("{of}: answers {share} of the rows by itself ({rows}){right}; the rest is left to a person");
+            wrap(out, "", &line);
         }
     }
     for subject in report.models() {

@@ -2,23 +2,13 @@
 
 use std::sync::Arc;
 
-use super::ask::{Before, Chat, Turn};
+use super::ask::{Before, Chat, FitUse, Turn};
 use super::{InferError, Scoring, Session};
 use crate::decide::{Answer, ModelFit, Row, Wording, answer, fitted_answer};
 use slm_engine::{GroupScores, Reading, Search, StateAt};
 use slm_fit::{FieldFit, Pins};
 use slm_values::chat::Role;
 use slm_values::contract::{Contract, Form};
-
-/// Whether answers are fitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FitUse {
-    /// By the model's own fit, where it has one for answers in the contract that is asked for.
-    #[default]
-    Own,
-    /// They are the model's own.
-    None,
-}
 
 /// What a request has that the fit was not made for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
