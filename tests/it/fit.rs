@@ -60,7 +60,7 @@ fn labels_of_ones_own_are_learned_kept_and_applied() {
     // The model under its new name answers with the new labels, the old one as before.
     let answer = |model: &str| {
         let said = home.slm(["run", model, "--json", "I was charged twice for order 1182"]).ends(0);
-        said.json()["answer"]["queue"].clone()
+        said.json()["value"]["queue"].clone()
     };
     assert_eq!((answer("mine"), answer("triage")), (json!("shipping"), json!("billing")));
     let checked = home.slm(["fit", "mine", "later.jsonl", "--label", "queue", "--check", "--json"]).ends(0).json();
@@ -168,5 +168,5 @@ fn texts_without_labels_centre_and_say_what_they_assume() {
     );
     assert!(said.stderr.contains("all labels are taken to be about as frequent"), "{}", said.stderr);
     let answer = home.slm(["run", "centred", "--json", "where is my parcel"]).ends(0);
-    assert_eq!(answer.json()["answer"]["queue"], "shipping");
+    assert_eq!(answer.json()["value"]["queue"], "shipping");
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use slm_fit::drift::{LEVEL, p_of_kept};
 use slm_fit::{FieldCard, FieldFit, Fit};
+use slm_stats::{Confidence, Proportion};
 
 use super::args::FitArgs;
 use super::decisions::{self, Decided};
@@ -120,8 +121,9 @@ fn checked(fit: &Fit, field: &FieldRows) -> Option<Checked> {
     let probabilities: Vec<Vec<f64>> = field.rows.iter().map(|row| own.probabilities(&row.evidence())).collect();
     let lengths: Vec<usize> = field.rows.iter().map(|row| row.text.chars().count()).collect();
     let Checked { mut told, mut text, mut holds } = changed(card, field.shown(), &probabilities, &lengths);
+    // Labels say more than spreads: where there are some, these are told but decide nothing.
     if let Some(labelled) = labelled(card, own, field, &probabilities) {
-        holds &= labelled.holds;
+        holds = labelled.holds;
         text += &labelled.text;
         told["labelled"] = labelled.told;
     }
@@ -151,7 +153,17 @@ fn labelled(card: &FieldCard, own: &FieldFit, field: &FieldRows, probabilities: 
     text += &before.map_or("\n".to_owned(), |before| format!(", {before:.3} when it was learned\n"));
     let mut told = json!({"rows": n, "accuracy": accuracy, "accepted": accepted, "errors": errors});
     let mut holds = true;
-    if let Some(risk) = card.promise.as_ref().and_then(|promise| promise.risk) {
+    let risk = card.promise.as_ref().and_then(|promise| promise.risk);
+    if let Some(after) = card.after.filter(|_| risk.is_none()) {
+        // The accuracy of then is known from a few hundred rows itself: its lowest likely value is what now is held against.
+        let hits = (after.accuracy * after.rows as f64).round() as u64;
+        let lowest = Proportion { hits, n: after.rows }.wilson(Confidence::USUAL).map_or(0.0, |interval| interval.low);
+        let p = p_of_kept(1.0 - lowest, n, n - right);
+        holds = p >= LEVEL;
+        told["p_value"] = p.into();
+        text += if holds { "" } else { "  that is fewer than could be chance\n" };
+    }
+    if let Some(risk) = risk {
         let p = p_of_kept(risk, accepted, errors);
         holds = p >= LEVEL;
         told["p_value"] = p.into();
