@@ -1,6 +1,7 @@
 //! The program as people use it: the real binary, the real embedded model, a home folder of its own.
 
 mod adapters;
+mod batch;
 mod bench;
 mod canonical;
 mod compute;
