@@ -257,8 +257,11 @@ def systemone():
         ([], "0 states"),
         ([states[0], states[0]], "`states[1].id` is `one`, which is also that of `states[0]`"),
     ):
-        with raises(openai.BadRequestError, said):
+        try:
             client.post(f"{url}/batches", cast_to=object, body={**asked, "states": wrong})
+            raise AssertionError(f"{said} was not said")
+        except openai.BadRequestError as error:
+            assert said in error.response.json()["detail"], error.response.text
     long = [states[0], {"id": "long", "state": "word " * 20000}]
     reply = client.post(f"{url}/batches", cast_to=object, body={**asked, "states": long})
     assert "answers" in reply["results"][0] and "tokens" in reply["results"][1]["error"], reply["results"][1]
