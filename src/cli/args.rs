@@ -7,6 +7,7 @@ use super::cp::CpArgs;
 use super::create::CreateArgs;
 use super::doctor::DoctorArgs;
 use super::eval::EvalArgs;
+use super::eval::parquet::ParquetRowsArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
 use super::prune::PruneArgs;
@@ -61,4 +62,6 @@ pub enum Command {
     Man(ManArgs),
     #[command(hide = true)]
     Engine,
+    #[command(hide = true)]
+    ParquetRows(ParquetRowsArgs),
 }
