@@ -132,7 +132,7 @@ impl Suite {
         };
         let mut expect = raw.expect.map(expect::parse).transpose()?.unwrap_or_default();
         if let Some(said) = &raw.limits {
-            limits::set(said, &mut expect)?;
+            expect::set_limits(said, &mut expect)?;
         }
         if expect.is_empty() {
             return Err(SuiteError::MissingKey { key: "expect" });
