@@ -8,6 +8,7 @@ use super::cp::CpArgs;
 use super::create::CreateArgs;
 use super::doctor::DoctorArgs;
 use super::eval::EvalArgs;
+use super::eval::parquet::ParquetRowsArgs;
 use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
@@ -65,4 +66,6 @@ pub enum Command {
     Man(ManArgs),
     #[command(hide = true)]
     Engine,
+    #[command(hide = true)]
+    ParquetRows(ParquetRowsArgs),
 }

@@ -105,6 +105,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Completions(args) => generated::completions(&args),
         Command::Man(args) => generated::man(&args, Cli::command()),
         Command::Engine => engine::run(),
+        Command::ParquetRows(args) => eval::parquet::run(&args),
     };
     if !interrupt::happened() {
         return outcome;

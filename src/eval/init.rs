@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use slm_stats::text::{DayMonth, parse_date, parse_number};
 
-use super::data::{Column, DataError, columns};
+use super::data::{Column, DataError, columns, parquet};
 
 /// The most different values that a column of labels has.
 const MAX_LABELS: usize = 255;
@@ -86,8 +86,8 @@ pub fn values(path: &Path, column: &str) -> Result<Vec<Value>, DataError> {
 /// # Errors
 ///
 /// The data cannot be read, or has no text or nothing that can be expected.
-pub fn suite(path: &Path, shown: &str) -> Result<String, InitError> {
-    let columns = columns(path)?;
+pub fn suite(path: &Path, shown: &str, parquet: parquet::Reader<'_>) -> Result<String, InitError> {
+    let columns = columns(path, parquet)?;
     let name = path.display().to_string();
     let Some(text) = text_column(&columns) else {
         let columns = super::suite::list(columns.iter().map(|column| &column.name));

@@ -127,7 +127,7 @@ fn json_has_the_same_figures_and_the_rows_when_asked() {
 #[test]
 fn the_embedded_models_own_suite_is_its_cards_source() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/Modelfiles/triage/suite.yaml");
-    let report = Home::new().slm(["eval", folder, "--json", "--limit", "20"]).json();
+    let report = Home::new().slm(["eval", folder, "--json", "--limit", "20", "--no-baselines"]).json();
     assert_eq!(report["counts"], json!({"total": 20, "rows": 20, "unreadable": 0}));
     let fields = report["subjects"][0]["fields"].as_array().unwrap();
     let names: Vec<&str> = fields.iter().map(|field| field["name"].as_str().unwrap()).collect();
@@ -216,7 +216,9 @@ fn models_are_compared_on_the_same_rows() {
 fn nothing_is_asked_twice() {
     let home = tickets();
     let ask = |args: &[&str]| {
-        let report = home.slm([&["eval", "suite.yaml", "--limit", "12", "--json", "--rows"], args].concat()).json();
+        let report = home
+            .slm([&["eval", "suite.yaml", "--limit", "12", "--json", "--rows", "--no-baselines"], args].concat())
+            .json();
         let cached = report["subjects"][0]["speed"]["cached_rows"].as_u64().unwrap();
         (cached, report["rows"].clone())
     };
@@ -231,7 +233,7 @@ fn nothing_is_asked_twice() {
     assert_eq!((cached, answers(&fresh)), (0, answers(&first)));
     // Another suite asks the same.
     home.file("other.yaml", "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: queue\nlimit: 14\n");
-    let report = home.slm(["eval", "other.yaml", "--json"]).json();
+    let report = home.slm(["eval", "other.yaml", "--json", "--no-baselines"]).json();
     assert_eq!(report["subjects"][0]["speed"]["cached_rows"], 12);
     home.file("new.yaml", "model: triage\ndata: tickets.jsonl\ninput: text\nexpect: queue\nsystem: x\n");
     home.slm(["eval", "new.yaml", "--rescore"])
@@ -287,14 +289,16 @@ fn the_gate_holds_bounds_and_a_baseline() {
     home.file("suite.yaml", suite.replace("expect: queue", "expect: urgency"));
     home.slm(base).fails(
         1,
-        "slm: the baseline `base.jsonl` is of another suite: its fields are `queue`, and here they are `urgency`\n",
+        "slm: the baseline `base.jsonl` is of another suite: its fields are `queue`, and here they are `urgency`; name this \
+         suite's own, or write this one anew with --bless\n",
     );
 }
 
 #[test]
 fn other_faces_tell_the_same() {
     let home = tickets();
-    let ask = |args: &[&str]| home.slm([&["eval", "suite.yaml", "--limit", "8"], args].concat()).succeeds();
+    let ask =
+        |args: &[&str]| home.slm([&["eval", "suite.yaml", "--limit", "8", "--no-baselines"], args].concat()).succeeds();
     let csv = ask(&["--csv"]);
     let mut lines = csv.lines();
     assert!(
@@ -349,6 +353,36 @@ fn values_are_read_out_of_written_answers() {
 }
 
 #[test]
+fn parquet_is_read_and_a_hostile_file_is_a_sentence() {
+    let home = Home::new();
+    let suite = |name: &str| {
+        let path = format!("{}/tests/golden/parquet/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(path, home.path().join("rows.parquet")).expect("committed");
+        home.file("suite.yaml", SUITE.replace("tickets.jsonl", "rows.parquet").replace("only", "billing, shipping"));
+        home.slm(["eval", "suite.yaml", "--json", "--rows", "--no-baselines"])
+    };
+    for name in ["pyarrow.parquet", "pandas.parquet", "duckdb.parquet", "zstd.parquet"] {
+        let report: Value = serde_json::from_str(&suite(name).ends(0).stdout).unwrap();
+        let row = &report["rows"][1];
+        assert_eq!((&row["at"], &row["input"]), (&json!("row 2"), &json!("text 1 äß")), "{name}");
+        assert_eq!((&row["expected"], &report["counts"]["rows"]), (&json!(["shipping"]), &json!(6)), "{name}");
+    }
+    let refused = |name: &str, reason: &str| {
+        suite(name).fails(1, &format!("slm: the data `rows.parquet` cannot be read as Parquet: {reason}\n"));
+    };
+    refused(
+        "gzip.parquet",
+        "its column `queue` is compressed with gzip, which is not supported; write it with snappy or zstd",
+    );
+    refused("damaged.parquet", "its reader found it damaged");
+    refused("../parquet.py", "Invalid Parquet file. Corrupt footer");
+    let made = home
+        .slm(["eval", "--init", "rows.parquet"])
+        .fails(1, "slm: the data `rows.parquet` cannot be read as Parquet: Invalid Parquet file. Corrupt footer\n");
+    assert_eq!(made, "");
+}
+
+#[test]
 fn limits_of_texts_are_counted_beside_what_is_expected() {
     let home = Home::new();
     home.file("rows.csv", "text,ref\na,two words\nb,\n");
@@ -366,7 +400,7 @@ fn limits_of_texts_are_counted_beside_what_is_expected() {
     let kept = |limit: &str| field["limits"][limit]["hits"].as_u64();
     assert_eq!((kept("kept"), kept("words"), kept("characters"), kept("sentences")), (Some(0), Some(0), Some(2), None));
     let text = home.slm(["eval", "suite.yaml"]).succeeds();
-    assert!(text.contains("\nsummary     right   wrong  missed  invented  ROUGE-L  limits\n"), "{text}");
+    assert!(text.contains("\nsummary  right   wrong  missed  invented  ROUGE-L  limits\n"), "{text}");
     assert!(text.contains("\n  limits kept: all 0 of 2  words 0  characters 2\n"), "{text}");
 
     home.file(
@@ -421,7 +455,7 @@ fn a_written_answer_has_a_first_token_and_every_model_a_peak_of_memory() {
     // Of kept answers the first tokens are known, but nothing was computed.
     let kept = speed(&[]);
     assert_eq!((ms(&kept, "first_token_p50_ms"), &kept["peak_memory_bytes"]), (first, &Value::Null));
-    home.file("suite.yaml", SUITE.replace("tickets.jsonl", "rows.csv"));
+    home.file("suite.yaml", SUITE.replace("tickets.jsonl", "rows.csv").replace("only", "billing"));
     assert_eq!(speed(&["--fresh"])["first_token_p50_ms"], Value::Null, "a scored answer comes all at once");
 }
 
@@ -462,7 +496,7 @@ fn what_is_wrong_with_a_suite_or_its_data_is_a_sentence() {
         "tickets.jsonl",
         "suite.yaml",
         1,
-        "the data `suite.yaml` is none of `.jsonl`, `.json`, `.csv`, `.tsv`; convert it, or rename it to what it is",
+        "the data `suite.yaml` is none of `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`; convert it, or rename it to what it is",
     );
     refused(
         "{enum: [only]}",

@@ -101,6 +101,11 @@ impl<'a> Course<'a> {
         Some(Question { by: self.way.by.clone()?, input })
     }
 
+    /// Whether the subject has answered in an earlier run.
+    pub fn has_kept(&self) -> bool {
+        self.n_cached > 0
+    }
+
     fn recall(&mut self) {
         for nth in 0..self.rows.len() {
             if let Err(reason) = &self.rows[nth].expected {
@@ -175,8 +180,11 @@ impl<'a> Course<'a> {
             End::Whole | End::Stopped => Ok(()),
             End::Broken(failure) => {
                 let n = self.n_done - n_known;
-                let message =
-                    format!("{}; {n} new answers are kept, so that a second run goes on there", failure.message);
+                if n == 0 {
+                    return Err(failure);
+                }
+                let kept = if n == 1 { "1 new answer is".to_owned() } else { format!("{n} new answers are") };
+                let message = format!("{}; {kept} kept, so that a second run goes on there", failure.message);
                 Err(Failure { message, ..failure })
             }
             End::Unreadable(error) => Err(Failure::failed(error.to_string())),

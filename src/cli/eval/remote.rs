@@ -119,7 +119,8 @@ fn course<'a>(
         let (client, question) = (client.clone(), subject.question(form, text));
         runtime.spawn(async move { client.ask(&question).await })
     };
-    let has_answered = AtomicBool::new(false);
+    // One that answered in an earlier run is what it should be.
+    let has_answered = AtomicBool::new(course.has_kept());
     let finish = |asked: Asked, cancel: &Cancel| {
         let answered = wait(async { Ok(asked.await) }, cancel)?.expect("nobody ends it, and it does not panic");
         let is_first = !has_answered.load(Ordering::Relaxed);

@@ -5,6 +5,7 @@ mod column;
 mod error;
 mod formats;
 pub mod hygiene;
+pub mod parquet;
 mod selection;
 mod template;
 
@@ -19,7 +20,7 @@ use super::label::Expected;
 use super::suite::{ExpectedField, Source, Suite, list};
 use crate::digest::Digest;
 use cells::{Cells, RawRow};
-use formats::Table;
+use formats::{Table, Wanted};
 use template::Maker;
 
 /// The rows in their files' order; a row that could not be read keeps its place.
@@ -64,12 +65,17 @@ pub struct Content {
 }
 
 impl Data {
-    /// Reads the rows that `suite`, in `folder`, asks for.
+    /// Reads the rows that `suite`, in `folder`, asks for; those of Parquet files with `parquet`.
     ///
     /// # Errors
     ///
     /// A file cannot be read, is of another kind or lacks a column; no row is left, or none can be read; an id is there twice.
-    pub fn load(folder: &Path, suite: &Suite, selection: &Selection) -> Result<Self, DataError> {
+    pub fn load(
+        folder: &Path,
+        suite: &Suite,
+        selection: &Selection,
+        parquet: parquet::Reader<'_>,
+    ) -> Result<Self, DataError> {
         let reader = RowReader::of(suite, selection)?;
         let mut data = Data { rows: Vec::new(), sources: Vec::new(), n_blank_lines: 0, n_duplicates: 0 };
         let limit = selection.limit.unwrap_or(usize::MAX);
@@ -78,7 +84,8 @@ impl Data {
                 Source::File(path) => {
                     data.sources.push(path.display().to_string());
                     let most = if selection.reads_all() { usize::MAX } else { limit - data.rows.len() };
-                    formats::read(&folder.join(path), &reader.columns(), most)?
+                    let wanted = Wanted { columns: Some(&reader.columns()), limit: most };
+                    formats::read(&folder.join(path), wanted, parquet)?
                 }
                 Source::Rows(rows) => {
                     data.sources.push(String::new());
@@ -100,7 +107,11 @@ impl Data {
     #[must_use]
     pub fn place(&self, Place { source, line }: Place) -> String {
         let name = self.sources.get(source).map_or("", String::as_str);
-        let unit = if name.is_empty() || name.ends_with(".json") { "row" } else { "line" };
+        let unit = if name.is_empty() || name.ends_with(".json") || parquet::is_parquet(Path::new(name)) {
+            "row"
+        } else {
+            "line"
+        };
         match name {
             "" => format!("row {line} of the suite"),
             name if self.sources.len() > 1 => format!("`{name}`, {unit} {line}"),

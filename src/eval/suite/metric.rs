@@ -118,6 +118,18 @@ impl Metric {
     }
 }
 
+impl Metric {
+    /// The figure whose name was likely meant.
+    #[must_use]
+    pub fn near(name: &str) -> Option<Metric> {
+        // As alike as this (Jaro and Winkler's likeness, 1 for equal names).
+        const NEAR: f64 = 0.85;
+        let likeness = |metric: &Metric| strsim::jaro_winkler(&name.to_lowercase().replace('-', "_"), metric.name());
+        let best = Metric::ALL.into_iter().max_by(|one, other| likeness(one).total_cmp(&likeness(other)))?;
+        (likeness(&best) >= NEAR).then_some(best)
+    }
+}
+
 /// That no figure has this name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownMetric;

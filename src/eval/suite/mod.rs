@@ -27,7 +27,7 @@ use yaml::{named, read};
 /// ```yaml
 /// model: triage             # a model's name; or `models:`, a list of names or of maps with `model`, `name`, `prompt`,
 ///                           # `system`, `format`, `parameters`, `adapters`; or with `remote` (docs/remotes.md) for `model`
-/// data: tickets.jsonl       # .jsonl, .json, .csv, .tsv; relative to the suite; or a list of files and of rows
+/// data: tickets.jsonl       # .jsonl, .json, .csv, .tsv, .parquet; relative to the suite; or a list of files and of rows
 /// input: text               # the column with the text that the model reads, or a template over columns: "{{ title }}"
 /// expect: [queue, urgency]  # the answer's fields, in columns of the same names; or a map, `queue: true_queue`, or
 ///                           # `total: {column: amount, as: number, tolerance: 0.01}`;
@@ -132,7 +132,7 @@ impl Suite {
         };
         let mut expect = raw.expect.map(expect::parse).transpose()?.unwrap_or_default();
         if let Some(said) = &raw.limits {
-            limits::set(said, &mut expect)?;
+            expect::set_limits(said, &mut expect)?;
         }
         if expect.is_empty() {
             return Err(SuiteError::MissingKey { key: "expect" });

@@ -290,7 +290,7 @@ fn a_mistake_in_a_part_is_named() {
     check("models: [a]\n", "line 1: `model` and `models` are both here; keep one of them");
     check(
         "gate: {acuracy: {at_least: 1}}\n",
-        "line 5: `gate` names the figure `acuracy`; the figures are `accuracy`, ",
+        "line 5: `gate` names the figure `acuracy`, which does not exist; did you mean `accuracy`?",
     );
     check("gate: {accuracy: 0.9}\n", "line 5: `gate` of `accuracy` is not a bound; write `{at_least: 0.9}`");
     check(
