@@ -55,13 +55,13 @@ enum Guess {
     Text,
 }
 
-/// The columns of the text and of the labels, by their names and by what they hold.
+/// The columns of the text and of the labels, by their names and by what they hold; those of a Parquet file with `parquet`.
 ///
 /// # Errors
 ///
 /// The data cannot be read.
-pub fn text_and_labels(path: &Path) -> Result<(Option<String>, Vec<String>), DataError> {
-    let columns = columns(path)?;
+pub fn text_and_labels(path: &Path, parquet: parquet::Reader<'_>) -> Result<(Option<String>, Vec<String>), DataError> {
+    let columns = columns(path, parquet)?;
     let text = text_column(&columns);
     let labels = columns.iter().filter(|column| Some(&column.name) != text.as_ref() && !is_id(column));
     let mut labels: Vec<&Column> = labels.filter(|one| matches!(guess(one), Some(Guess::Labels(_)))).collect();
@@ -74,8 +74,8 @@ pub fn text_and_labels(path: &Path) -> Result<(Option<String>, Vec<String>), Dat
 /// # Errors
 ///
 /// The data cannot be read.
-pub fn values(path: &Path, column: &str) -> Result<Vec<Value>, DataError> {
-    let columns = columns(path)?;
+pub fn values(path: &Path, column: &str, parquet: parquet::Reader<'_>) -> Result<Vec<Value>, DataError> {
+    let columns = columns(path, parquet)?;
     let found = columns.iter().find(|one| one.name == column);
     let texts = found.into_iter().flat_map(|one| one.values.keys());
     Ok(texts.filter_map(|text| serde_json::from_str(text).ok()).filter(|value: &Value| !value.is_null()).collect())

@@ -12,6 +12,7 @@ use crate::cli::environment::Environment;
 use crate::cli::eval::args::{AskingArgs, EvalArgs};
 use crate::cli::eval::course::{Asking, Course, Way};
 use crate::cli::eval::local;
+use crate::cli::eval::parquet;
 use crate::cli::eval::subject::Subject;
 use crate::cli::{interrupt, load};
 use crate::contract::{Contract, Form};
@@ -105,7 +106,7 @@ pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<
     let (suite, folder, labels) = suite(args, data, environment)?;
     let eval = eval_args(args, data);
     let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
-    let data = Data::load(&folder, &suite, &selection)?;
+    let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
     crate::ui::output::say_skipped(data.n_blank_lines);
     let subject = Subject::find((0, &args.model), &suite, &eval, &folder, environment)?;
     let Form::Closed(contract) = subject.form.clone() else {
@@ -223,7 +224,7 @@ fn suite(args: &FitArgs, path: &Path, environment: &Environment) -> Result<(Suit
             json!({"model": args.model, "data": lines(path)?, "input": "text", "expect": nothing(&own, "text")});
         return Ok((Suite::parse(&suite.to_string())?, PathBuf::from("."), Labels::None));
     }
-    let (text, labels) = init::text_and_labels(path)?;
+    let (text, labels) = init::text_and_labels(path, &parquet::read_apart)?;
     let Some(input) = args.input.clone().or(text) else {
         return Err(Failure::failed(format!(
             "`{}` has no column that looks like a text; name it with --input COLUMN",
@@ -250,7 +251,7 @@ fn suite(args: &FitArgs, path: &Path, environment: &Environment) -> Result<(Suit
                 args.model
             )));
         };
-        let values = init::values(path, column)?;
+        let values = init::values(path, column, &parquet::read_apart)?;
         say(format_args!(
             "`{}` has no FORMAT: its answers are the {} labels of `{column}`; the fit holds where just these are asked for",
             args.model,
