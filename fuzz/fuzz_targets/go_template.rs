@@ -32,6 +32,7 @@ fuzz_target!(|texts: (&str, &str)| {
     let variables = Map::new();
     let inputs = Inputs {
         messages: &messages,
+        n_beside: 0,
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &variables,

@@ -2,11 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
+use super::batch::BatchArgs;
 use super::bench::BenchArgs;
 use super::cp::CpArgs;
 use super::create::CreateArgs;
 use super::doctor::DoctorArgs;
 use super::eval::EvalArgs;
+use super::eval::parquet::ParquetRowsArgs;
+use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
 use super::prune::PruneArgs;
@@ -41,6 +44,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Run(Box<RunArgs>),
+    Batch(BatchArgs),
     Serve(ServeArgs),
     Ps(PsArgs),
     Stop(StopArgs),
@@ -54,6 +58,7 @@ pub enum Command {
     Verify(VerifyArgs),
     Prune(PruneArgs),
     Eval(Box<EvalArgs>),
+    Fit(Box<FitArgs>),
     Bench(Box<BenchArgs>),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),
@@ -61,4 +66,6 @@ pub enum Command {
     Man(ManArgs),
     #[command(hide = true)]
     Engine,
+    #[command(hide = true)]
+    ParquetRows(ParquetRowsArgs),
 }

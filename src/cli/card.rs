@@ -5,7 +5,6 @@ use serde_json::Value;
 use slm_fit::card::PromiseCard;
 use slm_fit::{FieldCard, FieldFit, Figures};
 
-use super::run::label;
 use crate::decide::ModelFit;
 
 /// The whole card.
@@ -26,6 +25,11 @@ pub fn page(fit: &ModelFit) -> String {
 pub fn summary(fit: &ModelFit) -> String {
     let fields = fit.fit().fields.iter().map(|field| named(field.name.as_deref(), &field.method.name().to_string()));
     format!("{} ({})", fit.id(), fields.collect::<Vec<_>>().join(", "))
+}
+
+/// A label as bare text.
+fn label(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn named(name: Option<&str>, what: &str) -> String {

@@ -4,6 +4,7 @@
 
 mod adapters;
 mod args;
+mod batch;
 mod bench;
 mod card;
 mod complete;
@@ -15,11 +16,13 @@ mod doctor;
 mod engine;
 mod environment;
 mod eval;
+mod fit;
 mod generated;
 mod interrupt;
 mod list;
 mod load;
 mod network;
+mod parallel;
 mod planned;
 mod prune;
 mod ps;
@@ -95,11 +98,14 @@ fn run(cli: Cli) -> Outcome {
         Command::Verify(args) => verify::run(&args, &environment),
         Command::Prune(args) => prune::run(&args, &environment),
         Command::Eval(args) => eval::run(&args, &environment),
+        Command::Batch(args) => batch::run(&args, &environment),
+        Command::Fit(args) => fit::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),
         Command::Man(args) => generated::man(&args, Cli::command()),
         Command::Engine => engine::run(),
+        Command::ParquetRows(args) => eval::parquet::run(&args),
     };
     if !interrupt::happened() {
         return outcome;

@@ -14,6 +14,8 @@ use super::environment::{Environment, Serving, is_on, timestamp, today};
 use super::network::{self, NetworkArgs};
 use super::served::DEFAULT_HOST;
 use crate::api::admission::DEFAULT_MAX_QUEUE;
+use crate::api::batches::asking::InProcess;
+use crate::api::batches::{Batches, Runner};
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
 use crate::api::decision_log::{self, DecisionLog, Texts};
 use crate::api::guard::{self, Exposure, Management, Rules, RulesError, Said};
@@ -95,6 +97,8 @@ impl DecisionArgs {
     }
 }
 
+/// The folder in the store where files and batches are kept.
+const BATCHES: &str = ".slm-batches";
 /// The default time limit of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -138,7 +142,12 @@ pub fn run(args: &ServeArgs, environment: &Environment) -> Outcome {
         let door = Door::open(service.settings().store.root());
         let door = door.inspect_err(|error| tracing::warn!("`slm run` does not find this server: {error}")).ok();
         let guests = door.map(|door| tokio::spawn(let_in(door, service.clone(), drain.clone())));
-        let router = api::router(service, Front { rules, drain, max_body, prompts });
+        let batches = Batches::open(&service.settings().store.root().join(BATCHES));
+        let router = api::router(service, Front { rules, drain: drain.clone(), max_body, prompts, batches: batches.clone() });
+        if let Ok(shelf) = batches.shelf() {
+            let (shelf, service) = (Arc::clone(shelf), InProcess::new(router.clone()));
+            tokio::spawn(Runner { shelf, service, drain }.run());
+        }
         greet(format, &listeners.places().join(", "));
         let ended = server::serve(listeners, router, terms).await;
         if let Some(guests) = guests {
@@ -258,7 +267,11 @@ fn max_body(said: &Serving) -> Result<MaxBody, Failure> {
     }
 }
 
-fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Settings, Failure> {
+/// What the service over models is started with.
+///
+/// # Errors
+/// An invalid setting.
+pub fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::Settings, Failure> {
     let mut parameters = context_length(environment)?;
     compute::say(&args.compute, &mut parameters)?;
     let said = environment.serving();
@@ -298,7 +311,11 @@ fn keep_alive(args: &ServeArgs, said: &Serving) -> Result<KeepAlive, Failure> {
     }
 }
 
-fn residents_settings(args: &ServeArgs, said: &Serving) -> Result<residents::Settings, Failure> {
+/// Which models stay loaded, and how long.
+///
+/// # Errors
+/// An invalid setting.
+pub fn residents_settings(args: &ServeArgs, said: &Serving) -> Result<residents::Settings, Failure> {
     let default = residents::Settings::default();
     let keep_alive = keep_alive(args, said)?;
     let max_loaded = said.max_loaded.as_deref().map(|text| whole("SLM_MAX_LOADED_MODELS", text)).transpose()?;

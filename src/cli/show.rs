@@ -124,6 +124,10 @@ pub fn page(model: &Model) -> Result<String, Failure> {
     for adapter in &model.adapters {
         lines.push(("adapter", adapter_line(adapter)?));
     }
+    if let Some(examples) = &model.examples {
+        let (n, k) = (examples.rows.len(), examples.k);
+        lines.push(("examples", format!("the nearest {k} of {n} labelled texts before each text")));
+    }
     let parameters = model.parameters.to_json();
     for (name, value) in parameters.as_object().into_iter().flatten() {
         let effect = if model.parameters.idle().contains_key(name) { " (no effect)" } else { "" };

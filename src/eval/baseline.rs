@@ -56,7 +56,7 @@ pub enum BaselineError {
     Write { path: PathBuf, source: io::Error },
     #[error("`{}` is not a baseline: line {line}: {reason}", path.display())]
     NotABaseline { path: PathBuf, line: usize, reason: String },
-    #[error("the baseline `{}` is of another suite: its fields are {theirs}, and here they are {ours}", path.display())]
+    #[error("the baseline `{}` is of another suite: its fields are {theirs}, and here they are {ours}; name this suite's own, or write this one anew with --bless", path.display())]
     OtherFields { path: PathBuf, theirs: String, ours: String },
     #[error("the baseline `{}` has none of this run's rows: it is of other data, or the rows got other ids", path.display())]
     OtherRows { path: PathBuf },
@@ -135,13 +135,13 @@ impl Baseline {
         let text = std::fs::read_to_string(path).map_err(failed)?;
         let mut lines = (1..).zip(text.lines());
         let (_, first) = lines.next().ok_or_else(|| refused(1, "it is empty".to_owned()))?;
-        let head: Head = serde_json::from_str(first).map_err(|error| refused(1, error.to_string()))?;
+        let head: Head = serde_json::from_str(first).map_err(|error| refused(1, in_line(&error)))?;
         if head.slm_eval_baseline != VERSION {
             return Err(refused(1, format!("its version is {}, and this slm reads {VERSION}", head.slm_eval_baseline)));
         }
         let mut rows = BTreeMap::new();
         for (number, text) in lines {
-            let line: Line = serde_json::from_str(text).map_err(|error| refused(number, error.to_string()))?;
+            let line: Line = serde_json::from_str(text).map_err(|error| refused(number, in_line(&error)))?;
             if let Some(before) = rows.insert(line.id.clone(), line) {
                 return Err(refused(number, format!("the id `{}` is there twice", before.id)));
             }
@@ -252,6 +252,11 @@ fn values(answer: Option<&RowAnswer>) -> Option<Vec<Value>> {
     Some(fields.iter().map(|field| field.value.clone()).collect())
 }
 
+/// An error of one line of a file: its place there without the parser's own number of the line.
+fn in_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column", " at column")
+}
+
 fn of_values(values: &[Value]) -> RowAnswer {
     let field = |value: &Value| FieldAnswer {
         value: value.clone(),
@@ -298,12 +303,14 @@ mod tests {
                 name: "label".to_owned(),
                 judge: Judge::Label,
                 candidates: vec![json!("a"), json!("b")],
+                limits: None,
             }],
             subjects: vec![Subject {
                 name: "m".to_owned(),
                 kind: Kind::Model { model: "m".to_owned(), evaluation_id: None },
                 elapsed_s: 0.0,
                 n_cached: 0,
+                peak_memory_bytes: None,
             }],
             rows: answers.iter().enumerate().map(row).collect(),
         }

@@ -53,6 +53,8 @@ struct Line {
     by: String,
     input: String,
     ms: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    first: Option<f64>,
     tokens: [u64; 3],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     closed: Option<Vec<FieldScores>>,
@@ -168,11 +170,11 @@ impl Line {
         let tokens = [cost.n_prompt, cost.n_reused, cost.n_written];
         let bytes = |state: &Vec<f32>| state.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
         let state = state.as_ref().map(|state| STANDARD.encode(bytes(state)));
-        Line { by, input, ms: cost.latency_ms, tokens, closed, text, cut, failed, state }
+        Line { by, input, ms: cost.latency_ms, first: cost.first_token_ms, tokens, closed, text, cut, failed, state }
     }
 
     fn given(self) -> Given {
-        let Line { ms, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, state, .. } = self;
+        let Line { ms, first, tokens: [n_prompt, n_reused, n_written], closed, text, cut, failed, state, .. } = self;
         let scores = |(best, mass, bits): FieldScores| Scores {
             best,
             probabilities: bits.into_iter().map(f64::from_bits).collect(),
@@ -191,7 +193,7 @@ impl Line {
         let numbers =
             |bytes: Vec<u8>| bytes.chunks_exact(4).map(|x| f32::from_le_bytes([x[0], x[1], x[2], x[3]])).collect();
         let state = bytes.map(numbers);
-        Given { said, cost: Cost { latency_ms: ms, n_prompt, n_reused, n_written }, state }
+        Given { said, cost: Cost { latency_ms: ms, first_token_ms: first, n_prompt, n_reused, n_written }, state }
     }
 }
 
@@ -231,7 +233,7 @@ mod tests {
     }
 
     fn given(said: Said) -> Given {
-        let cost = Cost { latency_ms: 1.5, n_prompt: 7, n_reused: 3, n_written: 2 };
+        let cost = Cost { latency_ms: 1.5, first_token_ms: Some(0.5), n_prompt: 7, n_reused: 3, n_written: 2 };
         Given { said, cost, state: Some(vec![0.1, -3e-39, 7.5]) }
     }
 

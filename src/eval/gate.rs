@@ -51,7 +51,9 @@ fn check(subject: &SubjectFigures, bound: &Bound) -> Check {
             let passed = bound.limit.is_kept(value);
             let is = if passed { "is" } else { "is only" };
             let is = if matches!(bound.limit, Limit::AtMost(_)) { "is" } else { is };
-            (passed, format!("`{name}`{end} {is} {value:.4}; {demand} {limit} is demanded"))
+            // Bytes and long times are no shares.
+            let digits = if value.abs() < 1000.0 { 4 } else { 0 };
+            (passed, format!("`{name}`{end} {is} {value:.digits$}; {demand} {limit} is demanded"))
         }
         // What cannot be checked has not been met.
         None => (false, format!("`{name}`{end} has no value here; {demand} {limit} is demanded")),

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use slm_stats::text::{DayMonth, parse_date, parse_number};
 
-use super::data::{Column, DataError, columns};
+use super::data::{Column, DataError, columns, parquet};
 
 /// The most different values that a column of labels has.
 const MAX_LABELS: usize = 255;
@@ -55,13 +55,39 @@ enum Guess {
     Text,
 }
 
+/// The columns of the text and of the labels, by their names and by what they hold; those of a Parquet file with `parquet`.
+///
+/// # Errors
+///
+/// The data cannot be read.
+pub fn text_and_labels(path: &Path, parquet: parquet::Reader<'_>) -> Result<(Option<String>, Vec<String>), DataError> {
+    let columns = columns(path, parquet)?;
+    let text = text_column(&columns);
+    let labels = columns.iter().filter(|column| Some(&column.name) != text.as_ref() && !is_id(column));
+    let mut labels: Vec<&Column> = labels.filter(|one| matches!(guess(one), Some(Guess::Labels(_)))).collect();
+    labels.sort_by_key(|column| rank(&LABELS, &column.name));
+    Ok((text, labels.into_iter().map(|column| column.name.clone()).collect()))
+}
+
+/// The different values of a column, in the order of their texts.
+///
+/// # Errors
+///
+/// The data cannot be read.
+pub fn values(path: &Path, column: &str, parquet: parquet::Reader<'_>) -> Result<Vec<Value>, DataError> {
+    let columns = columns(path, parquet)?;
+    let found = columns.iter().find(|one| one.name == column);
+    let texts = found.into_iter().flat_map(|one| one.values.keys());
+    Ok(texts.filter_map(|text| serde_json::from_str(text).ok()).filter(|value: &Value| !value.is_null()).collect())
+}
+
 /// A commented suite for the data at `path`, which the suite is to name as `shown`.
 ///
 /// # Errors
 ///
 /// The data cannot be read, or has no text or nothing that can be expected.
-pub fn suite(path: &Path, shown: &str) -> Result<String, InitError> {
-    let columns = columns(path)?;
+pub fn suite(path: &Path, shown: &str, parquet: parquet::Reader<'_>) -> Result<String, InitError> {
+    let columns = columns(path, parquet)?;
     let name = path.display().to_string();
     let Some(text) = text_column(&columns) else {
         let columns = super::suite::list(columns.iter().map(|column| &column.name));

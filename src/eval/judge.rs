@@ -6,9 +6,10 @@ use serde_json::Value;
 use slm_stats::overlap::{Words, rouge_l};
 use slm_stats::text::{self, parse_date, parse_number};
 
+use super::items::compare;
 use super::label::key;
 use super::record::{Field, Record, RowAnswer};
-use super::suite::Judge;
+use super::suite::{Judge, TextLimits};
 
 /// What became of one field of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,11 @@ pub fn verdict(row: &Record, answer: Option<&RowAnswer>, fields: &[Field], nth: 
         return Verdict::Failed;
     };
     let (expected, given) = (&expected[nth], &given[nth].value);
+    let limits = fields[nth].limits.as_ref();
     match &fields[nth].judge {
+        Judge::Limits => kept(limits, given),
+        // A row without a reference is judged by the limits alone.
+        Judge::Overlap { .. } if limits.is_some() && is_nothing(expected) => kept(limits, given),
         Judge::Label if key(expected) == key(given) => Verdict::Right,
         Judge::Label if given.is_null() => Verdict::Missed,
         Judge::Label if expected.is_null() => Verdict::Invented,
@@ -70,8 +75,18 @@ pub fn verdict(row: &Record, answer: Option<&RowAnswer>, fields: &[Field], nth: 
     }
 }
 
+/// What became of an answer of which nothing is expected but that it keeps its limits.
+fn kept(limits: Option<&TextLimits>, given: &Value) -> Verdict {
+    match limits.map(|limits| limits.broken(given)) {
+        Some(Some(broken)) if !broken.is_empty() => Verdict::Wrong,
+        _ if is_nothing(given) => Verdict::Missed,
+        _ => Verdict::Right,
+    }
+}
+
 /// Whether a value is empty: null, blank text, an empty list or object.
-fn is_nothing(value: &Value) -> bool {
+#[must_use]
+pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.trim().is_empty(),
@@ -99,7 +114,9 @@ fn is_same(judge: &Judge, expected: &Value, given: &Value) -> bool {
             one => text::fold(&bare(one)) == text::fold(&bare(given)),
         },
         Judge::Overlap { at_least } => overlap(expected, given) >= *at_least,
-        Judge::List { key } => is_same_list(expected, given, key.as_deref()),
+        Judge::List { key } => compare(expected, given, key.as_deref()).is_same(),
+        // Nothing is expected but that.
+        Judge::Limits => true,
     }
 }
 
@@ -128,39 +145,6 @@ fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| parse_number(value.as_str()?))
 }
 
-/// Whether two lists hold the same things. With a key, things of one key are compared whole; without, in whatever order they fit.
-fn is_same_list(expected: &Value, given: &Value, key: Option<&str>) -> bool {
-    let (Value::Array(expected), Value::Array(given)) = (expected, given) else { return false };
-    if expected.len() != given.len() {
-        return false;
-    }
-    // Equal lists are equal in some order; folding makes a sort find it, since being alike is being equal once folded.
-    let folded = |value: &Value| match (key, value) {
-        (Some(key), Value::Object(map)) => format!("{} {}", map.get(key).map_or_else(String::new, fold), fold(value)),
-        _ => fold(value),
-    };
-    let sorted = |values: &[Value]| {
-        let mut values: Vec<String> = values.iter().map(folded).collect();
-        values.sort();
-        values
-    };
-    sorted(expected) == sorted(given)
-}
-
-/// A value as a text that is equal for values that say the same.
-fn fold(value: &Value) -> String {
-    match value {
-        Value::String(said) => text::fold(said),
-        Value::Object(map) => {
-            let mut parts: Vec<String> = map.iter().map(|(name, value)| format!("{name}={}", fold(value))).collect();
-            parts.sort();
-            format!("{{{}}}", parts.join(","))
-        }
-        Value::Array(values) => format!("[{}]", values.iter().map(fold).collect::<Vec<_>>().join(",")),
-        other => key(other),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -183,7 +167,7 @@ mod tests {
         };
         let answer = FieldAnswer { value: given, probabilities: Vec::new(), label_mass: None, is_withheld: false };
         let answer = RowAnswer { fields: Ok(vec![answer]), cost: None };
-        let field = Field { name: "f".to_owned(), judge, candidates: Vec::new() };
+        let field = Field { name: "f".to_owned(), judge, candidates: Vec::new(), limits: None };
         verdict(&row, Some(&answer), &[field], 0)
     }
 

@@ -13,6 +13,7 @@ pub mod figures;
 pub mod fitted;
 pub mod gate;
 pub mod init;
+pub mod items;
 pub mod judge;
 pub mod label;
 pub mod record;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::answer::{Cost, Failed, FieldAnswer, Given, Why};
 use super::data::{Data, Place};
 use super::label::Expected;
-use super::suite::{ExpectedField, Judge};
+use super::suite::{ExpectedField, Judge, TextLimits};
 use crate::contract::Form;
 use crate::digest::Digest;
 use crate::remote::Price;
@@ -28,6 +28,8 @@ pub struct Field {
     pub judge: Judge,
     /// The answers that can be given, of all subjects, in their contracts' order; none where the field is open.
     pub candidates: Vec<Value>,
+    /// What a written answer is to keep, beside what is expected of it.
+    pub limits: Option<TextLimits>,
 }
 
 /// Who is asked.
@@ -39,6 +41,8 @@ pub struct Subject {
     pub elapsed_s: f64,
     /// Rows whose answers were kept from before.
     pub n_cached: u64,
+    /// The most memory that the process which computed had at once, while this subject was asked; `None` where it is not known.
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// What a subject is.
@@ -165,7 +169,7 @@ impl Field {
             // A cell with several tags or several right answers in it.
             (Judge::Tags | Judge::OneOf | Judge::List { .. }, Expected::Text(text)) => parts(text),
             // What a cell does not say is missing.
-            (Judge::Text | Judge::Number { .. } | Judge::Date { .. }, Expected::Text(text))
+            (Judge::Text | Judge::Number { .. } | Judge::Date { .. } | Judge::Overlap { .. }, Expected::Text(text))
                 if text.trim().is_empty() =>
             {
                 Value::Null

@@ -9,7 +9,7 @@ use slm_stats::words;
 use super::answer::{Cost, FieldAnswer, Given, Said, Scores};
 use super::cache::{Cache, Question};
 use super::figures::labels::Labels;
-use super::label::key;
+use super::label::{key, show};
 use super::record::{Kind, Records, RowAnswer, Subject};
 use super::suite::Baseline;
 use crate::digest::Digest;
@@ -17,23 +17,50 @@ use crate::digest::Digest;
 /// Another number for another bag of words, so that kept answers of the old one are not taken for its own.
 const WORDS_VERSION: u32 = 1;
 
+/// Why a baseline is not among the subjects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeftOut {
+    #[error("there is no baseline `{baseline}`: no row can be read")]
+    NoRow { baseline: &'static str },
+    #[error(
+        "there is no baseline `words`: every row that can be read expects `{label}` for `{field}`, so there is nothing to tell \
+         apart"
+    )]
+    OneLabel { field: String, label: String },
+    #[error(
+        "there is no baseline `words`: it is learned from four fifths of the rows at a time, and for `{field}` some of these expect \
+         one label only; rows of another label are needed"
+    )]
+    TooFewRows { field: String },
+}
+
 /// Adds the baselines that the records allow: those of labels, where every field has some. What the bag of words answers is kept
-/// in `folder`, for learning takes time.
-pub fn add(records: &mut Records, baselines: &[Baseline], folder: Option<&Path>) {
+/// in `folder`, for learning takes time. Gives the baselines that cannot be made, with the reasons.
+#[must_use]
+pub fn add(records: &mut Records, baselines: &[Baseline], folder: Option<&Path>) -> Vec<LeftOut> {
+    let mut left_out = Vec::new();
     if !records.fields.iter().all(|field| field.judge.is_label()) {
-        return;
+        return left_out;
     }
     for &baseline in baselines {
-        let fields: Vec<Vec<FieldAnswer>> = (0..records.fields.len())
-            .map(|nth| match baseline {
-                Baseline::Majority => majority(records, nth),
-                Baseline::Words => words(records, nth, folder),
-            })
-            .collect();
-        if fields.iter().any(Vec::is_empty) {
-            continue;
-        }
-        let subject = Subject { name: baseline.name().to_owned(), kind: Kind::Baseline, elapsed_s: 0.0, n_cached: 0 };
+        let answers = |nth| match baseline {
+            Baseline::Majority => majority(records, nth),
+            Baseline::Words => words(records, nth, folder),
+        };
+        let fields = match (0..records.fields.len()).map(answers).collect::<Result<Vec<_>, _>>() {
+            Ok(fields) => fields,
+            Err(reason) => {
+                left_out.push(reason);
+                continue;
+            }
+        };
+        let subject = Subject {
+            name: baseline.name().to_owned(),
+            kind: Kind::Baseline,
+            elapsed_s: 0.0,
+            n_cached: 0,
+            peak_memory_bytes: None,
+        };
         let answer = |at: usize| match &records.rows[at].expected {
             Ok(_) => RowAnswer { fields: Ok(fields.iter().map(|rows| rows[at].clone()).collect()), cost: None },
             Err(reason) => RowAnswer::unreadable(reason),
@@ -41,10 +68,11 @@ pub fn add(records: &mut Records, baselines: &[Baseline], folder: Option<&Path>)
         let answers = (0..records.rows.len()).map(|at| Some(answer(at))).collect();
         records.add(subject, answers);
     }
+    left_out
 }
 
 /// The most frequent label for every row; of equals the first in the contract's order.
-fn majority(records: &Records, nth: usize) -> Vec<FieldAnswer> {
+fn majority(records: &Records, nth: usize) -> Result<Vec<FieldAnswer>, LeftOut> {
     let field = &records.fields[nth];
     let place = |label: &Value| field.candidates.iter().position(|one| one == label).unwrap_or(usize::MAX);
     let mut counts: BTreeMap<String, (usize, &Value)> = BTreeMap::new();
@@ -52,10 +80,10 @@ fn majority(records: &Records, nth: usize) -> Vec<FieldAnswer> {
         counts.entry(key(label)).or_insert((0, label)).0 += 1;
     }
     let most = counts.values().max_by_key(|(n, label)| (*n, std::cmp::Reverse(place(label))));
-    let Some((_, label)) = most else { return Vec::new() };
+    let (_, label) = most.ok_or(LeftOut::NoRow { baseline: Baseline::Majority.name() })?;
     let answer =
         FieldAnswer { value: (*label).clone(), probabilities: Vec::new(), label_mass: None, is_withheld: false };
-    vec![answer; records.rows.len()]
+    Ok(vec![answer; records.rows.len()])
 }
 
 /// What every row expects of a field; `None` where it cannot be read.
@@ -63,15 +91,20 @@ fn truths(records: &Records, nth: usize) -> impl Iterator<Item = Option<&Value>>
     records.rows.iter().map(move |row| row.expected.as_ref().ok().map(|expected| &expected[nth]))
 }
 
-/// What a bag of words answers that was learned from the other parts of the rows; none where that cannot be learned, as from
-/// rows of one label.
-fn words(records: &Records, nth: usize, folder: Option<&Path>) -> Vec<FieldAnswer> {
+/// What a bag of words answers that was learned from the other parts of the rows.
+fn words(records: &Records, nth: usize, folder: Option<&Path>) -> Result<Vec<FieldAnswer>, LeftOut> {
     let labels = Labels::of(records, nth);
     let readable: Vec<usize> = (0..records.rows.len()).filter(|&at| records.rows[at].expected.is_ok()).collect();
     let texts: Vec<&str> = readable.iter().map(|&at| records.rows[at].input.as_str()).collect();
     let truths: Vec<usize> = readable.iter().filter_map(|&at| labels.truth(&records.rows[at])).collect();
     let n_labels = labels.labels.len();
-    let Some(probabilities) = out_of_fold(&texts, &truths, n_labels, folder) else { return Vec::new() };
+    let first = *truths.first().ok_or(LeftOut::NoRow { baseline: Baseline::Words.name() })?;
+    let field = || records.fields[nth].name.clone();
+    if truths.iter().all(|&truth| truth == first) {
+        return Err(LeftOut::OneLabel { field: field(), label: show(&labels.labels[first]) });
+    }
+    let probabilities =
+        out_of_fold(&texts, &truths, n_labels, folder).ok_or_else(|| LeftOut::TooFewRows { field: field() })?;
     let mut answers =
         vec![
             FieldAnswer { value: Value::Null, probabilities: Vec::new(), label_mass: None, is_withheld: false };
@@ -80,11 +113,11 @@ fn words(records: &Records, nth: usize, folder: Option<&Path>) -> Vec<FieldAnswe
     for (at, probabilities) in readable.into_iter().zip(probabilities) {
         // The first of the best, as a contract's order decides.
         let best = (0..n_labels).rev().max_by(|&one, &other| probabilities[one].total_cmp(&probabilities[other]));
-        let Some(best) = best else { return Vec::new() };
+        let best = best.expect("a row that can be read has a label");
         answers[at].value = labels.labels[best].clone();
         answers[at].probabilities = probabilities[..labels.n_candidates].to_vec();
     }
-    answers
+    Ok(answers)
 }
 
 fn out_of_fold(texts: &[&str], truths: &[usize], n_labels: usize, folder: Option<&Path>) -> Option<Vec<Vec<f64>>> {

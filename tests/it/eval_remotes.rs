@@ -173,8 +173,7 @@ fn a_remote_that_cannot_be_asked_is_a_sentence() {
     home.file("far.yaml", &remote);
     let said = home.slm(["eval", "suite.yaml"]).ends(1).stderr;
     let beginning = format!("slm: the remote `far`: `{free}` cannot be reached, tried once: ");
-    let end = "; 0 new answers are kept, so that a second run goes on there\n";
-    assert!(said.starts_with(&beginning) && said.ends_with(end), "{said}");
+    assert!(said.starts_with(&beginning) && !said.contains("kept"), "{said}");
     home.slm(["eval", "suite.yaml", "--rescore"])
         .fails(1, "slm: no answers of `far` are kept; run once without --rescore\n");
     home.slm(["eval", "suite.yaml", "--model", "far"]).ends(1);

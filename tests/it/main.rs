@@ -1,18 +1,22 @@
 //! The program as people use it: the real binary, the real embedded model, a home folder of its own.
 
 mod adapters;
+mod batch;
 mod bench;
 mod canonical;
 mod cascades;
 mod compute;
 mod constrained;
 mod create;
+mod deployments;
 mod doctor;
 mod embeddings;
 mod encodings;
 mod eval;
 mod eval_remotes;
+mod examples;
 mod faulty;
+mod fit;
 mod fits;
 mod generation;
 mod guests;
@@ -30,6 +34,7 @@ mod ollamas;
 mod open;
 mod process;
 mod prompt_logprobs;
+mod ray;
 mod readme;
 mod registry;
 mod remote_models;

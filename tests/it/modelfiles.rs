@@ -170,7 +170,7 @@ fn suite(name: &str) -> Option<(Suite, Data)> {
     let path = folder.join("suite.yaml");
     path.exists().then(|| {
         let suite = Suite::load(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let data = Data::load(&folder, &suite, &Selection::default());
+        let data = Data::load(&folder, &suite, &Selection::default(), &slm::eval::data::parquet::read_here);
         let data = data.unwrap_or_else(|error| panic!("{name}: {error}"));
         (suite, data)
     })

@@ -15,8 +15,15 @@ use crate::slm::Home;
 use crate::terminal::{Terminal, search_path};
 
 /// The pages whose commands are run.
-const PAGES: [&str; 5] =
-    ["README.md", "docs/rows.md", "docs/models.md", "docs/modelfile.md", "Modelfiles/triage/README.md"];
+const PAGES: [&str; 7] = [
+    "README.md",
+    "docs/rows.md",
+    "docs/batch.md",
+    "docs/models.md",
+    "docs/modelfile.md",
+    "docs/fit.md",
+    "Modelfiles/triage/README.md",
+];
 
 /// How far a probability may be from the shown one: other processors compute it a little otherwise.
 const DRIFT: f64 = 0.005;

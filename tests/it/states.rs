@@ -23,7 +23,7 @@ fn weights() -> Options {
 }
 
 fn with_state(request: &ScoreRequest) -> ScoreRequest {
-    ScoreRequest { state: Some(StateAt::Choice), ..request.clone() }
+    ScoreRequest { state: Some(StateAt::default()), ..request.clone() }
 }
 
 /// The state's numbers as bits.
@@ -38,7 +38,11 @@ fn asked(engine: &Engine, request: &ScoreRequest) -> (Vec<u32>, Vec<Vec<u64>>) {
 
 fn state(engine: &Engine, prompt: &str, before: &str) -> Vec<f32> {
     let groups = vec![Group::new(before, [" billing", " shipping"])];
-    engine.score(with_state(&ScoreRequest::new(plain(prompt), groups))).unwrap().state.unwrap()
+    told(engine, &ScoreRequest::new(plain(prompt), groups), StateAt::Choice)
+}
+
+fn told(engine: &Engine, request: &ScoreRequest, at: StateAt) -> Vec<f32> {
+    engine.score(ScoreRequest { state: Some(at), ..request.clone() }).unwrap().state.unwrap()
 }
 
 fn cosine(one: &[f32], other: &[f32]) -> f64 {
@@ -111,7 +115,7 @@ fn every_kind_of_model_tells_its_state_with_the_same_bits() {
                 let scores = bits(warm.engine().score(request.clone()));
                 let cold = asked(tiny.session().engine(), &request);
                 assert_eq!(cold.1, scores, "{:?} {n_bytes} {reading:?}", tiny.kind);
-                assert_eq!(cold.0.len(), 64, "{:?}", tiny.kind);
+                assert_eq!(cold.0.len(), 2 * 64, "{:?}", tiny.kind);
                 let other = ScoreRequest::new(plain(&words(90, 5)), groups.clone());
                 assert_ne!(asked(warm.engine(), &other).0, cold.0, "{:?}", tiny.kind);
                 assert_eq!(asked(warm.engine(), &request), cold, "{:?} {n_bytes} {reading:?}", tiny.kind);
@@ -148,14 +152,37 @@ fn the_state_is_of_the_token_after_which_the_answer_is_chosen() {
     assert!(cosine(&branch, &before) < 0.99, "{}", cosine(&branch, &before));
     // Candidates that begin alike are told apart later.
     let groups = vec![Group::new("", ["queue: billing", "queue: shipping"])];
-    let later = engine.score(with_state(&ScoreRequest::new(plain(text), groups))).unwrap().state.unwrap();
+    let later = told(&engine, &ScoreRequest::new(plain(text), groups), StateAt::Choice);
     assert!(cosine(&branch, &later) > 0.999, "{}", cosine(&branch, &later));
     // A group without a choice is passed over.
     let groups = vec![Group::new("", ["kind: ticket"]), Group::new("queue:", [" billing", " shipping"])];
-    let second = engine.score(with_state(&ScoreRequest::new(plain(text), groups))).unwrap().state.unwrap();
+    let second = told(&engine, &ScoreRequest::new(plain(text), groups), StateAt::Choice);
     assert!(cosine(&branch, &second) > 0.999, "{}", cosine(&branch, &second));
     let one = ScoreRequest::new(plain(text), vec![Group::new("", [" billing"])]);
     assert_eq!(engine.score(with_state(&one)).unwrap().state, None);
+}
+
+#[test]
+fn the_rows_state_is_of_the_tokens_after_the_border_alone() {
+    let engine = Engine::load(weights()).unwrap();
+    let (system, other) = ("Sort the ticket.\n", "Sort the ticket by its tone.\n");
+    let request = |system: &str, row: &str| {
+        let row_start = Some(RunOffset { run: 0, offset: system.len() });
+        let runs = vec![Run::Text { text: format!("{system}{row}"), persons: vec![] }];
+        ScoreRequest::new(Prompt { runs, row_start, row: None }, vec![Group::new("queue:", [" billing", " shipping"])])
+    };
+    // A row of one word, one of several decodes, and one that begins like it.
+    let n_tokens = |text: &str| engine.tokenize(plain(text)).unwrap().tokens.len();
+    let long = (1..).map(|n| words(n * 100, 1)).find(|text| n_tokens(text) > 600).unwrap();
+    for row in ["late", &long, &format!("{long} again")] {
+        let both = told(&engine, &request(system, row), StateAt::ChoiceAndRow);
+        let [choice, of_row] = [StateAt::Choice, StateAt::Row].map(|at| told(&engine, &request(system, row), at));
+        assert_eq!(both, [choice.as_slice(), of_row.as_slice()].concat());
+        // The longer the row, the less its instructions matter to it; those of another row always do.
+        let under_other = told(&engine, &request(other, row), StateAt::Row);
+        let of_other = told(&engine, &request(system, "I was charged twice for one order"), StateAt::Row);
+        assert!(cosine(&of_row, &under_other) > cosine(&of_row, &of_other), "{row}");
+    }
 }
 
 /// llama.cpp's own pooling of the last token, which takes the state on another way.
@@ -175,4 +202,41 @@ fn a_vocabulary_alone_tells_no_state() {
     let engine = Engine::load(Options { load: Load::Vocabulary, ..triage() }).unwrap();
     let request = ScoreRequest::new(plain("x"), vec![Group::new("", ["a", "b"])]);
     assert!(matches!(engine.score(with_state(&request)), Err(EngineError::VocabularyOnly)));
+}
+
+/// What a state adds to a row as `serve` answers it, through a process of its own; prints, and compares within one run.
+///
+/// `SLM_CANONICAL_MODEL=file.gguf cargo test --release --test it -- --ignored --nocapture states::what_a_state_costs`
+#[test]
+#[ignore = "it measures, and wants the machine for itself"]
+fn what_a_state_costs() {
+    let engine = Engine::spawn(PROGRAM, weights()).wait().unwrap();
+    let system = "Classify the sentiment of the film review as positive or negative.\n";
+    let request = |number: usize| {
+        let text = format!("{system}{}\n", words(150, number));
+        let row_start = Some(RunOffset { run: 0, offset: system.len() });
+        let prompt = Prompt { runs: vec![Run::Text { text, persons: vec![] }], row_start, row: None };
+        ScoreRequest {
+            reading: Reading::Choices,
+            ..ScoreRequest::new(prompt, vec![Group::new("", ["positive", "negative"])])
+        }
+    };
+    let mut took: [Vec<f64>; 2] = Default::default();
+    for number in 0..400 {
+        // In turn first, so that neither has the warmer caches.
+        for which in [number % 2, 1 - number % 2] {
+            let asked = if which == 0 { request(number) } else { with_state(&request(number)) };
+            let begun = std::time::Instant::now();
+            engine.score(asked).unwrap();
+            took[which].push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    let mut more: Vec<f64> = took[0].iter().zip(&took[1]).map(|(without, with)| with / without - 1.0).collect();
+    let median = |times: &mut Vec<f64>| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let [without, with] = &mut took;
+    println!("ms a row: {:.3} without, {:.3} with a state", median(without), median(with));
+    println!("the same row with a state takes {:.2} % more (median of 400 pairs)", median(&mut more) * 100.0);
 }

@@ -187,6 +187,7 @@ fn spell(pieces: &[Piece], specials: &[String]) -> String {
 fn render(template: &ChatTemplate, messages: &[Message], contract: Option<&Value>) -> Prompt {
     let inputs = Inputs {
         messages,
+        n_beside: 0,
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &Map::new(),

@@ -91,14 +91,20 @@ pub enum Search {
     Exact,
 }
 
-/// Which of the model's hidden states is told beside the scores.
+/// Which of the model's hidden states is told beside the scores. Chosen by what a logistic regression learns from each, with
+/// `examples/states.rs` of slm-infer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum StateAt {
     /// The last layer's output after its norm (llama.cpp's `result_norm`), from which the logits are computed, at the token after
     /// which the answer is chosen: the last one that all candidates share of the first group that has several, in all its
-    /// spellings. It is the same token whatever the reading is, and every row of `n_embd` numbers is of that one token.
-    #[default]
+    /// spellings. It is the same token whatever the reading is. `n_embd` numbers.
     Choice,
+    /// The mean, over the tokens from where the row begins to the end of what all candidates share, of the output of the layer
+    /// before the last. `n_embd` numbers.
+    Row,
+    /// Both, one after the other.
+    #[default]
+    ChoiceAndRow,
 }
 
 /// A request for exact log-probabilities of a prompt's continuations.

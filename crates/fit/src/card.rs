@@ -85,7 +85,7 @@ pub struct Figures {
     pub accuracy: f64,
     /// Negative log-likelihood, in nats.
     pub nll: f64,
-    /// Expected calibration error, in 15 bins of equal mass (few rows: one bin for ten of them).
+    /// Expected calibration error, in 15 bins of equal width.
     pub ece: f64,
 }
 
@@ -101,9 +101,6 @@ pub struct Tried {
     /// One-sided, of the likelihood against doing nothing; `None` for nothing itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_value: Option<f64>,
-    /// What learning took in all, and what a row takes.
-    pub learn_ms: f64,
-    pub row_ms: f64,
 }
 
 /// What was promised of accepted answers, and what rows said of it that had no part in finding the thresholds.

@@ -16,7 +16,7 @@ use numbers::{Reader, Writer};
 
 /// The most bytes that either layer may have.
 pub const MAX_CARD_BYTES: usize = 16 << 20;
-pub const MAX_NUMBERS_BYTES: usize = 1 << 30;
+pub const MAX_NUMBERS_BYTES: usize = 256 << 20;
 /// As a contract has them.
 const MAX_FIELDS: usize = 400;
 const MAX_OPTIONS: usize = 1024;

@@ -4,15 +4,20 @@
 
 pub mod card;
 pub mod decision;
+pub mod drift;
 pub mod evidence;
 pub mod expert;
+pub mod faults;
 pub mod fit;
 pub mod layers;
+pub mod learn;
 pub mod method;
+pub mod promise;
 
 pub use card::{Card, FieldCard, Figures, Pins};
 pub use decision::{Abstention, Decision, Gate};
 pub use evidence::Evidence;
 pub use fit::{FieldFit, Fit};
 pub use layers::{FitLayerError, FitLayers};
+pub use learn::{Labelled, LearnError, LearnRequest, Learned, Refusal, centring, learn};
 pub use method::{Method, MethodName, Pool};

@@ -1,9 +1,12 @@
-//! Writes what a model says of labelled texts: the log-probability of every label, and the hidden state before the answer, for
+//! Writes what a model says of labelled texts: the log-probability of every label, and its hidden states, for
 //! whoever compares ways of learning from them.
 //!
-//! `cargo run --release -p slm-infer --example states -- MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere]` reads the first
+//! `cargo run --release -p slm-infer --example states -- MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere] [FILE,K]` reads the first
 //! N rows by a hash of their text. It writes `OUT.jsonl` (text, label, log-probabilities in the labels' order, milliseconds)
-//! and `OUT.npy` (a row of 32-bit floats for each line). `nowhere` leaves the labels out of the prompt.
+//! and `OUT.npy` (a row of 32-bit floats for each line:
+//! the state of the answer's choice, then that of the row). `nowhere` leaves the labels out of the prompt.
+//! With FILE,K every row is asked twice, without and with the K nearest labelled texts of the file before it (a Modelfile's `EXAMPLES`),
+//! and what is written is of the second; accuracy and milliseconds are printed of both.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +19,7 @@ use serde_json::{Value, json};
 
 use slm_engine::{Compute, Load, Options, ScoreRequest, Scores, Search, StateAt, Weights};
 use slm_infer::decide::{Place, Wording, Written};
-use slm_infer::infer::{Defaults, Scoring, Session, Turn};
+use slm_infer::infer::{Defaults, Examples, Scoring, Session, Turn};
 use slm_values::contract::{Contract, Form};
 use slm_values::gguf::Footprint;
 
@@ -28,29 +31,70 @@ struct Row {
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [model, rows, key, instruction, n, out, place @ ..] = args.as_slice() else {
-        eprintln!("usage: states MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere]");
+    let [model, rows, key, instruction, n, out, more @ ..] = args.as_slice() else {
+        eprintln!("usage: states MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere] [FILE,K]");
         std::process::exit(2);
     };
-    let place = if place.is_empty() { Scoring::default().wording.place } else { Place::Nowhere };
+    let is_nowhere = more.iter().any(|word| word == "nowhere");
+    let wording = if is_nowhere {
+        Wording { written: Written::Plain, place: Place::Nowhere }
+    } else {
+        Scoring::default().wording
+    };
     let rows = read(Path::new(rows), key);
     let labels: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
     let contract = Arc::new(Contract::from_schema(json!({"enum": labels})).expect("a closed contract"));
-    let session = open(Path::new(model));
-    let wording = Wording { written: Written::Plain, place };
+    let without = open(Path::new(model));
+    let examples = more.iter().find_map(|word| word.split_once(',')).map(|(file, k)| labelled(Path::new(file), k));
+    let with = examples.map(|examples| {
+        let defaults = Defaults { examples: Some(examples), ..Defaults::default() };
+        Session::over(without.engine().clone(), defaults).expect("the same model")
+    });
+    let mut told = [Told::default(), Told::default()];
     let mut lines = std::fs::File::create(format!("{out}.jsonl")).expect("OUT can be written");
     let mut states: Vec<Vec<f32>> = Vec::new();
     for row in rows.iter().take(n.parse().expect("N is a number")) {
-        let started = Instant::now();
-        let Scores { groups, state, .. } = ask(&session, &contract, instruction, &row.text, wording);
-        let ms = started.elapsed().as_secs_f64() * 1e3;
-        let logprobs = &groups[0].logprobs;
+        let mut last = None;
+        for (session, told) in [Some(&without), with.as_ref()].into_iter().flatten().zip(&mut told) {
+            let started = Instant::now();
+            let scores = ask(session, &contract, instruction, &row.text, wording);
+            told.ms.push(started.elapsed().as_secs_f64() * 1e3);
+            let logprobs = &scores.groups[0].logprobs;
+            let best = (0..logprobs.len()).max_by(|&i, &j| logprobs[i].total_cmp(&logprobs[j]));
+            told.n_right +=
+                usize::from(labels.iter().nth(best.expect("there are labels")) == Some(&row.label.as_str()));
+            last = Some(scores);
+        }
+        let Scores { groups, state, .. } = last.expect("a session asked");
+        let (logprobs, ms) = (&groups[0].logprobs, told.iter().rev().find_map(|told| told.ms.last()));
         let line = json!({"text": row.text, "label": row.label, "logprobs": logprobs, "ms": ms});
         writeln!(lines, "{line}").expect("OUT can be written");
         states.push(state.expect("there are several labels"));
     }
     std::fs::write(format!("{out}.npy"), npy(&states)).expect("OUT can be written");
-    println!("{}", json!({"labels": labels, "rows": states.len()}));
+    for (name, told) in ["without", "with"].into_iter().zip(&mut told).filter(|(_, told)| !told.ms.is_empty()) {
+        let n = told.ms.len();
+        told.ms.sort_by(f64::total_cmp);
+        println!(
+            "{name} examples: {n} rows, accuracy {:.3}, median {:.1} ms a row",
+            told.n_right as f64 / n as f64,
+            told.ms[n / 2]
+        );
+    }
+}
+
+/// What a session said of all rows.
+#[derive(Default)]
+struct Told {
+    n_right: usize,
+    ms: Vec<f64>,
+}
+
+/// The labelled texts of a file, `k` of which come before a row.
+fn labelled(file: &Path, k: &str) -> Examples {
+    let lines = std::fs::read_to_string(file).expect("FILE is there");
+    let rows = slm_values::examples::read(&lines, "text", "label").expect("FILE has labelled texts");
+    Examples::new(rows, k.parse().expect("K is a number"))
 }
 
 fn open(path: &Path) -> Session {
@@ -74,7 +118,7 @@ fn ask(session: &Session, contract: &Arc<Contract>, instruction: &str, text: &st
     let request = ScoreRequest {
         reading: scoring.reading,
         search: Search::BestFirst,
-        state: Some(StateAt::Choice),
+        state: Some(StateAt::ChoiceAndRow),
         ..ScoreRequest::new(prompt, wording.groups(contract, lead))
     };
     session.engine().score(request).expect("scores")

@@ -8,6 +8,7 @@
 mod ask;
 mod closed;
 mod epilogue;
+mod examples;
 mod fit;
 mod limited;
 mod memory;
@@ -39,8 +40,9 @@ use slm_values::sampling::Parameters;
 use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, ThinkingError};
 use slm_values::tools::ToolError;
 
-pub use ask::{Ask, Before, Chat, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
-pub use fit::{FitUse, StaleFit};
+pub use ask::{Ask, Before, Chat, FitUse, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
+pub use examples::Examples;
+pub use fit::StaleFit;
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};
@@ -69,6 +71,8 @@ pub struct Defaults {
     pub system: Option<String>,
     /// Examples that come before the user's message.
     pub messages: Vec<Message>,
+    /// Labelled texts, of which the nearest to the user's last words come before the conversation.
+    pub examples: Option<Examples>,
     pub parameters: Parameters,
     /// A chat template that takes the place of the model's own.
     pub template: Option<ChatTemplate>,
@@ -226,7 +230,8 @@ impl Session {
             }
             Ask::Prompt(reading) => self.read_prompt(*reading),
             Ask::Vectors { texts } => {
-                let (started, prompt_digest) = (Instant::now(), digest(&slm_values::prompt::Prompt::default(), &[]));
+                let (started, prompt_digest) =
+                    (Instant::now(), digest(&slm_values::prompt::Prompt::default(), &[], None));
                 let request = EmbedRequest { texts, adapters: self.defaults.adapters.clone() };
                 let events = self.engine.send(Request::Embed(request));
                 // The texts of one request share batches with each other and with nothing else.

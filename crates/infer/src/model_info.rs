@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::load_spec::{self, TemplateChoice};
-use slm_store::store::{FitListed, Listed, Model, Origin, StoreError, StoredAdapter, StoredFit};
+use slm_store::store::{FitListed, Listed, Model, Origin, StoreError, StoredAdapter, StoredExamples, StoredFit};
 use slm_values::gguf::{Arrays, Header, LoraPair, Pooling};
 use slm_values::manifest::ModelConfig;
 use slm_values::modelfile::Format;
@@ -51,6 +51,9 @@ pub struct ModelDescription {
     pub system: Option<String>,
     #[schema(value_type = Vec<Object>)]
     pub messages: Value,
+    /// The labelled texts of which the nearest come before each text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<ExamplesInfo>,
     /// The form that every answer has: a JSON schema, or `"json"`.
     pub format: Option<Value>,
     pub adapters: Vec<AdapterInfo>,
@@ -65,6 +68,16 @@ pub struct ModelDescription {
     #[schema(value_type = Object)]
     pub model_info: Map<String, Value>,
     pub size: u64,
+}
+
+/// The labelled texts of a model.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ExamplesInfo {
+    pub digest: String,
+    /// How many there are.
+    pub n: usize,
+    /// How many of them come before a text.
+    pub k: u8,
 }
 
 /// The fit of a model.
@@ -139,6 +152,7 @@ impl ModelDescription {
             ),
             system: model.system.clone(),
             messages: json!(model.messages),
+            examples: model.examples.as_ref().map(ExamplesInfo::of),
             format: model.format.as_ref().map(format_json),
             adapters: model.adapters.iter().map(AdapterInfo::of).collect::<Result<_, _>>()?,
             fit: model.fit.as_ref().map(|stored| FitInfo::of(model, stored)),
@@ -148,6 +162,12 @@ impl ModelDescription {
             model_info: header.map(|header| header.model_info(arrays)).unwrap_or_default(),
             size: model.manifest.total_bytes(),
         })
+    }
+}
+
+impl ExamplesInfo {
+    fn of(examples: &StoredExamples) -> ExamplesInfo {
+        ExamplesInfo { digest: examples.digest.to_string(), n: examples.rows.len(), k: examples.k }
     }
 }
 

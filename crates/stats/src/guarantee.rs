@@ -34,6 +34,11 @@ impl Promise {
         self.risk
     }
 
+    #[must_use]
+    pub fn confidence(self) -> Confidence {
+        self.confidence
+    }
+
     /// How likely as few errors as these would be if the true risk were just the promised one; 1 for no rows. The promise is kept
     /// where it is at most the confidence's error.
     #[must_use]

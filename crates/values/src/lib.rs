@@ -6,6 +6,7 @@ pub mod contract;
 pub mod digest;
 pub mod embedded;
 pub mod encoding;
+pub mod examples;
 pub mod gguf;
 pub mod keep_alive;
 pub mod limits;

@@ -52,6 +52,10 @@ pub enum Foreign {
     Input(u64),
     #[error("its line {0} answers another record than the input has")]
     Line(u64),
+    #[error("the first {0} requests of the input are not those that it was begun with")]
+    Requests(u64),
+    #[error("it has {n_bytes} bytes of complete results where {n_written} were written, or they were changed")]
+    Shorter { n_bytes: u64, n_written: u64 },
     #[error("it has more lines ({n_lines}) than the input has records ({n_records})")]
     Longer { n_lines: u64, n_records: u64 },
 }

@@ -8,11 +8,13 @@
 mod error;
 mod lines;
 mod notes;
+mod results;
 #[cfg(test)]
 mod tests;
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,7 @@ use notes::Notes;
 
 pub use error::{Foreign, JournalError};
 pub use notes::Identity;
+pub use results::{DoneBefore, Failures, RequestsRead, ResultsJournal};
 
 /// How much work a loss of power may cost.
 const SAVED_EVERY: Duration = Duration::from_secs(1);
@@ -215,12 +218,21 @@ fn open_alone(path: &Path) -> Result<File, JournalError> {
     }
     let file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(io("open"))?;
     match file.try_lock() {
+        // Whoever held it may have put another file in its place meanwhile.
+        Ok(()) if !is_at(&file, path) => Err(JournalError::Busy(path.to_owned())),
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::Busy(path.to_owned())),
         // A disk without locks (some network disks) is used without.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(io("lock")(error)),
     }
+}
+
+/// Whether this is the file that a path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let (own, there) = (file.metadata().map(identity), std::fs::metadata(path).map(identity));
+    matches!((own, there), (Ok(own), Ok(there)) if own == there)
 }
 
 /// The digest of records in their order: that of all before and the next.

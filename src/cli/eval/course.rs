@@ -101,6 +101,11 @@ impl<'a> Course<'a> {
         Some(Question { by: self.way.by.clone()?, input })
     }
 
+    /// Whether the subject has answered in an earlier run.
+    pub fn has_kept(&self) -> bool {
+        self.n_cached > 0
+    }
+
     fn recall(&mut self) {
         for nth in 0..self.rows.len() {
             if let Err(reason) = &self.rows[nth].expected {
@@ -175,8 +180,11 @@ impl<'a> Course<'a> {
             End::Whole | End::Stopped => Ok(()),
             End::Broken(failure) => {
                 let n = self.n_done - n_known;
-                let message =
-                    format!("{}; {n} new answers are kept, so that a second run goes on there", failure.message);
+                if n == 0 {
+                    return Err(failure);
+                }
+                let kept = if n == 1 { "1 new answer is".to_owned() } else { format!("{n} new answers are") };
+                let message = format!("{}; {kept} kept, so that a second run goes on there", failure.message);
                 Err(Failure { message, ..failure })
             }
             End::Unreadable(error) => Err(Failure::failed(error.to_string())),
@@ -204,6 +212,12 @@ impl<'a> Course<'a> {
         self.given.iter().enumerate().map(of_row).collect()
     }
 
+    /// What was answered to each row, as it came; `None` where it was not asked or cannot be read.
+    #[must_use]
+    pub fn given(self) -> Vec<Option<Given>> {
+        self.given
+    }
+
     /// The subject with its answers, one for each row; `None` where it was not asked.
     ///
     /// # Errors
@@ -220,6 +234,6 @@ impl<'a> Course<'a> {
                 "{n_open} rows have no kept answer of `{name}` and are left out; run without --rescore to ask them"
             ));
         }
-        Ok((Subject { name, kind, elapsed_s: elapsed.as_secs_f64(), n_cached }, answers))
+        Ok((Subject { name, kind, elapsed_s: elapsed.as_secs_f64(), n_cached, peak_memory_bytes: None }, answers))
     }
 }

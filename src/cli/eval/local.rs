@@ -1,7 +1,10 @@
 //! A model of the store as a subject: loaded here or in a running server, asked about every row, and once more with its labels
 //! turned round where that is wanted.
 
+use std::time::{Duration, Instant};
+
 use super::course::{Asking, Course, Way};
+use super::peak::Peak;
 use super::subject::{Subject, turned_round};
 use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::interrupt;
@@ -13,7 +16,7 @@ use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
 use crate::eval::fitted::fitted;
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Reply, Responder, Turn, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces, Reply, Responder, Turn, wait};
 use crate::remote::RemoteError;
 use crate::store::Weights;
 
@@ -26,6 +29,8 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
     let is_elsewhere = matches!(subject.model.weights, Weights::Elsewhere(_));
     let used = if subject.fit.is_some() || is_elsewhere { FitUse::Own } else { FitUse::None };
+    // Before it is loaded, so that what others needed is not in it.
+    let peak = Peak::begin();
     let responder = if asking.args.asking.rescore { None } else { Some(open(subject, asking, used)?) };
     let session = responder.as_ref().and_then(|responder| responder.session().ok());
     if let Some(session) = session
@@ -42,6 +47,7 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
     let is_scored = matches!(subject.form, Form::Closed(_));
     let evaluation_id = session.filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
     let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    known.peak_memory_bytes = session.as_ref().and_then(|session| peak.of(session.engine().pid()));
     if let Some(fitted) = fitted {
         records.add(known.clone(), fitted);
         known.name += " (raw)";
@@ -66,12 +72,8 @@ fn course<'a>(
 ) -> Result<Course<'a>, Failure> {
     let by = responder.map(|responder| computed_by(subject, form, responder));
     let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
-    // Answers with a state and without one are kept apart.
-    let asked = state.map_or_else(
-        || subject.asking(form),
-        |_| Digest::of(format!("{} state {state:?}", subject.asking(form)).as_bytes()),
-    );
-    let way = Way { name: &subject.variant.name, nth: subject.nth, form, asking: asked, by };
+    let way =
+        Way { name: &subject.variant.name, nth: subject.nth, form, asking: self::asking(subject, form, state), by };
     let mut course = Course::of(way, records, asking);
     if let Some(responder) = responder {
         let n_usual = match responder {
@@ -80,9 +82,16 @@ fn course<'a>(
             Responder::Engine(_) | Responder::Cascade(_) => N_BATCHED,
         };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        course.run(n_parallel, |text| responder.ask(own(subject, form, text, state)), finish)?;
+        course.run(n_parallel, |text| begin(responder, own(subject, form, text, state)), finish)?;
     }
     Ok(course)
+}
+
+/// The digest of what decides a subject's answers: those with a hidden state and without one are kept apart.
+#[must_use]
+pub fn asking(subject: &Subject, form: &Form, state: Option<StateAt>) -> Digest {
+    let asking = subject.asking(form);
+    state.map_or(asking, |state| Digest::of(format!("{asking} state {state:?}").as_bytes()))
 }
 
 /// What is asked about a text, for the model's own answer.
@@ -130,13 +139,21 @@ pub fn computed_by(subject: &Subject, form: &Form, responder: &Responder) -> Str
     Digest::of(by.as_bytes()).id()
 }
 
+/// A row that was asked: when, and its answer to come.
+pub type Asked = (Instant, Result<Reply, InferError>);
+
+/// Asks a row.
+pub fn begin(responder: &Responder, turn: Turn) -> Asked {
+    (Instant::now(), responder.ask(turn))
+}
+
 /// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
 ///
 /// # Errors
 /// The model is lost.
-pub fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given, Failure> {
-    let error = match reply.and_then(|reply| wait(reply.whole(), cancel)) {
-        Ok(finished) => return Ok(given(finished)),
+pub fn finish((asked, reply): Asked, cancel: &Cancel) -> Result<Given, Failure> {
+    let error = match reply.and_then(|reply| wait(whole(reply), cancel)) {
+        Ok((finished, first)) => return Ok(given(finished, first.map(|first| first - asked))),
         Err(error) => error,
     };
     let why = match &error {
@@ -156,12 +173,31 @@ pub fn finish(reply: Result<Reply, InferError>, cancel: &Cancel) -> Result<Given
     Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default(), state: None })
 }
 
-fn given(finished: Finished) -> Given {
+/// A whole reply, and when its first piece came where it came in pieces.
+async fn whole(mut reply: Reply) -> Result<(Finished, Option<Instant>), InferError> {
+    let (mut pieces, mut first) = (Pieces::default(), None);
+    let has_first = reply.comes_in_pieces();
+    while let Some(piece) = reply.next().await? {
+        if has_first && !matches!(piece, Piece::End(_)) {
+            first.get_or_insert_with(Instant::now);
+        }
+        if let Some(finished) = pieces.add(piece) {
+            return Ok((finished, first));
+        }
+    }
+    Err(EngineError::Stopped.into())
+}
+
+/// What came of a row, and how long after it was asked its first piece did.
+fn given(finished: Finished, first: Option<Duration>) -> Given {
     let Finished { text, mut end, .. } = finished;
     let state = end.state.take();
-    let latency = end.elapsed.saturating_sub(end.timings.queued);
+    let ms = |time: Duration| time.saturating_sub(end.timings.queued).as_secs_f64() * 1e3;
+    // A scored answer comes all at once.
+    let first = first.filter(|_| !matches!(end.finding, Finding::Closed(_)));
     let cost = Cost {
-        latency_ms: latency.as_secs_f64() * 1e3,
+        latency_ms: ms(end.elapsed),
+        first_token_ms: first.map(ms),
         n_prompt: end.counts.prompt as u64,
         n_reused: end.counts.reused as u64,
         n_written: end.counts.generated as u64,

@@ -4,6 +4,8 @@ pub(super) mod args;
 pub(super) mod course;
 pub(super) mod local;
 mod outcome;
+pub mod parquet;
+mod peak;
 mod remote;
 pub(super) mod subject;
 
@@ -75,7 +77,7 @@ impl Found {
 /// The suite, its data or a model cannot be used. A row that fails is in the report.
 pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     if let Some(data) = &args.init {
-        let suite = init::suite(data, &data.display().to_string())?;
+        let suite = init::suite(data, &data.display().to_string(), &parquet::read_apart)?;
         Output::default().text(&suite)?;
         return Ok(crate::failure::Exit::Done);
     }
@@ -84,7 +86,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let selection = args.change(&mut suite)?;
     let margin = args.margin()?.map(|margin| Margin::new(margin).expect("checked when it was read"));
     let folder = path.parent().unwrap_or(Path::new("."));
-    let data = Data::load(folder, &suite, &selection)?;
+    let data = Data::load(folder, &suite, &selection, &parquet::read_apart)?;
     let baseline = outcome::read_baseline(args)?;
     let subjects: Vec<Found> = (0..suite.variants.len())
         .map(|nth| Found::find(nth, &suite, args, folder, environment))
@@ -110,7 +112,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         return Err(Failure::failed("no row was answered, so there is nothing to report"));
     }
     say_doubts(&records);
-    without::add(&mut records, &suite.baselines, environment.kept_answers());
+    without::add(&mut records, &suite.baselines, environment.kept_answers()).iter().for_each(say);
     outcome::tell(&records, total, outcome::Demands { gate: suite.gate.clone(), margin, baseline }, args, environment)
 }
 
@@ -125,7 +127,12 @@ fn fields(suite: &Suite, subjects: &[Found]) -> Vec<Field> {
                 }
             }
         }
-        Field { name: expected.field.clone(), judge: expected.judge.clone(), candidates }
+        Field {
+            name: expected.field.clone(),
+            judge: expected.judge.clone(),
+            candidates,
+            limits: expected.limits.clone(),
+        }
     };
     suite.expect.iter().map(field).collect()
 }

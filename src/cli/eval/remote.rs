@@ -120,7 +120,8 @@ fn course<'a>(
         let (client, question) = (client.clone(), subject.question(form, text));
         runtime.spawn(async move { client.ask(&question).await })
     };
-    let has_answered = AtomicBool::new(false);
+    // One that answered in an earlier run is what it should be.
+    let has_answered = AtomicBool::new(course.has_kept());
     let finish = |asked: Asked, cancel: &Cancel| {
         let answered = wait(async { Ok(asked.await) }, cancel)?.expect("nobody ends it, and it does not panic");
         let is_first = !has_answered.load(Ordering::Relaxed);
@@ -179,7 +180,8 @@ fn why(error: &RemoteError) -> Why {
 
 fn given(answer: Answer, form: &Form) -> Given {
     let (n_prompt, n_written) = answer.usage.map_or((0, 0), |usage| (usage.input, usage.output));
-    let cost = Cost { latency_ms: answer.latency.as_secs_f64() * 1e3, n_prompt, n_reused: 0, n_written };
+    let cost =
+        Cost { latency_ms: answer.latency.as_secs_f64() * 1e3, first_token_ms: None, n_prompt, n_reused: 0, n_written };
     let text = |text| Said::Text { text, is_cut: false };
     let said = match (answer.content, form) {
         (Content::Text(written), _) => text(written),

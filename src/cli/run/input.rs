@@ -12,11 +12,9 @@ use crate::batch::row::{AddedNames, Form};
 use crate::batch::table::Table;
 use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::environment::Environment;
+use crate::cli::parallel;
 use crate::contract;
 use crate::failure::Failure;
-
-/// More in flight only wait in the engine's queue.
-const MAX_PARALLEL: usize = 1024;
 
 /// Standard input, where its answers go, and how it is worked on.
 pub struct Input {
@@ -39,7 +37,7 @@ impl Input {
         columns: Columns,
         environment: &Environment,
     ) -> Result<Input, Failure> {
-        let n_parallel = parallel(args.parallel.as_deref(), environment)?;
+        let n_parallel = parallel::asked(args.parallel.as_deref(), environment)?;
         let is_alone = matches!(asked, contract::Form::Closed(_)) && !args.throughput;
         let n_parallel = n_parallel.unwrap_or(if is_alone { N_CLOSED } else { N_BATCHED });
         let file = output::open(args)?;
@@ -87,22 +85,6 @@ fn table(records: &mut Records<BufReader<Stdin>>, delimiter: u8, column: &str) -
 
 fn unreadable(error: std::io::Error) -> Failure {
     Failure::failed(format!("cannot read standard input: {error}"))
-}
-
-/// How many rows are to be in flight, where somebody said so.
-fn parallel(said: Option<&str>, environment: &Environment) -> Result<Option<usize>, Failure> {
-    let (name, value) = match (said, environment.num_parallel()) {
-        (Some(value), _) => ("--parallel", value),
-        // Ollama's 0 leaves the number to the program.
-        (None, Some("0") | None) => return Ok(None),
-        (None, Some(value)) => ("SLM_NUM_PARALLEL", value),
-    };
-    let number = value.trim().parse().ok().filter(|number| (1..=MAX_PARALLEL).contains(number));
-    number.map(Some).ok_or_else(|| {
-        Failure::usage(format!(
-            "{name}: `{value}` is not a number of rows in flight; give one from 1 to {MAX_PARALLEL}"
-        ))
-    })
 }
 
 /// Whether lines look like the rows of a table, of which one is told once.

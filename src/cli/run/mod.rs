@@ -36,7 +36,6 @@ use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::ui::look::Look;
 use crate::ui::output::{say, tell};
-pub use answer::label;
 pub use args::RunArgs;
 use args::{JsonShape, SamplingArgs};
 use columns::{Columns, Withholding};

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::cells::Cell;
 use super::error::DataError;
-use super::formats;
+use super::formats::{self, Wanted};
+use super::parquet;
 
 /// Enough rows to see what a column is.
 const MAX_ROWS: usize = 20_000;
@@ -57,8 +58,8 @@ impl Column {
 /// # Errors
 ///
 /// The file cannot be read, or has no rows.
-pub fn columns(path: &Path) -> Result<Vec<Column>, DataError> {
-    let table = formats::read(path, &[], MAX_ROWS)?;
+pub fn columns(path: &Path, parquet: parquet::Reader<'_>) -> Result<Vec<Column>, DataError> {
+    let table = formats::read(path, Wanted { columns: None, limit: MAX_ROWS }, parquet)?;
     let rows: Vec<_> = table.rows.iter().filter_map(|row| row.cells.as_ref().ok()).collect();
     if rows.is_empty() {
         return Err(DataError::Empty { name: path.display().to_string() });

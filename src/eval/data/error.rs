@@ -13,16 +13,12 @@ pub enum DataError {
     #[error("the data `{}` has more than {MAX_BYTES} bytes; split it, or take a sample", path.display())]
     TooLarge { path: PathBuf },
     #[error(
-        "the data `{}` is none of `.jsonl`, `.json`, `.csv`, `.tsv`; convert it, or rename it to what it is",
+        "the data `{}` is none of `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`; convert it, or rename it to what it is",
         path.display()
     )]
     UnknownKind { path: PathBuf },
-    #[error(
-        "the data `{}` is Parquet, which slm does not read; convert it, for example with \
-         `duckdb -c \"COPY '{}' TO 'rows.jsonl' (FORMAT json)\"`",
-        path.display(), path.display()
-    )]
-    Parquet { path: PathBuf },
+    #[error("the data `{}` cannot be read as Parquet: {reason}", path.display())]
+    Parquet { path: PathBuf, reason: String },
     #[error("the data `{}` is not a JSON array of objects: {reason}", path.display())]
     NotAnArray { path: PathBuf, reason: String },
     #[error("the data `{name}` has no rows")]

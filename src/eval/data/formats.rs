@@ -1,4 +1,4 @@
-//! Records out of files: JSONL, a JSON array, CSV and TSV, in any encoding that a person's text has.
+//! Records out of files: JSONL, a JSON array, CSV and TSV, in any encoding that a person's text has, and Parquet.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::cells::{Cells, RawRow, kind};
 use super::error::{DataError, MAX_BYTES};
+use super::parquet;
 use crate::encoding;
 
 /// What a file holds.
@@ -21,22 +22,41 @@ pub struct Table {
     pub n_blank_lines: u64,
 }
 
-/// Reads at most `limit` records of the file at `path`, whose name says what it is.
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// None is all.
+    pub columns: Option<&'a [&'a str]>,
+    /// The most records.
+    pub limit: usize,
+}
+
+/// Reads records of the file at `path`, whose name says what it is; of Parquet with `parquet`.
 ///
 /// # Errors
 ///
-/// The file cannot be read or is of another kind, or a header has a name twice that `wanted` has.
-pub fn read(path: &Path, wanted: &[&str], limit: usize) -> Result<Table, DataError> {
+/// The file cannot be read or is of another kind, or a header has a name twice that is wanted.
+pub fn read(path: &Path, wanted: Wanted<'_>, parquet: parquet::Reader<'_>) -> Result<Table, DataError> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let Wanted { columns, limit } = wanted;
+    let named = columns.unwrap_or_default();
     let bytes = || Ok::<_, DataError>(encoding::utf8(&bytes_of(path)?).into_owned());
     match extension.as_str() {
         "jsonl" | "ndjson" => Ok(jsonl(&bytes()?, limit)),
         "json" => array(&bytes()?, path, limit),
-        "csv" => table(&bytes()?, b',', path, wanted, limit),
-        "tsv" | "tab" => table(&bytes()?, b'\t', path, wanted, limit),
-        "parquet" => Err(DataError::Parquet { path: path.to_owned() }),
+        "csv" => table(&bytes()?, b',', path, named, limit),
+        "tsv" | "tab" => table(&bytes()?, b'\t', path, named, limit),
+        "parquet" => parquet_rows(path, wanted, parquet),
         _ => Err(DataError::UnknownKind { path: path.to_owned() }),
     }
+}
+
+fn parquet_rows(path: &Path, wanted: Wanted<'_>, parquet: parquet::Reader<'_>) -> Result<Table, DataError> {
+    let refused = |reason: String| DataError::Parquet { path: path.to_owned(), reason };
+    let columns = wanted.columns.map(|columns| columns.iter().map(|&column| column.to_owned()).collect());
+    let bytes = parquet(&parquet::Request { path: path.to_owned(), columns, limit: wanted.limit }).map_err(refused)?;
+    let (columns, objects) = parquet::read_lines(&bytes).map_err(|error| refused(error.to_string()))?;
+    Ok(Table { columns, ..of_objects(objects) })
 }
 
 /// Rows that stand in a suite.

@@ -111,7 +111,8 @@ mod tests {
              - {text: c, mood: negative}\n- {text: c, mood: fine}\n- {text: ' ', mood: Negative}\n",
         )
         .expect("a good suite");
-        let data = Data::load(Path::new(""), &suite, &Selection::default()).expect("good rows");
+        let data = Data::load(Path::new(""), &suite, &Selection::default(), &crate::eval::data::parquet::read_here)
+            .expect("good rows");
         let allowed = vec![json!("positive"), json!("negative")];
         assert_eq!(
             data.findings(&suite, &[allowed]),

@@ -5,6 +5,7 @@ mod column;
 mod error;
 mod formats;
 pub mod hygiene;
+pub mod parquet;
 mod selection;
 mod template;
 
@@ -19,7 +20,7 @@ use super::label::Expected;
 use super::suite::{ExpectedField, Source, Suite, list};
 use crate::digest::Digest;
 use cells::{Cells, RawRow};
-use formats::Table;
+use formats::{Table, Wanted};
 use template::Maker;
 
 /// The rows in their files' order; a row that could not be read keeps its place.
@@ -64,12 +65,17 @@ pub struct Content {
 }
 
 impl Data {
-    /// Reads the rows that `suite`, in `folder`, asks for.
+    /// Reads the rows that `suite`, in `folder`, asks for; those of Parquet files with `parquet`.
     ///
     /// # Errors
     ///
     /// A file cannot be read, is of another kind or lacks a column; no row is left, or none can be read; an id is there twice.
-    pub fn load(folder: &Path, suite: &Suite, selection: &Selection) -> Result<Self, DataError> {
+    pub fn load(
+        folder: &Path,
+        suite: &Suite,
+        selection: &Selection,
+        parquet: parquet::Reader<'_>,
+    ) -> Result<Self, DataError> {
         let reader = RowReader::of(suite, selection)?;
         let mut data = Data { rows: Vec::new(), sources: Vec::new(), n_blank_lines: 0, n_duplicates: 0 };
         let limit = selection.limit.unwrap_or(usize::MAX);
@@ -78,7 +84,8 @@ impl Data {
                 Source::File(path) => {
                     data.sources.push(path.display().to_string());
                     let most = if selection.reads_all() { usize::MAX } else { limit - data.rows.len() };
-                    formats::read(&folder.join(path), &reader.columns(), most)?
+                    let wanted = Wanted { columns: Some(&reader.columns()), limit: most };
+                    formats::read(&folder.join(path), wanted, parquet)?
                 }
                 Source::Rows(rows) => {
                     data.sources.push(String::new());
@@ -100,7 +107,11 @@ impl Data {
     #[must_use]
     pub fn place(&self, Place { source, line }: Place) -> String {
         let name = self.sources.get(source).map_or("", String::as_str);
-        let unit = if name.is_empty() || name.ends_with(".json") { "row" } else { "line" };
+        let unit = if name.is_empty() || name.ends_with(".json") || parquet::is_parquet(Path::new(name)) {
+            "row"
+        } else {
+            "line"
+        };
         match name {
             "" => format!("row {line} of the suite"),
             name if self.sources.len() > 1 => format!("`{name}`, {unit} {line}"),
@@ -171,7 +182,7 @@ impl<'a> RowReader<'a> {
 
     fn columns(&self) -> Vec<&str> {
         let mut columns = self.input.columns();
-        columns.extend(self.suite.expect.iter().map(|e| e.column.as_str()));
+        columns.extend(self.suite.expect.iter().filter_map(|e| e.column.as_deref()));
         columns.extend(self.suite.id.as_deref());
         columns.extend(self.selection.filter.iter().map(|(column, _)| column.as_str()));
         columns.extend(self.prompts.iter().flatten().flat_map(Maker::columns));
@@ -228,6 +239,8 @@ impl<'a> RowReader<'a> {
 }
 
 fn expected(cells: &Cells, ExpectedField { column, judge, .. }: &ExpectedField) -> Result<Expected, String> {
+    // Nothing is expected but that limits are kept.
+    let Some(column) = column else { return Ok(Expected::Json(serde_json::Value::Null)) };
     match cells.get(column)? {
         // What nobody wrote down is expected to be missing.
         None if !judge.is_label() => Ok(Expected::Json(serde_json::Value::Null)),

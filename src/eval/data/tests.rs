@@ -24,7 +24,7 @@ fn select(name: &str, content: &[u8], suite: &Suite, selection: &Selection) -> R
     let suite = Suite { data: vec![Source::File(name.into())], ..suite.clone() };
     let folder_name = format!("{}/", folder.path().display());
     let named = |error: super::DataError| error.to_string().replace(&folder_name, "").replace(name, "DATA");
-    Data::load(folder.path(), &suite, selection).map_err(named)
+    Data::load(folder.path(), &suite, selection, &crate::eval::data::parquet::read_here).map_err(named)
 }
 
 /// The rows without their ids.
@@ -94,7 +94,7 @@ fn data_that_cannot_be_used_is_refused_with_what_is_there() {
     check(
         "d.txt",
         "",
-        "the data `DATA` is none of `.jsonl`, `.json`, `.csv`, `.tsv`; convert it, or rename it to what it is",
+        "the data `DATA` is none of `.jsonl`, `.json`, `.csv`, `.tsv`, `.parquet`; convert it, or rename it to what it is",
     );
     for (name, content) in [("d.jsonl", ""), ("d.jsonl", "\n \r\n"), ("d.csv", ""), ("d.csv", "text,queue,urgency\n")] {
         check(name, content, "the data `DATA` has no rows");
@@ -116,7 +116,9 @@ fn data_that_cannot_be_used_is_refused_with_what_is_there() {
     let message = load("d.csv", format!("{many}\n{many}\n").as_bytes(), &suite("")).expect_err("no column");
     assert!(message.ends_with("`c18`, `c19` and 11 more"), "{message}");
     let none = Suite { data: vec![Source::File("no/such.csv".into())], ..suite("") };
-    let message = Data::load(Path::new(""), &none, &Selection::default()).expect_err("no file").to_string();
+    let message = Data::load(Path::new(""), &none, &Selection::default(), &crate::eval::data::parquet::read_here)
+        .expect_err("no file")
+        .to_string();
     assert!(message.starts_with("cannot read the data `no/such.csv`: "), "{message}");
 }
 

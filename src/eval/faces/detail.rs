@@ -1,6 +1,7 @@
 //! One model in full: each field's probabilities, labels and confusions, as text.
 
-use super::layout::{WIDTH, column, cut, line, pad, three, wrap};
+use super::layout::{WIDTH, bytes, column, cut, line, pad, three, wrap};
+use super::values;
 use crate::eval::figures::closed::{ClassFigures, ConfusionFigures};
 use crate::eval::figures::probabilities::ProbabilityFigures;
 use crate::eval::figures::{FieldFigures, SubjectFigures};
@@ -25,6 +26,10 @@ pub fn write(out: &mut String, subject: &SubjectFigures) {
             ms(speed.latency_p95_ms),
             ms(speed.latency_p99_ms)
         )];
+        if speed.first_token_p50_ms.is_some() {
+            let (p50, p95) = (ms(speed.first_token_p50_ms), ms(speed.first_token_p95_ms));
+            parts.push(format!("first token p50 {p50}, p95 {p95}"));
+        }
         if let Some(rate) = speed.rows_per_second {
             parts.push(format!("{rate:.1} rows/s"));
         }
@@ -32,6 +37,7 @@ pub fn write(out: &mut String, subject: &SubjectFigures) {
             "{} tokens read, {} reused, {} written",
             speed.prompt_tokens, speed.reused_tokens, speed.written_tokens
         ));
+        parts.extend(speed.peak_memory_bytes.map(|peak| format!("peak memory {}", bytes(peak))));
         line(out, String::new());
         wrap(out, "", &parts.join("  "));
     }
@@ -69,6 +75,12 @@ fn field(out: &mut String, subject: &str, field: &FieldFigures) {
         if let Some(confusion) = &labels.confusion {
             self::confusion(out, confusion);
         }
+    }
+    if let Some(lists) = &field.lists {
+        values::lists(out, lists);
+    }
+    if let Some(limits) = &field.limits {
+        values::limits(out, limits);
     }
     if let Some(tags) = &field.tags {
         classes(out, "tag", &tags.tags, tags.macro_f1.value);

@@ -80,6 +80,12 @@ pub fn cost(cost: Option<&Cost>) -> String {
     }
 }
 
+/// Memory, as people say it: in millions or billions of bytes.
+pub fn bytes(n: u64) -> String {
+    let mb = n as f64 / 1e6;
+    if mb < 999.5 { format!("{mb:.0} MB") } else { format!("{:.1} GB", mb / 1e3) }
+}
+
 /// An interval, or room for one.
 pub fn interval(figure: Figure) -> String {
     match (figure.low, figure.high) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::differences::{sentence, within};
-use super::layout::{cost, three};
+use super::layout::{bytes, cost, three};
 use crate::eval::figures::rate::Figure;
 use crate::eval::figures::{SubjectFigures, SubjectKind};
 use crate::eval::label::{harmless, show};
@@ -47,13 +47,18 @@ fn subjects(out: &mut String, report: &Report) {
         let _ = write!(out, " {} right | {} F1 |", escaped(field), escaped(field));
     }
     let has_costs = report.subjects.iter().any(|subject| subject.cost.is_some());
+    let has_peak = report.subjects.iter().any(|subject| peak(subject).is_some());
     out.push_str(" failed | p50 ms |");
+    out.push_str(if has_peak { " peak memory |" } else { "" });
     out.push_str(if has_costs { " cost of 1,000 rows |\n" } else { "\n" });
     out.push_str("|---|---|");
-    out.push_str(&"---|".repeat(2 * fields.len() + 2 + usize::from(has_costs)));
+    out.push_str(&"---|".repeat(2 * fields.len() + 2 + usize::from(has_peak) + usize::from(has_costs)));
     out.push('\n');
     for subject in &report.subjects {
         out.push_str(&row(subject));
+        if has_peak {
+            let _ = write!(out, " {} |", peak(subject).map_or_else(String::new, bytes));
+        }
         let cost = if has_costs { format!(" {} |", cost(subject.cost.as_ref())) } else { String::new() };
         let _ = writeln!(out, "{cost}");
     }
@@ -72,6 +77,10 @@ fn row(subject: &SubjectFigures) -> String {
     let p50 = subject.speed.and_then(|speed| speed.latency_p50_ms).map_or_else(String::new, |ms| format!("{ms:.1}"));
     let _ = write!(row, " {} | {p50} |", subject.failed.hits);
     row
+}
+
+fn peak(subject: &SubjectFigures) -> Option<u64> {
+    subject.speed?.peak_memory_bytes
 }
 
 fn with_interval(figure: Figure) -> String {

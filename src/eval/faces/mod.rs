@@ -8,3 +8,4 @@ pub mod html;
 mod layout;
 pub mod markdown;
 pub mod text;
+mod values;

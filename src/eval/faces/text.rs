@@ -2,7 +2,7 @@
 
 use super::detail;
 use super::differences;
-use super::layout::{WIDTH, cost, cut, interval, line, pad, three, wrap};
+use super::layout::{WIDTH, bytes, cost, cut, interval, line, pad, three, wrap};
 use crate::eval::figures::rate::{Figure, Rate};
 use crate::eval::figures::{Abstaining, FieldFigures, SubjectFigures, SubjectKind};
 use crate::eval::label::harmless;
@@ -86,16 +86,13 @@ fn subjects(out: &mut String, report: &Report) {
     for subject in report.models() {
         if let Some(Abstaining { coverage, accuracy }) = &subject.abstaining {
             let (of, share, rows) = (harmless(&subject.name), three(coverage.value), coverage.hits);
-            let right =
-                format!("{} of them right ({})", three(accuracy.value).trim(), interval(accuracy.figure()).trim());
-            wrap(
-                out,
-                "",
-                &format!(
-                    "{of}: answers {} of the rows by itself ({rows}), {right}; the rest is left to a person",
-                    share.trim()
-                ),
-            );
+            let right = match rows {
+                0 => String::new(),
+                _ => format!(", {} of them right ({})", three(accuracy.value), interval(accuracy.figure())),
+            };
+            let line =
+                format!("{of}: answers {share} of the rows by itself ({rows}){right}; the rest is left to a person");
+            wrap(out, "", &line);
         }
     }
     for subject in report.models() {
@@ -110,11 +107,26 @@ fn subjects(out: &mut String, report: &Report) {
             wrap(out, "", &format!("{name}: cost of 1,000 rows at the prices of {date}{of}"));
         }
     }
+    // Of one model its details tell it.
+    if report.models().count() > 1 {
+        report.models().for_each(|subject| needs(out, subject));
+    }
     for subject in report.models() {
         if let Some(speed) = subject.speed.as_ref().filter(|speed| speed.cached_rows > 0) {
             let name = harmless(&subject.name);
             wrap(out, "", &format!("{name}: {} answers are kept from before, with their latencies", speed.cached_rows));
         }
+    }
+}
+
+/// What a model of several took beside time.
+fn needs(out: &mut String, subject: &SubjectFigures) {
+    let Some(speed) = &subject.speed else { return };
+    let first = speed.first_token_p50_ms.map(|ms| format!("first token after {ms:.1} ms (p50)"));
+    let peak = speed.peak_memory_bytes.map(|peak| format!("peak memory {}", bytes(peak)));
+    let needs: Vec<String> = first.into_iter().chain(peak).collect();
+    if !needs.is_empty() {
+        wrap(out, "", &format!("{}: {}", harmless(&subject.name), needs.join(", ")));
     }
 }
 
@@ -138,7 +150,7 @@ fn field(out: &mut String, report: &Report, nth: usize) {
 enum Columns {
     Labels { has_flips: bool },
     Tags,
-    Extraction { has_overlap: bool },
+    Values { has_overlap: bool, has_items: bool, has_limits: bool },
 }
 
 impl Columns {
@@ -146,9 +158,12 @@ impl Columns {
         let fields = || report.subjects.iter().map(|subject| &subject.fields[nth]);
         if fields().any(|field| field.tags.is_some()) {
             Columns::Tags
-        } else if fields().any(|field| field.extraction.is_some()) {
-            let has_overlap = fields().any(|field| field.extraction.as_ref().is_some_and(|e| e.rouge_l.is_some()));
-            Columns::Extraction { has_overlap }
+        } else if fields().any(|field| field.extraction.is_some() || field.limits.is_some()) {
+            Columns::Values {
+                has_overlap: fields().any(|field| field.extraction.as_ref().is_some_and(|e| e.rouge_l.is_some())),
+                has_items: fields().any(|field| field.lists.is_some()),
+                has_limits: fields().any(|field| field.limits.is_some()),
+            }
         } else {
             Columns::Labels { has_flips: fields().any(|field| field.flip_rate.is_some()) }
         }
@@ -161,9 +176,11 @@ impl Columns {
                 format!("macro-F1  95 % interval     NLL  Brier    ECE{flips}")
             }
             Columns::Tags => "micro-F1  macro-F1  row F1  95 % interval".to_owned(),
-            Columns::Extraction { has_overlap } => {
+            Columns::Values { has_overlap, has_items, has_limits } => {
                 let overlap = if *has_overlap { "  ROUGE-L" } else { "" };
-                format!(" wrong  missed  invented{overlap}")
+                let items = if *has_items { "  item F1" } else { "" };
+                let limits = if *has_limits { "  limits" } else { "" };
+                format!(" wrong  missed  invented{overlap}{items}{limits}")
             }
         }
     }
@@ -191,13 +208,18 @@ impl Columns {
                 let values = [three(micro.value), three(macro_f1.value), three(sample.value)];
                 format!("   {}     {}   {}  {}", values[0], values[1], values[2], interval(sample))
             }
-            Columns::Extraction { has_overlap } => {
+            Columns::Values { has_overlap, has_items, has_limits } => {
                 let rouge = field.extraction.as_ref().and_then(|e| e.rouge_l).and_then(|figure| figure.value);
                 let overlap = if *has_overlap { format!("    {}", three(rouge)) } else { String::new() };
+                let item_f1 = field.lists.as_ref().and_then(|lists| lists.item_f1.value);
+                let items = if *has_items { format!("    {}", three(item_f1)) } else { String::new() };
+                let kept = field.limits.and_then(|limits| limits.kept.value);
+                let limits = if *has_limits { format!("   {}", three(kept)) } else { String::new() };
                 let of = |get: fn(&crate::eval::figures::extraction::ExtractionFigures) -> Rate| {
                     three(field.extraction.as_ref().and_then(|e| get(e).value))
                 };
-                format!(" {}   {}     {}{overlap}", of(|e| e.wrong), of(|e| e.missed), of(|e| e.invented))
+                let values = format!(" {}   {}     {}", of(|e| e.wrong), of(|e| e.missed), of(|e| e.invented));
+                format!("{values}{overlap}{items}{limits}")
             }
         }
     }

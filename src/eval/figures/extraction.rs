@@ -8,7 +8,7 @@ use slm_stats::multilabel::{Multilabel, Tagged};
 
 use super::closed::ClassFigures;
 use super::rate::{Figure, Rate, figures, mean};
-use crate::eval::judge::{Verdict, overlap, tags, verdict};
+use crate::eval::judge::{Verdict, is_nothing, overlap, tags, verdict};
 use crate::eval::record::Records;
 use crate::eval::suite::Judge;
 
@@ -81,7 +81,7 @@ pub fn tag_figures(records: &Records, subject: usize, nth: usize) -> TagFigures 
 #[must_use]
 pub fn extraction_figures(records: &Records, subject: usize, nth: usize) -> ExtractionFigures {
     let verdicts = records.rows.iter().map(|row| {
-        let has_value = row.expected.as_ref().is_ok_and(|expected| !expected[nth].is_null());
+        let has_value = row.expected.as_ref().is_ok_and(|expected| !is_nothing(&expected[nth]));
         (has_value, verdict(row, row.answers[subject].as_ref(), &records.fields, nth))
     });
     let verdicts: Vec<(bool, Verdict)> = verdicts.collect();
@@ -101,7 +101,7 @@ pub fn extraction_figures(records: &Records, subject: usize, nth: usize) -> Extr
 /// For each row that has a value how much the answer has in common with it.
 fn overlaps(records: &Records, subject: usize, nth: usize) -> Vec<f64> {
     let of = |row: &crate::eval::record::Record| {
-        let expected = row.expected.as_ref().ok().map(|expected| &expected[nth]).filter(|value| !value.is_null())?;
+        let expected = row.expected.as_ref().ok().map(|expected| &expected[nth]).filter(|value| !is_nothing(value))?;
         let answer = row.answers[subject].as_ref().and_then(|answer| answer.fields.as_ref().ok());
         Some(answer.map_or(0.0, |fields| overlap(expected, &fields[nth].value)))
     };

@@ -4,6 +4,8 @@ pub mod closed;
 pub mod cost;
 pub mod extraction;
 pub mod labels;
+pub mod limits;
+pub mod lists;
 pub mod probabilities;
 pub mod rate;
 pub mod speed;
@@ -19,6 +21,8 @@ use closed::ClosedFigures;
 use cost::Cost;
 use extraction::{ExtractionFigures, TagFigures};
 use labels::Labels;
+use limits::LimitFigures;
+use lists::ListFigures;
 use probabilities::ProbabilityFigures;
 use rate::{Figure, Rate};
 use speed::Speed;
@@ -99,8 +103,12 @@ pub struct FieldFigures {
     pub probabilities: Option<ProbabilityFigures>,
     /// Null where answers are no tags.
     pub tags: Option<TagFigures>,
-    /// Null for labels and tags.
+    /// Null for labels, tags, and where nothing is expected but limits.
     pub extraction: Option<ExtractionFigures>,
+    /// Null where answers are no lists.
+    pub lists: Option<ListFigures>,
+    /// Null where the suite sets no limits.
+    pub limits: Option<LimitFigures>,
     /// The rows whose answer changes when the labels are turned round; null without `--permute`.
     pub flip_rate: Option<Rate>,
 }
@@ -153,6 +161,12 @@ impl SubjectFigures {
             Metric::LatencyP50 => return of_speed(|speed| speed.latency_p50_ms),
             Metric::LatencyP95 => return of_speed(|speed| speed.latency_p95_ms),
             Metric::LatencyP99 => return of_speed(|speed| speed.latency_p99_ms),
+            Metric::FirstTokenP50 => return of_speed(|speed| speed.first_token_p50_ms),
+            Metric::FirstTokenP95 => return of_speed(|speed| speed.first_token_p95_ms),
+            Metric::PeakMemory => return of_speed(|speed| speed.peak_memory_bytes.map(|bytes| bytes as f64)),
+            Metric::CostPerThousand => {
+                return self.cost.as_ref().map(|cost| Figure::bare(Some(cost.per_thousand_rows)));
+            }
             Metric::Accuracy if field.is_none() => return Some(self.accuracy.figure()),
             _ => {}
         }
@@ -171,7 +185,11 @@ impl FieldFigures {
         let field = &records.fields[nth];
         let right =
             |row: &super::record::Record| verdict(row, row.answers[subject].as_ref(), &records.fields, nth).is_right();
-        let is_extraction = !matches!(field.judge, Judge::Label | Judge::Tags);
+        let is_extraction = !matches!(field.judge, Judge::Label | Judge::Tags | Judge::Limits);
+        let list_key = match &field.judge {
+            Judge::List { key } => Some(key.as_deref()),
+            _ => None,
+        };
         FieldFigures {
             name: field.name.clone(),
             judged: field.judge.name().to_owned(),
@@ -180,6 +198,8 @@ impl FieldFigures {
             probabilities: labels.and_then(|labels| probabilities::figures_of(records, subject, nth, labels)),
             tags: (field.judge == Judge::Tags).then(|| extraction::tag_figures(records, subject, nth)),
             extraction: is_extraction.then(|| extraction::extraction_figures(records, subject, nth)),
+            lists: list_key.map(|key| lists::figures_of(records, subject, nth, key)),
+            limits: field.limits.as_ref().map(|limits| limits::figures_of(records, subject, nth, limits)),
             flip_rate: labels.and_then(|labels| flip_rate(records, subject, labels)),
         }
     }
@@ -189,6 +209,7 @@ impl FieldFigures {
     pub fn metric(&self, metric: Metric) -> Option<Figure> {
         let (labels, probabilities) = (self.labels.as_ref(), self.probabilities.as_ref());
         let (tags, extraction) = (self.tags.as_ref(), self.extraction.as_ref());
+        let (lists, limits) = (self.lists.as_ref(), self.limits.as_ref());
         match metric {
             Metric::Accuracy => Some(self.accuracy.figure()),
             Metric::BalancedAccuracy => labels.map(|labels| labels.balanced_accuracy),
@@ -206,9 +227,24 @@ impl FieldFigures {
             Metric::Missed => extraction.map(|e| e.missed.figure()),
             Metric::Invented => extraction.map(|e| e.invented.figure()),
             Metric::RougeL => extraction.and_then(|e| e.rouge_l),
-            Metric::Failed | Metric::FormatBroken | Metric::LatencyP50 | Metric::LatencyP95 | Metric::LatencyP99 => {
-                None
-            }
+            Metric::ItemF1 => lists.map(|lists| lists.item_f1),
+            Metric::ItemPrecision => lists.map(|lists| lists.item_precision),
+            Metric::ItemRecall => lists.map(|lists| lists.item_recall),
+            Metric::LimitsKept => limits.map(|limits| limits.kept.figure()),
+            Metric::WordsKept => limits.and_then(|limits| limits.words).map(Rate::figure),
+            Metric::SentencesKept => limits.and_then(|limits| limits.sentences).map(Rate::figure),
+            Metric::CharactersKept => limits.and_then(|limits| limits.characters).map(Rate::figure),
+            Metric::PatternKept => limits.and_then(|limits| limits.pattern).map(Rate::figure),
+            // Of whole rows.
+            Metric::Failed
+            | Metric::FormatBroken
+            | Metric::LatencyP50
+            | Metric::LatencyP95
+            | Metric::LatencyP99
+            | Metric::FirstTokenP50
+            | Metric::FirstTokenP95
+            | Metric::PeakMemory
+            | Metric::CostPerThousand => None,
         }
     }
 }

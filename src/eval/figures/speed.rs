@@ -11,6 +11,12 @@ pub struct Speed {
     pub latency_p50_ms: Option<f64>,
     pub latency_p95_ms: Option<f64>,
     pub latency_p99_ms: Option<f64>,
+    /// From a row's turn to the first token of its answer; null where answers are scored, or nobody tells when it came.
+    pub first_token_p50_ms: Option<f64>,
+    pub first_token_p95_ms: Option<f64>,
+    /// The most memory that the process which computes had at once, in bytes; null where nothing was asked in this run, or it is
+    /// not known.
+    pub peak_memory_bytes: Option<u64>,
     /// Of the rows that were asked in this run; null where all were known from before.
     pub rows_per_second: Option<f64>,
     /// From the first question to the last answer.
@@ -33,11 +39,15 @@ pub fn speed(records: &Records, subject: usize) -> Option<Speed> {
         return None;
     }
     let latencies: Vec<f64> = answered().map(|cost| cost.latency_ms).collect();
+    let first: Vec<f64> = answered().filter_map(|cost| cost.first_token_ms).collect();
     let n_asked = (answers().filter(|answer| answer.cost.is_some()).count() as u64).saturating_sub(known.n_cached);
     Some(Speed {
         latency_p50_ms: percentile(&latencies, 0.50),
         latency_p95_ms: percentile(&latencies, 0.95),
         latency_p99_ms: percentile(&latencies, 0.99),
+        first_token_p50_ms: percentile(&first, 0.50),
+        first_token_p95_ms: percentile(&first, 0.95),
+        peak_memory_bytes: known.peak_memory_bytes.filter(|_| n_asked > 0),
         rows_per_second: (known.elapsed_s > 0.0 && n_asked > 0).then(|| n_asked as f64 / known.elapsed_s),
         elapsed_s: known.elapsed_s,
         cached_rows: known.n_cached,

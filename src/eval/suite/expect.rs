@@ -5,14 +5,18 @@ use serde_yaml::Spanned;
 use slm_stats::text::{DayMonth, Tolerance};
 
 use super::error::SuiteError;
+use super::limits::{self, TextLimits};
 use super::yaml::invalid;
 
 /// A field of the answer and the column of the data that says what it should be.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExpectedField {
     pub field: String,
-    pub column: String,
+    /// `None` where nothing is expected but that limits are kept.
+    pub column: Option<String>,
     pub judge: Judge,
+    /// What a written answer is to keep beside.
+    pub limits: Option<TextLimits>,
 }
 
 /// When an answer is as expected.
@@ -34,6 +38,8 @@ pub enum Judge {
     OneOf,
     /// A text that has so much in common with the expected one: the F1 of ROUGE-L.
     Overlap { at_least: f64 },
+    /// Any text that keeps its field's limits.
+    Limits,
 }
 
 impl Judge {
@@ -49,6 +55,7 @@ impl Judge {
             Judge::List { .. } => "list",
             Judge::OneOf => "one_of",
             Judge::Overlap { .. } => "overlap",
+            Judge::Limits => "limits",
         }
     }
 
@@ -87,7 +94,7 @@ pub fn parse(value: Spanned<Value>) -> Result<Vec<ExpectedField>, SuiteError> {
     if fields.is_empty() {
         return invalid("expect", &value, "names no field");
     }
-    if fields.iter().any(|f| f.field.trim().is_empty() || f.column.is_empty()) {
+    if fields.iter().any(|f| f.field.trim().is_empty() || f.column.as_deref() == Some("")) {
         return invalid("expect", &value, "has an empty name");
     }
     let repeated = fields.iter().enumerate().find(|(i, f)| fields[..*i].iter().any(|e| e.field == f.field));
@@ -99,12 +106,12 @@ pub fn parse(value: Spanned<Value>) -> Result<Vec<ExpectedField>, SuiteError> {
 
 fn same(name: impl AsRef<str>) -> ExpectedField {
     let name = name.as_ref().to_owned();
-    ExpectedField { field: name.clone(), column: name, judge: Judge::Label }
+    ExpectedField { field: name.clone(), column: Some(name), judge: Judge::Label, limits: None }
 }
 
 fn of_map(field: &str, said: &Value, at: &Spanned<Value>) -> Result<ExpectedField, SuiteError> {
     match said {
-        Value::String(column) => Ok(ExpectedField { column: column.clone(), ..same(field) }),
+        Value::String(column) => Ok(ExpectedField { column: Some(column.clone()), ..same(field) }),
         Value::Object(said) => {
             let known = ["column", "as", "tolerance", "order", "key", "at_least"];
             if let Some(key) = said.keys().find(|key| !known.contains(&key.as_str())) {
@@ -118,7 +125,7 @@ fn of_map(field: &str, said: &Value, at: &Spanned<Value>) -> Result<ExpectedFiel
                     return invalid("expect", at, format!("of `{field}`: the column is `{other}`, not a name"));
                 }
             };
-            Ok(ExpectedField { field: field.to_owned(), column, judge: judge(field, said, at)? })
+            Ok(ExpectedField { column: Some(column), judge: judge(field, said, at)?, ..same(field) })
         }
         _ => invalid("expect", at, KINDS),
     }
@@ -183,5 +190,123 @@ fn tolerance(field: &str, said: &Map<String, Value>, at: &Spanned<Value>) -> Res
                 format!("of `{field}`: the tolerance is {said}; write a number such as `0.01`, or `1%`"),
             )
         }
+    }
+}
+
+/// The value of `limits`, set on the fields that it names, or on the only one. A field that nothing is expected of is added: its
+/// answers are right where they keep the limits.
+///
+/// # Errors
+///
+/// It is of another kind, a limit is no such number or pattern, or a field is no text.
+pub fn set_limits(value: &Spanned<Value>, expect: &mut Vec<ExpectedField>) -> Result<(), SuiteError> {
+    let Value::Object(map) = &value.value else {
+        return invalid("limits", value, "is not a map, such as `{max_words: 30, max_sentences: 2}`");
+    };
+    let is_by_field = !map.is_empty() && map.values().all(Value::is_object);
+    if is_by_field {
+        for (field, said) in map {
+            let said = said.as_object().expect("checked above");
+            let limits = limits::parse(said, value, &format!("of `{field}`: "))?;
+            set_field(value, expect, field, limits)?;
+        }
+        return Ok(());
+    }
+    let limits = limits::parse(map, value, "")?;
+    let field = match expect.as_slice() {
+        [] => ANSWER.to_owned(),
+        [only] => only.field.clone(),
+        [first, ..] => {
+            let problem = format!("does not say of which field; write `limits: {{{}: …}}`", first.field);
+            return invalid("limits", value, problem);
+        }
+    };
+    set_field(value, expect, &field, limits)
+}
+
+/// How the only field of a plain answer is called where nothing else names it.
+const ANSWER: &str = "answer";
+
+fn set_field(
+    at: &Spanned<Value>,
+    expect: &mut Vec<ExpectedField>,
+    field: &str,
+    limits: TextLimits,
+) -> Result<(), SuiteError> {
+    let Some(known) = expect.iter_mut().find(|known| known.field == field) else {
+        let field = field.to_owned();
+        expect.push(ExpectedField { field, column: None, judge: Judge::Limits, limits: Some(limits) });
+        return Ok(());
+    };
+    if !matches!(known.judge, Judge::Text | Judge::OneOf | Judge::Overlap { .. }) {
+        let judge = known.judge.name();
+        let problem = format!(
+            "of `{field}`: limits are of written text, and `expect` holds it against the data as `{judge}`; `as: overlap` and \
+             `as: text` are of texts"
+        );
+        return invalid("limits", at, problem);
+    }
+    known.limits = Some(limits);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::eval::suite::{Suite, TextLimit};
+
+    fn suite(more: &str) -> Result<Suite, String> {
+        let text = format!("model: m\ndata: d.csv\ninput: text\n{more}\n");
+        Suite::parse(&text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn limits_are_of_the_only_field_or_of_those_that_they_name() {
+        let fields = |more: &str| suite(more).expect(more).expect;
+        let limits = |field: &ExpectedField| field.limits.clone().expect("it has limits");
+        let [alone] = fields("limits: {max_words: 3, matches: '[a-z ]+'}").try_into().expect("one field");
+        assert_eq!((alone.field.as_str(), alone.column.as_ref(), &alone.judge), ("answer", None, &Judge::Limits));
+        let limit = limits(&alone);
+        let broken = |text: &str| limit.broken(&json!(text));
+        assert_eq!(broken(" one two three\n"), Some(vec![]));
+        assert_eq!(broken("One two three four"), Some(vec![TextLimit::Words, TextLimit::Pattern]));
+        assert_eq!((broken(" "), limit.broken(&json!(null))), (None, None));
+
+        let [only] = fields("expect: {s: {as: overlap}}\nlimits: {max_characters: 4}").try_into().expect("one field");
+        assert_eq!(
+            (only.column.as_deref(), limits(&only).broken(&json!("äöüß!"))),
+            (Some("s"), Some(vec![TextLimit::Characters]))
+        );
+
+        let all = fields("expect: {s: {as: text}}\nlimits: {t: {max_sentences: 1}, s: {max_words: 9}}");
+        let named: Vec<_> = all.iter().map(|field| (field.field.as_str(), field.judge.name())).collect();
+        assert_eq!(named, [("s", "text"), ("t", "limits")]);
+        assert_eq!(limits(&all[1]).broken(&json!("One. Two.")), Some(vec![TextLimit::Sentences]));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_used_is_named() {
+        let refused = |more: &str, expected: &str| assert_eq!(suite(more).expect_err(more), expected);
+        let limits = "`max_words`, `max_sentences`, `max_characters`, `matches`";
+        refused("limits: 30", "line 4: `limits` is not a map, such as `{max_words: 30, max_sentences: 2}`");
+        refused("limits: {}", &format!("line 4: `limits` names no limit; they are {limits}"));
+        refused("limits: {words: 3}", &format!("line 4: `limits` has an unknown key `words`; the limits are {limits}"));
+        refused("limits: {max_words: 0}", "line 4: `limits` `max_words` is `0`; write a whole number, 1 or more");
+        refused(
+            "limits: {s: {matches: '('}}",
+            "line 4: `limits` of `s`: `matches`: `(` is not a supported regular expression: unclosed group",
+        );
+        refused(
+            "expect: [a, b]\nlimits: {max_words: 3}",
+            "line 5: `limits` does not say of which field; write `limits: {a: …}`",
+        );
+        refused(
+            "expect: a\nlimits: {max_words: 3}",
+            "line 5: `limits` of `a`: limits are of written text, and `expect` holds it against the data as `exact`; `as: overlap` \
+             and `as: text` are of texts",
+        );
+        refused("limit: 3", "the suite has no `expect`; it needs `model` or `models`, `data`, `input` and `expect`");
     }
 }

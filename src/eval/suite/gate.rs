@@ -88,8 +88,11 @@ fn bound(name: &str, said: &Value, at: &Spanned<Value>) -> Result<Bound, SuiteEr
         None => (None, name),
     };
     let Ok(metric) = metric.parse::<Metric>() else {
-        let known = list(Metric::ALL.iter().map(|metric| metric.name()));
-        return invalid("gate", at, format!("names the figure `{metric}`; the figures are {known}"));
+        let hint = match Metric::near(metric) {
+            Some(near) => format!("did you mean `{}`?", near.name()),
+            None => format!("the figures are {}", list(Metric::ALL.iter().map(|metric| metric.name()))),
+        };
+        return invalid("gate", at, format!("names the figure `{metric}`, which does not exist; {hint}"));
     };
     let Value::Object(said) = said else {
         return invalid(

@@ -3,6 +3,7 @@
 mod error;
 mod expect;
 mod gate;
+mod limits;
 mod metric;
 mod raw;
 mod variant;
@@ -16,6 +17,7 @@ pub(crate) use error::list;
 pub use error::{MAX_BYTES, SuiteError};
 pub use expect::{ExpectedField, Judge};
 pub use gate::{Bound, End, Gate, Limit};
+pub use limits::{TextLimit, TextLimits};
 pub use metric::Metric;
 pub use variant::{Format, RemoteSource, Variant, Whom};
 use yaml::{named, read};
@@ -25,11 +27,13 @@ use yaml::{named, read};
 /// ```yaml
 /// model: triage             # a model's name; or `models:`, a list of names or of maps with `model`, `name`, `prompt`,
 ///                           # `system`, `format`, `parameters`, `adapters`; or with `remote` (docs/remotes.md) for `model`
-/// data: tickets.jsonl       # .jsonl, .json, .csv, .tsv; relative to the suite; or a list of files and of rows
+/// data: tickets.jsonl       # .jsonl, .json, .csv, .tsv, .parquet; relative to the suite; or a list of files and of rows
 /// input: text               # the column with the text that the model reads, or a template over columns: "{{ title }}"
 /// expect: [queue, urgency]  # the answer's fields, in columns of the same names; or a map, `queue: true_queue`, or
 ///                           # `total: {column: amount, as: number, tolerance: 0.01}`;
 ///                           # or, where the contract is one bare value, the name of one column
+/// limits: {max_words: 30}   # optional: what a written answer is to keep; of several fields `limits: {summary: {max_words: 30}}`.
+///                           # Then `expect` may be missing
 /// id: ticket                # optional: the column of a row's id; else it is a hash of the input
 /// format: {enum: [a, b]}    # optional: a JSON schema, or `"@schema.json"`; else the model's own
 /// system: Read the ticket.  # optional: replaces the model's own system message
@@ -126,7 +130,13 @@ impl Suite {
             adapters: raw.adapters.unwrap_or_default(),
             ..Variant::default()
         };
-        let expect = expect::parse(raw.expect)?;
+        let mut expect = raw.expect.map(expect::parse).transpose()?.unwrap_or_default();
+        if let Some(said) = &raw.limits {
+            expect::set_limits(said, &mut expect)?;
+        }
+        if expect.is_empty() {
+            return Err(SuiteError::MissingKey { key: "expect" });
+        }
         let gate = raw.gate.map(gate::parse).transpose()?.unwrap_or_default();
         let ungated = |bound: &&Bound| bound.field.as_ref().is_some_and(|f| !expect.iter().any(|e| e.field == *f));
         if let Some(Bound { field: Some(field), .. }) = gate.bounds.iter().find(ungated) {

@@ -39,8 +39,12 @@ limit: 100
 ",
     )
     .expect("a good suite");
-    let field =
-        |field: &str, column: &str| ExpectedField { field: field.into(), column: column.into(), judge: Judge::Label };
+    let field = |field: &str, column: &str| ExpectedField {
+        field: field.into(),
+        column: Some(column.into()),
+        judge: Judge::Label,
+        limits: None,
+    };
     let [variant] = suite.variants.as_slice() else { panic!("one model") };
     let model = "hf.co/user/repo:Q4_K_M";
     assert_eq!((&variant.whom, variant.name.as_str()), (&Whom::Model(model.to_owned()), model));
@@ -60,7 +64,7 @@ limit: 100
 fn what_is_expected_in_three_forms() {
     let fields = |value: &str| {
         let suite = Suite::parse(&with("expect", value)).expect(value);
-        suite.expect.into_iter().map(|e| (e.field, e.column)).collect::<Vec<_>>()
+        suite.expect.into_iter().map(|e| (e.field, e.column.unwrap_or_default())).collect::<Vec<_>>()
     };
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     assert_eq!(fields("queue"), [pair("queue", "queue")]);
@@ -71,7 +75,7 @@ fn what_is_expected_in_three_forms() {
 #[test]
 fn a_mistake_is_named_with_its_line_and_the_way_out() {
     let check = |yaml: &str, expect: &str| assert_eq!(refused(yaml), expect, "{yaml}");
-    let known = "`model`, `models`, `data`, `input`, `expect`, `id`, `format`, `system`, `prompt`, `parameters`, \
+    let known = "`model`, `models`, `data`, `input`, `expect`, `limits`, `id`, `format`, `system`, `prompt`, `parameters`, \
                      `adapters`, `filter`, `limit`, `baselines`, `gate`";
     check(&format!("{SMALL}modle: x\n"), &format!("line 5: unknown key `modle`; the keys here are {known}"));
     check(
@@ -286,7 +290,7 @@ fn a_mistake_in_a_part_is_named() {
     check("models: [a]\n", "line 1: `model` and `models` are both here; keep one of them");
     check(
         "gate: {acuracy: {at_least: 1}}\n",
-        "line 5: `gate` names the figure `acuracy`; the figures are `accuracy`, ",
+        "line 5: `gate` names the figure `acuracy`, which does not exist; did you mean `accuracy`?",
     );
     check("gate: {accuracy: 0.9}\n", "line 5: `gate` of `accuracy` is not a bound; write `{at_least: 0.9}`");
     check(

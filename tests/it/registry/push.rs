@@ -75,11 +75,15 @@ fn a_tuned_task_is_shared_through_dockers_registry() {
     let Some(registry) = DockerRegistry::start(Access::Everybody) else { return };
     let home = Home::new();
     home.file(
+        "rows.jsonl",
+        "{\"text\": \"it came\", \"label\": \"yes\"}\n{\"text\": \"it did not\", \"label\": \"no\"}\n",
+    );
+    home.file(
         "Modelfile",
         format!(
             "FROM {}\nADAPTER {} 0.5\nADAPTER {}\nTEMPLATE {{% for m in messages %}}{{{{ m['content'] }}}} {{% endfor %}}\
              {{% if contract %}}{{% endif %}}\nSYSTEM Be <brief> & kind.\nMESSAGE user where is it\nMESSAGE assistant no\n\
-             FORMAT {{\"enum\": [\"yes\", \"no\", \"not yet\"]}}\nPARAMETER seed 7\nLICENSE MIT\n",
+             FORMAT {{\"enum\": [\"yes\", \"no\", \"not yet\"]}}\nPARAMETER seed 7\nLICENSE MIT\nEXAMPLES rows.jsonl k=1\n",
             golden("base.gguf"),
             golden("one"),
             golden("two")
@@ -109,7 +113,7 @@ fn a_tuned_task_is_shared_through_dockers_registry() {
     let manifest: Value = serde_json::from_slice(&own).unwrap();
     let types = manifest["layers"].as_array().unwrap().iter().map(|layer| layer["mediaType"].as_str().unwrap());
     let ours: Vec<&str> = types.filter(|kind| !kind.starts_with("application/vnd.ollama.image.")).collect();
-    assert_eq!(ours, ["application/vnd.slm.image.format"]);
+    assert_eq!(ours, ["application/vnd.slm.image.format", "application/vnd.slm.image.examples"]);
 
     // Pushed back as it came, by its full name, it is the same.
     let there = other.slm(["push", &name, "--dry-run", "--json"]).json();

@@ -28,10 +28,25 @@ pub fn python() -> Option<PathBuf> {
 
 /// A Python interpreter that has lm-evaluation-harness; where it cannot be made, says that tests are skipped.
 pub fn lm_eval() -> Option<PathBuf> {
-    let folder = kept("lm-eval", &["lm_eval.txt"], |folder| {
+    python_with("lm-eval", "lm_eval.txt")
+}
+
+/// A Python interpreter that has Ray; where it cannot be made, says that tests are skipped.
+pub fn ray() -> Option<PathBuf> {
+    python_with("ray", "ray.txt")
+}
+
+/// A Python interpreter beside which are what checks manifests and Dockerfiles; where it cannot be made, says that tests are skipped.
+pub fn manifests() -> Option<PathBuf> {
+    python_with("manifests", "manifests.txt")
+}
+
+/// A Python interpreter of its own with the packages of a list.
+fn python_with(kind: &str, list: &str) -> Option<PathBuf> {
+    let folder = kept(kind, &[list], |folder| {
         run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
         let mut pip = Command::new(folder.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "lm_eval.txt"]);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", list]);
         run(pip.current_dir(sources()))
     })?;
     Some(folder.join("bin/python"))

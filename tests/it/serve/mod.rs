@@ -19,7 +19,7 @@ mod ollama;
 mod operations;
 mod promises;
 mod prompts;
-mod scripts;
+pub mod scripts;
 
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -132,6 +132,12 @@ impl Server {
         answer(request.header("content-type", "application/json").body(body.to_string()))
     }
 
+    /// With a header of its own, and any method.
+    pub fn send_with(&self, header: (&str, &str), method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
+        let request = http().request(method, self.url(path)).header(header.0, header.1);
+        answer(request.body(body.unwrap_or_default()))
+    }
+
     pub fn send(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Answer {
         let mut request = http().request(method, self.url(path));
         if let Some(body) = body {
@@ -141,7 +147,7 @@ impl Server {
     }
 }
 
-fn answer(request: reqwest::RequestBuilder) -> Answer {
+pub fn answer(request: reqwest::RequestBuilder) -> Answer {
     on_runtime(async {
         let response = request.send().await.expect("an answer");
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -55,18 +55,36 @@ impl Script {
         self
     }
 
+    /// A script of `tests/clients` by an interpreter of its own.
+    pub fn by(program: PathBuf, name: &str) -> Script {
+        Script { program, path: environments::sources().join(name), environment: Vec::new() }
+    }
+
     /// Runs it against a server that has the models of [`stock`].
     pub fn judge(&self, server: &Server) -> Judgement {
-        let mut command = Command::new(&self.program);
-        command.arg(&self.path).env("SLM_URL", server.url("")).env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut command = self.command();
+        command.env("SLM_URL", server.url(""));
         // A variable of the person who runs the tests must not lead a client elsewhere.
         for name in
             ["OLLAMA_HOST", "OLLAMA_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "HTTP_PROXY", "http_proxy"]
         {
             command.env_remove(name);
         }
-        command.env("NO_PROXY", "*").envs(self.environment.iter().cloned());
         Judgement::read(&self.path, &output_within(command, PATIENCE))
+    }
+
+    /// Runs it without a server, in this folder.
+    pub fn judge_in(&self, folder: &Path, patience: Duration) -> Judgement {
+        let mut command = self.command();
+        command.current_dir(folder);
+        Judgement::read(&self.path, &output_within(command, patience))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(&self.path).env("PYTHONDONTWRITEBYTECODE", "1").env("NO_PROXY", "*");
+        command.envs(self.environment.iter().cloned());
+        command
     }
 }
 

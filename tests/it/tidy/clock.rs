@@ -4,7 +4,7 @@ use super::modules::{Module, ModulePath, Modules};
 use super::{name, root};
 
 /// What computes from what it is given, the time included.
-const WITHOUT_CLOCK: [&str; 18] = [
+const WITHOUT_CLOCK: [&str; 19] = [
     "ggml_x86",
     "slm_cascade",
     "slm_server::api::admission::gates",
@@ -20,6 +20,7 @@ const WITHOUT_CLOCK: [&str; 18] = [
     "slm_engine::scheduler",
     "slm_engine::scoring",
     "slm_engine::speculation",
+    "slm_fit",
     "slm_stats",
     "slm_store::store",
     "slm_values",

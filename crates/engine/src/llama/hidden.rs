@@ -1,11 +1,11 @@
-//! Reads a row of hidden state out of a decode while llama.cpp computes it. It knows the name of a tensor, and no question.
+//! Reads hidden states out of a decode while llama.cpp computes it. It knows the names of two tensors, and no question.
 //!
 //! llama.cpp has a callback that is asked about every tensor of a graph, and called again when the tensors that it wants are
-//! there. It wants none but in decodes that are to tell a state: then the graph is computed in two parts instead of one, with
+//! there. It wants none but in decodes that are to tell a state: then the graph is computed in parts instead of at once, with
 //! the same bits. The other way (`embeddings` of a context) would make every token of a prompt an output.
 
-use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, CString, c_void};
 use std::rc::Rc;
 
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -14,15 +14,22 @@ use llama_cpp_sys_2 as ggml;
 /// The last layer's output after its norm, from which the logits are computed: a row for every output of the decode.
 const RESULT_NORM: &CStr = c"result_norm";
 
-/// Where a context leaves the hidden state that is wanted of its next decode. It must live as long as the context.
-#[derive(Default)]
+/// Where a context leaves the hidden states that are wanted of its next decode. It must live as long as the context.
 pub struct HiddenTap(Rc<Tap>);
 
 /// What the callback reads and writes; it runs in the thread that decodes, within the decode.
-#[derive(Default)]
 struct Tap {
-    wanted: Cell<Option<OutputRow>>,
-    found: Cell<Option<Vec<f32>>>,
+    /// The name of the tensor that a layer puts out, with a row for every token of the decode.
+    layer: CString,
+    wanted: Cell<Option<HiddenWish>>,
+    found: RefCell<HiddenRows>,
+}
+
+/// Which hidden states of a decode are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HiddenWish {
+    pub output: Option<OutputRow>,
+    pub tokens: Option<FirstTokens>,
 }
 
 /// One of a decode's outputs.
@@ -33,7 +40,30 @@ pub struct OutputRow {
     pub n_outputs: usize,
 }
 
+/// The first tokens of a decode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FirstTokens {
+    pub n: usize,
+    /// All of the decode's.
+    pub n_all: usize,
+}
+
+/// What was found; `None` where the model's graph does not have it, or it was not wanted.
+#[derive(Debug, Default)]
+pub struct HiddenRows {
+    /// The output's row of `result_norm`.
+    pub output: Option<Vec<f32>>,
+    /// The sum of the first tokens' rows at the tap's layer.
+    pub sum: Option<Vec<f64>>,
+}
+
 impl HiddenTap {
+    /// A tap for outputs, and for tokens at this layer, counted from 0. The last layer computes the rows of outputs only.
+    pub fn new(layer: u32) -> HiddenTap {
+        let layer = CString::new(format!("l_out-{layer}")).expect("letters and digits");
+        HiddenTap(Rc::new(Tap { layer, wanted: Cell::default(), found: RefCell::default() }))
+    }
+
     /// The parameters of a context that asks this tap.
     pub fn on(&self, params: LlamaContextParams) -> LlamaContextParams {
         const {
@@ -50,16 +80,33 @@ impl HiddenTap {
         }
     }
 
-    /// Wants the hidden state of an output of the decode that `decode` does; `None` where the model's graph does not have it.
+    /// Wants hidden states of the decode that `decode` does.
     ///
     /// # Errors
     /// Those of `decode`.
-    pub fn during<E>(&self, row: OutputRow, decode: impl FnOnce() -> Result<(), E>) -> Result<Option<Vec<f32>>, E> {
-        self.0.found.set(None);
-        self.0.wanted.set(Some(row));
+    pub fn during<E>(&self, wish: HiddenWish, decode: impl FnOnce() -> Result<(), E>) -> Result<HiddenRows, E> {
+        self.0.found.take();
+        self.0.wanted.set(Some(wish));
         let decoded = decode();
         self.0.wanted.set(None);
         decoded.map(|()| self.0.found.take())
+    }
+}
+
+impl Tap {
+    /// Whether a tensor of this name is wanted.
+    fn wants(&self, HiddenWish { output, tokens }: HiddenWish, name: &CStr) -> bool {
+        output.is_some() && name == RESULT_NORM || tokens.is_some() && name == self.layer.as_c_str()
+    }
+
+    /// Keeps what is wanted of a computed tensor.
+    fn take(&self, HiddenWish { output, tokens }: HiddenWish, name: &CStr, tensor: &ggml::ggml_tensor) {
+        let mut found = self.found.borrow_mut();
+        if let (Some(OutputRow { number, n_outputs }), true) = (output, name == RESULT_NORM) {
+            found.output = rows(tensor, number..number + 1, n_outputs);
+        } else if let Some(FirstTokens { n, n_all }) = tokens {
+            found.sum = rows(tensor, 0..n, n_all).map(|rows| sum(&rows, n));
+        }
     }
 }
 
@@ -67,36 +114,38 @@ impl HiddenTap {
 unsafe extern "C" fn asked(tensor: *mut ggml::ggml_tensor, is_question: bool, tap: *mut c_void) -> bool {
     // SAFETY: the address is that of a tap that lives as long as its context, and only this thread uses it during a decode.
     let tap = unsafe { &*tap.cast::<Tap>() };
-    let Some(wanted) = tap.wanted.get() else { return !is_question };
+    let Some(wish) = tap.wanted.get() else { return !is_question };
     // SAFETY: ggml gives a tensor of its graph, whose name ends with zero.
-    let tensor = unsafe { &*tensor };
-    let is_wanted = unsafe { CStr::from_ptr(tensor.name.as_ptr()) } == RESULT_NORM;
-    if is_question {
-        return is_wanted;
+    let (tensor, name) = unsafe { (&*tensor, CStr::from_ptr((*tensor).name.as_ptr())) };
+    let is_wanted = tap.wants(wish, name);
+    if is_wanted && !is_question {
+        tap.take(wish, name, tensor);
     }
-    if is_wanted {
-        tap.found.set(row(tensor, wanted));
-    }
-    true
+    is_wanted || !is_question
 }
 
-/// A row of a computed tensor that has one for every output.
-fn row(tensor: &ggml::ggml_tensor, OutputRow { number, n_outputs }: OutputRow) -> Option<Vec<f32>> {
+/// Rows of a computed tensor that has `n_all` of them, one after the other.
+fn rows(tensor: &ggml::ggml_tensor, wanted: std::ops::Range<usize>, n_all: usize) -> Option<Vec<f32>> {
     let size = |n: i64| usize::try_from(n).ok();
+    let width = size(tensor.ne[0])?;
     let is_plain = tensor.type_ == ggml::GGML_TYPE_F32 && tensor.nb[0] == size_of::<f32>();
-    let is_of_outputs = size(tensor.ne[1]) == Some(n_outputs) && tensor.ne[2..] == [1, 1];
-    if !is_plain || !is_of_outputs || number >= n_outputs {
+    let is_packed = tensor.nb[1] == width * size_of::<f32>() && tensor.ne[2..] == [1, 1];
+    if !is_plain || !is_packed || size(tensor.ne[1]) != Some(n_all) || wanted.end > n_all {
         return None;
     }
-    let mut row = vec![0.0_f32; size(tensor.ne[0])?];
-    // SAFETY: the tensor was just computed and has this many rows of this length; the function copies from any device.
-    unsafe {
-        ggml::ggml_backend_tensor_get(
-            tensor,
-            row.as_mut_ptr().cast(),
-            number * tensor.nb[1],
-            size_of_val(row.as_slice()),
-        );
+    let mut rows = vec![0.0_f32; wanted.len() * width];
+    let n_bytes = size_of_val(rows.as_slice());
+    // SAFETY: the tensor was just computed and has these rows; the function copies from any device.
+    unsafe { ggml::ggml_backend_tensor_get(tensor, rows.as_mut_ptr().cast(), wanted.start * tensor.nb[1], n_bytes) };
+    Some(rows)
+}
+
+/// The sum of `n` rows, in their order.
+fn sum(rows: &[f32], n: usize) -> Vec<f64> {
+    let width = rows.len() / n.max(1);
+    let mut sum = vec![0.0; width];
+    for row in rows.chunks_exact(width.max(1)) {
+        sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += f64::from(x));
     }
-    Some(row)
+    sum
 }

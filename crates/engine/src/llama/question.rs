@@ -13,8 +13,19 @@ pub struct Question {
     pub candidates: Candidates,
     pub search: Search,
     pub adapters: AdapterSet,
-    /// The node whose hidden state is told.
-    pub state_node: Option<usize>,
+    /// `None` where no hidden state is wanted, or nothing is chosen.
+    pub state: Option<StateWish>,
+}
+
+/// Which hidden state a question tells.
+#[derive(Debug, Clone, Copy)]
+pub struct StateWish {
+    pub at: StateAt,
+    /// The node after which the answer is chosen.
+    pub node: usize,
+    /// Where the row begins in the trunk, and its tokens.
+    pub row_start: usize,
+    pub n_row: usize,
 }
 
 impl Question {
@@ -78,8 +89,12 @@ impl Question {
         let border = border.min(trunk.len());
         let adapters = request.adapters.clone();
         let candidates = Candidates::new(&paths, groups, skip, request.reading);
-        let state_node = request.state.and_then(|StateAt::Choice| candidates.first_choice());
-        Ok(Question { trunk, border, candidates, search: request.search, adapters, state_node })
+        // As chunks are cut: a border outside the prompt is not a border.
+        let row_start = if border < trunk.len() { border } else { 0 };
+        let n_row = trunk.len() - row_start;
+        let wish = |at| candidates.first_choice().map(|node| StateWish { at, node, row_start, n_row });
+        let state = request.state.and_then(wish);
+        Ok(Question { trunk, border, candidates, search: request.search, adapters, state })
     }
 }
 

@@ -5,6 +5,7 @@
 //! sequences from 1, gone when the question is answered. What it refuses to do is to batch two questions.
 
 mod prompt_reading;
+mod state;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,10 +21,11 @@ use super::super::chunks::{chunks, common_chunks};
 use super::super::scoring::{Branch, Logits, MAX_BRANCHES, MAX_ROWS, Row, Search, Step, Trie, Wave, logprobs};
 use super::super::{AdapterSet, Counts, EngineError, GroupScores, Reading, Scores, Timings, Token};
 use super::adapters::{Adapters, Applied};
-use super::hidden::{HiddenTap, OutputRow};
+use super::hidden::HiddenTap;
 use super::question::Question;
 use super::{Model, N_BATCH, PrefixReuse, clear, decode, failed};
 pub use prompt_reading::PromptPlan;
+use state::StateReading;
 
 /// Host memory for snapshots of stable prefixes.
 const SNAPSHOT_BYTES: usize = 256 << 20;
@@ -48,17 +50,7 @@ pub struct ScoreLane<'m> {
     /// What the current question's candidates took.
     branching: Duration,
     /// The hidden state that the current question wants.
-    state: Wanted,
-}
-
-/// A hidden state, wanted or told.
-#[derive(Debug, Default)]
-enum Wanted {
-    #[default]
-    Nothing,
-    /// That of the node that is read for the first time.
-    Of(usize),
-    Told(Vec<f32>),
+    state: StateReading,
 }
 
 /// The state of sequence 0 after some whole chunks, evaluated with these adapters.
@@ -75,7 +67,8 @@ impl<'m> ScoreLane<'m> {
         let one = model.prefix_reuse == PrefixReuse::Never;
         let n_sequences = if one { 1 } else { u32::try_from(MAX_BRANCHES + 1).expect("a small constant") };
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
-        let tap = HiddenTap::default();
+        // The last layer of which every token has a row.
+        let tap = HiddenTap::new(model.info().n_layers.saturating_sub(2));
         let context = model.score_context(tap.on(shape))?;
         let batch = LlamaBatch::new(N_BATCH as usize, i32::try_from(n_sequences).expect("a small constant"));
         Ok(ScoreLane {
@@ -89,7 +82,7 @@ impl<'m> ScoreLane<'m> {
             snapshots: VecDeque::new(),
             applied: Applied::default(),
             branching: Duration::ZERO,
-            state: Wanted::Nothing,
+            state: StateReading::default(),
         })
     }
 
@@ -103,7 +96,7 @@ impl<'m> ScoreLane<'m> {
         let queued = caller.waited();
         let started = Instant::now();
         self.branching = Duration::ZERO;
-        self.state = question.state_node.map_or(Wanted::Nothing, Wanted::Of);
+        self.state = StateReading::of(question);
         self.apply(&question.adapters, adapters)?;
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match (self.model.prefix_reuse, question.candidates.reading) {
@@ -114,11 +107,7 @@ impl<'m> ScoreLane<'m> {
         let groups = evaluated.inspect_err(|_| self.clear())?;
         let generation = self.branching;
         let timings = Timings { queued, prompt: started.elapsed().saturating_sub(generation), generation };
-        let state = match std::mem::take(&mut self.state) {
-            Wanted::Told(state) => Some(state),
-            Wanted::Nothing | Wanted::Of(_) => None,
-        };
-        Ok(Scores { groups, state, counts, timings })
+        Ok(Scores { groups, state: std::mem::take(&mut self.state).told(), counts, timings })
     }
 
     /// Puts these adapters on the context: another model, to all that was evaluated without them.
@@ -226,7 +215,12 @@ impl<'m> ScoreLane<'m> {
         caller: &Caller,
     ) -> Result<(), EngineError> {
         let before = &plan[..plan.len() - 1];
-        self.make_room_for(question, before)?;
+        // Chunks whose states are wanted are evaluated again.
+        let n_kept = match self.state.row_start() {
+            Some(row_start) => before.iter().take_while(|chunk| chunk.end <= row_start).count(),
+            None => before.len(),
+        };
+        self.make_room_for(question, &before[..n_kept])?;
         counts.reused = self.resident.iter().map(Vec::len).sum();
         for chunk in &before[self.resident.len()..] {
             caller.check()?;
@@ -336,7 +330,7 @@ impl<'m> ScoreLane<'m> {
         for (position, &token) in (start..).zip(tokens) {
             self.add(token, position, &[0], Logits::Unread)?;
         }
-        self.decode()?;
+        self.decode_telling(start, tokens.len(), tokens.len(), &[])?;
         self.resident.push(tokens.to_vec());
         Ok(())
     }
@@ -366,10 +360,10 @@ impl<'m> ScoreLane<'m> {
         }
         let root = (logits == Logits::Read).then(|| (tokens.len() - 1, 0));
         let branches = (tokens.len()..).zip(rows).filter(|(_, row)| row.logits == Logits::Read);
-        let outputs: Vec<(usize, usize)> =
-            root.into_iter().chain(branches.map(|(index, row)| (index, row.node))).collect();
-        self.decode_outputs(&outputs)?;
-        for (index, node) in outputs {
+        let (indices, nodes): (Vec<usize>, Vec<usize>) =
+            root.into_iter().chain(branches.map(|(index, row)| (index, row.node))).unzip();
+        self.decode_telling(start, tokens.len(), tokens.len() + rows.len(), &nodes)?;
+        for (index, node) in indices.into_iter().zip(nodes) {
             let logits = self.context.get_logits_ith(i32::try_from(index).expect("at most N_BATCH"));
             let logprobs = logprobs(logits, trie.children(node).map(|(_, token)| token));
             if logprobs.iter().any(|logprob| logprob.is_nan()) {
@@ -394,17 +388,18 @@ impl<'m> ScoreLane<'m> {
         decode(&mut self.context, &mut self.batch)
     }
 
-    /// Decodes the batch, whose outputs are those of these nodes, and keeps the hidden state that is wanted of one of them.
-    fn decode_outputs(&mut self, outputs: &[(usize, usize)]) -> Result<(), EngineError> {
-        let number = match self.state {
-            Wanted::Of(wanted) => outputs.iter().position(|&(_, node)| node == wanted),
-            Wanted::Nothing | Wanted::Told(_) => None,
-        };
-        let Some(number) = number else { return self.decode() };
-        let row = OutputRow { number, n_outputs: outputs.len() };
-        let found = self.tap.during(row, || decode(&mut self.context, &mut self.batch))?;
-        self.state = Wanted::Told(found.ok_or_else(|| EngineError::NoState(self.model.architecture.clone()))?);
-        Ok(())
+    /// Decodes the batch of `n_all` tokens, of which the first `n_trunk` are the trunk's from `start` on and whose outputs are those
+    /// of these nodes; the hidden states that are wanted of it are kept.
+    fn decode_telling(
+        &mut self,
+        start: usize,
+        n_trunk: usize,
+        n_all: usize,
+        outputs: &[usize],
+    ) -> Result<(), EngineError> {
+        let Some(wish) = self.state.wish(start, n_trunk, n_all, outputs) else { return self.decode() };
+        let found = self.tap.during(wish, || decode(&mut self.context, &mut self.batch))?;
+        self.state.add(wish, found, &self.model.architecture)
     }
 
     /// Lets the trunk so far belong to sequences 1 to `n`.

@@ -116,7 +116,7 @@ fn requests(number: f32) -> Vec<Request> {
             adapters: adapters(number),
             turn_end: Some("<|im_end|>".to_owned()),
             lane: Lane::Throughput,
-            state: Some(StateAt::Choice),
+            state: Some(StateAt::ChoiceAndRow),
         }),
         Request::PromptLogprobs(PromptLogprobsRequest {
             prompt: prompt(),

@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
     /// `n` numbers of this name, or any number of them.
     pub fn f64s(&self, name: &str, n: Option<usize>) -> Result<Vec<f64>, FitLayerError> {
         let values: Vec<f64> = self.list(name, Dtype::F64, n, |bytes: [u8; 8]| f64::from_le_bytes(bytes))?;
-        match values.iter().find(|value| !(value.abs() <= LARGEST)) {
+        match values.iter().find(|value| value.is_nan() || value.abs() > LARGEST) {
             Some(&value) => Err(FitLayerError::OutOfRange { name: name.to_owned(), value }),
             None => Ok(values),
         }
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
 
     pub fn f32s(&self, name: &str, n: Option<usize>) -> Result<Vec<f32>, FitLayerError> {
         let values: Vec<f32> = self.list(name, Dtype::F32, n, |bytes: [u8; 4]| f32::from_le_bytes(bytes))?;
-        match values.iter().find(|value| !(f64::from(value.abs()) <= LARGEST)) {
+        match values.iter().find(|value| value.is_nan() || f64::from(value.abs()) > LARGEST) {
             Some(&value) => Err(FitLayerError::OutOfRange { name: name.to_owned(), value: value.into() }),
             None => Ok(values),
         }

@@ -13,7 +13,7 @@ use crate::method::{Method, MethodName, Pool};
 use slm_stats::words::HashedTerms;
 
 fn fit() -> Fit {
-    let terms = HashedTerms::learn(&TERMS, 12, 1, &["my card is lost", "a new card"]);
+    let terms = HashedTerms::learn(&TERMS, 12, &["my card is lost", "a new card"]);
     let n = terms.columns().len();
     let pool = Pool {
         name: MethodName::State,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::fit::FitUse;
 use super::memory::Memory;
 use crate::decide::{Question, Wording};
 use slm_engine::{Detail, Drafts, Lane, Reading, Search, StateAt, Token};
@@ -54,6 +53,16 @@ pub struct Turn {
     pub state: Option<StateAt>,
     /// What is written in the place of a bare label that is withheld; in JSON that is null.
     pub abstained: String,
+}
+
+/// Whether answers are fitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FitUse {
+    /// By the model's own fit, where it has one for answers in the contract that is asked for.
+    #[default]
+    Own,
+    /// They are the model's own.
+    None,
 }
 
 /// How an answer that is one text is written; all others are JSON.

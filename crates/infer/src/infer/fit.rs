@@ -2,25 +2,13 @@
 
 use std::sync::Arc;
 
-use super::ask::{Before, Chat, Turn};
-use super::render::digest;
+use super::ask::{Before, Chat, FitUse, Turn};
 use super::{InferError, Scoring, Session};
 use crate::decide::{Answer, ModelFit, Row, Wording, answer, fitted_answer};
-use slm_engine::{Group, GroupScores, Reading, Search, StateAt};
+use slm_engine::{GroupScores, Reading, Search, StateAt};
 use slm_fit::{FieldFit, Pins};
 use slm_values::chat::Role;
 use slm_values::contract::{Contract, Form};
-use slm_values::prompt::Prompt;
-
-/// Whether answers are fitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FitUse {
-    /// By the model's own fit, where it has one for answers in the contract that is asked for.
-    #[default]
-    Own,
-    /// They are the model's own.
-    None,
-}
 
 /// What a request has that the fit was not made for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,12 +109,11 @@ impl Session {
         &self,
         turn: &Turn,
         contract: &Contract,
-        prompt: &Prompt,
-        groups: &[Group],
+        prompt_digest: impl FnOnce() -> String,
     ) -> Result<Option<Applied>, StaleFit> {
         let fit = self.defaults.fit.as_ref().filter(|fit| turn.fit == FitUse::Own && fit.knows(contract));
         let Some(fit) = fit else { return Ok(None) };
-        let (made, here) = (&fit.fit().card.pins, self.pins_of(&digest(prompt, groups), turn.scoring));
+        let (made, here) = (&fit.fit().card.pins, self.pins_of(&prompt_digest(), turn.scoring));
         if made.weights != here.weights {
             return Err(StaleFit::Weights);
         }

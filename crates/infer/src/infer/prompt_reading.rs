@@ -22,7 +22,7 @@ impl Session {
             let sampling = next.parameters.over(self.defaults.parameters.clone()).resolve(AnswerShape::Open);
             NextToken { sampling, bias: next.bias }
         });
-        let prompt_digest = digest(&prompt, &[]);
+        let prompt_digest = digest(&prompt, &[], None);
         let adapters = self.defaults.adapters.clone();
         let request = PromptLogprobsRequest { prompt, n_likely, next, adapters };
         let events = self.engine.send(Request::PromptLogprobs(request));

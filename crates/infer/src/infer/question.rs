@@ -56,6 +56,7 @@ impl Session {
         let schema = question.schema();
         let mut prompt = self.completion.as_ref().unwrap_or(&self.template).render(&Inputs {
             messages: &messages,
+            n_beside: 0,
             add_generation_prompt: true,
             date: Date::PINNED,
             variables: &without_thoughts(),

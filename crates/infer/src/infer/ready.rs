@@ -28,6 +28,8 @@ pub struct Ready {
     reader: Reader,
     epilogue: Option<Epilogue>,
     evaluation_id: Option<String>,
+    /// The examples of which its row has its own.
+    examples_id: Option<String>,
     /// What a closed question is about.
     text: Option<Arc<str>>,
     started: Instant,
@@ -73,6 +75,7 @@ impl Session {
             Form::Closed(contract) => wording.groups(contract, turn.chat().map_or("", |_| self.lead())),
             Form::Open(_) | Form::Free => Vec::new(),
         };
+        let examples_id = turn.chat().and_then(|chat| self.examples_id(chat)).map(str::to_owned);
         let mut state = None;
         let reader = match (forced, &form) {
             (Some(forced), _) => {
@@ -80,7 +83,7 @@ impl Session {
                 Reader::Call { forced: Box::new(forced), text: String::new() }
             }
             (None, Form::Closed(contract)) => {
-                let fit = self.fit_for(&turn, contract, &prompt, &groups)?;
+                let fit = self.fit_for(&turn, contract, || digest(&prompt, &groups, examples_id.as_deref()))?;
                 state = turn.state.or_else(|| fit.as_ref().and_then(Applied::state));
                 let spelling = Spelling { label: turn.spelling, abstained: turn.abstained.clone() };
                 Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit }
@@ -98,14 +101,14 @@ impl Session {
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
-        Ok(Ready { epilogue, text, ..self.with_prompt(request, reader, started) })
+        Ok(Ready { epilogue, examples_id, text, ..self.with_prompt(request, reader, started) })
     }
 
     /// What has no more to tell at its end than the engine.
     pub(super) fn with_prompt(&self, request: Prompted, reader: Reader, started: Instant) -> Ready {
         let evaluation_id = request.canonical().map(|scoring| self.evaluation_id(scoring));
         let engine = self.engine.clone();
-        Ready { engine, request, reader, epilogue: None, evaluation_id, text: None, started }
+        Ready { engine, request, reader, epilogue: None, evaluation_id, examples_id: None, text: None, started }
     }
 
     /// Candidates to be scored after a prompt.
@@ -173,7 +176,7 @@ impl Ready {
             Prompted::Score(request) => request.groups.as_slice(),
             Prompted::Generate(_) => &[],
         };
-        digest(self.prompt(), groups)
+        digest(self.prompt(), groups, self.examples_id.as_deref())
     }
 
     /// The prompt's tokens.

@@ -6,12 +6,14 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::ask::{Before, Chat, Given};
+use super::examples::Examples;
 use super::{InferError, Session};
 use crate::decide::{self, Place, WORDING, Wording};
 use slm_engine::Group;
 use slm_values::chat::{Message, Role};
 use slm_values::contract::Form;
 use slm_values::digest::Hasher;
+use slm_values::examples::LabelledText;
 use slm_values::prompt::{Prompt, Run};
 use slm_values::template::{Date, Inputs, SystemRole, ThinkingSupport, fold_system};
 
@@ -52,10 +54,11 @@ impl Session {
     fn render(&self, chat: &Chat, form: &Form, wording: Wording) -> Result<Prompt, InferError> {
         let is_formatted = !matches!(form, Form::Free);
         let (turns, begun) = chat.turns();
-        let (messages, folded) = self.messages(chat, form, turns, wording);
+        let TurnMessages { messages, n_beside, folded } = self.messages(chat, form, turns, wording);
         let template = self.completion.as_ref().filter(|_| is_formatted).unwrap_or(&self.template);
         let mut prompt = template.render(&Inputs {
             messages: &messages,
+            n_beside,
             add_generation_prompt: true,
             // Scored prompts must be the same tomorrow.
             date: chat.today.filter(|_| !matches!(form, Form::Closed(_))).unwrap_or(Date::PINNED),
@@ -74,9 +77,8 @@ impl Session {
         Ok(prompt)
     }
 
-    /// The messages of one request as the template gets them, and what was put before the last of the user's own words, where
-    /// instructions had to go there.
-    fn messages(&self, chat: &Chat, form: &Form, conversation: &[Message], wording: Wording) -> (Vec<Message>, String) {
+    /// The messages of one request as the template gets them.
+    fn messages(&self, chat: &Chat, form: &Form, conversation: &[Message], wording: Wording) -> TurnMessages {
         let (given, turns) = match conversation.split_first() {
             Some((first, rest)) if first.role == Role::System => (Some(&first.content), rest),
             _ => (None, conversation),
@@ -108,6 +110,9 @@ impl Session {
             _ => message.clone(),
         };
         messages.extend(defaults.iter().flat_map(|defaults| defaults.messages.iter().map(example)));
+        let examples = self.examples(chat, form);
+        let n_beside = if examples.is_empty() { 0 } else { examples.len() + before_last_text(turns).len() };
+        messages.extend(examples.iter().map(example));
         messages.extend_from_slice(turns);
         if let (Some(described), Some(last)) = (in_text, messages.last_mut()) {
             let text = &last.content;
@@ -117,14 +122,40 @@ impl Session {
             };
         }
         if !self.has_template() || self.system_role == SystemRole::Native {
-            return (messages, String::new());
+            return TurnMessages { messages, n_beside, folded: String::new() };
         }
         let messages = fold_system(&messages);
         let last =
             |messages: &[Message]| messages.iter().rev().find(|m| m.role == Role::User).map(|m| m.content.clone());
-        let (whole, own) = (last(&messages).unwrap_or_default(), last(turns).unwrap_or_default());
+        let (whole, own) = match examples.first() {
+            Some(first) => {
+                let at = before_last_text(&messages).len().saturating_sub(n_beside);
+                (messages.get(at).map(|message| message.content.clone()), Some(first.content.clone()))
+            }
+            None => (last(&messages), last(turns)),
+        };
+        let (whole, own) = (whole.unwrap_or_default(), own.unwrap_or_default());
         let folded = whole.strip_suffix(&own).unwrap_or_default().to_owned();
-        (messages, folded)
+        TurnMessages { messages, n_beside, folded }
+    }
+
+    /// Turns with the texts nearest to the user's last words and their answers, the nearest last. None where one of these is no
+    /// answer of this form: the model's examples are for its own.
+    fn examples(&self, chat: &Chat, form: &Form) -> Vec<Message> {
+        let examples = self.defaults.examples.as_ref().filter(|_| !chat.memory.goes_on());
+        let rows = examples.map(|examples| examples.of(chat.last_text())).unwrap_or_default();
+        if rows.iter().any(|row| form.check_example(&row.answer()).is_err()) {
+            return Vec::new();
+        }
+        let turns = |row: &LabelledText| {
+            [Message::new(Role::User, row.text.as_str()), Message::new(Role::Assistant, row.answer())]
+        };
+        rows.into_iter().flat_map(turns).collect()
+    }
+
+    /// Says which examples a conversation's prompts are made of; `None` where there are none.
+    pub(super) fn examples_id(&self, chat: &Chat) -> Option<&str> {
+        self.defaults.examples.as_ref().filter(|_| !chat.memory.goes_on()).map(Examples::id)
     }
 
     /// The template's variables: answers of a given form begin right after the header.
@@ -137,6 +168,20 @@ impl Session {
         }
         Ok(without_thoughts())
     }
+}
+
+/// What a template gets of a request.
+struct TurnMessages {
+    messages: Vec<Message>,
+    /// How many of them, right before the last of the user's, vary with it.
+    n_beside: usize,
+    /// What was put before the first that varies, where instructions had to go there.
+    folded: String,
+}
+
+/// The messages before the last of the user's.
+fn before_last_text(messages: &[Message]) -> &[Message] {
+    &messages[..messages.iter().rposition(|message| message.role == Role::User).unwrap_or(messages.len())]
 }
 
 /// Variables by which a model that thinks first is told not to.
@@ -193,10 +238,15 @@ pub(super) fn lead(prompt: &mut Prompt, lead: &str, specials: &[String]) {
     }
 }
 
-/// A digest of everything but the row: template, system, examples, contract, its wording, and what is scored.
-pub(super) fn digest(prompt: &Prompt, groups: &[Group]) -> String {
+/// A digest of everything but the row: template, system, messages, contract, its wording, what is scored, and the examples of which
+/// each row has its own.
+pub(super) fn digest(prompt: &Prompt, groups: &[Group], examples_id: Option<&str>) -> String {
     let mut hash = Hasher::new();
     hash.update(&WORDING.to_le_bytes());
+    if let Some(id) = examples_id {
+        hash.update(b"examples");
+        hash.update(id.as_bytes());
+    }
     for group in groups {
         let spellings = group.spellings.iter().flat_map(|spelling| [&spelling.before, &spelling.after]);
         let texts = spellings.chain(&group.candidates);

@@ -119,6 +119,12 @@ impl Reply {
         Err(EngineError::Stopped.into())
     }
 
+    /// Whether its pieces come while it is written: work that gives the whole answer has no first one.
+    #[must_use]
+    pub fn comes_in_pieces(&self) -> bool {
+        matches!(self.source, Source::Events { .. })
+    }
+
     /// See [`End::evaluation_id`].
     #[must_use]
     pub fn evaluation_id(&self) -> Option<&str> {

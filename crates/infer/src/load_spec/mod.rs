@@ -3,10 +3,10 @@
 
 mod template;
 
-use crate::decide::ModelFit;
-use crate::infer::{Defaults, FitUse, Purse};
 use std::sync::Arc;
 
+use crate::decide::ModelFit;
+use crate::infer::{Defaults, Examples, FitUse, Purse};
 use slm_cascade::{Cascade, Exhausted, Tier, TierRemote, Whom};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
@@ -145,6 +145,7 @@ pub fn said(model: &Model) -> Defaults {
     Defaults {
         system: model.system.clone(),
         messages: model.messages.clone(),
+        examples: model.examples.as_ref().map(|examples| Examples::new(examples.rows.clone(), examples.k)),
         parameters: model.parameters.clone(),
         ..Defaults::default()
     }

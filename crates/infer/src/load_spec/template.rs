@@ -101,6 +101,7 @@ pub fn checked(text: &str) -> Result<ChatTemplate, TemplateError> {
     let (messages, variables) = ([Message::new(Role::User, PROBE)], Map::new());
     let inputs = Inputs {
         messages: &messages,
+        n_beside: 0,
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &variables,

@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod anthropic;
 pub mod aside;
+pub mod batches;
 pub mod body;
 pub mod choices;
 pub mod decision_log;
@@ -43,6 +44,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
+use batches::Batches;
 use body::MaxBody;
 use guard::{Caller, Rules};
 use logging::{Observer, Prompts};
@@ -60,6 +62,7 @@ pub struct Front {
     /// The longest body of JSON.
     pub max_body: MaxBody,
     pub prompts: Prompts,
+    pub batches: Batches,
 }
 
 /// Every route, behind the rules of who may ask.
@@ -70,6 +73,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .merge(openai::routes())
         .merge(anthropic::routes())
         .merge(decisions::routes())
+        .merge(batches::routes())
         .merge(page::routes())
         .merge(operations::routes())
         .merge(tokenizer::routes())
@@ -82,6 +86,7 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
         .layer(Extension(front.drain))
         .layer(Extension(front.max_body))
         .layer(Extension(front.prompts))
+        .layer(Extension(front.batches))
         .layer(middleware::from_fn(panics::answered))
         .layer(middleware::from_fn(refusal::write))
         .layer(middleware::from_fn_with_state(observer, logging::observe))

@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 
-use super::{anthropic, decisions, idle_fields, ollama, openai, operations, page, tokenizer};
+use super::{anthropic, batches, decisions, idle_fields, ollama, openai, operations, page, tokenizer};
 
 /// What holds for every operation.
 #[derive(OpenApi)]
@@ -17,7 +17,7 @@ use super::{anthropic, decisions, idle_fields, ollama, openai, operations, page,
         description = "Small language models behind Ollama's, OpenAI's, System One's and Anthropic's APIs: answers that always \
                        fit the format, with probabilities."
     ),
-    paths(decisions::decide, decisions::answer)
+    paths(decisions::decide, decisions::answer, decisions::answer_batch)
 )]
 struct Document;
 
@@ -53,6 +53,7 @@ pub fn document() -> Value {
     all.merge(page::Document::openapi());
     all.merge(anthropic::Document::openapi());
     all.merge(tokenizer::Document::openapi());
+    all.merge(batches::Document::openapi());
     let mut all = serde_json::to_value(&all).expect("a description is plain data");
     idle_fields::describe(&mut all["components"]["schemas"]);
     let schemas = all["components"]["schemas"].as_object_mut().into_iter().flatten();
@@ -95,6 +96,7 @@ mod tests {
             openai::Document::openapi(),
             anthropic::Document::openapi(),
             tokenizer::Document::openapi(),
+            batches::Document::openapi(),
         ] {
             let part = serde_json::to_value(&part).unwrap();
             for (name, schema) in part["components"]["schemas"].as_object().unwrap() {

@@ -1,4 +1,4 @@
-//! What every dialect needs to know about a request: its time limit, how closed answers are scored, and its client.
+//! What every dialect needs to know about a request: its time limit and priority, how closed answers are scored, and its client.
 //!
 //! It comes from headers, and is kept beside the request's task, so that no dialect has to hand it on.
 
@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::admission::gates::Priority;
 use super::problem::{Kind, Problem};
 use super::server::Drain;
 use slm_engine::{Lane, Reading, Search};
@@ -26,11 +27,15 @@ pub const FIT: &str = "x-slm-fit";
 /// Seconds after which a request is given up.
 pub const TIMEOUT: &str = "x-slm-timeout";
 
+/// Whether somebody waits for the answer: `live` (the default) or `batch`, which is behind all others.
+pub const PRIORITY: &str = "x-slm-priority";
+
 /// What holds for one request.
 #[derive(Debug, Clone, Default)]
 pub struct RequestContext {
     pub scoring: Scoring,
     pub fit: FitUse,
+    pub priority: Priority,
     /// When it is given up; `None` never.
     pub deadline: Option<Instant>,
     /// Who asks, as far as fairness goes: the same for all requests of one client.
@@ -67,6 +72,7 @@ impl RequestContext {
             ..Scoring::default()
         };
         let fit = one_of(FIT, text(FIT), [("on", FitUse::Own), ("off", FitUse::None)])?;
+        let priority = one_of(PRIORITY, text(PRIORITY), [("live", Priority::Live), ("batch", Priority::Batch)])?;
         let asked = match text(TIMEOUT) {
             None => None,
             Some(seconds) => match seconds.parse::<f64>().map(Duration::try_from_secs_f64) {
@@ -80,7 +86,7 @@ impl RequestContext {
         };
         let within = [asked, longest].into_iter().flatten().min();
         let deadline = within.and_then(|within| Instant::now().checked_add(within));
-        Ok(RequestContext { scoring, fit, deadline, client, ..RequestContext::default() })
+        Ok(RequestContext { scoring, fit, priority, deadline, client, ..RequestContext::default() })
     }
 
     /// Waits for a part of the request's work, for no longer than the request has and the server lasts.
@@ -135,6 +141,7 @@ mod tests {
         assert_eq!(read(LANE, "throughput").unwrap().scoring.lane, Lane::Throughput);
         assert_eq!(read(LANE, "canonical").unwrap().scoring, Scoring::default());
         assert_eq!(read(READING, "likelihood").unwrap().scoring.reading, Reading::Likelihood);
+        assert_eq!(read(PRIORITY, "batch").unwrap().priority, Priority::Batch);
         assert_eq!(read(SEARCH, "exact").unwrap().scoring.search, Search::Exact);
         assert_eq!(read(FIT, "off").unwrap().fit, FitUse::None);
         let left = |context: RequestContext| context.deadline.unwrap().duration_since(Instant::now());
@@ -146,6 +153,7 @@ mod tests {
             (READING, "best"),
             (SEARCH, "all"),
             (FIT, "false"),
+            (PRIORITY, "high"),
             (TIMEOUT, "0"),
             (TIMEOUT, "-1"),
             (TIMEOUT, "1e300"),

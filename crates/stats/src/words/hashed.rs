@@ -30,19 +30,19 @@ pub enum HashedTermsError {
 }
 
 impl HashedTerms {
-    /// Learns which columns occur in texts, and how rare each is. A column that only `n_texts_least - 1` texts have is left out.
+    /// Learns which columns occur in texts, and how rare each is.
     ///
     /// # Panics
     ///
     /// If `bits` is not between 8 and 28, or there are more than 8 kinds.
     #[must_use]
-    pub fn learn(kinds: &[Terms], bits: u32, n_texts_least: usize, texts: &[&str]) -> Self {
+    pub fn learn(kinds: &[Terms], bits: u32, texts: &[&str]) -> Self {
         assert!((8..=28).contains(&bits) && kinds.len() <= 8, "columns are numbers of 32 bits");
         let empty = HashedTerms { kinds: kinds.to_vec(), bits, columns: Vec::new(), idf: Vec::new() };
         let mut all: Vec<u32> = texts.iter().flat_map(|text| empty.counted(text).into_iter().map(|(c, _)| c)).collect();
         all.sort_unstable();
         let (mut columns, mut idf) = (Vec::new(), Vec::new());
-        for run in all.chunk_by(|a, b| a == b).filter(|run| run.len() >= n_texts_least) {
+        for run in all.chunk_by(|a, b| a == b) {
             columns.push(run[0]);
             let rarity = 1.0 + libm::log((1 + texts.len()).float() / (1 + run.len()).float());
             #[allow(clippy::cast_possible_truncation)] // what is kept of it
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn with_enough_columns_rows_have_the_products_of_a_vocabulary() {
-        let (hashed, words) = (HashedTerms::learn(&KINDS, 24, 1, &TEXTS), Vectorizer::learn(&KINDS, &TEXTS));
+        let (hashed, words) = (HashedTerms::learn(&KINDS, 24, &TEXTS), Vectorizer::learn(&KINDS, &TEXTS));
         assert_eq!(hashed.columns().len(), words.n_columns());
         let product = |a: &[(u32, f64)], b: &[(u32, f64)]| -> f64 {
             let of = |column| b.iter().find(|entry| entry.0 == column).map_or(0.0, |entry| entry.1);
@@ -159,15 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_one_text_can_be_left_out() {
-        let hashed = HashedTerms::learn(&KINDS, 18, 2, &TEXTS);
-        assert!(!hashed.row("card").is_empty() && hashed.row("stolen").iter().all(|(_, value)| *value <= 1.0));
-        assert!(hashed.columns().len() < HashedTerms::learn(&KINDS, 18, 1, &TEXTS).columns().len());
-    }
-
-    #[test]
     fn parts_that_do_not_belong_together_are_refused() {
-        let learned = HashedTerms::learn(&KINDS, 18, 1, &TEXTS);
+        let learned = HashedTerms::learn(&KINDS, 18, &TEXTS);
         let parts = |columns: &[u32], idf: &[f32]| HashedTerms::from_parts(&KINDS, 18, columns.to_vec(), idf.to_vec());
         assert_eq!(parts(learned.columns(), learned.idf()), Ok(learned));
         assert_eq!(parts(&[1, 2], &[1.0]), Err(HashedTermsError::Lengths { columns: 2, weights: 1 }));

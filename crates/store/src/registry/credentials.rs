@@ -8,6 +8,7 @@ use reqwest::header::HeaderValue;
 use ssh_key::PrivateKey;
 use std::fmt;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -42,12 +43,8 @@ impl CredentialSources {
         let ollama_key = self.ollama_keys.iter().find(|path| ollama_key(std::slice::from_ref(path)).is_some()).cloned();
         let Some(path) = &self.docker_config else { return Ok(Held { ollama_key, ..Held::default() }) };
         let failed = |reason: String| RegistryError::DockerConfig { path: path.clone(), reason };
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Held { ollama_key, ..Held::default() });
-            }
-            Err(error) => return Err(failed(error.to_string())),
+        let Some(bytes) = docker_config(path).map_err(|error| failed(error.to_string()))? else {
+            return Ok(Held { ollama_key, ..Held::default() });
         };
         let config: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| failed(error.to_string()))?;
         let keys = |field: &str| config[field].as_object().into_iter().flatten().map(|(server, _)| server.clone());
@@ -103,17 +100,27 @@ impl Login {
     }
 }
 
+/// The bytes of Docker's configuration; `None` where there is none. A file that is too long for one is an error.
+fn docker_config(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_CONFIG_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_CONFIG_BYTES {
+        let reason = format!("it has more than {MAX_CONFIG_BYTES} bytes");
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(Some(bytes))
+}
+
 /// What Docker's configuration holds for `host`, with its port where it has one.
 pub(super) fn docker_login(config: &Path, host: &str) -> Result<Option<Login>, RegistryError> {
     let failed = |reason: String| RegistryError::Credentials { host: host.to_owned(), reason };
-    let file = match fs::File::open(config) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(format!("`{}`: {error}", config.display()))),
-    };
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_CONFIG_BYTES), &mut bytes)
-        .map_err(|error| failed(format!("`{}`: {error}", config.display())))?;
+    let read = docker_config(config).map_err(|error| failed(format!("`{}`: {error}", config.display())))?;
+    let Some(bytes) = read else { return Ok(None) };
     // As Docker's own tools spell a server.
     let host = if host == "registry-1.docker.io" { "index.docker.io" } else { host };
     for server in [host.to_owned(), format!("https://{host}"), format!("http://{host}"), format!("https://{host}/v1/")]
@@ -186,6 +193,14 @@ mod tests {
         fs::write(&config, "{").unwrap();
         assert!(docker_login(&config, "ghcr.io").is_err());
         assert!(!format!("{:?}", Secret("hidden".to_owned())).contains("hidden"));
+    }
+
+    #[test]
+    fn a_configuration_without_end_is_refused() {
+        let config = PathBuf::from("/dev/zero");
+        let sources = CredentialSources { docker_config: Some(config.clone()), ..CredentialSources::default() };
+        let errors = [sources.held().unwrap_err(), docker_login(&config, "ghcr.io").unwrap_err()];
+        assert!(errors.iter().all(|error| error.to_string().contains("more than 1048576 bytes")), "{errors:?}");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::blobs::path_in;
 use super::disk::{self, Writing};
+use super::examples::{NewExamples, StoredExamples};
 use super::fit::{self, FitKept};
 use super::layers::{config_elsewhere, config_of, config_over, config_with, layers_over, push_once};
-use super::{Elsewhere, Model, Store, StoreError, Weights, adapter, shards};
+use super::{Elsewhere, Model, Store, StoreError, Weights, adapter, examples, shards};
 use serde_json::Value;
 use slm_values::digest::Digest;
 use slm_values::encoding;
@@ -41,10 +42,13 @@ impl Creation {
 }
 
 /// What a model is built on.
+#[derive(Default)]
 pub(super) struct Base {
     pub config: ModelConfig,
     pub layers: Vec<Layer>,
     parameters: Parameters,
+    format: Option<Format>,
+    examples: Option<StoredExamples>,
 }
 
 impl Store {
@@ -86,20 +90,34 @@ impl Store {
             [] => Vec::new(),
             adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
         };
+        let examples = match &modelfile.examples {
+            Some(source) => {
+                // Whoever answers elsewhere is given none.
+                self.base_header(&modelfile.from, folder)?;
+                Some(examples::read(source, folder)?)
+            }
+            None => None,
+        };
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
             BaseSource::Name(from) => self.base_of_model(&from.name, &writing)?,
         };
+        let format = modelfile.format.as_ref().or(base.format.as_ref());
+        match (&examples, &base.examples) {
+            (Some(new), _) => new.check(format)?,
+            (None, Some(inherited)) => examples::check(&inherited.rows, format, &inherited.path)?,
+            (None, None) => {}
+        }
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
-        self.built(base, adapters, &modelfile, writing)
+        self.built(base, adapters, examples.as_ref(), &modelfile, writing)
     }
 
     /// As [`Store::begin_creating`], of a model without weights: `who` takes the place of what the Modelfile's FROM names.
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the schema of FORMAT is missing or wrong, or there are adapters.
+    /// [`StoreError`] where the schema of FORMAT is missing or wrong, or there are adapters or examples.
     pub fn begin_creating_elsewhere(
         &self,
         who: &Elsewhere,
@@ -107,14 +125,14 @@ impl Store {
         folder: &Path,
     ) -> Result<Creation, StoreError> {
         let modelfile = with_schema(modelfile, folder)?;
-        if !modelfile.adapters.is_empty() {
+        if !modelfile.adapters.is_empty() || modelfile.examples.is_some() {
             return Err(StoreError::NoWeights(who.kind()));
         }
         let writing = self.begin_writing()?;
         let bytes = who.json().as_bytes();
         let layers = vec![Layer::new(who.media_type(), self.put(bytes, &writing)?, bytes.len() as u64)];
-        let base = Base { config: config_elsewhere(who.kind()), layers, parameters: Parameters::default() };
-        self.built(base, Vec::new(), &modelfile, writing)
+        let base = Base { config: config_elsewhere(who.kind()), layers, ..Base::default() };
+        self.built(base, Vec::new(), None, &modelfile, writing)
     }
 
     /// The base's layers with the Modelfile's own over them.
@@ -122,6 +140,7 @@ impl Store {
         &self,
         base: Base,
         adapters: Vec<Layer>,
+        examples: Option<&NewExamples>,
         modelfile: &Modelfile,
         writing: Writing,
     ) -> Result<Creation, StoreError> {
@@ -141,6 +160,10 @@ impl Store {
         for layer in new {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
+        }
+        if let Some(new) = examples {
+            layers.retain(|old| !old.is(media_type::EXAMPLES));
+            layers.push(self.examples_layer(new, &writing)?);
         }
         let config = config_over(base.config.clone(), modelfile);
         let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
@@ -171,7 +194,7 @@ impl Store {
 
     fn base_of_file(&self, path: &Path, progress: &dyn Progress, writing: &Writing) -> Result<Base, StoreError> {
         let imported = self.import_found(path, progress, writing)?;
-        Ok(Base { config: config_of(&imported.header), layers: imported.layers, parameters: Parameters::default() })
+        Ok(Base { config: config_of(&imported.header), layers: imported.layers, ..Base::default() })
     }
 
     pub(super) fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
@@ -183,7 +206,8 @@ impl Store {
                 self.put(&layer.bytes, writing)?;
             }
         }
-        Ok(Base { config: model.config, layers: model.manifest.layers, parameters: model.parameters })
+        let Model { config, manifest, parameters, format, examples, .. } = model;
+        Ok(Base { config, layers: manifest.layers, parameters, format, examples })
     }
 }
 

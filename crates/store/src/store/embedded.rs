@@ -36,6 +36,7 @@ pub(super) fn embedded_model(embedded: &EmbeddedModel) -> Result<Model, StoreErr
         system: modelfile.system,
         template: modelfile.template,
         messages: modelfile.messages,
+        examples: None,
         licenses: modelfile.licenses,
         format: modelfile.format,
         adapters: Vec::new(),

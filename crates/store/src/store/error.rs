@@ -77,6 +77,8 @@ pub enum StoreError {
     NoWeights(&'static str),
     #[error("the schema `{path}` of FORMAT {reason}")]
     Schema { path: PathBuf, reason: String },
+    #[error("the file `{path}` of EXAMPLES: {reason}")]
+    Examples { path: PathBuf, reason: String },
     #[error("the embedded model's Modelfile is wrong: {0}")]
     EmbeddedModelfile(#[from] ModelfileError),
 }

@@ -2,15 +2,17 @@
 
 use super::disk::{self, io_error};
 use super::error::Unknown;
+use super::examples::StoredExamples;
 use super::fit::{self, StoredFit};
 use super::{Store, StoreError, blobs, shards};
 use serde_json::{Map, Value};
 use slm_values::chat::{Message, Role};
 use slm_values::digest::Digest;
+use slm_values::examples;
 use slm_values::gguf::{AdapterHeader, Header};
 use slm_values::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type, model_config};
 use slm_values::model_ref::ModelRef;
-use slm_values::modelfile::{AdapterSource, BaseSource, Format, Modelfile};
+use slm_values::modelfile::{AdapterSource, BaseSource, ExamplesSource, Format, Modelfile};
 use slm_values::sampling::Parameters;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -39,6 +41,7 @@ pub struct Model {
     /// A chat template in Go's language or in Jinja, in place of the GGUF's own.
     pub template: Option<String>,
     pub messages: Vec<Message>,
+    pub examples: Option<StoredExamples>,
     pub licenses: Vec<String>,
     pub format: Option<Format>,
     pub adapters: Vec<StoredAdapter>,
@@ -142,6 +145,7 @@ impl Model {
             system: self.system.clone(),
             template: self.template.clone(),
             messages: self.messages.iter().filter(|message| message.role != Role::Tool).cloned().collect(),
+            examples: self.examples.as_ref().map(as_examples),
             licenses: self.licenses.clone(),
             format: self.format.clone(),
             adapters: self.adapters.iter().map(as_source).collect(),
@@ -243,6 +247,8 @@ impl Store {
         };
         let licenses =
             manifest.layers_of(media_type::LICENSE).map(|layer| self.text(layer)).collect::<Result<_, _>>()?;
+        let last_examples = manifest.layers_of(media_type::EXAMPLES).last();
+        let examples = last_examples.map(|layer| self.examples(layer)).transpose()?;
         let adapters =
             manifest.layers_of(media_type::ADAPTER).map(|layer| self.adapter(layer)).collect::<Result<_, _>>()?;
         Ok(Model {
@@ -256,6 +262,7 @@ impl Store {
             system: text(&[media_type::SYSTEM])?,
             template: text(&[media_type::TEMPLATE, media_type::PROMPT])?,
             messages,
+            examples,
             licenses,
             format,
             adapters,
@@ -268,6 +275,14 @@ impl Store {
         let path = self.present(layer)?;
         let scale = layer.adapter_scale().ok_or_else(|| broken(&path, "is an adapter whose scale is not a number"))?;
         Ok(StoredAdapter { path, digest: layer.digest, n_bytes: layer.size, scale })
+    }
+
+    fn examples(&self, layer: &Layer) -> Result<StoredExamples, StoreError> {
+        let path = self.present(layer)?;
+        let rows = examples::read(&self.text(layer)?, "text", "label");
+        let rows = rows.map_err(|error| broken(&path, &format!("has examples that cannot be used: {error}")))?;
+        let k = layer.examples_k().ok_or_else(|| broken(&path, "has examples, but not how many come before a text"))?;
+        Ok(StoredExamples { path, digest: layer.digest, rows, k })
     }
 
     pub(super) fn config_of(&self, manifest: &Manifest) -> Result<ModelConfig, StoreError> {
@@ -327,6 +342,10 @@ impl Store {
 
 fn as_source(adapter: &StoredAdapter) -> AdapterSource {
     AdapterSource { path: adapter.path.display().to_string(), scale: adapter.scale }
+}
+
+fn as_examples(examples: &StoredExamples) -> ExamplesSource {
+    ExamplesSource { k: examples.k, ..ExamplesSource::new(examples.path.display().to_string()) }
 }
 
 pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, StoreError> {

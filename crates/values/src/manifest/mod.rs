@@ -35,6 +35,8 @@ pub mod media_type {
     pub const LICENSE: &str = "application/vnd.ollama.image.license";
     /// What an answer may be: a JSON Schema, or the JSON string `"json"`.
     pub const FORMAT: &str = "application/vnd.slm.image.format";
+    /// Labelled texts, a JSON object with `text` and `label` on each line.
+    pub const EXAMPLES: &str = "application/vnd.slm.image.examples";
     /// How the model's answers were fitted to labels, and what it holds for: a card, JSON.
     pub const FIT: &str = "application/vnd.slm.image.fit";
     /// The numbers of that fit, safetensors.
@@ -45,7 +47,8 @@ pub mod media_type {
     pub const CASCADE: &str = "application/vnd.slm.image.cascade";
 
     /// The types that a Modelfile has an instruction for.
-    pub const WRITTEN: [&str; 9] = [MODEL, ADAPTER, TEMPLATE, PROMPT, SYSTEM, PARAMS, MESSAGES, LICENSE, FORMAT];
+    pub const WRITTEN: [&str; 10] =
+        [MODEL, ADAPTER, TEMPLATE, PROMPT, SYSTEM, PARAMS, MESSAGES, LICENSE, FORMAT, EXAMPLES];
 }
 
 /// The last word of a media type, which says what a layer is.
@@ -65,6 +68,9 @@ const DOCKER_LICENSE: &str = "application/vnd.docker.ai.license";
 
 /// The annotation of an adapter's layer that says how strongly it applies; readers that do not know it take 1.
 const ADAPTER_SCALE: &str = "vnd.slm.adapter.scale";
+
+/// The annotation of a layer of examples that says how many of them come before a text.
+const EXAMPLES_K: &str = "vnd.slm.examples.k";
 
 /// A model's manifest. Layers of unknown media types, and unknown fields, are kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,18 +117,36 @@ impl Layer {
     /// The layer of an adapter, with how strongly it applies.
     #[must_use]
     pub fn adapter(digest: Digest, size: u64, scale: f32) -> Layer {
-        let mut layer = Layer::new(media_type::ADAPTER, digest, size);
-        if scale != 1.0 {
-            let annotations = Map::from_iter([(ADAPTER_SCALE.to_owned(), Value::from(scale.to_string()))]);
-            layer.other.insert("annotations".to_owned(), Value::Object(annotations));
-        }
-        layer
+        let layer = Layer::new(media_type::ADAPTER, digest, size);
+        if scale == 1.0 { layer } else { layer.annotated(ADAPTER_SCALE, scale.to_string()) }
+    }
+
+    /// The layer of examples of which `k` come before a text.
+    #[must_use]
+    pub fn examples(digest: Digest, size: u64, k: u8) -> Layer {
+        Layer::new(media_type::EXAMPLES, digest, size).annotated(EXAMPLES_K, k.to_string())
+    }
+
+    fn annotated(mut self, name: &str, text: String) -> Layer {
+        let annotations = Map::from_iter([(name.to_owned(), Value::from(text))]);
+        self.other.insert("annotations".to_owned(), Value::Object(annotations));
+        self
+    }
+
+    fn annotation(&self, name: &str) -> Option<&Value> {
+        self.other.get("annotations").and_then(|annotations| annotations.get(name))
+    }
+
+    /// How many of a layer's examples come before a text; `None` where it does not say a number from 1 on.
+    #[must_use]
+    pub fn examples_k(&self) -> Option<u8> {
+        self.annotation(EXAMPLES_K)?.as_str()?.parse().ok().filter(|&k| k > 0)
     }
 
     /// The scale of an adapter's layer: 1 where it is not given, `None` where it is not a finite number.
     #[must_use]
     pub fn adapter_scale(&self) -> Option<f32> {
-        match self.other.get("annotations").and_then(|annotations| annotations.get(ADAPTER_SCALE)) {
+        match self.annotation(ADAPTER_SCALE) {
             None => Some(1.0),
             Some(scale) => scale.as_str()?.parse().ok().filter(|scale: &f32| scale.is_finite()),
         }

@@ -43,6 +43,10 @@ pub enum ModelfileFault {
     FormatKind(String),
     #[error("the scale `{0}` is out of range; give a number from -1000 to 1000")]
     AdapterScale(String),
+    #[error("EXAMPLES names no file; give one of JSON lines, for example `EXAMPLES rows.jsonl k=4`")]
+    ExamplesPath,
+    #[error("EXAMPLES has `k={0}`, but takes a number from 1 to {max}", max = super::examples::MAX_EXAMPLES)]
+    ExamplesCount(String),
     #[error("FORMAT has no file name after the `@`")]
     FormatPath,
 }

@@ -20,6 +20,7 @@ pub(super) enum Keyword {
     Template,
     System,
     Message(String),
+    Examples,
     License,
     Format,
     Adapter,
@@ -29,12 +30,13 @@ pub(super) enum Keyword {
     Draft,
 }
 
-const KEYWORDS: [&str; 12] = [
+const KEYWORDS: [&str; 13] = [
     "FROM",
     "PARAMETER",
     "TEMPLATE",
     "SYSTEM",
     "MESSAGE",
+    "EXAMPLES",
     "LICENSE",
     "FORMAT",
     "ADAPTER",
@@ -131,6 +133,7 @@ fn keyword_with_argument<'a>(name: &'static str, after: &'a str) -> Result<(Keyw
         "TEMPLATE" => Keyword::Template,
         "SYSTEM" => Keyword::System,
         "MESSAGE" => Keyword::Message(argument.to_owned()),
+        "EXAMPLES" => Keyword::Examples,
         "LICENSE" => Keyword::License,
         "FORMAT" => Keyword::Format,
         "ADAPTER" => Keyword::Adapter,

@@ -1,13 +1,15 @@
-//! What a person writes to make a model: Ollama's Modelfile with our `FORMAT`; it reads no other file.
+//! What a person writes to make a model: Ollama's Modelfile with our `FORMAT` and `EXAMPLES`; it reads no other file.
 //!
 //! The syntax is that of Ollama's `parser` package, described in `docs/modelfile.mdx` of its repository.
 
 mod adapter;
 mod error;
+mod examples;
 mod lexer;
 
 pub use adapter::{AdapterSource, scale};
 pub use error::{ModelfileError, ModelfileFault};
+pub use examples::{ExamplesSource, MAX_EXAMPLES};
 
 use crate::chat::{Message, Role};
 use crate::encoding;
@@ -28,6 +30,8 @@ pub struct Modelfile {
     pub system: Option<String>,
     /// Example turns before the user's, in order.
     pub messages: Vec<Message>,
+    /// Labelled texts of which the nearest to a text come before it.
+    pub examples: Option<ExamplesSource>,
     pub licenses: Vec<String>,
     pub format: Option<Format>,
     /// LoRA adapters, GGUF files or PEFT's folders, relative to the Modelfile.
@@ -73,6 +77,7 @@ impl Modelfile {
             template: None,
             system: None,
             messages: Vec::new(),
+            examples: None,
             licenses: Vec::new(),
             format: None,
             adapters: Vec::new(),
@@ -125,6 +130,7 @@ impl Modelfile {
             Keyword::Renderer => last(&mut self.renderer, value),
             Keyword::Parser => last(&mut self.parser, value),
             Keyword::Draft => last(&mut self.draft, value),
+            Keyword::Examples => once(&mut self.examples, value.parse()?, "EXAMPLES"),
             Keyword::Format => once(&mut self.format, value.parse()?, "FORMAT"),
             Keyword::Message(role) => {
                 self.messages.push(Message::new(message_role(role)?, value));
@@ -175,6 +181,9 @@ impl fmt::Display for Modelfile {
         }
         for message in &self.messages {
             line(&format!("MESSAGE {}", message.role.as_str()), &message.content)?;
+        }
+        if let Some(examples) = &self.examples {
+            line("EXAMPLES", &examples.to_string())?;
         }
         if let Some(format) = &self.format {
             line("FORMAT", &format.to_string())?;

@@ -28,6 +28,7 @@ requires v0.14.0-rc1
 RENDERER qwen3-coder
 Parser "qwen3"
 DRAFT ./small.gguf
+EXAMPLES rows.jsonl label=queue k=2
 "#;
     let modelfile = Modelfile::parse(text).unwrap();
     assert_eq!(
@@ -42,6 +43,11 @@ DRAFT ./small.gguf
             template: Some("{{ .System }} # not a comment".to_owned()),
             system: Some("You sort tickets.\nBe \"brief\".".to_owned()),
             messages: vec![Message::new(Role::User, "My parcel is late."), Message::new(Role::Assistant, "shipping")],
+            examples: Some(ExamplesSource {
+                k: 2,
+                label: "queue".to_owned(),
+                ..ExamplesSource::new("rows.jsonl".to_owned())
+            }),
             licenses: vec!["MIT".to_owned(), "\nsecond\n".to_owned()],
             format: Some(Format::Schema(json!({"enum": ["b", "a"]}))),
             adapters: vec![
@@ -191,6 +197,7 @@ prop_compose! {
         licenses in proptest::collection::vec(value(), 0..3),
         format in 0usize..4,
         keys in proptest::collection::hash_map(value(), value(), 0..3),
+        examples in proptest::option::of(("[a-z=4]{1,3}( [ktexlab]{1,5}=?[0-9a-z]{0,2}){0,2}", 1..=MAX_EXAMPLES, "[a-z]{0,3}")),
     ) -> Modelfile {
         let from = if use_path { BaseSource::Path(path.clone()) } else { BaseSource::Name(name.parse().expect("a name")) };
         let roles = [Role::System, Role::User, Role::Assistant];
@@ -209,6 +216,11 @@ prop_compose! {
             parser: texts[3].clone(),
             draft: texts[4].clone(),
             messages: messages.into_iter().map(|(role, text)| Message::new(roles[role], text)).collect(),
+            examples: examples.and_then(|(path, k, label)| {
+                // A path that looks like nothing but settings names no file.
+                let path: ExamplesSource = path.parse().ok()?;
+                Some(ExamplesSource { k, label, ..ExamplesSource::new(path.path) })
+            }),
             licenses,
             format: [None, Some(Format::Json), Some(Format::File(path)), Some(Format::Schema(json!(keys)))][format].clone(),
             ..Modelfile::new(from)

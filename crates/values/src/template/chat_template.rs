@@ -185,7 +185,11 @@ impl ChatTemplate {
     fn render_once(&self, inputs: &Inputs) -> Result<Prompt, TemplateError> {
         let messages = inputs.messages;
         let row = messages.iter().rposition(|message| message.role == Role::User);
-        let author = |number: usize| if Some(number) == row { Author::Row } else { Author::Other };
+        let author = |number: usize| match row {
+            Some(row) if number == row => Author::Row,
+            Some(row) if (row.saturating_sub(inputs.n_beside)..row).contains(&number) => Author::Beside,
+            _ => Author::Other,
+        };
         let shown = self.shown(inputs);
         let plain = self.rendered(inputs, messages, &shown, &Originals::default())?;
         let words = shown.words(messages, author);

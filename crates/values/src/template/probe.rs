@@ -66,5 +66,13 @@ impl ToolUse {
 
 /// Inputs of nothing but messages and variables.
 pub(super) fn inputs<'a>(messages: &'a [Message], variables: &'a Map<String, Json>) -> Inputs<'a> {
-    Inputs { messages, add_generation_prompt: true, date: Date::PINNED, variables, tools: &[], contract: None }
+    Inputs {
+        messages,
+        n_beside: 0,
+        add_generation_prompt: true,
+        date: Date::PINNED,
+        variables,
+        tools: &[],
+        contract: None,
+    }
 }

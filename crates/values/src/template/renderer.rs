@@ -52,6 +52,8 @@ pub(super) type Originals = Arc<HashMap<char, char>>;
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
     pub messages: &'a [Message],
+    /// How many messages right before the last of the user's vary with it, as its examples do: the row begins with them.
+    pub n_beside: usize,
     /// End with the header of an assistant's turn (the templates' own name for it).
     pub add_generation_prompt: bool,
     /// The date of `strftime_now`; pinned where prompts must be the same tomorrow.

@@ -98,6 +98,7 @@ fn render(template: &ChatTemplate, messages: &[Message]) -> Result<Prompt, Templ
     let variables = Map::new();
     template.render(&Inputs {
         messages,
+        n_beside: 0,
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &variables,
@@ -130,6 +131,7 @@ fn renderings_equal_the_reference_byte_for_byte() {
         for case in vectors.cases {
             let inputs = Inputs {
                 messages: &case.messages,
+                n_beside: 0,
                 add_generation_prompt: case.add_generation_prompt,
                 date: date(&vectors.date),
                 variables: &Map::new(),
@@ -275,6 +277,7 @@ fn a_contract_does_not_spell_special_tokens_of_letters() {
         let template = ChatTemplate::parse(Language::Jinja, source, specials.clone()).unwrap();
         let inputs = Inputs {
             messages: &user("x"),
+            n_beside: 0,
             add_generation_prompt: true,
             date: Date::PINNED,
             variables: &Map::new(),
@@ -299,6 +302,7 @@ fn a_contract_is_seen_but_forges_nothing() {
     let messages = user("x");
     let inputs = Inputs {
         messages: &messages,
+        n_beside: 0,
         add_generation_prompt: true,
         date: Date::PINNED,
         variables: &Map::new(),
@@ -308,6 +312,32 @@ fn a_contract_is_seen_but_forges_nothing() {
     let prompt = template.render(&inputs).unwrap();
     assert_eq!(prompt.text(), "order_id: a<|end|>|</s><|end|>x");
     assert_eq!(controls(&prompt), ["<|end|>"]);
+}
+
+#[test]
+fn a_row_begins_with_the_messages_that_vary_with_it() {
+    let template = parse("{% for m in messages %}[{{ m.role }}] {{ m.content }} {% endfor %}");
+    let message = |(role, text): (Role, &str)| Message::new(role, text);
+    let turns = [(Role::System, "s"), (Role::User, "an example"), (Role::Assistant, "a"), (Role::User, "the row")];
+    let messages = turns.map(message);
+    for (n_beside, begins) in [(0, "the row"), (1, "a "), (2, "an example"), (3, "s "), (9, "s ")] {
+        let prompt = template.render(&Inputs {
+            messages: &messages,
+            n_beside,
+            add_generation_prompt: true,
+            date: Date::PINNED,
+            variables: &Map::new(),
+            tools: &[],
+            contract: None,
+        });
+        let prompt = prompt.unwrap();
+        let (Some(place), [Run::Text { text, .. }]) = (prompt.row_start, prompt.runs.as_slice()) else {
+            panic!("{prompt:?}")
+        };
+        assert!(text[place.offset..].starts_with(begins), "{n_beside}: {}", &text[place.offset..]);
+        // What is asked about is the row's own text, whatever comes with it.
+        assert_eq!(&text[prompt.row.unwrap().range], "the row");
+    }
 }
 
 #[test]
@@ -409,6 +439,7 @@ proptest! {
             prop_assert_eq!(controls(&prompt), controls(&harmless), "{}", &name);
             let plain = template.plain(&Inputs {
                 messages: &messages,
+                n_beside: 0,
                 add_generation_prompt: true,
                 date: Date::PINNED,
                 variables: &Map::new(),

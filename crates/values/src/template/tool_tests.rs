@@ -96,7 +96,7 @@ fn templates() -> BTreeMap<String, ChatTemplate> {
 
 fn inputs<'a>(talk: &'a Talk, variables: &'a Map<String, Json>) -> Inputs<'a> {
     let Talk { tools, messages } = talk;
-    Inputs { messages, add_generation_prompt: true, date: Date::PINNED, variables, tools, contract: None }
+    Inputs { messages, n_beside: 0, add_generation_prompt: true, date: Date::PINNED, variables, tools, contract: None }
 }
 
 fn controls(prompt: &Prompt) -> Vec<&str> {

@@ -264,6 +264,7 @@ impl<'a> Twins<'a> {
         let mut text = String::with_capacity(traced.len());
         let mut persons: Vec<Range<usize>> = Vec::new();
         let mut row: Option<Range<usize>> = None;
+        let mut beside: Option<usize> = None;
         for c in traced.chars() {
             let start = text.len();
             let Some(&(author, original)) = self.from.get(&c) else {
@@ -275,9 +276,16 @@ impl<'a> Twins<'a> {
                 Some(last) if last.end == start => last.end = text.len(),
                 _ => persons.push(start..text.len()),
             }
-            if author == Author::Row {
-                row.get_or_insert(start..start).end = text.len();
+            match author {
+                Author::Row => row.get_or_insert(start..start).end = text.len(),
+                Author::Beside => {
+                    beside.get_or_insert(start);
+                }
+                Author::Other => {}
             }
+        }
+        if let Some(offset) = beside {
+            prompt.row_start.get_or_insert(RunOffset { run, offset });
         }
         if let Some(range) = row {
             prompt.row_start.get_or_insert(RunOffset { run, offset: range.start });

@@ -7,6 +7,8 @@ use serde_json::{Map, Value as Json};
 pub(super) enum Author {
     /// The last user message.
     Row,
+    /// A message before it that varies with it.
+    Beside,
     /// Another message, a tool, a call, or the contract.
     Other,
 }

@@ -2,11 +2,12 @@
 
 mod plots;
 mod rows;
+mod values;
 
 use std::fmt::Write as _;
 
 use super::differences::{sentence, within};
-use super::layout::{cost, interval, three};
+use super::layout::{bytes, cost, interval, three};
 use crate::eval::figures::closed::{ClassFigures, ConfusionFigures};
 use crate::eval::figures::rate::Figure;
 use crate::eval::figures::{FieldFigures, SubjectFigures, SubjectKind};
@@ -102,6 +103,11 @@ fn summary(out: &mut String, report: &Report) {
         let _ = write!(out, "<th scope=\"col\">{field} right</th><th scope=\"col\">{field} F1</th>");
     }
     out.push_str("<th scope=\"col\">failed</th><th scope=\"col\">p50 ms</th><th scope=\"col\">p95 ms</th><th scope=\"col\">rows/s</th>");
+    let speeds = || report.subjects.iter().filter_map(|subject| subject.speed);
+    let has_first = speeds().any(|speed| speed.first_token_p50_ms.is_some());
+    let has_peak = speeds().any(|speed| speed.peak_memory_bytes.is_some());
+    out.push_str(if has_first { "<th scope=\"col\">first token p50 ms</th>" } else { "" });
+    out.push_str(if has_peak { "<th scope=\"col\">peak memory</th>" } else { "" });
     let has_costs = report.subjects.iter().any(|subject| subject.cost.is_some());
     out.push_str(if has_costs { "<th scope=\"col\">cost of 1,000 rows</th>" } else { "" });
     out.push_str("</tr></thead><tbody>");
@@ -124,6 +130,13 @@ fn summary(out: &mut String, report: &Report) {
             one(speed.and_then(|speed| speed.latency_p95_ms)),
             one(speed.and_then(|speed| speed.rows_per_second))
         );
+        if has_first {
+            let _ = write!(out, "<td>{}</td>", one(speed.and_then(|speed| speed.first_token_p50_ms)));
+        }
+        if has_peak {
+            let peak = speed.and_then(|speed| speed.peak_memory_bytes).map_or_else(String::new, bytes);
+            let _ = write!(out, "<td>{peak}</td>");
+        }
         let cost = if has_costs { format!("<td>{}</td>", cost(subject.cost.as_ref())) } else { String::new() };
         let _ = write!(out, "{cost}</tr>");
     }
@@ -212,14 +225,13 @@ fn field(out: &mut String, field: &FieldFigures) {
         );
     }
     if let Some(extraction) = &field.extraction {
-        let _ = write!(
-            out,
-            "<table><caption>Values</caption><thead><tr><th scope=\"col\">wrong</th><th scope=\"col\">missed</th><th scope=\"col\">invented</th></tr></thead>\
-             <tbody><tr><td>{}</td><td>{}</td><td>{}</td></tr></tbody></table>",
-            figure(extraction.wrong.figure()),
-            figure(extraction.missed.figure()),
-            figure(extraction.invented.figure())
-        );
+        values::extraction(out, extraction);
+    }
+    if let Some(lists) = &field.lists {
+        values::lists(out, lists);
+    }
+    if let Some(limits) = &field.limits {
+        values::limits(out, limits);
     }
     if let Some(labels) = &field.labels {
         classes(out, &labels.classes);

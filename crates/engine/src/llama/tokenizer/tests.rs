@@ -57,6 +57,7 @@ fn a_rendering_has_the_tokens_that_llama_cpp_gives_it_whole() {
             let prompt = template
                 .render(&Inputs {
                     messages: &messages,
+                    n_beside: 0,
                     add_generation_prompt: true,
                     date: Date::PINNED,
                     variables: &serde_json::Map::new(),

@@ -5,6 +5,9 @@
 //! admissions of one client, every other client that waits before that gate has one. All queues together have one bound.
 //! Where it is reached, the client with the most waiting loses its youngest to a client that has less, so that nobody fills
 //! the queues for all others.
+//!
+//! Requests of batches wait in queues of their own. One is let in only where nobody else waits, and they never have more than
+//! half of a gate's places, so that a request of somebody who looks on finds one free.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
@@ -15,6 +18,15 @@ use std::time::{Duration, Instant};
 /// A request's number, counted up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
+
+/// Whether somebody looks on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Priority {
+    #[default]
+    Live,
+    /// Behind every live request.
+    Batch,
+}
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +43,8 @@ pub enum Outcome {
 pub struct Gates<K> {
     max_queued: usize,
     n_queued: usize,
+    /// Requests of batches that wait; they have the same bound for themselves.
+    n_batch_queued: usize,
     gates: HashMap<K, Gate>,
 }
 
@@ -38,10 +52,16 @@ pub struct Gates<K> {
 struct Gate {
     limit: usize,
     n_running: usize,
-    /// Clients that wait, the next one first; none has an empty queue.
-    turns: VecDeque<Queue>,
+    /// Of those that run, requests of batches.
+    n_batch_running: usize,
+    live: Turns,
+    batch: Turns,
     pace: Pace,
 }
+
+/// Clients that wait, the next one first; none has an empty queue.
+#[derive(Debug, Default)]
+struct Turns(VecDeque<Queue>);
 
 #[derive(Debug)]
 struct Queue {
@@ -66,7 +86,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 impl<K: Clone + Eq + Hash> Gates<K> {
     #[must_use]
     pub fn new(max_queued: usize) -> Self {
-        Gates { max_queued, n_queued: 0, gates: HashMap::new() }
+        Gates { max_queued, n_queued: 0, n_batch_queued: 0, gates: HashMap::new() }
     }
 
     /// A request comes to a gate that lets at least `limit` in at once for as long as it is needed: contexts do not shrink, so
@@ -83,7 +103,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     ) -> Vec<(Ticket, Outcome)> {
         let gate = self.gates.entry(key.clone()).or_default();
         gate.limit = gate.limit.max(limit).max(1);
-        gate.push(client, ticket);
+        gate.live.push(client, ticket);
         self.n_queued += 1;
         let mut outcomes = self.admit(key, now);
         if self.n_queued > self.max_queued {
@@ -92,15 +112,54 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         outcomes
     }
 
+    /// As [`Gates::enter`], for a request of a batch.
+    #[must_use]
+    pub fn enter_behind(
+        &mut self,
+        key: &K,
+        limit: usize,
+        client: &Arc<str>,
+        ticket: Ticket,
+        now: Instant,
+    ) -> Vec<(Ticket, Outcome)> {
+        let gate = self.gates.entry(key.clone()).or_default();
+        gate.limit = gate.limit.max(limit).max(1);
+        gate.batch.push(client, ticket);
+        self.n_batch_queued += 1;
+        let mut outcomes = self.admit(key, now);
+        if self.n_batch_queued > self.max_queued
+            && let Some(gate) = self.gates.get_mut(key)
+            && gate.batch.remove(ticket)
+        {
+            self.n_batch_queued -= 1;
+            let retry_after = gate.retry_after();
+            outcomes.push((ticket, Outcome::Busy { n_queued: self.n_batch_queued, retry_after }));
+            self.forget(key);
+        }
+        outcomes
+    }
+
     /// One who waits goes away; `false` where it waits no more.
     pub fn withdraw(&mut self, key: &K, ticket: Ticket) -> bool {
         let Some(gate) = self.gates.get_mut(key) else { return false };
-        let waits = |queue: &&Queue| queue.tickets.contains(&ticket);
-        let Some(client) = gate.turns.iter().find(waits).map(|queue| Arc::clone(&queue.client)) else { return false };
-        gate.remove(&client, ticket);
-        self.n_queued -= 1;
+        if gate.live.remove(ticket) {
+            self.n_queued -= 1;
+        } else if gate.batch.remove(ticket) {
+            self.n_batch_queued -= 1;
+        } else {
+            return false;
+        }
         self.forget(key);
         true
+    }
+
+    /// A request of a batch that was let in comes out.
+    #[must_use]
+    pub fn leave_behind(&mut self, key: &K, now: Instant) -> Vec<(Ticket, Outcome)> {
+        if let Some(gate) = self.gates.get_mut(key) {
+            gate.n_batch_running = gate.n_batch_running.saturating_sub(1);
+        }
+        self.leave(key, now)
     }
 
     /// One who was let in comes out.
@@ -120,6 +179,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         self.gates.get(key)?.n_before(ticket)
     }
 
+    /// Requests that wait, but for those of batches.
     #[must_use]
     pub fn n_queued(&self) -> usize {
         self.n_queued
@@ -134,10 +194,19 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         let Some(gate) = self.gates.get_mut(key) else { return Vec::new() };
         let mut admitted = Vec::new();
         while gate.n_running < gate.limit
-            && let Some(ticket) = gate.pop()
+            && let Some(ticket) = gate.live.pop()
         {
             gate.n_running += 1;
             self.n_queued -= 1;
+            admitted.push((ticket, Outcome::Admitted));
+        }
+        while gate.n_running < gate.limit
+            && gate.n_batch_running < gate.batch_limit()
+            && let Some(ticket) = gate.batch.pop()
+        {
+            gate.n_running += 1;
+            gate.n_batch_running += 1;
+            self.n_batch_queued -= 1;
             admitted.push((ticket, Outcome::Admitted));
         }
         let is_full = gate.n_running >= gate.limit;
@@ -148,7 +217,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
     /// There is one too many: the newcomer, or the youngest of the client that has most.
     fn turn_away(&mut self, key: &K, client: &Arc<str>, newcomer: Ticket) -> Option<(Ticket, Outcome)> {
         let mut n_of: HashMap<&Arc<str>, usize> = HashMap::new();
-        for queue in self.gates.values().flat_map(|gate| &gate.turns) {
+        for queue in self.gates.values().flat_map(|gate| &gate.live.0) {
             *n_of.entry(&queue.client).or_default() += queue.tickets.len();
         }
         let own = n_of.get(client).copied().unwrap_or(0);
@@ -158,14 +227,14 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         let (key, ticket) = if loser == *client {
             (key.clone(), newcomer)
         } else {
-            let last = |gate: &Gate| gate.turns.iter().find(|queue| queue.client == loser)?.tickets.back().copied();
+            let last = |gate: &Gate| gate.live.0.iter().find(|queue| queue.client == loser)?.tickets.back().copied();
             let youngest = self.gates.iter().filter_map(|(key, gate)| Some((last(gate)?, key)));
             let (ticket, key) = youngest.max_by_key(|(ticket, _)| *ticket)?;
             (key.clone(), ticket)
         };
         let gate = self.gates.get_mut(&key)?;
         let retry_after = gate.retry_after();
-        gate.remove(&loser, ticket);
+        gate.live.remove(ticket);
         self.n_queued -= 1;
         let outcome = Outcome::Busy { n_queued: self.n_queued, retry_after };
         self.forget(&key);
@@ -174,26 +243,51 @@ impl<K: Clone + Eq + Hash> Gates<K> {
 
     /// Gates are made by requests: one that nobody needs leaves nothing behind.
     fn forget(&mut self, key: &K) {
-        if self.gates.get(key).is_some_and(|gate| gate.n_running == 0 && gate.turns.is_empty()) {
+        if self.gates.get(key).is_some_and(|gate| gate.n_running == 0 && gate.is_empty()) {
             self.gates.remove(key);
         }
     }
 }
 
 impl Gate {
+    fn is_empty(&self) -> bool {
+        self.live.0.is_empty() && self.batch.0.is_empty()
+    }
+
+    /// Places that requests of batches have at most.
+    fn batch_limit(&self) -> usize {
+        (self.limit / 2).max(1)
+    }
+
+    fn n_before(&self, ticket: Ticket) -> Option<usize> {
+        self.live.n_before(ticket).or_else(|| Some(self.live.len() + self.batch.n_before(ticket)?))
+    }
+
+    fn retry_after(&self) -> Duration {
+        let n = self.live.len() + self.batch.len();
+        let seconds = self.pace.seconds.unwrap_or(UNKNOWN_PACE) * n as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_RETRY).clamp(Duration::from_secs(1), LONGEST_RETRY)
+    }
+}
+
+impl Turns {
+    fn len(&self) -> usize {
+        self.0.iter().map(|queue| queue.tickets.len()).sum()
+    }
+
     fn push(&mut self, client: &Arc<str>, ticket: Ticket) {
-        match self.turns.iter_mut().find(|queue| queue.client == *client) {
+        match self.0.iter_mut().find(|queue| queue.client == *client) {
             Some(queue) => queue.tickets.push_back(ticket),
-            None => self.turns.push_back(Queue { client: Arc::clone(client), tickets: VecDeque::from([ticket]) }),
+            None => self.0.push_back(Queue { client: Arc::clone(client), tickets: VecDeque::from([ticket]) }),
         }
     }
 
     /// The first of the client whose turn it is, which then is the last to have another.
     fn pop(&mut self) -> Option<Ticket> {
-        let mut queue = self.turns.pop_front()?;
+        let mut queue = self.0.pop_front()?;
         let ticket = queue.tickets.pop_front();
         if !queue.tickets.is_empty() {
-            self.turns.push_back(queue);
+            self.0.push_back(queue);
         }
         ticket
     }
@@ -201,26 +295,21 @@ impl Gate {
     /// Each turn of the client's own takes one ticket of every client; who stands before it in the turns has one turn more.
     fn n_before(&self, ticket: Ticket) -> Option<usize> {
         let place = |queue: &Queue| queue.tickets.iter().position(|&waiting| waiting == ticket);
-        let (own, n_rounds) = self.turns.iter().enumerate().find_map(|(at, queue)| Some((at, place(queue)?)))?;
+        let (own, n_rounds) = self.0.iter().enumerate().find_map(|(at, queue)| Some((at, place(queue)?)))?;
         let taken = |(at, queue): (usize, &Queue)| match at.cmp(&own) {
             Ordering::Less => queue.tickets.len().min(n_rounds + 1),
             Ordering::Equal => n_rounds,
             Ordering::Greater => queue.tickets.len().min(n_rounds),
         };
-        Some(self.turns.iter().enumerate().map(taken).sum())
+        Some(self.0.iter().enumerate().map(taken).sum())
     }
 
-    fn remove(&mut self, client: &Arc<str>, ticket: Ticket) {
-        if let Some(queue) = self.turns.iter_mut().find(|queue| queue.client == *client) {
-            queue.tickets.retain(|waiting| *waiting != ticket);
-        }
-        self.turns.retain(|queue| !queue.tickets.is_empty());
-    }
-
-    fn retry_after(&self) -> Duration {
-        let n: usize = self.turns.iter().map(|queue| queue.tickets.len()).sum();
-        let seconds = self.pace.seconds.unwrap_or(UNKNOWN_PACE) * n as f64;
-        Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_RETRY).clamp(Duration::from_secs(1), LONGEST_RETRY)
+    /// Whether it waited here.
+    fn remove(&mut self, ticket: Ticket) -> bool {
+        let Some(queue) = self.0.iter_mut().find(|queue| queue.tickets.contains(&ticket)) else { return false };
+        queue.tickets.retain(|waiting| *waiting != ticket);
+        self.0.retain(|queue| !queue.tickets.is_empty());
+        true
     }
 }
 
@@ -426,5 +515,32 @@ mod tests {
         }
         assert_eq!(gates.enter(&"base", 1, &client(1), Ticket(11), now), [(Ticket(11), Outcome::Admitted)]);
         assert_eq!(gates.enter(&"base", 1, &client(1), Ticket(12), now), []);
+    }
+
+    #[test]
+    fn requests_of_batches_wait_behind_all_others_and_leave_half_of_the_places() {
+        let (mut gates, now, admitted) = (Gates::new(3), Instant::now(), |n| (Ticket(n), Outcome::Admitted));
+        let behind = |gates: &mut Gates<_>, n| gates.enter_behind(&"base", 4, &client(9), Ticket(n), now);
+        assert_eq!(behind(&mut gates, 0), [admitted(0)]);
+        assert_eq!(behind(&mut gates, 1), [admitted(1)]);
+        for n in 2..5 {
+            assert_eq!(behind(&mut gates, n), [], "half of the places are taken");
+        }
+        assert!(matches!(behind(&mut gates, 5)[..], [(Ticket(5), Outcome::Busy { n_queued: 3, .. })]));
+        for n in 10..12 {
+            assert_eq!(gates.enter(&"base", 4, &client(0), Ticket(n), now), [admitted(n)]);
+        }
+        assert_eq!(gates.enter(&"base", 4, &client(0), Ticket(12), now), []);
+        assert_eq!((gates.n_queued(), gates.n_before(&"base", Ticket(3))), (1, Some(2)));
+        assert_eq!(gates.leave_behind(&"base", now), [admitted(12)]);
+        assert!(gates.withdraw(&"base", Ticket(2)) && !gates.withdraw(&"base", Ticket(2)));
+        assert_eq!(gates.leave(&"base", now), [admitted(3)]);
+        assert_eq!(gates.leave(&"base", now), []);
+        assert_eq!(gates.leave_behind(&"base", now), [admitted(4)]);
+        for _ in 0..2 {
+            let _ = gates.leave_behind(&"base", now);
+        }
+        let _ = gates.leave(&"base", now);
+        assert_eq!((gates.n_running(), gates.gates.len()), (0, 0));
     }
 }

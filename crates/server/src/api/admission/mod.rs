@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use gates::{Gates, Outcome, Ticket};
+use gates::{Gates, Outcome, Priority, Ticket};
 
 /// Requests that may wait, where nobody says another number.
 pub const DEFAULT_MAX_QUEUE: usize = 512;
@@ -38,6 +38,7 @@ pub struct Entry<K> {
     pub n_permits: usize,
     /// The same for all requests of one client.
     pub client: Arc<str>,
+    pub priority: Priority,
     /// When it is given up; `None` never.
     pub deadline: Option<Instant>,
 }
@@ -47,6 +48,7 @@ pub struct Entry<K> {
 pub struct Permit<K: Key> {
     admission: Admission<K>,
     gate: K,
+    priority: Priority,
     waited: Duration,
 }
 
@@ -83,6 +85,7 @@ struct Shared<K: Key> {
 #[derive(Debug)]
 struct Waiting<K: Key> {
     gate: K,
+    priority: Priority,
     since: Instant,
     reply: oneshot::Sender<Result<Permit<K>, Refused>>,
 }
@@ -111,13 +114,16 @@ impl<K: Key> Admission<K> {
     pub fn line_up(&self, entry: Entry<K>) -> InLine<'_, K> {
         let (reply, answer) = oneshot::channel();
         let since = Instant::now();
-        let Entry { gate, n_permits, client, deadline } = entry;
+        let Entry { gate, n_permits, client, priority, deadline } = entry;
         let (ticket, outcomes) = {
             let mut shared = self.lock();
             let ticket = Ticket(shared.n_tickets);
             shared.n_tickets += 1;
-            shared.waiting.insert(ticket, Waiting { gate: gate.clone(), since, reply });
-            let outcomes = shared.gates.enter(&gate, n_permits, &client, ticket, since);
+            shared.waiting.insert(ticket, Waiting { gate: gate.clone(), priority, since, reply });
+            let outcomes = match priority {
+                Priority::Live => shared.gates.enter(&gate, n_permits, &client, ticket, since),
+                Priority::Batch => shared.gates.enter_behind(&gate, n_permits, &client, ticket, since),
+            };
             (ticket, outcomes)
         };
         let in_line = InLine { admission: self, ticket, since, deadline, answer };
@@ -153,9 +159,9 @@ impl<K: Key> Admission<K> {
                 }
                 shared.waiting.remove(&ticket)
             };
-            let Some(Waiting { gate, since, reply }) = waiting else { continue };
+            let Some(Waiting { gate, priority, since, reply }) = waiting else { continue };
             let told = match outcome {
-                Outcome::Admitted => Ok(Permit { admission: self.clone(), gate, waited: since.elapsed() }),
+                Outcome::Admitted => Ok(Permit { admission: self.clone(), gate, priority, waited: since.elapsed() }),
                 Outcome::Busy { n_queued, retry_after } => Err(Refused::Busy { n_queued, retry_after }),
             };
             // What cannot be sent is dropped here, where nothing is locked: a permit's end locks.
@@ -174,7 +180,13 @@ impl<K: Key> Permit<K> {
 
 impl<K: Key> Drop for Permit<K> {
     fn drop(&mut self) {
-        let outcomes = self.admission.lock().gates.leave(&self.gate, Instant::now());
+        let outcomes = {
+            let gates = &mut self.admission.lock().gates;
+            match self.priority {
+                Priority::Live => gates.leave(&self.gate, Instant::now()),
+                Priority::Batch => gates.leave_behind(&self.gate, Instant::now()),
+            }
+        };
         self.admission.tell(outcomes);
     }
 }
@@ -244,7 +256,7 @@ mod tests {
 
     fn entry(client: &str, deadline: Option<Duration>) -> Entry<&'static str> {
         let deadline = deadline.map(|within| Instant::now() + within);
-        Entry { gate: "base", n_permits: 1, client: client.into(), deadline }
+        Entry { gate: "base", n_permits: 1, client: client.into(), priority: Priority::Live, deadline }
     }
 
     /// Asks a future once; whether it is not done.
@@ -321,7 +333,8 @@ mod tests {
                     let patience = Duration::from_micros((n * 37 + round * 101) % 900);
                     let deadline = (n % 3 != 0).then(|| Instant::now() + patience);
                     let client = format!("client{}", n % 7).into();
-                    let entering = admission.enter(Entry { gate: n % 2, n_permits: 3, client, deadline });
+                    let priority = if n % 4 == 1 { Priority::Batch } else { Priority::Live };
+                    let entering = admission.enter(Entry { gate: n % 2, n_permits: 3, client, priority, deadline });
                     // Some are dropped while they wait.
                     let entered =
                         if n % 5 == 0 { tokio::time::timeout(patience, entering).await } else { Ok(entering.await) };

@@ -102,6 +102,14 @@ pub fn part<T: DeserializeOwned>(value: &Value, at: &str) -> Result<T, Problem> 
     json::parse_part(value, at).map_err(|error| Problem::from(BodyError::from(error)))
 }
 
+/// A text by itself that is to be a JSON object, a line of a file for example. What its problem says of a body is said of that text.
+///
+/// # Errors
+/// It is no object, or has a key twice, or another type; the problem names the field.
+pub fn object<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
+    json::parse(text).map_err(|error| Problem::from(BodyError::from(error)))
+}
+
 /// What the headers say of the body, before it is read.
 fn judge_headers(headers: &HeaderMap, max: usize) -> Result<(), BodyError> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());

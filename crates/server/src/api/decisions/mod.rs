@@ -14,11 +14,14 @@ use super::service::{Answered, AnsweredQuestions, Service};
 use slm_infer::decide::FieldAnswer;
 
 pub use openai::{__path_decide, decide};
-pub use systemone::{__path_answer, answer};
+pub use systemone::{__path_answer, __path_answer_batch, answer, answer_batch};
 
 /// The routes of these dialects.
 pub fn routes() -> Router<Arc<Service>> {
-    Router::new().route("/v1/decisions", post(openai::decide)).route("/v1/systemone", post(systemone::answer))
+    Router::new()
+        .route("/v1/decisions", post(openai::decide))
+        .route("/v1/systemone", post(systemone::answer))
+        .route("/v1/systemone/batches", post(systemone::answer_batch))
 }
 
 /// Tokens of all questions together: those of the prompts, and of these the ones that were evaluated before.
@@ -28,8 +31,11 @@ fn usage(answered: &AnsweredQuestions) -> (usize, usize) {
 }
 
 /// A reply with its evaluation id, where it has one.
-fn with_evaluation_id<const N: usize>(reply: [(&str, Value); N], answered: &AnsweredQuestions) -> Map<String, Value> {
-    let id = answered.evaluation_id.as_deref().map(|id| ("evaluation_id", id.into()));
+fn with_evaluation_id<const N: usize>(
+    reply: [(&str, Value); N],
+    answered: Option<&AnsweredQuestions>,
+) -> Map<String, Value> {
+    let id = answered.and_then(|answered| answered.evaluation_id.as_deref()).map(|id| ("evaluation_id", id.into()));
     reply.into_iter().chain(id).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -267,7 +267,7 @@ fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &Answe
     });
     let answers = answers.collect::<Vec<_>>().into();
     let reply = [("model", answered.model.to_string().into()), ("answers", answers), ("usage", usage)];
-    with_evaluation_id(reply, answered)
+    with_evaluation_id(reply, Some(answered))
 }
 
 #[cfg(test)]

@@ -1,17 +1,21 @@
-//! System One's `/v1/systemone`: a state, and questions by their ids.
+//! System One's `/v1/systemone`: a state, and questions by their ids; `/v1/systemone/batches`: many states, the same questions of each.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::{confidence, usage, with_evaluation_id, with_path, within_one};
 use crate::api::body::{self, Body};
-use crate::api::problem::Problem;
+use crate::api::dialect::Dialect;
+use crate::api::problem::{self, Problem};
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
 use slm_infer::decide::question::{Kind, MAX_QUESTIONS};
 use slm_infer::decide::{Question, QuestionError, expected_level};
@@ -75,6 +79,102 @@ pub async fn answer(
     Ok(Json(reply(&ids, &questions, &answered)).into_response())
 }
 
+/// A request to `/v1/systemone/batches`.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SystemOneBatchRequest {
+    /// The model that answers; by default the server's default model.
+    pub model: Option<String>,
+    /// The states, each with an id of its own. States times questions are at most 1024.
+    pub states: Vec<SystemOneState>,
+    /// The questions about each of them, by their ids.
+    #[schema(value_type = std::collections::HashMap<String, SystemOneQuestion>)]
+    pub questions: Map<String, Value>,
+}
+
+/// A state of several.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SystemOneState {
+    /// What its result is found by.
+    #[schema(min_length = 1)]
+    pub id: String,
+    /// What the questions are about: a text, or JSON.
+    pub state: Value,
+}
+
+/// Answers in one request.
+const MAX_ANSWERS: usize = 1024;
+/// States that are asked about at once.
+const STATES_AT_ONCE: usize = 4;
+
+/// Answers the same questions about many states, each separately
+#[utoipa::path(post, path = "/v1/systemone/batches", tag = "decisions", request_body = SystemOneBatchRequest,
+    responses((status = 200, description = "For each state, in their order, its `id` with `answers` as `/v1/systemone` has them, or \
+        with the `error` that kept it from them", body = Object),
+        (status = 400, description = "The request is not supported", body = Object)))]
+pub async fn answer_batch(
+    State(service): State<Arc<Service>>,
+    Body(request): Body<SystemOneBatchRequest>,
+) -> Result<Response, Problem> {
+    let began = Instant::now();
+    let ids: Vec<String> = request.questions.keys().cloned().collect();
+    let model = service.model_or_default(request.model.as_deref())?;
+    let questions = service.read(&model, questions(request.questions))?;
+    service.read(&model, check_states(&request.states, questions.len()))?;
+    let ask = |one: &SystemOneState| {
+        let (model, state, questions) = (model.clone(), text(&one.state), questions.clone());
+        AskQuestions { model, system: None, state, questions }
+    };
+    let asks: Vec<AskQuestions> = request.states.iter().map(ask).collect();
+    let answered = stream::iter(asks).map(|ask| service.ask_questions(ask)).buffered(STATES_AT_ONCE);
+    let answered: Vec<Result<AnsweredQuestions, Problem>> = answered.collect().await;
+    let mut results = Vec::new();
+    let (mut whole, mut input_tokens, mut cached_tokens) = (None, 0, 0);
+    for (one, answered) in request.states.iter().zip(answered) {
+        match answered {
+            Ok(answered) => {
+                let (input, cached) = usage(&answered);
+                (input_tokens, cached_tokens) = (input_tokens + input, cached_tokens + cached);
+                results.push(json!({ "id": one.id, "answers": answers(&ids, &questions, &answered) }));
+                whole = Some(answered);
+            }
+            // What is not this state's fault ends the request.
+            Err(problem) if problem.kind != problem::Kind::TooLong => return Err(problem),
+            Err(problem) => results.push(json!({ "id": one.id, "error": Dialect::SystemOne.message(&problem) })),
+        }
+    }
+    let reply = [
+        ("model", whole.as_ref().map_or(model, |answered| answered.model.to_string()).into()),
+        ("results", results.into()),
+        ("usage", json!({ "input_tokens": input_tokens, "output_tokens": 0, "cached_tokens": cached_tokens })),
+        ("latency_ms", (began.elapsed().as_secs_f64() * 1e3).into()),
+    ];
+    Ok(Json(with_evaluation_id(reply, whole.as_ref())).into_response())
+}
+
+fn check_states(states: &[SystemOneState], n_questions: usize) -> Result<(), Problem> {
+    let n_answers = states.len() * n_questions;
+    if states.is_empty() || n_answers > MAX_ANSWERS {
+        let message = format!(
+            "{} states with {n_questions} questions each are {n_answers} answers: give 1 to {MAX_ANSWERS}, or send several requests",
+            states.len()
+        );
+        return Err(Problem::invalid(message).of("states"));
+    }
+    let mut seen = HashMap::new();
+    for (number, one) in states.iter().enumerate() {
+        if one.id.is_empty() {
+            return Err(Problem::invalid(format!("`states[{number}].id` is empty")).of(format!("states[{number}].id")));
+        }
+        if let Some(first) = seen.insert(&one.id, number) {
+            let message = format!("`states[{number}].id` is `{}`, which is also that of `states[{first}]`", one.id);
+            return Err(Problem::invalid(message).of(format!("states[{number}].id")));
+        }
+    }
+    Ok(())
+}
+
 fn questions(given: Map<String, Value>) -> Result<Vec<Arc<Question>>, Problem> {
     if given.is_empty() || given.len() > MAX_QUESTIONS {
         let message = format!("`questions` has {} entries: give 1 to {MAX_QUESTIONS}", given.len());
@@ -129,7 +229,8 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
+/// The answers by their questions' ids.
+fn answers(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
     let one = |(question, answered): (&Arc<Question>, &Answered)| {
         let answer = &answered.answer;
         let probabilities = || answer.probabilities.iter().map(|(value, p)| (text(value), within_one(*p).into()));
@@ -146,15 +247,18 @@ fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestio
         };
         with_path(told, answered)
     };
-    let answers = ids.iter().cloned().zip(questions.iter().zip(&answered.answers).map(one));
+    ids.iter().cloned().zip(questions.iter().zip(&answered.answers).map(one)).collect()
+}
+
+fn reply(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuestions) -> Map<String, Value> {
     let (input_tokens, cached_tokens) = usage(answered);
     let reply = [
         ("model", answered.model.to_string().into()),
-        ("answers", answers.collect::<Map<String, Value>>().into()),
+        ("answers", answers(ids, questions, answered).into()),
         ("usage", json!({ "input_tokens": input_tokens, "output_tokens": 0, "cached_tokens": cached_tokens })),
         ("latency_ms", (answered.elapsed.as_secs_f64() * 1e3).into()),
     ];
-    with_evaluation_id(reply, answered)
+    with_evaluation_id(reply, Some(answered))
 }
 
 /// The probability of `true`, which is the first option of a predicate.

@@ -90,6 +90,14 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Caller(pub String);
 
+impl Caller {
+    /// Whose files and batches it may see: the key's mark, the same from every machine; empty where no key is asked for.
+    #[must_use]
+    pub fn house(&self) -> &str {
+        self.0.split_once('@').map_or("", |(mark, _)| mark)
+    }
+}
+
 impl Rules {
     /// # Errors
     /// A list that cannot be read, or a server open to the network without a key.

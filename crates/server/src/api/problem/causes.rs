@@ -181,6 +181,7 @@ impl From<StoreError> for Problem {
             | StoreError::AdapterTwice(_)
             | StoreError::Schema { .. }
             | StoreError::NoWeights(_)
+            | StoreError::Examples { .. }
             | StoreError::Context { .. } => Problem::invalid(error.to_string()),
             StoreError::Io { .. }
             | StoreError::DiskFull { .. }

@@ -115,6 +115,7 @@ impl Service {
             gate: BaseKey::of(&options),
             n_permits: self.n_permits(options.n_ctx),
             client: context.client.as_str().into(),
+            priority: context.priority,
             deadline: context.deadline,
         };
         let in_line = self.admission.line_up(entry);

@@ -37,7 +37,15 @@ fn refused(source: &str) -> String {
 }
 
 fn inputs<'a>(messages: &'a [Message], variables: &'a Map<String, Json>) -> Inputs<'a> {
-    Inputs { messages, add_generation_prompt: true, date: Date::PINNED, variables, tools: &[], contract: None }
+    Inputs {
+        messages,
+        n_beside: 0,
+        add_generation_prompt: true,
+        date: Date::PINNED,
+        variables,
+        tools: &[],
+        contract: None,
+    }
 }
 
 fn render(template: &ChatTemplate, messages: &[Message]) -> Result<Prompt, TemplateError> {

@@ -267,6 +267,8 @@ every! { modelfiles: ModelfileFault;
     ModelfileFault::FormatKind(_) => ModelfileFault::FormatKind(x()),
     ModelfileFault::AdapterScale(_) => ModelfileFault::AdapterScale(x()),
     ModelfileFault::FormatPath => ModelfileFault::FormatPath,
+    ModelfileFault::ExamplesPath => ModelfileFault::ExamplesPath,
+    ModelfileFault::ExamplesCount(_) => ModelfileFault::ExamplesCount(x()),
 }
 
 every! { stores: StoreError;
@@ -298,6 +300,7 @@ every! { stores: StoreError;
     StoreError::AdapterTwice(_) => StoreError::AdapterTwice(path()),
     StoreError::NoWeights(_) => StoreError::NoWeights("remote"),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
+    StoreError::Examples { .. } => StoreError::Examples { path: path(), reason: x() },
     StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
     StoreError::EmbeddedModelfile(_) => {
         StoreError::EmbeddedModelfile(ModelfileError { line: 1, column: 1, reason: ModelfileFault::NoFrom })

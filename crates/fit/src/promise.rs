@@ -1,0 +1,284 @@
+//! Thresholds: found on rows that the method has not seen, and certified on others that had no part in anything.
+//!
+//! How reliable an answer is, is estimated from its probability and its label; a level of this reliability is a threshold for each
+//! label. Levels are tried from the one that is the best evidence for the promise downwards, each on the certifying rows, until one
+//! does not hold (fixed-sequence testing, see [`slm_stats::guarantee`]), so that the promise holds however many are tried.
+
+use slm_stats::guarantee::Promise;
+use slm_stats::linear::{Linear, Matrix, Settings};
+use slm_stats::probabilistic::{Graded, RiskCoverage};
+use slm_stats::{Confidence, Proportion};
+
+use crate::card::PromiseCard;
+use crate::decision::Gate;
+use crate::evidence::best;
+
+/// No probability reaches it.
+const NEVER: f64 = 2.0;
+/// How much a label's own rows weigh against the pull to all labels alike.
+const STRENGTH: f64 = 1.0;
+
+/// What is asked of accepted answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Demand {
+    /// At most this part of them is wrong, with this confidence.
+    Risk(Promise),
+    /// This part of the answers is accepted, 0 to 1.
+    Coverage { share: f64, confidence: Confidence },
+    /// What a wrong answer costs by its label, and what handing a row over costs: the cheaper of the two is done.
+    Costs { of_errors: Vec<f64>, of_handing_over: f64, confidence: Confidence },
+}
+
+/// Answers with their labels: the probabilities of one method.
+#[derive(Debug, Clone, Copy)]
+pub struct Answers<'a> {
+    pub probabilities: &'a [Vec<f64>],
+    pub truths: &'a [usize],
+}
+
+/// Thresholds, and what the certifying rows say of them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Thresholds {
+    pub gate: Gate,
+    pub card: PromiseCard,
+}
+
+/// Why there are no thresholds.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PromiseError {
+    #[error(
+        "a risk of {risk} at a confidence of {confidence} needs {needed} accepted rows without an error, and {rows} rows are there to \
+         certify it; add labelled rows, or ask for a higher risk"
+    )]
+    TooFewRows { risk: f64, confidence: f64, needed: u64, rows: usize },
+    #[error(
+        "no threshold keeps a risk of {risk} at a confidence of {confidence}: of the {rows} certifying rows the surest {accepted} have \
+         {errors} wrong, and {needed} would have to be accepted with so many; {hint}"
+    )]
+    NotKept { risk: f64, confidence: f64, rows: usize, accepted: u64, errors: u64, needed: u64, hint: String },
+}
+
+impl Answers<'_> {
+    fn n(&self) -> usize {
+        self.truths.len()
+    }
+
+    /// Each answer with its probability, and whether it is right.
+    fn each(&self) -> impl Iterator<Item = (usize, f64, bool)> + '_ {
+        self.probabilities.iter().zip(self.truths).map(|(p, &truth)| {
+            let answer = best(p);
+            (answer, p[answer], answer == truth)
+        })
+    }
+
+    /// As [`slm_stats`] wants them; answers that always go to a person count as failed.
+    fn graded(&self, reliability: &Reliability, person: &[usize]) -> Vec<Graded> {
+        let row = |(answer, p, is_right): (usize, f64, bool)| match person.contains(&answer) {
+            true => Graded::FAILED,
+            false => Graded { confidence: reliability.of(answer, p), is_right },
+        };
+        self.each().map(row).collect()
+    }
+}
+
+/// How often an answer with a probability and a label is right: a line over the probability's logit, with a step for each label.
+#[derive(Debug, Clone, PartialEq)]
+struct Reliability {
+    slope: f64,
+    /// By option.
+    steps: Vec<f64>,
+}
+
+impl Reliability {
+    /// Learned from answers; the probability itself where they are all right, all wrong, or say that sure answers are worse.
+    fn learn(found: &Answers<'_>, n_options: usize) -> Self {
+        let plain = Reliability { slope: 1.0, steps: vec![0.0; n_options] };
+        let mut rows = Matrix::new(1 + n_options);
+        let mut labels = Vec::with_capacity(found.n());
+        for (answer, p, is_right) in found.each() {
+            let column = 1 + u32::try_from(answer).expect("options are a thousand at most");
+            let x = logit(p);
+            rows.push_sparse(&if x == 0.0 { vec![(column, 1.0)] } else { vec![(0, x), (column, 1.0)] });
+            labels.push(usize::from(is_right));
+        }
+        let settings = Settings { c: STRENGTH, ..Settings::default() };
+        let Ok(linear) = Linear::fit(&rows, &labels, 2, &settings) else { return plain };
+        let Some((weights, intercept)) = linear.coefficients(1) else { return plain };
+        if weights[0] <= 0.05 {
+            return plain;
+        }
+        Reliability { slope: weights[0], steps: weights[1..].iter().map(|step| step + intercept).collect() }
+    }
+
+    fn of(&self, answer: usize, p: f64) -> f64 {
+        let x = self.slope * logit(p) + self.steps[answer];
+        1.0 / (1.0 + libm::exp(-x))
+    }
+
+    /// By option, the probability from which on the reliability is at least `level`.
+    fn thresholds(&self, level: f64, person: &[usize]) -> Vec<f64> {
+        let of = |(option, step): (usize, &f64)| {
+            if person.contains(&option) {
+                return NEVER;
+            }
+            let x = (logit(level) - step) / self.slope;
+            // A hair below, so that the row that gave the level stays in.
+            1.0 / (1.0 + libm::exp(-x)) - 1e-9
+        };
+        self.steps.iter().enumerate().map(of).collect()
+    }
+}
+
+fn logit(p: f64) -> f64 {
+    let p = p.clamp(1e-9, 1.0 - 1e-9);
+    libm::log(p / (1.0 - p))
+}
+
+/// Finds thresholds that meet a demand and certifies them. `found` are answers to rows that taught the method, each by what had not
+/// seen it; `certifying` are answers of the method to rows that had no part in it. `person` are options that always go to a person.
+///
+/// # Errors
+///
+/// [`PromiseError`]: these rows cannot certify such a promise.
+pub fn thresholds(
+    demand: &Demand,
+    found: &Answers<'_>,
+    certifying: &Answers<'_>,
+    person: &[usize],
+) -> Result<Thresholds, PromiseError> {
+    let n_options = found.probabilities.first().or(certifying.probabilities.first()).map_or(0, Vec::len);
+    let reliability = Reliability::learn(found, n_options);
+    let graded = found.graded(&reliability, person);
+    let gate = |thresholds: Vec<f64>| Gate { thresholds, person: person.to_vec() };
+    match demand {
+        Demand::Risk(promise) => {
+            let needed = promise.rows_needed(0);
+            let (risk, confidence) = (promise.risk(), promise.confidence().share());
+            if certifying.n() < usize::try_from(needed).unwrap_or(usize::MAX) {
+                return Err(PromiseError::TooFewRows { risk, confidence, needed, rows: certifying.n() });
+            }
+            let mut kept = None;
+            let mut first = None;
+            for level in promise.candidates(&graded) {
+                let tried = gate(reliability.thresholds(level, person));
+                let (accepted, errors) = counted(&tried, certifying);
+                first.get_or_insert((accepted, errors));
+                if !promise.is_kept_by(accepted, errors) {
+                    break;
+                }
+                kept = Some(tried);
+            }
+            let Some(gate) = kept else {
+                let (accepted, errors) = first.unwrap_or_default();
+                let needed = promise.rows_needed(errors);
+                let hint = hint(&certifying.graded(&reliability, person), promise.confidence());
+                let rows = certifying.n();
+                return Err(PromiseError::NotKept { risk, confidence, rows, accepted, errors, needed, hint });
+            };
+            Ok(certified(gate, certifying, Some(*promise), promise.confidence()))
+        }
+        Demand::Coverage { share, confidence } => {
+            let mut levels: Vec<f64> = graded.iter().map(|row| row.confidence).collect();
+            levels.sort_by(|one, other| other.total_cmp(one));
+            let wanted = (share.clamp(0.0, 1.0) * crate::learn::float(levels.len()) - 1e-9).ceil().max(1.0);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most the number of rows
+            let level = levels.get(wanted as usize - 1).copied().unwrap_or_default();
+            let gate = gate(reliability.thresholds(level, person));
+            Ok(certified(gate, certifying, None, *confidence))
+        }
+        Demand::Costs { of_errors, of_handing_over, confidence } => {
+            let threshold = |(option, cost): (usize, &f64)| match person.contains(&option) {
+                true => NEVER,
+                false if *cost <= *of_handing_over => 0.0,
+                false => {
+                    let level = 1.0 - of_handing_over / cost;
+                    reliability.thresholds(level, person)[option]
+                }
+            };
+            let gate = gate(of_errors.iter().enumerate().map(threshold).collect());
+            Ok(certified(gate, certifying, None, *confidence))
+        }
+    }
+}
+
+/// Accepted rows, and wrong ones of them.
+fn counted(gate: &Gate, rows: &Answers<'_>) -> (u64, u64) {
+    let (mut accepted, mut errors) = (0, 0);
+    for (p, &truth) in rows.probabilities.iter().zip(rows.truths) {
+        let decision = gate.decision(p);
+        if decision.abstention.is_none() {
+            accepted += 1;
+            errors += u64::from(decision.best != truth);
+        }
+    }
+    (accepted, errors)
+}
+
+fn certified(gate: Gate, rows: &Answers<'_>, promise: Option<Promise>, confidence: Confidence) -> Thresholds {
+    let (accepted, errors) = counted(&gate, rows);
+    let n_right = rows.each().filter(|row| row.2).count();
+    let share = crate::learn::float(n_right) / crate::learn::float(rows.n().max(1));
+    let risk = promise.map(Promise::risk);
+    let card = PromiseCard {
+        risk,
+        confidence: confidence.share(),
+        rows: rows.n() as u64,
+        accepted,
+        errors,
+        risk_at_most: Proportion { hits: errors, n: accepted }.at_most(confidence),
+        coverage_bound: risk.map_or(1.0, |risk| (share / (1.0 - risk)).min(1.0)),
+    };
+    Thresholds { gate, card }
+}
+
+/// The lowest of some usual risks that the surest rows would certify, as what to ask for instead.
+fn hint(graded: &[Graded], confidence: Confidence) -> String {
+    let points = RiskCoverage::new(graded.iter().copied()).points;
+    let lowest = [0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3].into_iter().find(|&risk| {
+        let promise = Promise::new(risk, confidence).expect("they are risks");
+        points.iter().any(|point| promise.is_kept_by(point.n, point.errors))
+    });
+    match lowest {
+        Some(risk) => format!("a risk of {risk} may be possible, as may be more with more labelled rows"),
+        None => "no usual risk is possible with these answers; a better model, prompt or more rows may help".to_owned(),
+    }
+}
+
+/// One point of what a threshold buys.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct FrontierPoint {
+    pub coverage: f64,
+    /// The part of the accepted rows that is wrong, and its exact upper bound at the confidence, for this point alone.
+    pub risk: f64,
+    pub risk_at_most: f64,
+}
+
+/// Risk by coverage on rows, in steps of a tenth: of these very rows, which is no promise.
+#[must_use]
+pub fn frontier(
+    found: &Answers<'_>,
+    rows: &Answers<'_>,
+    person: &[usize],
+    confidence: Confidence,
+) -> Vec<FrontierPoint> {
+    let n_options = found.probabilities.first().or(rows.probabilities.first()).map_or(0, Vec::len);
+    let reliability = Reliability::learn(found, n_options);
+    let mut graded = rows.graded(&reliability, person);
+    graded.sort_by(|one, other| other.confidence.total_cmp(&one.confidence));
+    let point = |tenths: usize| {
+        let n = graded.len() * tenths / 10;
+        let errors = graded[..n].iter().filter(|row| !row.is_right).count();
+        let rate = Proportion { hits: errors as u64, n: n as u64 };
+        let coverage = crate::learn::float(n) / crate::learn::float(graded.len().max(1));
+        (n > 0).then(|| FrontierPoint {
+            coverage,
+            risk: rate.value().unwrap_or_default(),
+            risk_at_most: rate.at_most(confidence),
+        })
+    };
+    (1..=10).filter_map(point).collect()
+}
+
+#[cfg(test)]
+#[path = "promise/tests.rs"]
+mod tests;

@@ -1,0 +1,188 @@
+//! `slm fit MODEL DATA --check`: whether a model's fit still holds, on labelled rows or on rows without labels.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use slm_fit::drift::{LEVEL, p_of_kept};
+use slm_fit::{FieldCard, FieldFit, Fit};
+use slm_stats::{Confidence, Proportion};
+
+use super::args::FitArgs;
+use super::decisions::{self, Decided};
+use super::rows::{self, FieldRows};
+use super::{learned, pins, store};
+use crate::cli::environment::Environment;
+use crate::cli::load;
+use crate::decide::ModelFit;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::load_spec;
+use crate::ui::output::Output;
+
+/// What was found of one field.
+struct Checked {
+    told: Value,
+    text: String,
+    holds: bool,
+}
+
+/// Checks; where everything holds and only the way of computing differs, that is noted in the fit.
+///
+/// # Errors
+/// The model has no fit, or the data cannot be used.
+pub fn run(args: &FitArgs, data: &Path, environment: &Environment) -> Outcome {
+    let model = load::find(&args.model, environment)?;
+    let Some(own) = load_spec::own_fit(&model)? else {
+        return Err(Failure::failed(format!(
+            "`{}` has no fit to check; learn one with slm fit MODEL DATA",
+            args.model
+        )));
+    };
+    let fit = own.fit();
+    if decisions::is_log(data) {
+        return of_log(args, data, &own);
+    }
+    let gathered = rows::gather(args, data, environment)?;
+    let here = pins(&gathered)?;
+    let made = &fit.card.pins;
+    if (&made.weights, &made.adapters, &made.prompt) != (&here.weights, &here.adapters, &here.prompt) {
+        return Err(Failure::failed(format!(
+            "the fit of `{}` was made for other weights, adapters or another prompt than this data is asked with, so that nothing \
+             can be checked; fit again",
+            args.model
+        )));
+    }
+    let checked: Vec<Checked> = gathered.fields.iter().filter_map(|field| checked(fit, field)).collect();
+    let holds = checked.iter().all(|one| one.holds);
+    tell(args, gathered.n_rows, &checked)?;
+    if !holds {
+        super::tell(args, "the fit does not hold any more; label some of these rows and fit again")?;
+        return Ok(Exit::NotMet);
+    }
+    let is_labelled = gathered.fields.iter().any(|field| !field.places().is_empty());
+    if !made.holds_for(&here.evaluation_id) && is_labelled {
+        let mut fit = fit.clone();
+        fit.card.pins.checked.push(here.evaluation_id);
+        super::tell(
+            args,
+            "probabilities are computed otherwise here than where the fit was made; it holds, which is noted in it",
+        )?;
+        store(args, &fit, environment)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Checks with decisions that a server wrote down.
+fn of_log(args: &FitArgs, data: &Path, own: &ModelFit) -> Outcome {
+    let log = decisions::read(data, own.id())?;
+    if log.n_lines == 0 {
+        return Err(Failure::failed(format!(
+            "none of the {} lines of `{}` is a decision of this fit (`{}`)",
+            log.n_others,
+            data.display(),
+            own.id()
+        )));
+    }
+    let of = |decided: &Decided| {
+        own.fit().field(decided.name.as_deref(), &decided.options)?;
+        let card = own.fit().card.fields.iter().find(|card| card.name == decided.name)?;
+        Some(changed(card, decided.name.as_deref().unwrap_or("answer"), &decided.probabilities, &decided.lengths))
+    };
+    let checked: Vec<Checked> = log.fields.iter().filter_map(of).collect();
+    let holds = checked.iter().all(|one| one.holds);
+    tell(args, log.n_lines, &checked)?;
+    if holds {
+        return Ok(Exit::Done);
+    }
+    super::tell(args, "answers are not spread as they were; label some of these rows and fit again")?;
+    Ok(Exit::NotMet)
+}
+
+/// How answers have changed since the fit was made.
+fn changed(card: &FieldCard, name: &str, probabilities: &[Vec<f64>], lengths: &[usize]) -> Checked {
+    let mut text = format!("{name}: {} rows\n", probabilities.len());
+    let mut holds = true;
+    let changes = learned::changes(card, probabilities, lengths);
+    for change in &changes {
+        let says = if change.counts() { "changed" } else { "as before" };
+        text += &format!(
+            "  {}: {says} (stability index {:.3}, p = {:.3})\n",
+            change.aspect, change.stability_index, change.p_value
+        );
+        holds &= !change.counts();
+    }
+    let changes = serde_json::to_value(&changes).unwrap_or_default();
+    let told = json!({"name": card.name, "rows": probabilities.len(), "changes": changes, "holds": holds});
+    Checked { told, text, holds }
+}
+
+fn checked(fit: &Fit, field: &FieldRows) -> Option<Checked> {
+    let own = fit.field(field.name.as_deref(), &field.options)?;
+    let card = fit.card.fields.iter().find(|card| card.name == field.name)?;
+    let probabilities: Vec<Vec<f64>> = field.rows.iter().map(|row| own.probabilities(&row.evidence())).collect();
+    let lengths: Vec<usize> = field.rows.iter().map(|row| row.text.chars().count()).collect();
+    let Checked { mut told, mut text, mut holds } = changed(card, field.shown(), &probabilities, &lengths);
+    // Labels say more than spreads: where there are some, these are told but decide nothing.
+    if let Some(labelled) = labelled(card, own, field, &probabilities) {
+        holds = labelled.holds;
+        text += &labelled.text;
+        told["labelled"] = labelled.told;
+    }
+    told["holds"] = holds.into();
+    Some(Checked { told, text, holds })
+}
+
+/// What labelled rows say of the accepted answers.
+fn labelled(card: &FieldCard, own: &FieldFit, field: &FieldRows, probabilities: &[Vec<f64>]) -> Option<Checked> {
+    let (mut n, mut right, mut accepted, mut errors) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for (row, p) in field.rows.iter().zip(probabilities) {
+        let Some(truth) = row.truth else { continue };
+        let decision = own.decision(p);
+        n += 1;
+        right += u64::from(decision.best == truth);
+        if decision.abstention.is_none() {
+            accepted += 1;
+            errors += u64::from(decision.best != truth);
+        }
+    }
+    if n == 0 {
+        return None;
+    }
+    let accuracy = right as f64 / n as f64;
+    let before = card.after.map(|after| after.accuracy);
+    let mut text = format!("  accuracy {accuracy:.3} on {n} labelled rows");
+    text += &before.map_or("\n".to_owned(), |before| format!(", {before:.3} when it was learned\n"));
+    let mut told = json!({"rows": n, "accuracy": accuracy, "accepted": accepted, "errors": errors});
+    let mut holds = true;
+    let risk = card.promise.as_ref().and_then(|promise| promise.risk);
+    if let Some(after) = card.after.filter(|_| risk.is_none()) {
+        // The accuracy of then is known from a few hundred rows itself: its lowest likely value is what now is held against.
+        let hits = (after.accuracy * after.rows as f64).round() as u64;
+        let lowest = Proportion { hits, n: after.rows }.wilson(Confidence::USUAL).map_or(0.0, |interval| interval.low);
+        let p = p_of_kept(1.0 - lowest, n, n - right);
+        holds = p >= LEVEL;
+        told["p_value"] = p.into();
+        text += if holds { "" } else { "  that is fewer than could be chance\n" };
+    }
+    if let Some(risk) = risk {
+        let p = p_of_kept(risk, accepted, errors);
+        holds = p >= LEVEL;
+        told["p_value"] = p.into();
+        let says = if holds { "may well be kept" } else { "is broken" };
+        text += &format!(
+            "  the promise of {risk} {says}: {errors} of {accepted} accepted answers are wrong (p = {p:.3})\n"
+        );
+    }
+    Some(Checked { told, text, holds })
+}
+
+fn tell(args: &FitArgs, n_rows: usize, checked: &[Checked]) -> Result<(), Failure> {
+    let holds = checked.iter().all(|one| one.holds);
+    let mut output = Output::default();
+    if args.asking.json {
+        let fields: Vec<&Value> = checked.iter().map(|one| &one.told).collect();
+        let value = json!({"model": args.model, "rows": n_rows, "holds": holds, "fields": fields});
+        return output.json(&value).map(drop);
+    }
+    let text: String = checked.iter().map(|one| one.text.as_str()).collect();
+    output.text(&text).map(drop)
+}

@@ -1,0 +1,152 @@
+//! What `slm fit` shows of what it tried, chose and promises: for people, or as JSON.
+
+use serde_json::{Value, json};
+use slm_fit::card::{FieldCard, Tried};
+
+use super::args::FitArgs;
+use super::learned::FieldResult;
+use super::rows::Gathered;
+use crate::eval::label::show;
+use crate::failure::Failure;
+use crate::ui::output::Output;
+use crate::ui::table::table;
+
+/// Shows the results of all fields.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn tell(args: &FitArgs, gathered: &Gathered, results: &[FieldResult]) -> Result<(), Failure> {
+    let mut output = Output::default();
+    if args.asking.json {
+        let fields: Vec<Value> = results.iter().map(as_json).collect();
+        let value = json!({
+            "model": args.model,
+            "rows": gathered.n_rows,
+            "failed": gathered.n_failed,
+            "states": gathered.has_states,
+            "fields": fields,
+        });
+        return output.json(&value).map(drop);
+    }
+    let mut text = String::new();
+    for result in results.iter().filter(|result| result.learned.is_some()) {
+        text += &page(result);
+    }
+    if let Some(name) = bottleneck(results) {
+        text +=
+            &format!("The fewest answers are accepted for `{name}`: more rows or a better prompt help there first.\n");
+    }
+    output.text(&text).map(drop)
+}
+
+fn as_json(result: &FieldResult) -> Value {
+    let mut value = serde_json::to_value(&result.card).unwrap_or_default();
+    if let Some(learned) = &result.learned {
+        value["words_alone"] = serde_json::to_value(learned.words_alone).unwrap_or_default();
+    }
+    value["frontier"] = serde_json::to_value(&result.frontier).unwrap_or_default();
+    value["learn_ms"] = result.learn_ms.into();
+    value["row_ms"] = result.row_ms.into();
+    if let Some(broken) = &result.broken {
+        value["refused"] = broken.to_string().into();
+    }
+    // A page of histograms says nothing to a reader of results.
+    if let Some(object) = value.as_object_mut() {
+        object.remove("reference");
+    }
+    value
+}
+
+fn page(result: &FieldResult) -> String {
+    let FieldCard { name, method, notes, promise, .. } = &result.card;
+    let n_rows: u64 = result.card.rows_by_option.iter().sum();
+    let mut text = format!(
+        "{}: {n_rows} rows teach, {} labels; figures are of rows that a method had not seen\n",
+        name.as_deref().unwrap_or("answer"),
+        result.fit.options.len()
+    );
+    let rows: Vec<Vec<String>> = result.card.tried.iter().map(|tried| line(tried, tried.method == *method)).collect();
+    text += &table(&["", "method", "accuracy", "", "nll", "ece", "p"], &rows);
+    if let Some(words) = result.learned.as_ref().and_then(|learned| learned.words_alone) {
+        text += &format!("   a bag of words alone: accuracy {:.3}, nll {:.3}\n", words.accuracy, words.nll);
+    }
+    for note in notes {
+        text += &format!("{note}\n");
+    }
+    text += &format!("learned in {:.1} s; {:.3} ms a row\n", result.learn_ms / 1e3, result.row_ms);
+    if let Some(broken) = &result.broken {
+        text += &format!("{broken}\n");
+    }
+    if let Some(promise) = promise {
+        let coverage = promise.accepted as f64 / promise.rows.max(1) as f64;
+        let promised =
+            promise.risk.map_or(String::new(), |risk| format!("promised: at most {risk} of accepted answers wrong; "));
+        text += &format!(
+            "{promised}on {} rows that had no part in it {} were accepted ({coverage:.2}), {} of them wrong; risk at most {:.4} at a \
+             confidence of {}\n",
+            promise.rows, promise.accepted, promise.errors, promise.risk_at_most, promise.confidence
+        );
+        if promise.risk.is_some() {
+            text += &format!("no method with these answers could accept more than {:.2}\n", promise.coverage_bound);
+        }
+        text += &thresholds(result);
+    }
+    if !result.frontier.is_empty() {
+        let point = |point: &slm_fit::promise::FrontierPoint| {
+            vec![format!("{:.2}", point.coverage), format!("{:.4}", point.risk), format!("{:.4}", point.risk_at_most)]
+        };
+        text += &table(&["coverage", "risk", "at most"], &result.frontier.iter().map(point).collect::<Vec<_>>());
+    }
+    text.push('\n');
+    text
+}
+
+fn line(tried: &Tried, is_chosen: bool) -> Vec<String> {
+    let [low, high] = tried.accuracy_interval;
+    vec![
+        if is_chosen { "*" } else { "" }.to_owned(),
+        tried.method.to_string(),
+        format!("{:.3}", tried.figures.accuracy),
+        format!("{low:.3}..{high:.3}"),
+        format!("{:.3}", tried.figures.nll),
+        format!("{:.3}", tried.figures.ece),
+        tried.p_value.map_or(String::new(), |p| format!("{p:.3}")),
+    ]
+}
+
+/// The lowest and the highest threshold; labels that are never accepted are counted.
+fn thresholds(result: &FieldResult) -> String {
+    let person = &result.fit.gate.person;
+    let accepted = || {
+        let all = result.fit.gate.thresholds.iter().enumerate();
+        all.filter(|(at, threshold)| **threshold <= 1.0 && !person.contains(at))
+    };
+    let lowest = accepted().min_by(|one, other| one.1.total_cmp(other.1));
+    let highest = accepted().max_by(|one, other| one.1.total_cmp(other.1));
+    let (Some((low, from)), Some((high, to))) = (lowest, highest) else {
+        return "no label is ever accepted\n".to_owned();
+    };
+    let label = |at: usize| show(&result.fit.options[at]);
+    let mut text = format!("thresholds from {from:.3} (`{}`) to {to:.3} (`{}`)\n", label(low), label(high));
+    if !person.is_empty() {
+        let labels: Vec<String> = person.iter().map(|&at| format!("`{}`", label(at))).collect();
+        text += &format!("always to a person: {}\n", labels.join(", "));
+    }
+    text
+}
+
+/// Of several fields with thresholds, the one of which the fewest answers are accepted.
+fn bottleneck(results: &[FieldResult]) -> Option<String> {
+    let gated: Vec<(f64, &FieldResult)> = results
+        .iter()
+        .filter_map(|result| {
+            let promise = result.card.promise.as_ref()?;
+            Some((promise.accepted as f64 / promise.rows.max(1) as f64, result))
+        })
+        .collect();
+    if gated.len() < 2 {
+        return None;
+    }
+    let least = gated.into_iter().min_by(|one, other| one.0.total_cmp(&other.0))?;
+    least.1.card.name.clone()
+}
