@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::faulty::{Manner, Remote, completion, holders};
-use crate::serve::Server;
+use crate::serve::{Server, written};
 use crate::slm::Home;
 
 const TEXT: &str = "I was charged twice for order 1182";
@@ -248,6 +248,29 @@ fn every_dialect_tells_the_path_and_metrics_count_it() {
     let command = std::fs::read(format!("/proc/{}/cmdline", server.pid())).unwrap_or_default();
     assert!(!String::from_utf8_lossy(&command).contains(KEY));
     assert_eq!(holders(home.path(), KEY), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn decisions_are_written_down_with_the_path_and_without_a_remotes_words() {
+    let echo = format!("cannot answer: {TEXT}");
+    let (home, remote) = (Home::new(), Remote::new(Manner::Says(ANSWER.to_owned())));
+    desk(&home, UNSURE, &remote.address, "");
+    let file = home.path().join("decisions.jsonl");
+    let name = file.display().to_string();
+    let server = Server::start(&home, &["--decisions", &name], &[("DESK_KEY", KEY)]);
+    let ask = || server.post("/api/generate", json!({"model": "desk", "prompt": TEXT, "stream": false})).ok();
+    ask();
+    remote.is_to(Manner::Body(400, json!({"error": {"message": echo}}).to_string()));
+    let review = ask();
+    assert_eq!(path(&review["slm"])[1], step("far", "went on", "failed"));
+    let lines = written(&file, 2);
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(TEXT), "{text}");
+    assert_eq!(path(&lines[0]), [step("triage", "went on", "below"), step("far", "accepted", "")]);
+    let answer: Value = serde_json::from_str(ANSWER).unwrap();
+    assert_eq!((&lines[0]["path"][1]["answer"], lines[0].get("review")), (&answer, None));
+    assert_eq!(path(&lines[1]), path(&review["slm"]));
+    assert_eq!((&lines[1]["review"], &lines[1]["fields"][0]["value"]), (&json!(true), &Value::Null));
 }
 
 #[test]
