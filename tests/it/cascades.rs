@@ -260,7 +260,7 @@ fn decisions_are_written_down_with_the_path_and_without_a_remotes_words() {
     let server = Server::start(&home, &["--decisions", &name], &[("DESK_KEY", KEY)]);
     let ask = || server.post("/api/generate", json!({"model": "desk", "prompt": TEXT, "stream": false})).ok();
     ask();
-    remote.is_to(Manner::Body(400, json!({"error": {"message": echo}}).to_string()));
+    remote.is_to(Manner::Body(500, echo));
     let review = ask();
     assert_eq!(path(&review["slm"])[1], step("far", "went on", "failed"));
     let lines = written(&file, 2);

@@ -126,6 +126,13 @@ fn an_answer_without_probabilities_says_so() {
                 or change `api_key_env`\n";
     assert_eq!(missing.stderr, said);
     assert!(run(&["run", "big", TEXT, "--truncate", "5"]).ends(1).stderr.contains("has no engine here"));
+    home.file("rows.jsonl", "{\"text\": \"lost parcel\", \"label\": \"shipping\"}\n");
+    home.file("Bigger", "FROM big\nEXAMPLES rows.jsonl k=1\n");
+    assert!(run(&["create", "bigger", "-f", "Bigger"]).ends(1).stderr.contains("has no weights of its own"));
+    let fit = run(&["fit", "big", "rows.jsonl"]).ends(2);
+    let said = "slm: `big` is a remote, and a fit is of a model with weights of its own; fit one that has, such as a tier of a \
+                cascade\n";
+    assert_eq!(fit.stderr, said);
 }
 
 #[test]
@@ -153,8 +160,11 @@ fn what_is_wrong_with_a_remotes_file_is_told_with_its_line() {
         assert!(stderr.contains(said) && !stderr.contains("sk-1"), "{yaml}: {stderr}");
     }
     home.file("remote.yaml", "base_url: https://a.example/v1\nmodel: m\n");
-    home.file("Big", "FROM remote.yaml\nTEMPLATE {{ .Prompt }}\n");
-    let said = "slm: TEMPLATE is of weights on this machine, and `remote.yaml` is a remote; remove TEMPLATE\n";
-    home.slm(["create", "big", "-f", "Big"]).fails(1, said);
+    for (keyword, value) in [("TEMPLATE", "{{ .Prompt }}"), ("EXAMPLES", "rows.jsonl k=2")] {
+        home.file("Big", format!("FROM remote.yaml\n{keyword} {value}\n"));
+        let said =
+            format!("slm: {keyword} is for weights on this machine, and `remote.yaml` is a remote; remove {keyword}\n");
+        home.slm(["create", "big", "-f", "Big"]).fails(1, &said);
+    }
     assert!(!home.models().exists(), "nothing half done");
 }

@@ -21,10 +21,14 @@ pub fn of(modelfile: &Modelfile, folder: &Path) -> Result<Option<Elsewhere>, Fai
     if !is_yaml(Path::new(path)) {
         return Ok(None);
     }
-    let refused = [("TEMPLATE", modelfile.template.is_some()), ("ADAPTER", !modelfile.adapters.is_empty())];
+    let refused = [
+        ("TEMPLATE", modelfile.template.is_some()),
+        ("ADAPTER", !modelfile.adapters.is_empty()),
+        ("EXAMPLES", modelfile.examples.is_some()),
+    ];
     if let Some((keyword, _)) = refused.into_iter().find(|(_, is_there)| *is_there) {
         return Err(Failure::failed(format!(
-            "{keyword} is of weights on this machine, and `{path}` is a remote; remove {keyword}"
+            "{keyword} is for weights on this machine, and `{path}` is a remote; remove {keyword}"
         )));
     }
     Ok(Some(Elsewhere::Remote(remote(Path::new(path), folder)?.to_string().into())))

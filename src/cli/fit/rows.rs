@@ -27,7 +27,7 @@ use crate::eval::suite::{Judge, Suite};
 use crate::failure::Failure;
 use crate::infer::{Cancel, FitUse, InferError, Session, Turn, wait};
 use crate::load_spec;
-use crate::store::Weights;
+use crate::store::{Model, Weights};
 use crate::ui::output::say;
 
 /// Rows with what the model says of them.
@@ -105,18 +105,19 @@ impl FieldRows {
 /// # Errors
 /// The data or the model cannot be used, or nothing can be learned from them.
 pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<Gathered, Failure> {
-    let (suite, folder, labels) = suite(args, data, environment)?;
-    let eval = eval_args(args, data);
-    let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
-    let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
-    crate::ui::output::say_skipped(data.n_blank_lines);
-    let subject = Subject::find((0, &args.model), &suite, &eval, &folder, environment)?;
-    if let Weights::Elsewhere(who) = &subject.model.weights {
+    let model = load::find_or_pull(&args.model, environment)?;
+    if let Weights::Elsewhere(who) = &model.weights {
         let (name, kind) = (&args.model, who.kind());
         return Err(Failure::usage(format!(
             "`{name}` is a {kind}, and a fit is of a model with weights of its own; fit one that has, such as a tier of a cascade"
         )));
     }
+    let (suite, folder, labels) = suite(args, data, &model)?;
+    let eval = eval_args(args, data);
+    let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
+    let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
+    crate::ui::output::say_skipped(data.n_blank_lines);
+    let subject = Subject::find((0, &args.model), &suite, &eval, &folder, environment)?;
     let Form::Closed(contract) = subject.form.clone() else {
         return Err(Failure::usage(format!(
             "the answers of `{}` are written, not chosen; a fit is for labels, yes or no, and ratings: give the model a FORMAT with \
@@ -217,7 +218,7 @@ enum Labels {
 }
 
 /// The suite that DATA is, or one made for it, the folder that its files are relative to, and whether it has labels.
-fn suite(args: &FitArgs, path: &Path, environment: &Environment) -> Result<(Suite, PathBuf, Labels), Failure> {
+fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, Labels), Failure> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     if ["yaml", "yml"].contains(&extension.as_str()) {
         let mut suite = Suite::load(path)?;
@@ -226,8 +227,7 @@ fn suite(args: &FitArgs, path: &Path, environment: &Environment) -> Result<(Suit
         let labels = if args.other.unlabelled.is_some() { Labels::None } else { Labels::Given };
         return Ok((suite, folder, labels));
     }
-    let model = load::find_or_pull(&args.model, environment)?;
-    let own = load_spec::own_form(&model)?;
+    let own = load_spec::own_form(model)?;
     if extension == "txt" {
         let suite =
             json!({"model": args.model, "data": lines(path)?, "input": "text", "expect": nothing(&own, "text")});
