@@ -10,6 +10,7 @@ pub use slm_values::{
 };
 
 // Floor 1: the store (disk), registries (network), models between them, the engine (llama.cpp), and remotes (other people's HTTP).
+pub use slm_cascade as cascade;
 pub use slm_engine as engine;
 pub use slm_remote as remote;
 pub use slm_store::{registry, store, transfer};

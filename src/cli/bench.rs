@@ -104,12 +104,13 @@ pub fn run(args: &BenchArgs, environment: &Environment) -> Outcome {
         keep_alive: None,
     };
     let header = model.weights.header()?;
-    let Loaded { model, session } = load::open(model, &header, &wanted, environment)?;
+    let Loaded { model, responder } = load::open(model, Some(&header), &wanted, environment)?;
+    let session = responder.session()?;
     let name = model.name.to_string();
     if args.verbose {
         tell(&compute::describe(session.engine().info()));
     }
-    let subject = Subject { session: &session, name: &name, digest: &digest, contract };
+    let subject = Subject { session, name: &name, digest: &digest, contract };
     let steps = Steps::new(plan.n_steps_of_progress());
     let report = bench::run(&subject, &plan, |step| steps.next(step))?;
     drop(steps);

@@ -1,5 +1,8 @@
 //! `slm create`: a model from a Modelfile.
 
+mod cascade;
+mod elsewhere;
+
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -13,16 +16,17 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
-use crate::store::{FitKept, with_schema};
+use crate::store::{Creation, FitKept, Store, with_schema};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
+use cascade::CascadeFile;
 
-/// Create a model from a Modelfile
+/// Create a model from a Modelfile or a cascade's YAML
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Name of the new model
     pub name: String,
-    /// The Modelfile (`-`: standard input)
+    /// The Modelfile (`-`: standard input), or the YAML of a cascade
     #[arg(short, long, value_name = "FILE", default_value = "Modelfile")]
     pub file: PathBuf,
     /// Do not ask before replacing a model that cannot be downloaded again
@@ -44,6 +48,13 @@ pub const FIT_LEFT_OUT: &str =
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
     let (text, folder) = read(&args.file)?;
+    if elsewhere::is_yaml(&args.file) {
+        let file = CascadeFile { path: &args.file, text: &text, folder: &folder };
+        let (who, modelfile) = cascade::of(file, &name, environment)?;
+        let store = environment.store()?;
+        let creation = store.begin_creating_elsewhere(&who, &modelfile, &folder)?;
+        return finish(args, &name, &store, creation);
+    }
     let shown = args.file.display();
     let modelfile = Modelfile::parse(&text).map_err(|error| Failure::failed(format!("`{shown}`: {error}")))?;
     let mut modelfile = with_schema(&modelfile, &folder)?;
@@ -65,16 +76,25 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         from.name = load::find_or_pull(&from.to_string(), environment)?.name;
     }
     let store = environment.store()?;
-    let creation = store.begin_creating(&modelfile, &folder, &Bytes::default())?;
-    if !args.yes && confirm::replaces_another(&store, &name, creation.digest())? {
-        confirm::loss(&store, &name, Loss::Replace)?;
+    let creation = match elsewhere::of(&modelfile, &folder)? {
+        Some(who) => store.begin_creating_elsewhere(&who, &modelfile, &folder)?,
+        None => store.begin_creating(&modelfile, &folder, &Bytes::default())?,
+    };
+    let outcome = finish(args, &name, &store, creation)?;
+    say_what_has_no_effect(&modelfile);
+    Ok(outcome)
+}
+
+/// Gives what was made its name, once nothing is lost that should not be.
+fn finish(args: &CreateArgs, name: &ModelRef, store: &Store, creation: Creation) -> Outcome {
+    if !args.yes && confirm::replaces_another(store, name, creation.digest())? {
+        confirm::loss(store, name, Loss::Replace)?;
     }
     let fit = creation.fit();
-    let model = store.finish_creating(&name, creation)?;
+    let model = store.finish_creating(name, creation)?;
     if fit == FitKept::No {
         say(FIT_LEFT_OUT);
     }
-    say_what_has_no_effect(&modelfile);
     let mut output = Output::default();
     if args.json {
         output.json(&json!({

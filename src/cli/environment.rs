@@ -367,8 +367,14 @@ pub fn is_on(said: Option<&str>) -> bool {
 /// Today in UTC, for templates that print the date.
 #[must_use]
 pub fn today() -> Date {
+    Date::from_unix_days(day())
+}
+
+/// The number of today since 1970, in UTC.
+#[must_use]
+pub fn day() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Date::from_unix_days(i64::try_from(since.as_secs() / 86_400).unwrap_or(0))
+    i64::try_from(since.as_secs() / 86_400).unwrap_or(0)
 }
 
 /// A time as RFC 3339 in UTC, to the second.

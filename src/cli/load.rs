@@ -1,24 +1,30 @@
 //! From a model's name to a session: the store's model, its Modelfile's settings, and what the command line adds.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::compute::{self, ComputeArgs};
 use super::confirm::{self, Meant};
-use super::environment::Environment;
-use super::pull;
+use super::environment::{Environment, day};
+use super::{network, pull};
 use crate::api::local::{self, Wish};
+use crate::cascade::Whom;
 use crate::digest::Digest;
 use crate::encoding;
 use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::gguf::Header;
-use crate::infer::{Defaults, FitUse, Session};
+use crate::infer::{
+    CascadeDoor, CascadeModel, Defaults, FitUse, Held, OpenTier, Opening, RemoteModel, Responder, Session, replaced,
+};
 use crate::keep_alive::KeepAlive;
-use crate::load_spec::{self, LoadSpec};
+use crate::load_spec::{self, CascadeSpec, LoadSpec};
 use crate::model_ref::ModelRef;
+use crate::remote::{Client, Remote};
 use crate::sampling::Parameters;
 use crate::source::Reference;
-use crate::store::{Model, Store, StoreError};
+use crate::store::{Elsewhere, Model, Store, StoreError, Weights};
 use crate::ui::output::say;
 
 /// The most bytes of a file that is read whole.
@@ -28,7 +34,7 @@ const MAX_TEXT_BYTES: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct Loaded {
     pub model: Model,
-    pub session: Session,
+    pub responder: Responder,
 }
 
 /// What a command wants of a model.
@@ -112,16 +118,108 @@ fn resolve(reference: &Reference, environment: &Environment) -> Result<Result<Mo
     }
 }
 
-/// Loads a found model, whose weights have this header, with adapters.
+/// The header of a model's weights; `None` where it has none and another server answers.
 ///
 /// # Errors
-/// The engine refuses the weights or the parameters.
+/// The weights cannot be read, or are no model.
+pub fn header(model: &Model) -> Result<Option<Header>, Failure> {
+    match &model.weights {
+        Weights::Elsewhere(_) => Ok(None),
+        weights => Ok(Some(weights.header()?)),
+    }
+}
+
+/// Makes a found model ready to answer: loads its weights, which have this header, with adapters, or connects to who answers
+/// in their place.
+///
+/// # Errors
+/// The engine refuses the weights or the parameters, or the remote has no key.
 pub fn open(
     model: Model,
-    header: &Header,
+    header: Option<&Header>,
     wanted: &LoadOptions<'_>,
     environment: &Environment,
 ) -> Result<Loaded, Failure> {
+    let responder = match (header, &model.weights) {
+        (Some(header), _) => session(&model, header, wanted, environment)?.into(),
+        (None, Weights::Elsewhere(who)) => {
+            if !wanted.adapters.as_slice().is_empty() {
+                let (name, kind) = (&model.name, who.kind());
+                return Err(Failure::usage(format!("`{name}` is a {kind}, which takes no adapter; remove --adapter")));
+            }
+            match who {
+                Elsewhere::Remote(json) => {
+                    let remote = load_spec::remote(&model, json)?;
+                    Responder::Remote(Arc::new(connected(&model, remote, load_spec::said(&model))?))
+                }
+                Elsewhere::Cascade(json) => cascade(&model, json, wanted, environment)?,
+            }
+        }
+        (None, weights) => session(&model, &weights.header()?, wanted, environment)?.into(),
+    };
+    Ok(Loaded { model, responder })
+}
+
+/// Connects to a remote of a model. Nothing is sent.
+fn connected(model: &Model, remote: Remote, defaults: Defaults) -> Result<RemoteModel, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the remote of `{}`: {error}", model.name));
+    let client = Client::connect(remote, Environment::named, SystemTime::now);
+    let client = client.map_err(|error| failed(&error))?.guarded();
+    let runtime = network::runtime().map_err(|error| failed(&error))?;
+    Ok(RemoteModel::new(client, defaults, runtime))
+}
+
+/// Opens all tiers of a cascade: a command that was begun does not find out on its thousandth row that one cannot be.
+fn cascade(
+    model: &Model,
+    json: &str,
+    wanted: &LoadOptions<'_>,
+    environment: &Environment,
+) -> Result<Responder, Failure> {
+    let CascadeSpec { cascade, remotes } = load_spec::cascade(model, json)?;
+    let mut tiers = Vec::with_capacity(cascade.tiers.len());
+    for (tier, remote) in cascade.tiers.iter().zip(remotes) {
+        tiers.push(match (remote, &tier.whom) {
+            (Some(remote), _) => Responder::Remote(Arc::new(connected(model, remote, Defaults::default())?)),
+            (None, Whom::Model { name, digest }) => {
+                let of = find(&name.to_string(), environment)?;
+                if let Some(digest) = digest
+                    && of.digest != *digest
+                {
+                    return Err(Failure::failed(replaced(&model.name, name)));
+                }
+                let (header, adapters) = (header(&of)?, load_spec::own_adapters(&of));
+                open(of, header.as_ref(), &LoadOptions { adapters: &adapters, ..*wanted }, environment)?.responder
+            }
+            (None, Whom::Remote(_)) => unreachable!("every remote of a cascade was read"),
+        });
+    }
+    let runtime =
+        network::runtime().map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;
+    let identity = model.weights_digest.id();
+    let purse = load_spec::purse(model, environment.store()?);
+    let model = CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime).with_purse(purse);
+    let (model, opener) = (Arc::new(model), Arc::new(OpenTiers(tiers)));
+    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None }))
+}
+
+/// The tiers of a cascade that are all open.
+#[derive(Debug)]
+struct OpenTiers(Vec<Responder>);
+
+impl OpenTier for OpenTiers {
+    fn open(&self, nth: usize) -> Opening {
+        let responder = self.0[nth].clone();
+        Box::pin(async { Ok(Held { responder, hold: None }) })
+    }
+}
+
+fn session(
+    model: &Model,
+    header: &Header,
+    wanted: &LoadOptions<'_>,
+    environment: &Environment,
+) -> Result<Session, Failure> {
     let LoadOptions { parameters: said, load, .. } = *wanted;
     let mut fallback = Parameters::default();
     if let Some(length) = environment.context_length() {
@@ -139,23 +237,22 @@ pub fn open(
     }
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
     let request = load_spec::LoadRequest { load, n_ctx, compute, adapters: wanted.adapters.clone(), fit: wanted.fit };
-    let LoadSpec { options, defaults, notes } = load_spec::open(&model, header, request)?;
+    let LoadSpec { options, defaults, notes } = load_spec::open(model, header, request)?;
     notes.iter().for_each(say);
-    let session = match (wanted.place, load) {
-        (EnginePlace::Server, Load::Everything) => match served(&model, &options, wanted.keep_alive, environment) {
-            Some(engine) => Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?,
+    match (wanted.place, load) {
+        (EnginePlace::Server, Load::Everything) => match served(model, &options, wanted.keep_alive, environment) {
+            Some(engine) => Ok(Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?),
             None => {
                 if wanted.keep_alive.is_some() {
                     say(
                         "--keepalive has no effect: no `slm serve` with this store is running, so the model is unloaded when this command ends",
                     );
                 }
-                Session::open(options, defaults)?
+                Ok(Session::open(options, defaults)?)
             }
         },
-        _ => Session::open(options, defaults)?,
-    };
-    Ok(Loaded { model, session })
+        _ => Ok(Session::open(options, defaults)?),
+    }
 }
 
 /// The engine of a running server that has this store. One that is not there, is another user's, or cannot have the model

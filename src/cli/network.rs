@@ -2,9 +2,10 @@
 
 use clap::Args;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::Notify;
 
 use super::environment::Environment;
@@ -26,6 +27,19 @@ pub struct NetworkArgs {
 }
 
 const STALL: Duration = Duration::from_secs(15);
+
+/// Threads that speak to other people's servers for as long as this program runs.
+///
+/// # Errors
+/// They cannot be started.
+pub fn runtime() -> std::io::Result<Handle> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime.handle().clone());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    Ok(RUNTIME.get_or_init(|| runtime).handle().clone())
+}
 
 /// The servers that this environment and these flags know of.
 ///

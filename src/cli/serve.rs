@@ -185,7 +185,8 @@ fn let_in(door: Door, service: Arc<service::Service>, drain: Drain) -> impl Futu
         let service = service.clone();
         async move {
             let opened = service.lend(&wish).await.map_err(|problem| problem.message)?;
-            Ok((opened.session.engine().clone(), opened))
+            let session = opened.responder.session().map_err(|error| error.to_string())?;
+            Ok((session.engine().clone(), opened))
         }
     })
 }
@@ -287,6 +288,7 @@ pub fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::
         request_timeout: Some(
             seconds("SLM_REQUEST_TIMEOUT", said.request_timeout.as_deref())?.unwrap_or(REQUEST_TIMEOUT),
         ),
+        variable: Environment::named,
         decisions: args.decisions.open()?,
         today,
         timestamp,

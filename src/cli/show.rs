@@ -7,11 +7,13 @@ use super::card;
 use super::complete;
 use super::environment::{Environment, timestamp};
 use super::load;
+use crate::cascade::{Tier, Whom};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::{Arrays, Header, LoraPair};
-use crate::load_spec::{self, TemplateChoice};
+use crate::load_spec::{self, CascadeSpec, TemplateChoice};
 use crate::model_info::{ModelDescription, format_json};
-use crate::store::{Model, StoredAdapter, Weights};
+use crate::remote::KeySource;
+use crate::store::{Elsewhere, Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
 use crate::ui::table::size;
 
@@ -54,8 +56,8 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
         ShowArgs { template: true, .. } => template(&model, &model.weights.header()?),
         ShowArgs { parameters: true, .. } => parameters(&model),
         ShowArgs { license: true, .. } => license(&model),
-        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model, &model.weights.header()?)?),
-        _ => page(&model, &model.weights.header()?)?,
+        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model)?),
+        _ => page(&model)?,
     };
     output.text(&text)?;
     Ok(Exit::Done)
@@ -112,30 +114,13 @@ pub fn ended(text: &str) -> String {
 /// The page for people.
 ///
 /// # Errors
-/// An adapter cannot be read.
-pub fn page(model: &Model, header: &Header) -> Result<String, Failure> {
-    let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
-    let weights = match &model.weights {
-        Weights::Embedded(_) => "built into slm".to_owned(),
-        Weights::Blobs(files) if files.len() > 1 => format!("{} (of {} files)", model.weights_digest, files.len()),
-        Weights::Blobs(_) => model.weights_digest.to_string(),
-    };
-    let mut lines = vec![
-        ("name", model.name.to_string()),
-        ("digest", model.digest.to_string()),
-        ("weights", weights),
-        ("architecture", header.architecture().to_owned()),
-        ("parameters", header.size_label()),
-        ("quantization", header.quantization().to_owned()),
-        ("context length", number(header.context_length())),
-        ("embedding length", number(header.embedding_length())),
-        ("layers", number(header.block_count())),
-        ("vocabulary", format!("{} tokens", header.n_tokens())),
-        match header.embeds() {
-            Some(pooling) => ("embeds", format!("pooling `{}`; it makes embeddings, not text", pooling.as_str())),
-            None => ("chat template", TemplateChoice::of(model, header).describe()),
-        },
-    ];
+/// The weights or an adapter cannot be read.
+pub fn page(model: &Model) -> Result<String, Failure> {
+    let mut lines = vec![("name", model.name.to_string()), ("digest", model.digest.to_string())];
+    match &model.weights {
+        Weights::Elsewhere(who) => lines.extend(elsewhere(model, who)?),
+        weights => lines.extend(of_weights(model, &weights.header()?)),
+    }
     for adapter in &model.adapters {
         lines.push(("adapter", adapter_line(adapter)?));
     }
@@ -177,6 +162,60 @@ pub fn page(model: &Model, header: &Header) -> Result<String, Failure> {
     Ok(page)
 }
 
+/// What weights are, and how their prompts are made.
+fn of_weights(model: &Model, header: &Header) -> Vec<(&'static str, String)> {
+    let number = |n: Option<u64>| n.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+    let weights = match &model.weights {
+        Weights::Embedded(_) => "built into slm".to_owned(),
+        Weights::Blobs(files) if files.len() > 1 => format!("{} (of {} files)", model.weights_digest, files.len()),
+        Weights::Blobs(_) | Weights::Elsewhere(_) => model.weights_digest.to_string(),
+    };
+    vec![
+        ("weights", weights),
+        ("architecture", header.architecture().to_owned()),
+        ("parameters", header.size_label()),
+        ("quantization", header.quantization().to_owned()),
+        ("context length", number(header.context_length())),
+        ("embedding length", number(header.embedding_length())),
+        ("layers", number(header.block_count())),
+        ("vocabulary", format!("{} tokens", header.n_tokens())),
+        match header.embeds() {
+            Some(pooling) => ("embeds", format!("pooling `{}`; it makes embeddings, not text", pooling.as_str())),
+            None => ("chat template", TemplateChoice::of(model, header).describe()),
+        },
+    ]
+}
+
+/// Who answers in the place of weights. A key is shown nowhere, only where it comes from.
+fn elsewhere(model: &Model, who: &Elsewhere) -> Result<Vec<(&'static str, String)>, Failure> {
+    match who {
+        Elsewhere::Remote(json) => {
+            let remote = load_spec::remote(model, json)?;
+            let key = match &remote.key {
+                KeySource::Nobody => "none".to_owned(),
+                KeySource::Variable(name) => format!("the environment variable `{name}`"),
+                KeySource::File(path) => format!("the file `{}`", path.display()),
+            };
+            Ok(vec![
+                ("remote", remote.base_url().to_owned()),
+                ("model there", remote.model.clone()),
+                ("dialect", remote.dialect.as_str().to_owned()),
+                ("key", key),
+            ])
+        }
+        Elsewhere::Cascade(json) => {
+            let CascadeSpec { cascade, .. } = load_spec::cascade(model, json)?;
+            let whom = |tier: &Tier| match &tier.whom {
+                Whom::Model { name, .. } => format!("the model `{name}`"),
+                Whom::Remote(_) => "a remote".to_owned(),
+            };
+            let line = |tier: &Tier| ("tier", format!("{}: {}, accepts {}", tier.name, whom(tier), tier.accept));
+            let exhausted = ("on exhausted", cascade.on_exhausted.as_str().to_owned());
+            Ok(cascade.tiers.iter().map(line).chain([exhausted]).collect())
+        }
+    }
+}
+
 /// An adapter's digest with what it changes and how strongly.
 fn adapter_line(adapter: &StoredAdapter) -> Result<String, Failure> {
     let header = adapter.header()?;
@@ -190,15 +229,15 @@ fn indented(text: &str) -> String {
 }
 
 /// All of it, for programs.
-fn as_json(model: &Model, header: &Header) -> Result<serde_json::Value, Failure> {
+fn as_json(model: &Model) -> Result<serde_json::Value, Failure> {
     let mut json = json!({
         "name": model.name.to_string(),
         "digest": model.digest.hex(),
         "parameters": model.parameters.to_json(),
         "modified_at": model.modified.map(timestamp),
     });
-    let card =
-        serde_json::to_value(ModelDescription::of(model, header, Arrays::Short)?).expect("text keys, numbers and text");
+    let card = ModelDescription::of(model, load::header(model)?.as_ref(), Arrays::Short)?;
+    let card = serde_json::to_value(card).expect("text keys, numbers and text");
     if let (serde_json::Value::Object(json), serde_json::Value::Object(card)) = (&mut json, card) {
         json.extend(card);
     }

@@ -115,7 +115,7 @@ impl Scores {
         let scores = answer.fields.iter().map(|field| Scores {
             best: field.probabilities.iter().position(|(value, _)| *value == field.value).unwrap_or_default(),
             probabilities: field.probabilities.iter().map(|(_, p)| *p).collect(),
-            label_mass: Some(field.label_mass),
+            label_mass: field.label_mass,
             is_withheld: field.abstention().is_some(),
         });
         scores.collect()

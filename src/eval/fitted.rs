@@ -26,8 +26,9 @@ fn raw(scores: &[Scores], contract: &Contract) -> Answer {
             name: field.name(),
             value: probabilities.get(scores.best).map(|(value, _)| value.clone()).unwrap_or_default(),
             probabilities,
-            label_mass: scores.label_mass.unwrap_or(1.0),
+            label_mass: scores.label_mass,
             fitted: None,
+            review: None,
         }
     };
     Answer::of(contract, scores.iter().zip(contract.fields()).map(field).collect())

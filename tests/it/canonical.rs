@@ -98,7 +98,12 @@ fn questions(session: &Session) -> Vec<Question> {
 fn bits(session: &Session, question: &Question) -> Vec<u64> {
     let answer = answer(session, turn(Some(&question.system), &question.text)).unwrap();
     let of = |field: &slm::decide::FieldAnswer| {
-        field.probabilities.iter().map(|(_, p)| p.to_bits()).chain([field.label_mass.to_bits()]).collect::<Vec<_>>()
+        field
+            .probabilities
+            .iter()
+            .map(|(_, p)| p.to_bits())
+            .chain(field.label_mass.map(f64::to_bits))
+            .collect::<Vec<_>>()
     };
     answer.fields.iter().flat_map(of).collect()
 }

@@ -13,7 +13,7 @@ use crate::slm::Home;
 const TEXT: &str = "I was charged twice for order 1182 and want my money back";
 
 fn question(schema: Value) -> Question {
-    Question { system: None, text: TEXT.to_owned(), form: Form::from_schema(schema).unwrap() }
+    Question { text: TEXT.to_owned(), form: Form::from_schema(schema).unwrap(), ..Question::default() }
 }
 
 fn client(server: &Server, dialect: &str) -> Client {

@@ -161,7 +161,7 @@ fn run(session: &Session, task: &Task, used: Use, scoring: Scoring, is_reversed:
             let Finding::Closed(answer) = end.finding else { panic!("a closed answer") };
             for (field, label) in answer.fields.iter().zip(labels) {
                 halves[usize::from(row.is_report)].add(field, label);
-                mass += field.label_mass / task.fields.len() as f64;
+                mass += field.label_mass.unwrap_or_default() / task.fields.len() as f64;
             }
             answer.fields[0].value.clone()
         };

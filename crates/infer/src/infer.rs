@@ -1,6 +1,7 @@
 //! The only path to an answer: an [`Ask`] in, a [`Reply`] out. Messages, prompt, engine, contract.
 //!
-//! A [`Session`] is a loaded model with its Modelfile's settings, and [`Session::ask`] the only way to its answers. A whole
+//! A [`Session`] is a loaded model with its Modelfile's settings, and [`Session::ask`] the only way to its answers; a
+//! [`Responder`] is whatever answers for a model, a session or a model on another server. A whole
 //! answer is the reply read to its end, and a thread that has to wait for it waits with [`wait`]. It knows neither files
 //! nor terminals.
 
@@ -17,8 +18,10 @@ mod question;
 mod reader;
 mod reading;
 mod ready;
+mod remote;
 mod render;
 mod reply;
+mod responder;
 mod vectors;
 mod wait;
 
@@ -30,6 +33,7 @@ use reader::Reader;
 use render::digest;
 use reply::Origin;
 use slm_engine::{AdapterSet, EmbedRequest, Engine, EngineError, Load, Reading, Request, Search};
+use slm_remote::RemoteError;
 use slm_values::chat::Message;
 use slm_values::digest::Hasher;
 use slm_values::sampling::Parameters;
@@ -43,7 +47,11 @@ pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};
 pub use ready::Ready;
+pub use remote::RemoteModel;
 pub use reply::Reply;
+pub use responder::{
+    CascadeDoor, CascadeModel, Held, OpenTier, Opening, Purse, ReadyTurn, Responder, Watcher, replaced,
+};
 pub use vectors::{TooLong, fitting_vectors};
 pub use wait::{Cancel, wait};
 
@@ -115,6 +123,14 @@ pub enum InferError {
     StaleFit(#[from] StaleFit),
     #[error("the fit of this model reads hidden states of {wanted} numbers, and the model gives {}", of_numbers(*found))]
     FitState { wanted: usize, found: Option<usize> },
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// What only an engine on this machine can do.
+    #[error("this model is a {who}, which {what}")]
+    Elsewhere { who: &'static str, what: &'static str },
+    /// A cascade that gives nothing else in this case.
+    #[error("no tier of the cascade gave an answer that is taken: {why}")]
+    Exhausted { why: String },
 }
 
 fn of_numbers(n: Option<usize>) -> String {

@@ -138,25 +138,28 @@ impl ModelSummary {
 }
 
 impl ModelDescription {
-    /// The description of a model with that header.
+    /// The description of a model whose weights have that header; `None` where it has none.
     ///
     /// # Errors
     /// An adapter cannot be read.
-    pub fn of(model: &Model, header: &Header, arrays: Arrays) -> Result<ModelDescription, StoreError> {
+    pub fn of(model: &Model, header: Option<&Header>, arrays: Arrays) -> Result<ModelDescription, StoreError> {
         Ok(ModelDescription {
             modelfile: model.modelfile().to_string(),
-            template: model.template.as_deref().or(header.chat_template()).map(str::to_owned),
-            template_source: TemplateChoice::of(model, header).describe(),
+            template: model.template.as_deref().or(header.and_then(Header::chat_template)).map(str::to_owned),
+            template_source: header.map_or_else(
+                || "whoever answers makes the prompt".to_owned(),
+                |header| TemplateChoice::of(model, header).describe(),
+            ),
             system: model.system.clone(),
             messages: json!(model.messages),
             examples: model.examples.as_ref().map(ExamplesInfo::of),
             format: model.format.as_ref().map(format_json),
             adapters: model.adapters.iter().map(AdapterInfo::of).collect::<Result<_, _>>()?,
             fit: model.fit.as_ref().map(|stored| FitInfo::of(model, stored)),
-            embeds: header.embeds().map(|pooling: Pooling| pooling.as_str().to_owned()),
+            embeds: header.and_then(Header::embeds).map(|pooling: Pooling| pooling.as_str().to_owned()),
             license: model.licenses.join("\n\n"),
             details: ModelDetails::of(&model.config),
-            model_info: header.model_info(arrays),
+            model_info: header.map(|header| header.model_info(arrays)).unwrap_or_default(),
             size: model.manifest.total_bytes(),
         })
     }

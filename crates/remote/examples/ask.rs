@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => Form::Free,
     };
     let client = Client::connect(remote, |name| std::env::var(name).ok(), SystemTime::now)?;
-    let answer = client.ask(&Question { system: None, text, form }).await?;
+    let answer = client.ask(&Question { text, form, ..Question::default() }).await?;
     println!("{answer:#?}");
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
+use crate::breaker::{Breaker, Open};
 use crate::dialect::{Content, Read, Usage};
 use crate::error::RemoteError;
 use crate::http::Http;
@@ -36,6 +37,8 @@ struct Shared {
     http: Http,
     slots: Semaphore,
     pace: Mutex<Pace>,
+    /// `None`: every question is sent, however many failed.
+    breaker: Option<Mutex<Breaker>>,
     clock: Clock,
 }
 
@@ -70,6 +73,14 @@ impl Client {
         Client::with(remote, variable, now, Clock::RUNTIME)
     }
 
+    /// The same with a circuit breaker: a remote that keeps failing is left alone for a while, and questions fail at once.
+    /// To be called before there are clones, which share the limits.
+    #[must_use]
+    pub fn guarded(self) -> Client {
+        let shared = Arc::into_inner(self.0).expect("nobody else has it yet");
+        Client(Arc::new(Shared { breaker: Some(Mutex::default()), ..shared }))
+    }
+
     pub(crate) fn with(
         remote: Remote,
         variable: impl Fn(&str) -> Option<String>,
@@ -80,7 +91,7 @@ impl Client {
         let http = Http::new(&remote, key, now)?;
         let slots = Semaphore::new(remote.concurrency.get());
         let pace = Mutex::new(Pace::new(remote.requests_per_minute));
-        Ok(Client(Arc::new(Shared { remote, http, slots, pace, clock })))
+        Ok(Client(Arc::new(Shared { remote, http, slots, pace, breaker: None, clock })))
     }
 
     #[must_use]
@@ -93,6 +104,36 @@ impl Client {
     /// # Errors
     /// See [`RemoteError`].
     pub async fn ask(&self, question: &Question) -> Result<Answer, RemoteError> {
+        self.ask_within(question, Duration::MAX).await
+    }
+
+    /// As [`Client::ask`], for no longer than this with all tries together.
+    ///
+    /// # Errors
+    /// [`RemoteError::TimedOut`] with that limit where it is over.
+    pub async fn ask_within(&self, question: &Question, limit: Duration) -> Result<Answer, RemoteError> {
+        let on_its_way = self.admitted()?;
+        let answered = if limit == Duration::MAX {
+            self.asked(question).await
+        } else {
+            let late = |_| RemoteError::TimedOut { host: self.0.http.host().to_owned(), timeout: limit, n_tries: 1 };
+            tokio::time::timeout(limit, self.asked(question)).await.map_err(late).flatten()
+        };
+        on_its_way.end(answered.as_ref().err());
+        answered
+    }
+
+    fn admitted(&self) -> Result<OnItsWay<'_>, RemoteError> {
+        let Some(breaker) = &self.0.breaker else { return Ok(OnItsWay(None)) };
+        let admitted = locked(breaker).admit((self.0.clock.now)());
+        let of_host = |Open { n_failures, again_in, last }| {
+            let host = self.0.http.host().to_owned();
+            RemoteError::Open { host, n_failures, again_in, last }
+        };
+        admitted.map(|()| OnItsWay(Some((breaker, self.0.clock)))).map_err(of_host)
+    }
+
+    async fn asked(&self, question: &Question) -> Result<Answer, RemoteError> {
         let Shared { remote, http, slots, clock, .. } = &*self.0;
         let body = remote.dialect.body(&remote.model, &remote.body, question)?.to_string().into_bytes();
         let _slot = slots.acquire().await.expect("the semaphore is never closed");
@@ -132,6 +173,31 @@ impl Client {
     fn pace<T>(&self, plan: impl FnOnce(&mut Pace, Instant) -> T) -> T {
         plan(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner), (self.0.clock.now)())
     }
+}
+
+/// A question that a breaker has let through. Dropping it is giving it up.
+struct OnItsWay<'c>(Option<(&'c Mutex<Breaker>, Clock)>);
+
+impl OnItsWay<'_> {
+    fn end(mut self, error: Option<&RemoteError>) {
+        let Some((breaker, clock)) = self.0.take() else { return };
+        match error.filter(|error| error.is_of_the_remote()) {
+            Some(error) => locked(breaker).failed((clock.now)(), error.to_string()),
+            None => locked(breaker).answered(),
+        }
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        if let Some((breaker, _)) = self.0 {
+            locked(breaker).given_up();
+        }
+    }
+}
+
+fn locked(breaker: &Mutex<Breaker>) -> std::sync::MutexGuard<'_, Breaker> {
+    breaker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

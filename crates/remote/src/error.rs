@@ -13,6 +13,11 @@ pub enum RemoteError {
     Key(#[from] KeyError),
     #[error("the connection to `{host}` cannot be set up: {reason}")]
     Setup { host: String, reason: String },
+    /// It failed so often that it is left alone for a while.
+    #[error(
+        "`{host}` is not asked, for it failed {n_failures} times in a row{}: {last}", again(*.again_in)
+    )]
+    Open { host: String, n_failures: u32, again_in: Duration, last: String },
     /// The question cannot be asked in the remote's dialect.
     #[error("the dialect `{dialect}` cannot ask this: {why}; set `dialect: chat`")]
     Unaskable { dialect: &'static str, why: String },
@@ -66,6 +71,15 @@ impl RemoteError {
         }
     }
 
+    /// Whether the remote itself is away or wrong, so that the next question would fail alike.
+    pub(crate) fn is_of_the_remote(&self) -> bool {
+        match self {
+            RemoteError::Refused { status, .. } => matches!(status, 401..=404),
+            RemoteError::Redirected { .. } | RemoteError::NotJson { .. } | RemoteError::WrongShape { .. } => true,
+            error => error.may_pass().is_some(),
+        }
+    }
+
     /// The same after so many tries.
     pub(crate) fn after(mut self, n: u32) -> RemoteError {
         match &mut self {
@@ -77,6 +91,14 @@ impl RemoteError {
             _ => {}
         }
         self
+    }
+}
+
+fn again(again_in: Duration) -> String {
+    if again_in.is_zero() {
+        String::new()
+    } else {
+        format!(", and is tried again in {} seconds", again_in.as_secs() + 1)
     }
 }
 

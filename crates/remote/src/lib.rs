@@ -4,6 +4,7 @@
 //! It knows contracts and no engine, no store and no suite. The environment is read by whoever connects. A key is in
 //! a header of a request to its own server and nowhere else: no message, no log and no file of ours has it.
 
+mod breaker;
 mod client;
 mod dialect;
 mod error;

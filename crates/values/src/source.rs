@@ -15,7 +15,8 @@ pub enum Source {
     Registry(Reference),
     /// A GGUF file on a web server.
     File(FileUrl),
-    /// A GGUF file on this machine: what begins with `/`, `./`, `../` or `~`, or ends in `.gguf`.
+    /// A file on this machine, a GGUF or the YAML of a remote: what begins with `/`, `./`, `../` or `~`, or ends in `.gguf`,
+    /// `.yaml` or `.yml`.
     Path(String),
 }
 
@@ -64,7 +65,8 @@ impl Source {
     #[must_use]
     pub fn is_path(text: &str) -> bool {
         let begins = text.starts_with(['/', '~']) || ["./", "../"].iter().any(|start| text.starts_with(start));
-        begins || text.to_ascii_lowercase().ends_with(".gguf") && !text.contains("://")
+        let ends = [".gguf", ".yaml", ".yml"].iter().any(|end| text.to_ascii_lowercase().ends_with(end));
+        begins || ends && !text.contains("://")
     }
 }
 

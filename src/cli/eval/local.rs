@@ -9,14 +9,16 @@ use super::subject::{Subject, turned_round};
 use crate::batch::{N_BATCHED, N_CLOSED};
 use crate::cli::interrupt;
 use crate::cli::load::{self, LoadOptions, Loaded};
-use crate::contract::Form;
+use crate::contract::{Form, Violation};
 use crate::digest::Digest;
 use crate::engine::{EngineError, Finish, Load, StateAt};
 use crate::eval::answer::{Cost, Failed, Given, Said, Scores, Why};
 use crate::eval::fitted::fitted;
 use crate::eval::record::{Kind, Records};
 use crate::failure::Failure;
-use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces, Reply, Session, Turn, wait};
+use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces, Reply, Responder, Turn, wait};
+use crate::remote::RemoteError;
+use crate::store::Weights;
 
 /// Asks a subject about every row and adds it to the records: as its model's fit makes its answers, where it has one, and as they
 /// are; with its turned round twin where that is wanted.
@@ -25,23 +27,25 @@ use crate::infer::{Cancel, Finding, Finished, FitUse, InferError, Piece, Pieces,
 /// The model cannot be loaded, or is lost; its fit was made for another way of asking.
 pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
     let turned = if asking.args.asking.permute { turned_round(&subject.form) } else { None };
+    let is_elsewhere = matches!(subject.model.weights, Weights::Elsewhere(_));
+    let used = if subject.fit.is_some() || is_elsewhere { FitUse::Own } else { FitUse::None };
     // Before it is loaded, so that what others needed is not in it.
     let peak = Peak::begin();
-    let used = if subject.fit.is_some() { FitUse::Own } else { FitUse::None };
-    let session = if asking.args.asking.rescore { None } else { Some(open(subject, asking, used)?) };
-    if let Some(session) = &session
+    let responder = if asking.args.asking.rescore { None } else { Some(open(subject, asking, used)?) };
+    let session = responder.as_ref().and_then(|responder| responder.session().ok());
+    if let Some(session) = session
         && let Err(error @ InferError::StaleFit(_)) = session.ready(subject.turn(&subject.form, "text"))
     {
         return Err(error.into());
     }
-    let course = course(subject, &subject.form, session.as_ref(), records, asking)?;
+    let course = course(subject, &subject.form, responder.as_ref(), records, asking)?;
     let fitted = match (&subject.fit, &subject.form) {
         (Some(fit), Form::Closed(contract)) => Some(course.changed(|text, given| fitted(given, contract, fit, text))),
         _ => None,
     };
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
-    let evaluation_id = session.as_ref().filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
+    let evaluation_id = session.filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
     let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
     known.peak_memory_bytes = session.as_ref().and_then(|session| peak.of(session.engine().pid()));
     if let Some(fitted) = fitted {
@@ -51,7 +55,7 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
     let of = records.subjects.len();
     records.add(known, answers);
     if let Some(form) = turned.filter(|_| !interrupt::happened()) {
-        let course = self::course(subject, &form, session.as_ref(), records, asking)?;
+        let course = self::course(subject, &form, responder.as_ref(), records, asking)?;
         let (known, answers) = course.end(Kind::TurnedRound { of })?;
         records.add(known, answers);
     }
@@ -62,19 +66,23 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
 fn course<'a>(
     subject: &'a Subject,
     form: &'a Form,
-    session: Option<&Session>,
+    responder: Option<&Responder>,
     records: &'a Records,
     asking: Asking<'a>,
 ) -> Result<Course<'a>, Failure> {
-    let by = session.map(|session| computed_by(subject, form, session));
+    let by = responder.map(|responder| computed_by(subject, form, responder));
     let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
     let way =
         Way { name: &subject.variant.name, nth: subject.nth, form, asking: self::asking(subject, form, state), by };
     let mut course = Course::of(way, records, asking);
-    if let Some(session) = session {
-        let n_usual = if matches!(form, Form::Closed(_)) { N_CLOSED } else { N_BATCHED };
+    if let Some(responder) = responder {
+        let n_usual = match responder {
+            Responder::Remote(remote) => remote.client().remote().concurrency.get(),
+            Responder::Engine(_) | Responder::Cascade(_) if matches!(form, Form::Closed(_)) => N_CLOSED,
+            Responder::Engine(_) | Responder::Cascade(_) => N_BATCHED,
+        };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
-        course.run(n_parallel, |text| begin(session, own(subject, form, text, state)), finish)?;
+        course.run(n_parallel, |text| begin(responder, own(subject, form, text, state)), finish)?;
     }
     Ok(course)
 }
@@ -88,14 +96,20 @@ pub fn asking(subject: &Subject, form: &Form, state: Option<StateAt>) -> Digest 
 
 /// What is asked about a text, for the model's own answer.
 fn own(subject: &Subject, form: &Form, text: &str, state: Option<StateAt>) -> Turn {
-    Turn { fit: FitUse::None, state, ..subject.turn(form, text) }
+    // A cascade's tiers have fits of their own, which decide whose answer it is.
+    let fit = if matches!(subject.model.weights, Weights::Elsewhere(_)) { FitUse::Own } else { FitUse::None };
+    Turn { fit, state, ..subject.turn(form, text) }
 }
 
 /// Loads a subject's model, with its fit or without.
 ///
 /// # Errors
 /// The model cannot be found or loaded.
-pub fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>, fit: FitUse) -> Result<Session, Failure> {
+pub fn open(
+    subject: &Subject,
+    Asking { args, environment, .. }: Asking<'_>,
+    fit: FitUse,
+) -> Result<Responder, Failure> {
     let wanted = LoadOptions {
         adapters: &subject.adapters,
         parameters: &subject.parameters,
@@ -107,19 +121,21 @@ pub fn open(subject: &Subject, Asking { args, environment, .. }: Asking<'_>, fit
     };
     // A model is found once more, for opening takes it.
     let model = load::find(&subject.model.name.to_string(), environment)?;
-    let header = model.weights.header()?;
-    let Loaded { session, .. } = load::open(model, &header, &wanted, environment)?;
-    Ok(session)
+    let header = load::header(&model)?;
+    let Loaded { responder, .. } = load::open(model, header.as_ref(), &wanted, environment)?;
+    Ok(responder)
 }
 
-/// What identifies the answers of a loaded model.
+/// What identifies the answers of a model that is ready to answer.
 #[must_use]
-pub fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String {
+pub fn computed_by(subject: &Subject, form: &Form, responder: &Responder) -> String {
     // A question that cannot be asked is refused in each row's place.
-    let prompt = session.ready(own(subject, form, "text", None));
-    let prompt = prompt.map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
-    let info = session.engine().info();
-    let by = format!("{} {prompt} {} {}", session.evaluation_id(subject.scoring), info.n_ctx, info.compute.kv_type);
+    let prompt = responder.prompt_digest(own(subject, form, "text", None)).unwrap_or_else(|error| error.to_string());
+    let identity = responder.identity(subject.scoring);
+    let by = match responder.session().map(|session| session.engine().info()) {
+        Ok(info) => format!("{identity} {prompt} {} {}", info.n_ctx, info.compute.kv_type),
+        Err(_) => format!("{identity} {prompt}"),
+    };
     Digest::of(by.as_bytes()).id()
 }
 
@@ -127,8 +143,8 @@ pub fn computed_by(subject: &Subject, form: &Form, session: &Session) -> String 
 pub type Asked = (Instant, Result<Reply, InferError>);
 
 /// Asks a row.
-pub fn begin(session: &Session, turn: Turn) -> Asked {
-    (Instant::now(), session.ask(turn))
+pub fn begin(responder: &Responder, turn: Turn) -> Asked {
+    (Instant::now(), responder.ask(turn))
 }
 
 /// Waits for a row's answer. A failure of the row is its answer; one of the model ends the run.
@@ -148,17 +164,21 @@ pub fn finish((asked, reply): Asked, cancel: &Cancel) -> Result<Given, Failure> 
             | EngineError::Crashed { .. }
             | EngineError::Disconnected { .. },
         ) => return Err(error.into()),
+        InferError::Remote(RemoteError::Broken(Violation::Length) | RemoteError::Unfinished) => Why::Truncated,
+        InferError::Remote(RemoteError::Broken(_)) => Why::Format,
+        InferError::Remote(RemoteError::Declined(_)) => Why::Refused,
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;
     Ok(Given { said: Said::Failed(Failed { why, reason }), cost: Cost::default(), state: None })
 }
 
-/// A whole reply, and when its first piece came.
+/// A whole reply, and when its first piece came where it came in pieces.
 async fn whole(mut reply: Reply) -> Result<(Finished, Option<Instant>), InferError> {
     let (mut pieces, mut first) = (Pieces::default(), None);
+    let has_first = reply.comes_in_pieces();
     while let Some(piece) = reply.next().await? {
-        if !matches!(piece, Piece::End(_)) {
+        if has_first && !matches!(piece, Piece::End(_)) {
             first.get_or_insert_with(Instant::now);
         }
         if let Some(finished) = pieces.add(piece) {

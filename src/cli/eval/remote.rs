@@ -65,7 +65,8 @@ impl RemoteSubject {
     }
 
     fn question(&self, form: &Form, text: &str) -> Question {
-        Question { system: self.variant.system.clone(), text: text.to_owned(), form: form.clone() }
+        let (system, text, form) = (self.variant.system.clone(), text.to_owned(), form.clone());
+        Question { system, text, form, ..Question::default() }
     }
 
     /// The digest of everything that decides its answers but the text.
@@ -184,6 +185,7 @@ fn given(answer: Answer, form: &Form) -> Given {
     let text = |text| Said::Text { text, is_cut: false };
     let said = match (answer.content, form) {
         (Content::Text(written), _) => text(written),
+        (Content::Cut(text), _) => Said::Text { text, is_cut: true },
         (Content::Value { json, probabilities }, Form::Closed(contract)) => {
             scores(contract, &json, &probabilities).map_or_else(|| text(json.to_string()), Said::Closed)
         }

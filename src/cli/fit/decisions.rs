@@ -47,7 +47,8 @@ pub fn read(path: &Path, fit: &str) -> Result<Log, Failure> {
     for line in std::io::BufReader::new(file).lines() {
         let line = line.map_err(failed)?;
         match serde_json::from_str::<DecisionLine>(&line) {
-            Ok(line) if line.fit.as_deref() == Some(fit) => log.take(line),
+            // What a cascade took of a tier are its surest answers, which say nothing of how all are spread.
+            Ok(line) if line.fit.as_deref() == Some(fit) && line.path.is_empty() => log.take(line),
             _ => log.n_others += 1,
         }
     }

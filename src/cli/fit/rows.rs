@@ -1,6 +1,7 @@
 //! The rows that a fit learns from or is checked with: what data says, what the model says of it, field by field.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use slm_fit::Evidence;
@@ -26,12 +27,13 @@ use crate::eval::suite::{Judge, Suite};
 use crate::failure::Failure;
 use crate::infer::{Cancel, FitUse, InferError, Session, Turn, wait};
 use crate::load_spec;
+use crate::store::{Model, Weights};
 use crate::ui::output::say;
 
 /// Rows with what the model says of them.
 pub struct Gathered {
     pub subject: Subject,
-    pub session: Session,
+    pub session: Arc<Session>,
     pub fields: Vec<FieldRows>,
     /// Whether hidden states were told.
     pub has_states: bool,
@@ -103,7 +105,14 @@ impl FieldRows {
 /// # Errors
 /// The data or the model cannot be used, or nothing can be learned from them.
 pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<Gathered, Failure> {
-    let (suite, folder, labels) = suite(args, data, environment)?;
+    let model = load::find_or_pull(&args.model, environment)?;
+    if let Weights::Elsewhere(who) = &model.weights {
+        let (name, kind) = (&args.model, who.kind());
+        return Err(Failure::usage(format!(
+            "`{name}` is a {kind}, and a fit is of a model with weights of its own; fit one that has, such as a tier of a cascade"
+        )));
+    }
+    let (suite, folder, labels) = suite(args, data, &model)?;
     let eval = eval_args(args, data);
     let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
     let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
@@ -117,18 +126,19 @@ pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<
         )));
     };
     let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
-    let session = local::open(&subject, asking, FitUse::None)?;
+    let responder = local::open(&subject, asking, FitUse::None)?;
+    let session = Arc::clone(responder.session()?);
     let first = data.rows.iter().find_map(|row| row.content.as_ref().ok()).map_or("text", |content| &content.input);
     let state = if args.asking.no_state { None } else { told_state(&subject, &session, first)? };
     let fields: Vec<Field> =
         suite.expect.iter().map(|expected| record_field(expected.field.clone(), &contract)).collect();
     let records = Records::new(String::new(), &data, fields);
-    let by = local::computed_by(&subject, &subject.form, &session);
+    let by = local::computed_by(&subject, &subject.form, &responder);
     let asked = local::asking(&subject, &subject.form, state);
     let way = Way { name: &args.model, nth: 0, form: &subject.form, asking: asked, by: Some(by) };
     let mut course = Course::of(way, &records, asking);
     let turn = |text: &str| Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, text) };
-    course.run(args.asking.parallel.unwrap_or(N_CLOSED), |text| local::begin(&session, turn(text)), local::finish)?;
+    course.run(args.asking.parallel.unwrap_or(N_CLOSED), |text| local::begin(&responder, turn(text)), local::finish)?;
     let given = course.given();
     if interrupt::happened() {
         return Err(Failure::failed(
@@ -208,7 +218,7 @@ enum Labels {
 }
 
 /// The suite that DATA is, or one made for it, the folder that its files are relative to, and whether it has labels.
-fn suite(args: &FitArgs, path: &Path, environment: &Environment) -> Result<(Suite, PathBuf, Labels), Failure> {
+fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, Labels), Failure> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     if ["yaml", "yml"].contains(&extension.as_str()) {
         let mut suite = Suite::load(path)?;
@@ -217,8 +227,7 @@ fn suite(args: &FitArgs, path: &Path, environment: &Environment) -> Result<(Suit
         let labels = if args.other.unlabelled.is_some() { Labels::None } else { Labels::Given };
         return Ok((suite, folder, labels));
     }
-    let model = load::find_or_pull(&args.model, environment)?;
-    let own = load_spec::own_form(&model)?;
+    let own = load_spec::own_form(model)?;
     if extension == "txt" {
         let suite =
             json!({"model": args.model, "data": lines(path)?, "input": "text", "expect": nothing(&own, "text")});

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{Run, embedding, limited};
+use crate::cascade::Step;
 use crate::contract::Form;
 use crate::decide::{Answer, FieldAnswer};
 use crate::engine::{Counts, Finish, Timings};
@@ -86,6 +87,9 @@ pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     }
     object.insert("tokens".to_owned(), tokens(&end.counts, n_tokens_cut));
     object.insert("timings".to_owned(), timings(&end.timings, end.elapsed, run));
+    object.extend((!end.path.is_empty()).then(|| ("path".to_owned(), path(&end.path))));
+    object.extend(end.review.clone().map(|why| ("review".to_owned(), why.into())));
+    object.extend(end.cost.map(|cost| ("cost".to_owned(), cost.into())));
     object.extend(end.evaluation_id.clone().map(|id| ("evaluation_id".to_owned(), id.into())));
     match &end.finding {
         Finding::Closed(_) => {
@@ -97,6 +101,25 @@ pub fn details(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
         }
     }
     Value::Object(object)
+}
+
+/// Through which tiers of a cascade a text went, and why each but the last did not have the last word.
+fn path(steps: &[Step]) -> Value {
+    let step = |step: &Step| {
+        let mut object = Map::from_iter([
+            ("tier".to_owned(), Value::from(step.tier.as_str())),
+            ("outcome".to_owned(), step.outcome.as_str().into()),
+        ]);
+        if let Some(reason) = step.outcome.reason() {
+            object.insert("reason".to_owned(), reason.as_str().into());
+            object.insert("why".to_owned(), reason.to_string().into());
+        }
+        object.extend(step.answer.clone().map(|answer| ("answer".to_owned(), answer)));
+        object.insert("ms".to_owned(), ms(step.elapsed).into());
+        object.extend(step.cost.map(|cost| ("cost".to_owned(), cost.into())));
+        object
+    };
+    steps.iter().map(step).map(Value::Object).collect()
 }
 
 /// What is known of the answer of a closed form.
@@ -161,11 +184,11 @@ fn field_json(field: &FieldAnswer) -> Map<String, Value> {
         ("probabilities".to_owned(), probabilities),
         ("label_mass".to_owned(), field.label_mass.into()),
     ]);
-    let Some(fitted) = &field.fitted else { return object };
-    if let Some(reason) = fitted.abstention {
+    if let Some(reason) = field.abstention() {
         object.insert("guess".to_owned(), field.value.clone());
         object.insert("abstained".to_owned(), reason.to_string().into());
     }
+    let Some(fitted) = &field.fitted else { return object };
     let values = field.probabilities.iter().map(|(value, _)| value);
     let raw = values.zip(&fitted.raw).map(|(value, p)| probability((value, *p))).collect();
     object.insert("raw".to_owned(), raw);
@@ -222,9 +245,9 @@ fn tokens(counts: &Counts, n_tokens_cut: usize) -> Value {
 
 /// Times in milliseconds; `load` is the model's, once for all rows, and `generation` a scored answer's candidates'.
 fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
-    let ms = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
+    let Ok(session) = run.responder.session() else { return json!({ "total_ms": ms(elapsed) }) };
     json!({
-        "load_ms": ms(run.session.engine().info().load_duration),
+        "load_ms": ms(session.engine().info().load_duration),
         "queued_ms": ms(timings.queued),
         "prompt_ms": ms(timings.prompt),
         "generation_ms": ms(timings.generation),
@@ -232,9 +255,16 @@ fn timings(timings: &Timings, elapsed: Duration, run: &Run<'_>) -> Value {
     })
 }
 
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// Token counts and rates for --verbose.
 pub fn figures(end: &End) -> String {
     let End { counts, timings, .. } = end;
+    if *timings == Timings::default() {
+        return elsewhere(end);
+    }
     let rate = |n: usize, time: Duration| n as f64 / time.as_secs_f64().max(1e-9);
     let evaluated = counts.prompt - counts.reused + counts.branch;
     let evaluation = if counts.generated > 0 { timings.prompt } else { timings.prompt + timings.generation };
@@ -259,6 +289,21 @@ pub fn figures(end: &End) -> String {
     text
 }
 
+/// The same of an answer that was not computed here alone, of which there are no times but the whole.
+fn elsewhere(end: &End) -> String {
+    let step = |step: &Step| {
+        let why = step.outcome.reason().map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("{:<15}{}{why} ({:.1} ms)\n", step.tier, step.outcome.as_str(), ms(step.elapsed))
+    };
+    let path: String = end.path.iter().map(step).collect();
+    let cost = end.cost.map_or_else(String::new, |cost| format!("cost           {cost}\n"));
+    let Counts { prompt, generated, .. } = end.counts;
+    format!(
+        "{path}tokens         {prompt} in prompts, {generated} written\nanswered in    {:.1} ms\n{cost}",
+        ms(end.elapsed)
+    )
+}
+
 /// A value as bare text: a string without its quotes.
 pub fn label(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
@@ -277,8 +322,9 @@ pub const LITTLE_MASS: f64 = 0.01;
 /// What is to be said of an answer that means little.
 pub fn doubt(field: &FieldAnswer) -> Option<String> {
     let name = field.name.as_ref().map(|name| format!("`{name}`: ")).unwrap_or_default();
-    let percent = field.label_mass * 100.0;
-    (field.label_mass < LITTLE_MASS).then(|| {
+    let mass = field.label_mass?;
+    let percent = mass * 100.0;
+    (mass < LITTLE_MASS).then(|| {
         format!("{name}this model wanted to say something else: all allowed answers together have {percent:.2} % of its probability")
     })
 }

@@ -14,6 +14,15 @@ use crate::infer::{Finding, Finished};
 /// What stands before all names where a row has one of them already.
 const PREFIX: &str = "slm_";
 
+/// Which answers can be withheld.
+#[derive(Debug, Clone, Copy)]
+pub enum Withholding<'a> {
+    None,
+    ByFit(&'a ModelFit),
+    /// A cascade leaves to a person what no tier could answer.
+    All,
+}
+
 /// What the parts of an answer are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
@@ -24,6 +33,8 @@ pub struct Columns {
     withholds: Vec<bool>,
     /// What a table has in the place of a label that is withheld.
     abstained: String,
+    /// Where the values of closed fields are in the answer.
+    paths: Vec<Vec<String>>,
     /// What else a row may have to say, where there is something to say.
     own: Vec<Own>,
     prefix: &'static str,
@@ -70,13 +81,16 @@ impl Own {
 impl Columns {
     /// Those of answers in this form, or of the vectors of a model that embeds.
     #[must_use]
-    pub fn new(args: &RunArgs, form: &Form, embeds: Option<Pooling>, fit: Option<&ModelFit>) -> Columns {
+    pub fn new(args: &RunArgs, form: &Form, embeds: Option<Pooling>, withholding: Withholding<'_>) -> Columns {
         let mut withholds = Vec::new();
         let (parts, answer) = match (form, embeds) {
             (_, Some(pooling)) => (Parts::Whole, vec![embedding::name(pooling).to_owned()]),
             (Form::Closed(contract), None) => {
-                let fit = fit.filter(|fit| fit.knows(contract));
-                let can_withhold = |field| fit.is_some_and(|fit| fit.can_withhold(field));
+                let can_withhold = |field| match withholding {
+                    Withholding::None => false,
+                    Withholding::ByFit(fit) => fit.knows(contract) && fit.can_withhold(field),
+                    Withholding::All => true,
+                };
                 withholds = contract.fields().iter().map(can_withhold).collect();
                 (Parts::Fields, of_fields(contract.fields(), &withholds))
             }
@@ -93,8 +107,12 @@ impl Columns {
             (Own::Truncated, args.truncate.is_some()),
         ];
         let own = occurs.into_iter().filter(|(_, occurs)| *occurs).map(|(own, _)| own).collect();
+        let paths = match form {
+            Form::Closed(contract) => contract.fields().iter().map(|field| field.path.clone()).collect(),
+            Form::Open(_) | Form::Free => Vec::new(),
+        };
         let abstained = args.fit.abstained().to_owned();
-        Columns { answer, parts, withholds, abstained, own, prefix: "" }
+        Columns { answer, parts, withholds, abstained, paths, own, prefix: "" }
     }
 
     /// The same beside a row of these names: where it has one of ours, all of ours begin with `slm_`.
@@ -164,6 +182,21 @@ impl Columns {
                     values
                 };
                 found.fields.iter().zip(&self.withholds).flat_map(of_field).collect()
+            }
+            // Whoever answered a closed form told no probabilities.
+            Finding::Open(Ok(json)) if self.parts == Parts::Fields => {
+                let of_field = |(path, withholds): (&Vec<String>, &bool)| {
+                    let value = path.iter().try_fold(json, |at, name| at.get(name)).cloned();
+                    let mut values = vec![value.unwrap_or_default(), Value::Null];
+                    if path.is_empty() {
+                        values.push(Value::Null);
+                    }
+                    if *withholds {
+                        values.extend([Value::Null, finished.end.review.clone().into()]);
+                    }
+                    values
+                };
+                self.paths.iter().zip(&self.withholds).flat_map(of_field).collect()
             }
             Finding::Open(Ok(Value::Object(object))) if self.parts == Parts::Properties => {
                 self.answer.iter().map(|name| object.get(name).cloned().unwrap_or_default()).collect()
@@ -240,7 +273,7 @@ mod tests {
     fn columns(schema: &Value, more: &[&str]) -> (Columns, Form) {
         let args = Args::parse_from([&["run", "triage", "--lines"], more].concat()).run;
         let form = Form::from_schema(schema.clone()).unwrap();
-        (Columns::new(&args, &form, None, None), form)
+        (Columns::new(&args, &form, None, Withholding::None), form)
     }
 
     /// The answer to a closed form in which each option of a field has twice the probability of the one before.
@@ -269,6 +302,9 @@ mod tests {
             prompt_digest: String::new(),
             evaluation_id: None,
             context: Vec::new(),
+            cost: None,
+            path: Vec::new(),
+            review: None,
         };
         let (tokens, thinking, calls) = (Vec::new(), String::new(), Vec::new());
         Finished { text: text.to_owned(), tokens, thinking, calls, end: Box::new(end) }

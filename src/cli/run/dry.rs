@@ -11,7 +11,7 @@ use crate::ui::output::Output;
 /// Prints the prompt of one text.
 pub fn show(run: &Run<'_>, text: &str) -> Outcome {
     let (text, n_tokens_cut) = run.cut(text)?;
-    let ready = run.session.ready(run.turn_to(&text))?;
+    let ready = run.responder.session()?.ready(run.turn_to(&text))?;
     let rendered = ready.prompt().text();
     let Tokenized { tokens, border } = ready.tokenize().wait()?;
     let mut output = Output::default();

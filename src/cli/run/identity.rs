@@ -18,7 +18,7 @@ fn digest(value: &Value) -> Digest {
 
 impl Run<'_> {
     pub fn identity(&self) -> Identity {
-        let adapters = self.session.defaults().adapters.as_slice().iter().map(|one| json!([one.id, one.scale]));
+        let adapters = self.responder.defaults().adapters.as_slice().iter().map(|one| json!([one.id, one.scale]));
         Identity {
             model: self.model_name.clone(),
             model_digest: self.model_digest,
@@ -26,7 +26,7 @@ impl Run<'_> {
             form: digest(&self.form_asked()),
             sampling: digest(&self.sampling_asked()),
             adapters: digest(&adapters.collect()),
-            evaluation_id: self.session.evaluation_id(self.turn.scoring),
+            evaluation_id: self.responder.identity(self.turn.scoring),
             rows: digest(&json!({
                 "field": self.args.jsonl,
                 "details": match self.args.json() {
@@ -49,7 +49,7 @@ impl Run<'_> {
             chat.today = None;
         }
         // A question that cannot be asked is refused in each row's place.
-        let prompt = self.session.ready(turn).map_or_else(|error| error.to_string(), |ready| ready.prompt_digest());
+        let prompt = self.responder.prompt_digest(turn).unwrap_or_else(|error| error.to_string());
         Digest::of(prompt.as_bytes())
     }
 
@@ -68,28 +68,28 @@ impl Run<'_> {
             "is_asked_again": self.retry == Retry::Once,
         });
         // The fit itself is a part of the model.
-        if self.session.fits(&self.turn.form) {
+        if self.responder.fits(&self.turn.form) {
             asked["abstain"] = self.args.fit.abstained().into();
         }
         asked
     }
 
     fn sampling_asked(&self) -> Value {
-        let info = self.session.engine().info();
+        let info = self.responder.session().ok().map(|session| session.engine().info());
         let shape = match &self.turn.form {
             // Closed answers are scored.
             Form::Closed(_) => None,
             Form::Open(_) => Some(AnswerShape::Formatted),
             Form::Free => Some(AnswerShape::Open),
         };
-        let parameters = || self.turn.parameters.clone().over(self.session.defaults().parameters.clone());
+        let parameters = || self.turn.parameters.clone().over(self.responder.defaults().parameters.clone());
         json!({
             "sampling": shape.map(|shape| parameters().resolve(shape)),
             "has_drafts": self.turn.drafts == Drafts::Auto,
             "scoring": format!("{:?}", self.turn.scoring),
             "truncate": self.args.truncate,
-            "n_ctx": info.n_ctx,
-            "kv_type": info.compute.kv_type,
+            "n_ctx": info.map(|info| info.n_ctx),
+            "kv_type": info.map(|info| info.compute.kv_type),
         })
     }
 }

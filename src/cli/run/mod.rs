@@ -27,10 +27,10 @@ use crate::chat::{Message, Role};
 use crate::contract::Form;
 use crate::digest::Digest;
 use crate::encoding;
-use crate::engine::{Cut, Detail, Drafts, EngineError, Lane, Load};
+use crate::engine::{Cut, Detail, Drafts, Lane, Load};
 use crate::failure::{Failure, Outcome};
-use crate::gguf::Pooling;
-use crate::infer::{Ask, Chat, FitUse, Retry, Scoring, Session, Turn};
+use crate::gguf::{Header, Pooling};
+use crate::infer::{Ask, Chat, FitUse, InferError, LabelSpelling, Responder, Retry, Scoring, Turn};
 use crate::limits::Limits;
 use crate::load_spec;
 use crate::sampling::Parameters;
@@ -38,7 +38,7 @@ use crate::ui::look::Look;
 use crate::ui::output::{say, tell};
 pub use args::RunArgs;
 use args::{JsonShape, SamplingArgs};
-use columns::Columns;
+use columns::{Columns, Withholding};
 use input::Input;
 
 /// A checked command line with its loaded model.
@@ -47,7 +47,7 @@ struct Run<'a> {
     look: Look,
     model_name: String,
     model_digest: Digest,
-    session: Session,
+    responder: Responder,
     /// What is asked about every text, which is its last message.
     turn: Turn,
     /// The limits of open text, and what happens to text that breaks them.
@@ -66,8 +66,8 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     compute::say(&args.compute, &mut parameters)?;
     let asked = form::asked(args)?;
     let model = load::find_or_pull(&args.model, environment)?;
-    let header = model.weights.header()?;
-    let embeds = header.embeds();
+    let header = load::header(&model)?;
+    let embeds = header.as_ref().and_then(Header::embeds);
     if embeds.is_some() {
         embedding::refuse_answers(args, &model)?;
     }
@@ -82,7 +82,9 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let is_rows = args.is_rows();
     let fit = if args.dry_run { FitUse::None } else { args.fit.used() };
     let own_fit = if is_rows && fit == FitUse::Own { load_spec::own_fit(&model)? } else { None };
-    let columns = || Columns::new(args, &form, embeds, own_fit.as_ref());
+    let by_fit = own_fit.as_ref().map_or(Withholding::None, Withholding::ByFit);
+    let withholding = if load_spec::reviews(&model)? { Withholding::All } else { by_fit };
+    let columns = || Columns::new(args, &form, embeds, withholding);
     let rows = if is_rows { Some(Input::open(args, &form, columns(), environment)?) } else { None };
     let text = if is_rows || is_session { String::new() } else { prompt(args)? };
     let load = if args.dry_run { Load::Vocabulary } else { Load::Everything };
@@ -90,16 +92,16 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     let keep_alive = args.keepalive;
     let compute = &args.compute;
     let wanted = LoadOptions { adapters: &adapters, parameters: &parameters, compute, load, place, fit, keep_alive };
-    let loaded = load::open(model, &header, &wanted, environment)?;
+    let loaded = load::open(model, header.as_ref(), &wanted, environment)?;
     if is_session {
         let start = repl::Start { loaded, adapters, form: asked, parameters };
         return repl::run(args, start, environment);
     }
-    let Loaded { model, session } = loaded;
+    let Loaded { model, responder } = loaded;
     let turn = turn(args, form, parameters);
     let (model_name, model_digest) = (model.name.to_string(), model.digest);
     let look = environment.look();
-    let run = Run { args, look, model_name, model_digest, session, turn, limits, retry, embeds };
+    let run = Run { args, look, model_name, model_digest, responder, turn, limits, retry, embeds };
     run.say_what_is_loaded();
     match rows {
         _ if args.dry_run => dry::show(&run, &text),
@@ -142,6 +144,7 @@ fn turn(args: &RunArgs, form: Form, parameters: Parameters) -> Turn {
         detail: if args.json() == Some(JsonShape::Full) { Detail::Tokens } else { Detail::Text },
         drafts: if args.sampling.no_drafts { Drafts::Off } else { Drafts::Auto },
         fit: args.fit.used(),
+        spelling: LabelSpelling::Bare,
         ..Turn::default()
     }
 }
@@ -196,9 +199,9 @@ fn prompt(args: &RunArgs) -> Result<String, Failure> {
 
 impl Run<'_> {
     /// The beginning of a text that `--truncate` keeps, and how many tokens are cut.
-    fn cut(&self, text: &str) -> Result<(String, usize), EngineError> {
+    fn cut(&self, text: &str) -> Result<(String, usize), InferError> {
         let Some(n_tokens) = self.args.truncate else { return Ok((text.to_owned(), 0)) };
-        let Cut { n_bytes, n_tokens_cut, .. } = self.session.engine().cut(text, n_tokens)?;
+        let Cut { n_bytes, n_tokens_cut, .. } = self.responder.session()?.engine().cut(text, n_tokens)?;
         Ok((text[..n_bytes].to_owned(), n_tokens_cut))
     }
 
@@ -220,7 +223,7 @@ impl Run<'_> {
     }
 
     fn say_what_is_loaded(&self) {
-        if self.embeds.is_none() && !self.session.has_template() {
+        if self.embeds.is_none() && self.responder.session().is_ok_and(|session| !session.has_template()) {
             let way = match self.turn.form {
                 Form::Free => "texts are given to it as they are (a Modelfile's TEMPLATE gives it one)",
                 Form::Closed(_) | Form::Open(_) => {
@@ -234,8 +237,8 @@ impl Run<'_> {
         if !is_closed && self.args.throughput {
             say("generated answers always share their batches: --throughput has no effect");
         }
-        if self.args.fit.abstain.is_some() && !self.session.fits(&self.turn.form) {
-            say("no fit leaves these answers to a person: --abstain has no effect");
+        if self.args.fit.abstain.is_some() && !self.responder.fits(&self.turn.form) && !self.responder.reviews() {
+            say("nothing leaves these answers to a person: --abstain has no effect");
         }
         if is_closed && !given.is_empty() {
             say(format_args!("closed answers are scored, not sampled: {} has no effect", given.join(", ")));
@@ -246,7 +249,10 @@ impl Run<'_> {
     }
 
     fn tell_what_is_loaded(&self) {
-        let info = self.session.engine().info();
+        let Responder::Engine(session) = &self.responder else {
+            return tell(&format!("model          {}\n{}\n", self.model_name, self.responder.describe()));
+        };
+        let info = session.engine().info();
         tell(&format!(
             "model          {}\nparameters     {:.3} million, {:.1} MB\ncontext        {} tokens (trained for {})\n\
              {}answers are    {}\n{}loaded in      {:.1} ms\n",
@@ -264,7 +270,7 @@ impl Run<'_> {
             self.evaluation_id().map(|id| format!("evaluation id  {id}\n")).unwrap_or_default(),
             info.load_duration.as_secs_f64() * 1e3,
         ));
-        for adapter in self.session.defaults().adapters.as_slice() {
+        for adapter in session.defaults().adapters.as_slice() {
             tell(&format!("adapter        {} at {}\n", adapter.id, adapter.scale));
         }
     }
@@ -272,7 +278,8 @@ impl Run<'_> {
     /// Under which equal texts have equal answers; `None` where nothing promises that.
     fn evaluation_id(&self) -> Option<String> {
         let is_alone = matches!(self.turn.form, Form::Closed(_)) && self.turn.scoring.lane == Lane::Canonical;
-        (self.embeds.is_some() || is_alone).then(|| self.session.evaluation_id(self.turn.scoring))
+        let session = self.responder.session().ok().filter(|_| self.embeds.is_some() || is_alone);
+        session.map(|session| session.evaluation_id(self.turn.scoring))
     }
 
     /// Whether a person reads standard error.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::args::JsonShape;
-use super::columns::{Columns, Own};
+use super::columns::{Columns, Own, Withholding};
 use super::limited::{asked_again, refusal};
 use super::{Run, answer};
 use crate::contract::Form;
@@ -28,7 +28,7 @@ pub fn run(run: &Run<'_>, text: &str) -> Outcome {
 
 /// Shows text as it is written.
 fn stream(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
-    let mut reply = run.session.ask(ask)?;
+    let mut reply = run.responder.ask(ask)?;
     let (mut output, mut thoughts) = (Output::default(), Thoughts::new(run.look.styles));
     let mut written = String::new();
     while let Some(piece) = wait(reply.next(), &Cancel::default())? {
@@ -60,7 +60,7 @@ fn stream(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome 
 /// Shows an answer when all of it is there. Under limits nothing is shown before it keeps them: half of it in a pipe could
 /// not be taken back.
 fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
-    let reply = LimitedReply::ask(&run.session, ask, &run.limits, run.retry)?;
+    let reply = LimitedReply::ask(&run.responder, ask, &run.limits, run.retry)?;
     let limited = wait(reply.whole(), &Cancel::default())?;
     let (finished, refusal) = (&limited.finished, refusal(&limited));
     if let Some(why) = asked_again(&limited) {
@@ -84,7 +84,10 @@ fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
     }
     run.say_what_was_cut(n_tokens_cut);
     if let (Finding::Closed(found), true) = (&finished.end.finding, run.says_doubts()) {
-        found.fields.iter().filter_map(answer::withheld).for_each(say);
+        match &finished.end.review {
+            Some(why) => say(format_args!("left to a person: {why}")),
+            None => found.fields.iter().filter_map(answer::withheld).for_each(say),
+        }
         found.fields.iter().filter_map(answer::doubt).for_each(say);
     }
     if refusal.is_none() && run.args.json.is_none() {
@@ -99,8 +102,9 @@ fn record(run: &Run<'_>, limited: &Limited, n_tokens_cut: usize) -> Value {
     if run.args.json() != Some(JsonShape::Flat) {
         return answer::details(run, limited, n_tokens_cut);
     }
-    let fit = run.session.defaults().fit.as_deref();
-    let columns = Columns::new(run.args, &run.turn.form, run.embeds, fit);
+    let by_fit = run.responder.defaults().fit.as_deref().map_or(Withholding::None, Withholding::ByFit);
+    let withholding = if run.responder.reviews() { Withholding::All } else { by_fit };
+    let columns = Columns::new(run.args, &run.turn.form, run.embeds, withholding);
     match refusal(limited) {
         None => columns.row(&limited.finished, n_tokens_cut).into(),
         Some(reason) => {

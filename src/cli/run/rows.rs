@@ -213,7 +213,7 @@ fn start<'r>(run: &'r Run<'_>, row: Result<Row, BadRow>, place: RowPosition) -> 
 
 fn ask<'r>(run: &'r Run<'_>, text: &str) -> Result<(LimitedReply<'r>, usize), InferError> {
     let (text, n_tokens_cut) = run.cut(text)?;
-    let reply = LimitedReply::ask(&run.session, run.ask_of(&text), &run.limits, run.retry)?;
+    let reply = LimitedReply::ask(&run.responder, run.ask_of(&text), &run.limits, run.retry)?;
     Ok((reply, n_tokens_cut))
 }
 

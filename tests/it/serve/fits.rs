@@ -1,13 +1,10 @@
 //! A fitted model behind every dialect: what its answers say, how one is left to a person, and how a request goes without the fit.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use super::Server;
 use super::forms::{PATHS, parts};
 use super::labels::said;
+use super::{Server, written};
 use crate::fits::{TEXT, all_squared, all_to_a_person, fit, is_squared, sorter};
 use crate::slm::Home;
 
@@ -174,19 +171,6 @@ fn a_stale_fit_is_refused_in_the_words_of_the_dialect() {
             json!({"model": "sorter", "prompt": TEXT, "stream": false, "format": {"enum": ["a", "b"]}}),
         )
         .ok();
-}
-
-/// The lines of a file, once it has so many: no answer waits for its line.
-fn written(path: &Path, n: usize) -> Vec<Value> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let text = std::fs::read_to_string(path).unwrap();
-        if text.lines().count() == n && text.ends_with('\n') {
-            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        }
-        assert!(Instant::now() < deadline, "{n} lines are awaited in {text}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]

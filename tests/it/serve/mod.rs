@@ -21,6 +21,7 @@ mod promises;
 mod prompts;
 pub mod scripts;
 
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,19 @@ impl Answer {
     }
 }
 
+/// The lines of a file, once it has so many: no answer waits for its line.
+pub fn written(path: &Path, n: usize) -> Vec<Value> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let text = std::fs::read_to_string(path).unwrap();
+        if text.lines().count() == n && text.ends_with('\n') {
+            return text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        }
+        assert!(Instant::now() < deadline, "{n} lines are awaited in {text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 impl Server {
     pub fn of(home: &Home) -> Server {
         Server::with(home, &[])
@@ -82,7 +96,8 @@ impl Server {
         Server::start(home, args, &[])
     }
 
-    fn start(home: &Home, args: &[&str], variables: &[(&str, &str)]) -> Server {
+    /// With both.
+    pub fn start(home: &Home, args: &[&str], variables: &[(&str, &str)]) -> Server {
         let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("a free port").to_string();
         let mut call = home.slm(["serve", "--host", &address].iter().chain(args));

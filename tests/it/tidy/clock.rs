@@ -4,11 +4,13 @@ use super::modules::{Module, ModulePath, Modules};
 use super::{name, root};
 
 /// What computes from what it is given, the time included.
-const WITHOUT_CLOCK: [&str; 17] = [
+const WITHOUT_CLOCK: [&str; 19] = [
     "ggml_x86",
+    "slm_cascade",
     "slm_server::api::admission::gates",
     "slm_infer::decide",
     "slm_infer::extract",
+    "slm_remote::breaker",
     "slm_remote::dialect",
     "slm_remote::pace",
     "slm_remote::patience",

@@ -180,10 +180,10 @@ mod tests {
         let unsure = of(&[0.5, 0.4, 0.1]);
         assert_eq!((&unsure.json, &unsure.fields[0].value), (&json!({"queue": null, "refund": false}), &json!("a")));
         assert_eq!(unsure.guess(&contract), json!({"queue": "a", "refund": false}));
-        let abstention = unsure.fields[0].abstention().unwrap();
+        let abstention = unsure.fields[0].fitted.as_ref().unwrap().abstention.unwrap();
         assert_eq!(abstention.to_string(), "probability 0.595 is below the threshold 0.700");
         let person = of(&[0.0, 0.1, 0.9]);
-        assert_eq!(person.fields[0].abstention(), Some(Abstention::AlwaysAPerson));
+        assert_eq!(person.fields[0].abstention(), Some(decide::Withheld::ByFit(Abstention::AlwaysAPerson)));
     }
 
     #[test]

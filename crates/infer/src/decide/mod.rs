@@ -7,6 +7,9 @@ mod open;
 pub mod question;
 mod wording;
 
+use std::fmt;
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use slm_engine::GroupScores;
@@ -35,10 +38,31 @@ pub struct FieldAnswer {
     pub value: Value,
     /// Every candidate with its final probability, in the contract's order; they sum to 1.
     pub probabilities: Vec<(Value, f64)>,
-    /// The model's raw probability, before normalisation, that its answer is one of the candidates.
-    pub label_mass: f64,
+    /// The model's raw probability, before normalisation, that its answer is one of the candidates; `None` where whoever
+    /// computed it does not tell.
+    pub label_mass: Option<f64>,
     /// What the model's fit made of it; `None` where the probabilities are the model's own.
     pub fitted: Option<Fitted>,
+    /// Why a cascade leaves it to a person.
+    pub review: Option<Arc<str>>,
+}
+
+/// Why an answer is withheld: a person is to decide.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Withheld {
+    ByFit(Abstention),
+    /// No tier of a cascade gave an answer that was taken, for these reasons.
+    ForReview(Arc<str>),
+}
+
+/// A sentence.
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Withheld::ByFit(abstention) => abstention.fmt(f),
+            Withheld::ForReview(why) => f.write_str(why),
+        }
+    }
 }
 
 impl Answer {
@@ -65,8 +89,9 @@ impl FieldAnswer {
 
     /// Why the answer is withheld.
     #[must_use]
-    pub fn abstention(&self) -> Option<Abstention> {
-        self.fitted.as_ref()?.abstention
+    pub fn abstention(&self) -> Option<Withheld> {
+        let by_fit = || self.fitted.as_ref().and_then(|fitted| fitted.abstention).map(Withheld::ByFit);
+        self.review.clone().map(Withheld::ForReview).or_else(by_fit)
     }
 
     /// The natural logarithms of the candidates' probabilities: of a raw answer, what a fit learns from and is applied to.
@@ -117,8 +142,9 @@ pub fn chosen(name: Option<String>, options: &[Value], scores: &GroupScores) -> 
         name,
         value: options[best].clone(),
         probabilities: options.iter().cloned().zip(p).collect(),
-        label_mass: scores.mass,
+        label_mass: Some(scores.mass),
         fitted: None,
+        review: None,
     }
 }
 
@@ -147,8 +173,8 @@ mod tests {
         let queue = &answer.fields[0];
         assert!((queue.probabilities[0].1 - 0.75).abs() < 1e-12);
         assert!((queue.probability() - 0.75).abs() < 1e-12 && (queue.margin() - 0.5).abs() < 1e-12);
-        assert!((queue.label_mass - 0.8).abs() < 1e-12);
+        assert!((queue.label_mass.unwrap() - 0.8).abs() < 1e-12);
         assert!((answer.fields[1].probability() - 1.0 / 3.0).abs() < 1e-12 && answer.fields[1].margin() == 0.0);
-        assert_eq!((answer.fields[2].probabilities[0].1, answer.fields[2].label_mass), (0.5, 0.0));
+        assert_eq!((answer.fields[2].probabilities[0].1, answer.fields[2].label_mass), (0.5, Some(0.0)));
     }
 }

@@ -99,7 +99,8 @@ impl<'a, I: Iterator<Item = &'a FieldAnswer>> Writer<'a, I> {
     }
 }
 
-fn spelled(value: &Value, spelling: LabelSpelling) -> String {
+/// A whole answer as it is written: a text without its quotes where it is to be bare. Inside an object all is JSON.
+pub fn spelled(value: &Value, spelling: LabelSpelling) -> String {
     match (value, spelling) {
         (Value::String(text), LabelSpelling::Bare) => text.clone(),
         (value, LabelSpelling::Bare | LabelSpelling::Json) => value.to_string(),

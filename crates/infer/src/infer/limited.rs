@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::ask::{Ask, Turn};
 use super::pieces::Finished;
 use super::reply::Reply;
-use super::{InferError, Session};
+use super::{InferError, Responder};
 use slm_engine::{Detail, EngineError, Finish};
 use slm_values::limits::{Breach, Limits};
 
@@ -22,7 +22,7 @@ pub enum Retry {
 #[derive(Debug)]
 #[must_use = "dropping it cancels the request"]
 pub struct LimitedReply<'s> {
-    session: &'s Session,
+    responder: &'s Responder,
     limits: &'s Limits,
     reply: Reply,
     /// What may be asked once more.
@@ -44,14 +44,14 @@ impl<'s> LimitedReply<'s> {
     /// Asks, and returns at once.
     ///
     /// # Errors
-    /// As [`Session::ask`].
-    pub fn ask(session: &'s Session, ask: Ask, limits: &'s Limits, retry: Retry) -> Result<Self, InferError> {
+    /// As [`Responder::ask`].
+    pub fn ask(responder: &'s Responder, ask: Ask, limits: &'s Limits, retry: Retry) -> Result<Self, InferError> {
         let started = Instant::now();
         let again = match &ask {
             Ask::Turn(turn) if retry == Retry::Once && !limits.is_empty() => Some(turn.clone()),
             _ => None,
         };
-        Ok(LimitedReply { session, limits, reply: session.ask(ask)?, again, started })
+        Ok(LimitedReply { responder, limits, reply: responder.ask(ask)?, again, started })
     }
 
     /// Waits for the answer and checks it; may ask once more.
@@ -59,10 +59,10 @@ impl<'s> LimitedReply<'s> {
     /// # Errors
     /// As [`Reply::whole`]. If the second question does not fit, the first answer stands.
     pub async fn whole(self) -> Result<Limited, InferError> {
-        let LimitedReply { session, limits, reply, again, started } = self;
+        let LimitedReply { responder, limits, reply, again, started } = self;
         let first = checked(reply.whole().await?, limits);
         let Some(turn) = again.filter(|_| !first.breaches.is_empty()) else { return Ok(first) };
-        let second = async { session.ask(reminded(*turn, limits))?.whole().await };
+        let second = async { responder.ask(reminded(*turn, limits))?.whole().await };
         match second.await {
             Ok(mut finished) => {
                 finished.end.elapsed = started.elapsed();

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::decide::{Answer, FieldAnswer};
 use crate::extract;
+use slm_cascade::Step;
 use slm_engine::{Counts, Embeddings, Finish, Piece as Written, PromptTokenLogprob, Timings, Token, TokenLogprob};
 use slm_values::contract::Violation;
 use slm_values::tools::ToolCall;
@@ -49,6 +50,13 @@ pub struct End {
     pub state: Option<Vec<f32>>,
     /// The tokens after which the conversation continues, where it is kept in tokens.
     pub context: Vec<Token>,
+    /// What it cost on other servers, in the currency of their prices; `None` where no other server was asked, or none with a
+    /// price.
+    pub cost: Option<f64>,
+    /// Through which tiers of a cascade the text went; empty of a model that is none.
+    pub path: Vec<Step>,
+    /// Why a person is to look at the text, whose answer is withheld: no tier's answer was taken.
+    pub review: Option<String>,
 }
 
 /// What came of the form that was asked for.
@@ -82,6 +90,16 @@ pub struct Pieces {
     tokens: Vec<TokenLogprob>,
     thinking: String,
     calls: Vec<ToolCall>,
+}
+
+impl Finished {
+    /// The pieces of which it is made.
+    pub(super) fn into_pieces(self) -> impl Iterator<Item = Piece> {
+        let Finished { text, tokens, thinking, calls, end } = self;
+        let thinking = (!thinking.is_empty()).then_some(Piece::Thinking(thinking));
+        let text = (!text.is_empty()).then_some(Piece::Text(Written { text, tokens }));
+        thinking.into_iter().chain(text).chain(calls.into_iter().map(Piece::Call)).chain([Piece::End(end)])
+    }
 }
 
 impl Pieces {

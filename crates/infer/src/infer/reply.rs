@@ -1,6 +1,8 @@
 //! A reply in progress: the engine's events, read into pieces as they arrive; no thread waits for it.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
 use std::time::Instant;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -15,8 +17,7 @@ use slm_engine::{EngineError, Event};
 #[derive(Debug)]
 #[must_use = "dropping it cancels the request"]
 pub struct Reply {
-    events: UnboundedReceiver<Event>,
-    reader: Reader,
+    source: Source,
     epilogue: Option<Epilogue>,
     /// What is awaited after the last event.
     closing: Option<Closing>,
@@ -24,6 +25,23 @@ pub struct Reply {
     made: VecDeque<Piece>,
     is_over: bool,
     origin: Origin,
+}
+
+/// What pieces are made of.
+#[derive(Debug)]
+enum Source {
+    /// An engine's events.
+    Events { events: UnboundedReceiver<Event>, reader: Box<Reader> },
+    /// Work that gives the whole answer at once.
+    Work(Work),
+}
+
+struct Work(Pin<Box<dyn Future<Output = Result<Finished, InferError>> + Send>>);
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
 }
 
 /// What a reply comes of.
@@ -42,7 +60,15 @@ impl Reply {
         epilogue: Option<Epilogue>,
         origin: Origin,
     ) -> Reply {
-        Reply { events, reader, epilogue, closing: None, made: VecDeque::new(), is_over: false, origin }
+        let source = Source::Events { events, reader: Box::new(reader) };
+        Reply { source, epilogue, closing: None, made: VecDeque::new(), is_over: false, origin }
+    }
+
+    /// The reply that some work gives at its end. Dropping it drops the work.
+    pub(super) fn of_work(work: impl Future<Output = Result<Finished, InferError>> + Send + 'static) -> Reply {
+        let origin = Origin { started: Instant::now(), prompt_digest: String::new(), evaluation_id: None };
+        let source = Source::Work(Work(Box::pin(work)));
+        Reply { source, epilogue: None, closing: None, made: VecDeque::new(), is_over: false, origin }
     }
 
     /// The next piece; `None` after the last. Nothing is lost where the future is dropped.
@@ -63,8 +89,15 @@ impl Reply {
             if self.is_over {
                 return Ok(None);
             }
-            let event = self.events.recv().await;
-            let last = self.reader.take(event, &mut self.made);
+            let last = match &mut self.source {
+                Source::Work(Work(work)) => {
+                    let finished = work.await;
+                    self.is_over = true;
+                    self.made.extend(finished?.into_pieces());
+                    continue;
+                }
+                Source::Events { events, reader } => reader.take(events.recv().await, &mut self.made),
+            };
             self.is_over = !matches!(last, Ok(None));
             if let Some(last) = last? {
                 self.end(last);
@@ -84,6 +117,12 @@ impl Reply {
             }
         }
         Err(EngineError::Stopped.into())
+    }
+
+    /// Whether its pieces come while it is written: work that gives the whole answer has no first one.
+    #[must_use]
+    pub fn comes_in_pieces(&self) -> bool {
+        matches!(self.source, Source::Events { .. })
     }
 
     /// See [`End::evaluation_id`].
@@ -107,6 +146,9 @@ impl Reply {
             prompt_tokens: std::mem::take(&mut last.prompt_tokens),
             state: last.state.take(),
             context: Vec::new(),
+            cost: None,
+            path: Vec::new(),
+            review: None,
         });
         match self.epilogue.take() {
             Some(epilogue) => self.closing = Some(epilogue.begin(end, last)),

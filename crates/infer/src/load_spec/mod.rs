@@ -6,11 +6,13 @@ mod template;
 use std::sync::Arc;
 
 use crate::decide::ModelFit;
-use crate::infer::{Defaults, Examples, FitUse};
+use crate::infer::{Defaults, Examples, FitUse, Purse};
+use slm_cascade::{Cascade, Exhausted, Tier, TierRemote, Whom};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
 use slm_fit::FitLayerError;
-use slm_store::store::{self, Model, StoreError, StoredAdapter};
+use slm_remote::Remote;
+use slm_store::store::{self, Elsewhere, Model, Store, StoreError, StoredAdapter};
 use slm_values::chat::Role;
 use slm_values::contract::{ContractError, Form, Violation};
 use slm_values::gguf::Header;
@@ -54,6 +56,10 @@ pub enum LoadSpecError {
     Format { name: String, error: ContractError },
     #[error("the fit of `{name}` cannot be used: {error}; fit the model again, or remove its fit")]
     Fit { name: String, error: FitLayerError },
+    #[error("the remote of `{name}` cannot be used: {error}; create it again from its file")]
+    Remote { name: String, error: String },
+    #[error("the cascade `{name}` cannot be used: {error}; create it again from its file")]
+    Cascade { name: String, error: String },
     #[error("the FORMAT of `{name}` is in the file `{path}`, which is not stored")]
     FormatFile { name: String, path: String },
 }
@@ -118,6 +124,7 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
         notes.push(format!("`{}` is used without one of its parameters: {error}", model.name));
     }
     let weights = match &model.weights {
+        store::Weights::Elsewhere(who) => return Err(StoreError::NoWeights(who.kind()).into()),
         store::Weights::Blobs(paths) => match paths.as_slice() {
             [path] => Weights::File(path.clone()),
             shards => Weights::Shards(shards.to_vec()),
@@ -128,17 +135,83 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
     let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());
     let options = Options { weights, weights_id: weights_id.clone(), load, n_ctx, compute, footprint };
     let fit = if fit == FitUse::Own { own_fit(model)?.map(Arc::new) } else { None };
-    let defaults = Defaults {
+    let defaults = Defaults { template: template.given(model)?, adapters, weights_id, fit, ..said(model) };
+    Ok(LoadSpec { options, defaults, notes })
+}
+
+/// What a model's Modelfile says of every request, whoever answers.
+#[must_use]
+pub fn said(model: &Model) -> Defaults {
+    Defaults {
         system: model.system.clone(),
         messages: model.messages.clone(),
         examples: model.examples.as_ref().map(|examples| Examples::new(examples.rows.clone(), examples.k)),
         parameters: model.parameters.clone(),
-        template: template.given(model)?,
-        adapters,
-        weights_id,
-        fit,
+        ..Defaults::default()
+    }
+}
+
+/// The remote of a model that is one, by the JSON of its layer.
+///
+/// # Errors
+/// The layer does not hold one.
+pub fn remote(model: &Model, json: &str) -> Result<Remote, LoadSpecError> {
+    let refused = |error: String| LoadSpecError::Remote { name: model.name.to_string(), error };
+    let value = serde_json::from_str(json).map_err(|error| refused(error.to_string()))?;
+    Remote::from_value(value).map_err(|error| refused(error.to_string()))
+}
+
+/// A cascade, with the remotes of those tiers that are one.
+#[derive(Debug, Clone)]
+pub struct CascadeSpec {
+    pub cascade: Cascade,
+    /// By tier.
+    pub remotes: Vec<Option<Remote>>,
+}
+
+/// The cascade of a model that is one, by the JSON of its layer.
+///
+/// # Errors
+/// The layer does not hold one.
+pub fn cascade(model: &Model, json: &str) -> Result<CascadeSpec, LoadSpecError> {
+    let refused = |error: String| LoadSpecError::Cascade { name: model.name.to_string(), error };
+    let cascade = Cascade::parse(json).map_err(|error| refused(error.to_string()))?;
+    let remote = |tier: &Tier| match &tier.whom {
+        Whom::Model { .. } => Ok(None),
+        Whom::Remote(TierRemote::Keys(keys)) => Remote::from_value(keys.clone().into())
+            .map(Some)
+            .map_err(|error| refused(format!("the tier `{}`: {error}", tier.name))),
+        Whom::Remote(TierRemote::File(file)) => {
+            Err(refused(format!("the tier `{}` is in the file `{}`, which is not stored", tier.name, file.display())))
+        }
     };
-    Ok(LoadSpec { options, defaults, notes })
+    let remotes = cascade.tiers.iter().map(remote).collect::<Result<_, _>>()?;
+    Ok(CascadeSpec { cascade, remotes })
+}
+
+/// What a cascade's days have cost, as the store has it for all processes.
+#[must_use]
+pub fn purse(model: &Model, store: Store) -> Purse {
+    let of = model.weights_digest;
+    Purse(Arc::new(move |day, amount| {
+        if amount > 0.0 {
+            store.spend(&of, day, amount).ok()?;
+        }
+        store.spent(&of, day).ok()
+    }))
+}
+
+/// Whether a model is a cascade that leaves to a person what no tier could answer.
+///
+/// # Errors
+/// It is a cascade, and its layer does not hold one.
+pub fn reviews(model: &Model) -> Result<bool, LoadSpecError> {
+    match &model.weights {
+        store::Weights::Elsewhere(Elsewhere::Cascade(json)) => {
+            Ok(cascade(model, json)?.cascade.on_exhausted == Exhausted::Review)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// How a model's answers were fitted to labels.

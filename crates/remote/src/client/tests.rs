@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::{FaultyRemote, Reply, ok, status};
-use slm_values::contract::Form;
 
 const KEY: &str = "sk-very-secret";
 
@@ -24,7 +23,7 @@ fn said(content: &str) -> String {
 }
 
 fn free() -> Question {
-    Question { system: None, text: "hi".to_owned(), form: Form::Free }
+    Question { text: "hi".to_owned(), ..Question::default() }
 }
 
 /// A client that does not wait, and remembers how long it would have.
@@ -187,4 +186,32 @@ async fn an_answer_that_nobody_waits_for_is_given_up() {
     // Its place is free again.
     let _ = tokio::time::timeout(Duration::from_millis(200), client.ask(&free())).await;
     assert_eq!(server.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn a_remote_that_keeps_failing_is_left_alone_and_tried_again() {
+    let server =
+        FaultyRemote::start(vec![status(500, "", "oops"); 5].into_iter().chain([ok(said("back"))]).collect()).await;
+    let client = client(&server.address, json!({"retries": 0})).guarded();
+    for _ in 0..5 {
+        assert!(matches!(client.ask(&free()).await, Err(RemoteError::Failed { .. })));
+    }
+    let host = &server.address;
+    let open = client.ask(&free()).await.unwrap_err();
+    let said = format!(
+        "`{host}` is not asked, for it failed 5 times in a row, and is tried again in 30 seconds: `{host}` failed with \
+         status 500 once: oops"
+    );
+    assert_eq!((open.to_string(), server.seen().len()), (said, 5));
+    SLEPT.with_borrow_mut(|slept| slept.push(Duration::from_secs(30)));
+    assert_eq!(client.ask(&free()).await.unwrap().content, Content::Text("back".to_owned()));
+    assert!(client.ask(&free()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_question_has_no_more_time_than_it_is_given() {
+    let server = FaultyRemote::start(vec![Reply::Silence]).await;
+    let limit = Duration::from_millis(50);
+    let error = client(&server.address, json!({})).guarded().ask_within(&free(), limit).await.unwrap_err();
+    assert!(matches!(&error, RemoteError::TimedOut { timeout, .. } if *timeout == limit), "{error}");
 }

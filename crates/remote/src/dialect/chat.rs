@@ -15,14 +15,32 @@ const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 pub(super) fn body(question: &Question) -> Map<String, Value> {
     let message = |role: &str, content: &String| json!({ "role": role, "content": content });
     let system = question.system.iter().map(|system| message("system", system));
-    let messages: Vec<Value> = system.chain([message("user", &question.text)]).collect();
-    let mut body = object([("messages", messages.into()), ("temperature", 0.into())]);
+    let earlier = question.earlier.iter().map(|earlier| message(earlier.role.as_str(), &earlier.content));
+    let messages: Vec<Value> = system.chain(earlier).chain([message("user", &question.text)]).collect();
+    let mut body = object([("messages", messages.into())]);
+    body.extend(sampling(question));
     if let Some(schema) = question.form.schema() {
         let schema = if is_object(schema) { schema.clone() } else { wrapped(schema) };
         let format = json!({ "name": "answer", "strict": is_strict(&schema), "schema": schema });
         body.insert("response_format".to_owned(), json!({ "type": "json_schema", "json_schema": format }));
     }
     body
+}
+
+/// What was said of sampling, under OpenAI's names.
+fn sampling(question: &Question) -> impl Iterator<Item = (String, Value)> {
+    let said = &question.parameters;
+    let number = |value: f32| Value::from((f64::from(value) * 1e6).round() / 1e6);
+    let fields = [
+        ("temperature", Some(said.temperature.map_or(0.into(), number))),
+        ("top_p", said.top_p.map(number)),
+        ("seed", said.seed.map(Value::from)),
+        ("stop", said.stop.clone().filter(|stop| !stop.is_empty()).map(Value::from)),
+        ("max_tokens", said.num_predict.filter(|n| *n > 0).map(Value::from)),
+        ("presence_penalty", said.presence_penalty.map(number)),
+        ("frequency_penalty", said.frequency_penalty.map(number)),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)))
 }
 
 pub(super) fn read(host: &str, question: &Question, answer: &Value) -> Result<Content, RemoteError> {
@@ -36,9 +54,10 @@ pub(super) fn read(host: &str, question: &Question, answer: &Value) -> Result<Co
     }
     match choice["finish_reason"].as_str() {
         Some("content_filter") => return Err(RemoteError::Declined("its filter took the answer".to_owned())),
-        Some("length") => return Err(RemoteError::Unfinished),
+        Some("length") if !matches!(question.form, Form::Free) => return Err(RemoteError::Unfinished),
         _ => {}
     }
+    let is_cut = choice["finish_reason"] == "length";
     let Some(text) = message["content"].as_str() else {
         return Err(Dialect::Chat.missing(host, "`choices[0].message.content`"));
     };
@@ -50,6 +69,7 @@ pub(super) fn read(host: &str, question: &Question, answer: &Value) -> Result<Co
         Ok(inner.unwrap_or(value))
     };
     let json = match &question.form {
+        Form::Free if is_cut => return Ok(Content::Cut(text.to_owned())),
         Form::Free => return Ok(Content::Text(text.to_owned())),
         Form::Closed(contract) => {
             let json = unwrapped()?;
@@ -113,10 +133,12 @@ fn is_strict(schema: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use slm_values::chat::{Message, Role};
+    use slm_values::sampling::Parameters;
 
     fn question(schema: Option<Value>) -> Question {
         let form = schema.map_or(Form::Free, |schema| Form::from_schema(schema).unwrap());
-        Question { system: Some("be brief".to_owned()), text: "hi".to_owned(), form }
+        Question { system: Some("be brief".to_owned()), text: "hi".to_owned(), form, ..Question::default() }
     }
 
     fn answer(content: impl Into<Value>) -> Value {
@@ -133,6 +155,22 @@ mod tests {
         let messages = json!([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]);
         assert_eq!(body, json!({ "messages": messages, "temperature": 0 }));
         assert_eq!(read("h", &question(None), &answer("hello")), Ok(Content::Text("hello".to_owned())));
+    }
+
+    #[test]
+    fn what_was_said_before_and_of_sampling_goes_along() {
+        let mut parameters = Parameters::default();
+        for (name, value) in
+            [("temperature", "0.7"), ("seed", "7"), ("stop", "END"), ("num_predict", "5"), ("top_k", "3")]
+        {
+            parameters.set(name, value).unwrap();
+        }
+        let earlier = vec![Message::new(Role::User, "a"), Message::new(Role::Assistant, "b")];
+        let body = Value::Object(body(&Question { earlier, parameters, ..question(None) }));
+        let said = |n: usize| (body["messages"][n]["role"].clone(), body["messages"][n]["content"].clone());
+        assert_eq!((said(1), said(2)), (("user".into(), "a".into()), ("assistant".into(), "b".into())));
+        let sampling = json!([body["temperature"], body["seed"], body["stop"], body["max_tokens"], body["top_k"]]);
+        assert_eq!(sampling, json!([0.7, 7, ["END"], 5, null]));
     }
 
     #[test]
@@ -167,7 +205,11 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_told_apart() {
         let with = |finish_reason: &str, message: Value| json!({ "choices": [{ "message": message, "finish_reason": finish_reason }] });
-        assert_eq!(refused(None, with("length", json!({"content": "a"}))), RemoteError::Unfinished);
+        let json = json!({"type": "object"});
+        assert_eq!(refused(Some(json), with("length", json!({"content": "a"}))), RemoteError::Unfinished);
+        // What has no form is as good as it is.
+        let cut = read("h", &question(None), &with("length", json!({"content": "a"})));
+        assert_eq!(cut, Ok(Content::Cut("a".to_owned())));
         let declined = refused(None, with("stop", json!({"content": null, "refusal": "no"})));
         assert_eq!(declined.to_string(), "the model refused to answer: no");
         assert!(matches!(refused(None, with("content_filter", json!({"content": ""}))), RemoteError::Declined(_)));

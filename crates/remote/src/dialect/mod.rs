@@ -26,6 +26,8 @@ pub enum Dialect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Content {
     Text(String),
+    /// Text that has no form and ended at a limit of tokens.
+    Cut(String),
     /// JSON that meets the schema.
     Value {
         json: Value,

@@ -35,6 +35,10 @@ pub(super) fn body(dialect: Dialect, question: &Question) -> Result<Map<String, 
         let why = "the schema allows one answer only".to_owned();
         return Err(RemoteError::Unaskable { dialect: dialect.as_str(), why });
     }
+    if dialect == Dialect::SystemOne && !question.earlier.is_empty() {
+        let why = "it has one text and nothing before it".to_owned();
+        return Err(RemoteError::Unaskable { dialect: dialect.as_str(), why });
+    }
     let system = question.system.as_deref().filter(|system| !system.is_empty());
     Ok(match dialect {
         Dialect::SystemOne => {
@@ -45,7 +49,8 @@ pub(super) fn body(dialect: Dialect, question: &Question) -> Result<Map<String, 
         Dialect::Chat | Dialect::Decisions => {
             let message = |role: &str, content: &str| json!({ "role": role, "content": content });
             let input: Vec<Value> = system.map(|system| message("system", system)).into_iter().collect();
-            let input: Vec<Value> = input.into_iter().chain([message("user", &question.text)]).collect();
+            let earlier = question.earlier.iter().map(|earlier| message(earlier.role.as_str(), &earlier.content));
+            let input: Vec<Value> = input.into_iter().chain(earlier).chain([message("user", &question.text)]).collect();
             let questions: Vec<Value> = asked.iter().map(|(id, field)| of_openai(id, field)).collect();
             object([("input", input.into()), ("questions", questions.into())])
         }
@@ -158,7 +163,7 @@ mod tests {
             "wants_refund": {"type": "boolean"}, "version": {"const": 2},
         }});
         let form = Form::from_schema(schema).unwrap();
-        Question { system: Some("Be fair.".to_owned()), text: "charged twice".to_owned(), form }
+        Question { system: Some("Be fair.".to_owned()), text: "charged twice".to_owned(), form, ..Question::default() }
     }
 
     #[test]

@@ -56,7 +56,9 @@ pub fn ask_all(
     for request in requests {
         let ready = service.ready(opened, request)?;
         let numbers = 0..u32::try_from(n_each).unwrap_or(u32::MAX);
-        answering.extend(numbers.map(|number| service.send(opened.clone(), ready.nth(number))));
+        for number in numbers {
+            answering.push(service.send(opened.clone(), ready.nth(number))?);
+        }
     }
     Ok(answering)
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use slm_cascade::{Reason, Step};
 use slm_infer::decide::{FieldAnswer, Fitted};
 use slm_infer::infer::End;
 
@@ -19,6 +20,37 @@ pub struct Extra {
     pub evaluation_id: Option<String>,
     /// Identifies the prompt without the user's text: template, instructions, schema and their wording.
     pub prompt_digest: String,
+    /// What the answer cost on other servers, in the currency of their prices. Left out where none with a price was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
+    /// Through which tiers of a cascade the text went, in their order. Left out of a model that is no cascade.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<ExtraStep>,
+    /// Why a person is to look at the text, whose answer is withheld: no tier's answer was taken. Left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
+}
+
+/// A tier of a cascade that was asked or passed over.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct ExtraStep {
+    pub tier: String,
+    /// `accepted` of the tier whose answer this is, `went on` where it was not taken, `passed over` where it was not asked.
+    pub outcome: &'static str,
+    /// Why it did not have the last word, in a word: `below`, `withheld`, `always_on`, `no_probabilities`, `broken`, `truncated`,
+    /// `refused`, `too_long`, `failed`, `breaker_open`, `private`, `money`, `share` or `time`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The same as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// What it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    pub ms: f64,
+    /// In the currency of the remote's price.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
 }
 
 /// A closed field's answer.
@@ -50,8 +82,9 @@ pub struct ExtraField {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<ExtraFit>,
     /// The model's own probability, before normalisation, that it says one of the allowed answers. Where it is low the model
-    /// wanted to say something else, and `probability` says little.
-    pub label_mass: f64,
+    /// wanted to say something else, and `probability` says little. `null` where another server computed it and does not tell.
+    #[schema(required)]
+    pub label_mass: Option<f64>,
 }
 
 /// How a field's probabilities were fitted to labels.
@@ -81,6 +114,24 @@ impl From<&End> for Extra {
             fields: end.closed_fields().iter().map(ExtraField::from).collect(),
             evaluation_id: end.evaluation_id.clone(),
             prompt_digest: end.prompt_digest.clone(),
+            cost: end.cost,
+            path: end.path.iter().map(ExtraStep::from).collect(),
+            review: end.review.clone(),
+        }
+    }
+}
+
+impl From<&Step> for ExtraStep {
+    fn from(step: &Step) -> ExtraStep {
+        let reason = step.outcome.reason();
+        ExtraStep {
+            tier: step.tier.clone(),
+            outcome: step.outcome.as_str(),
+            reason: reason.map(Reason::as_str),
+            why: reason.map(ToString::to_string),
+            answer: step.answer.clone(),
+            ms: (step.elapsed.as_secs_f64() * 1e6).round() / 1e3,
+            cost: step.cost,
         }
     }
 }

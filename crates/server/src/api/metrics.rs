@@ -11,10 +11,12 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::decision_log::DecisionCounts;
 use answers::Answers;
+use slm_cascade::{Outcome, Step};
 use slm_infer::decide::FieldAnswer;
 
 /// All figures of one server. Its clones count together.
@@ -110,6 +112,20 @@ struct Leaving {
     reason: &'static str,
 }
 
+/// A tier of a cascade that did not have the last word.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Escalation {
+    model: String,
+    tier: String,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AtTier {
+    model: String,
+    tier: String,
+}
+
 /// Seconds with bounds that fit what is measured.
 #[derive(Debug, Clone, Copy)]
 struct Seconds(&'static [f64]);
@@ -141,6 +157,10 @@ struct Work {
     reused: Family<Model, Counter>,
     decoded: Family<Model, Counter>,
     scored: Family<Model, Counter>,
+    escalations: Family<Escalation, Counter>,
+    tier_answers: Family<AtTier, Counter>,
+    exhausted: Family<Model, Counter>,
+    money: Family<Model, Counter<f64, AtomicU64>>,
     /// Of all models together.
     totals: TokenTotals,
     first_tokens: Times<Model>,
@@ -241,6 +261,32 @@ impl Metrics {
     /// Closed questions that were answered by scoring.
     pub fn scored(&self, model: &str, n_questions: usize) {
         self.0.work.scored.get_or_create(&Model::of(model)).inc_by(n_questions as u64);
+    }
+
+    /// A text went through the tiers of a cascade.
+    pub fn went_through(&self, model: &str, steps: &[Step]) {
+        let work = &self.0.work;
+        for step in steps {
+            let (model, tier) = (model.to_owned(), step.tier.clone());
+            match step.outcome.reason() {
+                None => work.tier_answers.get_or_create(&AtTier { model, tier }).inc(),
+                Some(reason) => {
+                    work.escalations.get_or_create(&Escalation { model, tier, reason: reason.as_str() }).inc()
+                }
+            };
+        }
+        if !steps.iter().any(|step| step.outcome == Outcome::Accepted) {
+            work.exhausted.get_or_create(&Model::of(model)).inc();
+        }
+        let cost: f64 = steps.iter().filter_map(|step| step.cost).sum();
+        self.paid(model, cost);
+    }
+
+    /// What an answer cost on another server, in the currency of its price.
+    pub fn paid(&self, model: &str, cost: f64) {
+        if cost > 0.0 {
+            self.0.work.money.get_or_create(&Model::of(model)).inc_by(cost);
+        }
     }
 
     /// An answer to a closed field of a model's.
@@ -364,11 +410,21 @@ impl Work {
     fn new(to: &mut Registry) -> Work {
         let first = "Time from a request to its first token";
         let each = "Time between tokens, averaged per text";
+        let escalations = "Tiers of cascades that did not have the last word, by reason";
         Work {
             prefilled: kept(to, "tokens_prefilled", "Prompt tokens evaluated", Family::default()),
             reused: kept(to, "tokens_reused", "Prompt tokens reused from the cache", Family::default()),
             decoded: kept(to, "tokens_decoded", "Tokens that were generated", Family::default()),
             scored: kept(to, "questions_scored", "Closed questions that were answered by scoring", Family::default()),
+            escalations: kept(to, "escalations", escalations, Family::default()),
+            tier_answers: kept(to, "tier_answers", "Answers of cascades by the tier that gave them", Family::default()),
+            exhausted: kept(to, "cascade_exhausted", "Texts of which no tier's answer was taken", Family::default()),
+            money: kept(
+                to,
+                "remote_cost",
+                "Money spent on other servers, in the currency of their prices",
+                Family::default(),
+            ),
             totals: TokenTotals::default(),
             first_tokens: measured(to, "time_to_first_token", first, Unit::Seconds, times(REQUEST)),
             tokens: measured(to, "time_per_token", each, Unit::Seconds, times(TOKEN)),

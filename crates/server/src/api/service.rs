@@ -4,9 +4,11 @@ mod answering;
 mod model_cache;
 mod opened;
 mod questions;
+mod tiers;
 mod vectors;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::model_cache::ModelCache;
@@ -42,6 +44,8 @@ pub struct Settings {
     pub n_parallel: Option<NonZeroUsize>,
     /// The longest that a request may take; `None` is as long as it likes.
     pub request_timeout: Option<Duration>,
+    /// Looks up a variable of the environment, where a remote's key may be.
+    pub variable: fn(&str) -> Option<String>,
     /// Where every closed answer is written down.
     pub decisions: Option<DecisionLog>,
     pub today: fn() -> Date,
@@ -49,13 +53,13 @@ pub struct Settings {
     pub timestamp: fn(SystemTime) -> String,
 }
 
-/// Answers requests, in no dialect.
-#[derive(Debug)]
+/// Answers requests, in no dialect. Cheap to clone; clones are of the same service.
+#[derive(Debug, Clone)]
 pub struct Service {
-    settings: Settings,
+    settings: Arc<Settings>,
     residents: Residents,
-    admission: Admission<BaseKey>,
-    models: ModelCache,
+    admission: Arc<Admission<BaseKey>>,
+    models: Arc<ModelCache>,
     metrics: Metrics,
     stages: Stages,
 }
@@ -63,9 +67,10 @@ pub struct Service {
 impl Service {
     #[must_use]
     pub fn new(settings: Settings, residents: Residents) -> Service {
-        let admission = Admission::new(settings.max_queue);
+        let admission = Arc::new(Admission::new(settings.max_queue));
         let metrics = Metrics::new(metrics::Build::this());
-        Service { settings, residents, admission, models: ModelCache::default(), metrics, stages: Stages::default() }
+        let (settings, models) = (Arc::new(settings), Arc::default());
+        Service { settings, residents, admission, models, metrics, stages: Stages::default() }
     }
 
     #[must_use]

@@ -114,7 +114,7 @@ pub async fn tokenize(
     // Nothing is added to what begins with tokens, and be it none of them.
     let bare = (request.add_special_tokens == Some(false)).then(|| Run::Tokens(Vec::new()));
     let runs = bare.into_iter().chain([Run::Raw(request.prompt)]).collect();
-    let engine = opened.session.engine();
+    let engine = opened.responder.session()?.engine();
     let prompt = Prompt { runs, ..Prompt::default() };
     let tokens = RequestContext::current().within(engine.tokenizing(prompt)).await??.tokens;
     let wants_texts = request.return_token_strs == Some(true);
@@ -137,7 +137,8 @@ pub async fn detokenize(
     let tokens = fields::tokens(request.tokens, "tokens")?;
     let opened = open(&service, request.model.as_deref()).await?;
     let prompt = Prompt { runs: vec![Run::Tokens(tokens)], ..Prompt::default() };
-    let tokens = RequestContext::current().within(opened.session.engine().tokenizing(prompt)).await??.tokens;
+    let tokens =
+        RequestContext::current().within(opened.responder.session()?.engine().tokenizing(prompt)).await??.tokens;
     let bytes: Vec<u8> = tokens.into_iter().flat_map(|token| token.bytes).collect();
     Ok(Json(Detokenized { prompt: String::from_utf8_lossy(&bytes).into_owned() }))
 }
@@ -150,7 +151,7 @@ pub async fn info(
     Query(of): Query<OfModel>,
 ) -> Result<Json<TokenizerInfo>, Problem> {
     let opened = open(&service, of.model.as_deref()).await?;
-    let info = opened.session.engine().info();
+    let info = opened.responder.session()?.engine().info();
     let token = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     Ok(Json(TokenizerInfo {
         model: opened.model.to_string(),

@@ -2,10 +2,10 @@
 
 use super::blobs::path_in;
 use super::disk::{self, Writing};
-use super::examples::StoredExamples;
+use super::examples::{NewExamples, StoredExamples};
 use super::fit::{self, FitKept};
-use super::layers::{config_of, config_over, config_with, layers_over, push_once};
-use super::{Model, Store, StoreError, Weights, adapter, examples, shards};
+use super::layers::{config_elsewhere, config_of, config_over, config_with, layers_over, push_once};
+use super::{Elsewhere, Model, Store, StoreError, Weights, adapter, examples, shards};
 use serde_json::Value;
 use slm_values::digest::Digest;
 use slm_values::encoding;
@@ -90,7 +90,14 @@ impl Store {
             [] => Vec::new(),
             adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
         };
-        let examples = modelfile.examples.as_ref().map(|source| examples::read(source, folder)).transpose()?;
+        let examples = match &modelfile.examples {
+            Some(source) => {
+                // Whoever answers elsewhere is given none.
+                self.base_header(&modelfile.from, folder)?;
+                Some(examples::read(source, folder)?)
+            }
+            None => None,
+        };
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
@@ -102,8 +109,42 @@ impl Store {
             (None, Some(inherited)) => examples::check(&inherited.rows, format, &inherited.path)?,
             (None, None) => {}
         }
-        let new = layers_over(&base.parameters, &modelfile);
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
+        self.built(base, adapters, examples.as_ref(), &modelfile, writing)
+    }
+
+    /// As [`Store::begin_creating`], of a model without weights: `who` takes the place of what the Modelfile's FROM names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the schema of FORMAT is missing or wrong, or there are adapters or examples.
+    pub fn begin_creating_elsewhere(
+        &self,
+        who: &Elsewhere,
+        modelfile: &Modelfile,
+        folder: &Path,
+    ) -> Result<Creation, StoreError> {
+        let modelfile = with_schema(modelfile, folder)?;
+        if !modelfile.adapters.is_empty() || modelfile.examples.is_some() {
+            return Err(StoreError::NoWeights(who.kind()));
+        }
+        let writing = self.begin_writing()?;
+        let bytes = who.json().as_bytes();
+        let layers = vec![Layer::new(who.media_type(), self.put(bytes, &writing)?, bytes.len() as u64)];
+        let base = Base { config: config_elsewhere(who.kind()), layers, ..Base::default() };
+        self.built(base, Vec::new(), None, &modelfile, writing)
+    }
+
+    /// The base's layers with the Modelfile's own over them.
+    fn built(
+        &self,
+        base: Base,
+        adapters: Vec<Layer>,
+        examples: Option<&NewExamples>,
+        modelfile: &Modelfile,
+        writing: Writing,
+    ) -> Result<Creation, StoreError> {
+        let new = layers_over(&base.parameters, modelfile);
         let mut layers = base.layers.clone();
         // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
         layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
@@ -120,11 +161,11 @@ impl Store {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
         }
-        if let Some(new) = &examples {
+        if let Some(new) = examples {
             layers.retain(|old| !old.is(media_type::EXAMPLES));
             layers.push(self.examples_layer(new, &writing)?);
         }
-        let config = config_over(base.config.clone(), &modelfile);
+        let config = config_over(base.config.clone(), modelfile);
         let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
         let (config, config_bytes) = config_with(config, &layers);
         self.put(&config_bytes, &writing)?;

@@ -73,6 +73,8 @@ pub enum StoreError {
     NoAdapter(PathBuf),
     #[error("the adapter `{0}` is given twice; keep one of them, with the scale that it should have")]
     AdapterTwice(PathBuf),
+    #[error("the model is a {0} and has no weights of its own, which this needs; name a model that has")]
+    NoWeights(&'static str),
     #[error("the schema `{path}` of FORMAT {reason}")]
     Schema { path: PathBuf, reason: String },
     #[error("the file `{path}` of EXAMPLES: {reason}")]

@@ -65,6 +65,21 @@ pub(super) fn config_of(header: &Header) -> ModelConfig {
     }
 }
 
+/// What the configuration tells of a model without weights.
+pub(super) fn config_elsewhere(kind: &str) -> ModelConfig {
+    ModelConfig {
+        model_format: kind.to_owned(),
+        model_families: Some(vec![kind.to_owned()]),
+        model_family: kind.to_owned(),
+        model_type: String::new(),
+        file_type: String::new(),
+        architecture: "amd64".to_owned(),
+        os: "linux".to_owned(),
+        rootfs: None,
+        other: Map::new(),
+    }
+}
+
 /// A base's configuration with what the Modelfile says there.
 pub(super) fn config_over(mut config: ModelConfig, modelfile: &Modelfile) -> ModelConfig {
     if modelfile.template.is_some() {

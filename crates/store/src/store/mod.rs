@@ -31,6 +31,7 @@ mod remove;
 mod room;
 mod shards;
 mod spelling;
+mod spending;
 mod stamp;
 mod verify;
 
@@ -43,7 +44,7 @@ pub use fit::{FitKept, StoredFit};
 pub use incoming::Incoming;
 pub use lease::Lease;
 pub use list::{Broken, FitListed, Listed, Listing, Origin};
-pub use model::{Model, StoredAdapter, Weights};
+pub use model::{Elsewhere, Model, StoredAdapter, Weights};
 pub use prune::{KeepReason, PruneAction, Pruned, PrunedFile, PrunedKind, Pruning, Young};
 pub use pulled::Committed;
 pub use pushed::{Content, Note, Shipment};

@@ -17,6 +17,7 @@ use slm_values::sampling::Parameters;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The most bytes of a layer that is read into memory; licences are the longest.
@@ -75,6 +76,41 @@ pub enum Weights {
     /// A file, or the shards of a split one in their order.
     Blobs(Vec<PathBuf>),
     Embedded(&'static [u8]),
+    /// There are none.
+    Elsewhere(Elsewhere),
+}
+
+/// Who answers for a model without weights: the JSON of its layer, which this room does not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// A model on another server.
+    Remote(Arc<str>),
+    /// Other models, in tiers.
+    Cascade(Arc<str>),
+}
+
+impl Elsewhere {
+    /// What such a model is called.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Elsewhere::Remote(_) => "remote",
+            Elsewhere::Cascade(_) => "cascade",
+        }
+    }
+
+    pub(super) fn media_type(&self) -> &'static str {
+        match self {
+            Elsewhere::Remote(_) => media_type::REMOTE,
+            Elsewhere::Cascade(_) => media_type::CASCADE,
+        }
+    }
+
+    pub(super) fn json(&self) -> &str {
+        match self {
+            Elsewhere::Remote(json) | Elsewhere::Cascade(json) => json,
+        }
+    }
 }
 
 impl Weights {
@@ -87,6 +123,7 @@ impl Weights {
         match self {
             Weights::Blobs(paths) => shards::header_of(paths),
             Weights::Embedded(bytes) => blobs::embedded_header(bytes),
+            Weights::Elsewhere(who) => Err(StoreError::NoWeights(who.kind())),
         }
     }
 }
@@ -101,7 +138,7 @@ impl Model {
                 // A blob's name does not lead to the other shards.
                 _ => BaseSource::Name(self.name.clone().into()),
             },
-            Weights::Embedded(_) => BaseSource::Name(self.name.clone().into()),
+            Weights::Embedded(_) | Weights::Elsewhere(_) => BaseSource::Name(self.name.clone().into()),
         };
         Modelfile {
             parameters: self.parameters.clone(),
@@ -122,7 +159,9 @@ impl Model {
     /// What [`Model::modelfile`] cannot say, in words; a model that is made of it is without that.
     #[must_use]
     pub fn unwritten(&self) -> Vec<String> {
-        let lost = |layer: &&Layer| !fit::is_fit(layer) && !media_type::WRITTEN.iter().any(|written| layer.is(written));
+        // `FROM` the model itself keeps who answers in the place of weights.
+        let kept = || media_type::WRITTEN.into_iter().chain([media_type::REMOTE, media_type::CASCADE]);
+        let lost = |layer: &&Layer| !fit::is_fit(layer) && !kept().any(|written| layer.is(written));
         let layer = |layer: &Layer| format!("the layer {} of type `{}`", layer.digest, layer.media_type);
         let parameters = self.parameters.to_map();
         let lost_parameter = |(name, value): (&String, &Value)| {
@@ -179,7 +218,13 @@ impl Store {
         let manifest = parse_manifest(path, json)?;
         let weights = weights_of(&manifest, path)?;
         let weights_digest = shards::identity(weights.iter().copied());
-        let weights = weights.into_iter().map(|layer| self.present(layer)).collect::<Result<_, _>>()?;
+        let weights = match weights.as_slice() {
+            [layer] if layer.is(media_type::REMOTE) => Weights::Elsewhere(Elsewhere::Remote(self.text(layer)?.into())),
+            [layer] if layer.is(media_type::CASCADE) => {
+                Weights::Elsewhere(Elsewhere::Cascade(self.text(layer)?.into()))
+            }
+            layers => Weights::Blobs(layers.iter().map(|layer| self.present(layer)).collect::<Result<_, _>>()?),
+        };
         let text = |kinds: &[&str]| self.text_of(&manifest, kinds);
         let value = |kind: &'static str| self.json_of(&manifest, kind);
         let mut parameters = Map::new();
@@ -211,7 +256,7 @@ impl Store {
             digest: Digest::of(json),
             modified: std::fs::metadata(path).and_then(|manifest| manifest.modified()).ok(),
             config: self.config_of(&manifest)?,
-            weights: Weights::Blobs(weights),
+            weights,
             weights_digest,
             parameters,
             system: text(&[media_type::SYSTEM])?,
@@ -307,9 +352,14 @@ pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, Store
     Manifest::parse(json).map_err(|source| StoreError::Manifest { path: path.to_owned(), source })
 }
 
-/// The layers of weights, at least one; several are shards of one model, as their headers must show.
+/// The layers of weights, at least one; several are shards of one model, as their headers must show. A model without weights has
+/// one that says who answers.
 pub(super) fn weights_of<'a>(manifest: &'a Manifest, path: &Path) -> Result<Vec<&'a Layer>, StoreError> {
     let layers: Vec<&Layer> = manifest.layers_of(media_type::MODEL).collect();
+    let elsewhere = [media_type::REMOTE, media_type::CASCADE].into_iter().find_map(|kind| manifest.layer(kind));
+    if let (Some(elsewhere), true) = (elsewhere, layers.is_empty()) {
+        return Ok(vec![elsewhere]);
+    }
     if layers.is_empty() {
         return Err(StoreError::Layers { path: path.to_owned(), reason: "names no weights file".to_owned() });
     }

@@ -41,6 +41,10 @@ pub mod media_type {
     pub const FIT: &str = "application/vnd.slm.image.fit";
     /// The numbers of that fit, safetensors.
     pub const FIT_NUMBERS: &str = "application/vnd.slm.image.fit.numbers";
+    /// Which model on another server answers in the place of weights, a JSON object without a key.
+    pub const REMOTE: &str = "application/vnd.slm.image.remote";
+    /// Which models answer in the place of weights, and when each does: a JSON object.
+    pub const CASCADE: &str = "application/vnd.slm.image.cascade";
 
     /// The types that a Modelfile has an instruction for.
     pub const WRITTEN: [&str; 10] =

@@ -51,7 +51,8 @@ pub struct Modelfile {
 pub enum BaseSource {
     /// A model by its name, pinned to a digest or not.
     Name(Reference),
-    /// A GGUF file, absolute or relative to the Modelfile: what begins with `/`, `./`, `../` or `~`, or ends in `.gguf`.
+    /// A GGUF file or the YAML of a remote, absolute or relative to the Modelfile: what begins with `/`, `./`, `../` or `~`, or
+    /// ends in `.gguf`, `.yaml` or `.yml`.
     Path(String),
 }
 

@@ -175,7 +175,14 @@ mod tests {
     fn field(name: Option<&str>, probabilities: &[(&str, f64)]) -> FieldAnswer {
         let probabilities: Vec<_> = probabilities.iter().map(|(label, p)| (json!(label), *p)).collect();
         let (value, _) = probabilities[0].clone();
-        FieldAnswer { name: name.map(str::to_owned), value, probabilities, label_mass: 1.0, fitted: None }
+        FieldAnswer {
+            name: name.map(str::to_owned),
+            value,
+            probabilities,
+            label_mass: Some(1.0),
+            fitted: None,
+            review: None,
+        }
     }
 
     fn shown(fields: Vec<FieldAnswer>, term: &str) -> String {

@@ -4,17 +4,17 @@ use super::dialogue::Dialogue;
 use super::display;
 use super::interrupts::Interrupts;
 use super::wrap::Wrap;
-use crate::cli::run::answer::{figures, not_in_text, withheld};
+use crate::cli::run::answer::{figures, label, not_in_text, withheld};
 use crate::contract::Violation;
 use crate::engine::EngineError;
 use crate::failure::Failure;
-use crate::infer::{End, Finding, InferError, Piece, Session, wait};
+use crate::infer::{End, Finding, InferError, Piece, Responder, wait};
 use crate::ui::look::Look;
 use crate::ui::output::{Output, Reader, Thoughts, say, tell};
 
 /// What an answer needs of its session.
 pub struct Exchange<'s> {
-    pub session: &'s Session,
+    pub responder: &'s Responder,
     pub interrupts: &'s Interrupts,
     pub look: Look,
     /// Columns at which written text is broken between words; `None` leaves that to the terminal.
@@ -63,15 +63,20 @@ impl Exchange<'_> {
     /// Shows a closed answer with the probabilities of all.
     fn whole(&self, dialogue: &Dialogue, text: &str, output: &mut Output) -> Result<(), Lost> {
         let answering = self.interrupts.answering();
-        let finished = self.session.ask(dialogue.turn(text)).and_then(|reply| wait(reply.whole(), &answering.cancel));
+        let finished = self.responder.ask(dialogue.turn(text)).and_then(|reply| wait(reply.whole(), &answering.cancel));
         drop(answering);
         let finished = match finished {
             Err(InferError::Engine(EngineError::Cancelled)) => return show(output, "\n"),
             finished => finished.map_err(lost)?,
         };
-        if let Finding::Closed(answer) = &finished.end.finding {
-            show(output, &display::probabilities(answer, self.look))?;
-            answer.fields.iter().filter_map(withheld).for_each(say);
+        match &finished.end.finding {
+            Finding::Closed(answer) => {
+                show(output, &display::probabilities(answer, self.look))?;
+                answer.fields.iter().filter_map(withheld).for_each(say);
+            }
+            // Whoever answered told no probabilities.
+            Finding::Open(Ok(value)) => show(output, &format!("{}\n", label(value)))?,
+            Finding::Open(Err(_)) | Finding::Free | Finding::Vectors(_) => {}
         }
         self.tell(&finished.end);
         Ok(())
@@ -80,7 +85,7 @@ impl Exchange<'_> {
     /// Shows text as it is written; gives what was shown, all of it or what there was when Ctrl-C came.
     fn stream(&self, dialogue: &Dialogue, text: &str, output: &mut Output) -> Result<String, Lost> {
         let answering = self.interrupts.answering();
-        let mut reply = self.session.ask(dialogue.turn(text)).map_err(lost)?;
+        let mut reply = self.responder.ask(dialogue.turn(text)).map_err(lost)?;
         let (mut written, mut thoughts) = (String::new(), Thoughts::new(self.look.styles));
         let mut wrap = Wrap::to(self.width);
         loop {

@@ -16,7 +16,7 @@ use crate::cli::show;
 use crate::contract::Form;
 use crate::engine::{AdapterSet, Load};
 use crate::failure::Failure;
-use crate::infer::{Session, Turn};
+use crate::infer::{Responder, Turn};
 use crate::load_spec;
 use crate::sampling::Parameters;
 use crate::store::Model;
@@ -40,7 +40,7 @@ pub struct Repl<'a> {
     args: &'a RunArgs,
     environment: &'a Environment,
     model: Model,
-    session: Session,
+    responder: Responder,
     adapters: AdapterSet,
     dialogue: Dialogue,
     detail: Detail,
@@ -67,7 +67,7 @@ impl Repl<'_> {
         start: Start,
         interrupts: Interrupts,
     ) -> Result<Repl<'a>, Failure> {
-        let Start { loaded: Loaded { model, session }, adapters, form, parameters } = start;
+        let Start { loaded: Loaded { model, responder }, adapters, form, parameters } = start;
         let own_form = load_spec::own_form(&model)?;
         let settings = Settings { own_form, form, system: args.system.clone(), parameters };
         Ok(Repl {
@@ -78,7 +78,7 @@ impl Repl<'_> {
             args,
             environment,
             model,
-            session,
+            responder,
             adapters,
             interrupts,
         })
@@ -134,7 +134,7 @@ impl Repl<'_> {
         let look = self.environment.look();
         let width = input.width().filter(|_| self.wrapping == Switch::On && look.cursor == Cursor::Moves);
         let exchange =
-            Exchange { session: &self.session, interrupts: &self.interrupts, look, width, detail: self.detail };
+            Exchange { responder: &self.responder, interrupts: &self.interrupts, look, width, detail: self.detail };
         match exchange.hold(&mut self.dialogue, text) {
             Ok(()) => Next::Line,
             Err(Lost::Reader) => Next::Leave,
@@ -202,7 +202,7 @@ impl Repl<'_> {
         let model = &self.model;
         let (what, page) = match part {
             Part::Session => ("session", display::session(&model.name.to_string(), &self.dialogue)),
-            Part::Info => ("description", show::page(model, &model.weights.header()?)?),
+            Part::Info => ("description", show::page(model)?),
             Part::Modelfile => ("Modelfile", saving::modelfile(&self.dialogue, model)?.to_string()),
             Part::System => ("system prompt", self.dialogue.system().map_or_else(|| show::system(model), show::ended)),
             Part::Template => ("chat template", show::template(model, &model.weights.header()?)),
@@ -216,7 +216,7 @@ impl Repl<'_> {
     /// Switches to another model and starts over.
     fn load(&mut self, name: &str) -> Result<(), Failure> {
         let model = load::find(name, self.environment)?;
-        if model.weights.header()?.embeds().is_some() {
+        if load::header(&model)?.is_some_and(|header| header.embeds().is_some()) {
             return Err(Failure::failed(format!(
                 "`{}` is an embedding model, which gives vectors and no answers; load another",
                 model.name
@@ -224,26 +224,26 @@ impl Repl<'_> {
         }
         let own_form = load_spec::own_form(&model)?;
         let adapters = load_spec::own_adapters(&model);
-        let Loaded { model, session } = self.open(model, &adapters, &Parameters::default())?;
+        let Loaded { model, responder } = self.open(model, &adapters, &Parameters::default())?;
         let settings = Settings { own_form, ..Settings::default() };
         self.dialogue = Dialogue::new(template(self.args), settings);
-        (self.model, self.session, self.adapters) = (model, session, adapters);
+        (self.model, self.responder, self.adapters) = (model, responder, adapters);
         self.greet().map(drop)
     }
 
     /// Reloads the model with the current parameters. If that fails, the session continues unchanged.
     fn reload(&mut self) -> Result<(), Failure> {
-        let Loaded { session, .. } = self.open(self.model.clone(), &self.adapters, self.dialogue.parameters())?;
-        self.session = session;
+        let Loaded { responder, .. } = self.open(self.model.clone(), &self.adapters, self.dialogue.parameters())?;
+        self.responder = responder;
         Ok(())
     }
 
     fn open(&self, model: Model, adapters: &AdapterSet, parameters: &Parameters) -> Result<Loaded, Failure> {
-        let header = model.weights.header()?;
+        let header = load::header(&model)?;
         let place = self.args.place();
         let (compute, keep_alive, fit) = (&self.args.compute, self.args.keepalive, self.args.fit.used());
         let wanted = LoadOptions { adapters, parameters, compute, load: Load::Everything, place, fit, keep_alive };
-        load::open(model, &header, &wanted, self.environment)
+        load::open(model, header.as_ref(), &wanted, self.environment)
     }
 }
 

@@ -14,12 +14,12 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Serialize;
-use slm_infer::infer::Ready;
+use slm_infer::infer::ReadyTurn;
 use utoipa::{OpenApi, ToSchema};
 
 use super::body::Body;
 use super::choices::whole;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::service::{Opened, Service, TurnRequest};
 use super::stream;
 use events::Events;
@@ -63,12 +63,13 @@ pub async fn answer(
     let head = MessageHead { id: new_id("msg_"), model, calls, stop_sequences };
     let (opened, ready) = made(&service, ask).await?;
     if !is_streamed {
-        let finished = whole(service.send(opened, ready)).await?;
+        let finished = whole(service.send(opened, ready)?).await?;
         return Ok(Json(MessageReply::new(head, finished)).into_response());
     }
-    // The first event says how long the prompt is, before the engine has said anything.
-    let events = Events::new(head, Usage::before(service.count(&ready).await?));
-    stream::response(service.send(opened, ready), events, stream::SERVER_SENT_EVENTS).await
+    // The first event says how long the prompt is, before the engine has said anything; of a prompt that is made on another
+    // server the last one alone can.
+    let events = Events::new(head, Usage::before(service.count(&ready).await?.unwrap_or(0)));
+    stream::response(service.send(opened, ready)?, events, stream::SERVER_SENT_EVENTS).await
 }
 
 /// Counts the tokens of a conversation as the model sees it, with its template and its own instructions.
@@ -86,11 +87,13 @@ pub async fn count(
     let model = request.model.clone();
     let ParsedMessages { ask, .. } = service.read(&model, MessagesRequest::from(request).wanted())?;
     let (_opened, ready) = made(&service, ask).await?;
-    Ok(Json(Count { input_tokens: service.count(&ready).await? }))
+    let elsewhere =
+        || Problem::new(Kind::Unsupported, format!("`{model}` makes its prompts on another server, which counts them"));
+    Ok(Json(Count { input_tokens: service.count(&ready).await?.ok_or_else(elsewhere)? }))
 }
 
 /// A model that is held, and the prompt of what it is asked.
-async fn made(service: &Service, mut ask: TurnRequest) -> Result<(Arc<Opened>, Ready), Problem> {
+async fn made(service: &Service, mut ask: TurnRequest) -> Result<(Arc<Opened>, ReadyTurn), Problem> {
     let opened = service.open_for(&ask).await?;
     service.relax_thinking(&opened, &mut ask, "thinking")?;
     let ready = service.ready(&opened, ask)?;

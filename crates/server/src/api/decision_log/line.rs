@@ -1,9 +1,11 @@
 //! One decision as a line of JSON: what was decided about, by what, and how sure.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{DecisionLog, Texts};
 use crate::api::extra::ExtraField;
+use slm_cascade::{Reason, Step};
 use slm_engine::Counts;
 use slm_values::digest::Digest;
 
@@ -26,8 +28,14 @@ pub struct DecisionLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<String>,
     pub input: Input,
-    /// As `slm.fields` in an answer.
+    /// As `slm.fields` in an answer; empty where another server told no probabilities.
     pub fields: Vec<ExtraField>,
+    /// Through which tiers of a cascade the text went; left out of a model that is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<LineStep>,
+    /// Whether the answer was withheld because no tier's was taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review: bool,
     pub tokens: LineTokens,
     /// From the request's turn to its answer.
     pub ms: f64,
@@ -42,6 +50,20 @@ pub struct Input {
     /// Where texts are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+}
+
+/// A tier as in `slm.path` of an answer, without its sentence: a remote's words may repeat the text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LineStep {
+    pub tier: String,
+    pub outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Value>,
+    pub ms: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +83,19 @@ impl Input {
             digest: Digest::of(text.as_bytes()).to_string(),
             chars: text.chars().count(),
             text: (log.texts() == Texts::Written).then(|| text.to_owned()),
+        }
+    }
+}
+
+impl From<&Step> for LineStep {
+    fn from(step: &Step) -> LineStep {
+        LineStep {
+            tier: step.tier.clone(),
+            outcome: step.outcome.as_str().to_owned(),
+            reason: step.outcome.reason().map(Reason::as_str).map(str::to_owned),
+            answer: step.answer.clone(),
+            ms: step.elapsed.as_secs_f64() * 1e3,
+            cost: step.cost,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 
 use file::RotatedFile;
 
-pub use line::{DecisionLine, Input, LineTokens};
+pub use line::{DecisionLine, Input, LineStep, LineTokens};
 
 /// Lines that may wait for the disk; with more of them a new one is dropped.
 const MAX_WAITING: usize = 4096;

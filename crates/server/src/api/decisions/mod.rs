@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::post;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::service::{AnsweredQuestions, Service};
+use super::extra::ExtraStep;
+use super::service::{Answered, AnsweredQuestions, Service};
 use slm_infer::decide::FieldAnswer;
 
 pub use openai::{__path_decide, decide};
@@ -36,6 +37,17 @@ fn with_evaluation_id<const N: usize>(
 ) -> Map<String, Value> {
     let id = answered.and_then(|answered| answered.evaluation_id.as_deref()).map(|id| ("evaluation_id", id.into()));
     reply.into_iter().chain(id).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// An answer with its way through the tiers of a cascade, where it has one.
+fn with_path(mut answer: Value, answered: &Answered) -> Value {
+    if !answered.path().is_empty() {
+        answer["path"] = answered.path().iter().map(|step| json!(ExtraStep::from(step))).collect();
+    }
+    if let Some(why) = &answered.answer.review {
+        answer["review"] = (**why).into();
+    }
+    answer
 }
 
 /// The confidence of these dialects: 0 is a guess among all answers, 1 is certainty.

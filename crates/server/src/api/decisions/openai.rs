@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::systemone::probability_of_true;
-use super::{confidence, usage, with_evaluation_id, within_one};
+use super::{confidence, usage, with_evaluation_id, with_path, within_one};
 use crate::api::body::Body;
 use crate::api::problem::Problem;
 use crate::api::service::{Answered, AnsweredQuestions, AskQuestions, Service};
@@ -239,7 +239,7 @@ fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &Answe
     let one = |((name, question), answered): ((&Option<String>, &Arc<Question>), &Answered)| {
         let answer = &answered.answer;
         let confidence = confidence(answer);
-        match question.kind() {
+        let told = match question.kind() {
             Kind::Predicate => {
                 json!({ "type": "predicate", "name": name, "probability": probability_of_true(answer) })
             }
@@ -253,7 +253,8 @@ fn reply(names: &[Option<String>], questions: &[Arc<Question>], answered: &Answe
                 json!({ "type": "score", "name": name, "score": expected_level(answer), "confidence": confidence,
                     "probabilities": answer.probabilities.iter().zip(question.legend()).map(p).collect::<Vec<_>>() })
             }
-        }
+        };
+        with_path(told, answered)
     };
     let answers = names.iter().zip(questions).zip(&answered.answers).map(one);
     let (input, cached) = usage(answered);

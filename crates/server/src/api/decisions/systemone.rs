@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::{confidence, usage, with_evaluation_id, within_one};
+use super::{confidence, usage, with_evaluation_id, with_path, within_one};
 use crate::api::body::{self, Body};
 use crate::api::dialect::Dialect;
 use crate::api::problem::{self, Problem};
@@ -235,7 +235,7 @@ fn answers(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuest
         let answer = &answered.answer;
         let probabilities = || answer.probabilities.iter().map(|(value, p)| (text(value), within_one(*p).into()));
         let probabilities = || probabilities().collect::<Map<String, Value>>();
-        match question.kind() {
+        let told = match question.kind() {
             Kind::Choice => json!({ "type": "choice", "choice": answer.value, "probabilities": probabilities(),
                 "confidence": confidence(answer) }),
             Kind::Score => {
@@ -244,7 +244,8 @@ fn answers(ids: &[String], questions: &[Arc<Question>], answered: &AnsweredQuest
                     "probabilities": probabilities(), "confidence": confidence(answer) })
             }
             Kind::Predicate => json!({ "type": "noul", "noul": probability_of_true(answer) }),
-        }
+        };
+        with_path(told, answered)
     };
     ids.iter().cloned().zip(questions.iter().zip(&answered.answers).map(one)).collect()
 }

@@ -16,7 +16,7 @@ use crate::api::problem::Problem;
 use crate::api::service::Service;
 use slm_infer::load_spec;
 use slm_infer::model_info::{ModelDescription, ModelSummary};
-use slm_store::store::{Listed, Listing, Model, Store, StoreError};
+use slm_store::store::{Listed, Listing, Model, Store, StoreError, Weights};
 use slm_values::gguf::{Arrays, Header};
 use slm_values::source::Reference;
 
@@ -86,13 +86,18 @@ fn listed(listing: Listing, timestamp: fn(SystemTime) -> String) -> TagsResponse
 }
 
 fn shown(model: &Model, arrays: Arrays, timestamp: fn(SystemTime) -> String) -> Result<ShowResponse, StoreError> {
-    let header = model.weights.header()?;
-    let card = ModelDescription::of(model, &header, arrays)?;
+    let header = match &model.weights {
+        Weights::Elsewhere(_) => None,
+        weights => Some(weights.header()?),
+    };
+    let card = ModelDescription::of(model, header.as_ref(), arrays)?;
     Ok(ShowResponse {
         parameters: parameter_lines(&model.parameters),
         modified_at: time(model.modified, timestamp),
-        capabilities: load_spec::capabilities(model, &header),
-        tensors: (arrays == Arrays::Whole).then(|| tensors(&header)),
+        capabilities: header
+            .as_ref()
+            .map_or_else(|| vec!["completion"], |header| load_spec::capabilities(model, header)),
+        tensors: header.as_ref().filter(|_| arrays == Arrays::Whole).map(tensors),
         card,
     })
 }

@@ -10,6 +10,7 @@ use slm_engine::compute::ComputeError;
 use slm_engine::memory::Saving;
 use slm_infer::infer::InferError;
 use slm_infer::load_spec::{CheckError, LoadSpecError};
+use slm_remote::RemoteError;
 use slm_store::registry::{Forbidden, RegistryError};
 use slm_store::store::StoreError;
 use slm_store::transfer::{PushError, ServerError, TransferError};
@@ -43,7 +44,32 @@ impl From<InferError> for Problem {
                 problem(&error).of_part(Part::Fit).or(Advice::TurnOff(Part::Fit))
             }
             InferError::Template(_) | InferError::Thinking => problem(&error),
+            InferError::Elsewhere { .. } => Problem::new(Kind::Unsupported, error.to_string()),
+            InferError::Remote(error) => error.into(),
+            InferError::Exhausted { .. } => Problem::new(Kind::Upstream, error.to_string()),
         }
+    }
+}
+
+impl From<RemoteError> for Problem {
+    fn from(error: RemoteError) -> Problem {
+        let kind = match &error {
+            RemoteError::Key(_) | RemoteError::Setup { .. } => {
+                tracing::warn!("a remote cannot be asked: {error}");
+                return Problem::new(
+                    Kind::Failed,
+                    "the remote has no key or cannot be connected to; see the server's log",
+                );
+            }
+            RemoteError::Unaskable { .. } => Kind::Unsupported,
+            RemoteError::RateLimited { retry_after, .. } => {
+                Kind::Busy { retry_after: retry_after.unwrap_or(Duration::from_secs(1)) }
+            }
+            RemoteError::Open { again_in, .. } => Kind::Busy { retry_after: *again_in },
+            RemoteError::TimedOut { .. } => Kind::TimedOut,
+            _ => Kind::Upstream,
+        };
+        Problem::new(kind, error.to_string())
     }
 }
 
@@ -154,6 +180,7 @@ impl From<StoreError> for Problem {
             | StoreError::NoAdapter(_)
             | StoreError::AdapterTwice(_)
             | StoreError::Schema { .. }
+            | StoreError::NoWeights(_)
             | StoreError::Examples { .. }
             | StoreError::Context { .. } => Problem::invalid(error.to_string()),
             StoreError::Io { .. }

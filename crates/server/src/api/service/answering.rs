@@ -12,7 +12,7 @@ use crate::api::problem::{Kind, Problem};
 use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::decide::Wording;
-use slm_infer::infer::{Ask, End, FitUse, LabelSpelling, Piece, PromptReading, Ready, Reply, Scoring, Turn};
+use slm_infer::infer::{Ask, End, FitUse, LabelSpelling, Piece, PromptReading, ReadyTurn, Reply, Scoring, Turn};
 use slm_values::contract::Form;
 use slm_values::keep_alive::KeepAlive;
 
@@ -121,7 +121,7 @@ impl Service {
     pub async fn ask(&self, request: TurnRequest) -> Result<Answering, Problem> {
         let opened = self.open_for(&request).await?;
         let ready = self.ready(&opened, request)?;
-        Ok(self.send(opened, ready))
+        self.send(opened, ready)
     }
 
     /// Takes back a wish for thoughts where none can come before the answer, and notes so: clients of some dialects wish for
@@ -130,7 +130,7 @@ impl Service {
     /// # Errors
     /// The stored FORMAT cannot be kept.
     pub fn relax_thinking(&self, opened: &Opened, request: &mut TurnRequest, place: &str) -> Result<(), Problem> {
-        let can_think = opened.session.can_think(&request.form.clone().resolve(opened)?);
+        let can_think = opened.responder.can_think(&request.form.clone().resolve(opened)?);
         let wish = request.turn.chat_mut().map(|chat| &mut chat.think).filter(|think| **think == Some(true));
         if let Some(think) = wish.filter(|_| !can_think) {
             *think = None;
@@ -143,7 +143,7 @@ impl Service {
     ///
     /// # Errors
     /// See [`Kind`].
-    pub fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<Ready, Problem> {
+    pub fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<ReadyTurn, Problem> {
         let TurnRequest { form, mut turn, .. } = request;
         let (wording, spelling) = match form {
             AskedForm::Own => (Wording::PINNED, LabelSpelling::Bare),
@@ -157,12 +157,12 @@ impl Service {
         }
         // A fit holds for the words in which its contract was asked for, whoever asks for it now.
         let wording =
-            if turn.fit == FitUse::Own && opened.session.fits(&turn.form) { Wording::PINNED } else { wording };
+            if turn.fit == FitUse::Own && opened.responder.fits(&turn.form) { Wording::PINNED } else { wording };
         turn.scoring = Scoring { wording, ..context.scoring };
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());
         }
-        Ok(opened.session.ready(turn)?)
+        Ok(opened.responder.ready(turn)?)
     }
 
     /// Follows the answers of a model that is held: those to a closed question about this text are written down, where there is
@@ -184,11 +184,13 @@ impl Service {
         }
     }
 
-    /// Sends a turn whose prompt is made to the model that it was made for.
-    #[must_use]
-    pub fn send(&self, opened: Arc<Opened>, ready: Ready) -> Answering {
+    /// Sends a turn that is ready to the model that it was made ready for.
+    ///
+    /// # Errors
+    /// It is nothing that this model can be asked.
+    pub fn send(&self, opened: Arc<Opened>, ready: ReadyTurn) -> Result<Answering, Problem> {
         let (ledger, context) = (self.ledger(&opened, ready.text()), RequestContext::current());
-        Answering { load_duration: opened.load_duration, reply: ready.send(), ledger, context, _opened: opened }
+        Ok(Answering { load_duration: opened.load_duration, reply: ready.send()?, ledger, context, _opened: opened })
     }
 
     /// Has a model that is held read how likely a prompt's own tokens are.
@@ -196,18 +198,19 @@ impl Service {
     /// # Errors
     /// The model has no way to write the prompt.
     pub fn read_prompt(&self, opened: &Arc<Opened>, reading: PromptReading) -> Result<Answering, Problem> {
-        let reply = opened.session.ask(Ask::Prompt(Box::new(reading)))?;
+        let reply = opened.responder.ask(Ask::Prompt(Box::new(reading)))?;
         let (ledger, context) = (self.ledger(opened, None), RequestContext::current());
         let load_duration = opened.load_duration;
         Ok(Answering { load_duration, reply, ledger, context, _opened: Arc::clone(opened) })
     }
 
-    /// How many tokens a prompt has.
+    /// How many tokens a prompt has; `None` where it is made elsewhere.
     ///
     /// # Errors
     /// See [`Kind`].
-    pub async fn count(&self, ready: &Ready) -> Result<usize, Problem> {
-        let tokenized = RequestContext::current().within(ready.tokenize()).await??;
-        Ok(tokenized.tokens.len())
+    pub async fn count(&self, ready: &ReadyTurn) -> Result<Option<usize>, Problem> {
+        let Some(tokenizing) = ready.tokenize() else { return Ok(None) };
+        let tokenized = RequestContext::current().within(tokenizing).await??;
+        Ok(Some(tokenized.tokens.len()))
     }
 }

@@ -8,14 +8,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::runtime::Handle;
 
 use super::Settings;
 use crate::api::problem::Problem;
 use slm_engine::{Compute, Load, Options, Weights};
-use slm_infer::infer::{Defaults, FitUse};
-use slm_infer::load_spec::{self, LoadRequest, LoadSpec};
-use slm_store::store::{ManifestStamp, Model, Store};
+use slm_infer::infer::{CascadeModel, Defaults, FitUse, RemoteModel};
+use slm_infer::load_spec::{self, CascadeSpec, LoadRequest, LoadSpec};
+use slm_remote::{Client, Remote};
+use slm_store::store::{self, Elsewhere, ManifestStamp, Model, Store};
 use slm_values::contract::Form;
 use slm_values::digest::Digest;
 use slm_values::model_ref::ModelRef;
@@ -32,9 +35,21 @@ pub struct CachedModel {
     /// Its manifest's.
     pub digest: Digest,
     pub defaults: Defaults,
-    options: Options,
+    pub answers: Answers,
     form: Result<Form, Problem>,
 }
+
+/// What answers for a model.
+#[derive(Debug)]
+pub enum Answers {
+    /// An engine, which is loaded so where a request says nothing of it.
+    Engine(Box<Options>),
+    Remote(Arc<RemoteModel>),
+    Cascade(Arc<CascadeModel>, TierRemotes),
+}
+
+/// By tier, those of a cascade that are remotes.
+pub type TierRemotes = Arc<[Option<Arc<RemoteModel>>]>;
 
 /// The models that were asked for, by name.
 #[derive(Debug, Default)]
@@ -51,8 +66,18 @@ struct Slot {
 }
 
 impl CachedModel {
-    /// Reads the header of a model's weights.
-    fn open(model: Model, compute: &Compute) -> Result<CachedModel, Problem> {
+    /// Reads the header of a model's weights, or the keys of the remotes that answer in their place.
+    fn open(
+        model: Model,
+        compute: &Compute,
+        store: &Store,
+        variable: fn(&str) -> Option<String>,
+    ) -> Result<CachedModel, Problem> {
+        let form = load_spec::own_form(&model).map_err(Problem::from);
+        if let store::Weights::Elsewhere(who) = &model.weights {
+            let (defaults, answers) = (load_spec::said(&model), elsewhere(&model, who, store, variable)?);
+            return Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, form });
+        }
         let compute = load_spec::compute(compute.clone(), &model.parameters);
         let n_ctx = model.parameters.num_ctx;
         let (load, adapters, fit) = (Load::Everything, load_spec::own_adapters(&model), FitUse::Own);
@@ -62,27 +87,20 @@ impl CachedModel {
         for note in notes {
             tracing::warn!(model = %model.name, "{note}");
         }
-        let form = load_spec::own_form(&model).map_err(Problem::from);
-        Ok(CachedModel { name: model.name, digest: model.digest, defaults, options, form })
+        let answers = Answers::Engine(Box::new(options));
+        Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, form })
     }
 
     /// Whether its weights and adapters are where they were; what is missing, a full reading of the manifest tells.
     fn has_its_files(&self) -> bool {
-        let weights = match &self.options.weights {
+        let Answers::Engine(options) = &self.answers else { return true };
+        let weights = match &options.weights {
             Weights::File(path) => std::slice::from_ref(path),
             Weights::Shards(paths) => paths.as_slice(),
             Weights::Bytes(_) => &[],
         };
         let adapters = self.defaults.adapters.as_slice().iter().map(|adapter| &adapter.path);
         weights.iter().chain(adapters).all(|path| path.exists())
-    }
-
-    /// How the model is loaded where a request says nothing of it.
-    #[must_use]
-    pub fn options(&self, settings: &Settings) -> Options {
-        let mut options = self.options.clone();
-        options.n_ctx = options.n_ctx.or(settings.n_ctx);
-        options
     }
 
     /// The form that the Modelfile gives every answer.
@@ -94,16 +112,58 @@ impl CachedModel {
     }
 }
 
+/// Connects to whoever answers for a model without weights; nothing is sent.
+fn elsewhere(
+    model: &Model,
+    who: &Elsewhere,
+    store: &Store,
+    variable: fn(&str) -> Option<String>,
+) -> Result<Answers, Problem> {
+    let connected = |remote: Remote, defaults: Defaults| {
+        let client = Client::connect(remote, variable, SystemTime::now)?.guarded();
+        Ok::<_, Problem>(Arc::new(RemoteModel::new(client, defaults, Handle::current())))
+    };
+    match who {
+        Elsewhere::Remote(json) => {
+            Ok(Answers::Remote(connected(load_spec::remote(model, json)?, load_spec::said(model))?))
+        }
+        Elsewhere::Cascade(json) => {
+            let CascadeSpec { cascade, remotes } = load_spec::cascade(model, json)?;
+            let remotes = remotes
+                .into_iter()
+                .map(|remote| remote.map(|remote| connected(remote, Defaults::default())).transpose());
+            let remotes = remotes.collect::<Result<Vec<_>, Problem>>()?;
+            let identity = model.weights_digest.id();
+            let cascade = CascadeModel::new(cascade, load_spec::said(model), identity, day, Handle::current());
+            let cascade = cascade.with_purse(load_spec::purse(model, store.clone()));
+            Ok(Answers::Cascade(Arc::new(cascade), remotes.into()))
+        }
+    }
+}
+
+/// The number of today since 1970, in UTC.
+fn day() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs() / 86_400).unwrap_or(0)
+}
+
 impl ModelCache {
     /// The model that a name means now.
     ///
     /// # Errors
     /// The name is invalid, no model has it, or the model cannot be opened.
     pub fn find(&self, settings: &Settings, name: &str) -> Result<Arc<CachedModel>, Problem> {
-        self.find_at(Instant::now(), &settings.store, &settings.compute, name)
+        let open = |model| CachedModel::open(model, &settings.compute, &settings.store, settings.variable);
+        self.find_at(Instant::now(), &settings.store, open, name)
     }
 
-    fn find_at(&self, now: Instant, store: &Store, compute: &Compute, name: &str) -> Result<Arc<CachedModel>, Problem> {
+    fn find_at(
+        &self,
+        now: Instant,
+        store: &Store,
+        open: impl Fn(Model) -> Result<CachedModel, Problem>,
+        name: &str,
+    ) -> Result<Arc<CachedModel>, Problem> {
         let name = store.spelled(&name.parse().map_err(Problem::no_model)?)?;
         // Before the manifest is read: what is written meanwhile has another stamp.
         let stamp = store.manifest_stamp(&name)?;
@@ -121,7 +181,7 @@ impl ModelCache {
         let is_settled = is_own || now.duration_since(seen) >= SETTLES_AFTER;
         let cached = match before.filter(|entry| entry.cached.digest == model.digest) {
             Some(entry) => entry.cached,
-            None => Arc::new(CachedModel::open(model, compute)?),
+            None => Arc::new(open(model)?),
         };
         let mut entries = self.entries();
         if entries.len() >= MAX_CACHED {
@@ -170,7 +230,8 @@ mod tests {
         }
 
         fn find(&self, name: &str, after: Duration) -> Result<Arc<CachedModel>, String> {
-            let found = self.models.find_at(self.began + after, &self.store, &Compute::default(), name);
+            let open = |model| CachedModel::open(model, &Compute::default(), &self.store, |_| None);
+            let found = self.models.find_at(self.began + after, &self.store, open, name);
             found.map_err(|problem| problem.message)
         }
 

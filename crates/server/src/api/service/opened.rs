@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Service;
-use super::model_cache::CachedModel;
+use super::model_cache::{Answers, CachedModel};
 use crate::api::admission::{Entry, Permit};
 use crate::api::idle_fields;
 use crate::api::local::Wish;
@@ -15,7 +15,7 @@ use crate::api::request_context::RequestContext;
 use crate::api::stage::Stage;
 use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use slm_engine::{DEFAULT_CONTEXT, Options};
-use slm_infer::infer::Session;
+use slm_infer::infer::Responder;
 use slm_infer::load_spec;
 use slm_values::contract::Form;
 use slm_values::digest::Digest;
@@ -33,16 +33,24 @@ const MAX_PARALLEL: usize = 32;
 pub struct Opened {
     /// The model's full name.
     pub model: ModelRef,
-    pub session: Arc<Session>,
+    /// What answers: nothing of it goes while this lives.
+    pub responder: Responder,
     /// What loading took, where this request had to wait for it.
     pub load_duration: Duration,
     cached: Arc<CachedModel>,
-    _lease: EngineLease,
+    /// `None` where another server answers.
+    _lease: Option<EngineLease>,
     /// Given back after the lease has left.
     _permit: Option<Permit<BaseKey>>,
 }
 
 impl Opened {
+    /// A model that needs no engine to be loaded.
+    fn elsewhere(responder: Responder, cached: Arc<CachedModel>) -> Opened {
+        let (model, load_duration) = (cached.name.clone(), Duration::ZERO);
+        Opened { model, responder, load_duration, cached, _lease: None, _permit: None }
+    }
+
     /// The digest of the model's manifest.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -69,17 +77,40 @@ impl Service {
         parameters: &Parameters,
         keep_alive: Option<KeepAlive>,
     ) -> Result<Opened, Problem> {
-        let cached = self.models.find(&self.settings, name)?;
         let account = Account::current();
-        account.model(cached.name.to_string());
-        let mut options = cached.options(&self.settings);
+        let opened =
+            self.open_for_request(name, parameters, keep_alive, (&RequestContext::current(), &account)).await?;
+        account.model(opened.model.to_string());
+        Ok(opened)
+    }
+
+    /// As [`Service::open`], for a request that is not this task's.
+    pub(super) async fn open_for_request(
+        &self,
+        name: &str,
+        parameters: &Parameters,
+        keep_alive: Option<KeepAlive>,
+        (context, account): (&RequestContext, &Account),
+    ) -> Result<Opened, Problem> {
+        let cached = self.models.find(&self.settings, name)?;
+        let mut options = match &cached.answers {
+            Answers::Engine(options) => self.options(options),
+            Answers::Remote(remote) => {
+                account.reached(Stage::Answering);
+                return Ok(Opened::elsewhere(Responder::Remote(remote.clone()), cached));
+            }
+            Answers::Cascade(model, remotes) => {
+                account.reached(Stage::Answering);
+                let responder = self.cascade(&cached, (model, remotes), (context, account));
+                return Ok(Opened::elsewhere(responder, cached));
+            }
+        };
         options.n_ctx = parameters.num_ctx.or(options.n_ctx);
         // Ollama's clients send one size for all models, so that a model that has less serves them with what it has.
         if parameters.num_ctx.is_some_and(|n_ctx| options.footprint.context_below(n_ctx).is_some()) {
             idle_fields::note("options.num_ctx", "the model has a smaller context, which it uses whole");
         }
         options.compute = load_spec::compute(options.compute, parameters);
-        let context = RequestContext::current();
         let entry = Entry {
             gate: BaseKey::of(&options),
             n_permits: self.n_permits(options.n_ctx),
@@ -92,27 +123,26 @@ impl Service {
         let permit = context.within(in_line.admitted()).await??;
         account.waited(permit.waited());
         self.metrics.waited(permit.waited());
-        self.hold(cached, options, keep_alive, Some(permit)).await
+        self.hold((cached, options), keep_alive, Some(permit), (context, account)).await
     }
 
     /// Waits for a base and becomes its lease.
     async fn hold(
         &self,
-        cached: Arc<CachedModel>,
-        options: Options,
+        (cached, options): (Arc<CachedModel>, Options),
         keep_alive: Option<KeepAlive>,
         permit: Option<Permit<BaseKey>>,
+        (context, account): (&RequestContext, &Account),
     ) -> Result<Opened, Problem> {
         let adapters = cached.defaults.adapters.as_slice().iter().map(|adapter| adapter.id.clone()).collect();
         let tenant = Tenant { name: cached.name.clone(), digest: cached.digest, adapters };
         let order = Order { tenant, options, keep_alive };
-        let account = Account::current();
         account.reached(Stage::Loading);
-        let lease = RequestContext::current().within(self.residents.acquire(order)).await??;
+        let lease = context.within(self.residents.acquire(order)).await??;
         account.reached(Stage::Answering);
-        let session = lease.session(|| cached.defaults.clone())?;
+        let responder = Responder::Engine(lease.session(|| cached.defaults.clone())?);
         let (model, load_duration) = (cached.name.clone(), lease.waited());
-        Ok(Opened { model, session, load_duration, cached, _lease: lease, _permit: permit })
+        Ok(Opened { model, responder, load_duration, cached, _lease: Some(lease), _permit: permit })
     }
 
     /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks
@@ -126,10 +156,21 @@ impl Service {
             let message = format!("`{}` was replaced by another model", wish.model);
             return Err(Problem::new(Kind::NotFound, message).of("model"));
         }
-        let mut options = cached.options(&self.settings);
+        let Answers::Engine(options) = &cached.answers else {
+            let message = format!("`{}` has no weights of its own", wish.model);
+            return Err(Problem::new(Kind::Unsupported, message).of("model"));
+        };
+        let mut options = self.options(options);
         options.n_ctx = wish.n_ctx.or(options.n_ctx);
         options.compute = wish.compute.clone().unwrap_or(options.compute);
-        self.hold(cached, options, wish.keep_alive, None).await
+        let (context, account) = (RequestContext::current(), Account::current());
+        self.hold((cached, options), wish.keep_alive, None, (&context, &account)).await
+    }
+
+    /// How a model is loaded where a request says nothing of it.
+    fn options(&self, own: &Options) -> Options {
+        let n_ctx = own.n_ctx.or(self.settings.n_ctx);
+        Options { n_ctx, ..own.clone() }
     }
 
     /// Requests that an engine works on at once: as many as its context has room for, where nobody says.

@@ -8,9 +8,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use super::Service;
 use crate::api::problem::Problem;
 use crate::api::request_context::RequestContext;
+use slm_cascade::Step;
 use slm_engine::{Counts, EngineError};
 use slm_infer::decide::{FieldAnswer, Question};
-use slm_infer::infer::{Ask, End, InferError};
+use slm_infer::infer::{Ask, End, Finding, InferError};
 use slm_values::model_ref::ModelRef;
 use slm_values::sampling::Parameters;
 
@@ -47,8 +48,18 @@ pub struct Answered {
 
 impl Answered {
     fn of(end: End) -> Result<Answered, InferError> {
+        if matches!(end.finding, Finding::Open(Ok(_))) {
+            let what = "answers without probabilities, which these questions are answered with";
+            return Err(InferError::Elsewhere { who: "remote", what });
+        }
         let answer = end.closed_fields().first().cloned().ok_or(EngineError::Stopped)?;
         Ok(Answered { answer, counts: end.counts, end })
+    }
+
+    /// Through which tiers of a cascade it went.
+    #[must_use]
+    pub fn path(&self) -> &[Step] {
+        &self.end.path
     }
 }
 
@@ -61,16 +72,15 @@ impl Service {
         let started = Instant::now();
         let opened = self.open(&ask.model, &Parameters::default(), None).await?;
         let context = RequestContext::current();
-        let (model, session, scoring) = (opened.model.clone(), opened.session.clone(), context.scoring);
+        let (model, responder, scoring) = (opened.model.clone(), opened.responder.clone(), context.scoring);
         let AskQuestions { system, state, questions, .. } = ask;
         let ledger = self.ledger(&opened, Some(&state));
-        let sent =
-            questions.into_iter().map(|question| {
-                let (session, system, state) = (session.clone(), system.clone(), state.clone());
-                async move {
-                    Answered::of(*session.ask(Ask::Question { system, state, question, scoring })?.whole().await?.end)
-                }
-            });
+        let sent = questions.into_iter().map(|question| {
+            let (responder, system, state) = (responder.clone(), system.clone(), state.clone());
+            async move {
+                Answered::of(*responder.ask(Ask::Question { system, state, question, scoring })?.whole().await?.end)
+            }
+        });
         let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
         let answers = context.within(answers).await?.map_err(Problem::from)?;
         ledger.answered(answers.iter().map(|answered| &answered.end));

@@ -40,7 +40,7 @@ impl Service {
     pub async fn embed(&self, embed: Embed) -> Result<Embedded, Problem> {
         let started = Instant::now();
         let opened = self.open(&embed.model, &embed.parameters, embed.keep_alive).await?;
-        let vectors = fitting_vectors(&opened.session, embed.texts, embed.too_long);
+        let vectors = fitting_vectors(opened.responder.session()?, embed.texts, embed.too_long);
         let (finished, n_tokens_cut) = RequestContext::current().within(vectors).await??;
         let Finding::Vectors(embeddings) = finished.end.finding else {
             return Err(InferError::from(EngineError::Stopped).into());

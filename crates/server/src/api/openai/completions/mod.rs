@@ -51,7 +51,7 @@ pub async fn complete(
 ) -> Result<Response, Problem> {
     let mut wanted = service.read(&request.model.clone(), request.wanted())?;
     let opened = Arc::new(service.open(&wanted.model, &Parameters::default(), None).await?);
-    let own = opened.session.defaults().parameters.num_predict;
+    let own = opened.responder.defaults().parameters.num_predict;
     // Answers are short where nobody says how long they may be.
     for ask in &mut wanted.asks {
         let n = &mut ask.turn.parameters.num_predict;

@@ -105,6 +105,9 @@ mod tests {
             prompt_tokens: Vec::new(),
             state: None,
             context: Vec::new(),
+            cost: None,
+            path: Vec::new(),
+            review: None,
         })
     }
 

@@ -51,7 +51,7 @@ pub async fn respond(
     let opened = service.open_for(&ask).await?;
     service.relax_thinking(&opened, &mut ask, "reasoning.effort")?;
     let ready = service.ready(&opened, ask)?;
-    let answering = service.send(opened, ready);
+    let answering = service.send(opened, ready)?;
     let head = ResponseHead { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {
         Delivery::Whole => Ok(Json(output::whole(head, choices::whole(answering).await?)).into_response()),

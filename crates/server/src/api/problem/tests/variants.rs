@@ -15,6 +15,7 @@ use slm_fit::FitLayerError;
 use slm_infer::decide::QuestionError;
 use slm_infer::infer::{InferError, StaleFit};
 use slm_infer::load_spec::{CheckError, LoadSpecError};
+use slm_remote::RemoteError;
 use slm_store::registry::{Forbidden, RegistryError};
 use slm_store::store::{StoreError, Unknown};
 use slm_store::transfer::{PushError, ServerError, TransferError};
@@ -147,6 +148,9 @@ every! { inferring: InferError;
     InferError::StaleFit(_) => InferError::StaleFit(StaleFit::Prompt),
     InferError::FitState { .. } => InferError::FitState { wanted: 2, found: None },
     InferError::Tools(_) => InferError::Tools(ToolError::Missing { at: x() }),
+    InferError::Remote(_) => InferError::Remote(RemoteError::Unfinished),
+    InferError::Exhausted { .. } => InferError::Exhausted { why: x() },
+    InferError::Elsewhere { .. } => InferError::Elsewhere { who: "remote", what: "x" },
 }
 
 every! { stale: StaleFit;
@@ -294,6 +298,7 @@ every! { stores: StoreError;
     StoreError::Peft { .. } => StoreError::Peft { path: path(), source: PeftError::Architecture(x()) },
     StoreError::NoAdapter(_) => StoreError::NoAdapter(path()),
     StoreError::AdapterTwice(_) => StoreError::AdapterTwice(path()),
+    StoreError::NoWeights(_) => StoreError::NoWeights("remote"),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
     StoreError::Examples { .. } => StoreError::Examples { path: path(), reason: x() },
     StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
@@ -370,6 +375,8 @@ every! { openings: LoadSpecError;
         LoadSpecError::Template { name: x(), error: TemplateError::Refused { message: x() } }
     },
     LoadSpecError::Format { .. } => LoadSpecError::Format { name: x(), error: ContractError::Regex(x()) },
+    LoadSpecError::Cascade { .. } => LoadSpecError::Cascade { name: x(), error: x() },
+    LoadSpecError::Remote { .. } => LoadSpecError::Remote { name: x(), error: x() },
     LoadSpecError::Fit { .. } => LoadSpecError::Fit { name: x(), error: FitLayerError::Card(x()) },
     LoadSpecError::FormatFile { .. } => LoadSpecError::FormatFile { name: x(), path: x() },
 }
