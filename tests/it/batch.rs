@@ -297,7 +297,7 @@ fn wrong_lines_are_told_before_anything_is_asked() {
     assert_eq!(read(&home, "out"), "");
     home.file("in", chat("a", "hello") + &request("b", CHAT, json!({ "model": "triagee" })));
     let said = home.slm(["batch", "in", "--dry-run"]).ends(1).stderr;
-    assert!(said.starts_with("slm: `in`: line 2: `body.model`: there is no model `triagee`"), "{said}");
+    assert!(said.starts_with("slm: `in`: line 2: `body.model`: there is no model `triagee:latest`"), "{said}");
     home.file("in", "\n \n");
     home.slm(["batch", "in"]).fails(1, "slm: `in` has no requests\n");
     home.slm(["batch", "none"]).fails(1, "slm: cannot read `none`: No such file or directory (os error 2)\n");

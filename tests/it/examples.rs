@@ -108,7 +108,7 @@ fn examples_are_a_layer_that_is_shown_copied_and_made_again() {
     let written = home.slm(["show", "sorter", "--modelfile"]).succeeds();
     home.slm(["create", "again", "-f", "-"]).stdin(&written).succeeds();
     let again = home.slm(["show", "again", "--json"]).json();
-    assert_eq!((&again["digest"], &again["examples"]), (&show["digest"], &show["examples"]));
+    assert_eq!((&again["format"], &again["examples"]), (&show["format"], &show["examples"]));
     home.slm(["cp", "sorter", "copy"]).succeeds();
     assert_eq!(home.slm(["show", "copy", "--json"]).json()["examples"], show["examples"]);
     // A model over it has them too, and another format must allow them.

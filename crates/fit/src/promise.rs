@@ -171,7 +171,7 @@ pub fn thresholds(
             let Some(gate) = kept else {
                 let (accepted, errors) = first.unwrap_or_default();
                 let needed = promise.rows_needed(errors);
-                let hint = hint(&certifying.graded(&reliability, person), promise.confidence());
+                let hint = hint(&certifying.graded(&reliability, person), *promise);
                 let rows = certifying.n();
                 return Err(PromiseError::NotKept { risk, confidence, rows, accepted, errors, needed, hint });
             };
@@ -231,11 +231,12 @@ fn certified(gate: Gate, rows: &Answers<'_>, promise: Option<Promise>, confidenc
     Thresholds { gate, card }
 }
 
-/// The lowest of some usual risks that the surest rows would certify, as what to ask for instead.
-fn hint(graded: &[Graded], confidence: Confidence) -> String {
+/// The lowest of some usual risks above the promised one that the surest rows would certify, as what to ask for instead.
+fn hint(graded: &[Graded], promise: Promise) -> String {
     let points = RiskCoverage::new(graded.iter().copied()).points;
-    let lowest = [0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3].into_iter().find(|&risk| {
-        let promise = Promise::new(risk, confidence).expect("they are risks");
+    let usual = [0.02, 0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5].into_iter();
+    let lowest = usual.filter(|&risk| risk > promise.risk()).find(|&risk| {
+        let promise = Promise::new(risk, promise.confidence()).expect("they are risks");
         points.iter().any(|point| promise.is_kept_by(point.n, point.errors))
     });
     match lowest {

@@ -15,6 +15,7 @@ use slm_values::model_ref::ModelRef;
 use slm_values::modelfile::{BaseSource, Format, Modelfile};
 use slm_values::progress::Progress;
 use slm_values::sampling::Parameters;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// The most bytes of a schema's file.
@@ -49,6 +50,8 @@ pub(super) struct Base {
     parameters: Parameters,
     format: Option<Format>,
     examples: Option<StoredExamples>,
+    /// The bytes of the binary's own layers, which are in the store only once a model of a manifest needs them.
+    pub own: Vec<Cow<'static, [u8]>>,
 }
 
 impl Store {
@@ -101,7 +104,7 @@ impl Store {
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
-            BaseSource::Name(from) => self.base_of_model(&from.name, &writing)?,
+            BaseSource::Name(from) => self.base_of_model(&from.name)?,
         };
         let format = modelfile.format.as_ref().or(base.format.as_ref());
         match (&examples, &base.examples) {
@@ -169,6 +172,7 @@ impl Store {
         let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
         let (config, config_bytes) = config_with(config, &layers);
         self.put(&config_bytes, &writing)?;
+        self.put_own(&base.own, &layers, &writing)?;
         Ok(Creation { manifest: Manifest::new(config, layers).to_json(), fit, writing })
     }
 
@@ -197,17 +201,31 @@ impl Store {
         Ok(Base { config: config_of(&imported.header), layers: imported.layers, ..Base::default() })
     }
 
-    pub(super) fn base_of_model(&self, name: &ModelRef, writing: &Writing) -> Result<Base, StoreError> {
+    pub(super) fn base_of_model(&self, name: &ModelRef) -> Result<Base, StoreError> {
         let model = self.resolve(name)?;
+        let mut own = Vec::new();
         if let Weights::Embedded(bytes) = model.weights {
-            self.put(bytes, writing)?;
-            let own = self.embedded.expect("an embedded model was just resolved");
-            for layer in layers_over(&Parameters::default(), &Modelfile::parse(own.modelfile)?) {
-                self.put(&layer.bytes, writing)?;
-            }
+            own.push(Cow::Borrowed(bytes));
+            let embedded = self.embedded.expect("an embedded model was just resolved");
+            let layers = layers_over(&Parameters::default(), &Modelfile::parse(embedded.modelfile)?);
+            own.extend(layers.into_iter().map(|layer| Cow::Owned(layer.bytes)));
         }
         let Model { config, manifest, parameters, format, examples, .. } = model;
-        Ok(Base { config, layers: manifest.layers, parameters, format, examples })
+        Ok(Base { config, layers: manifest.layers, parameters, format, examples, own })
+    }
+
+    /// Writes those of the binary's own layers that a manifest with these has: the others would never be of use.
+    pub(super) fn put_own(
+        &self,
+        own: &[Cow<'static, [u8]>],
+        layers: &[Layer],
+        writing: &Writing,
+    ) -> Result<(), StoreError> {
+        let is_kept = |bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            layers.iter().any(|layer| layer.digest == digest)
+        };
+        own.iter().filter(|bytes| is_kept(bytes)).try_for_each(|bytes| self.put(bytes, writing).map(|_| ()))
     }
 }
 

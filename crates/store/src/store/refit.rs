@@ -73,8 +73,10 @@ impl Store {
                 Ok((self.config_of(&manifest)?, manifest))
             }
             None => {
-                let base = self.base_of_model(name, writing)?;
-                Ok((base.config, self.resolve(name)?.manifest))
+                let base = self.base_of_model(name)?;
+                let manifest = self.resolve(name)?.manifest;
+                self.put_own(&base.own, &manifest.layers, writing)?;
+                Ok((base.config, manifest))
             }
         }
     }
