@@ -308,6 +308,8 @@ fn a_fit_is_shown_listed_and_kept_by_copies() {
     for name in ["other", "new", "sorter"] {
         home.slm(["rm", "--yes", name]).succeeds();
     }
+    // The configuration without the fit was another model's once.
+    home.slm(["prune", "--all"]).succeeds();
     let blobs = std::fs::read_dir(home.models().join("blobs")).unwrap().count();
     assert_eq!(blobs, 0);
 }

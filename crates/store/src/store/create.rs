@@ -160,6 +160,8 @@ impl Store {
             other => other.to_owned(),
         };
         layers.retain(|old| old.is(media_type::LICENSE) || new.iter().all(|layer| layer.media_type != kind(old)));
+        // The largest first, so that a full disk leaves no small ones behind.
+        self.put_own(&base.own, &layers, &writing)?;
         for layer in new {
             let digest = self.put(&layer.bytes, &writing)?;
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
@@ -172,7 +174,6 @@ impl Store {
         let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));
         let (config, config_bytes) = config_with(config, &layers);
         self.put(&config_bytes, &writing)?;
-        self.put_own(&base.own, &layers, &writing)?;
         Ok(Creation { manifest: Manifest::new(config, layers).to_json(), fit, writing })
     }
 
