@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(refused("{\"method\": \"POST\"}"), "`custom_id` is missing");
         assert_eq!(
             refused(&line("{\"model\": \"m\", \"model\": \"n\"}")),
-            "`body`: the key `model` is given twice at line 1 column 99"
+            "`body`: the key `model` is given twice at line 1 column 98"
         );
         assert_eq!(refused(&line("7")), "`body` is 7, a number; give an object");
         assert_eq!(refused(&line("{}, \"priority\": 1")), "`priority` is not known here; remove it");
