@@ -12,6 +12,7 @@ use crate::error::CascadeError;
 use crate::handing::{Given, HandOn, PLACEHOLDER};
 use crate::labels::Labels;
 use crate::privacy::Privacy;
+use slm_yaml::{self as yaml, line};
 
 /// More than any cascade has.
 const MAX_BYTES: usize = 1 << 20;
@@ -67,7 +68,7 @@ impl Cascade {
         if yaml.len() > MAX_BYTES {
             return Err(CascadeError::TooLarge { bytes: yaml.len(), most: MAX_BYTES });
         }
-        let raw: Raw = serde_yaml::from_str_with_options(yaml, options()).map_err(refused)?;
+        let raw: Raw = serde_yaml::from_str_with_options(yaml, yaml::options(MAX_BYTES)).map_err(refused)?;
         if raw.tiers.is_empty() || raw.tiers.len() > MAX_TIERS {
             let problem = format!("has {} tiers; write 1 to {MAX_TIERS}", raw.tiers.len());
             return Err(CascadeError::value(1, "tiers", problem));
@@ -304,59 +305,22 @@ fn whole(key: &str, value: &Spanned<Value>) -> Result<usize, CascadeError> {
     })
 }
 
-/// The line of a value, from 1.
-fn line<T>(at: &Spanned<T>) -> u64 {
-    at.referenced.line().max(1)
-}
-
-/// Bounds that no honest cascade comes near; `yes` and `no` are texts (YAML 1.2), so that they can be labels.
-fn options() -> serde_yaml::Options {
-    serde_yaml::options! {
-        budget: serde_yaml::budget! {
-            max_events: 50_000,
-            max_nodes: 20_000,
-            max_aliases: 200,
-            max_anchors: 200,
-            max_depth: 32,
-            flow_nesting_limit: 32,
-            max_documents: 1,
-            max_total_scalar_bytes: MAX_BYTES,
-        },
-        alias_limits: serde_yaml::alias_limits! {
-            max_total_replayed_events: 10_000,
-            max_replay_stack_depth: 8,
-        },
-        strict_booleans: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
-    }
-}
-
-fn refused(mut error: serde_yaml::Error) -> CascadeError {
-    let line = error.location().map_or(1, |place| place.line().max(1));
-    while let serde_yaml::Error::AliasError { error: cause, .. } = error {
-        error = *cause;
-    }
+fn refused(error: serde_yaml::Error) -> CascadeError {
+    let (line, error) = yaml::mistake(error);
     match error {
         serde_yaml::Error::SerdeUnknownField { field, expected, .. } => {
             let known = expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             CascadeError::UnknownKey { line, key: field, known }
         }
         serde_yaml::Error::SerdeMissingField { field, .. } => CascadeError::MissingKey { line, key: field },
-        other => {
-            let message = other.render_with_formatter(&serde_yaml::UserMessageFormatter);
-            let message = message.lines().next().unwrap_or_default();
-            let message = message.split_once(": line ").map_or(message, |(before, _)| before);
-            let message = message.split_once(" at line ").map_or(message, |(before, _)| before);
-            CascadeError::Yaml { line, message: message.trim_end_matches('.').to_owned() }
-        }
+        other => CascadeError::Yaml { line, message: yaml::message(&other) },
     }
 }
 
 /// The file with what the store keeps in the place of what it names: everything else stays as it is.
 #[must_use]
 pub fn as_value(yaml: &str) -> Option<Map<String, Value>> {
-    serde_yaml::from_str_with_options(yaml, options()).ok()
+    serde_yaml::from_str_with_options(yaml, yaml::options(MAX_BYTES)).ok()
 }
 
 #[cfg(test)]

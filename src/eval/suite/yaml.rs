@@ -8,9 +8,11 @@ use serde_yaml::Spanned;
 
 use super::error::{MAX_BYTES, SuiteError, list};
 use crate::encoding;
+use slm_yaml as yaml;
 
-/// Reads YAML of one document. Aliases that multiply, deep nesting and a second document are refused; `yes`, `no`, `on` and
-/// `off` are texts (YAML 1.2), so that they can be labels.
+pub use slm_yaml::line;
+
+/// Reads YAML of one document, within the bounds of [`yaml::options`].
 ///
 /// # Errors
 ///
@@ -19,7 +21,7 @@ pub fn parse<T: DeserializeOwned>(yaml: &str) -> Result<T, SuiteError> {
     if yaml.len() > MAX_BYTES {
         return Err(SuiteError::TooLarge { bytes: yaml.len() });
     }
-    serde_yaml::from_str_with_options(yaml, options()).map_err(refused)
+    serde_yaml::from_str_with_options(yaml, yaml::options(MAX_BYTES)).map_err(refused)
 }
 
 /// The text of a suite, or of a schema that it names.
@@ -41,11 +43,6 @@ pub fn read(path: &Path) -> Result<String, SuiteError> {
     text.map_err(|source| SuiteError::In { path: path.to_owned(), source: Box::new(source) })
 }
 
-/// The line of a value, from 1.
-pub fn line<T>(at: &Spanned<T>) -> u64 {
-    at.referenced.line().max(1)
-}
-
 /// A value of the wrong kind.
 pub fn invalid<T, V>(key: impl Into<String>, at: &Spanned<T>, problem: impl Into<String>) -> Result<V, SuiteError> {
     Err(SuiteError::Value { line: line(at), key: key.into(), problem: problem.into() })
@@ -56,34 +53,8 @@ pub fn named(key: &str, value: Spanned<String>) -> Result<String, SuiteError> {
     if value.value.trim().is_empty() { invalid(key, &value, "is empty") } else { Ok(value.value) }
 }
 
-/// Bounds that no honest suite comes near.
-fn options() -> serde_yaml::Options {
-    serde_yaml::options! {
-        budget: serde_yaml::budget! {
-            max_events: 50_000,
-            max_nodes: 20_000,
-            max_aliases: 200,
-            max_anchors: 200,
-            max_depth: 32,
-            flow_nesting_limit: 32,
-            max_documents: 1,
-            max_total_scalar_bytes: MAX_BYTES,
-        },
-        alias_limits: serde_yaml::alias_limits! {
-            max_total_replayed_events: 10_000,
-            max_replay_stack_depth: 8,
-        },
-        strict_booleans: true,
-        reject_unsupported_tags: true,
-        with_snippet: false,
-    }
-}
-
-fn refused(mut error: serde_yaml::Error) -> SuiteError {
-    let line = error.location().map_or(1, |l| l.line().max(1));
-    while let serde_yaml::Error::AliasError { error: cause, .. } = error {
-        error = *cause;
-    }
+fn refused(error: serde_yaml::Error) -> SuiteError {
+    let (line, error) = yaml::mistake(error);
     match error {
         serde_yaml::Error::SerdeUnknownField { field, expected, .. } => {
             SuiteError::UnknownKey { line, key: field, known: list(expected) }
@@ -95,16 +66,6 @@ fn refused(mut error: serde_yaml::Error) -> SuiteError {
         serde_yaml::Error::Budget { .. }
         | serde_yaml::Error::AliasReplayLimitExceeded { .. }
         | serde_yaml::Error::AliasReplayStackDepthExceeded { .. } => SuiteError::Bounds { line },
-        other => {
-            let message = one_line(&other.render_with_formatter(&serde_yaml::UserMessageFormatter));
-            SuiteError::Yaml { line, message }
-        }
+        other => SuiteError::Yaml { line, message: yaml::message(&other) },
     }
-}
-
-/// The parser's message without its own mention of the place, which ours opens with.
-fn one_line(message: &str) -> String {
-    let message = message.lines().next().unwrap_or_default();
-    let message = message.split_once(": line ").map_or(message, |(before, _)| before);
-    message.split_once(" at line ").map_or(message, |(before, _)| before).trim_end_matches('.').to_owned()
 }
