@@ -19,6 +19,7 @@ mod eval;
 mod fit;
 mod generated;
 mod interrupt;
+mod journal;
 mod list;
 mod load;
 mod network;

@@ -6,9 +6,8 @@ use std::path::Path;
 use super::args::BatchArgs;
 use super::input::RequestsFile;
 use crate::api::batches::plan::Plan;
-use crate::batch::journal::{
-    DoneBefore, Existing, Failures, Identity, JournalError, JournalFile, RequestsRead, ResultsJournal,
-};
+use crate::batch::journal::{DoneBefore, Existing, Failures, Identity, JournalFile, RequestsRead, ResultsJournal};
+use crate::cli::journal::failure;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ui::output::{Output, Reader};
@@ -141,18 +140,4 @@ fn refuse_same(output: &Path, args: &BatchArgs, requests: &RequestsFile) -> Resu
         return Err(Failure::usage("--errors and --output name the same file; leave out --errors to have both in one"));
     }
     Ok(())
-}
-
-/// The failure of a journal, with the flags that help.
-fn failure(error: JournalError) -> Failure {
-    let hint = match &error {
-        JournalError::Exists(_) => "; continue it with --resume, or start again with --overwrite",
-        JournalError::NoFile(_) => "; leave out --output and redirect standard output",
-        JournalError::Foreign { .. } => "; give another file, or start again with --overwrite",
-        JournalError::DiskFull { .. } => "; free some space and continue with --resume",
-        JournalError::Busy(_) | JournalError::Input(_) | JournalError::Io { .. } => "",
-    };
-    let mut failure = Failure::from(error);
-    failure.message += hint;
-    failure
 }

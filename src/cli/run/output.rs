@@ -5,9 +5,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::args::RunArgs;
-use crate::batch::journal::{Existing, Identity, Journal, JournalError, JournalFile};
+use crate::batch::journal::{Existing, Identity, Journal, JournalFile};
 use crate::batch::records::Records;
 use crate::batch::row;
+use crate::cli::journal::failure;
 use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ui::output::{Output, Reader};
@@ -105,18 +106,4 @@ fn refuse_input(path: &Path) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-/// The failure of a journal, with the flags that help.
-fn failure(error: JournalError) -> Failure {
-    let hint = match &error {
-        JournalError::Exists(_) => "; continue it with --resume, or start again with --overwrite",
-        JournalError::NoFile(_) => "; leave out --output and redirect standard output",
-        JournalError::Foreign { .. } => "; give another file, or start again with --overwrite",
-        JournalError::DiskFull { .. } => "; free some space and continue with --resume",
-        JournalError::Busy(_) | JournalError::Input(_) | JournalError::Io { .. } => "",
-    };
-    let mut failure = Failure::from(error);
-    failure.message += hint;
-    failure
 }
