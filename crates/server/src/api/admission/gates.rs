@@ -101,9 +101,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         ticket: Ticket,
         now: Instant,
     ) -> Vec<(Ticket, Outcome)> {
-        let gate = self.gates.entry(key.clone()).or_default();
-        gate.limit = gate.limit.max(limit).max(1);
-        gate.live.push(client, ticket);
+        self.widened(key, limit).live.push(client, ticket);
         self.n_queued += 1;
         let mut outcomes = self.admit(key, now);
         if self.n_queued > self.max_queued {
@@ -122,9 +120,7 @@ impl<K: Clone + Eq + Hash> Gates<K> {
         ticket: Ticket,
         now: Instant,
     ) -> Vec<(Ticket, Outcome)> {
-        let gate = self.gates.entry(key.clone()).or_default();
-        gate.limit = gate.limit.max(limit).max(1);
-        gate.batch.push(client, ticket);
+        self.widened(key, limit).batch.push(client, ticket);
         self.n_batch_queued += 1;
         let mut outcomes = self.admit(key, now);
         if self.n_batch_queued > self.max_queued
@@ -137,6 +133,13 @@ impl<K: Clone + Eq + Hash> Gates<K> {
             self.forget(key);
         }
         outcomes
+    }
+
+    /// A gate that lets at least `limit` in at once.
+    fn widened(&mut self, key: &K, limit: usize) -> &mut Gate {
+        let gate = self.gates.entry(key.clone()).or_default();
+        gate.limit = gate.limit.max(limit).max(1);
+        gate
     }
 
     /// One who waits goes away; `false` where it waits no more.
