@@ -130,7 +130,7 @@ fn ask(
 
 /// A request as its line, which is read only when its turn has come.
 fn record(request: Planned, requests: &RequestsFile) -> std::io::Result<Record> {
-    let text = request.fetch(&requests.file)?;
+    let (_, text) = request.fetch(&requests.file)?;
     let place = RecordPlace { line: request.line, element: None };
     Ok(Record { place, end: 0, digest: Digest::of(b""), text: Ok(text) })
 }

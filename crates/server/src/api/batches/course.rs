@@ -6,7 +6,6 @@ use std::io::{self, BufReader};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::line::BatchLine;
 use super::plan::{IdMark, Plan, PlanError, PlanRules, Planned};
 use super::results::{BatchResult, Complete, ResultFile};
 use super::shelf::{MAX_REQUESTS, Shelf, ShelfError, seconds};
@@ -190,10 +189,8 @@ impl Ended {
             let message = "the completion window was over before the request was answered".to_owned();
             let late = BatchResult::Failed { code: "batch_expired", message };
             for request in &self.left {
-                let line = request.fetch(&self.input)?;
-                if let Ok(line) = BatchLine::read(line.as_bytes()) {
-                    self.results.append(request.id, &late.line(&line.custom_id), true)?;
-                }
+                let (line, _) = request.fetch(&self.input)?;
+                self.results.append(request.id, &late.line(&line.custom_id), true)?;
             }
         }
         self.results.sync()?;

@@ -86,16 +86,16 @@ impl IdMark {
 }
 
 impl Planned {
-    /// Reads the request's line.
+    /// Reads the request, with its line.
     ///
     /// # Errors
     /// The file cannot be read, or was changed since it was planned.
-    pub fn fetch(&self, file: &File) -> io::Result<String> {
+    pub fn fetch(&self, file: &File) -> io::Result<(BatchLine, String)> {
         let mut line = vec![0; self.n_bytes];
         file.read_exact_at(&mut line, self.at)?;
-        let is_same = BatchLine::read(&line).is_ok_and(|read| IdMark::of(&read.custom_id) == self.id);
-        let line = String::from_utf8(line).ok().filter(|_| is_same);
-        line.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("line {} was changed", self.line)))
+        let read = BatchLine::read(&line).ok().filter(|read| IdMark::of(&read.custom_id) == self.id);
+        let changed = || io::Error::new(io::ErrorKind::InvalidData, format!("line {} was changed", self.line));
+        read.zip(String::from_utf8(line).ok()).ok_or_else(changed)
     }
 }
 
@@ -284,7 +284,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let ids = |plan: &Plan| -> Vec<String> {
-            let fetched = plan.requests.iter().map(|request| request.fetch(&file).unwrap());
+            let fetched = plan.requests.iter().map(|request| request.fetch(&file).unwrap().1);
             fetched.map(|line| BatchLine::read(line.as_bytes()).unwrap().custom_id).collect()
         };
         assert_eq!(ids(&plan), ["a", "b", "c", "d", "e"]);

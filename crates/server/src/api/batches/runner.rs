@@ -8,7 +8,6 @@ use futures_util::{StreamExt as _, stream};
 
 use super::asking::{Header, InProcess, Tried};
 use super::course::{Ended, Opened, Results, blocking, check, fail, tell};
-use super::line::BatchLine;
 use super::plan::{IdMark, Planned};
 use super::results::BatchResult;
 use super::shelf::{Shelf, ShelfError, seconds};
@@ -141,8 +140,7 @@ impl Runner {
         request: Planned,
         input: Arc<File>,
     ) -> Result<Option<(IdMark, String, BatchResult)>, ShelfError> {
-        let line = blocking(move || Ok(request.fetch(&input)?)).await?;
-        let Ok(line) = BatchLine::read(line.as_bytes()) else { return Ok(None) };
+        let (line, _) = blocking(move || Ok(request.fetch(&input)?)).await?;
         let mut n_late = 0;
         loop {
             match self.service.ask(&line, &HEADERS).await {
