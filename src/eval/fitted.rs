@@ -20,8 +20,7 @@ pub fn fitted(given: &Given, contract: &Contract, fit: &ModelFit, text: &str) ->
 /// Kept scores as the model's own answer.
 fn raw(scores: &[Scores], contract: &Contract) -> Answer {
     let field = |(scores, field): (&Scores, &crate::contract::Field)| {
-        let options = field.options.iter().map(|option| option.value.clone());
-        let probabilities: Vec<_> = options.zip(scores.probabilities.iter().copied()).collect();
+        let probabilities: Vec<_> = field.values().into_iter().zip(scores.probabilities.iter().copied()).collect();
         FieldAnswer {
             name: field.name(),
             value: probabilities.get(scores.best).map(|(value, _)| value.clone()).unwrap_or_default(),

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::{Answer, FieldAnswer};
 use slm_fit::{Abstention, Evidence, Fit, FitLayerError, MethodName};
 use slm_values::contract::{Contract, Field};
@@ -77,18 +75,18 @@ impl ModelFit {
     #[must_use]
     pub fn knows(&self, contract: &Contract) -> bool {
         let fields = contract.fields();
-        let known = |field: &Field| self.fit.field(field.name().as_deref(), &options(field)).is_some();
+        let known = |field: &Field| self.fit.field(field.name().as_deref(), &field.values()).is_some();
         fields.len() == self.fit.fields.len() && fields.iter().all(known)
     }
 
     /// Whether an answer to a field can be withheld.
     #[must_use]
     pub fn can_withhold(&self, field: &Field) -> bool {
-        self.fit.field(field.name().as_deref(), &options(field)).is_some_and(|own| !own.gate.is_open())
+        self.fit.field(field.name().as_deref(), &field.values()).is_some_and(|own| !own.gate.is_open())
     }
 
     fn field(&self, field: &Field, raw: FieldAnswer, row: Row<'_>) -> FieldAnswer {
-        let options = options(field);
+        let options = field.values();
         let Some(own) = self.fit.field(raw.name.as_deref(), &options) else { return raw };
         if own.method.name() == MethodName::Nothing && own.gate.is_open() {
             return raw;
@@ -110,10 +108,6 @@ impl ModelFit {
             ..raw
         }
     }
-}
-
-fn options(field: &Field) -> Vec<Value> {
-    field.options.iter().map(|option| option.value.clone()).collect()
 }
 
 /// The final answer, of the model's own.
@@ -147,7 +141,7 @@ mod tests {
         let gates = [Gate { thresholds: vec![0.7; 3], person: vec![2] }, Gate::default()];
         let fields = contract.fields().iter().zip(methods).zip(gates).map(|((field, method), gate)| FieldFit {
             name: field.name(),
-            options: options(field),
+            options: field.values(),
             method,
             gate,
         });

@@ -123,8 +123,7 @@ pub fn answer(contract: &Contract, scores: &[GroupScores]) -> Answer {
 }
 
 fn field_answer(field: &Field, scores: &GroupScores) -> FieldAnswer {
-    let values: Vec<Value> = field.options.iter().map(|option| option.value.clone()).collect();
-    chosen(field.name(), &values, scores)
+    chosen(field.name(), &field.values(), scores)
 }
 
 /// The answer to a field of these options, given the scores of each.

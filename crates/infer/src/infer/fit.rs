@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ask::{Before, Chat, FitUse, Turn};
+use super::ask::{Before, FitUse, Turn};
 use super::{InferError, Scoring, Session};
 use crate::decide::{Answer, ModelFit, Row, Wording, answer, fitted_answer};
 use slm_engine::{GroupScores, Reading, Search, StateAt};
@@ -128,7 +128,7 @@ impl Session {
             let (made, here) = (made.evaluation_id.clone(), here.evaluation_id);
             return Err(if is_usual { StaleFit::Computation { made, here } } else { StaleFit::Reading });
         }
-        let text = turn.chat().map_or("", Chat::last_text).to_owned();
+        let text = turn.before.text().unwrap_or_default().to_owned();
         Ok(Some(Applied { fit: fit.clone(), text }))
     }
 

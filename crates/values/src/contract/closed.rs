@@ -131,6 +131,12 @@ impl Contract {
 }
 
 impl Field {
+    /// The values of all options, in their order.
+    #[must_use]
+    pub fn values(&self) -> Vec<Value> {
+        self.options.iter().map(|option| option.value.clone()).collect()
+    }
+
     /// The field's name for people: its path with dots; `None` for a bare value.
     #[must_use]
     pub fn name(&self) -> Option<String> {
