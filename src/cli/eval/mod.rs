@@ -21,6 +21,7 @@ use super::environment::Environment;
 use super::interrupt;
 use crate::contract::Form;
 use crate::eval::data::Data;
+use crate::eval::data::hygiene::Impossible;
 use crate::eval::record::{Field, Records};
 use crate::eval::suite::{Judge, Suite, Whom};
 use crate::eval::{init, without};
@@ -94,7 +95,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let fields = fields(&suite, &subjects);
     say_skipped(data.n_blank_lines);
     let candidates: Vec<_> = fields.iter().map(|field| field.candidates.clone()).collect();
-    data.findings(&suite, &candidates).iter().for_each(say);
+    data.findings(&suite, &candidates, Impossible::CountsAsWrong).iter().for_each(say);
 
     let mut records = Records::new(path.display().to_string(), &data, fields);
     let asking = Asking { suite: &suite, data: &data, args, environment };

@@ -16,14 +16,15 @@ use crate::cli::eval::local;
 use crate::cli::eval::parquet;
 use crate::cli::eval::subject::Subject;
 use crate::cli::{interrupt, load};
-use crate::contract::{Contract, Form};
+use crate::contract::{self, Contract, Form};
 use crate::engine::{EngineError, StateAt};
-use crate::eval::answer::Said;
-use crate::eval::data::{Data, Selection};
+use crate::eval::answer::{Given, Said, Scores};
+use crate::eval::data::hygiene::Impossible;
+use crate::eval::data::{Content, Data, Row, Selection};
 use crate::eval::init;
 use crate::eval::label::{key, show};
-use crate::eval::record::{Field, Records};
-use crate::eval::suite::{Judge, Suite};
+use crate::eval::record::{Field, Record, Records};
+use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
 use crate::infer::{Cancel, FitUse, InferError, Session, Turn, wait};
 use crate::load_spec;
@@ -72,6 +73,26 @@ impl FieldRow {
 }
 
 impl FieldRows {
+    /// The rows of the contract's field with this number; `expected` is the number of the suite's field with its labels.
+    fn of((nth, field): (usize, &contract::Field), expected: Option<usize>, answered: &[Answered<'_>]) -> FieldRows {
+        let options = field.values();
+        let row = |answered: &Answered<'_>| {
+            let truth = expected.and_then(|at| {
+                let label = answered.content.expected[at].resolve(&options);
+                options.iter().position(|option| key(option) == key(&label))
+            });
+            Some(FieldRow {
+                text: answered.text().to_owned(),
+                logprobs: answered.scores.get(nth)?.probabilities.iter().map(|p| p.ln()).collect(),
+                state: answered.state.cloned(),
+                truth,
+                at: answered.at.to_owned(),
+            })
+        };
+        let rows = answered.iter().filter_map(row).collect();
+        FieldRows { name: field.name(), options, is_labelled: expected.is_some(), rows }
+    }
+
     /// The name as people see it.
     #[must_use]
     pub fn shown(&self) -> &str {
@@ -145,52 +166,51 @@ pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<
             "interrupted; the answers that came are kept, so that the same command goes on there",
         ));
     }
-    let mut fields = Vec::new();
-    let mut n_failed = 0;
-    for (nth, field) in contract.fields().iter().enumerate() {
-        let expected = suite.expect.iter().position(|one| {
-            labels == Labels::Given
-                && one.judge == Judge::Label
-                && (contract.is_bare() || Some(&one.field) == field.name().as_ref())
-        });
-        let options: Vec<Value> = field.options.iter().map(|option| option.value.clone()).collect();
-        let mut of = FieldRows { name: field.name(), options, is_labelled: expected.is_some(), rows: Vec::new() };
-        n_failed = 0;
-        for (row, given) in records.rows.iter().zip(&given) {
-            let content = &data.rows[of.rows.len() + n_failed].content;
-            let scores = given.as_ref().and_then(|given| match &given.said {
-                Said::Closed(scores) => scores.get(nth).map(|scores| (scores, given.state.clone())),
-                _ => None,
-            });
-            let (Some((scores, state)), Ok(content)) = (scores, content) else {
-                n_failed += 1;
-                continue;
-            };
-            let text = content.prompts.first().cloned().flatten().unwrap_or_else(|| content.input.clone());
-            let truth = expected.and_then(|at| {
-                let label = content.expected[at].resolve(&of.options);
-                of.options.iter().position(|option| key(option) == key(&label))
-            });
-            let logprobs = scores.probabilities.iter().map(|p| p.ln()).collect();
-            of.rows.push(FieldRow { text, logprobs, state, truth, at: row.at.clone() });
-        }
-        fields.push(of);
+    let answered: Vec<Answered<'_>> = data
+        .rows
+        .iter()
+        .zip(&records.rows)
+        .zip(&given)
+        .filter_map(|((row, record), given)| Answered::of(row, record, given.as_ref()?))
+        .collect();
+    let expected = |field: &contract::Field| {
+        let is_its = |one: &ExpectedField| contract.is_bare() || Some(&one.field) == field.name().as_ref();
+        suite.expect.iter().position(|one| labels == Labels::Given && one.judge == Judge::Label && is_its(one))
+    };
+    let fields = contract.fields().iter().enumerate();
+    let fields = fields.map(|(nth, field)| FieldRows::of((nth, field), expected(field), &answered)).collect();
+    if labels == Labels::Given {
+        let candidates: Vec<Vec<Value>> = records.fields.iter().map(|field| field.candidates.clone()).collect();
+        data.findings(&suite, &candidates, Impossible::IsLeftOut).iter().for_each(say);
     }
-    let candidates: Vec<Vec<Value>> = records.fields.iter().map(|field| field.candidates.clone()).collect();
-    // What cannot be an answer counts as wrong in an evaluation; here nothing can be learned from it.
-    let findings = if labels == Labels::Given { data.findings(&suite, &candidates) } else { Vec::new() };
-    for finding in findings {
-        say(finding
-            .replace(", so it counts as wrong", ", so it is left out")
-            .replace(", so they count as wrong", ", so they are left out"));
+    let (n_rows, n_failed) = (records.rows.len(), records.rows.len() - answered.len());
+    Ok(Gathered { subject, session, fields, has_states: state.is_some(), n_rows, n_failed })
+}
+
+/// A row with the model's scores.
+struct Answered<'a> {
+    content: &'a Content,
+    at: &'a str,
+    scores: &'a [Scores],
+    state: Option<&'a Vec<f32>>,
+}
+
+impl<'a> Answered<'a> {
+    /// A row and what was given to it; `None` where it cannot be read or has no scores.
+    fn of(row: &'a Row, record: &'a Record, given: &'a Given) -> Option<Answered<'a>> {
+        let Said::Closed(scores) = &given.said else { return None };
+        Some(Answered { content: row.content.as_ref().ok()?, at: &record.at, scores, state: given.state.as_ref() })
     }
-    Ok(Gathered { subject, session, fields, has_states: state.is_some(), n_rows: records.rows.len(), n_failed })
+
+    /// What the model read.
+    fn text(&self) -> &str {
+        self.content.prompts.first().and_then(Option::as_deref).unwrap_or(&self.content.input)
+    }
 }
 
 fn record_field(name: String, contract: &Contract) -> Field {
     let own = contract.fields().iter().find(|field| contract.is_bare() || field.name().as_deref() == Some(&name));
-    let candidates =
-        own.into_iter().flat_map(|field| field.options.iter().map(|option| option.value.clone())).collect();
+    let candidates = own.map(contract::Field::values).unwrap_or_default();
     Field { name, judge: Judge::Label, candidates, limits: None }
 }
 
@@ -275,7 +295,7 @@ fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, 
 fn nothing(own: &Form, input: &str) -> Value {
     match own {
         Form::Closed(contract) if !contract.is_bare() => {
-            let name = contract.fields().first().and_then(crate::contract::Field::name).unwrap_or_default();
+            let name = contract.fields().first().and_then(contract::Field::name).unwrap_or_default();
             json!({name: input})
         }
         _ => input.into(),
@@ -295,7 +315,7 @@ fn lines(path: &Path) -> Result<Vec<Value>, Failure> {
 fn expected(args: &FitArgs, own: &Form, guessed: Vec<String>, path: &Path) -> Result<Option<Value>, Failure> {
     let fields: Vec<String> = match own {
         Form::Closed(contract) if !contract.is_bare() => {
-            contract.fields().iter().filter_map(crate::contract::Field::name).collect()
+            contract.fields().iter().filter_map(contract::Field::name).collect()
         }
         _ => Vec::new(),
     };

@@ -11,16 +11,23 @@ const NAMED: usize = 5;
 /// A label is near another that is as alike as this (Jaro and Winkler's likeness, 1 for equal ones).
 const NEAR: f64 = 0.8;
 
+/// What becomes of a row whose label no answer can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Impossible {
+    CountsAsWrong,
+    IsLeftOut,
+}
+
 impl Data {
     /// What a person should know of the rows, a sentence each. `candidates` has for each of the suite's fields the answers that
     /// can be given, and none where they are open.
     #[must_use]
-    pub fn findings(&self, suite: &Suite, candidates: &[Vec<Value>]) -> Vec<String> {
+    pub fn findings(&self, suite: &Suite, candidates: &[Vec<Value>], then: Impossible) -> Vec<String> {
         let mut findings = Vec::new();
         for (nth, field) in suite.expect.iter().enumerate() {
             let allowed = candidates.get(nth).map_or(&[][..], Vec::as_slice);
             if !allowed.is_empty() && field.judge.is_label() {
-                findings.extend(self.impossible(nth, field, allowed));
+                findings.extend(self.impossible((nth, field), allowed, then));
             }
         }
         let contents = || self.rows.iter().filter_map(|row| row.content.as_ref().ok());
@@ -35,15 +42,18 @@ impl Data {
     }
 
     /// Labels that no answer can be.
-    fn impossible(&self, nth: usize, field: &ExpectedField, allowed: &[Value]) -> Vec<String> {
+    fn impossible(&self, (nth, field): (usize, &ExpectedField), allowed: &[Value], then: Impossible) -> Vec<String> {
         let keys: Vec<String> = allowed.iter().map(key).collect();
         let labels = self.rows.iter().filter_map(|row| Some(row.content.as_ref().ok()?.expected[nth].resolve(allowed)));
         let impossible = counted(labels.filter(|label| !keys.contains(&key(label))).map(|label| label.to_string()));
         let line = |(label, n): &(String, u64)| {
             let label: Value = serde_json::from_str(label).unwrap_or_default();
-            let (rows, count) = match n {
-                1 => ("1 row expects".to_owned(), "it counts"),
-                n => (format!("{n} rows expect"), "they count"),
+            let rows = if *n == 1 { "1 row expects".to_owned() } else { format!("{n} rows expect") };
+            let so = match (then, n) {
+                (Impossible::CountsAsWrong, 1) => "it counts as wrong",
+                (Impossible::CountsAsWrong, _) => "they count as wrong",
+                (Impossible::IsLeftOut, 1) => "it is left out",
+                (Impossible::IsLeftOut, _) => "they are left out",
             };
             let quoted = quoted(&label);
             let hint = near(&label, allowed).map_or_else(
@@ -51,7 +61,7 @@ impl Data {
                 |near| format!("did you mean `{}`?", show(near)),
             );
             let field = &field.field;
-            format!("`{field}`: {rows} {quoted}, which no answer can be, so {count} as wrong; {hint}")
+            format!("`{field}`: {rows} {quoted}, which no answer can be, so {so}; {hint}")
         };
         let mut lines: Vec<String> = impossible.iter().take(NAMED).map(line).collect();
         if impossible.len() > NAMED {
@@ -115,7 +125,7 @@ mod tests {
             .expect("good rows");
         let allowed = vec![json!("positive"), json!("negative")];
         assert_eq!(
-            data.findings(&suite, &[allowed]),
+            data.findings(&suite, &[allowed], Impossible::CountsAsWrong),
             [
                 "`mood`: 2 rows expect `Negative`, which no answer can be, so they count as wrong; did you mean `negative`?",
                 "`mood`: 1 row expects \" positive\" (with outer spaces), which no answer can be, so it counts as wrong; did you \
@@ -125,6 +135,10 @@ mod tests {
                 "1 row repeats the text of a row before it",
             ]
         );
-        assert_eq!(data.findings(&suite, &[Vec::new()]).len(), 2, "open answers can be anything");
+        assert_eq!(
+            data.findings(&suite, &[Vec::new()], Impossible::CountsAsWrong).len(),
+            2,
+            "open answers can be anything"
+        );
     }
 }
