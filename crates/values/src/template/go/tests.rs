@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::prompt::{Prompt, RowSpan, Run, RunOffset, SpecialTokens};
-use crate::template::{ChatTemplate, Date, Inputs, SystemRole};
+use crate::template::probe::inputs;
+use crate::template::{ChatTemplate, SystemRole};
 use proptest::prelude::*;
 use serde_json::{Map, json};
 use std::path::PathBuf;
@@ -34,18 +35,6 @@ fn parse(source: &str) -> ChatTemplate {
 
 fn refused(source: &str) -> String {
     ChatTemplate::parse(Language::Go, source, specials()).unwrap_err().to_string()
-}
-
-fn inputs<'a>(messages: &'a [Message], variables: &'a Map<String, Json>) -> Inputs<'a> {
-    Inputs {
-        messages,
-        n_beside: 0,
-        add_generation_prompt: true,
-        date: Date::PINNED,
-        variables,
-        tools: &[],
-        contract: None,
-    }
 }
 
 fn render(template: &ChatTemplate, messages: &[Message]) -> Result<Prompt, TemplateError> {
