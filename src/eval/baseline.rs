@@ -282,7 +282,7 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::eval::data::Place;
-    use crate::eval::record::{Field, Kind, Subject};
+    use crate::eval::record::Field;
     use crate::eval::suite::Judge;
 
     /// Records of one model over rows that expect `a`, with these answers.
@@ -296,24 +296,9 @@ mod tests {
             expected: Ok(vec![json!("a")]),
             answers: vec![Some(of_values(&[json!(answer)]))],
         };
-        Records {
-            suite: "s.yaml".to_owned(),
-            data: "d.csv".to_owned(),
-            fields: vec![Field {
-                name: "label".to_owned(),
-                judge: Judge::Label,
-                candidates: vec![json!("a"), json!("b")],
-                limits: None,
-            }],
-            subjects: vec![Subject {
-                name: "m".to_owned(),
-                kind: Kind::Model { model: "m".to_owned(), evaluation_id: None },
-                elapsed_s: 0.0,
-                n_cached: 0,
-                peak_memory_bytes: None,
-            }],
-            rows: answers.iter().enumerate().map(row).collect(),
-        }
+        let candidates = vec![json!("a"), json!("b")];
+        let field = Field { name: "label".to_owned(), judge: Judge::Label, candidates, limits: None };
+        Records::of_one_model(field, answers.iter().enumerate().map(row).collect())
     }
 
     fn change(before: &[&str], now: &[&str]) -> Change {

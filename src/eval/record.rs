@@ -144,6 +144,15 @@ impl Records {
         Records { suite, data: data.name(), rows: rows.collect(), fields, subjects: Vec::new() }
     }
 
+    /// Rows of one field that the model `m` answered.
+    #[cfg(test)]
+    pub fn of_one_model(field: Field, rows: Vec<Record>) -> Records {
+        let kind = Kind::Model { model: "m".to_owned(), evaluation_id: None };
+        let subject = Subject { name: "m".to_owned(), kind, elapsed_s: 0.0, n_cached: 0, peak_memory_bytes: None };
+        let (suite, data) = ("s.yaml".to_owned(), "d.csv".to_owned());
+        Records { suite, data, fields: vec![field], subjects: vec![subject], rows }
+    }
+
     /// Adds a subject with its answers, one for each row.
     pub fn add(&mut self, subject: Subject, answers: Vec<Option<RowAnswer>>) {
         debug_assert_eq!(answers.len(), self.rows.len());

@@ -154,7 +154,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::eval::answer::{Failed, FieldAnswer, Why};
     use crate::eval::data::Place;
-    use crate::eval::record::{Field, Kind, Record, RowAnswer, Subject};
+    use crate::eval::record::{Field, Record, RowAnswer};
     use crate::eval::suite::Judge;
 
     /// Rows of what is expected and what was given; `None` failed.
@@ -179,19 +179,8 @@ mod tests {
             }
         };
         let judge = Judge::List { key: Some("n".to_owned()) };
-        Records {
-            suite: "s.yaml".to_owned(),
-            data: "d.jsonl".to_owned(),
-            fields: vec![Field { name: "lines".to_owned(), judge, candidates: Vec::new(), limits: None }],
-            subjects: vec![Subject {
-                name: "m".to_owned(),
-                kind: Kind::Model { model: "m".to_owned(), evaluation_id: None },
-                elapsed_s: 0.0,
-                n_cached: 0,
-                peak_memory_bytes: None,
-            }],
-            rows: rows.iter().enumerate().map(row).collect(),
-        }
+        let field = Field { name: "lines".to_owned(), judge, candidates: Vec::new(), limits: None };
+        Records::of_one_model(field, rows.iter().enumerate().map(row).collect())
     }
 
     #[test]
