@@ -78,6 +78,26 @@ pub struct FieldCard {
     pub reference: Option<Reference>,
 }
 
+impl FieldCard {
+    /// Of a field that no labelled row taught, with why.
+    #[must_use]
+    pub fn untaught(name: Option<String>, method: MethodName, n_options: usize, note: String) -> FieldCard {
+        FieldCard {
+            name,
+            method,
+            rows_by_option: vec![0; n_options],
+            notes: vec![note],
+            before: None,
+            after: None,
+            tried: Vec::new(),
+            thresholds: Vec::new(),
+            person: Vec::new(),
+            promise: None,
+            reference: None,
+        }
+    }
+}
+
 /// How good probabilities are on rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {

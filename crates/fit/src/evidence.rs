@@ -46,7 +46,7 @@ pub(crate) fn softmax(scores: &[f64]) -> Vec<f64> {
 
 /// The place of the highest; of equals the first.
 #[must_use]
-pub(crate) fn best(values: &[f64]) -> usize {
+pub fn best(values: &[f64]) -> usize {
     (0..values.len()).fold(0, |best, at| if values[at] > values[best] { at } else { best })
 }
 

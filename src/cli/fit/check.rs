@@ -10,7 +10,7 @@ use slm_stats::{Confidence, Proportion};
 use super::args::FitArgs;
 use super::decisions::{self, Decided};
 use super::rows::{self, FieldRows};
-use super::{learned, pins, store};
+use super::{pins, store};
 use crate::cli::environment::Environment;
 use crate::cli::load;
 use crate::decide::ModelFit;
@@ -101,7 +101,8 @@ fn of_log(args: &FitArgs, data: &Path, own: &ModelFit) -> Outcome {
 fn changed(card: &FieldCard, name: &str, probabilities: &[Vec<f64>], lengths: &[usize]) -> Checked {
     let mut text = format!("{name}: {} rows\n", probabilities.len());
     let mut holds = true;
-    let changes = learned::changes(card, probabilities, lengths);
+    let reference = card.reference.as_ref();
+    let changes = reference.map_or_else(Vec::new, |reference| reference.changes(probabilities, lengths));
     for change in &changes {
         let says = if change.counts() { "changed" } else { "as before" };
         text += &format!(

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use slm_fit::card::{FieldCard, Reference};
-use slm_fit::drift;
 use slm_fit::faults::{Faults, halves};
 use slm_fit::learn::{LearnRequest, Learned};
 use slm_fit::promise::{Answers, Demand, FrontierPoint, PromiseError, Thresholds, frontier, thresholds};
@@ -43,19 +42,7 @@ impl FieldResult {
 
     fn untouched(field: &FieldRows) -> FieldResult {
         let note = "the data has no labels for this field".to_owned();
-        let card = FieldCard {
-            name: field.name.clone(),
-            method: Method::Nothing.name(),
-            rows_by_option: vec![0; field.options.len()],
-            notes: vec![note],
-            before: None,
-            after: None,
-            tried: Vec::new(),
-            thresholds: Vec::new(),
-            person: Vec::new(),
-            promise: None,
-            reference: None,
-        };
+        let card = FieldCard::untaught(field.name.clone(), Method::Nothing.name(), field.options.len(), note);
         let fit = FieldFit {
             name: field.name.clone(),
             options: field.options.clone(),
@@ -197,10 +184,4 @@ fn say_faults(field: &FieldRows, places: &[usize], faults: &Faults) {
     if faults.n_repeated > 0 {
         say(format_args!("`{name}`: {} rows repeat a text with the same label and count once", faults.n_repeated));
     }
-}
-
-/// How the new rows of a field differ from those that a fit was made with.
-#[must_use]
-pub fn changes(card: &FieldCard, probabilities: &[Vec<f64>], lengths: &[usize]) -> Vec<drift::Change> {
-    card.reference.as_ref().map_or_else(Vec::new, |reference| reference.changes(probabilities, lengths))
 }

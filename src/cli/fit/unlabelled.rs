@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
+use slm_fit::evidence::best;
 use slm_fit::learn::centring;
 use slm_fit::{FieldFit, Gate};
 
@@ -56,27 +57,14 @@ pub fn run(args: &FitArgs, texts: &Path, environment: &Environment) -> Outcome {
 fn answered(field: &FieldRows, probabilities: impl Fn(&rows::FieldRow) -> Vec<f64>) -> Vec<f64> {
     let mut counts = vec![0.0; field.options.len()];
     for row in &field.rows {
-        let p = probabilities(row);
-        let best = (0..p.len()).fold(0, |best, at| if p[at] > p[best] { at } else { best });
-        counts[best] += 1.0 / field.rows.len() as f64;
+        counts[best(&probabilities(row))] += 1.0 / field.rows.len() as f64;
     }
     counts
 }
 
 fn card_of(field: &FieldRows, fit: &FieldFit) -> slm_fit::FieldCard {
-    slm_fit::FieldCard {
-        name: field.name.clone(),
-        method: fit.method.name(),
-        rows_by_option: vec![0; field.options.len()],
-        notes: vec![format!("learned from {} texts without labels", field.rows.len())],
-        before: None,
-        after: None,
-        tried: Vec::new(),
-        thresholds: Vec::new(),
-        person: Vec::new(),
-        promise: None,
-        reference: None,
-    }
+    let note = format!("learned from {} texts without labels", field.rows.len());
+    slm_fit::FieldCard::untaught(field.name.clone(), fit.method.name(), field.options.len(), note)
 }
 
 fn say_assumptions(field: &FieldRows, shares: Option<&[f64]>, after: &[f64]) {
