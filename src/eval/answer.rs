@@ -21,7 +21,7 @@ pub struct Given {
 pub struct Cost {
     /// From the row's turn to its answer: waiting for rows before it is not in it.
     pub latency_ms: f64,
-    /// From the row's turn to the first token of a written answer; `None` where there is none, or nobody tells when it came.
+    /// Milliseconds from the row's turn to the first token of a written answer; `None` for scored answers, and if the time is not known.
     pub first_token_ms: Option<f64>,
     /// Tokens of the prompt, those of them that were taken over from an earlier evaluation, and those that were written.
     pub n_prompt: u64,

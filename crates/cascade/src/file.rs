@@ -100,7 +100,8 @@ fn tier(raw: RawTier, line: u64, is_last: bool) -> Result<Tier, CascadeError> {
             let refused = |error: String| CascadeError::value(self::line(&model), "model", error);
             let name = model.value.parse().map_err(|error| refused(format!("cannot be `{}`: {error}", model.value)))?;
             let digest = raw.digest.map(|digest| digest.value.parse()).transpose();
-            let digest = digest.map_err(|error| CascadeError::value(line, "digest", format!("is none: {error}")))?;
+            let digest =
+                digest.map_err(|error| CascadeError::value(line, "digest", format!("is not a digest: {error}")))?;
             (Whom::Model { name, digest }, model.value)
         }
         (None, Some(remote)) => {

@@ -14,7 +14,7 @@ pub struct Evidence<'a> {
     pub state: Option<&'a [f32]>,
 }
 
-/// Log-probabilities that are finite and sum to 1 as probabilities; where there is none above nothing, all are the same.
+/// Log-probabilities that are finite and sum to 1 as probabilities; where no option has any probability, all are equal.
 #[must_use]
 pub(crate) fn normalised(logprobs: &[f64]) -> Vec<f64> {
     let highest = logprobs.iter().copied().fold(f64::NEG_INFINITY, f64::max);

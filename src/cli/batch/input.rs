@@ -72,7 +72,7 @@ impl RequestsFile {
     /// Finds every model that is asked, each with its digest.
     ///
     /// # Errors
-    /// One is not in the store, or its name is none.
+    /// A model is not in the store, or its name is invalid.
     pub fn models(&self, plan: &Plan, environment: &Environment) -> Result<Vec<(String, Digest)>, Failure> {
         let store = environment.store()?;
         let mut models: Vec<(String, Digest)> = Vec::new();

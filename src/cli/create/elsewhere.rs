@@ -75,8 +75,8 @@ pub fn checked(remote: &Value) -> Result<(), String> {
     client.map(drop).map_err(|error| error.to_string())
 }
 
-/// The line, from 1, of the key of a map that a message names first; 1 where there is none. A key at the beginning of a line goes
-/// before one that is written within it.
+/// The line, from 1, of the first key that a message names in backticks; 1 if the file has no such key. A key at the beginning of a
+/// line is preferred to one within a line.
 #[must_use]
 pub fn line_of(yaml: &str, said: &str) -> usize {
     let keys = said.split('`').skip(1).step_by(2).map(|named| named.split('.').next().unwrap_or(named));

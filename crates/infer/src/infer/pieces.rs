@@ -53,7 +53,7 @@ pub struct End {
     /// What it cost on other servers, in the currency of their prices; `None` where no other server was asked, or none with a
     /// price.
     pub cost: Option<f64>,
-    /// Through which tiers of a cascade the text went; empty of a model that is none.
+    /// The tiers of a cascade that the text went through; empty if the model is not a cascade.
     pub path: Vec<Step>,
     /// Why a person is to look at the text, whose answer is withheld: no tier's answer was taken.
     pub review: Option<String>,

@@ -58,10 +58,10 @@ impl Responder {
         }
     }
 
-    /// The loaded model, where there is one.
+    /// The loaded model.
     ///
     /// # Errors
-    /// There is none, so that this cannot be done.
+    /// The model is a remote or a cascade, which has no engine here.
     pub fn session(&self) -> Result<&Arc<Session>, InferError> {
         match self {
             Responder::Engine(session) => Ok(session),

@@ -100,7 +100,7 @@ impl Login {
     }
 }
 
-/// The bytes of Docker's configuration; `None` where there is none. A file that is too long for one is an error.
+/// The bytes of Docker's configuration; `None` if the file does not exist. A file that is too long is an error.
 fn docker_config(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     let file = match fs::File::open(path) {
         Ok(file) => file,

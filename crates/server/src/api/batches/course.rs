@@ -231,7 +231,7 @@ fn keep(shelf: &Shelf, batch: &StoredBatch, id: &str, results: &ResultFile, what
 /// Cancels a batch: one whose requests are being asked ends when those in flight are answered.
 ///
 /// # Errors
-/// There is none of this house, or it has ended.
+/// This client has no such batch, or it has ended.
 pub fn cancel(shelf: &Shelf, house: &str, id: &str) -> Result<StoredBatch, ShelfError> {
     let batch = shelf.batch(house, id)?;
     if batch.status.is_final() {

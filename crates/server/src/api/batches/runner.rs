@@ -91,7 +91,7 @@ impl Runner {
             Some(Status::Cancelling) => Status::Cancelled,
             Some(_) if left.is_empty() => Status::Completed,
             Some(_) if seconds(SystemTime::now()) >= batch.expires_at => Status::Expired,
-            // The server ends, and goes on with it after its next start.
+            // The server is stopping; it continues the batch after its next start.
             Some(_) => return results.sync().map_err(ShelfError::from),
         };
         let (shelf, ended) = (Arc::clone(&self.shelf), Ended { batch, input, results, left, ending });

@@ -202,7 +202,7 @@ impl Shelf {
     /// Deletes a file.
     ///
     /// # Errors
-    /// There is none, or a batch needs it.
+    /// The file does not exist, or a batch still needs it.
     pub fn delete(&self, house: &str, id: &str) -> Result<(), ShelfError> {
         self.file(house, id)?;
         let mut shelved = self.lock();

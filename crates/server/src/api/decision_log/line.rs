@@ -30,7 +30,7 @@ pub struct DecisionLine {
     pub input: Input,
     /// As `slm.fields` in an answer; empty where another server told no probabilities.
     pub fields: Vec<ExtraField>,
-    /// Through which tiers of a cascade the text went; left out of a model that is none.
+    /// The tiers of a cascade that the text went through; left out if the model is not a cascade.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<LineStep>,
     /// Whether the answer was withheld because no tier's was taken.
