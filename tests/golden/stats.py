@@ -402,6 +402,22 @@ def linear(rng):
     yield linear_case("rows told apart without error", [[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1], C=1000.0)
 
 
+def within_classes(rng):
+    """The same with the penalty of linear discriminant analysis: on features whitened by the shrunk covariance within classes."""
+    for (n, d, k), shrinkage, c in [((40, 5, 3), 0.6, 10.0), ((30, 60, 5), 0.3, 1.0), ((24, 12, 2), 0.9, 100.0)]:
+        rows = rng.normal(size=(n, d)) @ rng.normal(size=(d, d))
+        labels = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
+        rest = rows - np.array([rows[labels == label].mean(axis=0) for label in range(k)])[labels]
+        covariance = rest.T @ rest / n
+        shrunk = (1 - shrinkage) * covariance / (np.trace(covariance) / d) + shrinkage * np.eye(d)
+        values, vectors = np.linalg.eigh(shrunk)
+        whitening = vectors / np.sqrt(values) @ vectors.T
+        whitening *= np.sqrt((rows**2).sum() / ((rows @ whitening) ** 2).sum())
+        case = linear_case(f"{n} rows, {d} columns, shrinkage {shrinkage}", rows @ whitening, labels, C=c)
+        # On the rows as they are.
+        yield {**case, "rows": rows, "coefficients": case["coefficients"] @ whitening, "shrinkage": shrinkage}
+
+
 # Words
 
 SENTENCES = """My card was stolen, what should I do?
@@ -461,6 +477,7 @@ ROOMS = {
     "overlap": overlap,
     "quantiles": quantiles,
     "powers": powers,
+    "within_classes": within_classes,
 }
 
 

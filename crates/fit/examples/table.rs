@@ -40,19 +40,19 @@ fn main() {
         eprintln!("usage: table ROWS.jsonl STATES.npy|- N_TEST SIZE... [--guarantee RISK]");
         std::process::exit(2);
     };
-    let (rows, n_labels) = read(rows, states);
+    let (rows, labels) = read(rows, states);
     let n_test: usize = n_test.parse().expect("N_TEST is a number");
     let (others, test) = rows.split_at(rows.len() - n_test);
     for size in sizes {
-        let taught = taught(others, size, n_labels);
-        measure(size, &taught, test, n_labels);
+        let taught = taught(others, size, labels.len());
+        measure(size, &taught, test, &labels);
     }
     if let Some(risk) = risk {
-        guarantee(&rows, n_labels, risk);
+        guarantee(&rows, &labels, risk);
     }
 }
 
-fn read(path: &str, states: &str) -> (Vec<Row>, usize) {
+fn read(path: &str, states: &str) -> (Vec<Row>, Vec<String>) {
     let text = std::fs::read_to_string(path).expect("ROWS.jsonl is there");
     let values: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let label = |value: &serde_json::Value| value["label"].as_str().expect("a label").to_owned();
@@ -71,7 +71,7 @@ fn read(path: &str, states: &str) -> (Vec<Row>, usize) {
             .collect(),
         state: states.as_ref().map(|states| states[nth].clone()),
     };
-    (values.iter().enumerate().map(row).collect(), n_options)
+    (values.iter().enumerate().map(row).collect(), labels)
 }
 
 /// A matrix of 32-bit floats in numpy's format 1.0.
@@ -106,11 +106,11 @@ fn told(name: &str, figures: Figures) {
     println!("    {name:<18} accuracy {accuracy:.3}  nll {nll:.3}  ece {ece:.3}");
 }
 
-fn measure(size: &str, taught: &[&Row], test: &[Row], n_labels: usize) {
+fn measure(size: &str, taught: &[&Row], test: &[Row], names: &[String]) {
     let rows: Vec<Labelled<'_>> = taught.iter().map(|row| row.labelled()).collect();
     let truths: Vec<usize> = test.iter().map(|row| row.label).collect();
     let started = Instant::now();
-    let request = LearnRequest { rows: &rows, n_options: n_labels, seed: 0, n_threads: 2 };
+    let request = LearnRequest { rows: &rows, options: names, seed: 0, n_threads: 2 };
     let learned = learn(&request).expect("the rows have two labels");
     let learn_s = started.elapsed().as_secs_f64();
     let started = Instant::now();
@@ -120,7 +120,7 @@ fn measure(size: &str, taught: &[&Row], test: &[Row], n_labels: usize) {
         test.iter().map(|row| slm_fit::Method::Nothing.probabilities(&row.labelled().evidence)).collect();
     let texts: Vec<&str> = taught.iter().map(|row| row.text.as_str()).collect();
     let labels: Vec<usize> = taught.iter().map(|row| row.label).collect();
-    let words = Baseline::default().fit(&texts, &labels, n_labels).expect("the rows have two labels");
+    let words = Baseline::default().fit(&texts, &labels, names.len()).expect("the rows have two labels");
     let words: Vec<Vec<f64>> = test.iter().map(|row| words.probabilities(&row.text)).collect();
     println!(
         "{size} ({} rows teach, {} reported): {} in {learn_s:.1} s, {row_ms:.3} ms a row",
@@ -148,10 +148,10 @@ fn measure(size: &str, taught: &[&Row], test: &[Row], n_labels: usize) {
 
 /// How often a certified threshold keeps its risk: the rows are the whole population, of which those that find a threshold and those that
 /// certify it are drawn, and the risk of all of them is the true one.
-fn guarantee(rows: &[Row], n_labels: usize, risk: f64) {
+fn guarantee(rows: &[Row], labels: &[String], risk: f64) {
     const RESAMPLES: u32 = 500;
     let all: Vec<Labelled<'_>> = rows.iter().map(Row::labelled).collect();
-    let request = LearnRequest { rows: &all, n_options: n_labels, seed: 0, n_threads: 2 };
+    let request = LearnRequest { rows: &all, options: labels, seed: 0, n_threads: 2 };
     let learned = learn(&request).expect("the rows have two labels");
     let probabilities = &learned.out_of_fold;
     let truths: Vec<usize> = learned.places.iter().map(|&at| all[at].truth).collect();

@@ -41,7 +41,8 @@ pub struct Labelled<'a> {
 pub struct LearnRequest<'a> {
     /// Of one closed field.
     pub rows: &'a [Labelled<'a>],
-    pub n_options: usize,
+    /// The options' texts, in the contract's order.
+    pub options: &'a [String],
     /// The same seed parts the rows in the same way.
     pub seed: u64,
     /// The numbers that are learned do not depend on it.
@@ -141,7 +142,7 @@ pub fn trial_figures(probabilities: &[Vec<f64>], truths: &[usize]) -> Figures {
 ///
 /// [`LearnError`]: the rows are not of one field, or have fewer than two labels.
 pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
-    let rows = Rows::new(request.rows, request.n_options, request.seed)?;
+    let rows = Rows::new(request.rows, request.options, request.seed)?;
     let trained = trained(&rows, request.n_threads);
     let plans = plans(&rows, &trained);
     let candidates = parallel::map(plans.len(), request.n_threads, |at| tried(&rows, &trained, &plans[at]));
@@ -153,7 +154,7 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     let best = chosen(&tried, &judged);
     let refusal = refusal(&tried, &judged, best);
     let best = if refusal.is_some() { 0 } else { best };
-    let mut rows_by_option = vec![0; request.n_options];
+    let mut rows_by_option = vec![0; request.options.len()];
     truths.iter().for_each(|&truth| rows_by_option[truth] += 1);
     let words_alone = trained.iter().find(|one| one.spec == experts::WORDS).map(|words| {
         let fitted = words.out_of_fold.iter().map(|scores| softmax(scores));
@@ -359,7 +360,7 @@ fn learned(rows: &Rows<'_>, trained: &[Trained], plan: &Plan) -> Method {
             let weights = pool::fit(&sides, &all, &rows.labels, *biases);
             let expert = |(nth, &at): (usize, &usize)| {
                 let one = &trained[at];
-                let expert = experts::learn(rows, one.spec, one.strength).expect("there are two labels");
+                let expert = experts::learn(rows, one.spec, one.pull).expect("there are two labels");
                 (weights.sides[1 + nth], expert)
             };
             Method::Pool(Box::new(Pool {

@@ -91,7 +91,7 @@ pub fn learn(args: &FitArgs, field: &FieldRows) -> Result<FieldResult, Failure> 
     let rows = field.labelled(&teaching);
     let started = Instant::now();
     let n_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let request = LearnRequest { rows: &rows, n_options: field.options.len(), seed: SEED, n_threads };
+    let request = LearnRequest { rows: &rows, options: &labels, seed: SEED, n_threads };
     let learned = learn_from(&request).map_err(|error| Failure::failed(format!("`{}`: {error}", field.shown())))?;
     let learn_ms = started.elapsed().as_secs_f64() * 1e3;
     let truths: Vec<usize> = learned.places.iter().map(|&at| rows[at].truth).collect();

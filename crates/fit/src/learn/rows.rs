@@ -22,12 +22,15 @@ pub(super) struct Rows<'a> {
     pub seen: Vec<bool>,
     /// The label of each row among the seen ones.
     pub labels: Vec<usize>,
+    /// What the seen labels are called, in words.
+    pub names: Vec<String>,
     pub fold_of: Vec<usize>,
     pub n_folds: usize,
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(given: &'a [Labelled<'a>], n_options: usize, seed: u64) -> Result<Self, LearnError> {
+    pub fn new(given: &'a [Labelled<'a>], options: &[String], seed: u64) -> Result<Self, LearnError> {
+        let n_options = options.len();
         for (row, labelled) in given.iter().enumerate() {
             if labelled.truth >= n_options || labelled.evidence.logprobs.len() != n_options {
                 return Err(LearnError::NotOfTheField { row, n_options });
@@ -59,10 +62,11 @@ impl<'a> Rows<'a> {
         let nth_seen: Vec<usize> =
             seen.iter().scan(0, |next, &seen| Some(std::mem::replace(next, *next + usize::from(seen)))).collect();
         let labels: Vec<usize> = rows.iter().map(|row| nth_seen[row.truth]).collect();
+        let names = options.iter().zip(&seen).filter(|(_, seen)| **seen).map(|(option, _)| in_words(option)).collect();
         let raw = rows.iter().map(|row| normalised(row.evidence.logprobs)).collect();
         let n_folds = if rows.len() < FEW_ROWS { 10 } else { 5 }.min(rows.len());
         let fold_of = grouped_folds(&groups, &labels, n_folds, seed);
-        Ok(Rows { rows, places, raw, seen, labels, fold_of, n_folds })
+        Ok(Rows { rows, places, raw, seen, labels, names, fold_of, n_folds })
     }
 
     pub fn n(&self) -> usize {
@@ -90,6 +94,11 @@ impl<'a> Rows<'a> {
 /// A text by which another is the same: in lower case, white space as one blank.
 pub(crate) fn same_text(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+/// A label as a text: what separates words in `card_arrival` and `card-arrival` as blanks.
+fn in_words(label: &str) -> String {
+    label.replace(['_', '-', '.', '/'], " ")
 }
 
 /// Folds with their share of every label, rows of one group in the same: that of its first row.

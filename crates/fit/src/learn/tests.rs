@@ -70,8 +70,14 @@ impl Made {
     }
 }
 
+/// Options without words, as many as there may be.
+fn names(n_options: usize) -> &'static [String] {
+    static NAMES: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    &NAMES.get_or_init(|| (0..100).map(|nth| nth.to_string()).collect())[..n_options]
+}
+
 fn request<'a>(rows: &'a [Labelled<'a>], n_options: usize) -> LearnRequest<'a> {
-    LearnRequest { rows, n_options, seed: 0, n_threads: 2 }
+    LearnRequest { rows, options: names(n_options), seed: 0, n_threads: 2 }
 }
 
 #[test]
@@ -141,7 +147,7 @@ fn the_same_text_is_never_in_two_folds_and_counts_once() {
         made.texts[at] = "The  same TEXT".to_owned();
     }
     let given = made.rows(false);
-    let rows = super::rows::Rows::new(&given, 2, 0).expect("there are two labels");
+    let rows = super::rows::Rows::new(&given, names(2), 0).expect("there are two labels");
     assert!(rows.n() <= 32, "{}", rows.n());
     let same: Vec<usize> = (0..rows.n()).filter(|&row| rows.rows[row].evidence.text.contains("TEXT")).collect();
     assert!(same.iter().all(|&row| rows.fold_of[row] == rows.fold_of[same[0]]));

@@ -6,6 +6,7 @@
 
 use super::matrix::Matrix;
 use super::solver::dot;
+use super::within::Within;
 use crate::number::Count;
 
 /// Steps that a search takes or so, to weigh a longer preparation against shorter steps.
@@ -19,6 +20,7 @@ const NEW: f64 = 1e-12;
 pub(super) struct Reduced {
     pub rows: Matrix,
     factor: Vec<Vec<f64>>,
+    within: Option<Within>,
 }
 
 impl Reduced {
@@ -27,15 +29,29 @@ impl Reduced {
         if !pays(rows, n_outputs) {
             return None;
         }
-        let factor = factor(products(rows));
-        let mut reduced = Matrix::new(rows.n_rows());
-        let mut whole = vec![0.0; rows.n_rows()];
+        Some(Reduced::from_products(products(rows), None))
+    }
+
+    /// With the penalty of [`Within`]; the plain one where rows of one class do not differ.
+    pub(super) fn within_classes(rows: &Matrix, class_of: &[usize], shrinkage: f64) -> Self {
+        let products = products(rows);
+        match Within::of(&products, class_of, rows.n_columns(), shrinkage) {
+            Some((within, whitened)) => Reduced::from_products(whitened, Some(within)),
+            None => Reduced::from_products(products, None),
+        }
+    }
+
+    fn from_products(products: Vec<Vec<f64>>, within: Option<Within>) -> Self {
+        let factor = factor(products);
+        let n = factor.len();
+        let mut reduced = Matrix::new(n);
+        let mut whole = vec![0.0; n];
         for row in &factor {
             whole.fill(0.0);
             whole[..row.len()].copy_from_slice(row);
             reduced.push_dense(&whole);
         }
-        Some(Reduced { rows: reduced, factor })
+        Reduced { rows: reduced, factor, within }
     }
 
     /// The weights by column of the rows as they are, from those of L's columns: `X^T A` with `L^T A = weights`.
@@ -53,6 +69,9 @@ impl Reduced {
                     before.iter_mut().zip(&*own).for_each(|(value, own)| *value -= scale * own);
                 }
             }
+        }
+        if let Some(within) = &self.within {
+            within.back(&mut weights, n_outputs);
         }
         let mut by_column = vec![0.0; rows.n_columns() * n_outputs];
         rows.transposed().add_product(&weights, n_outputs, &mut by_column);
@@ -82,7 +101,7 @@ fn products(rows: &Matrix) -> Vec<Vec<f64>> {
 }
 
 /// L, by rows: Cholesky's factor, with a column of zeros for a row that is a sum of rows before it.
-fn factor(mut products: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+pub(super) fn factor(mut products: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
     for row in 0..products.len() {
         let (before, rest) = products.split_at_mut(row);
         let own = &mut rest[0];

@@ -8,6 +8,7 @@
 mod gram;
 mod matrix;
 mod solver;
+mod within;
 
 pub use matrix::Matrix;
 
@@ -20,6 +21,7 @@ pub struct Settings {
     /// How much the rows weigh against the pull towards 0: the inverse strength of the penalty, above 0.
     pub c: f64,
     pub weights: ClassWeights,
+    pub penalty: Penalty,
     /// The largest entry of the gradient of the objective, divided by c times the rows' weight, that ends the search.
     pub tolerance: f64,
     pub max_iterations: usize,
@@ -28,8 +30,25 @@ pub struct Settings {
 impl Default for Settings {
     /// scikit-learn's `C=1` without class weights, solved to six digits or so.
     fn default() -> Self {
-        Settings { c: 1.0, weights: ClassWeights::Equal, tolerance: 1e-6, max_iterations: 1000 }
+        Settings {
+            c: 1.0,
+            weights: ClassWeights::Equal,
+            penalty: Penalty::Squares,
+            tolerance: 1e-6,
+            max_iterations: 1000,
+        }
     }
+}
+
+/// What weights cost, in the place of `|W|^2`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Penalty {
+    /// Their squares.
+    Squares,
+    /// More along directions in which rows of one class differ, less along the others: `W^T S W`, S being the covariance within
+    /// classes shrunk by this much, above 0 and below 1, towards directions that all cost the same. It is what many features and few
+    /// rows of many classes gain by; learning takes a time with the cube of the rows.
+    WithinClasses { shrinkage: f64 },
 }
 
 /// What a row of a class weighs.
@@ -56,6 +75,8 @@ pub enum FitError {
     NotFinite { row: usize, value: f64 },
     #[error("`{0}` is not a strength; give a number above 0")]
     Strength(f64),
+    #[error("`{0}` is not a shrinkage; give a number above 0 and below 1")]
+    Shrinkage(f64),
     #[error("there are {weights} class weights for {n_classes} classes; give each class a finite weight above 0")]
     Weights { weights: usize, n_classes: usize },
 }
@@ -98,7 +119,11 @@ impl Linear {
         let solve = |rows: &Matrix| {
             Problem { rows, targets: &targets, row_weights: &row_weights, n_outputs, c: settings.c }.solve(stop)
         };
-        let solution = match gram::Reduced::of(rows, n_outputs) {
+        let reduced = match settings.penalty {
+            Penalty::Squares => gram::Reduced::of(rows, n_outputs),
+            Penalty::WithinClasses { shrinkage } => Some(gram::Reduced::within_classes(rows, &targets, shrinkage)),
+        };
+        let solution = match reduced {
             Some(reduced) => {
                 let mut solution = solve(&reduced.rows);
                 solution.weights = reduced.weights(rows, solution.weights, n_outputs);
@@ -187,6 +212,11 @@ fn checked(rows: &Matrix, labels: &[usize], n_classes: usize, settings: &Setting
     if !(settings.c > 0.0 && settings.c.is_finite()) {
         return Err(FitError::Strength(settings.c));
     }
+    if let Penalty::WithinClasses { shrinkage } = settings.penalty
+        && !(shrinkage > 0.0 && shrinkage < 1.0)
+    {
+        return Err(FitError::Shrinkage(shrinkage));
+    }
     if let ClassWeights::Given(weights) = &settings.weights
         && (weights.len() != n_classes || !weights.iter().all(|weight| *weight > 0.0 && weight.is_finite()))
     {
@@ -220,7 +250,7 @@ fn row_weights(targets: &[usize], present: &[usize], settings: &Settings) -> Vec
 
 #[cfg(test)]
 mod tests {
-    use super::{ClassWeights, FitError, Linear, Matrix, Settings};
+    use super::{ClassWeights, FitError, Linear, Matrix, Penalty, Settings};
     use crate::random::Random;
     use proptest::prelude::*;
 
@@ -246,6 +276,8 @@ mod tests {
         assert_eq!(fit(&labels, Settings { c: 0.0, ..usual() }), FitError::Strength(0.0));
         let weights = ClassWeights::Given(vec![1.0]);
         assert_eq!(fit(&labels, Settings { weights, ..usual() }), FitError::Weights { weights: 1, n_classes: 2 });
+        let penalty = Penalty::WithinClasses { shrinkage: 1.0 };
+        assert_eq!(fit(&labels, Settings { penalty, ..usual() }), FitError::Shrinkage(1.0));
         let mut broken = Matrix::new(1);
         broken.push_dense(&[1.0]);
         broken.push_dense(&[f64::INFINITY]);

@@ -1,7 +1,7 @@
 //! What is learned: logistic regression and the features of texts; and the overlap of texts.
 
 use serde::Deserialize;
-use slm_stats::linear::{ClassWeights, Linear, Matrix, Settings};
+use slm_stats::linear::{ClassWeights, Linear, Matrix, Penalty, Settings};
 use slm_stats::overlap::{Overlap, Words, rouge_l, rouge_n};
 use slm_stats::words::{Terms, Vectorizer};
 
@@ -22,6 +22,7 @@ struct Regression {
     n_classes: usize,
     c: f64,
     weights: Option<Weights>,
+    shrinkage: Option<f64>,
     coefficients: Vec<Vec<f64>>,
     intercepts: Vec<f64>,
     probabilities: Vec<Vec<f64>>,
@@ -39,7 +40,8 @@ impl Regression {
                 ClassWeights::Balanced
             }
         };
-        let settings = Settings { c: self.c, weights, tolerance: 1e-12, max_iterations: 5000 };
+        let penalty = self.shrinkage.map_or(Penalty::Squares, |shrinkage| Penalty::WithinClasses { shrinkage });
+        let settings = Settings { c: self.c, weights, penalty, tolerance: 1e-12, max_iterations: 5000 };
         let model = Linear::fit(&rows, &self.labels, self.n_classes, &settings).expect("it fits");
         (rows, model)
     }
@@ -48,7 +50,7 @@ impl Regression {
 #[test]
 fn logistic_regression() {
     let (mut largest_coefficient, mut largest_probability) = (0.0_f64, 0.0_f64);
-    for case in room::<Regression>("linear") {
+    for case in room::<Regression>("linear").into_iter().chain(room("within_classes")) {
         let (rows, model) = case.fit();
         let classes = if case.n_classes == 2 { vec![1] } else { (0..case.n_classes).collect() };
         let found: Vec<(Vec<f64>, f64)> =
