@@ -3,12 +3,17 @@
 mod args;
 mod check;
 mod decisions;
+mod examples;
+mod labelled_texts;
 mod learned;
 mod report;
 mod rows;
 mod unlabelled;
+mod with_examples;
 
 pub use args::FitArgs;
+
+use std::path::Path;
 
 use slm_fit::card::{CARD_FORMAT, Card};
 use slm_fit::{Fit, Pins};
@@ -36,6 +41,10 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         return unlabelled::run(args, texts, environment);
     }
     let data = args.data.as_deref().expect("clap asks for data otherwise");
+    readable(data)?;
+    if let Some(k) = args.examples.examples {
+        return examples::run(args, k, data, environment);
+    }
     if args.other.check {
         return check::run(args, data, environment);
     }
@@ -66,6 +75,21 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
     let fit = fit_of(&gathered, results)?;
     store(args, &fit, environment)?;
     Ok(Exit::Done)
+}
+
+/// Holds that a path is a file with something in it.
+fn readable(data: &Path) -> Result<(), Failure> {
+    let shown = data.display();
+    let found = std::fs::metadata(data).map_err(|error| Failure::failed(format!("cannot read `{shown}`: {error}")))?;
+    if found.is_dir() {
+        return Err(Failure::usage(format!(
+            "`{shown}` is a folder; name the file with the rows, or a suite that names several"
+        )));
+    }
+    if found.is_file() && found.len() == 0 {
+        return Err(Failure::failed(format!("`{shown}` is empty; it needs a row for each text, with a label")));
+    }
+    Ok(())
 }
 
 /// The fit that was learned, for the model as it was asked.
