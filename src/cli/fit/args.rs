@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use slm_fit::promise::Demand;
 use slm_stats::Confidence;
 use slm_stats::guarantee::Promise;
@@ -12,6 +13,9 @@ use crate::cli::compute::ComputeArgs;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
 use crate::modelfile::MAX_EXAMPLES;
+
+/// The most labels that a message lists.
+const LISTED: usize = 10;
 
 const ROWS: &str = "Rows";
 const CHECK: &str = "Check and remove";
@@ -36,7 +40,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "COLUMN", help_heading = ROWS)]
     pub label: Vec<String>,
     /// Use at most N rows
-    #[arg(long, value_name = "N", help_heading = ROWS)]
+    #[arg(long, value_name = "N", help_heading = ROWS, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: Option<usize>,
     #[command(flatten)]
     pub promise: PromiseArgs,
@@ -157,6 +161,27 @@ impl PromiseArgs {
         let Some(risk) = &self.risk else { return Ok(None) };
         let promise = Promise::new(share("--risk", risk)?, self.confidence()?);
         promise.map(Some).map_err(|error| Failure::usage(format!("--risk: {error}")))
+    }
+
+    /// Holds that every label that is named here is one of these, which are those of all fields.
+    ///
+    /// # Errors
+    /// One is none of them.
+    pub fn names_labels_of(&self, labels: &[String]) -> Result<(), Failure> {
+        let of_costs = self.cost.iter().filter_map(|cost| Some(("--cost", cost.rsplit_once('=')?.0)));
+        let named = self.person.iter().map(|label| ("--person", label.as_str())).chain(of_costs);
+        for (flag, named) in named {
+            if !labels.iter().any(|label| label == named) {
+                let some: Vec<String> = labels.iter().take(LISTED).map(|label| format!("`{label}`")).collect();
+                let more = labels.len().saturating_sub(LISTED);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let known = some.join(", ");
+                return Err(Failure::usage(format!(
+                    "{flag} names `{named}`, which is no label; they are {known}{more}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What is asked of accepted answers of a field with these labels.

@@ -48,6 +48,10 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
     if args.other.check {
         return check::run(args, data, environment);
     }
+    if let Some(name) = &args.name {
+        // Before hours of work, not after them.
+        name.parse::<ModelRef>()?;
+    }
     if let Some(promise) = args.promise.promised()? {
         let (risk, confidence) = (promise.risk(), promise.confidence().share());
         let [none, one] = [0, 1].map(|errors| promise.rows_needed(errors));
@@ -58,6 +62,15 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         tell(args, &said)?;
     }
     let gathered = rows::gather(args, data, environment)?;
+    if gathered.fields.iter().all(|field| !field.is_labelled) {
+        return Err(Failure::failed(format!(
+            "`{}` has texts and no labels, from which only means can be learned; label some, or centre with `slm fit {} --unlabelled {}`",
+            data.display(),
+            args.model,
+            data.display()
+        )));
+    }
+    args.promise.names_labels_of(&gathered.fields.iter().flat_map(rows::FieldRows::labels).collect::<Vec<_>>())?;
     if gathered.n_failed > 0 {
         say(format_args!("{} of {} rows have no answer and are left out", gathered.n_failed, gathered.n_rows));
     }

@@ -2,9 +2,8 @@
 //! where it goes, and its vectors of the examples. It embeds nothing.
 
 use super::disk::{self, Writing, io_error};
-use super::model::broken;
 use super::shards::header_of;
-use super::{Store, StoreError, Weights};
+use super::{Store, StoreError};
 use slm_values::digest::Digest;
 use slm_values::gguf::{Header, Pooling};
 use slm_values::manifest::{Layer, Manifest, media_type};
@@ -53,7 +52,7 @@ impl StoredEmbedder {
     /// # Errors
     /// They cannot be read, or are not those of so many examples.
     pub fn vectors(&self, n_rows: usize) -> Result<Vec<f32>, StoreError> {
-        let broken = |reason: &str| broken(&self.path, reason);
+        let broken = |reason: &str| StoreError::Blob { path: self.path.clone(), reason: reason.to_owned() };
         let bytes = disk::read(&self.path, MAX_VECTORS_BYTES)?.ok_or_else(|| broken("is missing"))?;
         if Digest::of(&bytes) != self.digest {
             return Err(broken("does not match its hash"));
@@ -88,14 +87,13 @@ impl Store {
                 if !model.adapters.is_empty() {
                     return Err(refused("it has adapters, which cannot be loaded beside another model".to_owned()));
                 }
-                let layer = model.manifest.layers_of(media_type::MODEL).next();
-                let (Weights::Blobs(paths), Some(layer)) = (&model.weights, layer) else {
-                    return Err(refused("it has no weights in a file".to_owned()));
+                let layers: Vec<&Layer> = model.manifest.layers_of(media_type::MODEL).collect();
+                let [layer] = layers.as_slice() else {
+                    let n = layers.len();
+                    return Err(refused(format!("its weights are in {n} files, and they have to be in one")));
                 };
-                let [path] = paths.as_slice() else {
-                    return Err(refused(format!("its weights are split into {} files", paths.len())));
-                };
-                let embedder = Embedder { path: path.clone(), digest: layer.digest, n_bytes: layer.size };
+                let path = self.present(layer).map_err(|_| refused("its weights are not in the store".to_owned()))?;
+                let embedder = Embedder { path, digest: layer.digest, n_bytes: layer.size };
                 embedder.header().map_err(|error| match error {
                     StoreError::NoEmbedder { reason, .. } => refused(reason),
                     other => other,

@@ -367,6 +367,6 @@ pub(super) fn weights_of<'a>(manifest: &'a Manifest, path: &Path) -> Result<Vec<
     Ok(layers)
 }
 
-pub(super) fn broken(path: &Path, reason: &str) -> StoreError {
+fn broken(path: &Path, reason: &str) -> StoreError {
     StoreError::Blob { path: path.to_owned(), reason: reason.to_owned() }
 }
