@@ -2,6 +2,7 @@
 
 mod cascade;
 mod elsewhere;
+pub mod vectors;
 
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use crate::encoding;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
-use crate::modelfile::{self, Modelfile};
+use crate::modelfile::{self, FoundBy, Modelfile};
 use crate::store::{Creation, FitKept, Store, with_schema};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
@@ -76,13 +77,30 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         from.name = load::find_or_pull(&from.to_string(), environment)?.name;
     }
     let store = environment.store()?;
+    if let Some(FoundBy::Model(by)) = modelfile.examples.as_mut().map(|examples| &mut examples.by) {
+        by.name = load::find_or_pull(&by.to_string(), environment)?.name;
+    }
     let creation = match elsewhere::of(&modelfile, &folder)? {
         Some(who) => store.begin_creating_elsewhere(&who, &modelfile, &folder)?,
-        None => store.begin_creating(&modelfile, &folder, &Bytes::default())?,
+        None => begin(&store, &modelfile, &folder, environment)?,
     };
     let outcome = finish(args, &name, &store, creation)?;
     say_what_has_no_effect(&modelfile);
     Ok(outcome)
+}
+
+/// Makes everything of a model but its name.
+fn begin(store: &Store, modelfile: &Modelfile, folder: &Path, environment: &Environment) -> Result<Creation, Failure> {
+    let examples = match &modelfile.examples {
+        Some(source) => {
+            // What is wrong with them is said before anything is computed.
+            let examples = store.read_examples(source, folder)?;
+            examples.check(modelfile.format.as_ref())?;
+            Some(vectors::with_vectors(examples, environment)?)
+        }
+        None => None,
+    };
+    Ok(store.begin_creating_with(modelfile, folder, examples.as_ref(), &Bytes::default())?)
 }
 
 /// Gives what was made its name, once nothing is lost that should not be.

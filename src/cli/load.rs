@@ -16,7 +16,8 @@ use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
 use crate::failure::Failure;
 use crate::gguf::Header;
 use crate::infer::{
-    CascadeDoor, CascadeModel, Defaults, FitUse, Held, OpenTier, Opening, RemoteModel, Responder, Session, replaced,
+    CascadeDoor, CascadeModel, Defaults, Embedder, FitUse, Held, OpenTier, Opening, RemoteModel, Responder, Session,
+    replaced,
 };
 use crate::keep_alive::KeepAlive;
 use crate::load_spec::{self, CascadeSpec, LoadSpec};
@@ -237,22 +238,35 @@ fn session(
     }
     let n_ctx = said.num_ctx.or(own.num_ctx).or(fallback.num_ctx);
     let request = load_spec::LoadRequest { load, n_ctx, compute, adapters: wanted.adapters.clone(), fit: wanted.fit };
-    let LoadSpec { options, defaults, notes } = load_spec::open(model, header, request)?;
+    let LoadSpec { options, defaults, embedder, notes } = load_spec::open(model, header, request)?;
     notes.iter().for_each(say);
-    match (wanted.place, load) {
+    let session = match (wanted.place, load) {
         (EnginePlace::Server, Load::Everything) => match served(model, &options, wanted.keep_alive, environment) {
-            Some(engine) => Ok(Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?),
+            Some(engine) => Session::with(engine, Defaults { adapters: absolute(&defaults.adapters), ..defaults })?,
             None => {
                 if wanted.keep_alive.is_some() {
                     say(
                         "--keepalive has no effect: no `slm serve` with this store is running, so the model is unloaded when this command ends",
                     );
                 }
-                Ok(Session::open(options, defaults)?)
+                Session::open(options, defaults)?
             }
         },
-        _ => Ok(Session::open(options, defaults)?),
-    }
+        _ => Session::open(options, defaults)?,
+    };
+    Ok(match embedder {
+        Some(options) => session.beside(self::embedder(options)?),
+        None => session,
+    })
+}
+
+/// Loads an embedding model that is to find examples, in this process: it is small.
+///
+/// # Errors
+/// The engine refuses it.
+pub fn embedder(options: Options) -> Result<Embedder, Failure> {
+    let engine = Engine::load(options).map_err(crate::infer::InferError::from)?;
+    Ok(Embedder::over(engine)?)
 }
 
 /// The engine of a running server that has this store. One that is not there, is another user's, or cannot have the model

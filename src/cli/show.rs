@@ -126,7 +126,11 @@ pub fn page(model: &Model) -> Result<String, Failure> {
     }
     if let Some(examples) = &model.examples {
         let (n, k) = (examples.rows.len(), examples.k);
-        lines.push(("examples", format!("the nearest {k} of {n} labelled texts before each text")));
+        let by = examples.by.as_ref().map_or(String::new(), |by| {
+            let (digest, size) = (by.embedder.digest, crate::ui::table::size(by.embedder.n_bytes));
+            format!(", by the vectors of the embedding model {digest} ({size})")
+        });
+        lines.push(("examples", format!("the nearest {k} of {n} labelled texts before each text{by}")));
     }
     let parameters = model.parameters.to_json();
     for (name, value) in parameters.as_object().into_iter().flatten() {

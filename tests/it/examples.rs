@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::serve::Server;
 use crate::slm::Home;
 
 const ROWS: &str = r#"{"text": "the parcel never came", "label": "shipping"}
@@ -168,4 +169,66 @@ fn wrong_examples_are_refused_with_their_place() {
         "line 1 has no `intent`; name the key of its label with `label=KEY`",
     );
     fails("EXAMPLES rows.jsonl", &row.replace("\"a\"", "\"c\""), "example 1: the label `c` breaks the FORMAT: ");
+}
+
+/// A home with the embedding model `mini` and a model that finds its examples by its vectors.
+fn home_with_vectors() -> Home {
+    let home = Home::new();
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/embeddings/bert.gguf");
+    home.file("mini.gguf", std::fs::read(golden).expect("committed"));
+    home.file("Modelfile", "FROM ./mini.gguf");
+    home.slm(["create", "mini"]).succeeds();
+    home.file("rows.jsonl", ROWS);
+    let format = r#"{"enum": ["shipping", "billing"]}"#;
+    home.file(
+        "Modelfile",
+        format!("FROM triage\nTEMPLATE {TEMPLATE}\nFORMAT {format}\nEXAMPLES rows.jsonl k=2 by=mini\n"),
+    );
+    home.slm(["create", "sorter"]).succeeds();
+    home
+}
+
+#[test]
+fn the_vectors_of_an_embedding_model_find_examples_which_stay_when_it_is_removed() {
+    let home = home_with_vectors();
+    let text = "where is the parcel";
+    let before = prompt(&home, text);
+    assert_eq!(before.matches("[assistant] ").count(), 2, "{before}");
+    // No text is its own example, whatever its vector.
+    let of_row = prompt(&home, "refund the second charge");
+    assert_eq!(of_row.matches("refund the second charge").count(), 1, "{of_row}");
+    let page = home.slm(["show", "sorter"]).succeeds();
+    let line = "the nearest 2 of 4 labelled texts before each text, by the vectors of the embedding model sha256:";
+    assert!(page.contains(line), "{page}");
+    let answer = home.slm(["run", "sorter", "--json", text]).json();
+    home.slm(["rm", "mini", "--yes"]).succeeds();
+    assert_eq!(prompt(&home, text), before);
+    assert_eq!(home.slm(["run", "sorter", "--json", text]).json()["probabilities"], answer["probabilities"]);
+    // Its Modelfile says by which weights, which the store still has.
+    let written = home.slm(["show", "sorter", "--modelfile"]).succeeds();
+    home.slm(["create", "again", "-f", "-"]).stdin(&written).succeeds();
+    let examples = |name: &str| home.slm(["show", name, "--json"]).json()["examples"].clone();
+    assert_eq!(examples("again"), examples("sorter"));
+    assert!(examples("again")["by"].as_str().unwrap().starts_with("sha256:"));
+    let server = Server::of(&home);
+    let body = json!({"model": "sorter", "messages": [{"role": "user", "content": text}], "stream": false});
+    for _ in 0..2 {
+        let served = server.post("/api/chat", body.clone()).json();
+        assert_eq!(served["slm"]["prompt_digest"], answer["prompt_digest"], "{served}");
+        let probabilities = &served["slm"]["fields"][0]["probabilities"];
+        assert_eq!(*probabilities, answer["probabilities"], "{served}");
+    }
+}
+
+#[test]
+fn examples_by_words_and_by_vectors_are_two_prompts_and_a_model_over_them_can_have_others() {
+    let home = home_with_vectors();
+    let digest = |name: &str| home.slm(["run", name, "--json", "late"]).json()["prompt_digest"].clone();
+    home.file("Modelfile", "FROM sorter\nEXAMPLES rows.jsonl k=2\n");
+    home.slm(["create", "words"]).succeeds();
+    assert_ne!(digest("words"), digest("sorter"));
+    assert!(home.slm(["show", "words", "--json"]).json()["examples"]["by"].is_null());
+    home.file("Modelfile", "FROM words\nEXAMPLES rows.jsonl k=2 by=triage\n");
+    let refused = home.slm(["create", "other"]).ends(1).stderr;
+    assert!(refused.contains("`triage:latest` cannot find examples: "), "{refused}");
 }

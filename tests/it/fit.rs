@@ -153,6 +153,82 @@ fn data_that_cannot_teach_is_told_with_numbers() {
 }
 
 #[test]
+fn what_was_meant_otherwise_is_refused_before_anything_is_asked() {
+    let home = home();
+    home.file("empty.jsonl", "");
+    home.file("bad.jsonl", "not json\n");
+    home.file("texts.txt", "one\ntwo\n");
+    home.file("other.jsonl", "{\"text\": \"a\", \"queue\": \"x\"}\n{\"text\": \"b\", \"queue\": \"y\"}\n");
+    for (words, code, said) in [
+        (vec!["."], 2, "`.` is a folder; name the file with the rows"),
+        (vec!["empty.jsonl"], 1, "`empty.jsonl` is empty; it needs a row for each text, with a label"),
+        (vec!["bad.jsonl"], 1, "no row of the data `bad.jsonl` can be read; line 1: "),
+        (vec!["nowhere.jsonl"], 1, "cannot read `nowhere.jsonl`: "),
+        (
+            vec!["texts.txt"],
+            1,
+            "`texts.txt` has texts and no labels, from which only means can be learned; label some, or centre with",
+        ),
+        (vec!["mine.jsonl", "--label", "queue", "--as", "no name"], 2, "no name"),
+        (
+            vec!["mine.jsonl", "--label", "queue", "--limit", "30", "--person", "nobody"],
+            2,
+            "--person names `nobody`, which is no label; they are `billing`, `shipping`, ",
+        ),
+        (
+            vec![
+                "mine.jsonl",
+                "--label",
+                "queue",
+                "--limit",
+                "30",
+                "--cost",
+                "1",
+                "--cost",
+                "no=2",
+                "--hand-over",
+                "1",
+            ],
+            2,
+            "--cost names `no`, which is no label",
+        ),
+        (vec!["mine.jsonl", "--limit", "0"], 2, "'--limit <N>'"),
+        (
+            vec!["other.jsonl", "--input", "text", "--label", "queue"],
+            1,
+            "`queue`: none of the 2 rows has a label that the model can answer, such as `billing`, ",
+        ),
+    ] {
+        let call = ["fit", "triage"].into_iter().chain(words.iter().copied());
+        let stderr = home.slm(call).ends(code).stderr;
+        assert!(stderr.contains(said), "{words:?}: {stderr}");
+    }
+}
+
+#[test]
+fn examples_are_compared_with_none_and_left_out_where_they_do_not_help() {
+    let home = home();
+    home.file("Modelfile", "FROM triage\nFORMAT {\"enum\": [\"billing\", \"shipping\", \"technical\"]}\n");
+    home.slm(["create", "short"]).ends(0);
+    let call = ["fit", "short", "mine.jsonl", "--label", "queue", "--limit", "24", "--examples=2"];
+    let said = home.slm(call.into_iter().chain(["--as", "shown", "--json"])).ends(0).json();
+    assert_eq!(said["rows"], 24);
+    let [before, after] = ["before", "after"].map(|part| said[part]["loss"].as_f64().expect("a number"));
+    assert!(before > 0.0 && after > 0.0 && said["slower"].as_f64() > Some(0.0), "{said}");
+    let helps = said["helps"].as_bool().expect("a boolean");
+    assert_eq!(home.slm(["show", "shown"]).run().code == Some(0), helps, "{said}");
+    let page = home.slm(call.into_iter().chain(["--dry-run"])).ends(0).stdout;
+    for part in ["24 rows, each asked without examples", "ms a row", "times as long with examples"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let few = home.slm(["fit", "short", "mine.jsonl", "--label", "queue", "--limit", "5", "--examples"]).ends(1);
+    assert!(few.stderr.contains("has 5 labelled rows, and 20 are the fewest"), "{}", few.stderr);
+    home.file("Modelfile", "FROM triage\nFORMAT {\"type\": \"string\"}\n");
+    let both = home.slm(["fit", "short", "mine.jsonl", "--examples", "--risk", "2%"]).ends(2);
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+}
+
+#[test]
 fn texts_without_labels_centre_and_say_what_they_assume() {
     let home = home();
     let texts: String = turned("tickets.jsonl")

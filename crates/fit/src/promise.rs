@@ -1,7 +1,7 @@
 //! Thresholds: found on rows that the method has not seen, and certified on others that had no part in anything.
 //!
 //! How reliable an answer is, is estimated from its probability and its label; a level of this reliability is a threshold for each
-//! label. Levels are tried from the one that is the best evidence for the promise downwards, each on the certifying rows, until one
+//! label. Levels are tried from the one that is likeliest to be certified downwards, each on the certifying rows, until one
 //! does not hold (fixed-sequence testing, see [`slm_stats::guarantee`]), so that the promise holds however many are tried.
 
 use slm_stats::guarantee::Promise;
@@ -159,7 +159,7 @@ pub fn thresholds(
             }
             let mut kept = None;
             let mut first = None;
-            for level in promise.candidates(&graded) {
+            for level in promise.candidates(&graded, certifying.n()) {
                 let tried = gate(reliability.thresholds(level, person));
                 let (accepted, errors) = counted(&tried, certifying);
                 first.get_or_insert((accepted, errors));

@@ -7,6 +7,7 @@
 
 mod ask;
 mod closed;
+mod embedder;
 mod epilogue;
 mod examples;
 mod fit;
@@ -41,7 +42,8 @@ use slm_values::template::{ChatTemplate, Language, SystemRole, TemplateError, Th
 use slm_values::tools::ToolError;
 
 pub use ask::{Ask, Before, Chat, FitUse, Given, LabelSpelling, NextOf, PromptReading, Scoring, Turn};
-pub use examples::Examples;
+pub use embedder::Embedder;
+pub use examples::{Examples, Vectors};
 pub use fit::StaleFit;
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
@@ -93,6 +95,8 @@ pub struct Session {
     turn_end: Option<String>,
     system_role: SystemRole,
     defaults: Defaults,
+    /// Finds the examples, where vectors do.
+    embedder: Option<Embedder>,
 }
 
 /// Why a question got no answer.
@@ -123,6 +127,10 @@ pub enum InferError {
     StaleFit(#[from] StaleFit),
     #[error("the fit of this model reads hidden states of {wanted} numbers, and the model gives {}", of_numbers(*found))]
     FitState { wanted: usize, found: Option<usize> },
+    #[error(
+        "the embedding model that finds this model's examples gives no vectors; create the model again with another one"
+    )]
+    NoVector,
     #[error(transparent)]
     Remote(#[from] RemoteError),
     /// What only an engine on this machine can do.
@@ -175,15 +183,15 @@ impl Session {
             is_base.then(|| ChatTemplate::parse(Language::Jinja, COMPLETION, info.specials.clone())).transpose()?;
         let turn_end = template.turn_end();
         let system_role = template.system_role();
-        Ok(Session { engine, template, completion, turn_end, system_role, defaults })
+        Ok(Session { engine, template, completion, turn_end, system_role, defaults, embedder: None })
     }
 
     /// The same model with another chat template.
     fn with_template(&self, template: ChatTemplate) -> Session {
-        let (engine, defaults) = (self.engine.clone(), self.defaults.clone());
+        let (engine, defaults, embedder) = (self.engine.clone(), self.defaults.clone(), self.embedder.clone());
         let template = template.with_specials(engine.info().specials.clone());
         let (turn_end, system_role) = (template.turn_end(), template.system_role());
-        Session { engine, template, completion: None, turn_end, system_role, defaults }
+        Session { engine, template, completion: None, turn_end, system_role, defaults, embedder }
     }
 
     #[must_use]

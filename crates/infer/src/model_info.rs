@@ -78,6 +78,9 @@ pub struct ExamplesInfo {
     pub n: usize,
     /// How many of them come before a text.
     pub k: u8,
+    /// The digest of the embedding model's weights that finds them; left out where they are found by their words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// The fit of a model.
@@ -167,7 +170,12 @@ impl ModelDescription {
 
 impl ExamplesInfo {
     fn of(examples: &StoredExamples) -> ExamplesInfo {
-        ExamplesInfo { digest: examples.digest.to_string(), n: examples.rows.len(), k: examples.k }
+        ExamplesInfo {
+            digest: examples.digest.to_string(),
+            n: examples.rows.len(),
+            k: examples.k,
+            by: examples.by.as_ref().map(|by| by.embedder.digest.to_string()),
+        }
     }
 }
 

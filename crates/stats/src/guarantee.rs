@@ -71,14 +71,40 @@ impl Promise {
         enough
     }
 
-    /// The thresholds to certify, in the order in which they are to be tried, from rows that certify nothing: first the one whose
-    /// rows here are the best evidence for the promise, then each lower one, which accepts more.
+    /// The thresholds to certify, in the order in which they are to be tried, from rows that certify nothing: first the one that
+    /// `n_certifying` other rows are likeliest to certify, then each lower one, which accepts more.
+    ///
+    /// How likely that is comes from the errors here, of which lower confidences have no fewer (isotonic regression): a few lucky
+    /// rows among the surest do not pass for a threshold that will hold. Against beginning where the rows here are the best evidence,
+    /// this certifies more promises and accepts more rows; against beginning at the surest rows, far more, because a few of these can
+    /// certify nothing. Splitting the confidence between several beginnings loses more than it gains: the tests of nested sets of
+    /// rows fail together. All of it on drawn rows of five kinds, of which `more_is_certified_where_it_begins_at_the_likeliest` has one.
     #[must_use]
-    pub fn candidates(self, rows: &[Graded]) -> Vec<f64> {
+    pub fn candidates(self, rows: &[Graded], n_certifying: usize) -> Vec<f64> {
         let points = RiskCoverage::new(rows.iter().copied()).points;
-        let p_value = |point: &Accepted| self.p_value(point.n, point.errors);
-        let first = (0..points.len()).min_by(|&a, &b| p_value(&points[a]).total_cmp(&p_value(&points[b])));
+        let likely = self.likely(&points, n_certifying);
+        let first = (0..points.len()).rev().max_by(|&a, &b| likely[a].total_cmp(&likely[b]));
         points.iter().skip(first.unwrap_or(0)).map(|point| point.threshold).collect()
+    }
+
+    /// How likely as many rows as certify are to certify each threshold.
+    fn likely(self, points: &[Accepted], n_certifying: usize) -> Vec<f64> {
+        let n_rows = points.last().map_or(0, |point| point.n).float();
+        let mut n_errors = None;
+        let risks = rising_risks(points);
+        let power = |(point, risk): (&Accepted, f64)| {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a part of the rows
+            let n = (point.n.float() / n_rows * n_certifying.float()).round() as u64;
+            // More rows may have more errors.
+            while self.is_kept_by(n, n_errors.map_or(0, |most| most + 1)) {
+                n_errors = Some(n_errors.map_or(0, |most: u64| most + 1));
+            }
+            match n_errors {
+                Some(most) if n > 0 => Binomial::new(risk, n).expect("a risk is a probability").cdf(most),
+                _ => 0.0,
+            }
+        };
+        points.iter().zip(risks).map(power).collect()
     }
 
     /// The lowest threshold that is certified: they are tried in the given order on rows that had no part in finding them, and
@@ -107,11 +133,39 @@ impl Promise {
     }
 }
 
+/// The risk of each threshold if lower confidences have no fewer errors: isotonic regression by pooling adjacent violators (Barlow,
+/// Bartholomew, Bremner and Brunk, Statistical inference under order restrictions, 1972), with half an error and half a right row more,
+/// so that no risk is 0.
+fn rising_risks(points: &[Accepted]) -> Vec<f64> {
+    let mut pools: Vec<(f64, f64, usize)> = Vec::new();
+    let (mut n_before, mut errors_before) = (0, 0);
+    for point in points {
+        let mut pool = ((point.errors - errors_before).float(), (point.n - n_before).float(), 1);
+        (n_before, errors_before) = (point.n, point.errors);
+        while let Some(last) = pools.pop() {
+            if last.0 * pool.1 < pool.0 * last.1 {
+                pools.push(last);
+                break;
+            }
+            pool = (last.0 + pool.0, last.1 + pool.1, last.2 + pool.2);
+        }
+        pools.push(pool);
+    }
+    let rates = pools.into_iter().flat_map(|(errors, n, n_points)| std::iter::repeat_n(errors / n, n_points));
+    let (mut errors, mut n_before) = (0.0, 0);
+    let risk = |(point, rate): (&Accepted, f64)| {
+        errors += rate * (point.n - n_before).float();
+        n_before = point.n;
+        (errors + 0.5) / (point.n.float() + 1.0)
+    };
+    points.iter().zip(rates).map(risk).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Promise;
+    use super::{Promise, rising_risks};
     use crate::intervals::Confidence;
-    use crate::probabilistic::Graded;
+    use crate::probabilistic::{Graded, RiskCoverage};
     use crate::random::Random;
     use proptest::prelude::*;
 
@@ -133,7 +187,7 @@ mod tests {
 
     #[test]
     fn without_rows_nothing_is_promised() {
-        assert_eq!(promise(0.1).candidates(&[]), []);
+        assert_eq!(promise(0.1).candidates(&[], 100), []);
         assert_eq!(promise(0.1).certified(&[0.5], &[]), None);
         assert!(promise(0.1).coverage_bound(&[]) == 0.0);
     }
@@ -155,7 +209,9 @@ mod tests {
         for _ in 0..400 {
             let (found, certifying) = (drawn(&mut random, 400), drawn(&mut random, 400));
             let promise = promise(0.15);
-            let Some(accepted) = promise.certified(&promise.candidates(&found), &certifying) else { continue };
+            let Some(accepted) = promise.certified(&promise.candidates(&found, certifying.len()), &certifying) else {
+                continue;
+            };
             given += 1;
             // Above a threshold t confidences are spread evenly, so that the true risk is half of 1 - t.
             broken += u32::from((1.0 - accepted.threshold) / 2.0 > 0.15);
@@ -165,7 +221,55 @@ mod tests {
         assert!(given > 300 && broken <= 33, "{broken} broken of {given}");
     }
 
+    /// As sequences began before: at the threshold whose rows are the best evidence.
+    fn from_the_best_evidence(promise: Promise, rows: &[Graded]) -> Vec<f64> {
+        let points = RiskCoverage::new(rows.iter().copied()).points;
+        let p = |at: &usize| promise.p_value(points[*at].n, points[*at].errors);
+        let first = (0..points.len()).min_by(|a, b| p(a).total_cmp(&p(b))).unwrap_or(0);
+        points.iter().skip(first).map(|point| point.threshold).collect()
+    }
+
+    #[test]
+    fn more_is_certified_where_it_begins_at_the_likeliest() {
+        const DRAWS: u32 = 1500;
+        let mut random = Random::seeded(17);
+        let promise = promise(0.1);
+        let (mut given, mut covered, mut broken) = ([0_u32; 2], [0.0; 2], 0);
+        for _ in 0..DRAWS {
+            let (found, certifying) = (drawn(&mut random, 150), drawn(&mut random, 150));
+            let ways = [from_the_best_evidence(promise, &found), promise.candidates(&found, certifying.len())];
+            for (nth, way) in ways.iter().enumerate() {
+                let Some(accepted) = promise.certified(way, &certifying) else { continue };
+                given[nth] += 1;
+                // Confidences are spread evenly over 0.5 to 1, and above a threshold t the true risk is half of 1 - t.
+                covered[nth] += (1.0 - accepted.threshold) / 0.5;
+                broken += u32::from(nth == 1 && (1.0 - accepted.threshold) / 2.0 > 0.1);
+            }
+        }
+        println!("given {given:?}, covered {covered:?} of {DRAWS}, broken {broken}");
+        assert!(given[1] > given[0] && covered[1] > covered[0], "{given:?} {covered:?}");
+        // Five in a hundred of 1,500 are 75, with a standard deviation of 8.4.
+        assert!(broken <= 92, "{broken} broken of {DRAWS}");
+    }
+
     proptest! {
+        #[test]
+        fn risks_never_fall_and_end_where_they_are(n_errors in proptest::collection::vec(0_u32..2, 1..60)) {
+            let step = |(nth, wrong): (usize, &u32)| {
+                #[allow(clippy::cast_precision_loss)] // at most 60
+                Graded { confidence: 1.0 - nth as f64 / 100.0, is_right: *wrong == 0 }
+            };
+            let rows: Vec<Graded> = n_errors.iter().enumerate().map(step).collect();
+            let points = RiskCoverage::new(rows.iter().copied()).points;
+            let risks = rising_risks(&points);
+            let last = points.last().expect("there are rows");
+            #[allow(clippy::cast_precision_loss)] // at most 60
+            let whole = (last.errors as f64 + 0.5) / (last.n as f64 + 1.0);
+            prop_assert!((risks.last().expect("there are rows") - whole).abs() < 1e-9);
+            let errors: Vec<f64> = risks.iter().zip(&points).map(|(risk, point)| risk * (point.n as f64 + 1.0)).collect();
+            prop_assert!(errors.windows(2).all(|pair| pair[1] >= pair[0] - 1e-9));
+        }
+
         #[test]
         fn rows_needed_are_just_enough(risk in 0.005_f64..0.9, n_errors in 0_u64..20) {
             let n = promise(risk).rows_needed(n_errors);

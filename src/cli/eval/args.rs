@@ -29,11 +29,11 @@ pub struct EvalArgs {
     #[command(flatten)]
     pub asking: AskingArgs,
     #[command(flatten)]
+    pub reading: ReadingArgs,
+    #[command(flatten)]
     pub gate: GateArgs,
     #[command(flatten)]
     pub report: ReportArgs,
-    #[command(flatten)]
-    pub reading: ReadingArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

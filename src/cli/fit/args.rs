@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use slm_fit::promise::Demand;
 use slm_stats::Confidence;
 use slm_stats::guarantee::Promise;
@@ -11,6 +12,13 @@ use crate::cli::complete;
 use crate::cli::compute::ComputeArgs;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
+use crate::modelfile::MAX_EXAMPLES;
+
+/// The most labels that a message lists.
+const LISTED: usize = 10;
+
+const ROWS: &str = "Rows";
+const CHECK: &str = "Check and remove";
 
 /// Learn from labelled rows what makes a model's answers right, and from which probability on they can be trusted
 #[derive(Debug, Args)]
@@ -18,23 +26,26 @@ pub struct FitArgs {
     /// Name of the model
     #[arg(add = complete::models())]
     pub model: String,
-    /// Labelled rows: a suite (docs/eval.md), JSONL, JSON, CSV or TSV
+    /// Labelled rows: JSONL, JSON, CSV, TSV, Parquet, or a suite in YAML (docs/eval.md); with --check also texts, one a line in a
+    /// .txt file, or a log that `slm serve --decisions` wrote
     #[arg(required_unless_present_any = ["unlabelled", "remove"])]
     pub data: Option<PathBuf>,
     /// Store the fitted model under this name [default: in place]
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<String>,
     /// The column with the text [default: guessed]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = ROWS)]
     pub input: Option<String>,
     /// A column with labels, or FIELD=COLUMN; repeat it for several fields [default: guessed]
-    #[arg(long, value_name = "COLUMN")]
+    #[arg(long, value_name = "COLUMN", help_heading = ROWS)]
     pub label: Vec<String>,
     /// Use at most N rows
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = ROWS, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: Option<usize>,
     #[command(flatten)]
     pub promise: PromiseArgs,
+    #[command(flatten)]
+    pub examples: ExamplesArgs,
     #[command(flatten)]
     pub other: OtherArgs,
     #[command(flatten)]
@@ -69,25 +80,48 @@ pub struct PromiseArgs {
     pub person: Vec<String>,
 }
 
+/// Examples in the prompt, in the place of numbers beside it.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Examples")]
+pub struct ExamplesArgs {
+    /// Put the K rows that are nearest to a text before it (EXAMPLES in docs/modelfile.md), if that beats none on these rows; also for
+    /// extraction, with whole answers as labels in a .jsonl file [default: 4]
+    #[arg(
+        long,
+        value_name = "K",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "4",
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_EXAMPLES)),
+        conflicts_with_all = ["demand", "unlabelled", "check", "remove", "person"]
+    )]
+    pub examples: Option<u8>,
+    /// With --examples: find the nearest rows by the vectors of this embedding model, not by their words
+    #[arg(long, value_name = "MODEL", requires = "examples", add = complete::models())]
+    pub by: Option<String>,
+}
+
 /// What is done instead of learning from labels.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Without labels")]
 pub struct OtherArgs {
-    /// Without labels: subtract each label's mean log-probability over these texts (a data file, or a text a line)
+    /// Subtract each label's mean log-probability over these texts (a data file, or a text a line)
     #[arg(long, value_name = "TEXTS", conflicts_with_all = ["data", "demand", "check"])]
     pub unlabelled: Option<PathBuf>,
-    /// With --unlabelled: the share of a label, as LABEL=SHARE; all of them or none
+    /// With --unlabelled: how frequent a label is, as LABEL=SHARE; all of them or none
     #[arg(long, value_name = "LABEL=SHARE", requires = "unlabelled")]
     pub share: Vec<String>,
     /// Say whether the model's fit still holds on these rows, labelled or not; exit code 3 if not
-    #[arg(long, conflicts_with_all = ["demand", "name"])]
+    #[arg(long, conflicts_with_all = ["demand", "name"], help_heading = CHECK)]
     pub check: bool,
     /// Remove the model's fit
-    #[arg(long, conflicts_with_all = ["data", "unlabelled", "check", "demand"])]
+    #[arg(long, conflicts_with_all = ["data", "unlabelled", "check", "demand"], help_heading = CHECK)]
     pub remove: bool,
 }
 
 /// How rows are asked and results shown.
 #[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Asking")]
 pub struct AskArgs {
     /// Ask every row again, also those whose answers are kept
     #[arg(long)]
@@ -102,10 +136,10 @@ pub struct AskArgs {
     #[arg(long)]
     pub local: bool,
     /// Say what would be stored, and store nothing
-    #[arg(long)]
+    #[arg(long, help_heading = None::<&str>)]
     pub dry_run: bool,
     /// Write JSON
-    #[arg(long)]
+    #[arg(long, help_heading = None::<&str>)]
     pub json: bool,
 }
 
@@ -127,6 +161,27 @@ impl PromiseArgs {
         let Some(risk) = &self.risk else { return Ok(None) };
         let promise = Promise::new(share("--risk", risk)?, self.confidence()?);
         promise.map(Some).map_err(|error| Failure::usage(format!("--risk: {error}")))
+    }
+
+    /// Holds that every label that is named here is one of these, which are those of all fields.
+    ///
+    /// # Errors
+    /// One is none of them.
+    pub fn names_labels_of(&self, labels: &[String]) -> Result<(), Failure> {
+        let of_costs = self.cost.iter().filter_map(|cost| Some(("--cost", cost.rsplit_once('=')?.0)));
+        let named = self.person.iter().map(|label| ("--person", label.as_str())).chain(of_costs);
+        for (flag, named) in named {
+            if !labels.iter().any(|label| label == named) {
+                let some: Vec<String> = labels.iter().take(LISTED).map(|label| format!("`{label}`")).collect();
+                let more = labels.len().saturating_sub(LISTED);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                let known = some.join(", ");
+                return Err(Failure::usage(format!(
+                    "{flag} names `{named}`, which is no label; they are {known}{more}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What is asked of accepted answers of a field with these labels.

@@ -64,6 +64,16 @@ pub fn learn(args: &FitArgs, field: &FieldRows) -> Result<FieldResult, Failure> 
     }
     let pairs: Vec<(&str, usize)> =
         places.iter().filter_map(|&at| Some((field.rows[at].text.as_str(), field.rows[at].truth?))).collect();
+    if places.is_empty() {
+        let labels: Vec<String> = field.labels().iter().take(LISTED).map(|label| format!("`{label}`")).collect();
+        return Err(Failure::failed(format!(
+            "`{}`: none of the {} rows has a label that the model can answer, such as {}; correct the column, or name another with \
+             --label",
+            field.shown(),
+            field.rows.len(),
+            labels.join(", ")
+        )));
+    }
     say_faults(field, &places, &Faults::of(&pairs, field.options.len()));
     let labels = field.labels();
     let demand = args.promise.demand(&labels)?;

@@ -3,12 +3,17 @@
 mod args;
 mod check;
 mod decisions;
+mod examples;
+mod labelled_texts;
 mod learned;
 mod report;
 mod rows;
 mod unlabelled;
+mod with_examples;
 
 pub use args::FitArgs;
+
+use std::path::Path;
 
 use slm_fit::card::{CARD_FORMAT, Card};
 use slm_fit::{Fit, Pins};
@@ -36,8 +41,16 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         return unlabelled::run(args, texts, environment);
     }
     let data = args.data.as_deref().expect("clap asks for data otherwise");
+    readable(data)?;
+    if let Some(k) = args.examples.examples {
+        return examples::run(args, k, data, environment);
+    }
     if args.other.check {
         return check::run(args, data, environment);
+    }
+    if let Some(name) = &args.name {
+        // Before hours of work, not after them.
+        name.parse::<ModelRef>()?;
     }
     if let Some(promise) = args.promise.promised()? {
         let (risk, confidence) = (promise.risk(), promise.confidence().share());
@@ -49,6 +62,15 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         tell(args, &said)?;
     }
     let gathered = rows::gather(args, data, environment)?;
+    if gathered.fields.iter().all(|field| !field.is_labelled) {
+        return Err(Failure::failed(format!(
+            "`{}` has texts and no labels, from which only means can be learned; label some, or centre with `slm fit {} --unlabelled {}`",
+            data.display(),
+            args.model,
+            data.display()
+        )));
+    }
+    args.promise.names_labels_of(&gathered.fields.iter().flat_map(rows::FieldRows::labels).collect::<Vec<_>>())?;
     if gathered.n_failed > 0 {
         say(format_args!("{} of {} rows have no answer and are left out", gathered.n_failed, gathered.n_rows));
     }
@@ -66,6 +88,21 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
     let fit = fit_of(&gathered, results)?;
     store(args, &fit, environment)?;
     Ok(Exit::Done)
+}
+
+/// Holds that a path is a file with something in it.
+fn readable(data: &Path) -> Result<(), Failure> {
+    let shown = data.display();
+    let found = std::fs::metadata(data).map_err(|error| Failure::failed(format!("cannot read `{shown}`: {error}")))?;
+    if found.is_dir() {
+        return Err(Failure::usage(format!(
+            "`{shown}` is a folder; name the file with the rows, or a suite that names several"
+        )));
+    }
+    if found.is_file() && found.len() == 0 {
+        return Err(Failure::failed(format!("`{shown}` is empty; it needs a row for each text, with a label")));
+    }
+    Ok(())
 }
 
 /// The fit that was learned, for the model as it was asked.

@@ -232,13 +232,13 @@ fn told_state(subject: &Subject, session: &Session, text: &str) -> Result<Option
 
 /// Whether data says what is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Labels {
+pub enum Labels {
     Given,
     None,
 }
 
 /// The suite that DATA is, or one made for it, the folder that its files are relative to, and whether it has labels.
-fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, Labels), Failure> {
+pub fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, Labels), Failure> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     if ["yaml", "yml"].contains(&extension.as_str()) {
         let mut suite = Suite::load(path)?;

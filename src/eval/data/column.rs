@@ -62,7 +62,13 @@ pub fn columns(path: &Path, parquet: parquet::Reader<'_>) -> Result<Vec<Column>,
     let table = formats::read(path, Wanted { columns: None, limit: MAX_ROWS }, parquet)?;
     let rows: Vec<_> = table.rows.iter().filter_map(|row| row.cells.as_ref().ok()).collect();
     if rows.is_empty() {
-        return Err(DataError::Empty { name: path.display().to_string() });
+        let name = path.display().to_string();
+        return Err(match table.rows.iter().find_map(|row| Some((row.line, row.cells.as_ref().err()?))) {
+            Some((line, reason)) => {
+                DataError::Unreadable { name, place: format!("line {line}"), reason: reason.clone() }
+            }
+            None => DataError::Empty { name },
+        });
     }
     let column = |name: &String| {
         let mut column = Column { name: name.clone(), n_rows: rows.len(), ..Column::default() };

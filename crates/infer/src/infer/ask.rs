@@ -107,6 +107,9 @@ pub struct Chat {
     pub memory: Memory,
     /// Takes the place of the model's chat template.
     pub template: Option<ChatTemplate>,
+    /// The vector of the user's last words, where the model's examples are found by vectors; whoever makes the prompt computes it
+    /// where it is missing.
+    pub vector: Option<Arc<[f32]>>,
     /// Today, for templates that print the date in generated answers.
     pub today: Option<Date>,
 }

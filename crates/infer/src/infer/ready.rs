@@ -49,6 +49,7 @@ impl Session {
     /// The prompt cannot be made, or the request combines what cannot be combined.
     pub fn ready(&self, turn: Turn) -> Result<Ready, InferError> {
         let started = Instant::now();
+        let turn = self.prepared_here(turn)?;
         match turn.chat().and_then(|chat| chat.template.clone()) {
             Some(template) => self.with_template(template).ready_here(turn, started),
             None => self.ready_here(turn, started),

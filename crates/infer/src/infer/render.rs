@@ -143,7 +143,7 @@ impl Session {
     /// answer of this form: the model's examples are for its own.
     fn examples(&self, chat: &Chat, form: &Form) -> Vec<Message> {
         let examples = self.defaults.examples.as_ref().filter(|_| !chat.memory.goes_on());
-        let rows = examples.map(|examples| examples.of(chat.last_text())).unwrap_or_default();
+        let rows = examples.map(|examples| examples.of(chat.last_text(), chat.vector.as_deref())).unwrap_or_default();
         if rows.iter().any(|row| form.check_example(&row.answer()).is_err()) {
             return Vec::new();
         }

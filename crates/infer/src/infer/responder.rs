@@ -35,6 +35,28 @@ pub enum ReadyTurn {
 }
 
 impl Responder {
+    /// What is asked, with what has to be waited for before it can be asked at once: see [`Session::prepared`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn prepared(&self, ask: Ask) -> Result<Ask, InferError> {
+        match self {
+            Responder::Engine(session) => session.prepared(ask).await,
+            Responder::Remote(_) | Responder::Cascade(_) => Ok(ask),
+        }
+    }
+
+    /// As [`Responder::prepared`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn prepared_turn(&self, turn: Turn) -> Result<Turn, InferError> {
+        match self {
+            Responder::Engine(session) => session.prepared_turn(turn).await,
+            Responder::Remote(_) | Responder::Cascade(_) => Ok(turn),
+        }
+    }
+
     /// Asks, and returns at once.
     ///
     /// # Errors

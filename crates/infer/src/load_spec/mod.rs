@@ -6,7 +6,7 @@ mod template;
 use std::sync::Arc;
 
 use crate::decide::ModelFit;
-use crate::infer::{Defaults, Examples, FitUse, Purse};
+use crate::infer::{Defaults, Examples, FitUse, Purse, Vectors};
 use slm_cascade::{Cascade, Exhausted, Tier, TierRemote, Whom};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
@@ -27,6 +27,8 @@ pub use template::{TemplateChoice, checked};
 pub struct LoadSpec {
     pub options: Options,
     pub defaults: Defaults,
+    /// The embedding model that finds its examples, to be loaded beside it.
+    pub embedder: Option<Options>,
     /// What does not take effect, in words for people.
     pub notes: Vec<String>,
 }
@@ -133,19 +135,50 @@ pub fn open(model: &Model, header: &Header, wanted: LoadRequest) -> Result<LoadS
     };
     let LoadRequest { load, n_ctx, compute, adapters, fit } = wanted;
     let (weights_id, footprint) = (model.weights_digest.to_string(), header.footprint());
+    let embedder = embedder(model, &compute)?;
     let options = Options { weights, weights_id: weights_id.clone(), load, n_ctx, compute, footprint };
     let fit = if fit == FitUse::Own { own_fit(model)?.map(Arc::new) } else { None };
-    let defaults = Defaults { template: template.given(model)?, adapters, weights_id, fit, ..said(model) };
-    Ok(LoadSpec { options, defaults, notes })
+    let (template, examples) = (template.given(model)?, examples(model)?);
+    let defaults = Defaults { template, examples, adapters, weights_id, fit, ..said(model) };
+    Ok(LoadSpec { options, defaults, embedder, notes })
 }
 
-/// What a model's Modelfile says of every request, whoever answers.
+/// A model's examples, with how they are found.
+fn examples(model: &Model) -> Result<Option<Examples>, LoadSpecError> {
+    let Some(stored) = &model.examples else { return Ok(None) };
+    let (rows, k) = (stored.rows.clone(), stored.k);
+    let Some(by) = &stored.by else { return Ok(Some(Examples::new(rows, k))) };
+    let vectors = Vectors { numbers: by.vectors(rows.len())?, by: by.embedder.digest.to_string() };
+    Ok(Some(Examples::by_vectors(rows, k, vectors)))
+}
+
+/// How the embedding model is loaded that finds a model's examples: on the processors and devices that compute the model itself.
+fn embedder(model: &Model, compute: &Compute) -> Result<Option<Options>, LoadSpecError> {
+    let by = model.examples.as_ref().and_then(|examples| examples.by.as_ref());
+    Ok(by.map(|by| embedder_options(&by.embedder, compute)).transpose()?)
+}
+
+/// How an embedding model is loaded that is to find examples.
+///
+/// # Errors
+/// Its weights cannot be read, or are those of no embedding model.
+pub fn embedder_options(embedder: &store::Embedder, compute: &Compute) -> Result<Options, StoreError> {
+    Ok(Options {
+        weights: Weights::File(embedder.path.clone()),
+        weights_id: embedder.digest.to_string(),
+        load: Load::Everything,
+        n_ctx: None,
+        compute: compute.clone(),
+        footprint: embedder.header()?.footprint(),
+    })
+}
+
+/// What a model's Modelfile says of every request, whoever answers; its examples, which only an engine here is given, are not in it.
 #[must_use]
 pub fn said(model: &Model) -> Defaults {
     Defaults {
         system: model.system.clone(),
         messages: model.messages.clone(),
-        examples: model.examples.as_ref().map(|examples| Examples::new(examples.rows.clone(), examples.k)),
         parameters: model.parameters.clone(),
         ..Defaults::default()
     }

@@ -46,7 +46,7 @@ impl Source for Choices {
 ///
 /// # Errors
 /// See [`Kind`].
-pub fn ask_all(
+pub async fn ask_all(
     service: &Service,
     opened: &Arc<Opened>,
     requests: Vec<TurnRequest>,
@@ -54,7 +54,7 @@ pub fn ask_all(
 ) -> Result<Vec<Answering>, Problem> {
     let mut answering = Vec::with_capacity(requests.len() * n_each);
     for request in requests {
-        let ready = service.ready(opened, request)?;
+        let ready = service.ready(opened, request).await?;
         let numbers = 0..u32::try_from(n_each).unwrap_or(u32::MAX);
         for number in numbers {
             answering.push(service.send(opened.clone(), ready.nth(number))?);

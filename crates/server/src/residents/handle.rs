@@ -13,7 +13,7 @@ use super::owner::Owner;
 use super::roster::Ticket;
 use super::world::World;
 use super::{Order, Refusal, Resident, Settings, Snapshot};
-use slm_engine::memory;
+use slm_engine::{Engine, EngineError, Options, memory};
 use slm_values::model_ref::ModelRef;
 
 /// A handle to all loaded models. Cheap to clone; they end with its last handle and the last lease.
@@ -21,6 +21,7 @@ use slm_values::model_ref::ModelRef;
 pub struct Residents {
     owner: mpsc::UnboundedSender<Command>,
     n_tickets: Arc<AtomicU64>,
+    loader: Loader,
 }
 
 /// A request that waits for its answer; dropping it takes it out of the line.
@@ -43,9 +44,9 @@ impl Residents {
     #[must_use]
     pub fn start(settings: Settings, loader: Loader) -> Residents {
         let (owner, inbox) = mpsc::unbounded_channel();
-        let world = World::new(loader, settings.load_timeout, owner.downgrade());
+        let world = World::new(loader.clone(), settings.load_timeout, owner.downgrade());
         tokio::spawn(Owner::new(settings, world).run(inbox));
-        Residents { owner, n_tickets: Arc::default() }
+        Residents { owner, n_tickets: Arc::default(), loader }
     }
 
     /// Waits until the base that is wanted is loaded, and holds it. Dropping the future is withdrawing; a load that nobody
@@ -61,6 +62,17 @@ impl Residents {
         let answer = answer.await;
         in_line.ticket = None;
         answer.unwrap_or(Err(Refusal::Closing))
+    }
+
+    /// Loads an engine that is no base: it belongs to whoever keeps it, and ends with the last handle to it. It is for small models
+    /// beside a base, which make no room for themselves.
+    ///
+    /// # Errors
+    /// The engine refuses it.
+    pub async fn load_beside(&self, options: Options) -> Result<Engine, EngineError> {
+        // Dropping the future gives the load up, and with it this sender.
+        let (_keep, given_up) = oneshot::channel();
+        (self.loader.load)(options, given_up).await
     }
 
     /// Lets a model go when it is idle; the number of requests that it still answers, `None` where it is not loaded. The

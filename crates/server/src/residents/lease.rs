@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use super::{BaseKey, Tenant};
 use slm_engine::Engine;
-use slm_infer::infer::{Defaults, InferError, Session};
+use slm_infer::infer::{Defaults, Embedder, InferError, Session};
 use slm_values::digest::Digest;
 
 /// Sessions that a base keeps: more than anybody has models of one base, and an end for one that is always loaded.
@@ -74,24 +76,36 @@ impl EngineLease {
         self.waited
     }
 
-    /// The session of this lease's model, made on its first request and kept with the base; to be used while the lease is held.
+    /// The session of this lease's model, where an earlier request made one and all that it asks still runs.
+    #[must_use]
+    pub fn kept_session(&self) -> Option<Arc<Session>> {
+        let runs = |embedder: &Embedder| embedder.engine().closed().now_or_never().is_none();
+        let session = self.sessions().get(&self.tenant.digest).map(Arc::clone)?;
+        session.embedder().is_none_or(runs).then_some(session)
+    }
+
+    /// Makes the session of this lease's model and keeps it with the base; to be used while the lease is held. `embedder` is
+    /// the model beside it that finds its examples.
     ///
     /// # Errors
     /// The model's template cannot be used.
-    pub fn session(&self, defaults: impl FnOnce() -> Defaults) -> Result<Arc<Session>, InferError> {
-        let sessions = || self.base.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest = self.tenant.digest;
-        if let Some(session) = sessions().get(&digest) {
-            return Ok(Arc::clone(session));
-        }
+    pub fn session(&self, defaults: Defaults, embedder: Option<Embedder>) -> Result<Arc<Session>, InferError> {
         // Two first requests may both come here: the second one's session takes the place of the first, and both are good.
-        let session = Arc::new(Session::over(self.base.engine.clone(), defaults())?);
-        let mut sessions = sessions();
+        let session = Session::over(self.base.engine.clone(), defaults)?;
+        let session = Arc::new(match embedder {
+            Some(embedder) => session.beside(embedder),
+            None => session,
+        });
+        let mut sessions = self.sessions();
         if sessions.len() >= MAX_SESSIONS {
             sessions.clear();
         }
-        sessions.insert(digest, Arc::clone(&session));
+        sessions.insert(self.tenant.digest, Arc::clone(&session));
         Ok(session)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<Digest, Arc<Session>>> {
+        self.base.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

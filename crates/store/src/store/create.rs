@@ -82,6 +82,29 @@ impl Store {
         folder: &Path,
         progress: &dyn Progress,
     ) -> Result<Creation, StoreError> {
+        let examples = match &modelfile.examples {
+            Some(source) => {
+                // Whoever answers elsewhere is given none.
+                self.base_header(&modelfile.from, folder)?;
+                Some(self.read_examples(source, folder)?)
+            }
+            None => None,
+        };
+        self.begin_creating_with(modelfile, folder, examples.as_ref(), progress)
+    }
+
+    /// As [`Store::begin_creating`], with these examples in place of those that the Modelfile names.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn begin_creating_with(
+        &self,
+        modelfile: &Modelfile,
+        folder: &Path,
+        examples: Option<&NewExamples>,
+        progress: &dyn Progress,
+    ) -> Result<Creation, StoreError> {
         // Before the weights are copied, so that a mistake costs nothing.
         let modelfile = with_schema(modelfile, folder)?;
         if let Some(asked) = modelfile.parameters.num_ctx
@@ -93,27 +116,19 @@ impl Store {
             [] => Vec::new(),
             adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
         };
-        let examples = match &modelfile.examples {
-            Some(source) => {
-                // Whoever answers elsewhere is given none.
-                self.base_header(&modelfile.from, folder)?;
-                Some(examples::read(source, folder)?)
-            }
-            None => None,
-        };
         let writing = self.begin_writing()?;
         let base = match &modelfile.from {
             BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
             BaseSource::Name(from) => self.base_of_model(&from.name)?,
         };
         let format = modelfile.format.as_ref().or(base.format.as_ref());
-        match (&examples, &base.examples) {
+        match (examples, &base.examples) {
             (Some(new), _) => new.check(format)?,
             (None, Some(inherited)) => examples::check(&inherited.rows, format, &inherited.path)?,
             (None, None) => {}
         }
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
-        self.built(base, adapters, examples.as_ref(), &modelfile, writing)
+        self.built(base, adapters, examples, &modelfile, writing)
     }
 
     /// As [`Store::begin_creating`], of a model without weights: `who` takes the place of what the Modelfile's FROM names.
@@ -167,8 +182,8 @@ impl Store {
             push_once(&mut layers, Layer::new(layer.media_type, digest, layer.bytes.len() as u64));
         }
         if let Some(new) = examples {
-            layers.retain(|old| !old.is(media_type::EXAMPLES));
-            layers.push(self.examples_layer(new, &writing)?);
+            layers.retain(|old| !examples::is_of_examples(old));
+            layers.extend(self.examples_layers(new, &writing)?);
         }
         let config = config_over(base.config.clone(), modelfile);
         let fit = fit::keep_or_drop(&mut layers, &config, (&base.layers, &base.config));

@@ -79,6 +79,8 @@ pub enum StoreError {
     Schema { path: PathBuf, reason: String },
     #[error("the file `{path}` of EXAMPLES: {reason}")]
     Examples { path: PathBuf, reason: String },
+    #[error("`{name}` cannot find examples: {reason}; give EXAMPLES another embedding model with `by=`, or none")]
+    NoEmbedder { name: String, reason: String },
     #[error("the embedded model's Modelfile is wrong: {0}")]
     EmbeddedModelfile(#[from] ModelfileError),
 }

@@ -12,7 +12,7 @@ use slm_values::examples;
 use slm_values::gguf::{AdapterHeader, Header};
 use slm_values::manifest::{Layer, MAX_MANIFEST_BYTES, Manifest, ModelConfig, media_type, model_config};
 use slm_values::model_ref::ModelRef;
-use slm_values::modelfile::{AdapterSource, BaseSource, ExamplesSource, Format, Modelfile};
+use slm_values::modelfile::{AdapterSource, BaseSource, ExamplesSource, Format, FoundBy, Modelfile};
 use slm_values::sampling::Parameters;
 use std::fs::File;
 use std::io::ErrorKind;
@@ -248,7 +248,7 @@ impl Store {
         let licenses =
             manifest.layers_of(media_type::LICENSE).map(|layer| self.text(layer)).collect::<Result<_, _>>()?;
         let last_examples = manifest.layers_of(media_type::EXAMPLES).last();
-        let examples = last_examples.map(|layer| self.examples(layer)).transpose()?;
+        let examples = last_examples.map(|layer| self.examples(layer, &manifest)).transpose()?;
         let adapters =
             manifest.layers_of(media_type::ADAPTER).map(|layer| self.adapter(layer)).collect::<Result<_, _>>()?;
         Ok(Model {
@@ -277,12 +277,12 @@ impl Store {
         Ok(StoredAdapter { path, digest: layer.digest, n_bytes: layer.size, scale })
     }
 
-    fn examples(&self, layer: &Layer) -> Result<StoredExamples, StoreError> {
+    fn examples(&self, layer: &Layer, manifest: &Manifest) -> Result<StoredExamples, StoreError> {
         let path = self.present(layer)?;
         let rows = examples::read(&self.text(layer)?, "text", "label");
         let rows = rows.map_err(|error| broken(&path, &format!("has examples that cannot be used: {error}")))?;
         let k = layer.examples_k().ok_or_else(|| broken(&path, "has examples, but not how many come before a text"))?;
-        Ok(StoredExamples { path, digest: layer.digest, rows, k })
+        Ok(StoredExamples { path, digest: layer.digest, rows, k, by: self.embedder_of(manifest)? })
     }
 
     pub(super) fn config_of(&self, manifest: &Manifest) -> Result<ModelConfig, StoreError> {
@@ -345,7 +345,8 @@ fn as_source(adapter: &StoredAdapter) -> AdapterSource {
 }
 
 fn as_examples(examples: &StoredExamples) -> ExamplesSource {
-    ExamplesSource { k: examples.k, ..ExamplesSource::new(examples.path.display().to_string()) }
+    let by = examples.by.as_ref().map_or(FoundBy::Words, |by| FoundBy::Weights(by.embedder.digest));
+    ExamplesSource { k: examples.k, by, ..ExamplesSource::new(examples.path.display().to_string()) }
 }
 
 pub(super) fn parse_manifest(path: &Path, json: &[u8]) -> Result<Manifest, StoreError> {

@@ -105,7 +105,7 @@ pub(super) fn check_file(path: &Path, layer: &Layer) -> Result<(), StoreError> {
     let open = || File::open(path).map_err(io_error("read", path));
     if layer.is(media_type::ADAPTER) {
         adapter_header(&mut open()?, path)?;
-    } else if layer.is(media_type::MODEL) {
+    } else if layer.is(media_type::MODEL) || layer.is(media_type::EXAMPLES_EMBEDDER) {
         let whole = model_header(&mut open()?, path);
         whole.map(|_| ()).or_else(|error| shard_header(&mut open()?, path).map(|_| ()).map_err(|_| error))?;
     }

@@ -37,6 +37,10 @@ pub mod media_type {
     pub const FORMAT: &str = "application/vnd.slm.image.format";
     /// Labelled texts, a JSON object with `text` and `label` on each line.
     pub const EXAMPLES: &str = "application/vnd.slm.image.examples";
+    /// The embedding model that finds the nearest of them, a GGUF file.
+    pub const EXAMPLES_EMBEDDER: &str = "application/vnd.slm.image.examples.embedder";
+    /// Its vectors of them in their order, 32-bit floats, little-endian.
+    pub const EXAMPLES_VECTORS: &str = "application/vnd.slm.image.examples.vectors";
     /// How the model's answers were fitted to labels, and what it holds for: a card, JSON.
     pub const FIT: &str = "application/vnd.slm.image.fit";
     /// The numbers of that fit, safetensors.
@@ -47,8 +51,20 @@ pub mod media_type {
     pub const CASCADE: &str = "application/vnd.slm.image.cascade";
 
     /// The types that a Modelfile has an instruction for.
-    pub const WRITTEN: [&str; 10] =
-        [MODEL, ADAPTER, TEMPLATE, PROMPT, SYSTEM, PARAMS, MESSAGES, LICENSE, FORMAT, EXAMPLES];
+    pub const WRITTEN: [&str; 12] = [
+        MODEL,
+        ADAPTER,
+        TEMPLATE,
+        PROMPT,
+        SYSTEM,
+        PARAMS,
+        MESSAGES,
+        LICENSE,
+        FORMAT,
+        EXAMPLES,
+        EXAMPLES_EMBEDDER,
+        EXAMPLES_VECTORS,
+    ];
 }
 
 /// The last word of a media type, which says what a layer is.
@@ -57,6 +73,8 @@ pub fn kind(media_type: &str) -> &str {
     match media_type.rsplit('.').next() {
         Some("v1+json") => "config",
         Some("numbers") => "fit numbers",
+        Some("embedder") => "examples' embedder",
+        Some("vectors") => "examples' vectors",
         Some(word) => word,
         None => media_type,
     }

@@ -47,6 +47,10 @@ pub enum ModelfileFault {
     ExamplesPath,
     #[error("EXAMPLES has `k={0}`, but takes a number from 1 to {max}", max = super::examples::MAX_EXAMPLES)]
     ExamplesCount(String),
+    #[error(
+        "EXAMPLES has `by={0}`, which names no embedding model: {1}; give the name of one that you have, or leave it out"
+    )]
+    ExamplesBy(String, String),
     #[error("FORMAT has no file name after the `@`")]
     FormatPath,
 }

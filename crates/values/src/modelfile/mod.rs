@@ -9,7 +9,7 @@ mod lexer;
 
 pub use adapter::{AdapterSource, scale};
 pub use error::{ModelfileError, ModelfileFault};
-pub use examples::{ExamplesSource, MAX_EXAMPLES};
+pub use examples::{ExamplesSource, FoundBy, MAX_EXAMPLES};
 
 use crate::chat::{Message, Role};
 use crate::encoding;

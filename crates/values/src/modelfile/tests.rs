@@ -1,6 +1,7 @@
 //! Tests of Modelfiles: what is read, what is refused and where, and that what is written is read back.
 
 use super::*;
+use crate::digest::Digest;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -197,7 +198,9 @@ prop_compose! {
         licenses in proptest::collection::vec(value(), 0..3),
         format in 0usize..4,
         keys in proptest::collection::hash_map(value(), value(), 0..3),
-        examples in proptest::option::of(("[a-z=4]{1,3}( [ktexlab]{1,5}=?[0-9a-z]{0,2}){0,2}", 1..=MAX_EXAMPLES, "[a-z]{0,3}")),
+        examples in proptest::option::of(
+            ("[a-z=4]{1,3}( [ktexlaby]{1,5}=?[0-9a-z]{0,2}){0,2}", 1..=MAX_EXAMPLES, "[a-z]{0,3}", by()),
+        ),
     ) -> Modelfile {
         let from = if use_path { BaseSource::Path(path.clone()) } else { BaseSource::Name(name.parse().expect("a name")) };
         let roles = [Role::System, Role::User, Role::Assistant];
@@ -216,16 +219,26 @@ prop_compose! {
             parser: texts[3].clone(),
             draft: texts[4].clone(),
             messages: messages.into_iter().map(|(role, text)| Message::new(roles[role], text)).collect(),
-            examples: examples.and_then(|(path, k, label)| {
+            examples: examples.and_then(|(path, k, label, by)| {
                 // A path that looks like nothing but settings names no file.
                 let path: ExamplesSource = path.parse().ok()?;
-                Some(ExamplesSource { k, label, ..ExamplesSource::new(path.path) })
+                Some(ExamplesSource { k, by, label, ..ExamplesSource::new(path.path) })
             }),
             licenses,
             format: [None, Some(Format::Json), Some(Format::File(path)), Some(Format::Schema(json!(keys)))][format].clone(),
             ..Modelfile::new(from)
         }
     }
+}
+
+fn by() -> impl Strategy<Value = FoundBy> {
+    let model = |name: String| FoundBy::Model(name.parse().expect("a name"));
+    let weights = |bytes: Vec<u8>| FoundBy::Weights(Digest::of(&bytes));
+    prop_oneof![
+        Just(FoundBy::Words),
+        "[a-z]{1,5}(:[a-z0-9]{1,3})?".prop_map(model),
+        proptest::collection::vec(any::<u8>(), 0..3).prop_map(weights),
+    ]
 }
 
 proptest! {

@@ -96,7 +96,7 @@ pub async fn count(
 async fn made(service: &Service, mut ask: TurnRequest) -> Result<(Arc<Opened>, ReadyTurn), Problem> {
     let opened = service.open_for(&ask).await?;
     service.relax_thinking(&opened, &mut ask, "thinking")?;
-    let ready = service.ready(&opened, ask)?;
+    let ready = service.ready(&opened, ask).await?;
     Ok((opened, ready))
 }
 

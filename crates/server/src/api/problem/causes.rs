@@ -44,6 +44,7 @@ impl From<InferError> for Problem {
                 problem(&error).of_part(Part::Fit).or(Advice::TurnOff(Part::Fit))
             }
             InferError::Template(_) | InferError::Thinking => problem(&error),
+            InferError::NoVector => Problem::new(Kind::Failed, error.to_string()),
             InferError::Elsewhere { .. } => Problem::new(Kind::Unsupported, error.to_string()),
             InferError::Remote(error) => error.into(),
             InferError::Exhausted { .. } => Problem::new(Kind::Upstream, error.to_string()),
@@ -182,6 +183,7 @@ impl From<StoreError> for Problem {
             | StoreError::Schema { .. }
             | StoreError::NoWeights(_)
             | StoreError::Examples { .. }
+            | StoreError::NoEmbedder { .. }
             | StoreError::Context { .. } => Problem::invalid(error.to_string()),
             StoreError::Io { .. }
             | StoreError::DiskFull { .. }

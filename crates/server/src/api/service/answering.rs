@@ -120,7 +120,7 @@ impl Service {
     /// See [`Kind`].
     pub async fn ask(&self, request: TurnRequest) -> Result<Answering, Problem> {
         let opened = self.open_for(&request).await?;
-        let ready = self.ready(&opened, request)?;
+        let ready = self.ready(&opened, request).await?;
         self.send(opened, ready)
     }
 
@@ -143,7 +143,7 @@ impl Service {
     ///
     /// # Errors
     /// See [`Kind`].
-    pub fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<ReadyTurn, Problem> {
+    pub async fn ready(&self, opened: &Opened, request: TurnRequest) -> Result<ReadyTurn, Problem> {
         let TurnRequest { form, mut turn, .. } = request;
         let (wording, spelling) = match form {
             AskedForm::Own => (Wording::PINNED, LabelSpelling::Bare),
@@ -162,6 +162,7 @@ impl Service {
         if let Some(chat) = turn.chat_mut() {
             chat.today = Some((self.settings().today)());
         }
+        let turn = opened.responder.prepared_turn(turn).await?;
         Ok(opened.responder.ready(turn)?)
     }
 

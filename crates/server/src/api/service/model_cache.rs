@@ -36,6 +36,8 @@ pub struct CachedModel {
     pub digest: Digest,
     pub defaults: Defaults,
     pub answers: Answers,
+    /// The embedding model that finds its examples.
+    pub embedder: Option<Options>,
     form: Result<Form, Problem>,
 }
 
@@ -76,19 +78,20 @@ impl CachedModel {
         let form = load_spec::own_form(&model).map_err(Problem::from);
         if let store::Weights::Elsewhere(who) = &model.weights {
             let (defaults, answers) = (load_spec::said(&model), elsewhere(&model, who, store, variable)?);
-            return Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, form });
+            let (name, digest) = (model.name, model.digest);
+            return Ok(CachedModel { name, digest, defaults, answers, embedder: None, form });
         }
         let compute = load_spec::compute(compute.clone(), &model.parameters);
         let n_ctx = model.parameters.num_ctx;
         let (load, adapters, fit) = (Load::Everything, load_spec::own_adapters(&model), FitUse::Own);
         let request = LoadRequest { load, n_ctx, compute, adapters, fit };
         let header = model.weights.header()?;
-        let LoadSpec { options, defaults, notes } = load_spec::open(&model, &header, request)?;
+        let LoadSpec { options, defaults, embedder, notes } = load_spec::open(&model, &header, request)?;
         for note in notes {
             tracing::warn!(model = %model.name, "{note}");
         }
         let answers = Answers::Engine(Box::new(options));
-        Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, form })
+        Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, embedder, form })
     }
 
     /// Whether its weights and adapters are where they were; what is missing, a full reading of the manifest tells.

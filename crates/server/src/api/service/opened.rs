@@ -15,7 +15,7 @@ use crate::api::request_context::RequestContext;
 use crate::api::stage::Stage;
 use crate::residents::{BaseKey, EngineLease, Order, Tenant};
 use slm_engine::{DEFAULT_CONTEXT, Options};
-use slm_infer::infer::Responder;
+use slm_infer::infer::{Embedder, InferError, Responder, Session};
 use slm_infer::load_spec;
 use slm_values::contract::Form;
 use slm_values::digest::Digest;
@@ -140,9 +140,24 @@ impl Service {
         account.reached(Stage::Loading);
         let lease = context.within(self.residents.acquire(order)).await??;
         account.reached(Stage::Answering);
-        let responder = Responder::Engine(lease.session(|| cached.defaults.clone())?);
+        let responder = Responder::Engine(context.within(self.session(&lease, &cached)).await??);
         let (model, load_duration) = (cached.name.clone(), lease.waited());
         Ok(Opened { model, responder, load_duration, cached, _lease: Some(lease), _permit: permit })
+    }
+
+    /// The session of a model whose base is held; where an embedding model finds its examples, that is loaded too.
+    async fn session(&self, lease: &EngineLease, cached: &CachedModel) -> Result<Arc<Session>, Problem> {
+        if let Some(session) = lease.kept_session() {
+            return Ok(session);
+        }
+        let embedder = match &cached.embedder {
+            Some(options) => {
+                let engine = self.residents.load_beside(options.clone()).await.map_err(InferError::from)?;
+                Some(Embedder::over(engine)?)
+            }
+            None => None,
+        };
+        Ok(lease.session(cached.defaults.clone(), embedder)?)
     }
 
     /// Loads the model that another process of this user wishes for, and holds it. It takes no place in line: what it asks

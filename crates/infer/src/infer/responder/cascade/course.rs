@@ -137,11 +137,13 @@ impl Course {
         let opening = self.door.opener.open(nth);
         let answered = async {
             let held = opening.await.map_err(Reason::Failed)?;
-            let reply = match &held.responder {
-                Responder::Remote(remote) => remote.ask(ask, left.map_or(Duration::MAX, |(_, left)| left)),
-                other => other.ask(ask),
+            let reply = async {
+                match &held.responder {
+                    Responder::Remote(remote) => remote.ask(ask, left.map_or(Duration::MAX, |(_, left)| left)),
+                    other => other.ask(other.prepared(ask).await?),
+                }
             };
-            let finished = async { reply?.whole().await }.await;
+            let finished = async { reply.await?.whole().await }.await;
             drop(held);
             finished.map_err(failed)
         };

@@ -45,7 +45,7 @@ pub async fn answer(
     let mut wanted = service.read(&request.model.clone(), request.wanted())?;
     let opened = service.open_for(&wanted.ask).await?;
     service.relax_thinking(&opened, &mut wanted.ask, "reasoning_effort")?;
-    let answering = ask_all(&service, &opened, vec![wanted.ask], wanted.n_choices)?;
+    let answering = ask_all(&service, &opened, vec![wanted.ask], wanted.n_choices).await?;
     let head = ChatHead {
         id: new_id("chatcmpl-"),
         created: unix(SystemTime::now()),

@@ -84,7 +84,7 @@ pub async fn complete(
             }
         }
     }
-    let answering = ask_all(&service, &opened, wanted.asks, wanted.n_each)?;
+    let answering = ask_all(&service, &opened, wanted.asks, wanted.n_each).await?;
     head.system_fingerprint = answering.first().and_then(|first| first.evaluation_id()).map(str::to_owned);
     if let Some(with_usage) = wanted.stream {
         let chunks = Chunks::new(head, answering.len(), with_usage);

@@ -50,7 +50,7 @@ pub async fn respond(
     let ParsedResponses { mut ask, n_top, calls, delivery, echo } = wanted;
     let opened = service.open_for(&ask).await?;
     service.relax_thinking(&opened, &mut ask, "reasoning.effort")?;
-    let ready = service.ready(&opened, ask)?;
+    let ready = service.ready(&opened, ask).await?;
     let answering = service.send(opened, ready)?;
     let head = ResponseHead { id: new_id("resp_"), created: unix(SystemTime::now()), n_top, calls, echo };
     match delivery {

@@ -140,6 +140,7 @@ every! { inferring: InferError;
     InferError::Template(_) => InferError::Template(TemplateError::Refused { message: x() }),
     InferError::Engine(_) => InferError::Engine(EngineError::Stopped),
     InferError::Thinking => InferError::Thinking,
+    InferError::NoVector => InferError::NoVector,
     InferError::Think(_) => InferError::Think(ThinkingError::Never),
     InferError::ThinkingAndForm => InferError::ThinkingAndForm,
     InferError::NoInfill => InferError::NoInfill,
@@ -269,6 +270,7 @@ every! { modelfiles: ModelfileFault;
     ModelfileFault::FormatPath => ModelfileFault::FormatPath,
     ModelfileFault::ExamplesPath => ModelfileFault::ExamplesPath,
     ModelfileFault::ExamplesCount(_) => ModelfileFault::ExamplesCount(x()),
+    ModelfileFault::ExamplesBy(..) => ModelfileFault::ExamplesBy(x(), x()),
 }
 
 every! { stores: StoreError;
@@ -301,6 +303,7 @@ every! { stores: StoreError;
     StoreError::NoWeights(_) => StoreError::NoWeights("remote"),
     StoreError::Schema { .. } => StoreError::Schema { path: path(), reason: x() },
     StoreError::Examples { .. } => StoreError::Examples { path: path(), reason: x() },
+    StoreError::NoEmbedder { .. } => StoreError::NoEmbedder { name: x(), reason: x() },
     StoreError::Context { .. } => StoreError::Context { asked: 2, trained: 1 },
     StoreError::EmbeddedModelfile(_) => {
         StoreError::EmbeddedModelfile(ModelfileError { line: 1, column: 1, reason: ModelfileFault::NoFrom })
