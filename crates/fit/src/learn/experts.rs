@@ -37,6 +37,7 @@ pub(super) const LOGPROBS: Spec = Spec { kinds: &[Kind::Logprobs], strengths: &[
 pub(super) const WORDS: Spec = Spec { kinds: &[Kind::Words], strengths: &[30.0, 5.0] };
 pub(super) const STATE: Spec = Spec { kinds: &[Kind::State], strengths: &[10.0, 1.0, 100.0] };
 pub(super) const JOINT: Spec = Spec { kinds: &[Kind::Logprobs, Kind::Words, Kind::State], strengths: &[30.0, 5.0] };
+pub(super) const JOINT_WITHOUT_SCORES: Spec = Spec { kinds: &[Kind::Words, Kind::State], strengths: &[30.0, 5.0] };
 pub(super) const JOINT_WITHOUT_STATE: Spec = Spec { kinds: &[Kind::Logprobs, Kind::Words], strengths: &[30.0, 5.0] };
 
 /// A regression with the strength that did best, and what it says of rows that it had not seen.
