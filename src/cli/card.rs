@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 use slm_fit::card::PromiseCard;
-use slm_fit::{FieldCard, FieldFit, Figures};
+use slm_fit::{Depth, EarlyCard, FieldCard, FieldFit, Figures};
 
 use crate::decide::ModelFit;
 
@@ -17,6 +17,9 @@ pub fn page(fit: &ModelFit) -> String {
             lines.extend(field(card, own));
         }
     }
+    if let Some(depth) = &card.depth {
+        lines.extend(depth.fields.iter().map(|card| early(card, depth.depth)));
+    }
     lines.join("\n")
 }
 
@@ -24,7 +27,8 @@ pub fn page(fit: &ModelFit) -> String {
 #[must_use]
 pub fn summary(fit: &ModelFit) -> String {
     let fields = fit.fit().fields.iter().map(|field| named(field.name.as_deref(), &field.method.name().to_string()));
-    format!("{} ({})", fit.id(), fields.collect::<Vec<_>>().join(", "))
+    let depth = fit.fit().early.as_ref().map(|early| format!("; answers after {}", early.depth)).unwrap_or_default();
+    format!("{} ({}{depth})", fit.id(), fields.collect::<Vec<_>>().join(", "))
 }
 
 /// A label as bare text.
@@ -52,6 +56,24 @@ fn field(card: &FieldCard, own: &FieldFit) -> Vec<String> {
     lines.extend(card.promise.iter().map(|promise| format!("  {}", self::promise(promise))));
     lines.extend(card.notes.iter().map(|note| format!("  {note}")));
     lines
+}
+
+/// What a part of the layers answers.
+fn early(card: &EarlyCard, depth: Depth) -> String {
+    let EarlyCard { name, method, figures, thresholds, answered, .. } = card;
+    let which = match (thresholds.is_empty(), answered) {
+        (true, _) => "answers every row".to_owned(),
+        (false, Some(answered)) => {
+            format!("answers what it is sure of ({answered} of the rows that certify), all layers the rest")
+        }
+        (false, None) => "answers what it is sure of, all layers the rest".to_owned(),
+    };
+    let text = format!(
+        "{method} after {depth} {which}; alone accuracy {:.3}, negative log-likelihood {:.3}, calibration error {:.3} (on {} held-out \
+         rows)",
+        figures.accuracy, figures.nll, figures.ece, figures.rows
+    );
+    named(name.as_deref(), &text)
 }
 
 fn gain(before: &Figures, after: &Figures) -> String {

@@ -22,7 +22,7 @@ fn turned(file: &str) -> String {
     text.lines().map(row).collect()
 }
 
-fn home() -> Home {
+pub fn home() -> Home {
     let home = Home::new();
     home.file("mine.jsonl", turned("tickets.jsonl"));
     home.file("later.jsonl", turned("dev.jsonl"));
@@ -44,7 +44,7 @@ impl Json for Said {
     }
 }
 
-fn field<'v>(told: &'v Value, name: &str) -> &'v Value {
+pub fn field<'v>(told: &'v Value, name: &str) -> &'v Value {
     told["fields"].as_array().expect("fields").iter().find(|field| field["name"] == name).expect("it is told")
 }
 

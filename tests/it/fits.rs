@@ -76,7 +76,7 @@ fn fit_of(contract: &Contract, learned: Learned<'_>, pins: &Pins) -> Fit {
         fields.push(FieldFit { name, options, method, gate });
     }
     let card = json!({"format": 1, "tool": "0.1.0", "date": "2026-11-30", "pins": pins, "fields": cards});
-    Fit { card: serde_json::from_value(card).unwrap(), fields }
+    Fit { card: serde_json::from_value(card).unwrap(), fields, early: None }
 }
 
 /// `queue` is squared and always left to a person; the other fields stay as they are.

@@ -9,6 +9,7 @@ mod compute;
 mod constrained;
 mod create;
 mod deployments;
+mod depth;
 mod doctor;
 mod embeddings;
 mod encodings;

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use slm::engine::{
     AdapterSet, EmbedRequest, Engine, EngineError, Event, Group, Lane, Load, Options, Reading, Request, ScoreRequest,
-    Scores, Spelling, StateAt, Weights,
+    Scores, Search, Spelling, StateAt, Weights,
 };
 use slm::prompt::{Prompt, Run, RunOffset};
 
@@ -185,6 +185,91 @@ fn the_rows_state_is_of_the_tokens_after_the_border_alone() {
     }
 }
 
+/// A prompt with its row from somewhere on, long enough for several decodes or not.
+fn rows() -> impl Strategy<Value = ScoreRequest> {
+    (2..4000usize, 0..9usize, 0..100usize).prop_map(|(n_bytes, seed, percent)| {
+        let text = words(n_bytes, seed);
+        let row_start = Some(RunOffset { run: 0, offset: text.len() * percent / 100 });
+        let prompt = Prompt { runs: vec![Run::Text { text, persons: vec![] }], row_start, row: None };
+        ScoreRequest::new(prompt, vec![Group::new("queue:", [" billing", " shipping"])])
+    })
+}
+
+/// The state after some layers, as bits.
+fn after(engine: &Engine, n_layers: u32, request: &ScoreRequest) -> Vec<u32> {
+    state_bits(&engine.score(request.only_layers(n_layers)).unwrap())
+}
+
+#[test]
+fn a_state_after_some_layers_has_the_same_bits_and_leaves_nothing_to_other_questions() {
+    let warm = Engine::load(weights()).unwrap();
+    let child = Engine::spawn(PROGRAM, weights()).wait().unwrap();
+    let n_layers = warm.info().n_layers;
+    let config = ProptestConfig { cases: 24, ..ProptestConfig::default() };
+    proptest!(config, |(request in rows(), other in rows(), n in 1..n_layers)| {
+        let engine = Engine::load(weights()).unwrap();
+        let scores = bits(engine.score(request.clone()));
+        let cold = after(&Engine::load(weights()).unwrap(), n, &request);
+        prop_assert!(cold.iter().all(|&bits| f32::from_bits(bits).is_finite()));
+        prop_assert_eq!(&after(&warm, n, &request), &cold, "again");
+        // The row's cells lack what the later layers would have left there: the whole question begins where the row does.
+        prop_assert_eq!(&bits(warm.score(request.clone())), &scores, "the whole after its part");
+        prop_assert_eq!(&after(&warm, n, &request), &cold, "the part after the whole");
+        after(&warm, 1 + n % (n_layers - 1), &other);
+        prop_assert_eq!(&after(&warm, n, &request), &cold, "after another row");
+        prop_assert_eq!(&bits(warm.score(request.clone())), &scores, "the whole after other parts");
+        prop_assert_eq!(&after(&child, n, &request), &cold, "in a process of its own");
+    });
+}
+
+#[test]
+fn every_kind_of_model_tells_its_state_after_some_layers() {
+    for tiny in Tiny::all() {
+        let warm = tiny.session();
+        let n_layers = warm.engine().info().n_layers;
+        for n_bytes in [10, 41, 700] {
+            let request =
+                ScoreRequest::new(plain(&words(n_bytes, 1)), vec![Group::new("kind:", ["bill", "billing", "zebra"])]);
+            let scores = bits(tiny.session().engine().score(request.clone()));
+            for n in 1..n_layers {
+                let cold = after(tiny.session().engine(), n, &request);
+                assert_eq!(cold.len(), 2 * 64, "{:?}", tiny.kind);
+                assert_eq!(bits(warm.engine().score(request.clone())), scores, "{:?} {n_bytes} {n}", tiny.kind);
+                assert_eq!(after(warm.engine(), n, &request), cold, "{:?} {n_bytes} {n}", tiny.kind);
+            }
+            for wanted in [0, n_layers] {
+                let error = warm.engine().score(request.only_layers(wanted)).unwrap_err();
+                assert!(matches!(error, EngineError::Layers { wanted: of, .. } if of == wanted), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_state_after_some_layers_is_the_same_under_load_and_that_of_the_whole_row() {
+    let (thread, child) = (Engine::load(weights()).unwrap(), spawned());
+    let request =
+        |n: usize| ScoreRequest::new(plain(&words(40 + n * 9, n)), vec![Group::new("", [" legal", " other"])]);
+    for engine in [thread, child] {
+        let n_layers = engine.info().n_layers;
+        let alone: Vec<_> = (0..6).map(|n| after(&engine, 1, &request(n))).collect();
+        let writing: Vec<_> = (0..3).map(|seed| engine.send(long_text(200, seed))).collect();
+        let sent: Vec<_> = (0..6).map(|n| engine.send(Request::Score(request(n).only_layers(1)))).collect();
+        for (events, alone) in sent.into_iter().zip(alone) {
+            let Some(Event::Scored(scores)) = all(events).pop() else { panic!("no scores") };
+            assert_eq!(state_bits(&scores), alone);
+            assert!(scores.groups.is_empty() && scores.counts.branch == 0);
+        }
+        drop(writing);
+        // After the layer before the last, where the mean of the row is read in whole rows too. Their branches are in other decodes.
+        for n in 0..6 {
+            let whole = told(&engine, &ScoreRequest { reading: Reading::Choices, ..request(n) }, StateAt::Row);
+            let part = engine.score(request(n).only_layers(n_layers - 1)).unwrap().state.unwrap();
+            assert_eq!(part[..part.len() / 2], whole);
+        }
+    }
+}
+
 /// llama.cpp's own pooling of the last token, which takes the state on another way.
 #[test]
 fn the_state_is_what_llama_cpp_calls_the_last_tokens_embedding() {
@@ -202,6 +287,46 @@ fn a_vocabulary_alone_tells_no_state() {
     let engine = Engine::load(Options { load: Load::Vocabulary, ..triage() }).unwrap();
     let request = ScoreRequest::new(plain("x"), vec![Group::new("", ["a", "b"])]);
     assert!(matches!(engine.score(with_state(&request)), Err(EngineError::VocabularyOnly)));
+}
+
+/// What a row costs of which some layers are evaluated and no label is read, against a whole one; prints, and compares within one
+/// run.
+///
+/// `SLM_CANONICAL_MODEL=file.gguf cargo test --release --test it -- --ignored --nocapture states::what_some_layers_cost`
+#[test]
+#[ignore = "it measures, and wants the machine for itself"]
+fn what_some_layers_cost() {
+    let engine = Engine::spawn(PROGRAM, weights()).wait().unwrap();
+    let n_layers = engine.info().n_layers;
+    let system = "Classify the sentiment of the film review as positive or negative.\n";
+    let labels = |n: usize| (0..n).map(|n| words(8 + n % 9, n)).collect::<std::collections::BTreeSet<_>>();
+    for (n_bytes, n_labels) in [(150, 2), (150, 60), (900, 2)] {
+        let request = |number: usize| {
+            let text = format!("{system}{}\n", words(n_bytes, number));
+            let row_start = Some(RunOffset { run: 0, offset: system.len() });
+            let prompt = Prompt { runs: vec![Run::Text { text, persons: vec![] }], row_start, row: None };
+            let request = ScoreRequest::new(prompt, vec![Group::new("", labels(n_labels))]);
+            ScoreRequest { reading: Reading::Choices, search: Search::BestFirst, ..request }
+        };
+        let ways = [n_layers, n_layers / 3, n_layers / 2, n_layers * 2 / 3];
+        let mut took: [Vec<f64>; 4] = Default::default();
+        for number in 0..60 {
+            for (way, &n) in ways.iter().enumerate() {
+                let whole = with_state(&request(number));
+                let asked = if n == n_layers { whole } else { whole.only_layers(n) };
+                let begun = std::time::Instant::now();
+                engine.score(asked).unwrap();
+                took[way].push(begun.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        for (n, times) in ways.iter().zip(&mut took) {
+            times.sort_by(f64::total_cmp);
+            println!(
+                "{n_bytes} bytes, {n_labels} labels, {n} of {n_layers} layers: {:.2} ms a row",
+                times[times.len() / 2]
+            );
+        }
+    }
 }
 
 /// What a state adds to a row as `serve` answers it, through a process of its own; prints, and compares within one run.

@@ -36,6 +36,8 @@ pub enum EngineError {
     NoBranches,
     #[error("hidden states of the architecture `{0}` cannot be read; ask without them")]
     NoState(String),
+    #[error("the state after {wanted} layers cannot be read: the model has {n_layers}, so 1 to {} can be", .n_layers.saturating_sub(1))]
+    Layers { wanted: u32, n_layers: u32 },
     #[error("the text has {n_tokens} tokens with the model's start and end tokens, and at most {limit} fit")]
     TextTooLong { n_tokens: usize, limit: usize, n_ctx_train: usize },
     #[error("the model's architecture `{0}` makes embeddings, not text, so it cannot answer; use a text model")]

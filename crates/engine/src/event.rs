@@ -106,7 +106,7 @@ pub struct Scores {
     /// For every group, in the request's order.
     pub groups: Vec<GroupScores>,
     /// The hidden state that was asked for ([`StateAt`](super::StateAt)), to the same bits whenever the question is asked. `None`
-    /// where none was, and where there is nothing to choose: no group has two candidates.
+    /// where none was, and of a choice where there is nothing to choose: no group has two candidates.
     pub state: Option<Vec<f32>>,
     pub counts: Counts,
     pub timings: Timings,

@@ -105,12 +105,17 @@ pub enum StateAt {
     /// Both, one after the other.
     #[default]
     ChoiceAndRow,
+    /// What the first so many layers make of the row: the mean of their last one's output over the prompt's tokens from where the row
+    /// begins, and then its output at the prompt's last token. `2 * n_embd` numbers, from 1 layer to all but the last one. It is asked
+    /// for without candidates, and the layers after it are not computed (on a GPU they are, for nothing).
+    Layers(u32),
 }
 
 /// A request for exact log-probabilities of a prompt's continuations.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScoreRequest {
     pub prompt: Prompt,
+    /// None where a state is wanted by [`StateAt::Layers`].
     pub groups: Vec<Group>,
     pub reading: Reading,
     pub search: Search,
@@ -124,6 +129,15 @@ pub struct ScoreRequest {
 }
 
 impl ScoreRequest {
+    /// The same prompt, of which only a state after the first so many layers is wanted.
+    #[must_use]
+    pub fn only_layers(&self, n_layers: u32) -> ScoreRequest {
+        let state = Some(StateAt::Layers(n_layers));
+        let (prompt, adapters, turn_end) = (self.prompt.clone(), self.adapters.clone(), self.turn_end.clone());
+        let ScoreRequest { reading, search, lane, .. } = *self;
+        ScoreRequest { prompt, groups: Vec::new(), reading, search, adapters, turn_end, lane, state }
+    }
+
     /// What the base model gives these candidates after the prompt, alone and by their whole texts.
     #[must_use]
     pub fn new(prompt: Prompt, groups: Vec<Group>) -> ScoreRequest {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use slm_fit::learn::trial_figures;
+use slm_fit::learn::{Basis, trial_figures};
 use slm_fit::promise::{Answers, Demand, thresholds};
 use slm_fit::{Evidence, Figures, Labelled, LearnRequest, learn};
 use slm_stats::guarantee::Promise;
@@ -110,7 +110,7 @@ fn measure(size: &str, taught: &[&Row], test: &[Row], names: &[String]) {
     let rows: Vec<Labelled<'_>> = taught.iter().map(|row| row.labelled()).collect();
     let truths: Vec<usize> = test.iter().map(|row| row.label).collect();
     let started = Instant::now();
-    let request = LearnRequest { rows: &rows, options: names, seed: 0, n_threads: 2 };
+    let request = LearnRequest { rows: &rows, options: names, basis: Basis::Scores, seed: 0, n_threads: 2 };
     let learned = learn(&request).expect("the rows have two labels");
     let learn_s = started.elapsed().as_secs_f64();
     let started = Instant::now();
@@ -151,7 +151,7 @@ fn measure(size: &str, taught: &[&Row], test: &[Row], names: &[String]) {
 fn guarantee(rows: &[Row], labels: &[String], risk: f64) {
     const RESAMPLES: u32 = 500;
     let all: Vec<Labelled<'_>> = rows.iter().map(Row::labelled).collect();
-    let request = LearnRequest { rows: &all, options: labels, seed: 0, n_threads: 2 };
+    let request = LearnRequest { rows: &all, options: labels, basis: Basis::Scores, seed: 0, n_threads: 2 };
     let learned = learn(&request).expect("the rows have two labels");
     let probabilities = &learned.out_of_fold;
     let truths: Vec<usize> = learned.places.iter().map(|&at| all[at].truth).collect();
@@ -167,9 +167,9 @@ fn guarantee(rows: &[Row], labels: &[String], risk: f64) {
         let (found, certifying) = (part(), part());
         let found = Answers { probabilities: &found.0, truths: &found.1 };
         let certifying = Answers { probabilities: &certifying.0, truths: &certifying.1 };
-        let Ok(one) = thresholds(&Demand::Risk(promise), &found, &certifying, &[]) else { continue };
+        let Ok(one) = thresholds(&Demand::Risk(promise), &[found], &[certifying], &[]) else { continue };
         given += 1;
-        let decisions = probabilities.iter().zip(&truths).map(|(p, truth)| (one.gate.decision(p), truth));
+        let decisions = probabilities.iter().zip(&truths).map(|(p, truth)| (one.gates[0].decision(p), truth));
         let accepted: Vec<bool> = decisions
             .filter(|one| one.0.abstention.is_none())
             .map(|(decision, truth)| decision.best != *truth)

@@ -8,6 +8,8 @@ use crate::method::MethodName;
 
 /// The format of cards; one with a higher number was written by a later version.
 pub const CARD_FORMAT: u32 = 1;
+/// The format of cards of fits that answer from a part of the layers, which an earlier version would apply without that part.
+pub const CARD_FORMAT_OF_DEPTH: u32 = 2;
 
 /// What a fit tells of itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +21,51 @@ pub struct Card {
     pub date: String,
     pub pins: Pins,
     pub fields: Vec<FieldCard>,
+    /// Of a fit that answers from a part of the layers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<DepthCard>,
+}
+
+/// What is told of answers from a part of the layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DepthCard {
+    pub depth: Depth,
+    /// In the order of the fields.
+    pub fields: Vec<EarlyCard>,
+}
+
+/// A part of a model's layers: the first ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Depth {
+    pub layers: u32,
+    pub of: u32,
+}
+
+impl std::fmt::Display for Depth {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{} of {} layers", self.layers, self.of)
+    }
+}
+
+/// What is told of one field's answers from a part of the layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EarlyCard {
+    pub name: Option<String>,
+    pub method: MethodName,
+    /// On the rows on which the whole model's figures are, each with what had not seen it.
+    pub figures: Figures,
+    /// Of the answers that are given: where this is not sure, those of all layers.
+    pub given: Figures,
+    /// One-sided, against the whole model's best method on the same rows: how likely they would have so many fewer rows right, or so
+    /// much worse a likelihood, if they were as good.
+    pub p_as_right: f64,
+    pub p_as_likely: f64,
+    /// By option; empty where every answer is accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<f64>,
+    /// Certifying rows that need no more layers, with thresholds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<u64>,
 }
 
 /// What a fit belongs to: with anything else of these it says nothing.

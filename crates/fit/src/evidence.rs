@@ -14,6 +14,12 @@ pub struct Evidence<'a> {
     pub state: Option<&'a [f32]>,
 }
 
+/// Log-probabilities of labels that were not read: all are as likely.
+#[must_use]
+pub fn unread(n_options: usize) -> Vec<f64> {
+    normalised(&vec![0.0; n_options])
+}
+
 /// Log-probabilities that are finite and sum to 1 as probabilities; where no option has any probability, all are equal.
 #[must_use]
 pub(crate) fn normalised(logprobs: &[f64]) -> Vec<f64> {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::card::Card;
+use crate::card::{Card, Depth};
 use crate::decision::{Decision, Gate};
 use crate::evidence::{Evidence, normalised, softmax};
 use crate::method::Method;
@@ -13,6 +13,34 @@ pub struct Fit {
     pub card: Card,
     /// In the contract's order; a field whose method is [`Method::Nothing`] stays raw.
     pub fields: Vec<FieldFit>,
+    /// How rows are answered from a part of the layers, as far as that is reliable enough; `None` where all layers always are evaluated.
+    pub early: Option<Early>,
+}
+
+/// What was learned of a part of the layers, without any log-probabilities.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Early {
+    pub depth: Depth,
+    /// The same fields. An answer that its gate does not accept is given by all layers, and their gate decides.
+    pub fields: Vec<FieldFit>,
+}
+
+impl Early {
+    /// Whether a row ever needs the other layers.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.fields.iter().all(|field| field.gate.is_open())
+    }
+
+    /// As [`Fit::field`].
+    #[must_use]
+    pub fn field(&self, name: Option<&str>, options: &[Value]) -> Option<&FieldFit> {
+        field_of(&self.fields, name, options)
+    }
+}
+
+fn field_of<'f>(fields: &'f [FieldFit], name: Option<&str>, options: &[Value]) -> Option<&'f FieldFit> {
+    fields.iter().find(|field| field.name.as_deref() == name && field.options == options)
 }
 
 /// What was learned for one closed field.
@@ -36,7 +64,7 @@ impl Fit {
     /// The field of this name with just these options; `None` where this fit knows no such field.
     #[must_use]
     pub fn field(&self, name: Option<&str>, options: &[Value]) -> Option<&FieldFit> {
-        self.fields.iter().find(|field| field.name.as_deref() == name && field.options == options)
+        field_of(&self.fields, name, options)
     }
 }
 

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slm_stats::words::{HashedTerms, HashedTermsError};
 
-use crate::card::{CARD_FORMAT, Card};
+use crate::card::{CARD_FORMAT, CARD_FORMAT_OF_DEPTH, Card};
 use crate::decision::Gate;
 use crate::expert::{Block, Expert, TERMS};
-use crate::fit::{FieldFit, Fit};
+use crate::fit::{Early, FieldFit, Fit};
 use crate::method::{Method, MethodName, Pool};
 use numbers::{Reader, Writer};
 
@@ -39,7 +39,9 @@ pub enum FitLayerError {
     TooLarge { what: &'static str, n_bytes: usize, most: usize },
     #[error("the fit's card is not one: {0}")]
     Card(String),
-    #[error("the fit's card has format {found}, and this version reads {CARD_FORMAT}; update slm, or fit again")]
+    #[error(
+        "the fit's card has format {found}, and this version reads {CARD_FORMAT} and {CARD_FORMAT_OF_DEPTH}; update slm, or fit again"
+    )]
     Format { found: u32 },
     #[error("the fit's numbers are not safetensors: {0}")]
     Numbers(String),
@@ -61,6 +63,9 @@ struct WireFit {
     #[serde(flatten)]
     card: Card,
     computed: Vec<WireField>,
+    /// From a part of the layers; their numbers follow those of the fields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    computed_early: Vec<WireField>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -104,8 +109,10 @@ impl Fit {
                 person: field.gate.person.clone(),
             }
         };
-        let computed = self.fields.iter().enumerate().map(field).collect();
-        let wire = WireFit { card: self.card.clone(), computed };
+        let early = self.early.iter().flat_map(|early| &early.fields);
+        let mut computed: Vec<WireField> = self.fields.iter().chain(early).enumerate().map(field).collect();
+        let computed_early = computed.split_off(self.fields.len());
+        let wire = WireFit { card: self.card.clone(), computed, computed_early };
         let card = serde_json::to_vec_pretty(&wire).expect("a card has no keys that JSON lacks");
         FitLayers { card, numbers: writer.bytes() }
     }
@@ -129,15 +136,33 @@ impl Fit {
             format: u32,
         }
         let versioned: Versioned = serde_json::from_slice(card).map_err(not_a_card)?;
-        if versioned.format != CARD_FORMAT {
+        if ![CARD_FORMAT, CARD_FORMAT_OF_DEPTH].contains(&versioned.format) {
             return Err(FitLayerError::Format { found: versioned.format });
         }
         let wire: WireFit = serde_json::from_slice(card).map_err(not_a_card)?;
         count("fields", wire.computed.len(), 0, MAX_FIELDS)?;
         let reader = Reader::new(numbers)?;
-        let fields = wire.computed.into_iter().enumerate().map(|(nth, field)| read(nth, field, &reader));
-        Ok(Fit { fields: fields.collect::<Result<_, _>>()?, card: wire.card })
+        let n_fields = wire.computed.len();
+        let all = wire.computed.into_iter().chain(wire.computed_early).enumerate();
+        let mut fields: Vec<FieldFit> =
+            all.map(|(nth, field)| read(nth, field, &reader)).collect::<Result<_, FitLayerError>>()?;
+        let of_early = fields.split_off(n_fields);
+        let early = early(&wire.card, &fields, of_early)?;
+        Ok(Fit { fields, early, card: wire.card })
     }
+}
+
+/// The part of the layers that answers these fields, where there is one.
+fn early(card: &Card, whole: &[FieldFit], fields: Vec<FieldFit>) -> Result<Option<Early>, FitLayerError> {
+    let Some(depth) = card.depth.as_ref().map(|card| card.depth) else { return Ok(None) };
+    let is_same = |(one, other): (&FieldFit, &FieldFit)| (&one.name, &one.options) == (&other.name, &other.options);
+    if fields.len() != whole.len() || !whole.iter().zip(&fields).all(is_same) {
+        return Err(FitLayerError::Card("`computed_early` has other fields than `computed`".to_owned()));
+    }
+    if depth.layers == 0 || depth.layers >= depth.of {
+        return Err(FitLayerError::Card(format!("`depth` is {depth}, which is not a part of them")));
+    }
+    Ok(Some(Early { depth, fields }))
 }
 
 #[allow(clippy::needless_pass_by_value)] // as `map_err` gives it

@@ -43,10 +43,21 @@ pub struct LearnRequest<'a> {
     pub rows: &'a [Labelled<'a>],
     /// The options' texts, in the contract's order.
     pub options: &'a [String],
+    pub basis: Basis,
     /// The same seed parts the rows in the same way.
     pub seed: u64,
     /// The numbers that are learned do not depend on it.
     pub n_threads: usize,
+}
+
+/// What the model says of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Basis {
+    /// Log-probabilities, with or without a hidden state.
+    #[default]
+    Scores,
+    /// A hidden state alone: no label was read ([`unread`](crate::unread)). What reads no state is not tried, for it needs no model.
+    State,
 }
 
 /// What was learned for one field.
@@ -143,8 +154,8 @@ pub fn trial_figures(probabilities: &[Vec<f64>], truths: &[usize]) -> Figures {
 /// [`LearnError`]: the rows are not of one field, or have fewer than two labels.
 pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     let rows = Rows::new(request.rows, request.options, request.seed)?;
-    let trained = trained(&rows, request.n_threads);
-    let plans = plans(&rows, &trained);
+    let trained = trained(&rows, request.basis, request.n_threads);
+    let plans = plans(&rows, request.basis, &trained);
     let candidates = parallel::map(plans.len(), request.n_threads, |at| tried(&rows, &trained, &plans[at]));
     let truths: Vec<usize> = rows.rows.iter().map(|row| row.truth).collect();
     let judged: Vec<Judged<'_>> =
@@ -172,6 +183,34 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     })
 }
 
+/// How good answers from a part of the layers are, against answers of the whole model to the same rows.
+#[must_use]
+pub fn compared(early: &[Vec<f64>], whole: &[Vec<f64>], truths: &[usize]) -> Compared {
+    let [early, whole] = [early, whole].map(|probabilities| Judged { probabilities, truths });
+    Compared {
+        figures: early.figures(),
+        p_as_right: p_of_less_right(&whole.graded(), &early.graded()),
+        p_as_likely: p_of_better(&early.losses(), &whole.losses()),
+    }
+}
+
+/// Answers from a part of the layers, against those of the whole model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Compared {
+    pub figures: Figures,
+    /// One-sided: how likely they would have so many fewer rows right, or so much worse a likelihood, if they were as good.
+    pub p_as_right: f64,
+    pub p_as_likely: f64,
+}
+
+impl Compared {
+    /// Whether they are not clearly worse, as methods of the whole model are held against each other.
+    #[must_use]
+    pub fn is_as_good(&self) -> bool {
+        self.p_as_right > LEVEL && self.p_as_likely > DOUBT
+    }
+}
+
 /// Subtracts each label's mean log-probability over texts, which needs no labels; `shares` are those that the classes are known to
 /// have, without them all are taken to be as frequent.
 #[must_use]
@@ -195,38 +234,49 @@ fn means<'r>(rows: impl Iterator<Item = &'r [f64]>) -> Vec<f64> {
 }
 
 /// The regressions that pools are made of.
-fn trained(rows: &Rows<'_>, n_threads: usize) -> Vec<Trained> {
+fn trained(rows: &Rows<'_>, basis: Basis, n_threads: usize) -> Vec<Trained> {
     if rows.n() < FEWEST_ROWS {
         return Vec::new();
     }
-    let specs: &[Spec] = if rows.has_states() {
-        &[experts::LOGPROBS, experts::WORDS, experts::STATE, experts::JOINT]
-    } else {
-        &[experts::LOGPROBS, experts::WORDS, experts::JOINT_WITHOUT_STATE]
+    let specs: &[Spec] = match (basis, rows.has_states()) {
+        (Basis::Scores, true) => &[experts::LOGPROBS, experts::WORDS, experts::STATE, experts::JOINT],
+        (Basis::Scores, false) => &[experts::LOGPROBS, experts::WORDS, experts::JOINT_WITHOUT_STATE],
+        (Basis::State, _) => &[experts::WORDS, experts::STATE, experts::JOINT_WITHOUT_SCORES],
     };
     specs.iter().map(|&spec| experts::train(rows, spec, n_threads)).collect()
 }
 
-fn plans(rows: &Rows<'_>, trained: &[Trained]) -> Vec<Plan> {
+fn plans(rows: &Rows<'_>, basis: Basis, trained: &[Trained]) -> Vec<Plan> {
+    let at = |spec: Spec| trained.iter().position(|one| one.spec == spec);
+    if basis == Basis::State {
+        let pools = [
+            (MethodName::State, vec![at(experts::WORDS), at(experts::STATE)]),
+            (MethodName::Joint, vec![at(experts::JOINT_WITHOUT_SCORES)]),
+        ];
+        return [Plan::Nothing].into_iter().chain(pooled_plans(pools)).collect();
+    }
     let temperature = Plan::Pool { name: MethodName::Temperature, experts: vec![], biases: Biases::None };
     let mut plans = vec![Plan::Nothing, Plan::Centring, temperature];
     if rows.n() < FEWEST_ROWS {
         return plans;
     }
-    let at = |spec: Spec| trained.iter().position(|one| one.spec == spec);
-    let pools: [(MethodName, Vec<Option<usize>>); 5] = [
+    let pools = [
         (MethodName::Affine, vec![]),
         (MethodName::Logprobs, vec![at(experts::LOGPROBS)]),
         (MethodName::Words, vec![at(experts::LOGPROBS), at(experts::WORDS)]),
         (MethodName::State, vec![at(experts::LOGPROBS), at(experts::WORDS), at(experts::STATE)]),
         (MethodName::Joint, vec![at(experts::JOINT).or(at(experts::JOINT_WITHOUT_STATE))]),
     ];
-    for (name, experts) in pools {
-        if let Some(experts) = experts.into_iter().collect::<Option<Vec<usize>>>() {
-            plans.push(Plan::Pool { name, experts, biases: Biases::Spread(SPREADS[0]) });
-        }
-    }
+    plans.extend(pooled_plans(pools));
     plans
+}
+
+/// Pools of those regressions that there are.
+fn pooled_plans<const N: usize>(pools: [(MethodName, Vec<Option<usize>>); N]) -> impl Iterator<Item = Plan> {
+    pools.into_iter().filter_map(|(name, experts)| {
+        let experts = experts.into_iter().collect::<Option<Vec<usize>>>()?;
+        Some(Plan::Pool { name, experts, biases: Biases::Spread(SPREADS[0]) })
+    })
 }
 
 /// What a method says of each row after learning from the other folds.

@@ -14,10 +14,10 @@ pub mod learn;
 pub mod method;
 pub mod promise;
 
-pub use card::{Card, FieldCard, Figures, Pins};
+pub use card::{Card, Depth, DepthCard, EarlyCard, FieldCard, Figures, Pins};
 pub use decision::{Abstention, Decision, Gate};
-pub use evidence::Evidence;
-pub use fit::{FieldFit, Fit};
+pub use evidence::{Evidence, unread};
+pub use fit::{Early, FieldFit, Fit};
 pub use layers::{FitLayerError, FitLayers};
 pub use learn::{Labelled, LearnError, LearnRequest, Learned, Refusal, centring, learn};
 pub use method::{Method, MethodName, Pool};

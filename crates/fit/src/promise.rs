@@ -3,6 +3,9 @@
 //! How reliable an answer is, is estimated from its probability and its label; a level of this reliability is a threshold for each
 //! label. Levels are tried from the one that is likeliest to be certified downwards, each on the certifying rows, until one
 //! does not hold (fixed-sequence testing, see [`slm_stats::guarantee`]), so that the promise holds however many are tried.
+//!
+//! Where a row is answered in stages (from a part of the layers, then from all of them), one level gives thresholds for every stage, the
+//! first stage that is as reliable gives the answer, and what is counted, found and certified is the answers of all stages together.
 
 use slm_stats::guarantee::Promise;
 use slm_stats::linear::{Linear, Matrix, Settings};
@@ -29,7 +32,7 @@ pub enum Demand {
     Costs { of_errors: Vec<f64>, of_handing_over: f64, confidence: Confidence },
 }
 
-/// Answers with their labels: the probabilities of one method.
+/// Answers with their labels: the probabilities of one method, or of one stage.
 #[derive(Debug, Clone, Copy)]
 pub struct Answers<'a> {
     pub probabilities: &'a [Vec<f64>],
@@ -39,7 +42,8 @@ pub struct Answers<'a> {
 /// Thresholds, and what the certifying rows say of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Thresholds {
-    pub gate: Gate,
+    /// By stage.
+    pub gates: Vec<Gate>,
     pub card: PromiseCard,
 }
 
@@ -78,6 +82,33 @@ impl Answers<'_> {
             false => Graded { confidence: reliability.of(answer, p), is_right },
         };
         self.each().map(row).collect()
+    }
+}
+
+/// How reliable each stage's answers are.
+struct Stages(Vec<Reliability>);
+
+impl Stages {
+    fn learn(found: &[Answers<'_>], n_options: usize) -> Stages {
+        Stages(found.iter().map(|stage| Reliability::learn(stage, n_options)).collect())
+    }
+
+    /// Rows by the stage that is the most reliable: the one that answers at the level from which on the row is accepted.
+    fn graded(&self, rows: &[Answers<'_>], person: &[usize]) -> Vec<Graded> {
+        let mut stages = rows.iter().zip(&self.0).map(|(stage, reliability)| stage.graded(reliability, person));
+        let first = stages.next().unwrap_or_default();
+        stages.fold(first, |mut best, stage| {
+            for (best, own) in best.iter_mut().zip(stage) {
+                *best = if own.confidence > best.confidence { own } else { *best };
+            }
+            best
+        })
+    }
+
+    /// By stage, thresholds from which on the reliability is at least `level`.
+    fn gates(&self, level: f64, person: &[usize]) -> Vec<Gate> {
+        let gate = |stage: &Reliability| Gate { thresholds: stage.thresholds(level, person), person: person.to_vec() };
+        self.0.iter().map(gate).collect()
     }
 }
 
@@ -135,100 +166,116 @@ fn logit(p: f64) -> f64 {
 }
 
 /// Finds thresholds that meet a demand and certifies them. `found` are answers to rows that taught the method, each by what had not
-/// seen it; `certifying` are answers of the method to rows that had no part in it. `person` are options that always go to a person.
+/// seen it; `certifying` are answers of the method to rows that had no part in it. Both are by stage, of the same rows. `person` are
+/// options that always go to a person.
 ///
 /// # Errors
 ///
 /// [`PromiseError`]: these rows cannot certify such a promise.
 pub fn thresholds(
     demand: &Demand,
-    found: &Answers<'_>,
-    certifying: &Answers<'_>,
+    found: &[Answers<'_>],
+    certifying: &[Answers<'_>],
     person: &[usize],
 ) -> Result<Thresholds, PromiseError> {
-    let n_options = found.probabilities.first().or(certifying.probabilities.first()).map_or(0, Vec::len);
-    let reliability = Reliability::learn(found, n_options);
-    let graded = found.graded(&reliability, person);
-    let gate = |thresholds: Vec<f64>| Gate { thresholds, person: person.to_vec() };
+    let stages = Stages::learn(found, n_options(found, certifying));
+    let graded = stages.graded(found, person);
     match demand {
-        Demand::Risk(promise) => {
-            let needed = promise.rows_needed(0);
-            let (risk, confidence) = (promise.risk(), promise.confidence().share());
-            if certifying.n() < usize::try_from(needed).unwrap_or(usize::MAX) {
-                return Err(PromiseError::TooFewRows { risk, confidence, needed, rows: certifying.n() });
-            }
-            let mut kept = None;
-            let mut first = None;
-            for level in promise.candidates(&graded, certifying.n()) {
-                let tried = gate(reliability.thresholds(level, person));
-                let (accepted, errors) = counted(&tried, certifying);
-                first.get_or_insert((accepted, errors));
-                if !promise.is_kept_by(accepted, errors) {
-                    break;
-                }
-                kept = Some(tried);
-            }
-            let Some(gate) = kept else {
-                let (accepted, errors) = first.unwrap_or_default();
-                let needed = promise.rows_needed(errors);
-                let hint = hint(&certifying.graded(&reliability, person), *promise);
-                let rows = certifying.n();
-                return Err(PromiseError::NotKept { risk, confidence, rows, accepted, errors, needed, hint });
-            };
-            Ok(certified(gate, certifying, Some(*promise), promise.confidence()))
-        }
+        Demand::Risk(promise) => kept(*promise, &stages, &graded, certifying, person),
         Demand::Coverage { share, confidence } => {
             let mut levels: Vec<f64> = graded.iter().map(|row| row.confidence).collect();
             levels.sort_by(|one, other| other.total_cmp(one));
             let wanted = (share.clamp(0.0, 1.0) * crate::learn::float(levels.len()) - 1e-9).ceil().max(1.0);
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // at most the number of rows
             let level = levels.get(wanted as usize - 1).copied().unwrap_or_default();
-            let gate = gate(reliability.thresholds(level, person));
-            Ok(certified(gate, certifying, None, *confidence))
+            Ok(certified(stages.gates(level, person), certifying, None, *confidence))
         }
         Demand::Costs { of_errors, of_handing_over, confidence } => {
-            let threshold = |(option, cost): (usize, &f64)| match person.contains(&option) {
+            let threshold = |stage: &Reliability, option: usize, cost: f64| match person.contains(&option) {
                 true => NEVER,
-                false if *cost <= *of_handing_over => 0.0,
+                false if cost <= *of_handing_over => 0.0,
                 false => {
                     let level = 1.0 - of_handing_over / cost;
-                    reliability.thresholds(level, person)[option]
+                    stage.thresholds(level, person)[option]
                 }
             };
-            let gate = gate(of_errors.iter().enumerate().map(threshold).collect());
-            Ok(certified(gate, certifying, None, *confidence))
+            let gate = |stage: &Reliability| {
+                let thresholds = of_errors.iter().enumerate().map(|(option, &cost)| threshold(stage, option, cost));
+                Gate { thresholds: thresholds.collect(), person: person.to_vec() }
+            };
+            Ok(certified(stages.0.iter().map(gate).collect(), certifying, None, *confidence))
         }
     }
 }
 
-/// Accepted rows, and wrong ones of them.
-fn counted(gate: &Gate, rows: &Answers<'_>) -> (u64, u64) {
+fn n_options(found: &[Answers<'_>], rows: &[Answers<'_>]) -> usize {
+    found.iter().chain(rows).find_map(|stage| stage.probabilities.first()).map_or(0, Vec::len)
+}
+
+/// The lowest level that keeps a promise.
+fn kept(
+    promise: Promise,
+    stages: &Stages,
+    graded: &[Graded],
+    certifying: &[Answers<'_>],
+    person: &[usize],
+) -> Result<Thresholds, PromiseError> {
+    let needed = promise.rows_needed(0);
+    let (risk, confidence) = (promise.risk(), promise.confidence().share());
+    let rows = certifying.first().map_or(0, Answers::n);
+    if rows < usize::try_from(needed).unwrap_or(usize::MAX) {
+        return Err(PromiseError::TooFewRows { risk, confidence, needed, rows });
+    }
+    let mut kept = None;
+    let mut first = None;
+    for level in promise.candidates(graded, rows) {
+        let tried = stages.gates(level, person);
+        let (accepted, errors) = counted(&tried, certifying);
+        first.get_or_insert((accepted, errors));
+        if !promise.is_kept_by(accepted, errors) {
+            break;
+        }
+        kept = Some(tried);
+    }
+    let Some(gates) = kept else {
+        let (accepted, errors) = first.unwrap_or_default();
+        let needed = promise.rows_needed(errors);
+        let hint = hint(&stages.graded(certifying, person), promise);
+        return Err(PromiseError::NotKept { risk, confidence, rows, accepted, errors, needed, hint });
+    };
+    Ok(certified(gates, certifying, Some(promise), promise.confidence()))
+}
+
+/// Accepted rows, and wrong ones of them: the first stage that accepts a row gives its answer.
+fn counted(gates: &[Gate], rows: &[Answers<'_>]) -> (u64, u64) {
     let (mut accepted, mut errors) = (0, 0);
-    for (p, &truth) in rows.probabilities.iter().zip(rows.truths) {
-        let decision = gate.decision(p);
-        if decision.abstention.is_none() {
+    for row in 0..rows.first().map_or(0, Answers::n) {
+        let mut stages = gates.iter().zip(rows).map(|(gate, stage)| (gate.decision(&stage.probabilities[row]), stage));
+        if let Some((decision, stage)) = stages.find(|(decision, _)| decision.abstention.is_none()) {
             accepted += 1;
-            errors += u64::from(decision.best != truth);
+            errors += u64::from(decision.best != stage.truths[row]);
         }
     }
     (accepted, errors)
 }
 
-fn certified(gate: Gate, rows: &Answers<'_>, promise: Option<Promise>, confidence: Confidence) -> Thresholds {
-    let (accepted, errors) = counted(&gate, rows);
-    let n_right = rows.each().filter(|row| row.2).count();
-    let share = crate::learn::float(n_right) / crate::learn::float(rows.n().max(1));
+fn certified(gates: Vec<Gate>, stages: &[Answers<'_>], promise: Option<Promise>, confidence: Confidence) -> Thresholds {
+    let (accepted, errors) = counted(&gates, stages);
+    let n = stages.first().map_or(0, Answers::n);
+    let is_right = |row: &usize| stages.iter().any(|stage| best(&stage.probabilities[*row]) == stage.truths[*row]);
+    let n_right = (0..n).filter(is_right).count();
+    let share = crate::learn::float(n_right) / crate::learn::float(n.max(1));
     let risk = promise.map(Promise::risk);
     let card = PromiseCard {
         risk,
         confidence: confidence.share(),
-        rows: rows.n() as u64,
+        rows: n as u64,
         accepted,
         errors,
         risk_at_most: Proportion { hits: errors, n: accepted }.at_most(confidence),
         coverage_bound: risk.map_or(1.0, |risk| (share / (1.0 - risk)).min(1.0)),
     };
-    Thresholds { gate, card }
+    Thresholds { gates, card }
 }
 
 /// The lowest of some usual risks above the promised one that the surest rows would certify, as what to ask for instead.
@@ -254,17 +301,16 @@ pub struct FrontierPoint {
     pub risk_at_most: f64,
 }
 
-/// Risk by coverage on rows, in steps of a tenth: of these very rows, which is no promise.
+/// Risk by coverage on rows, in steps of a tenth: of these very rows, which is no promise. Both are by stage.
 #[must_use]
 pub fn frontier(
-    found: &Answers<'_>,
-    rows: &Answers<'_>,
+    found: &[Answers<'_>],
+    rows: &[Answers<'_>],
     person: &[usize],
     confidence: Confidence,
 ) -> Vec<FrontierPoint> {
-    let n_options = found.probabilities.first().or(rows.probabilities.first()).map_or(0, Vec::len);
-    let reliability = Reliability::learn(found, n_options);
-    let mut graded = rows.graded(&reliability, person);
+    let stages = Stages::learn(found, n_options(found, rows));
+    let mut graded = stages.graded(rows, person);
     graded.sort_by(|one, other| other.confidence.total_cmp(&one.confidence));
     let point = |tenths: usize| {
         let n = graded.len() * tenths / 10;

@@ -1,10 +1,11 @@
 //! Writes what a model says of labelled texts: the log-probability of every label, and its hidden states, for
 //! whoever compares ways of learning from them.
 //!
-//! `cargo run --release -p slm-infer --example states -- MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere] [FILE,K]` reads the first
+//! `cargo run --release -p slm-infer --example states -- MODEL.gguf ROWS.jsonl KEY INSTRUCTION N OUT [nowhere] [layers=N...] [FILE,K]` reads the first
 //! N rows by a hash of their text. It writes `OUT.jsonl` (text, label, log-probabilities in the labels' order, milliseconds)
 //! and `OUT.npy` (a row of 32-bit floats for each line:
-//! the state of the answer's choice, then that of the row). `nowhere` leaves the labels out of the prompt.
+//! the state of the answer's choice, then that of the row). `nowhere` leaves the labels out of the prompt. With `layers=10` every row is
+//! asked once more for its state after 10 layers alone, which `OUT.10.npy` has; the milliseconds of both are printed.
 //! With FILE,K every row is asked twice, without and with the K nearest labelled texts of the file before it (a Modelfile's `EXAMPLES`),
 //! and what is written is of the second; accuracy and milliseconds are printed of both.
 
@@ -41,6 +42,7 @@ fn main() {
     } else {
         Scoring::default().wording
     };
+    let mut parts: Vec<Part> = more.iter().filter_map(|word| Part::of(word.strip_prefix("layers=")?)).collect();
     let rows = read(Path::new(rows), key);
     let labels: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
     let contract = Arc::new(Contract::from_schema(json!({"enum": labels})).expect("a closed contract"));
@@ -65,6 +67,12 @@ fn main() {
                 usize::from(labels.iter().nth(best.expect("there are labels")) == Some(&row.label.as_str()));
             last = Some(scores);
         }
+        for part in &mut parts {
+            let request = request(&without, &contract, instruction, &row.text, wording).only_layers(part.n_layers);
+            let started = Instant::now();
+            part.states.extend(without.engine().score(request).expect("a state").state);
+            part.ms.push(started.elapsed().as_secs_f64() * 1e3);
+        }
         let Scores { groups, state, .. } = last.expect("a session asked");
         let (logprobs, ms) = (&groups[0].logprobs, told.iter().rev().find_map(|told| told.ms.last()));
         let line = json!({"text": row.text, "label": row.label, "logprobs": logprobs, "ms": ms});
@@ -72,6 +80,11 @@ fn main() {
         states.push(state.expect("there are several labels"));
     }
     std::fs::write(format!("{out}.npy"), npy(&states)).expect("OUT can be written");
+    for part in &mut parts {
+        part.ms.sort_by(f64::total_cmp);
+        println!("{} layers alone: median {:.2} ms a row", part.n_layers, part.ms[part.ms.len() / 2]);
+        std::fs::write(format!("{out}.{}.npy", part.n_layers), npy(&part.states)).expect("OUT can be written");
+    }
     for (name, told) in ["without", "with"].into_iter().zip(&mut told).filter(|(_, told)| !told.ms.is_empty()) {
         let n = told.ms.len();
         told.ms.sort_by(f64::total_cmp);
@@ -80,6 +93,19 @@ fn main() {
             told.n_right as f64 / n as f64,
             told.ms[n / 2]
         );
+    }
+}
+
+/// What a part of the layers made of all rows.
+struct Part {
+    n_layers: u32,
+    states: Vec<Vec<f32>>,
+    ms: Vec<f64>,
+}
+
+impl Part {
+    fn of(n_layers: &str) -> Option<Part> {
+        Some(Part { n_layers: n_layers.parse().ok()?, states: Vec::new(), ms: Vec::new() })
     }
 }
 
@@ -110,18 +136,27 @@ fn open(path: &Path) -> Session {
 }
 
 fn ask(session: &Session, contract: &Arc<Contract>, instruction: &str, text: &str, wording: Wording) -> Scores {
+    session.engine().score(request(session, contract, instruction, text, wording)).expect("scores")
+}
+
+fn request(
+    session: &Session,
+    contract: &Arc<Contract>,
+    instruction: &str,
+    text: &str,
+    wording: Wording,
+) -> ScoreRequest {
     let form = Form::Closed(Arc::clone(contract));
     let scoring = Scoring { wording, ..Scoring::default() };
     let turn = Turn { form, scoring, ..Turn::to_text(Some(instruction), text) };
     let prompt = session.ready(turn).expect("a prompt").prompt().clone();
     let lead = if session.has_template() { "" } else { " " };
-    let request = ScoreRequest {
+    ScoreRequest {
         reading: scoring.reading,
         search: Search::BestFirst,
         state: Some(StateAt::ChoiceAndRow),
         ..ScoreRequest::new(prompt, wording.groups(contract, lead))
-    };
-    session.engine().score(request).expect("scores")
+    }
 }
 
 /// The rows in the order of a hash of their texts.

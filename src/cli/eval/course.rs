@@ -38,10 +38,19 @@ pub struct Way<'a> {
     pub nth: usize,
     /// How its answers are read.
     pub form: &'a Form,
+    pub judging: Judging,
     /// The digest of everything that decides its answers and is known before it is reached.
     pub asking: Digest,
     /// What else decides them; `None` takes what decided the last kept ones.
     pub by: Option<String>,
+}
+
+/// Whether it is shown how many of the rows are right so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judging {
+    Rows,
+    /// They have no answers.
+    None,
 }
 
 /// How far a subject is.
@@ -167,7 +176,10 @@ impl<'a> Course<'a> {
                 Ok(given) => {
                     self.keep(nth, &given).iter().for_each(|trouble| bar.aside(|| say(trouble)));
                     let share = self.n_right as f64 / self.n_done.max(1) as f64;
-                    bar.at(self.n_done, self.n_done - n_known, || format!("  {} {share:.3} right", self.way.name));
+                    bar.at(self.n_done, self.n_done - n_known, || match self.way.judging {
+                        Judging::Rows => format!("  {} {share:.3} right", self.way.name),
+                        Judging::None => format!("  {}", self.way.name),
+                    });
                     ControlFlow::Continue(())
                 }
                 Err(failure) => ControlFlow::Break(failure),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::course::{Asking, Course, Way};
+use super::course::{Asking, Course, Judging, Way};
 use super::peak::Peak;
 use super::subject::{Subject, turned_round};
 use crate::batch::{N_BATCHED, N_CLOSED};
@@ -38,18 +38,30 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
     {
         return Err(error.into());
     }
-    let course = course(subject, &subject.form, responder.as_ref(), records, asking)?;
-    let fitted = match (&subject.fit, &subject.form) {
-        (Some(fit), Form::Closed(contract)) => Some(course.changed(|text, given| fitted(given, contract, fit, text))),
-        _ => None,
-    };
+    let kind = |evaluation_id| Kind::Model { model: subject.name.clone(), evaluation_id };
     // Written answers depend on what else the engine does.
     let is_scored = matches!(subject.form, Form::Closed(_));
     let evaluation_id = session.filter(|_| is_scored).map(|session| session.evaluation_id(subject.scoring));
-    let (mut known, answers) = course.end(Kind::Model { model: subject.name.clone(), evaluation_id })?;
+    let early = subject.fit.as_ref().filter(|fit| fit.fit().early.is_some());
+    if let (Some(_), Some(responder)) = (early, &responder) {
+        let (mut known, answers) =
+            early_course(subject, responder, records, asking)?.end(kind(evaluation_id.clone()))?;
+        known.peak_memory_bytes = session.and_then(|session| peak.of(session.engine().pid()));
+        records.add(known, answers);
+    }
+    let course = course(subject, &subject.form, responder.as_ref(), records, asking)?;
+    let fitted = match (&subject.fit, &subject.form) {
+        (Some(fit), Form::Closed(contract)) if early.is_none() => {
+            Some(course.changed(|text, given| fitted(given, contract, fit, text)))
+        }
+        _ => None,
+    };
+    let (mut known, answers) = course.end(kind(evaluation_id))?;
     known.peak_memory_bytes = session.as_ref().and_then(|session| peak.of(session.engine().pid()));
     if let Some(fitted) = fitted {
         records.add(known.clone(), fitted);
+    }
+    if subject.fit.is_some() && is_scored {
         known.name += " (raw)";
     }
     let of = records.subjects.len();
@@ -62,6 +74,23 @@ pub fn ask(subject: &Subject, records: &mut Records, asking: Asking<'_>) -> Resu
     Ok(())
 }
 
+/// Every row as a fit answers it from a part of the layers. That is asked anew each time: what it takes is what it is for.
+fn early_course<'a>(
+    subject: &'a Subject,
+    responder: &Responder,
+    records: &'a Records,
+    asking: Asking<'a>,
+) -> Result<Course<'a>, Failure> {
+    let form = &subject.form;
+    let digest = Digest::of(format!("{} early", subject.asking(form)).as_bytes());
+    let way =
+        Way { name: &subject.variant.name, nth: subject.nth, form, judging: Judging::Rows, asking: digest, by: None };
+    let mut course = Course::of(way, records, asking);
+    let n_parallel = asking.args.asking.parallel.unwrap_or(N_CLOSED);
+    course.run(n_parallel, |text| begin(responder, subject.turn(form, text)), finish)?;
+    Ok(course)
+}
+
 /// Every row in one form, as far as it was asked.
 fn course<'a>(
     subject: &'a Subject,
@@ -72,8 +101,8 @@ fn course<'a>(
 ) -> Result<Course<'a>, Failure> {
     let by = responder.map(|responder| computed_by(subject, form, responder));
     let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
-    let way =
-        Way { name: &subject.variant.name, nth: subject.nth, form, asking: self::asking(subject, form, state), by };
+    let (name, judging, asked) = (&subject.variant.name, Judging::Rows, self::asking(subject, form, state));
+    let way = Way { name, nth: subject.nth, form, judging, asking: asked, by };
     let mut course = Course::of(way, records, asking);
     if let Some(responder) = responder {
         let n_usual = match responder {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::args::EvalArgs;
-use super::course::{Asking, Course, Way};
+use super::course::{Asking, Course, Judging, Way};
 use super::subject::{check, identity, pinned, turned_round};
 use crate::cli::environment::Environment;
 use crate::cli::interrupt;
@@ -111,8 +111,11 @@ fn course<'a>(
 ) -> Result<Course<'a>, Failure> {
     let name = &subject.variant.name;
     let by = Some(BY.to_owned());
-    let mut course =
-        Course::of(Way { name, nth: subject.nth, form, asking: subject.asking(form), by }, records, asking);
+    let mut course = Course::of(
+        Way { name, nth: subject.nth, form, judging: Judging::Rows, asking: subject.asking(form), by },
+        records,
+        asking,
+    );
     let Some(client) = &subject.client else { return Ok(course) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;

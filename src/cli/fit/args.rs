@@ -8,6 +8,7 @@ use slm_fit::promise::Demand;
 use slm_stats::Confidence;
 use slm_stats::guarantee::Promise;
 
+use super::parts::DepthArg;
 use crate::cli::complete;
 use crate::cli::compute::ComputeArgs;
 use crate::cli::reading::ReadingArgs;
@@ -42,6 +43,10 @@ pub struct FitArgs {
     /// Use at most N rows
     #[arg(long, value_name = "N", help_heading = ROWS, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub limit: Option<usize>,
+    /// Answer from a part of the layers: 1/3, a number of layers, or `auto` for the smallest part that is as good as all of them; with
+    /// thresholds the rows that it is not sure of are answered by all layers
+    #[arg(long, value_name = "PART", conflicts_with_all = ["unlabelled", "check", "remove", "no_state"])]
+    pub depth: Option<DepthArg>,
     #[command(flatten)]
     pub promise: PromiseArgs,
     #[command(flatten)]
@@ -144,6 +149,12 @@ pub struct AskArgs {
 }
 
 impl PromiseArgs {
+    /// Whether some answers are not to be accepted.
+    #[must_use]
+    pub fn has_demand(&self) -> bool {
+        self.risk.is_some() || self.coverage.is_some() || self.hand_over.is_some() || !self.person.is_empty()
+    }
+
     /// How sure promises are to hold.
     ///
     /// # Errors

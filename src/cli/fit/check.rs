@@ -4,12 +4,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use slm_fit::drift::{LEVEL, p_of_kept};
-use slm_fit::{FieldCard, FieldFit, Fit};
+use slm_fit::{Decision, FieldCard, FieldFit, Figures, Fit};
 use slm_stats::{Confidence, Proportion};
 
 use super::args::FitArgs;
 use super::decisions::{self, Decided};
-use super::rows::{self, FieldRows};
+use super::field::{FieldRow, FieldRows};
+use super::rows;
 use super::{pins, store};
 use crate::cli::environment::Environment;
 use crate::cli::load;
@@ -51,7 +52,12 @@ pub fn run(args: &FitArgs, data: &Path, environment: &Environment) -> Outcome {
             args.model
         )));
     }
-    let checked: Vec<Checked> = gathered.fields.iter().filter_map(|field| checked(fit, field)).collect();
+    let early = match &fit.early {
+        Some(early) => gathered.source.after_layers(early.depth.layers, &gathered.fields, environment)?,
+        None => Vec::new(),
+    };
+    let field = |(nth, field): (usize, &FieldRows)| checked(fit, field, early.get(nth));
+    let checked: Vec<Checked> = gathered.fields.iter().enumerate().filter_map(field).collect();
     let holds = checked.iter().all(|one| one.holds);
     tell(args, gathered.n_rows, &checked)?;
     if !holds {
@@ -116,14 +122,36 @@ fn changed(card: &FieldCard, name: &str, probabilities: &[Vec<f64>], lengths: &[
     Checked { told, text, holds }
 }
 
-fn checked(fit: &Fit, field: &FieldRows) -> Option<Checked> {
-    let own = fit.field(field.name.as_deref(), &field.options)?;
+/// What a row is answered with, and what becomes of it.
+type Answered = (Vec<f64>, Decision);
+
+/// Rows as they are answered: by the part of the layers where it is sure of them, else by all; `early` are the rows as that part sees them.
+fn answered(fit: &Fit, field: &FieldRows, early: Option<&FieldRows>) -> Option<Vec<Answered>> {
+    let (name, options) = (field.name.as_deref(), &field.options);
+    let own = fit.field(name, options)?;
+    let by = |own: &FieldFit, row: &FieldRow| {
+        let p = own.probabilities(&row.evidence());
+        let decision = own.decision(&p);
+        (p, decision)
+    };
+    let part = fit.early.as_ref().and_then(|early| early.field(name, options)).zip(early);
+    let row = |(nth, row): (usize, &FieldRow)| {
+        let early = part.map(|(own, rows)| by(own, &rows.rows[nth]));
+        early.filter(|(_, decision)| decision.abstention.is_none()).unwrap_or_else(|| by(own, row))
+    };
+    Some(field.rows.iter().enumerate().map(row).collect())
+}
+
+fn checked(fit: &Fit, field: &FieldRows, early: Option<&FieldRows>) -> Option<Checked> {
+    let answered = answered(fit, field, early)?;
     let card = fit.card.fields.iter().find(|card| card.name == field.name)?;
-    let probabilities: Vec<Vec<f64>> = field.rows.iter().map(|row| own.probabilities(&row.evidence())).collect();
+    let given = fit.card.depth.iter().flat_map(|card| &card.fields).find(|card| card.name == field.name);
+    let after = given.map(|card| card.given).or(card.after);
+    let (probabilities, decisions): (Vec<Vec<f64>>, Vec<Decision>) = answered.into_iter().unzip();
     let lengths: Vec<usize> = field.rows.iter().map(|row| row.text.chars().count()).collect();
     let Checked { mut told, mut text, mut holds } = changed(card, field.shown(), &probabilities, &lengths);
     // Labels say more than spreads: where there are some, these are told but decide nothing.
-    if let Some(labelled) = labelled(card, own, field, &probabilities) {
+    if let Some(labelled) = labelled(card, after, field, &decisions) {
         holds = labelled.holds;
         text += &labelled.text;
         told["labelled"] = labelled.told;
@@ -133,11 +161,10 @@ fn checked(fit: &Fit, field: &FieldRows) -> Option<Checked> {
 }
 
 /// What labelled rows say of the accepted answers.
-fn labelled(card: &FieldCard, own: &FieldFit, field: &FieldRows, probabilities: &[Vec<f64>]) -> Option<Checked> {
+fn labelled(card: &FieldCard, after: Option<Figures>, field: &FieldRows, decisions: &[Decision]) -> Option<Checked> {
     let (mut n, mut right, mut accepted, mut errors) = (0_u64, 0_u64, 0_u64, 0_u64);
-    for (row, p) in field.rows.iter().zip(probabilities) {
+    for (row, decision) in field.rows.iter().zip(decisions) {
         let Some(truth) = row.truth else { continue };
-        let decision = own.decision(p);
         n += 1;
         right += u64::from(decision.best == truth);
         if decision.abstention.is_none() {
@@ -149,13 +176,13 @@ fn labelled(card: &FieldCard, own: &FieldFit, field: &FieldRows, probabilities: 
         return None;
     }
     let accuracy = right as f64 / n as f64;
-    let before = card.after.map(|after| after.accuracy);
+    let before = after.map(|after| after.accuracy);
     let mut text = format!("  accuracy {accuracy:.3} on {n} labelled rows");
     text += &before.map_or("\n".to_owned(), |before| format!(", {before:.3} when it was learned\n"));
     let mut told = json!({"rows": n, "accuracy": accuracy, "accepted": accepted, "errors": errors});
     let mut holds = true;
     let risk = card.promise.as_ref().and_then(|promise| promise.risk);
-    if let Some(after) = card.after.filter(|_| risk.is_none()) {
+    if let Some(after) = after.filter(|_| risk.is_none()) {
         // The accuracy of then is known from a few hundred rows itself: its lowest likely value is what now is held against.
         let hits = (after.accuracy * after.rows as f64).round() as u64;
         let lowest = Proportion { hits, n: after.rows }.wilson(Confidence::USUAL).map_or(0.0, |interval| interval.low);

@@ -3,11 +3,15 @@
 mod args;
 mod check;
 mod decisions;
+mod depth;
 mod examples;
+mod field;
 mod labelled_texts;
 mod learned;
+mod parts;
 mod report;
 mod rows;
+mod source;
 mod unlabelled;
 mod with_examples;
 
@@ -15,8 +19,8 @@ pub use args::FitArgs;
 
 use std::path::Path;
 
-use slm_fit::card::{CARD_FORMAT, Card};
-use slm_fit::{Fit, Pins};
+use slm_fit::card::{CARD_FORMAT, CARD_FORMAT_OF_DEPTH, Card};
+use slm_fit::{Depth, DepthCard, Early, Fit, Pins};
 
 use super::environment::{Environment, today};
 use super::load;
@@ -26,8 +30,9 @@ use crate::infer::Turn;
 use crate::model_ref::ModelRef;
 use crate::store::FitFiles;
 use crate::ui::output::{Output, say};
-use learned::FieldResult;
+use learned::{FieldResult, Lesson, Taught, learn};
 use rows::Gathered;
+use source::Source;
 
 /// Learns a fit and stores it, checks the one that there is, or removes it.
 ///
@@ -70,13 +75,12 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
             data.display()
         )));
     }
-    args.promise.names_labels_of(&gathered.fields.iter().flat_map(rows::FieldRows::labels).collect::<Vec<_>>())?;
+    args.promise.names_labels_of(&gathered.fields.iter().flat_map(field::FieldRows::labels).collect::<Vec<_>>())?;
     if gathered.n_failed > 0 {
         say(format_args!("{} of {} rows have no answer and are left out", gathered.n_failed, gathered.n_rows));
     }
-    let results: Vec<FieldResult> =
-        gathered.fields.iter().map(|field| learned::learn(args, field)).collect::<Result<_, _>>()?;
-    report::tell(args, &gathered, &results)?;
+    let (depth, results) = results(args, &gathered, environment)?;
+    report::tell(args, &gathered, depth, &results)?;
     if results.iter().any(|result| result.broken.is_some()) {
         tell(args, "nothing was stored, because what was asked for cannot be promised")?;
         return Ok(Exit::NotMet);
@@ -85,7 +89,7 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         tell(args, &format!("nothing was stored: no method beats `{}` as it is", args.model))?;
         return Ok(Exit::Done);
     }
-    let fit = fit_of(&gathered, results)?;
+    let fit = fit_of(&gathered, depth, results)?;
     store(args, &fit, environment)?;
     Ok(Exit::Done)
 }
@@ -105,11 +109,44 @@ fn readable(data: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What the rows teach of every field, and the part of the layers that answers, where one does.
+fn results(
+    args: &FitArgs,
+    gathered: &Gathered,
+    environment: &Environment,
+) -> Result<(Option<Depth>, Vec<FieldResult>), Failure> {
+    let lessons = gathered.fields.iter().map(|field| Lesson::of(args, field));
+    let lessons: Vec<Option<Lesson<'_>>> = lessons.collect::<Result<_, _>>()?;
+    let whole = lessons.iter().map(|lesson| lesson.as_ref().map(Lesson::teach).transpose());
+    let whole: Vec<Option<Taught>> = whole.collect::<Result<_, _>>()?;
+    let early = depth::find(args, gathered, &lessons, &whole, environment)?;
+    let (depth, early) = early.map_or((None, Vec::new()), |early| (Some(early.depth), early.fields));
+    let mut early = early.into_iter();
+    let fields = gathered.fields.iter().zip(lessons).zip(whole);
+    let results = fields.map(|((field, lesson), whole)| match (lesson, whole) {
+        (Some(lesson), Some(whole)) => learn(args, lesson, whole, early.next()),
+        _ => Ok(FieldResult::untouched(field)),
+    });
+    Ok((depth, results.collect::<Result<_, _>>()?))
+}
+
 /// The fit that was learned, for the model as it was asked.
-fn fit_of(gathered: &Gathered, results: Vec<FieldResult>) -> Result<Fit, Failure> {
-    let (cards, fields): (Vec<_>, Vec<_>) = results.into_iter().map(|result| (result.card, result.fit)).unzip();
-    let mut fit = Fit { card: card(pins(gathered)?), fields };
-    fit.card.fields = cards;
+fn fit_of(gathered: &Gathered, depth: Option<Depth>, results: Vec<FieldResult>) -> Result<Fit, Failure> {
+    let mut fit = Fit { card: card(pins(gathered)?), fields: Vec::new(), early: None };
+    let (mut early, mut early_cards) = (Vec::new(), Vec::new());
+    for result in results {
+        fit.fields.push(result.fit);
+        fit.card.fields.push(result.card);
+        if let Some(one) = result.early {
+            early.push(one.fit);
+            early_cards.push(one.card);
+        }
+    }
+    if let Some(depth) = depth {
+        fit.card.format = CARD_FORMAT_OF_DEPTH;
+        fit.card.depth = Some(DepthCard { depth, fields: early_cards });
+        fit.early = Some(Early { depth, fields: early });
+    }
     if fit.needs_state() {
         fit.card.pins.state = serde_json::to_value(crate::engine::StateAt::default()).ok();
     }
@@ -123,11 +160,12 @@ fn card(pins: Pins) -> Card {
         date: today().strftime("%Y-%m-%d"),
         pins,
         fields: Vec::new(),
+        depth: None,
     }
 }
 
 fn pins(gathered: &Gathered) -> Result<Pins, Failure> {
-    let Gathered { subject, session, .. } = gathered;
+    let Source { subject, session, .. } = &gathered.source;
     Ok(session.pins(Turn { fit: FitUse::None, ..subject.turn(&subject.form, "text") })?)
 }
 

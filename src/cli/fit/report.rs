@@ -1,10 +1,12 @@
 //! What `slm fit` shows of what it tried, chose and promises: for people, or as JSON.
 
 use serde_json::{Value, json};
+use slm_fit::Depth;
 use slm_fit::card::{FieldCard, Tried};
+use slm_fit::learn::Compared;
 
 use super::args::FitArgs;
-use super::learned::FieldResult;
+use super::learned::{EarlyResult, FieldResult, TriedDepth};
 use super::rows::Gathered;
 use crate::eval::label::show;
 use crate::failure::Failure;
@@ -15,22 +17,29 @@ use crate::ui::table::table;
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn tell(args: &FitArgs, gathered: &Gathered, results: &[FieldResult]) -> Result<(), Failure> {
+pub fn tell(args: &FitArgs, gathered: &Gathered, depth: Option<Depth>, results: &[FieldResult]) -> Result<(), Failure> {
     let mut output = Output::default();
     if args.asking.json {
         let fields: Vec<Value> = results.iter().map(as_json).collect();
-        let value = json!({
+        let mut value = json!({
             "model": args.model,
             "rows": gathered.n_rows,
             "failed": gathered.n_failed,
             "states": gathered.has_states,
             "fields": fields,
         });
+        if let Some(depth) = depth {
+            value["depth"] = json!(depth);
+        }
         return output.json(&value).map(drop);
     }
     let mut text = String::new();
     for result in results.iter().filter(|result| result.learned.is_some()) {
         text += &page(result);
+        if let (Some(early), Some(depth)) = (&result.early, depth) {
+            text += &early_page(result, early, depth);
+        }
+        text.push('\n');
     }
     if let Some(name) = bottleneck(results) {
         text +=
@@ -47,6 +56,15 @@ fn as_json(result: &FieldResult) -> Value {
     value["frontier"] = serde_json::to_value(&result.frontier).unwrap_or_default();
     value["learn_ms"] = result.learn_ms.into();
     value["row_ms"] = result.row_ms.into();
+    if let Some(early) = &result.early {
+        let one = |tried: &TriedDepth| {
+            let Compared { figures, p_as_right, p_as_likely } = tried.compared;
+            json!({"depth": tried.depth, "method": tried.method, "figures": figures, "p_as_right": p_as_right, "p_as_likely": p_as_likely})
+        };
+        value["early"] = serde_json::to_value(&early.card).unwrap_or_default();
+        value["early"]["tried"] = early.tried.iter().map(one).collect();
+        value["early"]["row_ms"] = early.row_ms.into();
+    }
     if let Some(broken) = &result.broken {
         value["refused"] = broken.to_string().into();
     }
@@ -97,7 +115,38 @@ fn page(result: &FieldResult) -> String {
         };
         text += &table(&["coverage", "risk", "at most"], &result.frontier.iter().map(point).collect::<Vec<_>>());
     }
-    text.push('\n');
+    text
+}
+
+/// The parts of the layers that were tried, against all of them.
+fn early_page(result: &FieldResult, early: &EarlyResult, depth: Depth) -> String {
+    let figures = |figures: &slm_fit::Figures| [figures.accuracy, figures.nll, figures.ece].map(|x| format!("{x:.3}"));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for tried in &early.tried {
+        let sign = if tried.depth == depth { "*" } else { "" };
+        let mut row = vec![sign.to_owned(), tried.depth.to_string(), tried.method.to_string()];
+        row.extend(figures(&tried.compared.figures));
+        row.extend([tried.compared.p_as_right, tried.compared.p_as_likely].map(|p| format!("{p:.3}")));
+        rows.push(row);
+    }
+    if let Some(after) = &result.card.after {
+        let mut row = vec![String::new(), format!("all {} layers", depth.of), result.card.method.to_string()];
+        row.extend(figures(after));
+        rows.push(row);
+    }
+    let mut text = table(&["", "depth", "method", "accuracy", "nll", "ece", "p as right", "p as likely"], &rows);
+    match (early.card.answered, &result.card.promise) {
+        (Some(answered), Some(promise)) => {
+            let share = answered as f64 / promise.rows.max(1) as f64;
+            text += &format!(
+                "{answered} of {} certifying rows ({share:.2}) are answered by {depth}; the others by all, and what is promised \
+                 holds for both together\n",
+                promise.rows
+            );
+        }
+        _ if early.fit.gate.is_open() => text += &format!("every row is answered by {depth}; no label is read\n"),
+        _ => text += &format!("rows are answered by {depth}, and by all where a label always goes to a person\n"),
+    }
     text
 }
 

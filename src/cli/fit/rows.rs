@@ -1,124 +1,37 @@
 //! The rows that a fit learns from or is checked with: what data says, what the model says of it, field by field.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
-use slm_fit::Evidence;
-use slm_fit::learn::Labelled;
 
 use super::args::FitArgs;
-use crate::batch::N_CLOSED;
+use super::field::FieldRows;
+use super::source::{Labels, Source, SourceOf};
 use crate::cli::environment::Environment;
 use crate::cli::eval::args::{AskingArgs, EvalArgs};
-use crate::cli::eval::course::{Asking, Course, Way};
-use crate::cli::eval::local;
 use crate::cli::eval::parquet;
 use crate::cli::eval::subject::Subject;
-use crate::cli::{interrupt, load};
-use crate::contract::{self, Contract, Form};
+use crate::cli::load;
+use crate::contract::{self, Form};
 use crate::engine::{EngineError, StateAt};
-use crate::eval::answer::{Given, Said, Scores};
-use crate::eval::data::hygiene::Impossible;
-use crate::eval::data::{Content, Data, Row, Selection};
+use crate::eval::data::{Data, Selection};
 use crate::eval::init;
-use crate::eval::label::{key, show};
-use crate::eval::record::{Field, Record, Records};
-use crate::eval::suite::{ExpectedField, Judge, Suite};
+use crate::eval::suite::Suite;
 use crate::failure::Failure;
-use crate::infer::{Cancel, FitUse, InferError, Session, Turn, wait};
+use crate::infer::{Cancel, FitUse, InferError, Turn, wait};
 use crate::load_spec;
 use crate::store::{Model, Weights};
 use crate::ui::output::say;
 
 /// Rows with what the model says of them.
 pub struct Gathered {
-    pub subject: Subject,
-    pub session: Arc<Session>,
+    pub source: Source,
     pub fields: Vec<FieldRows>,
     /// Whether hidden states were told.
     pub has_states: bool,
     /// Rows of the data, and those that have no answer to learn from.
     pub n_rows: usize,
     pub n_failed: usize,
-}
-
-/// The rows of one closed field.
-#[derive(Debug)]
-pub struct FieldRows {
-    pub name: Option<String>,
-    pub options: Vec<Value>,
-    /// Whether the data has labels for it.
-    pub is_labelled: bool,
-    pub rows: Vec<FieldRow>,
-}
-
-/// What is known of one row.
-#[derive(Debug, Clone)]
-pub struct FieldRow {
-    pub text: String,
-    pub logprobs: Vec<f64>,
-    pub state: Option<Vec<f32>>,
-    /// The option that is right; `None` where the row has no label for the field.
-    pub truth: Option<usize>,
-    /// Where the row stands, in words.
-    pub at: String,
-}
-
-impl FieldRow {
-    #[must_use]
-    pub fn evidence(&self) -> Evidence<'_> {
-        Evidence { text: &self.text, logprobs: &self.logprobs, state: self.state.as_deref() }
-    }
-}
-
-impl FieldRows {
-    /// The rows of the contract's field with this number; `expected` is the number of the suite's field with its labels.
-    fn of((nth, field): (usize, &contract::Field), expected: Option<usize>, answered: &[Answered<'_>]) -> FieldRows {
-        let options = field.values();
-        let row = |answered: &Answered<'_>| {
-            let truth = expected.and_then(|at| {
-                let label = answered.content.expected[at].resolve(&options);
-                options.iter().position(|option| key(option) == key(&label))
-            });
-            Some(FieldRow {
-                text: answered.text().to_owned(),
-                logprobs: answered.scores.get(nth)?.probabilities.iter().map(|p| p.ln()).collect(),
-                state: answered.state.cloned(),
-                truth,
-                at: answered.at.to_owned(),
-            })
-        };
-        let rows = answered.iter().filter_map(row).collect();
-        FieldRows { name: field.name(), options, is_labelled: expected.is_some(), rows }
-    }
-
-    /// The name as people see it.
-    #[must_use]
-    pub fn shown(&self) -> &str {
-        self.name.as_deref().unwrap_or("answer")
-    }
-
-    #[must_use]
-    pub fn labels(&self) -> Vec<String> {
-        self.options.iter().map(show).collect()
-    }
-
-    /// The labelled rows at these places.
-    #[must_use]
-    pub fn labelled(&self, places: &[usize]) -> Vec<Labelled<'_>> {
-        let row = |&at: &usize| {
-            let row = &self.rows[at];
-            row.truth.map(|truth| Labelled { evidence: row.evidence(), truth })
-        };
-        places.iter().filter_map(row).collect()
-    }
-
-    /// The places of the labelled rows.
-    #[must_use]
-    pub fn places(&self) -> Vec<usize> {
-        (0..self.rows.len()).filter(|&at| self.rows[at].truth.is_some()).collect()
-    }
 }
 
 /// Reads the data, asks the model about every row that is not known, and puts the answers beside the labels.
@@ -146,76 +59,19 @@ pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<
             args.model
         )));
     };
-    let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
-    let responder = local::open(&subject, asking, FitUse::None)?;
-    let session = Arc::clone(responder.session()?);
-    let first = data.rows.iter().find_map(|row| row.content.as_ref().ok()).map_or("text", |content| &content.input);
-    let state = if args.asking.no_state { None } else { told_state(&subject, &session, first)? };
-    let fields: Vec<Field> =
-        suite.expect.iter().map(|expected| record_field(expected.field.clone(), &contract)).collect();
-    let records = Records::new(String::new(), &data, fields);
-    let by = local::computed_by(&subject, &subject.form, &responder);
-    let asked = local::asking(&subject, &subject.form, state);
-    let way = Way { name: &args.model, nth: 0, form: &subject.form, asking: asked, by: Some(by) };
-    let mut course = Course::of(way, &records, asking);
-    let turn = |text: &str| Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, text) };
-    course.run(args.asking.parallel.unwrap_or(N_CLOSED), |text| local::begin(&responder, turn(text)), local::finish)?;
-    let given = course.given();
-    if interrupt::happened() {
-        return Err(Failure::failed(
-            "interrupted; the answers that came are kept, so that the same command goes on there",
-        ));
+    let source = Source::open(SourceOf { subject, contract, suite, data, labels, eval }, environment)?;
+    if let Some(depth) = args.depth {
+        depth.parts(source.session.engine().info().n_layers)?;
     }
-    let answered: Vec<Answered<'_>> = data
-        .rows
-        .iter()
-        .zip(&records.rows)
-        .zip(&given)
-        .filter_map(|((row, record), given)| Answered::of(row, record, given.as_ref()?))
-        .collect();
-    let expected = |field: &contract::Field| {
-        let is_its = |one: &ExpectedField| contract.is_bare() || Some(&one.field) == field.name().as_ref();
-        suite.expect.iter().position(|one| labels == Labels::Given && one.judge == Judge::Label && is_its(one))
-    };
-    let fields = contract.fields().iter().enumerate();
-    let fields = fields.map(|(nth, field)| FieldRows::of((nth, field), expected(field), &answered)).collect();
-    if labels == Labels::Given {
-        let candidates: Vec<Vec<Value>> = records.fields.iter().map(|field| field.candidates.clone()).collect();
-        data.findings(&suite, &candidates, Impossible::IsLeftOut).iter().for_each(say);
-    }
-    let (n_rows, n_failed) = (records.rows.len(), records.rows.len() - answered.len());
-    Ok(Gathered { subject, session, fields, has_states: state.is_some(), n_rows, n_failed })
-}
-
-/// A row with the model's scores.
-struct Answered<'a> {
-    content: &'a Content,
-    at: &'a str,
-    scores: &'a [Scores],
-    state: Option<&'a Vec<f32>>,
-}
-
-impl<'a> Answered<'a> {
-    /// A row and what was given to it; `None` where it cannot be read or has no scores.
-    fn of(row: &'a Row, record: &'a Record, given: &'a Given) -> Option<Answered<'a>> {
-        let Said::Closed(scores) = &given.said else { return None };
-        Some(Answered { content: row.content.as_ref().ok()?, at: &record.at, scores, state: given.state.as_ref() })
-    }
-
-    /// What the model read.
-    fn text(&self) -> &str {
-        self.content.prompts.first().and_then(Option::as_deref).unwrap_or(&self.content.input)
-    }
-}
-
-fn record_field(name: String, contract: &Contract) -> Field {
-    let own = contract.fields().iter().find(|field| contract.is_bare() || field.name().as_deref() == Some(&name));
-    let candidates = own.map(contract::Field::values).unwrap_or_default();
-    Field { name, judge: Judge::Label, candidates, limits: None }
+    let state = if args.asking.no_state { None } else { told_state(&source, source.first_text())? };
+    let fields = source.fields(state, environment)?;
+    let n_rows = source.n_rows();
+    let n_failed = n_rows - fields.first().map_or(0, |field| field.rows.len());
+    Ok(Gathered { source, fields, has_states: state.is_some(), n_rows, n_failed })
 }
 
 /// Which state the model tells; `None` where it cannot, which is said.
-fn told_state(subject: &Subject, session: &Session, text: &str) -> Result<Option<StateAt>, Failure> {
+fn told_state(Source { subject, session, .. }: &Source, text: &str) -> Result<Option<StateAt>, Failure> {
     let state = Some(StateAt::default());
     let turn = Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, text) };
     match session.ask(turn).and_then(|reply| wait(reply.whole(), &Cancel::default())) {
@@ -228,13 +84,6 @@ fn told_state(subject: &Subject, session: &Session, text: &str) -> Result<Option
         Err(InferError::Engine(EngineError::Context { .. } | EngineError::TextTooLong { .. })) => Ok(state),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether data says what is right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Labels {
-    Given,
-    None,
 }
 
 /// The suite that DATA is, or one made for it, the folder that its files are relative to, and whether it has labels.

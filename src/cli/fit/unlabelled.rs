@@ -8,7 +8,8 @@ use slm_fit::learn::centring;
 use slm_fit::{FieldFit, Gate};
 
 use super::args::{self, FitArgs};
-use super::rows::{self, FieldRows, Gathered};
+use super::field::{FieldRow, FieldRows};
+use super::rows::{self, Gathered};
 use super::{card, pins, store};
 use crate::cli::environment::Environment;
 use crate::eval::label::show;
@@ -26,7 +27,7 @@ const RARE: f64 = 0.25;
 /// The texts or the model cannot be used, or the shares are none.
 pub fn run(args: &FitArgs, texts: &Path, environment: &Environment) -> Outcome {
     let gathered = rows::gather(args, texts, environment)?;
-    let mut fit = slm_fit::Fit { card: card(pins(&gathered)?), fields: Vec::new() };
+    let mut fit = slm_fit::Fit { card: card(pins(&gathered)?), fields: Vec::new(), early: None };
     let mut told = Vec::new();
     for field in &gathered.fields {
         let shares = shares(args, field)?;
@@ -54,7 +55,7 @@ pub fn run(args: &FitArgs, texts: &Path, environment: &Environment) -> Outcome {
 }
 
 /// The share of answers with each label.
-fn answered(field: &FieldRows, probabilities: impl Fn(&rows::FieldRow) -> Vec<f64>) -> Vec<f64> {
+fn answered(field: &FieldRows, probabilities: impl Fn(&FieldRow) -> Vec<f64>) -> Vec<f64> {
     let mut counts = vec![0.0; field.options.len()];
     for row in &field.rows {
         counts[best(&probabilities(row))] += 1.0 / field.rows.len() as f64;

@@ -190,8 +190,11 @@ fn field_json(field: &FieldAnswer) -> Map<String, Value> {
     }
     let Some(fitted) = &field.fitted else { return object };
     let values = field.probabilities.iter().map(|(value, _)| value);
-    let raw = values.zip(&fitted.raw).map(|(value, p)| probability((value, *p))).collect();
-    object.insert("raw".to_owned(), raw);
+    let raw = |raw: &Vec<f64>| values.zip(raw).map(|(value, p)| probability((value, *p))).collect();
+    object.insert("raw".to_owned(), fitted.raw.as_ref().map_or(Value::Null, raw));
+    if let Some(depth) = fitted.depth {
+        object.insert("depth".to_owned(), json!(depth));
+    }
     let fit = json!({"digest": *fitted.fit, "method": fitted.method_name(), "threshold": fitted.threshold});
     object.insert("fit".to_owned(), fit);
     object

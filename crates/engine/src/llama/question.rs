@@ -3,8 +3,9 @@
 use super::super::cache::common;
 use super::super::scoring::{Candidates, GroupShape};
 use super::super::{AdapterSet, Ending, EngineError, Group, ScoreRequest, Search, Spelling, StateAt, Token};
-use super::Model;
+use super::hidden::Then;
 use super::tokenizer::Encoded;
+use super::{Model, failed};
 
 /// A question ready to evaluate.
 pub struct Question {
@@ -21,8 +22,12 @@ pub struct Question {
 #[derive(Debug, Clone, Copy)]
 pub struct StateWish {
     pub at: StateAt,
-    /// The node after which the answer is chosen.
-    pub node: usize,
+    /// The node after which the answer is chosen; `None` where nothing is.
+    pub node: Option<usize>,
+    /// The layer at whose output the row is read, counted from 0.
+    pub layer: u32,
+    /// Whether the row's decodes end there.
+    pub then: Then,
     /// Where the row begins in the trunk, and its tokens.
     pub row_start: usize,
     pub n_row: usize,
@@ -92,10 +97,32 @@ impl Question {
         // As chunks are cut: a border outside the prompt is not a border.
         let row_start = if border < trunk.len() { border } else { 0 };
         let n_row = trunk.len() - row_start;
-        let wish = |at| candidates.first_choice().map(|node| StateWish { at, node, row_start, n_row });
-        let state = request.state.and_then(wish);
+        let state = match request.state {
+            Some(at) => state_wish(model, at, &candidates)?.map(|wish| StateWish { row_start, n_row, ..wish }),
+            None => None,
+        };
         Ok(Question { trunk, border, candidates, search: request.search, adapters, state })
     }
+}
+
+/// Which state of a question with these candidates is read, and where; `None` where a choice's is wanted and nothing is chosen.
+fn state_wish(model: &Model, at: StateAt, candidates: &Candidates) -> Result<Option<StateWish>, EngineError> {
+    let n_layers = model.info().n_layers;
+    // The last layer of which every token has a row.
+    let usual =
+        StateWish { at, node: None, layer: n_layers.saturating_sub(2), then: Then::GoOn, row_start: 0, n_row: 0 };
+    let StateAt::Layers(wanted) = at else {
+        return Ok(candidates.first_choice().map(|node| StateWish { node: Some(node), ..usual }));
+    };
+    if !candidates.trie.is_empty() {
+        return Err(failed("a state after some layers is told without candidates"));
+    }
+    if wanted == 0 || wanted >= n_layers {
+        return Err(EngineError::Layers { wanted, n_layers });
+    }
+    // Graphs on several devices have several splits.
+    let then = if model.gpus.is_empty() { Then::End } else { Then::GoOn };
+    Ok(Some(StateWish { layer: wanted - 1, then, ..usual }))
 }
 
 /// Holds that no candidate's tokens are those of another, or its beginning.

@@ -5,6 +5,7 @@
 //! sequences from 1, gone when the question is answered. What it refuses to do is to batch two questions.
 
 mod prompt_reading;
+mod row;
 mod state;
 
 use std::collections::VecDeque;
@@ -67,8 +68,7 @@ impl<'m> ScoreLane<'m> {
         let one = model.prefix_reuse == PrefixReuse::Never;
         let n_sequences = if one { 1 } else { u32::try_from(MAX_BRANCHES + 1).expect("a small constant") };
         let shape = LlamaContextParams::default().with_kv_unified(true).with_n_seq_max(n_sequences).with_swa_full(true);
-        // The last layer of which every token has a row.
-        let tap = HiddenTap::new(model.info().n_layers.saturating_sub(2));
+        let tap = HiddenTap::default();
         let context = model.score_context(tap.on(shape))?;
         let batch = LlamaBatch::new(N_BATCH as usize, i32::try_from(n_sequences).expect("a small constant"));
         Ok(ScoreLane {
@@ -100,6 +100,7 @@ impl<'m> ScoreLane<'m> {
         self.apply(&question.adapters, adapters)?;
         let mut counts = Counts { prompt: question.trunk.len(), ..Counts::default() };
         let evaluated = match (self.model.prefix_reuse, question.candidates.reading) {
+            _ if question.tells_layers() => self.evaluate_row(question, &mut counts, caller).map(|()| Vec::new()),
             (PrefixReuse::Never, _) => self.evaluate_each(question, &mut counts, caller),
             (_, Reading::Likelihood) => self.evaluate(question, &mut counts, caller),
             (_, Reading::Choices) => self.evaluate_choices(question, &mut counts, caller),
@@ -220,6 +221,18 @@ impl<'m> ScoreLane<'m> {
             Some(row_start) => before.iter().take_while(|chunk| chunk.end <= row_start).count(),
             None => before.len(),
         };
+        self.evaluate_chunks(question, before, n_kept, counts, caller)
+    }
+
+    /// Leaves these first chunks of the trunk in the lane, of which at most `n_kept` are taken over.
+    fn evaluate_chunks(
+        &mut self,
+        question: &Question,
+        before: &[std::ops::Range<usize>],
+        n_kept: usize,
+        counts: &mut Counts,
+        caller: &Caller,
+    ) -> Result<(), EngineError> {
         self.make_room_for(question, &before[..n_kept])?;
         counts.reused = self.resident.iter().map(Vec::len).sum();
         for chunk in &before[self.resident.len()..] {
@@ -326,13 +339,18 @@ impl<'m> ScoreLane<'m> {
 
     /// Evaluates one whole chunk of the trunk, without logits.
     fn decode_trunk(&mut self, tokens: &[Token], start: usize) -> Result<(), EngineError> {
+        self.decode_chunk(tokens, start)?;
+        self.resident.push(tokens.to_vec());
+        Ok(())
+    }
+
+    /// The same for a chunk that nothing may reuse.
+    fn decode_chunk(&mut self, tokens: &[Token], start: usize) -> Result<(), EngineError> {
         self.batch.clear();
         for (position, &token) in (start..).zip(tokens) {
             self.add(token, position, &[0], Logits::Unread)?;
         }
-        self.decode_telling(start, tokens.len(), tokens.len(), &[])?;
-        self.resident.push(tokens.to_vec());
-        Ok(())
+        self.decode_telling(start, tokens.len(), tokens.len(), &[])
     }
 
     /// One decode that is read: the trunk's last chunk (in every sequence of the wave) if it is still to come, then branch

@@ -201,6 +201,7 @@ fn errors() -> Vec<EngineError> {
         EngineError::TextTooLong { n_tokens: 600, limit: 512, n_ctx_train: 512 },
         EngineError::Adapter { path: path(), reason: "no adapter".to_owned() },
         EngineError::NoState("x".to_owned()),
+        EngineError::Layers { wanted: 3, n_layers: 3 },
         EngineError::Stopped,
     ]
 }

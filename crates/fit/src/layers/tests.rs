@@ -57,12 +57,14 @@ fn fit() -> Fit {
             date: "2026-11-30".to_owned(),
             pins: Pins { weights: "sha256:1".to_owned(), ..Pins::default() },
             fields: vec![],
+            depth: None,
         },
         fields: vec![
             queue,
             field("refund", vec![json!(true), json!(false)], Method::Centring { shift: vec![-0.3, 0.1] }),
             field("urgency", vec![json!(1), json!(2), json!(3)], Method::Nothing),
         ],
+        early: None,
     }
 }
 
@@ -89,9 +91,12 @@ fn a_fit_is_the_same_after_its_layers() {
 #[test]
 fn a_fit_of_a_later_version_is_refused_with_its_number() {
     let layers = fit().to_layers();
-    let later = String::from_utf8(layers.card).expect("JSON").replace("\"format\": 1", "\"format\": 2");
+    let later = String::from_utf8(layers.card).expect("JSON").replace("\"format\": 1", "\"format\": 3");
     let error = Fit::from_layers(later.as_bytes(), &layers.numbers).expect_err("it is later");
-    assert_eq!(error.to_string(), "the fit's card has format 2, and this version reads 1; update slm, or fit again");
+    assert_eq!(
+        error.to_string(),
+        "the fit's card has format 3, and this version reads 1 and 2; update slm, or fit again"
+    );
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub(super) const STATE: Spec =
     Spec { kinds: &[Kind::State], pulls: &[within(100.0), squares(10.0), squares(1.0), squares(100.0), within(10.0)] };
 pub(super) const JOINT: Spec =
     Spec { kinds: &[Kind::Logprobs, Kind::Words, Kind::State], pulls: &[squares(30.0), squares(5.0)] };
+pub(super) const JOINT_WITHOUT_SCORES: Spec =
+    Spec { kinds: &[Kind::Words, Kind::State], pulls: &[squares(30.0), squares(5.0)] };
 pub(super) const JOINT_WITHOUT_STATE: Spec =
     Spec { kinds: &[Kind::Logprobs, Kind::Words], pulls: &[squares(30.0), squares(5.0)] };
 

@@ -1,6 +1,6 @@
 //! Learning on rows whose truth is known to the test.
 
-use super::{Labelled, LearnError, LearnRequest, Refusal, centring, learn};
+use super::{Basis, Labelled, LearnError, LearnRequest, Refusal, centring, compared, learn};
 use crate::evidence::{Evidence, softmax};
 use crate::method::MethodName;
 use slm_stats::Random;
@@ -77,7 +77,7 @@ fn names(n_options: usize) -> &'static [String] {
 }
 
 fn request<'a>(rows: &'a [Labelled<'a>], n_options: usize) -> LearnRequest<'a> {
-    LearnRequest { rows, options: names(n_options), seed: 0, n_threads: 2 }
+    LearnRequest { rows, options: names(n_options), basis: Basis::Scores, seed: 0, n_threads: 2 }
 }
 
 #[test]
@@ -164,6 +164,32 @@ fn what_cannot_teach_is_refused_with_numbers() {
     let mut rows = made.rows(true);
     rows[7].evidence.state = None;
     assert_eq!(learn(&request(&rows, 2)), Err(LearnError::States { row: 7 }));
+}
+
+#[test]
+fn a_state_alone_is_learned_from_without_log_probabilities_and_held_against_the_whole() {
+    let made = made(200, 3, Tells::State, 12);
+    let unread = crate::unread(3);
+    let mut rows = made.rows(true);
+    rows.iter_mut().for_each(|row| row.evidence.logprobs = &unread);
+    let early = learn(&LearnRequest { basis: Basis::State, ..request(&rows, 3) }).expect("it learns");
+    let names: Vec<MethodName> = early.tried.iter().map(|one| one.method).collect();
+    assert_eq!(names, [MethodName::Nothing, MethodName::State, MethodName::Joint]);
+    assert!(early.method.needs_state() && early.tried[1].figures.accuracy > 0.9, "{:?}", early.tried);
+    let whole = learn(&request(&made.rows(true), 3)).expect("it learns");
+    assert_eq!(early.places, whole.places);
+    let truths: Vec<usize> = whole.places.iter().map(|&at| rows[at].truth).collect();
+    assert!(compared(&early.out_of_fold, &whole.out_of_fold, &truths).is_as_good());
+    let guess = vec![vec![1.0 / 3.0; 3]; truths.len()];
+    assert!(!compared(&guess, &whole.out_of_fold, &truths).is_as_good());
+    // A state that says nothing is not learned from.
+    let mut blank = rows.clone();
+    let same = [0.5_f32; 6];
+    blank.iter_mut().for_each(|row| row.evidence.state = Some(&same));
+    let learned = learn(&LearnRequest { basis: Basis::State, ..request(&blank, 3) }).expect("it learns");
+    assert!(learned.refusal.is_some(), "{:?}", learned.tried);
+    let few = learn(&LearnRequest { basis: Basis::State, ..request(&rows[..20], 3) }).expect("it learns");
+    assert_eq!(few.method.name(), MethodName::Nothing);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Answer, FieldAnswer};
-use slm_fit::{Abstention, Evidence, Fit, FitLayerError, MethodName};
+use slm_fit::{Abstention, Depth, Evidence, Fit, FitLayerError, MethodName, unread};
 use slm_values::contract::{Contract, Field};
 
 /// The fit of a model.
@@ -19,8 +19,10 @@ pub struct Fitted {
     /// What tells the fit from every other.
     pub fit: Arc<str>,
     pub method: MethodName,
-    /// The model's own probabilities, in the contract's order.
-    pub raw: Vec<f64>,
+    /// The part of the layers that gave the answer; `None` where all of them did.
+    pub depth: Option<Depth>,
+    /// The model's own probabilities, in the contract's order; `None` where no label was read.
+    pub raw: Option<Vec<f64>>,
     /// From which probability an answer with this label is accepted; `None` where every one is.
     pub threshold: Option<f64>,
     /// Why the answer is withheld: a person is to decide.
@@ -97,7 +99,8 @@ impl ModelFit {
         let fitted = Fitted {
             fit: self.id.clone(),
             method: own.method.name(),
-            raw: raw.probabilities.iter().map(|(_, p)| *p).collect(),
+            depth: None,
+            raw: Some(raw.probabilities.iter().map(|(_, p)| *p).collect()),
             threshold: own.gate.thresholds.get(decision.best).copied(),
             abstention: decision.abstention,
         };
@@ -107,6 +110,61 @@ impl ModelFit {
             fitted: Some(fitted),
             ..raw
         }
+    }
+
+    /// What a part of the layers says of a field, where the fit has such a part and that is reliable enough.
+    fn early_field(&self, field: &Field, row: Row<'_>) -> Option<FieldAnswer> {
+        let early = self.fit.early.as_ref()?;
+        let (name, options) = (field.name(), field.values());
+        let own = early.field(name.as_deref(), &options)?;
+        let logprobs = unread(options.len());
+        let probabilities = own.probabilities(&Evidence { text: row.text, logprobs: &logprobs, state: row.state });
+        let decision = own.decision(&probabilities);
+        if decision.abstention.is_some() {
+            return None;
+        }
+        let fitted = Fitted {
+            fit: self.id.clone(),
+            method: own.method.name(),
+            depth: Some(early.depth),
+            raw: None,
+            threshold: own.gate.thresholds.get(decision.best).copied(),
+            abstention: None,
+        };
+        Some(FieldAnswer {
+            name,
+            value: options[decision.best].clone(),
+            probabilities: options.into_iter().zip(probabilities).collect(),
+            label_mass: None,
+            fitted: Some(fitted),
+            review: None,
+        })
+    }
+}
+
+/// What a part of the layers answers: the fields of which it is reliable enough. The others are asked of all layers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlyAnswer(Vec<Option<FieldAnswer>>);
+
+impl EarlyAnswer {
+    /// Of a row's state after those layers; nothing is answered where the fit has no such part.
+    #[must_use]
+    pub fn of(contract: &Contract, fit: &ModelFit, row: Row<'_>) -> EarlyAnswer {
+        EarlyAnswer(contract.fields().iter().map(|field| fit.early_field(field, row)).collect())
+    }
+
+    /// The answer, where every field has one.
+    #[must_use]
+    pub fn whole(&self, contract: &Contract) -> Option<Answer> {
+        let fields: Option<Vec<FieldAnswer>> = self.0.iter().cloned().collect();
+        fields.map(|fields| Answer::of(contract, fields))
+    }
+
+    /// The answer of all layers for the fields that have none here.
+    #[must_use]
+    pub fn over(self, contract: &Contract, all: Answer) -> Answer {
+        let fields = self.0.into_iter().zip(all.fields).map(|(early, whole)| early.unwrap_or(whole));
+        Answer::of(contract, fields.collect())
     }
 }
 
@@ -147,7 +205,7 @@ mod tests {
         });
         let card = json!({"format": 1, "tool": "t", "date": "d", "fields": [],
             "pins": {"weights": "w", "adapters": "a", "prompt": "p", "evaluation_id": "e"}});
-        ModelFit::new("id", Fit { card: serde_json::from_value(card).unwrap(), fields: fields.collect() })
+        ModelFit::new("id", Fit { card: serde_json::from_value(card).unwrap(), fields: fields.collect(), early: None })
     }
 
     fn scores(p: &[f64]) -> GroupScores {
@@ -169,7 +227,8 @@ mod tests {
         assert!((queue.probability() - 0.36 / 0.46).abs() < 1e-12);
         let fitted = queue.fitted.as_ref().unwrap();
         assert_eq!((fitted.threshold, fitted.abstention, fitted.method), (Some(0.7), None, MethodName::Temperature));
-        assert!(fitted.raw.iter().zip([0.6, 0.3, 0.1]).all(|(raw, p)| (raw - p).abs() < 1e-12), "{:?}", fitted.raw);
+        let raw = fitted.raw.as_ref().unwrap();
+        assert!(raw.iter().zip([0.6, 0.3, 0.1]).all(|(raw, p)| (raw - p).abs() < 1e-12), "{raw:?}");
         assert_eq!(sure.fields[1].fitted, None);
         let unsure = of(&[0.5, 0.4, 0.1]);
         assert_eq!((&unsure.json, &unsure.fields[0].value), (&json!({"queue": null, "refund": false}), &json!("a")));
@@ -208,7 +267,7 @@ mod tests {
                 prop_assert!(field.probabilities.iter().all(|(_, p)| *p <= field.probability()));
             }
             let own: Vec<f64> = raw.fields[0].probabilities.iter().map(|(_, p)| *p).collect();
-            prop_assert_eq!(&answer.fields[0].fitted.as_ref().unwrap().raw, &own);
+            prop_assert_eq!(answer.fields[0].fitted.as_ref().unwrap().raw.as_ref(), Some(&own));
         }
     }
 }

@@ -16,7 +16,7 @@ use slm_engine::GroupScores;
 use slm_fit::Abstention;
 use slm_values::contract::{Contract, Field};
 
-pub use fitted::{Fitted, ModelFit, Row, fitted_answer};
+pub use fitted::{EarlyAnswer, Fitted, ModelFit, Row, fitted_answer};
 pub use open::describe_open;
 pub use question::{Question, QuestionError, expected_level};
 pub use wording::{Place, WORDING, Wording, Written};

@@ -49,7 +49,8 @@ pub struct Turn {
     pub spelling: LabelSpelling,
     /// Whether a closed answer is fitted.
     pub fit: FitUse,
-    /// The hidden state that is told beside a closed answer, for who learns from it.
+    /// The hidden state that is told beside a closed answer, for who learns from it; [`StateAt::Layers`] is told alone, without an
+    /// answer.
     pub state: Option<StateAt>,
     /// What is written in the place of a bare label that is withheld; in JSON that is null.
     pub abstained: String,

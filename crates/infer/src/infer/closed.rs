@@ -167,7 +167,8 @@ mod tests {
         fields[0].fitted = Some(decide::Fitted {
             fit: "id".into(),
             method: slm_fit::MethodName::Affine,
-            raw: fields[0].probabilities.iter().map(|(_, p)| *p).collect(),
+            depth: None,
+            raw: None,
             threshold: None,
             abstention: Some(slm_fit::Abstention::AlwaysAPerson),
         });

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::ask::{Before, FitUse, Turn};
 use super::{InferError, Scoring, Session};
-use crate::decide::{Answer, ModelFit, Row, Wording, answer, fitted_answer};
+use crate::decide::{Answer, EarlyAnswer, ModelFit, Row, Wording, answer, fitted_answer};
 use slm_engine::{GroupScores, Reading, Search, StateAt};
-use slm_fit::{FieldFit, Pins};
+use slm_fit::{Depth, FieldFit, Pins};
 use slm_values::chat::Role;
 use slm_values::contract::{Contract, Form};
 
@@ -64,12 +64,31 @@ impl Applied {
         scores: &[GroupScores],
         state: Option<&[f32]>,
     ) -> Result<Answer, InferError> {
-        let wanted = self.fit.fit().fields.iter().find_map(FieldFit::n_state);
-        let found = state.map(<[f32]>::len);
-        match wanted {
-            Some(wanted) if found != Some(wanted) => Err(InferError::FitState { wanted, found }),
-            _ => Ok(fitted_answer(contract, answer(contract, scores), &self.fit, Row { text: &self.text, state })),
-        }
+        check_state(&self.fit.fit().fields, state)?;
+        Ok(fitted_answer(contract, answer(contract, scores), &self.fit, Row { text: &self.text, state }))
+    }
+
+    /// The part of the layers that is asked first, where there is one.
+    pub fn depth(&self) -> Option<Depth> {
+        self.fit.fit().early.as_ref().map(|early| early.depth)
+    }
+
+    /// What that part answers, from the state after it.
+    ///
+    /// # Errors
+    /// As [`Applied::answer`].
+    pub fn early(&self, contract: &Contract, state: Option<&[f32]>) -> Result<EarlyAnswer, InferError> {
+        check_state(self.fit.fit().early.as_ref().map_or(&[], |early| &early.fields), state)?;
+        Ok(EarlyAnswer::of(contract, &self.fit, Row { text: &self.text, state }))
+    }
+}
+
+/// Holds that a state is as long as these fields want it.
+fn check_state(fields: &[FieldFit], state: Option<&[f32]>) -> Result<(), InferError> {
+    let found = state.map(<[f32]>::len);
+    match fields.iter().find_map(FieldFit::n_state) {
+        Some(wanted) if found != Some(wanted) => Err(InferError::FitState { wanted, found }),
+        _ => Ok(()),
     }
 }
 

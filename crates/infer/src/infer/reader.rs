@@ -8,7 +8,7 @@ use super::closed::{self, Spelling};
 use super::fit::Applied;
 use super::pieces::{Finding, Piece};
 use super::reading::Reading;
-use crate::decide::{self, Answer, Question};
+use crate::decide::{self, Answer, EarlyAnswer, Question};
 use slm_engine::{
     Counts, Detail, EngineError, Event, Finish, GeneratedToken, Generation, NextLogprob, Piece as Written,
     PromptLogprobs, PromptTokenLogprob, Scores, Timings,
@@ -25,7 +25,10 @@ pub(super) enum Reader {
         detail: Detail,
         spelling: Spelling,
         fit: Option<Applied>,
+        stage: Stage,
     },
+    /// The hidden state after some layers, and no answer.
+    State,
     Question(Arc<Question>),
     Open {
         open: Open,
@@ -41,6 +44,28 @@ pub(super) enum Reader {
     /// The tokens of a prompt, and one after them.
     Prompt,
     Vectors,
+}
+
+/// How far a closed question is.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Stage {
+    /// All layers are asked.
+    #[default]
+    Whole,
+    /// A part of them is asked.
+    Part,
+    /// All layers are asked what the part left open; what it answered, and what it took.
+    Rest(EarlyAnswer, Timings),
+}
+
+/// What an event has become.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// Pieces, or nothing.
+    Pieces,
+    /// The part of the layers that was asked does not know: all of them are to be asked.
+    Open,
+    Last(Box<Last>),
 }
 
 /// What is known when the engine has said its last.
@@ -72,29 +97,33 @@ impl Reader {
         }
     }
 
-    /// Makes pieces of an event; something where it is the last.
+    /// Makes pieces of an event.
     ///
     /// # Errors
     /// The request failed, or the engine is gone.
-    pub fn take(&mut self, event: Option<Event>, out: &mut VecDeque<Piece>) -> Result<Option<Last>, InferError> {
-        match event {
+    pub fn take(&mut self, event: Option<Event>, out: &mut VecDeque<Piece>) -> Result<Taken, InferError> {
+        let last = match event {
             Some(Event::Text(piece)) => {
                 self.text(piece, out);
-                Ok(None)
+                return Ok(Taken::Pieces);
             }
-            Some(Event::Generated(generation)) => Ok(Some(self.generated(generation, out))),
-            Some(Event::Scored(scores)) => self.scored(scores, out).map(Some),
-            Some(Event::PromptLogprobs(read)) => Ok(Some(prompt_read(read, out))),
+            Some(Event::Generated(generation)) => self.generated(generation, out),
+            Some(Event::Scored(scores)) => match self.scored(scores, out)? {
+                Some(last) => last,
+                None => return Ok(Taken::Open),
+            },
+            Some(Event::PromptLogprobs(read)) => prompt_read(read, out),
             Some(Event::Embedded(embeddings)) => {
                 let (counts, timings) = (embeddings.counts, embeddings.timings);
                 let said = Run::Tokens(Vec::new());
-                Ok(Some(Last { finding: Finding::Vectors(embeddings), ..Last::scored(counts, timings, said) }))
+                Last { finding: Finding::Vectors(embeddings), ..Last::scored(counts, timings, said) }
             }
-            Some(Event::Failed(error)) => Err(error.into()),
+            Some(Event::Failed(error)) => return Err(error.into()),
             Some(Event::Tokenized(_) | Event::Cut(_) | Event::Prepared | Event::Measured(_)) | None => {
-                Err(EngineError::Stopped.into())
+                return Err(EngineError::Stopped.into());
             }
-        }
+        };
+        Ok(Taken::Last(Box::new(last)))
     }
 
     fn text(&mut self, piece: Written, out: &mut VecDeque<Piece>) {
@@ -106,7 +135,7 @@ impl Reader {
             Reader::Call { text, .. } => *text += &piece.text,
             Reader::Free(reading) => reading.push(piece, out),
             // These have no text but their answer's.
-            Reader::Closed { .. } | Reader::Question(_) | Reader::Prompt | Reader::Vectors => {}
+            Reader::Closed { .. } | Reader::State | Reader::Question(_) | Reader::Prompt | Reader::Vectors => {}
         }
     }
 
@@ -133,7 +162,7 @@ impl Reader {
                 std::mem::take(&mut **reading).finish(out);
                 (Finding::Free, String::new())
             }
-            Reader::Closed { .. } | Reader::Question(_) | Reader::Prompt | Reader::Vectors => {
+            Reader::Closed { .. } | Reader::State | Reader::Question(_) | Reader::Prompt | Reader::Vectors => {
                 (Finding::Free, String::new())
             }
         };
@@ -141,20 +170,36 @@ impl Reader {
         Last { finish, stopped_by, counts, timings, finding, text, tokens, prompt_tokens, state: None, said }
     }
 
-    fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Last, InferError> {
-        let Scores { groups, state, counts, timings } = scores;
+    /// The end that scores give; `None` where a part of the layers was asked and all of them are to be.
+    fn scored(&mut self, scores: Scores, out: &mut VecDeque<Piece>) -> Result<Option<Last>, InferError> {
+        let Scores { groups, state, counts, mut timings } = scores;
         let (answer, detail, spelling) = match self {
-            Reader::Closed { contract, detail, spelling, fit } => {
-                let answer = match fit {
-                    Some(fit) => fit.answer(contract, &groups, state.as_deref())?,
-                    None => decide::answer(contract, &groups),
+            Reader::Closed { contract, detail, spelling, fit, stage } => {
+                let answer = match (fit, std::mem::take(stage)) {
+                    (None, _) => decide::answer(contract, &groups),
+                    (Some(fit), Stage::Whole) => fit.answer(contract, &groups, state.as_deref())?,
+                    (Some(fit), Stage::Part) => {
+                        let early = fit.early(contract, state.as_deref())?;
+                        let Some(answer) = early.whole(contract) else {
+                            *stage = Stage::Rest(early, timings);
+                            return Ok(None);
+                        };
+                        answer
+                    }
+                    (Some(fit), Stage::Rest(early, took)) => {
+                        timings = both(took, timings);
+                        early.over(contract, fit.answer(contract, &groups, state.as_deref())?)
+                    }
                 };
                 // The options were held against the schema one by one; only together they are the answer.
                 if let Err(violation) = contract.check(&answer.guess(contract)) {
                     let finding = Finding::Open(Err(violation));
-                    return Ok(Last { finding, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) });
+                    return Ok(Some(Last { finding, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) }));
                 }
                 (answer, *detail, std::mem::take(spelling))
+            }
+            Reader::State => {
+                return Ok(Some(Last { state, ..Last::scored(counts, timings, Run::Tokens(Vec::new())) }));
             }
             Reader::Question(question) => {
                 let field = question.answer(groups.first().ok_or(EngineError::Stopped)?);
@@ -170,7 +215,16 @@ impl Reader {
         let text = closed::text(&answer, &spelling);
         let said = Run::Text { text: text.clone(), persons: Vec::new() };
         out.push_back(Piece::Text(Written { text, tokens }));
-        Ok(Last { finding: Finding::Closed(answer), state, ..Last::scored(counts, timings, said) })
+        Ok(Some(Last { finding: Finding::Closed(answer), state, ..Last::scored(counts, timings, said) }))
+    }
+}
+
+/// What a part of the layers and then all of them took.
+fn both(part: Timings, all: Timings) -> Timings {
+    Timings {
+        queued: part.queued + all.queued,
+        prompt: part.prompt + all.prompt,
+        generation: part.generation + all.generation,
     }
 }
 
@@ -214,7 +268,7 @@ mod tests {
     fn read(mut reader: Reader, text: &str, finish: Finish) -> (Vec<Piece>, Finding) {
         let mut pieces = VecDeque::new();
         let piece = Written { text: text.to_owned(), tokens: Vec::new() };
-        assert!(reader.take(Some(Event::Text(piece)), &mut pieces).unwrap().is_none());
+        assert!(matches!(reader.take(Some(Event::Text(piece)), &mut pieces).unwrap(), Taken::Pieces));
         let generation = Generation {
             finish,
             stopped_by: None,
@@ -223,7 +277,9 @@ mod tests {
             tokens: Vec::new(),
             ids: vec![1, 2],
         };
-        let last = reader.take(Some(Event::Generated(generation)), &mut pieces).unwrap().unwrap();
+        let Taken::Last(last) = reader.take(Some(Event::Generated(generation)), &mut pieces).unwrap() else {
+            panic!("it is the last")
+        };
         assert_eq!(last.said, Run::Tokens(vec![1, 2]));
         (pieces.into(), last.finding)
     }

@@ -8,12 +8,12 @@ use super::ask::{Chat, Scoring, Turn};
 use super::closed::Spelling;
 use super::epilogue::Epilogue;
 use super::fit::Applied;
-use super::reader::Reader;
+use super::reader::{Reader, Stage};
 use super::reading::Reading;
 use super::render::{digest, lead};
-use super::reply::{Origin, Reply};
+use super::reply::{Origin, Reply, Rest};
 use super::{InferError, Session};
-use slm_engine::{Engine, GenerateRequest, Grammar, Lane, Request, ScoreRequest, Tokenized};
+use slm_engine::{Engine, GenerateRequest, Grammar, Lane, Request, ScoreRequest, StateAt, Tokenized};
 use slm_values::contract::Form;
 use slm_values::prompt::Prompt;
 use slm_values::sampling::AnswerShape;
@@ -39,6 +39,11 @@ pub struct Ready {
 #[derive(Debug, Clone)]
 pub(super) enum Prompted {
     Score(ScoreRequest),
+    /// The first layers are asked, and all of them where these do not know.
+    Early {
+        n_layers: u32,
+        whole: ScoreRequest,
+    },
     Generate(GenerateRequest),
 }
 
@@ -77,17 +82,20 @@ impl Session {
             Form::Open(_) | Form::Free => Vec::new(),
         };
         let examples_id = turn.chat().and_then(|chat| self.examples_id(chat)).map(str::to_owned);
-        let mut state = None;
+        let (mut state, mut n_layers) = (turn.state, None);
         let reader = match (forced, &form) {
             (Some(forced), _) => {
                 lead(&mut prompt, forced.lead(), &self.engine.info().specials.control);
                 Reader::Call { forced: Box::new(forced), text: String::new() }
             }
+            (None, Form::Closed(_)) if matches!(state, Some(StateAt::Layers(_))) => Reader::State,
             (None, Form::Closed(contract)) => {
                 let fit = self.fit_for(&turn, contract, || digest(&prompt, &groups, examples_id.as_deref()))?;
-                state = turn.state.or_else(|| fit.as_ref().and_then(Applied::state));
+                state = state.or_else(|| fit.as_ref().and_then(Applied::state));
+                n_layers = fit.as_ref().and_then(Applied::depth).map(|depth| depth.layers);
+                let stage = if n_layers.is_some() { Stage::Part } else { Stage::Whole };
                 let spelling = Spelling { label: turn.spelling, abstained: turn.abstained.clone() };
-                Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit }
+                Reader::Closed { contract: contract.clone(), detail: turn.detail, spelling, fit, stage }
             }
             (None, Form::Open(open)) => Reader::Open { open: open.clone(), text: String::new() },
             // After a prompt that its writer made, all is text.
@@ -98,7 +106,14 @@ impl Session {
         let is_closed = matches!(reader, Reader::Closed { .. });
         let text = is_closed.then(|| turn.before.text()).flatten().map(Arc::from);
         let request = match &form {
-            Form::Closed(_) => Prompted::Score(ScoreRequest { state, ..self.scored(prompt, groups, turn.scoring) }),
+            Form::Closed(_) => {
+                let whole = ScoreRequest { state, ..self.scored(prompt, groups, turn.scoring) };
+                match (state, n_layers) {
+                    (Some(StateAt::Layers(n_layers)), _) => Prompted::Score(whole.only_layers(n_layers)),
+                    (_, Some(n_layers)) => Prompted::Early { n_layers, whole },
+                    (_, None) => Prompted::Score(whole),
+                }
+            }
             Form::Open(open) => self.generated(turn, prompt, Some(Grammar(open.shared_grammar())), &reader),
             Form::Free => self.generated(turn, prompt, None, &reader),
         };
@@ -146,11 +161,11 @@ impl Prompted {
     /// with other requests, and so do questions that are scored for throughput.
     fn canonical(&self) -> Option<Scoring> {
         match self {
-            Prompted::Score(request) if request.lane == Lane::Canonical => {
+            Prompted::Score(request) | Prompted::Early { whole: request, .. } if request.lane == Lane::Canonical => {
                 let (reading, search) = (request.reading, request.search);
                 Some(Scoring { reading, search, ..Scoring::default() })
             }
-            Prompted::Score(_) | Prompted::Generate(_) => None,
+            Prompted::Score(_) | Prompted::Early { .. } | Prompted::Generate(_) => None,
         }
     }
 }
@@ -159,7 +174,7 @@ impl Ready {
     #[must_use]
     pub fn prompt(&self) -> &Prompt {
         match &self.request {
-            Prompted::Score(request) => &request.prompt,
+            Prompted::Score(request) | Prompted::Early { whole: request, .. } => &request.prompt,
             Prompted::Generate(request) => &request.prompt,
         }
     }
@@ -174,7 +189,7 @@ impl Ready {
     #[must_use]
     pub fn prompt_digest(&self) -> String {
         let groups = match &self.request {
-            Prompted::Score(request) => request.groups.as_slice(),
+            Prompted::Score(request) | Prompted::Early { whole: request, .. } => request.groups.as_slice(),
             Prompted::Generate(_) => &[],
         };
         digest(self.prompt(), groups, self.examples_id.as_deref())
@@ -199,10 +214,15 @@ impl Ready {
     pub fn send(self) -> Reply {
         let prompt_digest = self.prompt_digest();
         let Ready { engine, request, reader, epilogue, evaluation_id, started, .. } = self;
-        let events = engine.send(match request {
-            Prompted::Score(request) => Request::Score(request),
-            Prompted::Generate(request) => Request::Generate(request),
-        });
-        Reply::new(events, reader, epilogue, Origin { started, prompt_digest, evaluation_id })
+        let origin = Origin { started, prompt_digest, evaluation_id };
+        let begun = |request: Request| Reply::new(engine.send(request), reader, epilogue, origin);
+        match request {
+            Prompted::Score(request) => begun(Request::Score(request)),
+            Prompted::Early { n_layers, whole } => {
+                let reply = begun(Request::Score(whole.only_layers(n_layers)));
+                reply.then(Rest { engine, request: Request::Score(whole) })
+            }
+            Prompted::Generate(request) => begun(Request::Generate(request)),
+        }
     }
 }

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::InferError;
 use super::epilogue::{Closing, Epilogue};
 use super::pieces::{End, Finding, Finished, Piece, Pieces};
-use super::reader::{Last, Reader};
-use slm_engine::{EngineError, Event};
+use super::reader::{Last, Reader, Taken};
+use slm_engine::{Engine, EngineError, Event, Request};
 
 /// A reply on its way. Dropping it cancels it.
 #[derive(Debug)]
@@ -30,10 +30,17 @@ pub struct Reply {
 /// What pieces are made of.
 #[derive(Debug)]
 enum Source {
-    /// An engine's events.
-    Events { events: UnboundedReceiver<Event>, reader: Box<Reader> },
+    /// An engine's events; what is sent when these have said that not all is known.
+    Events { events: UnboundedReceiver<Event>, reader: Box<Reader>, rest: Option<Box<Rest>> },
     /// Work that gives the whole answer at once.
     Work(Work),
+}
+
+/// A request that is sent where the first one's answer leaves something open.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub engine: Engine,
+    pub request: Request,
 }
 
 struct Work(Pin<Box<dyn Future<Output = Result<Finished, InferError>> + Send>>);
@@ -60,8 +67,16 @@ impl Reply {
         epilogue: Option<Epilogue>,
         origin: Origin,
     ) -> Reply {
-        let source = Source::Events { events, reader: Box::new(reader) };
+        let source = Source::Events { events, reader: Box::new(reader), rest: None };
         Reply { source, epilogue, closing: None, made: VecDeque::new(), is_over: false, origin }
+    }
+
+    /// The same, with what is sent where this leaves something open.
+    pub(super) fn then(mut self, rest: Rest) -> Reply {
+        if let Source::Events { rest: open, .. } = &mut self.source {
+            *open = Some(Box::new(rest));
+        }
+        self
     }
 
     /// The reply that some work gives at its end. Dropping it drops the work.
@@ -89,18 +104,24 @@ impl Reply {
             if self.is_over {
                 return Ok(None);
             }
-            let last = match &mut self.source {
+            let taken = match &mut self.source {
                 Source::Work(Work(work)) => {
                     let finished = work.await;
                     self.is_over = true;
                     self.made.extend(finished?.into_pieces());
                     continue;
                 }
-                Source::Events { events, reader } => reader.take(events.recv().await, &mut self.made),
+                Source::Events { events, reader, rest } => {
+                    let taken = reader.take(events.recv().await, &mut self.made);
+                    if let (Ok(Taken::Open), Some(Rest { engine, request })) = (&taken, rest.take().map(|rest| *rest)) {
+                        *events = engine.send(request);
+                    }
+                    taken
+                }
             };
-            self.is_over = !matches!(last, Ok(None));
-            if let Some(last) = last? {
-                self.end(last);
+            self.is_over = matches!(taken, Ok(Taken::Last(_)) | Err(_));
+            if let Taken::Last(last) = taken? {
+                self.end(*last);
             }
         }
     }

@@ -75,9 +75,12 @@ pub struct ExtraField {
     pub margin: f64,
     /// Every allowed answer with its probability, in the schema's order; they sum to 1. Fitted, where the model has a fit.
     pub probabilities: Vec<ExtraProbability>,
-    /// The model's own probabilities, where `probabilities` are fitted.
+    /// The model's own probabilities, where `probabilities` are fitted and labels were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw: Option<Vec<ExtraProbability>>,
+    /// The part of the layers that gave the answer, without reading a label; left out where all of them did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depth: Option<ExtraDepth>,
     /// How `probabilities` were fitted; left out where they are the model's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fit: Option<ExtraFit>,
@@ -85,6 +88,13 @@ pub struct ExtraField {
     /// wanted to say something else, and `probability` says little. `null` where another server computed it and does not tell.
     #[schema(required)]
     pub label_mass: Option<f64>,
+}
+
+/// A part of a model's layers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ExtraDepth {
+    pub layers: u32,
+    pub of: u32,
 }
 
 /// How a field's probabilities were fitted to labels.
@@ -140,7 +150,7 @@ impl From<&FieldAnswer> for ExtraField {
     fn from(field: &FieldAnswer) -> ExtraField {
         let one = |(value, p): (&Value, f64)| ExtraProbability { value: value.clone(), probability: p };
         let values = || field.probabilities.iter().map(|(value, _)| value);
-        let raw = |fitted: &Fitted| values().zip(fitted.raw.iter().copied()).map(one).collect();
+        let raw = |raw: &Vec<f64>| values().zip(raw.iter().copied()).map(one).collect();
         let abstention = field.abstention();
         ExtraField {
             name: field.name.clone(),
@@ -150,7 +160,12 @@ impl From<&FieldAnswer> for ExtraField {
             probability: field.probability(),
             margin: field.margin(),
             probabilities: field.probabilities.iter().map(|(value, p)| one((value, *p))).collect(),
-            raw: field.fitted.as_ref().map(raw),
+            raw: field.fitted.as_ref().and_then(|fitted| fitted.raw.as_ref()).map(raw),
+            depth: field
+                .fitted
+                .as_ref()
+                .and_then(|fitted| fitted.depth)
+                .map(|depth| ExtraDepth { layers: depth.layers, of: depth.of }),
             fit: field.fitted.as_ref().map(ExtraFit::from),
             label_mass: field.label_mass,
         }

@@ -1,7 +1,7 @@
 //! The hidden state of one question while its decodes are done: which of them are to tell something, and what is known.
 
 use super::super::super::{EngineError, StateAt};
-use super::super::hidden::{FirstTokens, HiddenRows, HiddenWish, OutputRow};
+use super::super::hidden::{FirstTokens, HiddenRows, HiddenWish, OutputRow, TokenRows};
 use super::super::question::{Question, StateWish};
 
 /// A question's hidden state, as far as its decodes told it.
@@ -10,13 +10,14 @@ pub struct StateReading {
     /// `None` where none is wanted.
     wish: Option<StateWish>,
     choice: Option<Vec<f32>>,
-    row: RowSum,
+    row: RowSoFar,
 }
 
-/// The sum over the tokens of the row so far.
+/// What is known of the row's tokens so far.
 #[derive(Debug, Default)]
-struct RowSum {
+struct RowSoFar {
     sum: Vec<f64>,
+    last: Vec<f32>,
     n_tokens: usize,
 }
 
@@ -35,13 +36,13 @@ impl StateReading {
     pub fn wish(&self, start: usize, n_trunk: usize, n_all: usize, outputs: &[usize]) -> Option<HiddenWish> {
         let wish = self.wish?;
         let is_open = wish.at.has_choice() && self.choice.is_none();
-        let number = outputs.iter().position(|&node| is_open && node == wish.node);
+        let number = outputs.iter().position(|&node| is_open && Some(node) == wish.node);
         let output = number.map(|number| OutputRow { number, n_outputs: outputs.len() });
         // A recurrent model's trunk is evaluated again for every candidate.
         let is_open = wish.at.has_row() && self.row.n_tokens < wish.n_row;
         let is_of_row = is_open && n_trunk > 0 && start >= wish.row_start;
-        let tokens = is_of_row.then_some(FirstTokens { n: n_trunk, n_all });
-        (output.is_some() || tokens.is_some()).then_some(HiddenWish { output, tokens })
+        let tokens = is_of_row.then_some(FirstTokens { layer: wish.layer, n: n_trunk, n_all });
+        (output.is_some() || tokens.is_some()).then_some(HiddenWish { output, tokens, then: wish.then })
     }
 
     /// Adds what a decode told.
@@ -54,9 +55,10 @@ impl StateReading {
             self.choice = Some(found.output.ok_or_else(none)?);
         }
         if let Some(tokens) = wish.tokens {
-            let sum = found.sum.ok_or_else(none)?;
+            let TokenRows { sum, last } = found.tokens.ok_or_else(none)?;
             self.row.sum.resize(sum.len(), 0.0);
             self.row.sum.iter_mut().zip(sum).for_each(|(all, of_chunk)| *all += of_chunk);
+            self.row.last = last;
             self.row.n_tokens += tokens.n;
         }
         Ok(())
@@ -65,9 +67,9 @@ impl StateReading {
     /// The state, where one was wanted.
     pub fn told(self) -> Option<Vec<f32>> {
         let StateReading { wish, choice, row } = self;
-        wish?;
+        let last = if matches!(wish?.at, StateAt::Layers(_)) { row.last } else { Vec::new() };
         let mean = row.sum.iter().map(|sum| (sum / row.n_tokens as f64) as f32);
-        Some(choice.into_iter().flatten().chain(mean).collect())
+        Some(choice.into_iter().flatten().chain(mean).chain(last).collect())
     }
 }
 
@@ -77,6 +79,6 @@ impl StateAt {
     }
 
     fn has_row(self) -> bool {
-        matches!(self, StateAt::Row | StateAt::ChoiceAndRow)
+        matches!(self, StateAt::Row | StateAt::ChoiceAndRow | StateAt::Layers(_))
     }
 }

@@ -103,6 +103,7 @@ impl From<EngineError> for Problem {
             | EngineError::NoTurnEnd
             | EngineError::NoBranches
             | EngineError::NoState(_)
+            | EngineError::Layers { .. }
             | EngineError::NoText(_)
             | EngineError::EmptyText
             | EngineError::EmptyPrompt

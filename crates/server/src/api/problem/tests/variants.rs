@@ -93,6 +93,7 @@ every! { engines: EngineError;
     EngineError::NoTurnEnd => EngineError::NoTurnEnd,
     EngineError::NoBranches => EngineError::NoBranches,
     EngineError::NoState(_) => EngineError::NoState(x()),
+    EngineError::Layers { .. } => EngineError::Layers { wanted: 3, n_layers: 3 },
     EngineError::TextTooLong { .. } => EngineError::TextTooLong { n_tokens: 9, limit: 8, n_ctx_train: 512 },
     EngineError::NoText(_) => EngineError::NoText(x()),
     EngineError::EmptyText => EngineError::EmptyText,
