@@ -9,6 +9,7 @@ mod compute;
 mod constrained;
 mod create;
 mod deployments;
+mod desk;
 mod doctor;
 mod embeddings;
 mod encodings;

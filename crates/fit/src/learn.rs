@@ -9,15 +9,17 @@ mod parallel;
 mod pool;
 mod rows;
 pub(crate) mod trial;
+mod words;
 
 use crate::card::{Figures, Tried};
 use crate::evidence::{Evidence, normalised, softmax};
-use crate::method::{Method, MethodName, Pool, seen_only, with_unseen};
+use crate::method::{Method, MethodName, Pool, among_all, seen_only, with_unseen};
 use experts::{Spec, Trained};
 use pool::{Biases, Sides};
 use rows::Rows;
 pub(crate) use rows::same_text;
 use trial::{Judged, p_of_better, p_of_less_right};
+pub use words::learn_words;
 
 /// Fewer rows teach a temperature at most.
 pub const FEWEST_ROWS: usize = 30;
@@ -148,7 +150,7 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     let truths: Vec<usize> = rows.rows.iter().map(|row| row.truth).collect();
     let judged: Vec<Judged<'_>> =
         candidates.iter().map(|one| Judged { probabilities: &one.probabilities, truths: &truths }).collect();
-    let tried = parallel::map(judged.len(), request.n_threads, |at| table(&candidates[at].plan, judged[at]));
+    let tried = parallel::map(judged.len(), request.n_threads, |at| table_of(candidates[at].plan.name(), judged[at]));
     let tried = with_p_values(tried, &judged);
     let best = chosen(&tried, &judged);
     let refusal = refusal(&tried, &judged, best);
@@ -157,7 +159,7 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     truths.iter().for_each(|&truth| rows_by_option[truth] += 1);
     let words_alone = trained.iter().find(|one| one.spec == experts::WORDS).map(|words| {
         let fitted = words.out_of_fold.iter().map(|scores| softmax(scores));
-        let whole: Vec<Vec<f64>> = fitted.map(|p| spread(&p, &rows.seen)).collect();
+        let whole: Vec<Vec<f64>> = fitted.map(|p| among_all(&p, &rows.seen)).collect();
         Judged { probabilities: &whole, truths: &truths }.figures()
     });
     Ok(Learned {
@@ -291,10 +293,10 @@ fn pooled(rows: &Rows<'_>, sides: &Sides, biases: Biases) -> Vec<Vec<f64>> {
     probabilities
 }
 
-fn table(plan: &Plan, judged: Judged<'_>) -> Tried {
+fn table_of(method: MethodName, judged: Judged<'_>) -> Tried {
     let [accuracy_interval, nll_interval, ece_interval] = judged.intervals();
     let figures = judged.figures();
-    Tried { method: plan.name(), figures, accuracy_interval, nll_interval, ece_interval, p_value: None }
+    Tried { method, figures, accuracy_interval, nll_interval, ece_interval, p_value: None }
 }
 
 /// Against nothing, which is the first. They are not corrected for their number: methods that learn much the same stand or fall together,
@@ -371,12 +373,6 @@ fn learned(rows: &Rows<'_>, trained: &[Trained], plan: &Plan) -> Method {
             }))
         }
     }
-}
-
-/// Probabilities of seen labels as those of all, with 0 for the others.
-fn spread(p: &[f64], seen: &[bool]) -> Vec<f64> {
-    let mut p = p.iter();
-    seen.iter().map(|&seen| if seen { p.next().copied().unwrap_or_default() } else { 0.0 }).collect()
 }
 
 #[allow(clippy::cast_precision_loss)] // counts of rows, far below 2^53

@@ -19,5 +19,5 @@ pub use decision::{Abstention, Decision, Gate};
 pub use evidence::Evidence;
 pub use fit::{FieldFit, Fit};
 pub use layers::{FitLayerError, FitLayers};
-pub use learn::{Labelled, LearnError, LearnRequest, Learned, Refusal, centring, learn};
+pub use learn::{Labelled, LearnError, LearnRequest, Learned, Refusal, centring, learn, learn_words};
 pub use method::{Method, MethodName, Pool};

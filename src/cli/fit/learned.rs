@@ -6,7 +6,7 @@ use slm_fit::card::{FieldCard, Reference};
 use slm_fit::faults::{Faults, halves};
 use slm_fit::learn::{LearnRequest, Learned};
 use slm_fit::promise::{Answers, Demand, FrontierPoint, PromiseError, Thresholds, frontier, thresholds};
-use slm_fit::{FieldFit, Gate, Method, learn as learn_from};
+use slm_fit::{FieldFit, Gate, Method, learn as learn_from, learn_words};
 
 use super::args::FitArgs;
 use super::rows::FieldRows;
@@ -92,6 +92,7 @@ pub fn learn(args: &FitArgs, field: &FieldRows) -> Result<FieldResult, Failure> 
     let started = Instant::now();
     let n_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let request = LearnRequest { rows: &rows, n_options: field.options.len(), seed: SEED, n_threads };
+    let learn_from = if args.other.words_only { learn_words } else { learn_from };
     let learned = learn_from(&request).map_err(|error| Failure::failed(format!("`{}`: {error}", field.shown())))?;
     let learn_ms = started.elapsed().as_secs_f64() * 1e3;
     let truths: Vec<usize> = learned.places.iter().map(|&at| rows[at].truth).collect();

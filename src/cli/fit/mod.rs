@@ -1,12 +1,14 @@
 //! `slm fit`: from labels to a model whose answers are right more often, with a probability that holds.
 
 mod args;
+mod cascade;
 mod check;
 mod decisions;
 mod learned;
 mod report;
 mod rows;
 mod unlabelled;
+mod words;
 
 pub use args::FitArgs;
 
@@ -19,7 +21,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::FitUse;
 use crate::infer::Turn;
 use crate::model_ref::ModelRef;
-use crate::store::FitFiles;
+use crate::store::{Elsewhere, FitFiles, Weights};
 use crate::ui::output::{Output, say};
 use learned::FieldResult;
 use rows::Gathered;
@@ -36,6 +38,10 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         return unlabelled::run(args, texts, environment);
     }
     let data = args.data.as_deref().expect("clap asks for data otherwise");
+    let model = load::find_or_pull(&args.model, environment)?;
+    if let Weights::Elsewhere(Elsewhere::Cascade(json)) = &model.weights {
+        return cascade::run(args, data, (&model, json), environment);
+    }
     if args.other.check {
         return check::run(args, data, environment);
     }
@@ -48,13 +54,16 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         );
         tell(args, &said)?;
     }
+    if args.other.words_only {
+        return words::run(args, data, environment);
+    }
     let gathered = rows::gather(args, data, environment)?;
     if gathered.n_failed > 0 {
         say(format_args!("{} of {} rows have no answer and are left out", gathered.n_failed, gathered.n_rows));
     }
     let results: Vec<FieldResult> =
         gathered.fields.iter().map(|field| learned::learn(args, field)).collect::<Result<_, _>>()?;
-    report::tell(args, &gathered, &results)?;
+    report::tell(args, &report::Counts::from(&gathered), &results)?;
     if results.iter().any(|result| result.broken.is_some()) {
         tell(args, "nothing was stored, because what was asked for cannot be promised")?;
         return Ok(Exit::NotMet);

@@ -121,41 +121,129 @@ impl FieldRows {
     }
 }
 
+/// What is learned from or checked with, before anybody is asked.
+pub struct Prepared {
+    pub suite: Suite,
+    pub data: Data,
+    pub subject: Subject,
+    pub contract: Arc<Contract>,
+    pub eval: EvalArgs,
+    labels: Labels,
+}
+
+impl Prepared {
+    /// Reads the data and finds the model.
+    ///
+    /// # Errors
+    /// The data or the model cannot be used, or its answers cannot be listed.
+    pub fn new(args: &FitArgs, data: &Path, model: &Model, environment: &Environment) -> Result<Prepared, Failure> {
+        let (suite, folder, labels) = suite(args, data, model)?;
+        let eval = eval_args(args, data);
+        let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
+        let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
+        crate::ui::output::say_skipped(data.n_blank_lines);
+        let subject = Subject::find((0, &args.model), &suite, &eval, &folder, environment)?;
+        let Form::Closed(contract) = subject.form.clone() else {
+            return Err(Failure::usage(format!(
+                "the answers of `{}` are written, not chosen; a fit is for labels, yes or no, and ratings: give the model a FORMAT \
+                 with `enum`, `boolean` or bounded integers",
+                args.model
+            )));
+        };
+        Ok(Prepared { suite, data, subject, contract, eval, labels })
+    }
+
+    #[must_use]
+    pub fn asking<'a>(&'a self, environment: &'a Environment) -> Asking<'a> {
+        Asking { suite: &self.suite, data: &self.data, args: &self.eval, environment }
+    }
+
+    /// Whether the data says what is right.
+    #[must_use]
+    pub fn is_labelled(&self) -> bool {
+        self.labels == Labels::Given
+    }
+
+    /// The rows as evaluations have them.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        self.records_of(&self.data)
+    }
+
+    /// The same of other texts for the same rows.
+    #[must_use]
+    pub fn records_of(&self, data: &Data) -> Records {
+        let field = |expected: &ExpectedField| record_field(expected.field.clone(), &self.contract);
+        Records::new(String::new(), data, self.suite.expect.iter().map(field).collect())
+    }
+
+    /// Puts what is known of the rows beside their labels, field by field, and says what is odd about the labels.
+    fn fields(&self, records: &Records, answered: &[Answered<'_>]) -> Vec<FieldRows> {
+        let fields = self.contract.fields().iter().enumerate();
+        let fields = fields.map(|(nth, field)| FieldRows::of((nth, field), self.expected(field), answered)).collect();
+        if self.labels == Labels::Given {
+            let candidates: Vec<Vec<Value>> = records.fields.iter().map(|field| field.candidates.clone()).collect();
+            self.data.findings(&self.suite, &candidates, Impossible::IsLeftOut).iter().for_each(say);
+        }
+        fields
+    }
+
+    /// The number of the suite's field with the labels of a field of the contract; `None` where the data has none.
+    #[must_use]
+    pub fn expected(&self, field: &contract::Field) -> Option<usize> {
+        let is_its = |one: &ExpectedField| self.contract.is_bare() || Some(&one.field) == field.name().as_ref();
+        let is_label = |one: &ExpectedField| self.labels == Labels::Given && one.judge == Judge::Label;
+        self.suite.expect.iter().position(|one| is_label(one) && is_its(one))
+    }
+
+    /// The rows with their texts alone: of what a model says nothing is known, and all labels are as likely.
+    #[must_use]
+    pub fn texts(&self) -> Vec<FieldRows> {
+        let even = |field: &contract::Field| {
+            let n = field.options.len();
+            Scores { best: 0, probabilities: vec![1.0 / n as f64; n], label_mass: None, is_withheld: false }
+        };
+        let scores: Vec<Scores> = self.contract.fields().iter().map(even).collect();
+        let records = self.records();
+        let rows = self.data.rows.iter().zip(&records.rows);
+        let answered = rows.filter_map(|(row, record)| {
+            Some(Answered { content: row.content.as_ref().ok()?, at: &record.at, scores: &scores, state: None })
+        });
+        self.fields(&records, &answered.collect::<Vec<_>>())
+    }
+}
+
+/// A model that has weights of its own, as a fit needs it.
+///
+/// # Errors
+/// It is a remote or a cascade.
+pub fn with_weights(name: &str, environment: &Environment) -> Result<Model, Failure> {
+    let model = load::find_or_pull(name, environment)?;
+    if let Weights::Elsewhere(who) = &model.weights {
+        let kind = who.kind();
+        return Err(Failure::usage(format!(
+            "`{name}` is a {kind}, and a fit is of a model with weights of its own; fit one that has, such as a tier of a cascade"
+        )));
+    }
+    Ok(model)
+}
+
 /// Reads the data, asks the model about every row that is not known, and puts the answers beside the labels.
 ///
 /// # Errors
 /// The data or the model cannot be used, or nothing can be learned from them.
 pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<Gathered, Failure> {
-    let model = load::find_or_pull(&args.model, environment)?;
-    if let Weights::Elsewhere(who) = &model.weights {
-        let (name, kind) = (&args.model, who.kind());
-        return Err(Failure::usage(format!(
-            "`{name}` is a {kind}, and a fit is of a model with weights of its own; fit one that has, such as a tier of a cascade"
-        )));
-    }
-    let (suite, folder, labels) = suite(args, data, &model)?;
-    let eval = eval_args(args, data);
-    let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
-    let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
-    crate::ui::output::say_skipped(data.n_blank_lines);
-    let subject = Subject::find((0, &args.model), &suite, &eval, &folder, environment)?;
-    let Form::Closed(contract) = subject.form.clone() else {
-        return Err(Failure::usage(format!(
-            "the answers of `{}` are written, not chosen; a fit is for labels, yes or no, and ratings: give the model a FORMAT with \
-             `enum`, `boolean` or bounded integers",
-            args.model
-        )));
-    };
-    let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
-    let responder = local::open(&subject, asking, FitUse::None)?;
+    let model = with_weights(&args.model, environment)?;
+    let prepared = Prepared::new(args, data, &model, environment)?;
+    let Prepared { data, subject, .. } = &prepared;
+    let asking = prepared.asking(environment);
+    let responder = local::open(subject, asking, FitUse::None)?;
     let session = Arc::clone(responder.session()?);
     let first = data.rows.iter().find_map(|row| row.content.as_ref().ok()).map_or("text", |content| &content.input);
-    let state = if args.asking.no_state { None } else { told_state(&subject, &session, first)? };
-    let fields: Vec<Field> =
-        suite.expect.iter().map(|expected| record_field(expected.field.clone(), &contract)).collect();
-    let records = Records::new(String::new(), &data, fields);
-    let by = local::computed_by(&subject, &subject.form, &responder);
-    let asked = local::asking(&subject, &subject.form, state);
+    let state = if args.asking.no_state { None } else { told_state(subject, &session, first)? };
+    let records = prepared.records();
+    let by = local::computed_by(subject, &subject.form, &responder);
+    let asked = local::asking(subject, &subject.form, state);
     let way = Way { name: &args.model, nth: 0, form: &subject.form, asking: asked, by: Some(by) };
     let mut course = Course::of(way, &records, asking);
     let turn = |text: &str| Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, text) };
@@ -173,18 +261,9 @@ pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<
         .zip(&given)
         .filter_map(|((row, record), given)| Answered::of(row, record, given.as_ref()?))
         .collect();
-    let expected = |field: &contract::Field| {
-        let is_its = |one: &ExpectedField| contract.is_bare() || Some(&one.field) == field.name().as_ref();
-        suite.expect.iter().position(|one| labels == Labels::Given && one.judge == Judge::Label && is_its(one))
-    };
-    let fields = contract.fields().iter().enumerate();
-    let fields = fields.map(|(nth, field)| FieldRows::of((nth, field), expected(field), &answered)).collect();
-    if labels == Labels::Given {
-        let candidates: Vec<Vec<Value>> = records.fields.iter().map(|field| field.candidates.clone()).collect();
-        data.findings(&suite, &candidates, Impossible::IsLeftOut).iter().for_each(say);
-    }
     let (n_rows, n_failed) = (records.rows.len(), records.rows.len() - answered.len());
-    Ok(Gathered { subject, session, fields, has_states: state.is_some(), n_rows, n_failed })
+    let fields = prepared.fields(&records, &answered);
+    Ok(Gathered { subject: prepared.subject, session, fields, has_states: state.is_some(), n_rows, n_failed })
 }
 
 /// A row with the model's scores.

@@ -191,7 +191,9 @@ fn field_json(field: &FieldAnswer) -> Map<String, Value> {
     let Some(fitted) = &field.fitted else { return object };
     let values = field.probabilities.iter().map(|(value, _)| value);
     let raw = values.zip(&fitted.raw).map(|(value, p)| probability((value, *p))).collect();
-    object.insert("raw".to_owned(), raw);
+    if !fitted.raw.is_empty() {
+        object.insert("raw".to_owned(), raw);
+    }
     let fit = json!({"digest": *fitted.fit, "method": fitted.method_name(), "threshold": fitted.threshold});
     object.insert("fit".to_owned(), fit);
     object

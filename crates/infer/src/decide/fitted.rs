@@ -19,7 +19,7 @@ pub struct Fitted {
     /// What tells the fit from every other.
     pub fit: Arc<str>,
     pub method: MethodName,
-    /// The model's own probabilities, in the contract's order.
+    /// The model's own probabilities, in the contract's order; empty where no model was asked.
     pub raw: Vec<f64>,
     /// From which probability an answer with this label is accepted; `None` where every one is.
     pub threshold: Option<f64>,
@@ -71,6 +71,23 @@ impl ModelFit {
         &self.id
     }
 
+    /// The answer to a text without any model; `None` where the fit needs one, or was made for another contract.
+    #[must_use]
+    pub fn of_text(&self, contract: &Contract, text: &str) -> Option<Answer> {
+        if self.fit.needs_model() || !self.knows(contract) {
+            return None;
+        }
+        let unknown = |field: &Field| {
+            let options = field.values();
+            let even = 1.0 / options.len() as f64;
+            let value = options.first().cloned().unwrap_or_default();
+            let probabilities = options.into_iter().map(|option| (option, even)).collect();
+            FieldAnswer { name: field.name(), value, probabilities, label_mass: None, fitted: None, review: None }
+        };
+        let raw = contract.fields().iter().map(unknown).collect();
+        Some(fitted_answer(contract, Answer::of(contract, raw), self, Row { text, state: None }))
+    }
+
     /// Whether it was made for answers in this contract: the same fields with the same options.
     #[must_use]
     pub fn knows(&self, contract: &Contract) -> bool {
@@ -97,7 +114,11 @@ impl ModelFit {
         let fitted = Fitted {
             fit: self.id.clone(),
             method: own.method.name(),
-            raw: raw.probabilities.iter().map(|(_, p)| *p).collect(),
+            raw: if own.method.needs_model() {
+                raw.probabilities.iter().map(|(_, p)| *p).collect()
+            } else {
+                Vec::new()
+            },
             threshold: own.gate.thresholds.get(decision.best).copied(),
             abstention: decision.abstention,
         };

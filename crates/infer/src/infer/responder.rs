@@ -10,6 +10,7 @@ use super::ask::{Ask, Chat, Scoring, Turn};
 use super::ready::Ready;
 use super::remote::RemoteModel;
 use super::reply::Reply;
+use super::words::WordsModel;
 use super::{Defaults, InferError, Session};
 use slm_cascade::Exhausted;
 use slm_engine::Tokenized;
@@ -23,6 +24,7 @@ pub enum Responder {
     Engine(Arc<Session>),
     Remote(Arc<RemoteModel>),
     Cascade(CascadeDoor),
+    Words(Arc<WordsModel>),
 }
 
 /// A turn that can be sent, several times.
@@ -44,6 +46,7 @@ impl Responder {
             Responder::Engine(session) => session.ask(ask),
             Responder::Remote(remote) => remote.ask(ask.into(), Duration::MAX),
             Responder::Cascade(cascade) => cascade.ask(ask.into()),
+            Responder::Words(words) => words.ask(ask.into()),
         }
     }
 
@@ -76,6 +79,7 @@ impl Responder {
             Responder::Engine(session) => session.defaults(),
             Responder::Remote(remote) => remote.defaults(),
             Responder::Cascade(cascade) => &cascade.model.defaults,
+            Responder::Words(words) => words.defaults(),
         }
     }
 
@@ -84,6 +88,7 @@ impl Responder {
     pub fn fits(&self, form: &Form) -> bool {
         match self {
             Responder::Engine(session) => session.fits(form),
+            Responder::Words(words) => matches!(form, Form::Closed(contract) if words.fit().knows(contract)),
             Responder::Remote(_) | Responder::Cascade(_) => false,
         }
     }
@@ -99,7 +104,7 @@ impl Responder {
     pub fn can_think(&self, form: &Form) -> bool {
         match self {
             Responder::Engine(session) => session.can_think(form),
-            Responder::Remote(_) | Responder::Cascade(_) => false,
+            Responder::Remote(_) | Responder::Cascade(_) | Responder::Words(_) => false,
         }
     }
 
@@ -110,6 +115,7 @@ impl Responder {
             Responder::Engine(session) => session.evaluation_id(scoring),
             Responder::Remote(remote) => remote.identity(),
             Responder::Cascade(cascade) => cascade.model.identity.clone(),
+            Responder::Words(words) => words.identity(),
         }
     }
 
@@ -122,6 +128,12 @@ impl Responder {
             Responder::Engine(session) => Ok(session.ready(turn)?.prompt_digest()),
             Responder::Remote(remote) => remote.prompt_digest(turn),
             Responder::Cascade(cascade) => Ok(cascade.model.prompt_digest(&turn)),
+            Responder::Words(words) => match &turn.form {
+                Form::Closed(contract) => Ok(words.prompt_digest(contract)),
+                _ => {
+                    Err(InferError::Elsewhere { who: self.kind(), what: "answers in its own format and nothing else" })
+                }
+            },
         }
     }
 
@@ -138,6 +150,7 @@ impl Responder {
                 let tiers: Vec<&str> = cascade.model.cascade.tiers.iter().map(|tier| tier.name.as_str()).collect();
                 format!("tiers          {}", tiers.join(", "))
             }
+            Responder::Words(_) => "words alone, without a model".to_owned(),
         }
     }
 
@@ -146,6 +159,7 @@ impl Responder {
             Responder::Engine(_) => "model",
             Responder::Remote(_) => "remote",
             Responder::Cascade(_) => "cascade",
+            Responder::Words(_) => "fit of words",
         }
     }
 }

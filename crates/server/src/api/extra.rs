@@ -150,7 +150,7 @@ impl From<&FieldAnswer> for ExtraField {
             probability: field.probability(),
             margin: field.margin(),
             probabilities: field.probabilities.iter().map(|(value, p)| one((value, *p))).collect(),
-            raw: field.fitted.as_ref().map(raw),
+            raw: field.fitted.as_ref().filter(|fitted| !fitted.raw.is_empty()).map(raw),
             fit: field.fitted.as_ref().map(ExtraFit::from),
             label_mass: field.label_mass,
         }
