@@ -9,7 +9,7 @@ use super::confirm::{self, Meant};
 use super::environment::{Environment, day};
 use super::{network, pull};
 use crate::api::local::{self, Wish};
-use crate::cascade::Whom;
+use crate::cascade::{Cascade, Whom};
 use crate::digest::Digest;
 use crate::encoding;
 use crate::engine::{Adapter, AdapterSet, Compute, Engine, Load, Options};
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::gguf::Header;
 use crate::infer::{
     CascadeDoor, CascadeModel, Defaults, Embedder, FitUse, Held, OpenTier, Opening, RemoteModel, Responder, Session,
-    replaced,
+    WordsModel, replaced,
 };
 use crate::keep_alive::KeepAlive;
 use crate::load_spec::{self, CascadeSpec, LoadSpec};
@@ -162,7 +162,10 @@ pub fn open(
 }
 
 /// Connects to a remote of a model. Nothing is sent.
-fn connected(model: &Model, remote: Remote, defaults: Defaults) -> Result<RemoteModel, Failure> {
+///
+/// # Errors
+/// There is no key where its file says one is, or no network.
+pub fn connected(model: &Model, remote: Remote, defaults: Defaults) -> Result<RemoteModel, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("the remote of `{}`: {error}", model.name));
     let client = Client::connect(remote, Environment::named, SystemTime::now);
     let client = client.map_err(|error| failed(&error))?.guarded();
@@ -182,26 +185,62 @@ fn cascade(
     for (tier, remote) in cascade.tiers.iter().zip(remotes) {
         tiers.push(match (remote, &tier.whom) {
             (Some(remote), _) => Responder::Remote(Arc::new(connected(model, remote, Defaults::default())?)),
+            (None, Whom::Words { name, digest }) => {
+                let of = tier_model(model, (name, *digest), environment)?;
+                Responder::Words(Arc::new(words(&of)?))
+            }
             (None, Whom::Model { name, digest }) => {
-                let of = find(&name.to_string(), environment)?;
-                if let Some(digest) = digest
-                    && of.digest != *digest
-                {
-                    return Err(Failure::failed(replaced(&model.name, name)));
-                }
+                let of = tier_model(model, (name, *digest), environment)?;
                 let (header, adapters) = (header(&of)?, load_spec::own_adapters(&of));
                 open(of, header.as_ref(), &LoadOptions { adapters: &adapters, ..*wanted }, environment)?.responder
             }
             (None, Whom::Remote(_)) => unreachable!("every remote of a cascade was read"),
         });
     }
+    let model = cascade_model(model, cascade, environment)?;
+    let (model, opener) = (Arc::new(model), Arc::new(OpenTiers(tiers)));
+    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None }))
+}
+
+/// A cascade with what it has cost, before any of its tiers is open.
+///
+/// # Errors
+/// The network or the store cannot be used.
+pub fn cascade_model(model: &Model, cascade: Cascade, environment: &Environment) -> Result<CascadeModel, Failure> {
     let runtime =
         network::runtime().map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;
     let identity = model.weights_digest.id();
     let purse = load_spec::purse(model, environment.store()?);
-    let model = CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime).with_purse(purse);
-    let (model, opener) = (Arc::new(model), Arc::new(OpenTiers(tiers)));
-    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None }))
+    Ok(CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime).with_purse(purse))
+}
+
+/// The model of a tier, which is still the one that the cascade was made of.
+///
+/// # Errors
+/// It is not there, or was replaced.
+pub fn tier_model(
+    cascade: &Model,
+    (name, digest): (&ModelRef, Option<Digest>),
+    environment: &Environment,
+) -> Result<Model, Failure> {
+    let of = find(&name.to_string(), environment)?;
+    if digest.is_some_and(|digest| digest != of.digest) {
+        return Err(Failure::failed(replaced(&cascade.name, name)));
+    }
+    Ok(of)
+}
+
+/// A model's fit as it answers from words alone.
+///
+/// # Errors
+/// It has none that does.
+pub fn words(model: &Model) -> Result<WordsModel, Failure> {
+    load_spec::words(model)?.ok_or_else(|| {
+        let name = &model.name;
+        Failure::failed(format!(
+            "`{name}` has no fit that answers from words alone; make one with `slm fit {name} DATA --words-only --as NAME`"
+        ))
+    })
 }
 
 /// The tiers of a cascade that are all open.

@@ -7,7 +7,7 @@ use super::card;
 use super::complete;
 use super::environment::{Environment, timestamp};
 use super::load;
-use crate::cascade::{Tier, Whom};
+use crate::cascade::{Certificate, Tier, Whom};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::gguf::{Arrays, Header, LoraPair};
 use crate::load_spec::{self, CascadeSpec, TemplateChoice};
@@ -211,13 +211,25 @@ fn elsewhere(model: &Model, who: &Elsewhere) -> Result<Vec<(&'static str, String
             let CascadeSpec { cascade, .. } = load_spec::cascade(model, json)?;
             let whom = |tier: &Tier| match &tier.whom {
                 Whom::Model { name, .. } => format!("the model `{name}`"),
+                Whom::Words { name, .. } => format!("the words of the fit of `{name}`, without a model"),
                 Whom::Remote(_) => "a remote".to_owned(),
             };
             let line = |tier: &Tier| ("tier", format!("{}: {}, accepts {}", tier.name, whom(tier), tier.accept));
             let exhausted = ("on exhausted", cascade.on_exhausted.as_str().to_owned());
-            Ok(cascade.tiers.iter().map(line).chain([exhausted]).collect())
+            let promise = cascade.promise.as_ref().map(|of| ("promise", promise(of)));
+            Ok(cascade.tiers.iter().map(line).chain([exhausted]).chain(promise).collect())
         }
     }
+}
+
+/// What was promised of a cascade's answers before its last tier, and what rows said of it.
+fn promise(of: &Certificate) -> String {
+    let Certificate { risk, confidence, rows, handled, errors, risk_at_most, .. } = of;
+    let promised =
+        risk.map_or(String::new(), |risk| format!("at most {risk} of the answers before the last tier wrong; "));
+    format!(
+        "{promised}{errors} of {handled} were on {rows} rows, at most {risk_at_most:.4} at a confidence of {confidence}"
+    )
 }
 
 /// An adapter's digest with what it changes and how strongly.

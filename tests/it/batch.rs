@@ -406,7 +406,7 @@ fn all_are_there(server: &Server, batch: &Value, n: usize) {
 }
 
 /// Uploads requests and begins a batch of them; gives its id.
-fn begin(server: &Server, lines: &str, key: &str) -> String {
+pub fn begin(server: &Server, lines: &str, key: &str) -> String {
     let form = format!(
         "--x\r\ncontent-disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--x\r\ncontent-disposition: form-data; \
          name=\"file\"; filename=\"in.jsonl\"\r\n\r\n{lines}\r\n--x--\r\n"

@@ -10,6 +10,7 @@ mod constrained;
 mod create;
 mod deployments;
 mod depth;
+mod desk;
 mod doctor;
 mod embeddings;
 mod encodings;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use slm_values::digest::Digest;
 use slm_values::model_ref::ModelRef;
 
+use crate::certificate::Certificate;
 use crate::handing::HandOn;
 use crate::labels::Labels;
 use crate::privacy::Privacy;
@@ -24,6 +25,8 @@ pub struct Cascade {
     pub privacy: Privacy,
     /// The contract of its answers, where the file gives one: a JSON Schema, or `@file` with one.
     pub format: Option<Value>,
+    /// What rows said of its thresholds, where `slm fit` set them.
+    pub promise: Option<Certificate>,
 }
 
 /// A tier: who is asked, and which of its answers are taken.
@@ -39,6 +42,8 @@ pub struct Tier {
     pub max_characters: Option<usize>,
     /// Instructions where the request brings none.
     pub system: Option<String>,
+    /// After so many answers of it that are spread otherwise than its fit's rows were, all goes on.
+    pub drift: Option<usize>,
     /// Where the file names it.
     pub line: u64,
 }
@@ -52,6 +57,11 @@ pub enum Whom {
         digest: Option<Digest>,
     },
     Remote(TierRemote),
+    /// The words part alone of the fit of a model of the store, which is not loaded.
+    Words {
+        name: ModelRef,
+        digest: Option<Digest>,
+    },
 }
 
 /// Where it is said how a remote is reached; whether that is right is not checked here.
@@ -134,6 +144,12 @@ impl fmt::Display for Accept {
 }
 
 impl Tier {
+    /// Whether no language model is asked here.
+    #[must_use]
+    pub fn is_words(&self) -> bool {
+        matches!(self.whom, Whom::Words { .. })
+    }
+
     #[must_use]
     pub fn is_remote(&self) -> bool {
         matches!(self.whom, Whom::Remote(_))

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use serde_yaml::Spanned;
 
 use crate::cascade::{Accept, Budget, Cascade, Exhausted, Threshold, Tier, TierRemote, Whom};
+use crate::certificate::Certificate;
 use crate::error::CascadeError;
 use crate::handing::{Given, HandOn, PLACEHOLDER};
 use crate::labels::Labels;
@@ -17,6 +18,8 @@ use slm_yaml::{self as yaml, line};
 /// More than any cascade has.
 const MAX_BYTES: usize = 1 << 20;
 const MAX_TIERS: usize = 16;
+/// Fewer answers say nothing of how they are spread, and more are too late.
+const DRIFT_ROWS: std::ops::RangeInclusive<usize> = 100..=100_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,8 @@ struct Raw {
     budget: Option<RawBudget>,
     privacy: Option<RawPrivacy>,
     format: Option<Spanned<Value>>,
+    /// The store writes it.
+    promise: Option<Spanned<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -36,10 +41,12 @@ struct RawTier {
     /// Of the model's manifest; the store writes it.
     digest: Option<Spanned<String>>,
     remote: Option<Spanned<Value>>,
+    words: Option<Spanned<String>>,
     name: Option<Spanned<String>>,
     accept: Option<Spanned<Value>>,
     given: Option<Spanned<Value>>,
     max_characters: Option<Spanned<Value>>,
+    drift: Option<Spanned<Value>>,
     system: Option<String>,
 }
 
@@ -90,32 +97,25 @@ impl Cascade {
             budget: raw.budget.map_or(Ok(Budget::default()), budget)?,
             privacy: raw.privacy.map_or(Ok(Privacy::default()), privacy)?,
             format: raw.format.map(|value| format(&value)).transpose()?,
+            promise: raw.promise.map(|value| promise(&value)).transpose()?,
         })
     }
 }
 
 fn tier(raw: RawTier, line: u64, is_last: bool) -> Result<Tier, CascadeError> {
-    let (whom, own_name) = match (raw.model, raw.remote) {
-        (Some(model), None) => {
-            let refused = |error: String| CascadeError::value(self::line(&model), "model", error);
-            let name = model.value.parse().map_err(|error| refused(format!("cannot be `{}`: {error}", model.value)))?;
-            let digest = raw.digest.map(|digest| digest.value.parse()).transpose();
-            let digest =
-                digest.map_err(|error| CascadeError::value(line, "digest", format!("is not a digest: {error}")))?;
-            (Whom::Model { name, digest }, model.value)
+    let (whom, own_name) = whom(raw.model, raw.words, raw.remote, raw.digest, line)?;
+    if let Whom::Words { .. } = &whom {
+        for (key, at) in [("given", raw.given.as_ref().map(self::line)), ("system", raw.system.as_ref().map(|_| line))]
+        {
+            if let Some(line) = at {
+                return Err(CascadeError::value(
+                    line,
+                    key,
+                    "is for models; words alone read the text and nothing else",
+                ));
+            }
         }
-        (None, Some(remote)) => {
-            let (remote, name) = tier_remote(&remote)?;
-            (Whom::Remote(remote), name)
-        }
-        (Some(_), Some(_)) => {
-            return Err(CascadeError::value(line, "model", "and `remote` are both here; keep one of them"));
-        }
-        (None, None) => {
-            let problem = "has neither `model` nor `remote`; write a model's name, or the file of a remote";
-            return Err(CascadeError::value(line, "tiers", problem));
-        }
-    };
+    }
     let name = match raw.name {
         Some(name) if name.value.trim().is_empty() => {
             return Err(CascadeError::value(self::line(&name), "name", "is empty"));
@@ -128,15 +128,52 @@ fn tier(raw: RawTier, line: u64, is_last: bool) -> Result<Tier, CascadeError> {
         None if is_last => Accept::Anything,
         None => return Err(CascadeError::NoThreshold { line, tier: name }),
     };
+    let drift = raw.drift.map(|value| drift(&value, is_last)).transpose()?;
     Ok(Tier {
         whom,
         accept,
         given: raw.given.map_or(Ok(HandOn::default()), |value| hand_on(&value))?,
         max_characters: raw.max_characters.map(|value| whole("max_characters", &value)).transpose()?,
         system: raw.system.filter(|system| !system.trim().is_empty()),
+        drift,
         name,
         line,
     })
+}
+
+/// Who is asked, and how the tier is called unless the file says otherwise.
+fn whom(
+    model: Option<Spanned<String>>,
+    words: Option<Spanned<String>>,
+    remote: Option<Spanned<Value>>,
+    digest: Option<Spanned<String>>,
+    line: u64,
+) -> Result<(Whom, String), CascadeError> {
+    let digest = digest.map(|digest| digest.value.parse()).transpose();
+    let digest = digest.map_err(|error| CascadeError::value(line, "digest", format!("is not a digest: {error}")))?;
+    let named = |key: &str, model: &Spanned<String>| {
+        let refused =
+            |error| CascadeError::value(self::line(model), key, format!("cannot be `{}`: {error}", model.value));
+        model.value.parse().map_err(refused)
+    };
+    match (model, words, remote) {
+        (Some(model), None, None) => Ok((Whom::Model { name: named("model", &model)?, digest }, model.value)),
+        (None, Some(words), None) => Ok((Whom::Words { name: named("words", &words)?, digest }, "words".to_owned())),
+        (None, None, Some(remote)) => {
+            let (remote, name) = tier_remote(&remote)?;
+            Ok((Whom::Remote(remote), name))
+        }
+        (None, None, None) => {
+            let problem = "has neither `model`, `remote` nor `words`; write a model's name, the file of a remote, or the model \
+                           whose fit answers from words";
+            Err(CascadeError::value(line, "tiers", problem))
+        }
+        (model, words, remote) => {
+            let said = [("`model`", model.is_some()), ("`words`", words.is_some()), ("`remote`", remote.is_some())];
+            let said: Vec<&str> = said.into_iter().filter_map(|(key, is_said)| is_said.then_some(key)).collect();
+            Err(CascadeError::value(line, "tiers", format!("has {} in one tier; keep one of them", said.join(" and "))))
+        }
+    }
 }
 
 fn tier_remote(value: &Spanned<Value>) -> Result<(TierRemote, String), CascadeError> {
@@ -192,6 +229,28 @@ fn accept(value: &Spanned<Value>) -> Result<Accept, CascadeError> {
         return refused(format!("has no threshold; {FORMS}"));
     }
     Ok(Accept::Above(Threshold { probability, margin, fields }))
+}
+
+/// After how many answers it is looked whether they are spread as they were.
+fn drift(value: &Spanned<Value>, is_last: bool) -> Result<usize, CascadeError> {
+    let refused = |problem: String| CascadeError::value(line(value), "drift", problem);
+    if is_last {
+        return Err(refused("is for tiers that hand on, and no tier comes after this one; remove it".to_owned()));
+    }
+    let found = value.value.as_u64().and_then(|n| usize::try_from(n).ok());
+    found.filter(|n| DRIFT_ROWS.contains(n)).ok_or_else(|| {
+        let (least, most) = (DRIFT_ROWS.start(), DRIFT_ROWS.end());
+        refused(format!(
+            "is `{}`; write after how many answers it is looked at, {least} to {most}, such as 500",
+            value.value
+        ))
+    })
+}
+
+fn promise(value: &Spanned<Value>) -> Result<Certificate, CascadeError> {
+    serde_json::from_value(value.value.clone()).map_err(|error| {
+        CascadeError::value(line(value), "promise", format!("is what `slm fit` writes, and cannot be read: {error}"))
+    })
 }
 
 fn hand_on(value: &Spanned<Value>) -> Result<HandOn, CascadeError> {
@@ -379,8 +438,11 @@ privacy: {mask: [email, '\\b\\d{6}\\b'], never: {queue: [health]}}
             ("tiers:\n- model: a\n  accept: {fields: [x]}\n", "line 3: `accept` has no threshold"),
             ("tiers:\n- model: a\n  accept: {prob: 1}\n", "line 3: `accept` has the unknown key `prob`"),
             ("tiers:\n- model: a\n  treshold: 1\n", "line 3: unknown key `treshold`; the keys here are `model`"),
-            ("tiers:\n- name: a\n", "line 2: `tiers` has neither `model` nor `remote`"),
-            ("tiers:\n- model: a\n  remote: b.yaml\n", "line 2: `model` and `remote` are both here"),
+            ("tiers:\n- name: a\n", "line 2: `tiers` has neither `model`, `remote` nor `words`"),
+            (
+                "tiers:\n- model: a\n  remote: b.yaml\n",
+                "line 2: `tiers` has `model` and `remote` in one tier; keep one",
+            ),
             ("tiers:\n- remote: 5\n", "line 2: `remote` is neither a file nor a map"),
             ("tiers:\n- model: a b\n", "line 2: `model` cannot be `a b`"),
             ("tiers:\n- {model: a, accept: fitted}\n- {model: a}\n", "line 3: the tier `a` is there twice"),
@@ -392,6 +454,17 @@ privacy: {mask: [email, '\\b\\d{6}\\b'], never: {queue: [health]}}
             ("tiers:\n- model: a\nprivacy:\n  mask: ['(']\n", "line 4: `mask` has `(`, which is neither"),
             ("tiers:\n- model: a\nformat: json\n", "line 3: `format` is `\"json\"`"),
             ("tiers:\n- model: a\n  max_characters: -1\n", "line 3: `max_characters` is `-1`"),
+            (
+                "tiers:\n- {model: a, accept: fitted}\n- {model: b, drift: 500}\n",
+                "line 3: `drift` is for tiers that hand on",
+            ),
+            (
+                "tiers:\n- model: a\n  accept: fitted\n  drift: 5\n- model: b\n",
+                "line 4: `drift` is `5`; write after how many",
+            ),
+            ("tiers:\n- model: a\npromise: {rows: 1}\n", "line 3: `promise` is what `slm fit` writes"),
+            ("tiers:\n- words: a\n  system: sort\n", "line 2: `system` is for models; words alone read"),
+            ("tiers:\n- words: a\n  given: draft\n", "line 3: `given` is for models; words alone read"),
             ("tiers: {", "line 1: "),
         ] {
             let error = Cascade::parse(yaml).unwrap_err().to_string();

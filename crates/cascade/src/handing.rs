@@ -41,6 +41,20 @@ pub struct Draft {
 /// A field's answers with their probabilities, the most probable first; the name is `None` where the answer is one value.
 pub type RankedField = (Option<String>, Vec<(Value, f64)>);
 
+impl Draft {
+    /// Of an answer's value, what was written, and its probabilities.
+    #[must_use]
+    pub fn new(value: Option<Value>, written: &str, probabilities: Vec<RankedField>) -> Draft {
+        let text = match &value {
+            // A label without quotes, whatever the request wants.
+            Some(Value::String(label)) => label.clone(),
+            Some(value) => value.to_string(),
+            None => written.to_owned(),
+        };
+        Draft { text, value, probabilities }
+    }
+}
+
 impl HandOn {
     /// The text with what is told of the draft after it.
     #[must_use]

@@ -70,6 +70,8 @@ pub enum Reason {
     Below { field: Option<String>, measure: Measure, found: f64, threshold: f64 },
     /// The model's fit withholds a field.
     Withheld { field: Option<String>, why: String },
+    /// The tier's answers are lately spread otherwise than when its fit was learned.
+    Drift(String),
     /// The label is one that always goes on.
     AlwaysOn { field: Option<String>, label: Value },
     /// There are no probabilities to hold against the threshold.
@@ -105,6 +107,7 @@ impl Reason {
         match self {
             Reason::Below { .. } => "below",
             Reason::Withheld { .. } => "withheld",
+            Reason::Drift(_) => "drift",
             Reason::AlwaysOn { .. } => "always_on",
             Reason::NoProbabilities => "no_probabilities",
             Reason::Broken(_) => "broken",
@@ -137,7 +140,7 @@ impl fmt::Display for Reason {
             Reason::Refused(why) | Reason::DoesNotFit(why) | Reason::Failed(why) | Reason::Open(why) => {
                 f.write_str(why)
             }
-            Reason::Private(why) => f.write_str(why),
+            Reason::Private(why) | Reason::Drift(why) => f.write_str(why),
             Reason::TooLong { found, most } => {
                 write!(f, "the text has {found} characters, and at most {most} are asked here")
             }

@@ -58,6 +58,21 @@ impl Cascade {
         }
     }
 
+    /// What is held against a threshold of the tier of this number: the least probability of the fields that count. `None` where the
+    /// answer goes on whatever the threshold.
+    #[must_use]
+    pub fn confidence(&self, nth: usize, answered: &Answered<'_>) -> Option<f64> {
+        let (tier, Answered::Closed(fields)) = (self.tiers.get(nth)?, answered) else { return None };
+        let is_last = nth + 1 == self.tiers.len();
+        let goes_on = |field: &FieldView<'_>| !is_last && self.always_on.has(field.name, field.label);
+        if fields.iter().any(goes_on) {
+            return None;
+        }
+        let counted = || fields.iter().filter(|field| tier.counts(field.name));
+        let is_open = counted().all(|field| field.withheld.is_none());
+        is_open.then(|| counted().map(|field| field.probability).fold(1.0, f64::min))
+    }
+
     /// Whether this text may be sent to the tier, as far as the answers so far say: labels that stay here keep it from remotes.
     ///
     /// # Errors
@@ -157,6 +172,22 @@ mod tests {
         assert_eq!(cascade.may_leave(1, &labels(&health)), Ok(()));
         assert!(matches!(cascade.may_leave(2, &labels(&health)), Err(Reason::Private(_))));
         assert_eq!(cascade.may_leave(2, &labels(&legal)), Ok(()));
+    }
+
+    #[test]
+    fn the_least_sure_field_is_held_against_a_threshold() {
+        let (legal, two) = (json!("legal"), json!(2));
+        let cascade = cascade("{probability: 0.9}");
+        let answered =
+            |label, p| Answered::Closed(vec![field("queue", label, p, 0.0), field("urgency", &two, 0.5, 0.1)]);
+        let billing = json!("billing");
+        assert_eq!(cascade.confidence(0, &answered(&billing, 0.4)), Some(0.4));
+        assert_eq!(cascade.confidence(0, &answered(&billing, 0.9)), Some(0.5));
+        assert_eq!(
+            (cascade.confidence(0, &answered(&legal, 0.9)), cascade.confidence(2, &answered(&legal, 0.9))),
+            (None, Some(0.5))
+        );
+        assert_eq!(cascade.confidence(0, &Answered::Plain(Vec::new())), None);
     }
 
     #[test]

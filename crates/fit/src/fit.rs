@@ -55,6 +55,12 @@ pub struct FieldFit {
 }
 
 impl Fit {
+    /// Whether a model is asked for any of its fields; without one, a text alone has an answer.
+    #[must_use]
+    pub fn needs_model(&self) -> bool {
+        self.fields.is_empty() || self.fields.iter().any(|field| field.method.needs_model())
+    }
+
     /// Whether any of its fields reads hidden states.
     #[must_use]
     pub fn needs_state(&self) -> bool {

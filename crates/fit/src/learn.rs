@@ -9,10 +9,11 @@ mod parallel;
 mod pool;
 mod rows;
 pub(crate) mod trial;
+mod words;
 
 use crate::card::{Figures, Tried};
 use crate::evidence::{Evidence, normalised, softmax};
-use crate::method::{Method, MethodName, Pool, seen_only, with_unseen};
+use crate::method::{Method, MethodName, Pool, among_all, seen_only, with_unseen};
 use experts::{Spec, Trained};
 use pool::{Biases, Sides};
 use rows::Rows;
@@ -58,6 +59,8 @@ pub enum Basis {
     Scores,
     /// A hidden state alone: no label was read ([`unread`](crate::unread)). What reads no state is not tried, for it needs no model.
     State,
+    /// Nothing: texts and their labels alone teach, and no model is asked, now or later.
+    Words,
 }
 
 /// What was learned for one field.
@@ -154,13 +157,16 @@ pub fn trial_figures(probabilities: &[Vec<f64>], truths: &[usize]) -> Figures {
 /// [`LearnError`]: the rows are not of one field, or have fewer than two labels.
 pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     let rows = Rows::new(request.rows, request.options, request.seed)?;
+    if request.basis == Basis::Words {
+        return Ok(words::learn(request, &rows));
+    }
     let trained = trained(&rows, request.basis, request.n_threads);
     let plans = plans(&rows, request.basis, &trained);
     let candidates = parallel::map(plans.len(), request.n_threads, |at| tried(&rows, &trained, &plans[at]));
     let truths: Vec<usize> = rows.rows.iter().map(|row| row.truth).collect();
     let judged: Vec<Judged<'_>> =
         candidates.iter().map(|one| Judged { probabilities: &one.probabilities, truths: &truths }).collect();
-    let tried = parallel::map(judged.len(), request.n_threads, |at| table(&candidates[at].plan, judged[at]));
+    let tried = parallel::map(judged.len(), request.n_threads, |at| table_of(candidates[at].plan.name(), judged[at]));
     let tried = with_p_values(tried, &judged);
     let best = chosen(&tried, &judged);
     let refusal = refusal(&tried, &judged, best);
@@ -169,7 +175,7 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     truths.iter().for_each(|&truth| rows_by_option[truth] += 1);
     let words_alone = trained.iter().find(|one| one.spec == experts::WORDS).map(|words| {
         let fitted = words.out_of_fold.iter().map(|scores| softmax(scores));
-        let whole: Vec<Vec<f64>> = fitted.map(|p| spread(&p, &rows.seen)).collect();
+        let whole: Vec<Vec<f64>> = fitted.map(|p| among_all(&p, &rows.seen)).collect();
         Judged { probabilities: &whole, truths: &truths }.figures()
     });
     Ok(Learned {
@@ -241,6 +247,7 @@ fn trained(rows: &Rows<'_>, basis: Basis, n_threads: usize) -> Vec<Trained> {
     let specs: &[Spec] = match (basis, rows.has_states()) {
         (Basis::Scores, true) => &[experts::LOGPROBS, experts::WORDS, experts::STATE, experts::JOINT],
         (Basis::Scores, false) => &[experts::LOGPROBS, experts::WORDS, experts::JOINT_WITHOUT_STATE],
+        (Basis::Words, _) => &[experts::WORDS],
         (Basis::State, _) => &[experts::WORDS, experts::STATE, experts::JOINT_WITHOUT_SCORES],
     };
     specs.iter().map(|&spec| experts::train(rows, spec, n_threads)).collect()
@@ -342,10 +349,10 @@ fn pooled(rows: &Rows<'_>, sides: &Sides, biases: Biases) -> Vec<Vec<f64>> {
     probabilities
 }
 
-fn table(plan: &Plan, judged: Judged<'_>) -> Tried {
+fn table_of(method: MethodName, judged: Judged<'_>) -> Tried {
     let [accuracy_interval, nll_interval, ece_interval] = judged.intervals();
     let figures = judged.figures();
-    Tried { method: plan.name(), figures, accuracy_interval, nll_interval, ece_interval, p_value: None }
+    Tried { method, figures, accuracy_interval, nll_interval, ece_interval, p_value: None }
 }
 
 /// Against nothing, which is the first. They are not corrected for their number: methods that learn much the same stand or fall together,
@@ -422,12 +429,6 @@ fn learned(rows: &Rows<'_>, trained: &[Trained], plan: &Plan) -> Method {
             }))
         }
     }
-}
-
-/// Probabilities of seen labels as those of all, with 0 for the others.
-fn spread(p: &[f64], seen: &[bool]) -> Vec<f64> {
-    let mut p = p.iter();
-    seen.iter().map(|&seen| if seen { p.next().copied().unwrap_or_default() } else { 0.0 }).collect()
 }
 
 #[allow(clippy::cast_precision_loss)] // counts of rows, far below 2^53

@@ -30,6 +30,8 @@ pub enum MethodName {
     State,
     /// One regression on log-probabilities, words and, where there are any, hidden states together.
     Joint,
+    /// A regression on words without any model.
+    WordsAlone,
 }
 
 impl fmt::Display for MethodName {
@@ -43,6 +45,7 @@ impl fmt::Display for MethodName {
             MethodName::Words => "words",
             MethodName::State => "state",
             MethodName::Joint => "joint",
+            MethodName::WordsAlone => "words alone",
         })
     }
 }
@@ -83,6 +86,12 @@ impl Method {
         }
     }
 
+    /// Whether it reads what a model says; without that, no model is asked.
+    #[must_use]
+    pub fn needs_model(&self) -> bool {
+        self.name() != MethodName::WordsAlone
+    }
+
     /// Whether it reads hidden states.
     #[must_use]
     pub fn needs_state(&self) -> bool {
@@ -112,8 +121,18 @@ impl Pool {
             let own = expert.log_probabilities(evidence, raw);
             scores.iter_mut().zip(own).for_each(|(score, own)| *score += weight * own);
         }
-        with_unseen(&softmax(&scores), raw, &self.seen)
+        match self.name {
+            // Of labels without rows nothing is known here.
+            MethodName::WordsAlone => among_all(&softmax(&scores), &self.seen),
+            _ => with_unseen(&softmax(&scores), raw, &self.seen),
+        }
     }
+}
+
+/// Probabilities of seen labels as those of all, with 0 for the others.
+pub(crate) fn among_all(p: &[f64], seen: &[bool]) -> Vec<f64> {
+    let mut p = p.iter();
+    seen.iter().map(|&seen| if seen { p.next().copied().unwrap_or_default() } else { 0.0 }).collect()
 }
 
 /// The log-probabilities of seen labels among each other.
@@ -142,6 +161,22 @@ pub(crate) fn with_unseen(fitted: &[f64], raw: &[f64], seen: &[bool]) -> Vec<f64
 mod tests {
     use super::{Method, MethodName, Pool};
     use crate::evidence::Evidence;
+
+    #[test]
+    fn without_a_model_a_label_without_rows_has_no_probability() {
+        let pool = Pool {
+            name: MethodName::WordsAlone,
+            seen: vec![true, false, true],
+            raw_weight: 0.0,
+            experts: vec![],
+            biases: vec![1.0, -1.0],
+        };
+        let method = Method::Pool(Box::new(pool));
+        let of = |logprobs: &[f64]| method.probabilities(&Evidence { text: "", logprobs, state: None });
+        let p = of(&[-1.0, -0.1, -3.0]);
+        assert!(p[1] == 0.0 && p[0] > p[2] && (p.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{p:?}");
+        assert_eq!((p, method.needs_model()), (of(&[-5.0, -9.0, -0.1]), false));
+    }
 
     #[test]
     fn a_label_without_rows_keeps_its_probability() {

@@ -25,6 +25,7 @@ mod reply;
 mod responder;
 mod vectors;
 mod wait;
+mod words;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,6 +57,7 @@ pub use responder::{
 };
 pub use vectors::{TooLong, fitting_vectors};
 pub use wait::{Cancel, wait};
+pub use words::WordsModel;
 
 /// The template of a model that has none: the texts as they are.
 const NO_TEMPLATE: &str =

@@ -9,6 +9,7 @@ use crate::cascade::{self, Accept, Cascade, Labels, Threshold, Tier, TierRemote,
 use crate::cli::environment::Environment;
 use crate::cli::load;
 use crate::contract::{Contract, Form};
+use crate::decide::ModelFit;
 use crate::failure::Failure;
 use crate::load_spec;
 use crate::model_ref::ModelRef;
@@ -78,7 +79,7 @@ fn model(
     store: &Store,
     environment: &Environment,
 ) -> Result<Option<Model>, Failure> {
-    let Whom::Model { name: of, .. } = &tier.whom else { return Ok(None) };
+    let (Whom::Model { name: of, .. } | Whom::Words { name: of, .. }) = &tier.whom else { return Ok(None) };
     if of.is_spelt_like(name) {
         return Err(file.fault(tier.line, format!("the cascade `{name}` names itself")));
     }
@@ -88,6 +89,15 @@ fn model(
     }
     if load::header(&model)?.is_some_and(|header| header.embeds().is_some()) {
         return Err(file.fault(tier.line, format!("`{of}` is an embedding model, which gives no answers")));
+    }
+    if tier.is_words() && load_spec::words(&model)?.is_none() {
+        return Err(file.fault(
+            tier.line,
+            format!(
+                "`{of}` has no fit that answers from words alone; make one with `slm fit {of} DATA --words-only --as NAME` and \
+                 write `words: NAME`"
+            ),
+        ));
     }
     Ok(Some(model))
 }
@@ -100,7 +110,8 @@ fn leads_to(model: &Model, name: &ModelRef, store: &Store) -> bool {
         Whom::Model { name: of, .. } => {
             of.is_spelt_like(name) || store.resolve(of).is_ok_and(|model| leads_to(&model, name, store))
         }
-        Whom::Remote(_) => false,
+        // A fit of words asks nobody.
+        Whom::Words { .. } | Whom::Remote(_) => false,
     })
 }
 
@@ -137,6 +148,26 @@ fn accepts(
     contract: Option<&Contract>,
 ) -> Result<(), Failure> {
     let fault = |what: String| Err(file.fault(tier.line, what));
+    if let (true, Some(model)) = (tier.is_words(), model) {
+        let knows = |fit: &ModelFit| contract.is_some_and(|contract| fit.knows(contract));
+        if !load_spec::own_fit(model)?.is_some_and(|fit| knows(&fit)) {
+            return fault(format!(
+                "the words of `{}` were learned for other answers than those of this cascade; fit them for its `format`",
+                model.name
+            ));
+        }
+    }
+    if tier.drift.is_some() {
+        let fit = model.map(load_spec::own_fit).transpose()?.flatten();
+        let has_reference = |fit: &ModelFit| fit.fit().card.fields.iter().any(|field| field.reference.is_some());
+        if !fit.is_some_and(|fit| has_reference(&fit)) {
+            return fault(format!(
+                "`drift` holds answers against those of a fit's rows, and the tier `{}` has no fit with labelled rows; make one with \
+                 `slm fit`, or remove `drift`",
+                tier.name
+            ));
+        }
+    }
     let Some(contract) = contract else {
         return match tier.accept {
             Accept::Anything => Ok(()),
@@ -217,7 +248,7 @@ fn stored(
 ) -> Result<Map<String, Value>, Failure> {
     let mut entry = Map::new();
     match (&tier.whom, model) {
-        (Whom::Model { .. }, model) => {
+        (Whom::Model { .. } | Whom::Words { .. }, model) => {
             entry.extend(model.map(|model| ("digest".to_owned(), Value::from(model.digest.to_string()))));
         }
         (Whom::Remote(remote), _) => {

@@ -115,6 +115,12 @@ impl<'a> Course<'a> {
         self.n_cached > 0
     }
 
+    /// Answers that were kept from earlier runs.
+    #[must_use]
+    pub fn n_kept(&self) -> usize {
+        usize::try_from(self.n_cached).unwrap_or(usize::MAX)
+    }
+
     fn recall(&mut self) {
         for nth in 0..self.rows.len() {
             if let Err(reason) = &self.rows[nth].expected {

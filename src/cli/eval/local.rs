@@ -107,8 +107,10 @@ fn course<'a>(
     if let Some(responder) = responder {
         let n_usual = match responder {
             Responder::Remote(remote) => remote.client().remote().concurrency.get(),
-            Responder::Engine(_) | Responder::Cascade(_) if matches!(form, Form::Closed(_)) => N_CLOSED,
-            Responder::Engine(_) | Responder::Cascade(_) => N_BATCHED,
+            Responder::Engine(_) | Responder::Cascade(_) | Responder::Words(_) if matches!(form, Form::Closed(_)) => {
+                N_CLOSED
+            }
+            Responder::Engine(_) | Responder::Cascade(_) | Responder::Words(_) => N_BATCHED,
         };
         let n_parallel = asking.args.asking.parallel.unwrap_or(n_usual);
         course.run(n_parallel, |text| begin(responder, own(subject, form, text, state)), finish)?;
@@ -124,7 +126,8 @@ pub fn asking(subject: &Subject, form: &Form, state: Option<StateAt>) -> Digest 
 }
 
 /// What is asked about a text, for the model's own answer.
-fn own(subject: &Subject, form: &Form, text: &str, state: Option<StateAt>) -> Turn {
+#[must_use]
+pub fn own(subject: &Subject, form: &Form, text: &str, state: Option<StateAt>) -> Turn {
     // A cascade's tiers have fits of their own, which decide whose answer it is.
     let fit = if matches!(subject.model.weights, Weights::Elsewhere(_)) { FitUse::Own } else { FitUse::None };
     Turn { fit, state, ..subject.turn(form, text) }
@@ -153,6 +156,23 @@ pub fn open(
     let header = load::header(&model)?;
     let Loaded { responder, .. } = load::open(model, header.as_ref(), &wanted, environment)?;
     Ok(responder)
+}
+
+/// Loads a subject's model and holds its fit against the way it is asked; also gives the hidden state that the fit reads.
+///
+/// # Errors
+/// The model cannot be loaded, or its fit was made for another way of asking.
+pub fn open_with_fit(subject: &Subject, asking: Asking<'_>) -> Result<(Responder, Option<StateAt>), Failure> {
+    let is_elsewhere = matches!(subject.model.weights, Weights::Elsewhere(_));
+    let used = if subject.fit.is_some() || is_elsewhere { FitUse::Own } else { FitUse::None };
+    let responder = open(subject, asking, used)?;
+    if let Ok(session) = responder.session()
+        && let Err(error @ InferError::StaleFit(_)) = session.ready(subject.turn(&subject.form, "text"))
+    {
+        return Err(error.into());
+    }
+    let state = subject.fit.as_ref().and_then(|fit| fit.fit().needs_state().then(StateAt::default));
+    Ok((responder, state))
 }
 
 /// What identifies the answers of a model that is ready to answer.

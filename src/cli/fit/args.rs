@@ -119,6 +119,9 @@ pub struct OtherArgs {
     /// Say whether the model's fit still holds on these rows, labelled or not; exit code 3 if not
     #[arg(long, conflicts_with_all = ["demand", "name"], help_heading = CHECK)]
     pub check: bool,
+    /// Learn to answer from the words of a text alone: no model is asked, and the fit is a tier `words: NAME` of a cascade
+    #[arg(long, conflicts_with_all = ["unlabelled", "check", "remove"])]
+    pub words_only: bool,
     /// Remove the model's fit
     #[arg(long, conflicts_with_all = ["data", "unlabelled", "check", "demand"], help_heading = CHECK)]
     pub remove: bool,

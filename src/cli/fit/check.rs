@@ -10,6 +10,7 @@ use slm_stats::{Confidence, Proportion};
 use super::args::FitArgs;
 use super::decisions::{self, Decided};
 use super::field::{FieldRow, FieldRows};
+use super::prepared::Prepared;
 use super::rows;
 use super::{pins, store};
 use crate::cli::environment::Environment;
@@ -20,10 +21,10 @@ use crate::load_spec;
 use crate::ui::output::Output;
 
 /// What was found of one field.
-struct Checked {
-    told: Value,
-    text: String,
-    holds: bool,
+pub struct Checked {
+    pub told: Value,
+    pub text: String,
+    pub holds: bool,
 }
 
 /// Checks; where everything holds and only the way of computing differs, that is noted in the fit.
@@ -42,6 +43,11 @@ pub fn run(args: &FitArgs, data: &Path, environment: &Environment) -> Outcome {
     if decisions::is_log(data) {
         return of_log(args, data, &own);
     }
+    if !fit.needs_model() {
+        let fields = Prepared::new(args, data, &model, environment)?.texts();
+        let n_rows = fields.first().map_or(0, |field| field.rows.len());
+        return told(args, n_rows, &fields.iter().filter_map(|field| checked(fit, field, None)).collect::<Vec<_>>());
+    }
     let gathered = rows::gather(args, data, environment)?;
     let here = pins(&gathered)?;
     let made = &fit.card.pins;
@@ -58,10 +64,7 @@ pub fn run(args: &FitArgs, data: &Path, environment: &Environment) -> Outcome {
     };
     let field = |(nth, field): (usize, &FieldRows)| checked(fit, field, early.get(nth));
     let checked: Vec<Checked> = gathered.fields.iter().enumerate().filter_map(field).collect();
-    let holds = checked.iter().all(|one| one.holds);
-    tell(args, gathered.n_rows, &checked)?;
-    if !holds {
-        super::tell(args, "the fit does not hold any more; label some of these rows and fit again")?;
+    if told(args, gathered.n_rows, &checked)? == Exit::NotMet {
         return Ok(Exit::NotMet);
     }
     let is_labelled = gathered.fields.iter().any(|field| !field.places().is_empty());
@@ -75,6 +78,16 @@ pub fn run(args: &FitArgs, data: &Path, environment: &Environment) -> Outcome {
         store(args, &fit, environment)?;
     }
     Ok(Exit::Done)
+}
+
+/// Shows what was found, and says what to do where the fit does not hold.
+fn told(args: &FitArgs, n_rows: usize, checked: &[Checked]) -> Outcome {
+    tell(args, n_rows, checked)?;
+    if checked.iter().all(|one| one.holds) {
+        return Ok(Exit::Done);
+    }
+    super::tell(args, "the fit does not hold any more; label some of these rows and fit again")?;
+    Ok(Exit::NotMet)
 }
 
 /// Checks with decisions that a server wrote down.
@@ -104,7 +117,8 @@ fn of_log(args: &FitArgs, data: &Path, own: &ModelFit) -> Outcome {
 }
 
 /// How answers have changed since the fit was made.
-fn changed(card: &FieldCard, name: &str, probabilities: &[Vec<f64>], lengths: &[usize]) -> Checked {
+#[must_use]
+pub fn changed(card: &FieldCard, name: &str, probabilities: &[Vec<f64>], lengths: &[usize]) -> Checked {
     let mut text = format!("{name}: {} rows\n", probabilities.len());
     let mut holds = true;
     let reference = card.reference.as_ref();

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::args::FitArgs;
+use super::prepared::Labels;
 use super::rows;
-use super::source::Labels;
 use crate::cli::eval::parquet;
 use crate::contract::{Contract, Form};
 use crate::encoding;

@@ -148,7 +148,8 @@ impl<'f> Lesson<'f> {
                 return Err(Failure { message, exit: Exit::NotMet });
             }
         }
-        Ok(Some(Lesson { field, teaching, certifying, demand, person, basis: Basis::Scores }))
+        let basis = if args.other.words_only { Basis::Words } else { Basis::Scores };
+        Ok(Some(Lesson { field, teaching, certifying, demand, person, basis }))
     }
 
     /// The same of the same rows, of which nothing but a state is known.

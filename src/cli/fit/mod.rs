@@ -1,6 +1,7 @@
 //! `slm fit`: from labels to a model whose answers are right more often, with a probability that holds.
 
 mod args;
+mod cascade;
 mod check;
 mod decisions;
 mod depth;
@@ -9,11 +10,13 @@ mod field;
 mod labelled_texts;
 mod learned;
 mod parts;
+mod prepared;
 mod report;
 mod rows;
 mod source;
 mod unlabelled;
 mod with_examples;
+mod words;
 
 pub use args::FitArgs;
 
@@ -28,7 +31,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::infer::FitUse;
 use crate::infer::Turn;
 use crate::model_ref::ModelRef;
-use crate::store::FitFiles;
+use crate::store::{Elsewhere, FitFiles, Weights};
 use crate::ui::output::{Output, say};
 use learned::{FieldResult, Lesson, Taught, learn};
 use rows::Gathered;
@@ -50,6 +53,10 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
     if let Some(k) = args.examples.examples {
         return examples::run(args, k, data, environment);
     }
+    let model = load::find_or_pull(&args.model, environment)?;
+    if let Weights::Elsewhere(Elsewhere::Cascade(json)) = &model.weights {
+        return cascade::run(args, data, (&model, json), environment);
+    }
     if args.other.check {
         return check::run(args, data, environment);
     }
@@ -66,6 +73,9 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         );
         tell(args, &said)?;
     }
+    if args.other.words_only {
+        return words::run(args, data, environment);
+    }
     let gathered = rows::gather(args, data, environment)?;
     if gathered.fields.iter().all(|field| !field.is_labelled) {
         return Err(Failure::failed(format!(
@@ -80,7 +90,7 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
         say(format_args!("{} of {} rows have no answer and are left out", gathered.n_failed, gathered.n_rows));
     }
     let (depth, results) = results(args, &gathered, environment)?;
-    report::tell(args, &gathered, depth, &results)?;
+    report::tell(args, &report::Counts::from(&gathered), depth, &results)?;
     if results.iter().any(|result| result.broken.is_some()) {
         tell(args, "nothing was stored, because what was asked for cannot be promised")?;
         return Ok(Exit::NotMet);
@@ -165,7 +175,8 @@ fn card(pins: Pins) -> Card {
 }
 
 fn pins(gathered: &Gathered) -> Result<Pins, Failure> {
-    let Source { subject, session, .. } = &gathered.source;
+    let Source { prepared, session, .. } = &gathered.source;
+    let subject = &prepared.subject;
     Ok(session.pins(Turn { fit: FitUse::None, ..subject.turn(&subject.form, "text") })?)
 }
 

@@ -13,19 +13,33 @@ use crate::failure::Failure;
 use crate::ui::output::Output;
 use crate::ui::table::table;
 
+/// How many rows there are, and what is known of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    pub rows: usize,
+    pub failed: usize,
+    pub has_states: bool,
+}
+
+impl From<&Gathered> for Counts {
+    fn from(gathered: &Gathered) -> Counts {
+        Counts { rows: gathered.n_rows, failed: gathered.n_failed, has_states: gathered.has_states }
+    }
+}
+
 /// Shows the results of all fields.
 ///
 /// # Errors
 /// Standard output cannot be written.
-pub fn tell(args: &FitArgs, gathered: &Gathered, depth: Option<Depth>, results: &[FieldResult]) -> Result<(), Failure> {
+pub fn tell(args: &FitArgs, counts: &Counts, depth: Option<Depth>, results: &[FieldResult]) -> Result<(), Failure> {
     let mut output = Output::default();
     if args.asking.json {
         let fields: Vec<Value> = results.iter().map(as_json).collect();
         let mut value = json!({
             "model": args.model,
-            "rows": gathered.n_rows,
-            "failed": gathered.n_failed,
-            "states": gathered.has_states,
+            "rows": counts.rows,
+            "failed": counts.failed,
+            "states": counts.has_states,
             "fields": fields,
         });
         if let Some(depth) = depth {

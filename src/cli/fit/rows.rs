@@ -6,21 +6,19 @@ use serde_json::{Value, json};
 
 use super::args::FitArgs;
 use super::field::FieldRows;
-use super::source::{Labels, Source, SourceOf};
+use super::prepared::{Labels, Prepared, with_weights};
+use super::source::Source;
 use crate::cli::environment::Environment;
 use crate::cli::eval::args::{AskingArgs, EvalArgs};
 use crate::cli::eval::parquet;
-use crate::cli::eval::subject::Subject;
-use crate::cli::load;
 use crate::contract::{self, Form};
 use crate::engine::{EngineError, StateAt};
-use crate::eval::data::{Data, Selection};
 use crate::eval::init;
 use crate::eval::suite::Suite;
 use crate::failure::Failure;
 use crate::infer::{Cancel, FitUse, InferError, Turn, wait};
 use crate::load_spec;
-use crate::store::{Model, Weights};
+use crate::store::Model;
 use crate::ui::output::say;
 
 /// Rows with what the model says of them.
@@ -39,31 +37,13 @@ pub struct Gathered {
 /// # Errors
 /// The data or the model cannot be used, or nothing can be learned from them.
 pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<Gathered, Failure> {
-    let model = load::find_or_pull(&args.model, environment)?;
-    if let Weights::Elsewhere(who) = &model.weights {
-        let (name, kind) = (&args.model, who.kind());
-        return Err(Failure::usage(format!(
-            "`{name}` is a {kind}, and a fit is of a model with weights of its own; fit one that has, such as a tier of a cascade"
-        )));
-    }
-    let (suite, folder, labels) = suite(args, data, &model)?;
-    let eval = eval_args(args, data);
-    let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
-    let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
-    crate::ui::output::say_skipped(data.n_blank_lines);
-    let subject = Subject::find((0, &args.model), &suite, &eval, &folder, environment)?;
-    let Form::Closed(contract) = subject.form.clone() else {
-        return Err(Failure::usage(format!(
-            "the answers of `{}` are written, not chosen; a fit is for labels, yes or no, and ratings: give the model a FORMAT with \
-             `enum`, `boolean` or bounded integers",
-            args.model
-        )));
-    };
-    let source = Source::open(SourceOf { subject, contract, suite, data, labels, eval }, environment)?;
+    let model = with_weights(&args.model, environment)?;
+    let prepared = Prepared::new(args, data, &model, environment)?;
+    let source = Source::open(prepared, environment)?;
     if let Some(depth) = args.depth {
         depth.parts(source.session.engine().info().n_layers)?;
     }
-    let state = if args.asking.no_state { None } else { told_state(&source, source.first_text())? };
+    let state = if args.asking.no_state { None } else { told_state(&source)? };
     let fields = source.fields(state, environment)?;
     let n_rows = source.n_rows();
     let n_failed = n_rows - fields.first().map_or(0, |field| field.rows.len());
@@ -71,9 +51,10 @@ pub fn gather(args: &FitArgs, data: &Path, environment: &Environment) -> Result<
 }
 
 /// Which state the model tells; `None` where it cannot, which is said.
-fn told_state(Source { subject, session, .. }: &Source, text: &str) -> Result<Option<StateAt>, Failure> {
+fn told_state(Source { prepared, session, .. }: &Source) -> Result<Option<StateAt>, Failure> {
+    let Prepared { subject, .. } = prepared;
     let state = Some(StateAt::default());
-    let turn = Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, text) };
+    let turn = Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, prepared.first_text()) };
     match session.ask(turn).and_then(|reply| wait(reply.whole(), &Cancel::default())) {
         Ok(finished) => Ok(finished.end.state.and(state)),
         Err(InferError::Engine(error @ EngineError::NoState(_))) => {
@@ -205,7 +186,7 @@ fn expected(args: &FitArgs, own: &Form, guessed: Vec<String>, path: &Path) -> Re
 }
 
 /// How an evaluation would ask the same.
-fn eval_args(args: &FitArgs, path: &Path) -> EvalArgs {
+pub fn eval_args(args: &FitArgs, path: &Path) -> EvalArgs {
     let asking = AskingArgs {
         fresh: args.asking.fresh,
         parallel: args.asking.parallel,

@@ -73,6 +73,23 @@ impl ModelFit {
         &self.id
     }
 
+    /// The answer to a text without any model; `None` where the fit needs one, or was made for another contract.
+    #[must_use]
+    pub fn of_text(&self, contract: &Contract, text: &str) -> Option<Answer> {
+        if self.fit.needs_model() || !self.knows(contract) {
+            return None;
+        }
+        let unknown = |field: &Field| {
+            let options = field.values();
+            let even = 1.0 / options.len() as f64;
+            let value = options.first().cloned().unwrap_or_default();
+            let probabilities = options.into_iter().map(|option| (option, even)).collect();
+            FieldAnswer { name: field.name(), value, probabilities, label_mass: None, fitted: None, review: None }
+        };
+        let raw = contract.fields().iter().map(unknown).collect();
+        Some(fitted_answer(contract, Answer::of(contract, raw), self, Row { text, state: None }))
+    }
+
     /// Whether it was made for answers in this contract: the same fields with the same options.
     #[must_use]
     pub fn knows(&self, contract: &Contract) -> bool {
@@ -100,7 +117,7 @@ impl ModelFit {
             fit: self.id.clone(),
             method: own.method.name(),
             depth: None,
-            raw: Some(raw.probabilities.iter().map(|(_, p)| *p).collect()),
+            raw: own.method.needs_model().then(|| raw.probabilities.iter().map(|(_, p)| *p).collect()),
             threshold: own.gate.thresholds.get(decision.best).copied(),
             abstention: decision.abstention,
         };

@@ -144,6 +144,18 @@ pub struct NextOf {
     pub bias: Vec<(Token, f32)>,
 }
 
+impl Ask {
+    /// What is asked about; nothing of a prompt or of texts to embed.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Ask::Turn(turn) => turn.chat().map_or("", Chat::last_text),
+            Ask::Question { state, .. } => state,
+            Ask::Prompt(_) | Ask::Vectors { .. } => "",
+        }
+    }
+}
+
 impl Turn {
     /// The answer to one text of a user's.
     #[must_use]

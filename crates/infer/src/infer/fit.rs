@@ -132,6 +132,10 @@ impl Session {
     ) -> Result<Option<Applied>, StaleFit> {
         let fit = self.defaults.fit.as_ref().filter(|fit| turn.fit == FitUse::Own && fit.knows(contract));
         let Some(fit) = fit else { return Ok(None) };
+        if !fit.fit().needs_model() {
+            let text = text_alone(turn, self.defaults.system.as_ref())?.to_owned();
+            return Ok(Some(Applied { fit: fit.clone(), text }));
+        }
         let (made, here) = (&fit.fit().card.pins, self.pins_of(&prompt_digest(), turn.scoring));
         if made.weights != here.weights {
             return Err(StaleFit::Weights);
@@ -167,5 +171,24 @@ impl Session {
             () if self.wording(turn.scoring.wording) == Wording::CALLERS => StaleFit::Wording,
             () => StaleFit::Prompt,
         }
+    }
+}
+
+/// The text of a turn that asks about it alone, as a fit of words wants it: with the model's own instructions or none.
+///
+/// # Errors
+/// What else the turn has.
+pub(super) fn text_alone<'a>(turn: &'a Turn, system: Option<&String>) -> Result<&'a str, StaleFit> {
+    let Before::Chat(chat) = &turn.before else { return Err(StaleFit::Given) };
+    let (turns, begun) = chat.turns();
+    let (own, turns) = match turns.split_first() {
+        Some((first, rest)) if first.role == Role::System => (Some(&first.content), rest),
+        _ => (None, turns),
+    };
+    match turns {
+        _ if begun.is_some_and(|begun| !begun.is_empty()) => Err(StaleFit::Beginning),
+        _ if own.is_some() && own != system => Err(StaleFit::Instructions),
+        [text] if text.role == Role::User && !chat.memory.goes_on() => Ok(&text.content),
+        _ => Err(StaleFit::Conversation),
     }
 }

@@ -10,6 +10,7 @@ use super::ask::{Ask, Chat, Scoring, Turn};
 use super::ready::Ready;
 use super::remote::RemoteModel;
 use super::reply::Reply;
+use super::words::WordsModel;
 use super::{Defaults, InferError, Session};
 use slm_cascade::Exhausted;
 use slm_engine::Tokenized;
@@ -23,6 +24,7 @@ pub enum Responder {
     Engine(Arc<Session>),
     Remote(Arc<RemoteModel>),
     Cascade(CascadeDoor),
+    Words(Arc<WordsModel>),
 }
 
 /// A turn that can be sent, several times.
@@ -42,7 +44,7 @@ impl Responder {
     pub async fn prepared(&self, ask: Ask) -> Result<Ask, InferError> {
         match self {
             Responder::Engine(session) => session.prepared(ask).await,
-            Responder::Remote(_) | Responder::Cascade(_) => Ok(ask),
+            _ => Ok(ask),
         }
     }
 
@@ -53,7 +55,7 @@ impl Responder {
     pub async fn prepared_turn(&self, turn: Turn) -> Result<Turn, InferError> {
         match self {
             Responder::Engine(session) => session.prepared_turn(turn).await,
-            Responder::Remote(_) | Responder::Cascade(_) => Ok(turn),
+            _ => Ok(turn),
         }
     }
 
@@ -66,6 +68,7 @@ impl Responder {
             Responder::Engine(session) => session.ask(ask),
             Responder::Remote(remote) => remote.ask(ask.into(), Duration::MAX),
             Responder::Cascade(cascade) => cascade.ask(ask.into()),
+            Responder::Words(words) => words.ask(ask.into()),
         }
     }
 
@@ -98,6 +101,7 @@ impl Responder {
             Responder::Engine(session) => session.defaults(),
             Responder::Remote(remote) => remote.defaults(),
             Responder::Cascade(cascade) => &cascade.model.defaults,
+            Responder::Words(words) => words.defaults(),
         }
     }
 
@@ -106,6 +110,7 @@ impl Responder {
     pub fn fits(&self, form: &Form) -> bool {
         match self {
             Responder::Engine(session) => session.fits(form),
+            Responder::Words(words) => matches!(form, Form::Closed(contract) if words.fit().knows(contract)),
             Responder::Remote(_) | Responder::Cascade(_) => false,
         }
     }
@@ -121,7 +126,7 @@ impl Responder {
     pub fn can_think(&self, form: &Form) -> bool {
         match self {
             Responder::Engine(session) => session.can_think(form),
-            Responder::Remote(_) | Responder::Cascade(_) => false,
+            Responder::Remote(_) | Responder::Cascade(_) | Responder::Words(_) => false,
         }
     }
 
@@ -132,6 +137,7 @@ impl Responder {
             Responder::Engine(session) => session.evaluation_id(scoring),
             Responder::Remote(remote) => remote.identity(),
             Responder::Cascade(cascade) => cascade.model.identity.clone(),
+            Responder::Words(words) => words.identity(),
         }
     }
 
@@ -144,6 +150,12 @@ impl Responder {
             Responder::Engine(session) => Ok(session.ready(turn)?.prompt_digest()),
             Responder::Remote(remote) => remote.prompt_digest(turn),
             Responder::Cascade(cascade) => Ok(cascade.model.prompt_digest(&turn)),
+            Responder::Words(words) => match &turn.form {
+                Form::Closed(contract) => Ok(words.prompt_digest(contract)),
+                _ => {
+                    Err(InferError::Elsewhere { who: self.kind(), what: "answers in its own format and nothing else" })
+                }
+            },
         }
     }
 
@@ -160,6 +172,7 @@ impl Responder {
                 let tiers: Vec<&str> = cascade.model.cascade.tiers.iter().map(|tier| tier.name.as_str()).collect();
                 format!("tiers          {}", tiers.join(", "))
             }
+            Responder::Words(_) => "words alone, without a model".to_owned(),
         }
     }
 
@@ -168,6 +181,7 @@ impl Responder {
             Responder::Engine(_) => "model",
             Responder::Remote(_) => "remote",
             Responder::Cascade(_) => "cascade",
+            Responder::Words(_) => "fit of words",
         }
     }
 }

@@ -6,7 +6,7 @@ mod template;
 use std::sync::Arc;
 
 use crate::decide::ModelFit;
-use crate::infer::{Defaults, Examples, FitUse, Purse, Vectors};
+use crate::infer::{Defaults, Examples, FitUse, Purse, Vectors, WordsModel};
 use slm_cascade::{Cascade, Exhausted, Tier, TierRemote, Whom};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
@@ -210,7 +210,7 @@ pub fn cascade(model: &Model, json: &str) -> Result<CascadeSpec, LoadSpecError> 
     let refused = |error: String| LoadSpecError::Cascade { name: model.name.to_string(), error };
     let cascade = Cascade::parse(json).map_err(|error| refused(error.to_string()))?;
     let remote = |tier: &Tier| match &tier.whom {
-        Whom::Model { .. } => Ok(None),
+        Whom::Model { .. } | Whom::Words { .. } => Ok(None),
         Whom::Remote(TierRemote::Keys(keys)) => Remote::from_value(keys.clone().into())
             .map(Some)
             .map_err(|error| refused(format!("the tier `{}`: {error}", tier.name))),
@@ -256,6 +256,14 @@ pub fn own_fit(model: &Model) -> Result<Option<ModelFit>, LoadSpecError> {
     let [card, numbers] = stored.read()?;
     let fit = ModelFit::read(&stored.digest().id(), &card, &numbers);
     fit.map(Some).map_err(|error| LoadSpecError::Fit { name: model.name.to_string(), error })
+}
+
+/// A model's fit as it answers from words alone; `None` where it has none that does.
+///
+/// # Errors
+/// As [`own_fit`].
+pub fn words(model: &Model) -> Result<Option<WordsModel>, LoadSpecError> {
+    Ok(own_fit(model)?.and_then(|fit| WordsModel::new(Arc::new(fit), said(model))))
 }
 
 /// The adapters that a model's manifest names.

@@ -1,9 +1,11 @@
 //! A cascade and what it is asked through: the models of its tiers, what it has cost so far, and who is told of each text's path.
 
 mod course;
+mod drift;
 mod handing;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +14,18 @@ use serde_json::json;
 use tokio::runtime::Handle;
 
 use super::Responder;
+use crate::decide::{Answer, ModelFit};
 use crate::infer::ask::{Ask, Turn};
 use crate::infer::reply::Reply;
 use crate::infer::{Defaults, InferError};
 use course::Course;
-use slm_cascade::{Cascade, Spending, Step};
+use drift::Recent;
+use handing::handed;
+use slm_cascade::{Cascade, Draft, Reason, Spending, Step};
 use slm_values::digest::Hasher;
+
+/// A label that a tier gave, with its field; the field without a name is that of an answer that is one value.
+pub type Label = (Option<String>, serde_json::Value);
 
 /// What a future of a tier's opening gives.
 pub type Opening = Pin<Box<dyn Future<Output = Result<Held, String>> + Send>>;
@@ -42,6 +50,8 @@ pub struct CascadeModel {
     /// Identifies what its layer says.
     pub identity: String,
     spending: Mutex<Spending>,
+    /// The last answers of tiers that look at how they are spread.
+    recent: Mutex<HashMap<usize, Recent>>,
     /// The number of the day, from any day on.
     today: fn() -> i64,
     /// Where other processes find what a day has cost; `None` where nobody else asks this cascade.
@@ -99,7 +109,8 @@ impl CascadeModel {
         today: fn() -> i64,
         runtime: Handle,
     ) -> CascadeModel {
-        CascadeModel { cascade, defaults, identity, spending: Mutex::default(), today, purse: None, runtime }
+        let (spending, recent) = (Mutex::default(), Mutex::default());
+        CascadeModel { cascade, defaults, identity, spending, recent, today, purse: None, runtime }
     }
 
     /// The same with what other processes know of a day's cost.
@@ -122,6 +133,29 @@ impl CascadeModel {
 
     fn spending(&self) -> MutexGuard<'_, Spending> {
         self.spending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the tier of this number is asked, of what a client asks: with its instructions, with what it is told of the last answer
+    /// before it, and masked where it leaves the machine. `so_far` are the labels that earlier tiers gave.
+    ///
+    /// # Errors
+    /// Why it is not asked.
+    pub fn asks(&self, nth: usize, ask: &Ask, (so_far, draft): (&[Label], Option<&Draft>)) -> Result<Ask, Reason> {
+        if let Some(most) = self.cascade.tiers[nth].max_characters {
+            let found = ask.text().chars().count();
+            if found > most {
+                return Err(Reason::TooLong { found, most });
+            }
+        }
+        self.cascade.may_leave(nth, so_far)?;
+        handed(ask, self, nth, draft)
+    }
+
+    /// Notes an answer of a tier that looks at how they are spread; says how they are spread otherwise than its fit's rows were.
+    fn drifted(&self, nth: usize, fit: Option<&ModelFit>, (answer, text): (&Answer, &str)) -> Option<String> {
+        let n = self.cascade.tiers[nth].drift?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.entry(nth).or_default().note(n, fit?.fit(), answer, text.chars().count())
     }
 
     /// Identifies what a turn asks without the text.

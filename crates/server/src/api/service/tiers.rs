@@ -7,7 +7,9 @@ use super::model_cache::{CachedModel, TierRemotes};
 use crate::api::logging::Account;
 use crate::api::request_context::RequestContext;
 use slm_cascade::{Step, Whom};
-use slm_infer::infer::{CascadeDoor, CascadeModel, Held, OpenTier, Opening, Responder, Watcher, replaced};
+use slm_infer::infer::{CascadeDoor, CascadeModel, Held, OpenTier, Opening, Responder, Watcher, WordsModel, replaced};
+use slm_values::digest::Digest;
+use slm_values::model_ref::ModelRef;
 use slm_values::sampling::Parameters;
 
 /// Opens the tiers for one request.
@@ -30,7 +32,11 @@ impl OpenTier for Tiers {
         let (service, context, account) = (self.service.clone(), self.context.clone(), self.account.clone());
         let (cascade, whom) = (self.cascade.name.clone(), self.model.cascade.tiers[nth].whom.clone());
         Box::pin(async move {
-            let Whom::Model { name, digest } = whom else { return Err("the tier has no remote".to_owned()) };
+            let (name, digest) = match whom {
+                Whom::Model { name, digest } => (name, digest),
+                Whom::Words { name, digest } => return service.words(&cascade, &name, digest),
+                Whom::Remote(_) => return Err("the tier has no remote".to_owned()),
+            };
             let (of, said) = (name.to_string(), Parameters::default());
             let opened = service.open_for_request(&of, &said, None, (&context, &account)).await;
             let opened = opened.map_err(|problem| problem.message)?;
@@ -43,6 +49,17 @@ impl OpenTier for Tiers {
 }
 
 impl Service {
+    /// The fit of a model as it answers from words alone: nothing is loaded and nobody waits in line.
+    fn words(&self, cascade: &ModelRef, name: &ModelRef, digest: Option<Digest>) -> Result<Held, String> {
+        let cached = self.models.find(&self.settings, &name.to_string()).map_err(|problem| problem.message)?;
+        if digest.is_some_and(|digest| digest != cached.digest) {
+            return Err(replaced(cascade, name));
+        }
+        let words = cached.defaults.fit.clone().and_then(|fit| WordsModel::new(fit, cached.defaults.clone()));
+        let words = words.ok_or_else(|| format!("`{name}` has no fit that answers from words alone"))?;
+        Ok(Held { responder: Responder::Words(Arc::new(words)), hold: None })
+    }
+
     /// A cascade as this request asks it.
     pub(super) fn cascade(
         &self,

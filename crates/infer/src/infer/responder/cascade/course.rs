@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use super::handing::{handed, text, value};
+use super::handing::{draft, value};
 use super::{CascadeDoor, Watcher};
-use crate::decide::{Answer, FieldAnswer};
+use crate::decide::{Answer, FieldAnswer, ModelFit};
 use crate::infer::InferError;
 use crate::infer::ask::Ask;
 use crate::infer::closed::{self, Spelling};
@@ -81,14 +81,14 @@ impl Course {
             let answered = self.asked(nth, ask).await;
             step.elapsed = began.elapsed();
             match answered {
-                Ok(finished) => {
+                Ok((finished, fit)) => {
                     step.answer = value(&finished);
                     step.cost = finished.end.cost;
                     add(&mut self.counts, finished.end.counts);
                     if let Some(cost) = step.cost {
                         model.spend(cost).await;
                     }
-                    let taken = self.judged(nth, &finished);
+                    let taken = self.judged(nth, &finished, fit.as_deref());
                     let outcome = taken.map_or_else(Outcome::WentOn, |()| Outcome::Accepted);
                     let is_taken = outcome == Outcome::Accepted;
                     self.steps.push(Step { outcome, ..step });
@@ -113,25 +113,21 @@ impl Course {
         {
             return Err(Reason::Time { limit });
         }
-        if let Some(most) = tier.max_characters {
-            let found = text(&self.ask).chars().count();
-            if found > most {
-                return Err(Reason::TooLong { found, most });
-            }
-        }
-        cascade.may_leave(nth, &self.labels)?;
-        let ask = handed(&self.ask, model, nth, self.last.as_ref())?;
+        let draft = self.last.as_ref().map(draft);
+        let ask = model.asks(nth, &self.ask, (&self.labels, draft.as_ref()))?;
         if tier.is_remote() {
             model.spending().may_pay(&cascade.budget, (model.today)())?;
         }
-        if nth > 0 && !self.has_gone_on {
+        // Words cost nothing, so that what they hand on is not yet an escalation.
+        if cascade.tiers[..nth].iter().any(|tier| !tier.is_words()) && !self.has_gone_on {
             model.spending().go_on(&cascade.budget)?;
             self.has_gone_on = true;
         }
         Ok(ask)
     }
 
-    async fn asked(&self, nth: usize, ask: Ask) -> Result<Finished, Reason> {
+    /// The tier's answer, with the fit that made its probabilities final.
+    async fn asked(&self, nth: usize, ask: Ask) -> Result<(Finished, Option<Arc<ModelFit>>), Reason> {
         let model = &self.door.model;
         let left = model.cascade.budget.limit.map(|limit| (limit, limit.saturating_sub(self.started.elapsed())));
         let opening = self.door.opener.open(nth);
@@ -144,8 +140,9 @@ impl Course {
                 }
             };
             let finished = async { reply.await?.whole().await }.await;
+            let fit = held.responder.defaults().fit.clone();
             drop(held);
-            finished.map_err(failed)
+            finished.map(|finished| (finished, fit)).map_err(failed)
         };
         let Some((limit, left)) = left else { return answered.await };
         // A remote ends by itself in that time, so that its failure is counted as such.
@@ -154,7 +151,7 @@ impl Course {
     }
 
     /// Whether an answer is taken; its labels are remembered.
-    fn judged(&mut self, nth: usize, finished: &Finished) -> Result<(), Reason> {
+    fn judged(&mut self, nth: usize, finished: &Finished, fit: Option<&ModelFit>) -> Result<(), Reason> {
         let cascade = &self.door.model.cascade;
         let form = match &self.ask {
             Ask::Turn(turn) => Some(&turn.form),
@@ -172,7 +169,11 @@ impl Course {
         };
         let labels = answered.labels();
         self.labels.extend(labels.into_iter().map(|(name, label)| (name.map(str::to_owned), label.clone())));
-        cascade.accepts(nth, &answered)
+        // Every answer counts, not those alone that are taken.
+        let drift =
+            finished.end.answer().and_then(|answer| self.door.model.drifted(nth, fit, (answer, self.ask.text())));
+        cascade.accepts(nth, &answered)?;
+        drift.map_or(Ok(()), |why| Err(Reason::Drift(why)))
     }
 
     /// An answer as the cascade's.

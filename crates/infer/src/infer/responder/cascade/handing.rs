@@ -11,12 +11,11 @@ use slm_cascade::{Draft, Reason};
 use slm_values::chat::{Message, Role};
 
 /// What a tier is asked: with its instructions, with what it is told of the last answer, and masked where it leaves the machine.
-pub fn handed(ask: &Ask, model: &CascadeModel, nth: usize, last: Option<&Finished>) -> Result<Ask, Reason> {
+pub fn handed(ask: &Ask, model: &CascadeModel, nth: usize, draft: Option<&Draft>) -> Result<Ask, Reason> {
     let (cascade, tier) = (&model.cascade, &model.cascade.tiers[nth]);
-    let draft = last.map(draft);
     let shown = |text: &str| if tier.is_remote() { cascade.privacy.shown(text) } else { Ok(text.to_owned()) };
     let masked = |text: String| if tier.is_remote() { cascade.privacy.masked(&text) } else { text };
-    let asked = |text: &str| Ok(masked(tier.given.added(&shown(text)?, draft.as_ref())));
+    let asked = |text: &str| Ok(masked(tier.given.added(&shown(text)?, draft)));
     let system = || tier.system.as_ref().or(model.defaults.system.as_ref());
     match ask {
         Ask::Turn(turn) => {
@@ -56,15 +55,6 @@ fn led(chat: &mut Chat, system: Option<&String>, examples: &[Message]) {
     chat.messages.splice(behind..behind, examples.iter().cloned());
 }
 
-/// What is asked about.
-pub fn text(ask: &Ask) -> &str {
-    match ask {
-        Ask::Turn(turn) => turn.chat().map_or("", Chat::last_text),
-        Ask::Question { state, .. } => state,
-        Ask::Prompt(_) | Ask::Vectors { .. } => "",
-    }
-}
-
 /// What a tier answered, the best guess where it withholds it.
 pub fn value(finished: &Finished) -> Option<Value> {
     match &finished.end.finding {
@@ -78,7 +68,8 @@ pub fn value(finished: &Finished) -> Option<Value> {
     }
 }
 
-fn draft(finished: &Finished) -> Draft {
+/// What may be handed on of an answer.
+pub fn draft(finished: &Finished) -> Draft {
     let ranked = |field: &FieldAnswer| {
         let mut of = field.probabilities.clone();
         of.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -86,11 +77,5 @@ fn draft(finished: &Finished) -> Draft {
     };
     let probabilities = finished.end.closed_fields().iter().map(ranked).collect();
     let value = value(finished).filter(|_| !matches!(finished.end.finding, Finding::Free));
-    let text = match &value {
-        // A label without quotes, whatever the request wants.
-        Some(Value::String(label)) => label.clone(),
-        Some(value) => value.to_string(),
-        None => finished.text.clone(),
-    };
-    Draft { text, value, probabilities }
+    Draft::new(value, &finished.text, probabilities)
 }
