@@ -27,7 +27,8 @@ fn texts(home: &Home) -> Vec<String> {
 fn answers(home: &Home, model: &str) -> Vec<Value> {
     let rows: String = texts(home).iter().map(|text| format!("{}\n", json!({"text": text}))).collect();
     let said = home.slm(["run", model, "--jsonl", "text", "--json=full"]).stdin(rows).ends(0);
-    said.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    let row = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["answer"].clone();
+    said.stdout.lines().map(row).collect()
 }
 
 fn sum(list: &Value) -> f64 {
