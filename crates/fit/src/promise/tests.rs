@@ -120,6 +120,13 @@ fn the_frontier_rises_with_coverage() {
     assert!(points[9].risk > points[2].risk && points.iter().all(|point| point.risk_at_most > point.risk));
 }
 
+/// What an early stage says of rows, and what the whole says of them with their truths.
+type Staged = (Vec<Vec<f64>>, (Vec<Vec<f64>>, Vec<usize>));
+
+fn stages((early, whole): &Staged) -> [Answers<'_>; 2] {
+    [Answers { probabilities: early, truths: &whole.1 }, answers(whole)]
+}
+
 #[test]
 fn a_promise_of_two_stages_is_kept_by_both_together() {
     let mut random = Random::seeded(6);
@@ -133,9 +140,6 @@ fn a_promise_of_two_stages_is_kept_by_both_together() {
     let (mut given, mut broken, mut early) = (0, 0, 0);
     for _ in 0..200 {
         let (found, certifying, fresh) = (staged(&mut random), staged(&mut random), staged(&mut random));
-        fn stages((early, whole): &(Vec<Vec<f64>>, (Vec<Vec<f64>>, Vec<usize>))) -> [Answers<'_>; 2] {
-            [Answers { probabilities: early, truths: &whole.1 }, answers(whole)]
-        }
         let Ok(one) = thresholds(&risk(0.2), &stages(&found), &stages(&certifying), &[]) else { continue };
         given += 1;
         let (accepted, errors) = super::counted(&one.gates, &stages(&fresh));

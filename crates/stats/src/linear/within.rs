@@ -49,7 +49,7 @@ impl Within {
         let square: f64 = (0..n).map(|row| twice[row][row]).sum();
         let mean = square / (n.float() * n_columns.max(1).float());
         let all: f64 = (0..n).map(|row| at(row, row)).sum();
-        if !(square > all * 1e-9) {
+        if square <= all * 1e-9 {
             return None;
         }
         let ridge = n.float() * mean * shrinkage / (1.0 - shrinkage);
