@@ -258,7 +258,11 @@ fn layers_that_are_no_fit_are_a_sentence_and_the_model_answers_without_them() {
     let own = home.slm(["run", "sorter", TEXT]).succeeds();
     for (card, numbers, why) in [
         (&b"{"[..], &b""[..], "the fit's card is not one: EOF while parsing an object at line 1 column 1"),
-        (b"{\"format\": 9}", b"", "the fit's card has format 9, and this version reads 1; update slm, or fit again"),
+        (
+            b"{\"format\": 9}",
+            b"",
+            "the fit's card has format 9, and this version reads 1 and 2; update slm, or fit again",
+        ),
     ] {
         store(&home).set_fit(&name, &name, Some(FitFiles { card, numbers })).unwrap();
         let sentence =

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::args::FitArgs;
 use super::field::{FieldRow, FieldRows};
-use super::rows::{eval_args, suite};
+use super::suite::{Labels, eval_args, suite};
 use crate::cli::environment::Environment;
 use crate::cli::eval::args::EvalArgs;
 use crate::cli::eval::course::Asking;
@@ -24,13 +24,6 @@ use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
 use crate::store::{Model, Weights};
 use crate::ui::output::say;
-
-/// Whether data says what is right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Labels {
-    Given,
-    None,
-}
 
 /// What is learned from or checked with, before anybody is asked.
 pub struct Prepared {

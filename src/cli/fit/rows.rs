@@ -1,24 +1,15 @@
 //! The rows that a fit learns from or is checked with: what data says, what the model says of it, field by field.
 
-use std::path::{Path, PathBuf};
-
-use serde_json::{Value, json};
+use std::path::Path;
 
 use super::args::FitArgs;
 use super::field::FieldRows;
-use super::prepared::{Labels, Prepared, with_weights};
+use super::prepared::{Prepared, with_weights};
 use super::source::Source;
 use crate::cli::environment::Environment;
-use crate::cli::eval::args::{AskingArgs, EvalArgs};
-use crate::cli::eval::parquet;
-use crate::contract::{self, Form};
 use crate::engine::{EngineError, StateAt};
-use crate::eval::init;
-use crate::eval::suite::Suite;
 use crate::failure::Failure;
 use crate::infer::{Cancel, FitUse, InferError, Turn, wait};
-use crate::load_spec;
-use crate::store::Model;
 use crate::ui::output::say;
 
 /// Rows with what the model says of them.
@@ -64,144 +55,5 @@ fn told_state(Source { prepared, session, .. }: &Source) -> Result<Option<StateA
         // A text that is too long says nothing of the others.
         Err(InferError::Engine(EngineError::Context { .. } | EngineError::TextTooLong { .. })) => Ok(state),
         Err(error) => Err(error.into()),
-    }
-}
-
-/// The suite that DATA is, or one made for it, the folder that its files are relative to, and whether it has labels.
-pub fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, Labels), Failure> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    if ["yaml", "yml"].contains(&extension.as_str()) {
-        let mut suite = Suite::load(path)?;
-        suite.ask_instead(std::slice::from_ref(&args.model));
-        let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
-        let labels = if args.other.unlabelled.is_some() { Labels::None } else { Labels::Given };
-        return Ok((suite, folder, labels));
-    }
-    let own = load_spec::own_form(model)?;
-    if extension == "txt" {
-        let suite =
-            json!({"model": args.model, "data": lines(path)?, "input": "text", "expect": nothing(&own, "text")});
-        return Ok((Suite::parse(&suite.to_string())?, PathBuf::from("."), Labels::None));
-    }
-    let (text, labels) = init::text_and_labels(path, &parquet::read_apart)?;
-    let Some(input) = args.input.clone().or(text) else {
-        return Err(Failure::failed(format!(
-            "`{}` has no column that looks like a text; name it with --input COLUMN",
-            path.display()
-        )));
-    };
-    let wants_none = args.other.unlabelled.is_some();
-    let expect = if wants_none { None } else { expected(args, &own, labels, path)? };
-    let (expect, labels) = match expect {
-        Some(expect) => (expect, Labels::Given),
-        None => (nothing(&own, &input), Labels::None),
-    };
-    let mut suite = json!({"model": args.model, "data": path.display().to_string(), "input": input, "expect": expect});
-    if !matches!(own, Form::Closed(_)) {
-        if labels == Labels::None {
-            return Err(Failure::usage(format!(
-                "`{}` has no FORMAT, so that nobody knows its labels; give the model one, or labelled data",
-                args.model
-            )));
-        }
-        let Some(column) = expect.as_str() else {
-            return Err(Failure::usage(format!(
-                "`{}` has no FORMAT, so that one column of labels is needed; give the model a FORMAT, or one --label COLUMN",
-                args.model
-            )));
-        };
-        let values = init::values(path, column, &parquet::read_apart)?;
-        say(format_args!(
-            "`{}` has no FORMAT: its answers are the {} labels of `{column}`; the fit holds where just these are asked for",
-            args.model,
-            values.len()
-        ));
-        suite["format"] = json!({"enum": values});
-    }
-    Ok((Suite::parse(&suite.to_string())?, PathBuf::from("."), labels))
-}
-
-/// A suite expects something always: where data has no labels, the text itself, which nobody looks at.
-fn nothing(own: &Form, input: &str) -> Value {
-    match own {
-        Form::Closed(contract) if !contract.is_bare() => {
-            let name = contract.fields().first().and_then(contract::Field::name).unwrap_or_default();
-            json!({name: input})
-        }
-        _ => input.into(),
-    }
-}
-
-/// The texts of a file, one a line, as rows.
-fn lines(path: &Path) -> Result<Vec<Value>, Failure> {
-    let failed = |error: std::io::Error| Failure::failed(format!("cannot read `{}`: {error}", path.display()));
-    let bytes = std::fs::read(path).map_err(failed)?;
-    let text = String::from_utf8_lossy(&crate::encoding::utf8(&bytes)).into_owned();
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    Ok(lines.map(|line| json!({"text": line})).collect())
-}
-
-/// What a suite calls `expect`; `None` where data without labels is checked.
-fn expected(args: &FitArgs, own: &Form, guessed: Vec<String>, path: &Path) -> Result<Option<Value>, Failure> {
-    let fields: Vec<String> = match own {
-        Form::Closed(contract) if !contract.is_bare() => {
-            contract.fields().iter().filter_map(contract::Field::name).collect()
-        }
-        _ => Vec::new(),
-    };
-    if args.other.check && args.label.is_empty() && guessed.is_empty() {
-        return Ok(None);
-    }
-    if fields.is_empty() {
-        let column = match args.label.as_slice() {
-            [] => guessed.into_iter().next(),
-            [one] => Some(one.clone()),
-            _ => return Err(Failure::usage("the model's answer is one value; give one --label")),
-        };
-        return column.map(|column| Some(column.into())).ok_or_else(|| {
-            Failure::failed(format!(
-                "`{}` has no column that looks like labels; name it with --label COLUMN",
-                path.display()
-            ))
-        });
-    }
-    let mut map = serde_json::Map::new();
-    for label in &args.label {
-        let (field, column) = label.split_once('=').unwrap_or((label, label));
-        map.insert(field.to_owned(), column.into());
-    }
-    if map.is_empty() {
-        map.extend(
-            fields.iter().filter(|field| guessed.contains(field)).map(|field| (field.clone(), field.clone().into())),
-        );
-    }
-    if map.is_empty() {
-        return Err(Failure::failed(format!(
-            "`{}` has no column named like a field of the answer ({}); name them with --label FIELD=COLUMN",
-            path.display(),
-            fields.join(", ")
-        )));
-    }
-    Ok(Some(Value::Object(map)))
-}
-
-/// How an evaluation would ask the same.
-pub fn eval_args(args: &FitArgs, path: &Path) -> EvalArgs {
-    let asking = AskingArgs {
-        fresh: args.asking.fresh,
-        parallel: args.asking.parallel,
-        local: args.asking.local,
-        ..AskingArgs::default()
-    };
-    EvalArgs {
-        suite: Some(path.to_owned()),
-        init: None,
-        model: vec![args.model.clone()],
-        rows: Default::default(),
-        asking,
-        gate: Default::default(),
-        report: Default::default(),
-        reading: args.reading,
-        compute: args.compute.clone(),
     }
 }

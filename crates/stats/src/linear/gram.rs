@@ -4,8 +4,8 @@
 //! of L in place of those of X give the same scores and the same penalty (the kernel trick, exact here), and a step of the search
 //! costs as many numbers as there are rows instead of columns.
 
+use super::cholesky::factor;
 use super::matrix::Matrix;
-use super::solver::dot;
 use super::within::Within;
 use crate::number::Count;
 
@@ -13,8 +13,6 @@ use crate::number::Count;
 const TYPICAL_STEPS: f64 = 40.0;
 /// Times that a step of the search passes over its point: the products with its memory.
 const PASSES: f64 = 30.0;
-/// The part of a row's square that must be new to it, beside the rows before it.
-const NEW: f64 = 1e-12;
 
 /// The rows of L.
 pub(super) struct Reduced {
@@ -100,26 +98,11 @@ fn products(rows: &Matrix) -> Vec<Vec<f64>> {
     all
 }
 
-/// L, by rows: Cholesky's factor, with a column of zeros for a row that is a sum of rows before it.
-pub(super) fn factor(mut products: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    for row in 0..products.len() {
-        let (before, rest) = products.split_at_mut(row);
-        let own = &mut rest[0];
-        for (column, other) in before.iter().enumerate() {
-            let pivot = other[column];
-            own[column] = if pivot > 0.0 { (own[column] - dot(&own[..column], &other[..column])) / pivot } else { 0.0 };
-        }
-        let square = own[row];
-        let left = square - dot(&own[..row], &own[..row]);
-        own[row] = if left > square * NEW { left.sqrt() } else { 0.0 };
-    }
-    products
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{factor, products};
+    use super::products;
     use crate::linear::Matrix;
+    use crate::linear::cholesky::factor;
 
     #[test]
     fn a_factor_gives_the_products_again_even_with_equal_rows() {

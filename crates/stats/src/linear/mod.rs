@@ -5,6 +5,7 @@
 //! convex with one minimum, found by L-BFGS (Liu and Nocedal, On the limited memory BFGS method for large scale optimization,
 //! Mathematical Programming 45, 1989). Exponentials and logarithms are those of the `libm` crate, which are the same everywhere.
 
+mod cholesky;
 mod gram;
 mod matrix;
 mod solver;

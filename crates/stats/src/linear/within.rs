@@ -7,7 +7,7 @@
 //! `(K - K P (c I + P K P)^-1 P K) / s` with `c = n m s / (1 - s)`. All are multiplied by one number, so that rows stay as
 //! long as they were and a strength means what it means without.
 
-use super::gram::factor;
+use super::cholesky::{backward, factor, forward};
 use super::solver::dot;
 use crate::number::Count;
 
@@ -94,20 +94,6 @@ fn solved(factor: &[Vec<f64>], columns: &[Vec<f64>]) -> Vec<Vec<f64>> {
         column
     };
     columns.iter().map(one).collect()
-}
-
-fn forward(factor: &[Vec<f64>], column: &mut [f64]) {
-    for row in 0..column.len() {
-        column[row] = (column[row] - dot(&factor[row][..row], &column[..row])) / factor[row][row];
-    }
-}
-
-fn backward(factor: &[Vec<f64>], column: &mut [f64]) {
-    for row in (0..column.len()).rev() {
-        column[row] /= factor[row][row];
-        let value = column[row];
-        column[..row].iter_mut().zip(&factor[row]).for_each(|(above, entry)| *above -= value * entry);
-    }
 }
 
 fn less_class_means(values: &mut [f64], class_of: &[usize]) {
