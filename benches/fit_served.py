@@ -10,8 +10,6 @@ is that of a bootstrap over rows.
 
 Rows are JSON lines with `text` and `label`. The fit is made here, by `slm fit` with `--rows`; what is not counted is the fit itself,
 loading the model and a round before the first. Needs nothing beyond Python's standard library.
-
-With SmolLM2 135M (Q4_1), a FORMAT of 2 labels, 200 film reviews that teach and 100 that are asked: see docs/fit.md, "What it costs".
 """
 
 import argparse

@@ -78,7 +78,16 @@ impl Promise {
     /// rows among the surest do not pass for a threshold that will hold. Against beginning where the rows here are the best evidence,
     /// this certifies more promises and accepts more rows; against beginning at the surest rows, far more, because a few of these can
     /// certify nothing. Splitting the confidence between several beginnings loses more than it gains: the tests of nested sets of
-    /// rows fail together. All of it on drawn rows of five kinds, of which `more_is_certified_where_it_begins_at_the_likeliest` has one.
+    /// rows fail together. On drawn rows of five kinds, by 100 to 400 rows a part and risks of 0.02 to 0.2 (30 cases, 150 draws each):
+    ///
+    /// | begins | certified | accepted of all | broken, mean and most |
+    /// |---|--:|--:|--:|
+    /// | at the best evidence | 0.600 | 0.443 | 0.016, 0.053 |
+    /// | here | 0.619 | 0.450 | 0.016, 0.047 |
+    /// | at the best evidence, and at 0.7 of its rows with a tenth of the error | 0.596 | 0.439 | 0.014, 0.047 |
+    /// | the same with a fifth | 0.591 | 0.434 | 0.014, 0.047 |
+    ///
+    /// Where rows are barely enough, which `more_is_certified_where_it_begins_at_the_likeliest` has, it certifies half as many again.
     #[must_use]
     pub fn candidates(self, rows: &[Graded], n_certifying: usize) -> Vec<f64> {
         let points = RiskCoverage::new(rows.iter().copied()).points;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::args::FitArgs;
 use super::suite::{self, Labels};
 use crate::cli::eval::parquet;
-use crate::contract::{Contract, Form};
+use crate::contract::{self, Contract, Form};
 use crate::encoding;
 use crate::eval::data::{Content, Data, Selection};
 use crate::eval::label::key;
@@ -78,29 +78,43 @@ fn of_columns(args: &FitArgs, data: &Path, model: &Model, contract: &Contract) -
             data.display()
         )));
     }
+    let missing: Vec<String> = contract
+        .fields()
+        .iter()
+        .filter(|field| place(field, &suite, contract).is_none())
+        .filter_map(|field| Some(format!("`{}`", field.name()?)))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Failure::failed(format!(
+            "an example is a whole answer, and `{}` has no labels for {}; name their columns with --label FIELD=COLUMN",
+            data.display(),
+            missing.join(", ")
+        )));
+    }
     let selection = Selection { filter: suite.filter.clone(), shard: None, limit: suite.limit };
     let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
     let contents = data.rows.iter().filter_map(|row| row.content.as_ref().ok());
     Ok(contents.filter_map(|content| labelled(content, &suite, contract)).collect())
 }
 
+/// Which of the suite's fields has the labels of this one.
+fn place(field: &contract::Field, suite: &Suite, contract: &Contract) -> Option<usize> {
+    let name = field.name();
+    suite.expect.iter().position(|expected| contract.is_bare() || Some(&expected.field) == name.as_ref())
+}
+
 /// A row's text with the answer that its columns give; `None` where a field has no label, or one that is not allowed.
 fn labelled(content: &Content, suite: &Suite, contract: &Contract) -> Option<LabelledText> {
+    let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned();
     let mut values = Map::new();
     for field in contract.fields() {
-        let name = field.name();
-        let is_its =
-            |expected: &crate::eval::suite::ExpectedField| contract.is_bare() || Some(&expected.field) == name.as_ref();
-        let at = suite.expect.iter().position(is_its)?;
         let options = field.values();
-        let label = content.expected[at].resolve(&options);
+        let label = content.expected[place(field, suite, contract)?].resolve(&options);
         let value = options.iter().find(|option| key(option) == key(&label))?.clone();
-        let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned();
-        if contract.is_bare() {
-            return Some(LabelledText { text, label: value });
-        }
-        values.insert(name?, value);
+        match field.name() {
+            Some(name) if !contract.is_bare() => values.insert(name, value),
+            _ => return Some(LabelledText { text, label: value }),
+        };
     }
-    let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned();
     Some(LabelledText { text, label: Value::Object(values) })
 }

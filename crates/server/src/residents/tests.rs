@@ -63,9 +63,10 @@ async fn models_of_one_base_share_an_engine_and_have_sessions_of_their_own() {
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!(n_loads.load(Ordering::Relaxed), 1);
     assert_eq!((one.engine().info().n_ctx, two.engine().info().n_ctx), (512, 512));
+    assert!(one.kept_session().is_none());
     let session = one.session(Defaults::default(), None).unwrap();
-    assert!(Arc::ptr_eq(&session, &one.session(Defaults::default(), None).unwrap()));
-    assert!(!Arc::ptr_eq(&session, &two.session(Defaults::default(), None).unwrap()));
+    assert!(Arc::ptr_eq(&session, &one.kept_session().unwrap()));
+    assert!(two.kept_session().is_none());
     let names = vec!["one:latest".to_owned(), "two:latest".to_owned()];
     assert_eq!(states(&residents.list().await), [(names.clone(), State::Answering { n_requests: 2 })]);
     drop((one, two, session));
