@@ -226,7 +226,7 @@ fn all_goes_on_while_a_tiers_answers_are_not_spread_as_they_were() {
         "tiers:\n- {words: worded, accept: {probability: 0.01}, drift: 100}\n- {model: queues, accept: anything}\n",
     );
     let lines: String = (0..120).map(|n| format!("{PARCEL}, order {n}\n")).collect();
-    let rows = home.slm(["run", "desk", "--lines", "--json"]).stdin(lines).succeeds();
+    let rows = home.slm(["run", "desk", "--lines", "--json=full"]).stdin(lines).succeeds();
     let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let n_on = rows.iter().filter(|row| path(row)[0] == step("words", "went on", "drift")).count();
     // Looked at after the hundredth.
