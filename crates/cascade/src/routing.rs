@@ -202,7 +202,10 @@ mod tests {
             vec![row(0.6, true), silent],
         ]);
         let figures = routed.figures(Rule::From(&[0.8]));
-        assert_eq!((figures.handled, figures.risk, figures.shares), (1.0 / 3.0, 0.0, vec![1.0 / 3.0, 1.0 / 3.0]));
+        assert_eq!(
+            (figures.handled, figures.risk, figures.shares.clone()),
+            (1.0 / 3.0, 0.0, vec![1.0 / 3.0, 1.0 / 3.0])
+        );
         assert_eq!((figures.accuracy, figures.left_over), (2.0 / 3.0, 1.0 / 3.0));
         assert!((figures.ms - 2.0).abs() < 1e-12 && (figures.cost - 2.0 / 3.0).abs() < 1e-12, "{figures:?}");
         let best = Routed { on_exhausted: Exhausted::Best, ..routed.clone() };
