@@ -197,10 +197,12 @@ fn cascade(
     let runtime =
         network::runtime().map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;
     let identity = model.weights_digest.id();
-    let purse = load_spec::purse(model, environment.store()?);
-    let model = CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime).with_purse(purse);
+    let store = environment.store()?;
+    let (purse, share) = (load_spec::purse(model, store.clone()), load_spec::share(model, store));
+    let model = CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime);
+    let model = model.with_purse(purse).with_share(share);
     let (model, opener) = (Arc::new(model), Arc::new(OpenTiers(tiers)));
-    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None }))
+    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None, hosted: None }))
 }
 
 /// The tiers of a cascade that are all open.

@@ -34,6 +34,8 @@ pub struct CachedModel {
     pub name: ModelRef,
     /// Its manifest's.
     pub digest: Digest,
+    /// Of its weights, or of the file that says who answers in their place.
+    pub layer: Digest,
     pub defaults: Defaults,
     pub answers: Answers,
     form: Result<Form, Problem>,
@@ -76,7 +78,14 @@ impl CachedModel {
         let form = load_spec::own_form(&model).map_err(Problem::from);
         if let store::Weights::Elsewhere(who) = &model.weights {
             let (defaults, answers) = (load_spec::said(&model), elsewhere(&model, who, store, variable)?);
-            return Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, form });
+            return Ok(CachedModel {
+                name: model.name,
+                digest: model.digest,
+                layer: model.weights_digest,
+                defaults,
+                answers,
+                form,
+            });
         }
         let compute = load_spec::compute(compute.clone(), &model.parameters);
         let n_ctx = model.parameters.num_ctx;
@@ -88,7 +97,7 @@ impl CachedModel {
             tracing::warn!(model = %model.name, "{note}");
         }
         let answers = Answers::Engine(Box::new(options));
-        Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, form })
+        Ok(CachedModel { name: model.name, digest: model.digest, layer: model.weights_digest, defaults, answers, form })
     }
 
     /// Whether its weights and adapters are where they were; what is missing, a full reading of the manifest tells.
@@ -136,6 +145,7 @@ fn elsewhere(
             let identity = model.weights_digest.id();
             let cascade = CascadeModel::new(cascade, load_spec::said(model), identity, day, Handle::current());
             let cascade = cascade.with_purse(load_spec::purse(model, store.clone()));
+            let cascade = cascade.with_share(load_spec::share(model, store.clone()));
             Ok(Answers::Cascade(Arc::new(cascade), remotes.into()))
         }
     }
