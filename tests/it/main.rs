@@ -28,6 +28,7 @@ mod life;
 mod limits;
 mod lines;
 mod list;
+mod log;
 mod modelfiles;
 mod near;
 mod ollamas;
