@@ -20,6 +20,7 @@ mod fit;
 mod fits;
 mod generation;
 mod guests;
+mod hosted;
 mod hostile;
 mod jobs;
 mod json;
