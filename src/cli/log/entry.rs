@@ -57,8 +57,8 @@ impl Entry {
     fn passes(&self, filter: &Filter) -> bool {
         filter.model.as_ref().is_none_or(|model| *model == self.line.model)
             && filter.since.as_ref().is_none_or(|since| self.line.time >= *since)
-            && !(filter.abstained && !self.is_withheld())
-            && !(filter.corrected && self.corrected.is_empty())
+            && (!filter.abstained || self.is_withheld())
+            && (!filter.corrected || !self.corrected.is_empty())
     }
 
     /// Whether a person was to answer, all of it or a field.
