@@ -432,7 +432,7 @@ fn the_openai_client_runs_batches() {
 /// vLLM's wheel has 340 MB, so that this runs where `SLM_VLLM` names a folder with its Python files (`unzip vllm-*.whl 'vllm/*.py'`).
 #[test]
 fn vllms_own_classes_read_the_results() {
-    let Some(package) = std::env::var("SLM_VLLM") else {
+    let Ok(package) = std::env::var("SLM_VLLM") else {
         return slm_testing::skipped!("SLM_VLLM is not set: vLLM's wheel has 340 MB");
     };
     let Some(script) = crate::serve::scripts::Script::python("vllm_run_batch.py") else { return };
