@@ -12,6 +12,7 @@ use super::eval::parquet::ParquetRowsArgs;
 use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
 use super::list::ListArgs;
+use super::log::LogArgs;
 use super::prune::PruneArgs;
 use super::ps::PsArgs;
 use super::pull::PullArgs;
@@ -59,6 +60,7 @@ pub enum Command {
     Prune(PruneArgs),
     Eval(Box<EvalArgs>),
     Fit(Box<FitArgs>),
+    Log(LogArgs),
     Bench(Box<BenchArgs>),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),

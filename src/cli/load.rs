@@ -199,7 +199,7 @@ fn cascade(
     }
     let model = cascade_model(model, cascade, environment)?;
     let (model, opener) = (Arc::new(model), Arc::new(OpenTiers(tiers)));
-    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None }))
+    Ok(Responder::Cascade(CascadeDoor { model, opener, watcher: None, hosted: None }))
 }
 
 /// A cascade with what it has cost, before any of its tiers is open.
@@ -210,8 +210,9 @@ pub fn cascade_model(model: &Model, cascade: Cascade, environment: &Environment)
     let runtime =
         network::runtime().map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;
     let identity = model.weights_digest.id();
-    let purse = load_spec::purse(model, environment.store()?);
-    Ok(CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime).with_purse(purse))
+    let store = environment.store()?;
+    let (purse, share) = (load_spec::purse(model, store.clone()), load_spec::share(model, store));
+    Ok(CascadeModel::new(cascade, load_spec::said(model), identity, day, runtime).with_purse(purse).with_share(share))
 }
 
 /// The model of a tier, which is still the one that the cascade was made of.

@@ -12,6 +12,7 @@ mod compute;
 mod confirm;
 mod cp;
 mod create;
+mod decisions;
 mod doctor;
 mod engine;
 mod environment;
@@ -22,6 +23,7 @@ mod interrupt;
 mod journal;
 mod list;
 mod load;
+mod log;
 mod network;
 mod parallel;
 mod planned;
@@ -101,6 +103,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Batch(args) => batch::run(&args, &environment),
         Command::Fit(args) => fit::run(&args, &environment),
+        Command::Log(args) => log::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),

@@ -3,13 +3,13 @@
 use super::compute::ComputeArgs;
 use clap::Args;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::compute;
+use super::decisions::DecisionArgs;
 use super::environment::{Environment, Serving, is_on, timestamp, today};
 use super::network::{self, NetworkArgs};
 use super::served::DEFAULT_HOST;
@@ -17,7 +17,6 @@ use crate::api::admission::DEFAULT_MAX_QUEUE;
 use crate::api::batches::asking::InProcess;
 use crate::api::batches::{Batches, Runner};
 use crate::api::body::{DEFAULT_MAX_BYTES, MaxBody};
-use crate::api::decision_log::{self, DecisionLog, Texts};
 use crate::api::guard::{self, Exposure, Management, Rules, RulesError, Said};
 use crate::api::local::{self, Door, Wish};
 use crate::api::logging::{self, Format, Prompts};
@@ -58,43 +57,6 @@ pub struct ServeArgs {
     pub decisions: DecisionArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
-}
-
-/// Which answers are written down.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Log of decisions")]
-pub struct DecisionArgs {
-    /// Append a line of JSON to FILE for every closed answer: time, model, fit, probabilities, answer (docs/serve.md)
-    #[arg(long, value_name = "FILE")]
-    pub decisions: Option<PathBuf>,
-    /// Write the texts too, not only their SHA-256 and length
-    #[arg(long, requires = "decisions")]
-    pub decisions_text: bool,
-    /// Rename FILE to FILE.1 before it has more than MB megabytes [default: 100]
-    #[arg(long, value_name = "MB", requires = "decisions")]
-    pub decisions_size: Option<NonZeroU32>,
-    /// Older files to keep (FILE.1 is the youngest) [default: 9]
-    #[arg(long, value_name = "N", requires = "decisions")]
-    pub decisions_keep: Option<u32>,
-}
-
-impl DecisionArgs {
-    /// The log, where there is to be one.
-    ///
-    /// # Errors
-    /// Its file cannot be opened.
-    fn open(&self) -> Result<Option<DecisionLog>, Failure> {
-        let Some(path) = &self.decisions else { return Ok(None) };
-        let settings = decision_log::Settings {
-            path: path.clone(),
-            texts: if self.decisions_text { Texts::Written } else { Texts::Left },
-            max_bytes: self.decisions_size.map_or(decision_log::DEFAULT_BYTES, |mb| u64::from(mb.get()) * 1_000_000),
-            n_kept: self.decisions_keep.unwrap_or(decision_log::DEFAULT_KEPT),
-        };
-        let log = DecisionLog::open(settings);
-        log.map(Some)
-            .map_err(|error| Failure::usage(format!("cannot write the decisions to `{}`: {error}", path.display())))
-    }
 }
 
 /// The folder in the store where files and batches are kept.
@@ -289,7 +251,7 @@ pub fn settings(args: &ServeArgs, environment: &Environment) -> Result<service::
             seconds("SLM_REQUEST_TIMEOUT", said.request_timeout.as_deref())?.unwrap_or(REQUEST_TIMEOUT),
         ),
         variable: Environment::named,
-        decisions: args.decisions.open()?,
+        decisions: args.decisions.open(environment)?,
         today,
         timestamp,
     })

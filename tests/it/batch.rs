@@ -429,6 +429,29 @@ fn the_openai_client_runs_batches() {
     assert_eq!(judgement.complaint(), None);
 }
 
+/// vLLM's wheel has 340 MB, so that this runs where `SLM_VLLM` names a folder with its Python files (`unzip vllm-*.whl 'vllm/*.py'`).
+#[test]
+fn vllms_own_classes_read_the_results() {
+    let Ok(package) = std::env::var("SLM_VLLM") else {
+        return slm_testing::skipped!("SLM_VLLM is not set: vLLM's wheel has 340 MB");
+    };
+    let Some(script) = crate::serve::scripts::Script::python("vllm_run_batch.py") else { return };
+    let home = Home::new();
+    crate::serve::scripts::stock(&home);
+    let messages = json!([{ "role": "user", "content": "I was charged twice" }]);
+    let logprobs = json!({ "model": "sorter", "messages": messages, "logprobs": true, "top_logprobs": 2 });
+    let lines = [
+        chat("chat-closed", "I was charged twice"),
+        request("chat-open", CHAT, json!({ "model": "fox", "messages": messages, "max_tokens": 4 })),
+        request("chat-logprobs", CHAT, logprobs),
+        request("embed-one", "/v1/embeddings", json!({ "model": "bert", "input": "one" })),
+    ];
+    home.file("in.jsonl", lines.concat());
+    home.slm(["batch", "in.jsonl", "-o", "results.jsonl", "--local"]).succeeds();
+    let judgement = script.env("SLM_VLLM", package).judge_in(home.path(), PATIENCE);
+    assert_eq!((judgement.complaint(), judgement.lines.len()), (None, lines.len()));
+}
+
 /// A folder that cannot be written: everything else works, and the paths say why they do not.
 #[test]
 fn a_server_without_a_place_for_batches_says_so() {

@@ -94,52 +94,67 @@ fn a_second_server_answers_what_always_goes_on() {
     assert_eq!(report["subjects"][0]["accuracy"]["hits"], report["subjects"][1]["accuracy"]["hits"]);
 }
 
+/// The table of failures in the documentation: the remote, the reason, and what is said.
+fn documented() -> Vec<[String; 3]> {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cascades.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let table = page.split("| the remote | reason | what is said |\n").nth(1).expect("the table");
+    let row = |line: &str| {
+        let cells: Vec<String> = line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect();
+        let [remote, reason, said] = cells.try_into().expect("three cells");
+        [remote, reason.trim_matches('`').to_owned(), said]
+    };
+    table.lines().skip(1).take_while(|line| line.starts_with('|')).map(row).collect()
+}
+
 #[test]
 fn every_way_to_fail_has_its_word_and_the_text_goes_to_a_person() {
     let (home, remote) = (Home::new(), Remote::new(Manner::Silent));
     desk(&home, UNSURE, &remote.address, "");
     let refused = completion(json!({"content": null, "refusal": "no"}), "stop");
     let ways = [
-        (Manner::Body(500, "oops".to_owned()), "failed", "failed with status 500 once: oops"),
-        (Manner::Body(429, String::new()), "failed", "wants fewer requests: status 429"),
+        ("status 500", Manner::Body(500, "oops".to_owned())),
+        ("status 429", Manner::Body(429, String::new())),
+        ("status 401", Manner::Body(401, format!("{{\"error\": \"bad key {KEY}\"}}"))),
+        ("status 404", Manner::Body(404, String::new())),
+        ("a redirect", Manner::Body(307, String::new())),
+        ("a web page", Manner::Body(200, "<html>".to_owned())),
+        ("JSON of another kind", Manner::Body(200, "{}".to_owned())),
+        ("text in place of the format", Manner::Says("I think billing.".to_owned())),
         (
-            Manner::Body(401, format!("{{\"error\": \"bad key {KEY}\"}}")),
-            "failed",
-            "refused the request with status 401: bad key (key)",
-        ),
-        (Manner::Body(404, String::new()), "failed", "is a part of `base_url` missing"),
-        (Manner::Body(307, String::new()), "failed", "leads to `https://elsewhere.example/v1`"),
-        (Manner::Body(200, "<html>".to_owned()), "failed", "answered what is not JSON"),
-        (Manner::Body(200, "{}".to_owned()), "failed", "has no `choices[0].message`"),
-        (Manner::Says("I think billing.".to_owned()), "broken", "the answer breaks its format"),
-        (
+            "a label that is not allowed",
             Manner::Says(r#"{"queue": "sales", "urgency": 1, "refund": false}"#.to_owned()),
-            "broken",
-            "the answer breaks its format",
         ),
-        (Manner::Body(200, refused), "refused", "the model refused to answer: no"),
-        (Manner::Body(200, completion(json!({"content": "{"}), "length")), "truncated", "reached its limit of tokens"),
-        (Manner::Cut, "failed", "broke before the answer was whole"),
-        (Manner::Closed, "failed", "once"),
-        (Manner::Silent, "failed", "gave no answer within 1 seconds"),
+        ("a refusal", Manner::Body(200, refused)),
+        ("an answer that was cut", Manner::Body(200, completion(json!({"content": "{"}), "length"))),
+        ("a connection that breaks", Manner::Cut),
+        ("a connection that is closed", Manner::Closed),
+        ("silence", Manner::Silent),
     ];
     let alone = home.slm(["run", "triage", TEXT, "--json"]).json();
-    for (manner, word, why) in ways {
+    let mut told = documented();
+    assert_eq!(told.len(), ways.len(), "{told:?}");
+    for (name, manner) in ways {
+        let at =
+            told.iter().position(|row| row[0] == name).unwrap_or_else(|| panic!("`{name}` is not in docs/cascades.md"));
+        let [_, word, said] = told.swap_remove(at);
         remote.is_to(manner.clone());
-        let answer = run(&home, TEXT);
-        assert_eq!(path(&answer), [step("triage", "went on", "below"), step("far", "went on", word)], "{manner:?}");
-        assert!(answer["path"][1]["why"].as_str().unwrap().contains(why), "{manner:?}: {answer}");
-        assert!(!answer.to_string().contains(KEY), "{answer}");
+        let whole = home.slm(["run", "desk", TEXT, "--json"]).env("DESK_KEY", KEY).ends(0);
+        assert!(!whole.stdout.contains(KEY) && !whole.stderr.contains(KEY), "{}{}", whole.stdout, whole.stderr);
+        let answer: Value = serde_json::from_str(&whole.stdout).unwrap();
+        assert_eq!(path(&answer), [step("triage", "went on", "below"), step("far", "went on", &word)], "{manner:?}");
+        let why = answer["path"][1]["why"].as_str().unwrap().replace(&remote.address, "HOST");
+        assert!(said.split(" … ").all(|part| why.contains(part)), "{manner:?}: {said:?} is not in {why:?}");
         // Nothing is given for an answer, and what the last tier guessed is beside it.
         assert_eq!(answer["value"], json!({"queue": null, "urgency": null, "refund": null}));
         assert_eq!(answer["fields"]["queue"]["guess"], alone["value"]["queue"]);
-        assert!(
-            answer["review"]
-                .as_str()
-                .unwrap()
-                .starts_with("no tier's answer was taken: `triage`: `queue`: the margin is")
-        );
+        let review = answer["review"].as_str().unwrap();
+        assert!(review.starts_with("no tier's answer was taken: `triage`: `queue`: the margin is"), "{review}");
+        // What the remote billed is counted, be it of use or not.
+        let is_billed = ["broken", "refused", "truncated"].contains(&word.as_str());
+        assert_eq!(answer["path"][1].get("cost").is_some(), is_billed, "{manner:?}: {answer}");
     }
+    assert_eq!(holders(home.path(), KEY), Vec::<std::path::PathBuf>::new());
     // What comes of it otherwise.
     remote.is_to(Manner::Closed);
     desk(&home, UNSURE, &remote.address, "on_exhausted: best\n");
@@ -191,12 +206,14 @@ fn a_budget_is_kept_over_processes_and_long_texts_are_passed_over() {
     home.file("cascade.yaml", yaml.replace("model: triage,", "model: triage, max_characters: 20,"));
     home.slm(["create", "desk", "-f", "cascade.yaml", "--yes"]).env("DESK_KEY", KEY).succeeds();
     assert_eq!(path(&run(&home, TEXT))[0], step("triage", "passed over", "too_long"));
-    // The share holds within a process: ten may go on at once, then one of ten.
+    // The share holds over processes: ten may go on at once, then one of ten.
     desk(&home, UNSURE, &remote.address, "budget: {share: 0.1}\n");
     let n = remote.asked().len();
     let lines = format!("{TEXT}\n").repeat(60);
     home.slm(["run", "desk", "--lines"]).env("DESK_KEY", KEY).stdin(lines).succeeds();
     assert!((14..=16).contains(&(remote.asked().len() - n)), "{}", remote.asked().len() - n);
+    let more: Vec<_> = (0..3).map(|_| path(&run(&home, TEXT))[1].clone()).collect();
+    assert!(more.iter().filter(|one| **one == step("far", "passed over", "share")).count() >= 2, "{more:?}");
 }
 
 #[test]
@@ -268,6 +285,23 @@ fn decisions_are_written_down_with_the_path_and_without_a_remotes_words() {
     assert!(!text.contains(TEXT), "{text}");
     assert_eq!(path(&lines[0]), [step("triage", "went on", "below"), step("far", "accepted", "")]);
     let answer: Value = serde_json::from_str(ANSWER).unwrap();
+    let accepted = json!("a margin of 1 or more");
+    assert_eq!((&lines[0]["path"][0]["accept"], &lines[0]["path"][1]["accept"]), (&accepted, &json!("anything")));
+    let below = &lines[0]["path"][0]["below"];
+    assert_eq!(
+        (&below["field"], &below["measure"], &below["threshold"]),
+        (&json!("queue"), &json!("margin"), &json!(1.0))
+    );
+    assert!(
+        below["found"].as_f64().is_some_and(|found| found < 1.0) && lines[0]["cascade"].is_string(),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(
+        (&lines[0]["answer"], &lines[0]["task"]),
+        (&serde_json::from_str::<Value>(ANSWER).unwrap(), &lines[1]["task"])
+    );
+    assert!((lines[0]["cost"].as_f64().unwrap() - 0.00012).abs() < 1e-12, "{}", lines[0]);
     assert_eq!((&lines[0]["path"][1]["answer"], lines[0].get("review")), (&answer, None));
     assert_eq!(path(&lines[1]), path(&review["slm"]));
     assert_eq!((&lines[1]["review"], &lines[1]["fields"][0]["value"]), (&json!(true), &Value::Null));

@@ -69,6 +69,36 @@ fn labels_of_ones_own_are_learned_kept_and_applied() {
 }
 
 #[test]
+fn corrections_in_a_log_of_decisions_are_errors_found_among_its_accepted_answers() {
+    let home = home();
+    let fit = ["fit", "triage", "mine.jsonl", "--label", "queue", "--as", "mine", "--risk", "50%"];
+    home.slm(fit).ends(0);
+    let rows = turned("dev.jsonl");
+    home.slm(["run", "mine", "--jsonl", "text", "--decisions", "d.jsonl"]).stdin(rows).ends(0);
+    let log = home.slm(["log", "--json"]).succeeds();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let accepted: Vec<&Value> = lines.iter().filter(|line| field(line, "queue").get("abstained").is_none()).collect();
+    // Each with a label that it did not get.
+    let wrong = |line: &&Value| {
+        let at = QUEUES.iter().position(|queue| field(line, "queue")["value"] == *queue).expect("one of them");
+        json!({"id": line["id"], "queue": QUEUES[(at + 1) % QUEUES.len()]}).to_string() + "\n"
+    };
+    let check = || home.slm(["fit", "mine", "d.jsonl", "--check", "--json"]).run();
+    home.slm(["log", "correct", "-"]).stdin(wrong(&accepted[0])).succeeds();
+    let told = check().json();
+    let found = &field(&told, "queue")["corrections"];
+    assert_eq!((&found["accepted"], &found["wrong"], &found["right"]), (&json!(accepted.len()), &json!(1), &json!(0)));
+    assert_eq!(found["holds"], true, "{told}");
+    home.slm(["log", "correct", "-"]).stdin(accepted.iter().map(wrong).collect::<String>()).succeeds();
+    let all = check();
+    let told = all.json();
+    let found = &field(&told, "queue")["corrections"];
+    assert_eq!((all.code, &found["wrong"], &told["holds"]), (Some(3), &json!(accepted.len()), &json!(false)));
+    let said = home.slm(["fit", "mine", "d.jsonl", "--check"]).ends(3).stdout;
+    assert!(said.contains("the promise of 0.5 is broken even if all other answers are right (p = 0.000)"), "{said}");
+}
+
+#[test]
 fn the_same_rows_give_the_same_bytes() {
     let home = home();
     fitted(&home);

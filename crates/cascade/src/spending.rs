@@ -14,11 +14,13 @@ pub struct Spending {
     spent: f64,
     /// Texts that may go on; each text that comes adds its share.
     allowance: f64,
+    /// What texts have added that nobody else was told of.
+    untold: f64,
 }
 
 impl Default for Spending {
     fn default() -> Self {
-        Spending { day: i64::MIN, spent: 0.0, allowance: SHARE_BURST }
+        Spending { day: i64::MIN, spent: 0.0, allowance: SHARE_BURST, untold: 0.0 }
     }
 }
 
@@ -27,7 +29,21 @@ impl Spending {
     pub fn text_came(&mut self, budget: &Budget) {
         if let Some(share) = budget.share {
             self.allowance = (self.allowance + share).min(SHARE_BURST);
+            self.untold = (self.untold + share).min(SHARE_BURST);
         }
+    }
+
+    /// What texts have added since this was asked last: for the count of several processes.
+    pub fn untold(&mut self) -> f64 {
+        std::mem::take(&mut self.untold)
+    }
+
+    /// The count of several processes, to which one of them adds so much and of which it takes a text that goes on, and whether
+    /// it may.
+    #[must_use]
+    pub fn taken(allowance: Option<f64>, added: f64) -> (f64, bool) {
+        let allowance = (allowance.unwrap_or(SHARE_BURST) + added).clamp(0.0, SHARE_BURST);
+        if allowance < 1.0 { (allowance, false) } else { (allowance - 1.0, true) }
     }
 
     /// Lets a text go on to a second tier, or says why not.
@@ -103,6 +119,7 @@ mod tests {
         fn the_share_is_kept(wanted in prop::collection::vec(any::<bool>(), 1..400), share in 0.0f64..1.0) {
             let budget = Budget { share: Some(share), ..Budget::default() };
             let (mut spending, mut n_on, mut n) = (Spending::default(), 0.0, 0.0);
+            let (mut count, mut n_counted) = (None, 0.0);
             for wants in wanted {
                 spending.text_came(&budget);
                 n += 1.0;
@@ -110,6 +127,11 @@ mod tests {
                     n_on += 1.0;
                 }
                 prop_assert!(n_on <= share * n + SHARE_BURST + 1e-6);
+                if wants {
+                    let (allowance, may) = Spending::taken(count, spending.untold());
+                    (count, n_counted) = (Some(allowance), n_counted + f64::from(u8::from(may)));
+                }
+                prop_assert!(n_counted <= share * n + SHARE_BURST + 1e-6);
             }
             let mut all = Spending::default();
             let n_all = (0..1000).filter(|_| { all.text_came(&budget); all.go_on(&budget).is_ok() }).count();

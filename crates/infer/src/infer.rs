@@ -11,6 +11,7 @@ mod embedder;
 mod epilogue;
 mod examples;
 mod fit;
+mod hosted;
 mod limited;
 mod memory;
 mod pieces;
@@ -35,7 +36,7 @@ use reader::Reader;
 use render::digest;
 use reply::Origin;
 use slm_engine::{AdapterSet, EmbedRequest, Engine, EngineError, Load, Reading, Request, Search};
-use slm_remote::RemoteError;
+use slm_remote::Unanswered;
 use slm_values::chat::Message;
 use slm_values::digest::Hasher;
 use slm_values::sampling::Parameters;
@@ -46,6 +47,7 @@ pub use ask::{Ask, Before, Chat, FitUse, Given, LabelSpelling, NextOf, PromptRea
 pub use embedder::Embedder;
 pub use examples::{Examples, Vectors};
 pub use fit::StaleFit;
+pub use hosted::{Hosted, HostedBatch, HostedResult};
 pub use limited::{Limited, LimitedReply, Retry};
 pub use memory::Memory;
 pub use pieces::{End, Finding, Finished, Piece, Pieces};
@@ -53,7 +55,7 @@ pub use ready::Ready;
 pub use remote::RemoteModel;
 pub use reply::Reply;
 pub use responder::{
-    CascadeDoor, CascadeModel, Held, OpenTier, Opening, Purse, ReadyTurn, Responder, Watcher, replaced,
+    CascadeDoor, CascadeModel, Held, OpenTier, Opening, Purse, ReadyTurn, Responder, SharedShare, Watcher, replaced,
 };
 pub use vectors::{TooLong, fitting_vectors};
 pub use wait::{Cancel, wait};
@@ -134,7 +136,12 @@ pub enum InferError {
     )]
     NoVector,
     #[error(transparent)]
-    Remote(#[from] RemoteError),
+    Remote(#[from] Unanswered),
+    /// It is written down for a hosted batch, and there is no answer before that has its results.
+    #[error("the text waits for the results of a hosted batch")]
+    Waits,
+    #[error("the hosted batch has no answer: {0}")]
+    NotInBatch(String),
     /// What only an engine on this machine can do.
     #[error("this model is a {who}, which {what}")]
     Elsewhere { who: &'static str, what: &'static str },

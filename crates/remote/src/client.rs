@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::breaker::{Breaker, Open};
-use crate::dialect::{Content, Read, Usage};
-use crate::error::RemoteError;
+use crate::dialect::{Content, Usage};
+use crate::error::{RemoteError, Unanswered};
 use crate::http::Http;
 use crate::pace::Pace;
 use crate::patience::Patience;
@@ -104,22 +105,23 @@ impl Client {
     /// # Errors
     /// See [`RemoteError`].
     pub async fn ask(&self, question: &Question) -> Result<Answer, RemoteError> {
-        self.ask_within(question, Duration::MAX).await
+        self.ask_within(question, Duration::MAX).await.map_err(|unanswered| unanswered.error)
     }
 
-    /// As [`Client::ask`], for no longer than this with all tries together.
+    /// As [`Client::ask`], for no longer than this with all tries together. Tells what an answer cost that is of no use.
     ///
     /// # Errors
     /// [`RemoteError::TimedOut`] with that limit where it is over.
-    pub async fn ask_within(&self, question: &Question, limit: Duration) -> Result<Answer, RemoteError> {
+    pub async fn ask_within(&self, question: &Question, limit: Duration) -> Result<Answer, Unanswered> {
         let on_its_way = self.admitted()?;
         let answered = if limit == Duration::MAX {
             self.asked(question).await
         } else {
-            let late = |_| RemoteError::TimedOut { host: self.0.http.host().to_owned(), timeout: limit, n_tries: 1 };
+            let host = || self.0.http.host().to_owned();
+            let late = |_| RemoteError::TimedOut { host: host(), timeout: limit, n_tries: 1 }.into();
             tokio::time::timeout(limit, self.asked(question)).await.map_err(late).flatten()
         };
-        on_its_way.end(answered.as_ref().err());
+        on_its_way.end(answered.as_ref().err().map(|unanswered| &unanswered.error));
         answered
     }
 
@@ -133,7 +135,7 @@ impl Client {
         admitted.map(|()| OnItsWay(Some((breaker, self.0.clock)))).map_err(of_host)
     }
 
-    async fn asked(&self, question: &Question) -> Result<Answer, RemoteError> {
+    async fn asked(&self, question: &Question) -> Result<Answer, Unanswered> {
         let Shared { remote, http, slots, clock, .. } = &*self.0;
         let body = remote.dialect.body(&remote.model, &remote.body, question)?.to_string().into_bytes();
         let _slot = slots.acquire().await.expect("the semaphore is never closed");
@@ -149,13 +151,12 @@ impl Client {
             let error = match http.post(&body).await {
                 Ok(answer) => {
                     let latency = started.elapsed();
-                    let Read { content, usage } = remote.dialect.read(http.host(), question, &answer)?;
-                    return Ok(Answer { content, usage, cost: self.cost(usage), latency, n_tries });
+                    return self.read(question, &answer, Rate::Live).map(|read| Answer { latency, n_tries, ..read });
                 }
                 Err(error) => error,
             };
-            let Some(asked) = error.may_pass() else { return Err(error) };
-            let Some(wait) = patience.after(asked, fastrand::f64()) else { return Err(error.after(n_tries)) };
+            let Some(asked) = error.may_pass() else { return Err(error.into()) };
+            let Some(wait) = patience.after(asked, fastrand::f64()) else { return Err(error.after(n_tries).into()) };
             if asked.is_some() {
                 // What one was told holds for all.
                 self.pace(|pace, now| pace.pause(now, wait));
@@ -165,14 +166,50 @@ impl Client {
         }
     }
 
-    fn cost(&self, usage: Option<Usage>) -> Option<f64> {
+    /// A question as a request for a batch file of its server: the path, and the body.
+    ///
+    /// # Errors
+    /// [`RemoteError::Unaskable`].
+    pub fn batch_request(&self, question: &Question) -> Result<(String, Value), RemoteError> {
+        let Remote { dialect, model, body, .. } = &self.0.remote;
+        Ok((format!("/v1/{}", dialect.path()), dialect.body(model, body, question)?))
+    }
+
+    /// Reads an answer to a question that a batch brought, at the price of batches.
+    ///
+    /// # Errors
+    /// See [`RemoteError`].
+    pub fn batch_answer(&self, question: &Question, answer: &Value) -> Result<Answer, Unanswered> {
+        self.read(question, answer, Rate::Batch)
+    }
+
+    fn read(&self, question: &Question, answer: &Value, rate: Rate) -> Result<Answer, Unanswered> {
+        let usage = self.0.remote.dialect.usage(answer);
+        let cost = self.cost(usage, rate);
+        match self.0.remote.dialect.read(self.0.http.host(), question, answer) {
+            Ok(content) => Ok(Answer { content, usage, cost, latency: Duration::ZERO, n_tries: 1 }),
+            Err(error) => Err(Unanswered { error, usage, cost }),
+        }
+    }
+
+    fn cost(&self, usage: Option<Usage>, rate: Rate) -> Option<f64> {
         let (price, usage) = (self.0.remote.price.as_ref()?, usage?);
-        Some(price.of(usage.input, usage.output))
+        Some(match rate {
+            Rate::Live => price.of(usage.input, usage.output),
+            Rate::Batch => price.of_batch(usage.input, usage.output),
+        })
     }
 
     fn pace<T>(&self, plan: impl FnOnce(&mut Pace, Instant) -> T) -> T {
         plan(&mut self.0.pace.lock().unwrap_or_else(PoisonError::into_inner), (self.0.clock.now)())
     }
+}
+
+/// Which price holds.
+#[derive(Debug, Clone, Copy)]
+enum Rate {
+    Live,
+    Batch,
 }
 
 /// A question that a breaker has let through. Dropping it is giving it up.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use slm_values::contract::Violation;
 
+use crate::dialect::Usage;
 use crate::key::KeyError;
 
 /// Why there is no answer.
@@ -56,6 +57,23 @@ pub enum RemoteError {
     Declined(String),
     #[error("the answer reached the remote's limit of tokens and is unfinished")]
     Unfinished,
+}
+
+/// Why there is no answer, and what that cost all the same: a remote bills what its model wrote, be it of use or not.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{error}")]
+pub struct Unanswered {
+    pub error: RemoteError,
+    /// `None` where nothing was billed as far as anybody knows.
+    pub usage: Option<Usage>,
+    /// In the price's currency.
+    pub cost: Option<f64>,
+}
+
+impl From<RemoteError> for Unanswered {
+    fn from(error: RemoteError) -> Unanswered {
+        Unanswered { error, usage: None, cost: None }
+    }
 }
 
 impl RemoteError {

@@ -20,7 +20,7 @@ mod testing;
 
 pub use client::{Answer, Client};
 pub use dialect::{Content, Dialect, FieldProbabilities, Usage};
-pub use error::RemoteError;
+pub use error::{RemoteError, Unanswered};
 pub use key::{KeyError, KeySource};
 pub use price::Price;
 pub use question::Question;

@@ -10,6 +10,8 @@ pub struct Price {
     /// Of a token that is sent, and of one that is written.
     input: f64,
     output: f64,
+    /// The part of it that a batch costs.
+    batch: f64,
     /// The day on which the price was looked up.
     date: String,
 }
@@ -22,13 +24,19 @@ struct PriceFields {
     output: f64,
     per: Value,
     date: String,
+    batch: Option<f64>,
 }
+
+/// What batches cost of the price where a file does not say, at most houses that have them.
+const BATCH: f64 = 0.5;
 
 /// Why a price cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PriceError {
     #[error("the price `{0}` is not a number of at least 0")]
     Amount(f64),
+    #[error("`batch` cannot be `{0}`: give the part of the price that a batch costs, from 0 to 1")]
+    Batch(f64),
     #[error("`per` cannot be `{0}`: give a number of tokens, or `1K` or `1M`")]
     Per(String),
     #[error("`date` cannot be `{0}`: give the day as 2026-01-31")]
@@ -42,6 +50,12 @@ impl Price {
         n_input as f64 * self.input + n_output as f64 * self.output
     }
 
+    /// What a request of a batch and its answer cost.
+    #[must_use]
+    pub fn of_batch(&self, n_input: u64, n_output: u64) -> f64 {
+        self.of(n_input, n_output) * self.batch
+    }
+
     /// The day on which the price was looked up, as 2026-01-31.
     #[must_use]
     pub fn date(&self) -> &str {
@@ -53,15 +67,19 @@ impl TryFrom<PriceFields> for Price {
     type Error = PriceError;
 
     fn try_from(fields: PriceFields) -> Result<Price, PriceError> {
-        let PriceFields { input, output, per, date } = fields;
+        let PriceFields { input, output, per, date, batch } = fields;
         if let Some(wrong) = [input, output].into_iter().find(|amount| !amount.is_finite() || *amount < 0.0) {
             return Err(PriceError::Amount(wrong));
         }
         let tokens = tokens(&per).ok_or_else(|| PriceError::Per(text(&per)))?;
+        let batch = batch.unwrap_or(BATCH);
+        if !(0.0..=1.0).contains(&batch) {
+            return Err(PriceError::Batch(batch));
+        }
         if !is_day(&date) {
             return Err(PriceError::Date(date));
         }
-        Ok(Price { input: input / tokens, output: output / tokens, date })
+        Ok(Price { input: input / tokens, output: output / tokens, batch, date })
     }
 }
 
@@ -112,6 +130,11 @@ mod tests {
             price.of(1000, 500)
         };
         assert!((of("1M") - 0.0015).abs() < 1e-12);
+        let batch = |more: &str| {
+            let price = price(&format!("{{input: 0.5, output: 2, per: 1K, date: 2026-11-30{more}}}")).unwrap();
+            price.of_batch(1000, 500)
+        };
+        assert!((batch("") - 0.75).abs() < 1e-12 && (batch(", batch: 0.2") - 0.3).abs() < 1e-12);
         assert!((of("1K") - 1.5).abs() < 1e-12 && (of("1000") - 1.5).abs() < 1e-12);
     }
 
@@ -119,6 +142,7 @@ mod tests {
     fn what_is_wrong_with_a_price_is_said() {
         for (yaml, said) in [
             ("{input: -1, output: 2, per: 1M, date: 2026-11-30}", "the price `-1` is not a number of at least 0"),
+            ("{input: 1, output: 2, per: 1M, date: 2026-11-30, batch: 2}", "`batch` cannot be `2`"),
             ("{input: 1, output: 2, per: many, date: 2026-11-30}", "`per` cannot be `many`"),
             ("{input: 1, output: 2, per: 0, date: 2026-11-30}", "`per` cannot be `0`"),
             ("{input: 1, output: 2, per: 1M, date: today}", "`date` cannot be `today`"),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cli::decisions::DecisionArgs;
 use crate::eval::data::Shard;
 use crate::failure::Failure;
 
@@ -18,6 +19,8 @@ use crate::failure::Failure;
   slm batch requests.jsonl -o results.jsonl --resume
   slm batch requests.jsonl -o results.jsonl --errors errors.jsonl --retry-errors
   slm batch requests.jsonl -o part2.jsonl --shard 2/4
+  slm batch requests.jsonl -o results.jsonl --hosted-batch hosted.jsonl
+  slm batch requests.jsonl -o results.jsonl --hosted-results output.jsonl --resume
   slm batch - < requests.jsonl > results.jsonl")]
 pub struct BatchArgs {
     /// File with one request per line (`-`: standard input)
@@ -53,12 +56,20 @@ pub struct BatchArgs {
     /// Load the models here, even if `slm serve` is running
     #[arg(long)]
     pub local: bool,
+    /// Write what the remotes of a cascade would be asked to FILE, as a batch for their server, and answer the rest here
+    #[arg(long, value_name = "FILE", requires = "output")]
+    pub hosted_batch: Option<PathBuf>,
+    /// Answer with the results of such a batch; repeat it for its file of errors
+    #[arg(long, value_name = "FILE", requires = "output")]
+    pub hosted_results: Vec<PathBuf>,
     /// Check every line, and show what would be asked of which model
     #[arg(long)]
     pub dry_run: bool,
     /// Report on standard error where requests are answered, and how many per second
     #[arg(long, short)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub decisions: DecisionArgs,
 }
 
 impl BatchArgs {
@@ -73,6 +84,8 @@ impl BatchArgs {
                 ("--resume", self.resume),
                 ("--retry-errors", self.retry_errors),
                 ("--overwrite", self.overwrite),
+                ("--hosted-batch", self.hosted_batch.is_some()),
+                ("--hosted-results", !self.hosted_results.is_empty()),
             ];
             return match only_with_file.into_iter().find(|(_, is_given)| *is_given) {
                 Some((flag, _)) => Err(Failure::usage(format!("{flag} needs a file of results; give one to --output"))),
@@ -80,6 +93,12 @@ impl BatchArgs {
             };
         };
         Ok(Some(path))
+    }
+
+    /// Whether remotes are asked through a hosted batch.
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        self.hosted_batch.is_some() || !self.hosted_results.is_empty()
     }
 
     /// Which part of the requests is asked.

@@ -1,6 +1,7 @@
 //! `slm batch`: a file of requests, each answered as `slm serve` would answer it, and a file of results.
 
 mod args;
+mod hosted;
 mod input;
 mod output;
 mod target;
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
 pub use args::BatchArgs;
+use hosted::Hosted;
 use input::RequestsFile;
 use output::Sink;
 use target::{Gone, Target};
@@ -20,7 +22,7 @@ use target::{Gone, Target};
 use super::environment::Environment;
 use super::{interrupt, parallel};
 use crate::api::batches::line::BatchLine;
-use crate::api::batches::plan::{Plan, Planned};
+use crate::api::batches::plan::{IdMark, Plan, Planned};
 use crate::api::batches::results::{BatchResult, HttpAnswer};
 use crate::batch::records::{Record, RecordPlace};
 use crate::batch::{Batch, End, N_BATCHED, Work};
@@ -47,15 +49,18 @@ pub fn run(args: &BatchArgs, environment: &Environment) -> Outcome {
     let border = files.as_ref().map_or(Ok(None), output::ResultsFiles::n_requests)?;
     let mut plan = requests.plan(args, border)?;
     let models = requests.models(&plan, environment)?;
+    let names: Vec<String> = models.iter().map(|(name, _)| name.clone()).collect();
+    let hosted = Hosted::open(args, &names, environment)?;
     let (sink, done) = Sink::begin(files, args, &plan, &models)?;
-    plan.requests.retain(|request| !done.ids.contains(&request.id));
+    let waits = |id: &IdMark| hosted.as_ref().is_some_and(|hosted| hosted.waits(id));
+    plan.requests.retain(|request| !done.ids.contains(&request.id) && !waits(&request.id));
     if !args.ordered {
         plan.group();
     }
     let runtime = Runtime::new().map_err(|error| Failure::failed(format!("cannot start threads: {error}")))?;
     let target = {
         let _entered = runtime.enter();
-        Target::open(args, environment, n_parallel)?
+        Target::open(args, environment, n_parallel, hosted.as_ref().map(|hosted| hosted.batch.clone()))?
     };
     if args.verbose {
         let n_done = done.ids.len() as u64;
@@ -63,7 +68,7 @@ pub fn run(args: &BatchArgs, environment: &Environment) -> Outcome {
             if n_done > 0 { format!("continues after {}; ", counted(n_done, "request")) } else { String::new() };
         tell(&format!("{before}{}\n", target.describe()));
     }
-    let delivery = Delivery::begin(args, sink, done.ids.len() as u64, done.n_failed, &plan);
+    let delivery = Delivery { hosted, ..Delivery::begin(args, sink, done.ids.len() as u64, done.n_failed, &plan) };
     let outcome = ask(requests, plan, n_parallel, (&runtime, &target), delivery);
     runtime.block_on(target.close());
     outcome
@@ -139,6 +144,7 @@ fn record(request: Planned, requests: &RequestsFile) -> std::io::Result<Record> 
 struct Delivery<'a> {
     args: &'a BatchArgs,
     sink: Sink,
+    hosted: Option<Hosted>,
     bar: Rows,
     started: Instant,
     n_before: u64,
@@ -152,7 +158,7 @@ impl<'a> Delivery<'a> {
     fn begin(args: &'a BatchArgs, sink: Sink, n_before: u64, n_failed: u64, plan: &Plan) -> Delivery<'a> {
         let bar = Rows::new(Some(n_before + plan.requests.len() as u64));
         bar.begin_at(n_before);
-        Delivery { args, sink, bar, started: Instant::now(), n_before, n: 0, n_failed, failed: None }
+        Delivery { args, sink, hosted: None, bar, started: Instant::now(), n_before, n: 0, n_failed, failed: None }
     }
 
     fn take(&mut self, done: Done) -> Result<(), Enough> {
@@ -160,6 +166,11 @@ impl<'a> Delivery<'a> {
         let Some(answer) = answer else { return Ok(()) };
         let answer =
             answer.map_err(|gone| Enough::Failed(Failure::failed(format!("{gone}{}", self.how_to_go_on()))))?;
+        if let Some(hosted) = &mut self.hosted
+            && hosted.wrote(&custom_id).map_err(Enough::Failed)?
+        {
+            return Ok(());
+        }
         let result = BatchResult::Answered(answer);
         let is_failed = result.is_failed();
         if is_failed {
@@ -194,7 +205,8 @@ impl<'a> Delivery<'a> {
     }
 
     fn end(mut self, end: End<Enough>, name: &str) -> Outcome {
-        let saved = self.sink.end();
+        let hosted = self.hosted.take().map_or(Ok(()), |mut hosted| hosted.end());
+        let saved = self.sink.end().and(hosted);
         let how_to_go_on = self.how_to_go_on();
         let Delivery { args, bar, started, n_before, n, n_failed, failed, .. } = self;
         drop(bar);

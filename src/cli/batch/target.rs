@@ -20,6 +20,7 @@ use crate::api::{self, Front, service};
 use crate::cli::environment::Environment;
 use crate::cli::serve::{self, ServeArgs};
 use crate::failure::Failure;
+use crate::infer::HostedBatch;
 use crate::residents::{Loader, Residents};
 
 /// Who answers.
@@ -27,6 +28,8 @@ use crate::residents::{Loader, Residents};
 pub struct Target {
     place: Place,
     headers: Arc<[Header]>,
+    /// Through which the remotes of cascades are asked, where that is not at once.
+    hosted: Option<Arc<HostedBatch>>,
 }
 
 #[derive(Debug, Clone)]
@@ -48,12 +51,23 @@ impl Target {
     ///
     /// # Errors
     /// A setting of the environment is invalid.
-    pub fn open(args: &BatchArgs, environment: &Environment, n_parallel: usize) -> Result<Target, Failure> {
+    pub fn open(
+        args: &BatchArgs,
+        environment: &Environment,
+        n_parallel: usize,
+        hosted: Option<Arc<HostedBatch>>,
+    ) -> Result<Target, Failure> {
         let mut headers = Vec::new();
         if args.throughput {
             headers.push((LANE, "throughput"));
         }
-        let served = if args.local { None } else { local::http_server(environment.store()?.root()) };
+        let served =
+            if args.local || hosted.is_some() { None } else { local::http_server(environment.store()?.root()) };
+        if served.is_some() && args.decisions.decisions.is_some() {
+            return Err(Failure::usage(
+                "a running `slm serve` answers these requests and writes a log of its own; --local answers them here, with --decisions",
+            ));
+        }
         let place = match served {
             Some(socket) => {
                 headers.push((PRIORITY, "batch"));
@@ -64,9 +78,9 @@ impl Target {
                     client.map_err(|error| Failure::failed(format!("cannot start the HTTP client: {error}")))?;
                 Place::Served { client, at: socket.display().to_string() }
             }
-            None => here(environment, n_parallel)?,
+            None => here(args, environment, n_parallel)?,
         };
-        Ok(Target { place, headers: headers.into() })
+        Ok(Target { place, headers: headers.into(), hosted })
     }
 
     /// Where requests are answered, for people.
@@ -86,9 +100,12 @@ impl Target {
         let target = self.clone();
         Box::pin(async move {
             loop {
-                let tried = match &target.place {
-                    Place::Here { service, .. } => service.ask(&line, &target.headers).await,
-                    Place::Served { client, at } => {
+                let tried = match (&target.place, &target.hosted) {
+                    (Place::Here { service, .. }, None) => service.ask(&line, &target.headers).await,
+                    (Place::Here { service, .. }, Some(batch)) => {
+                        service.ask_hosted(&line, &target.headers, batch).await
+                    }
+                    (Place::Served { client, at }, _) => {
                         let gone = |error: reqwest::Error| Gone { at: at.clone(), reason: error.to_string() };
                         post(client, &line, &target.headers).await.map_err(gone)?
                     }
@@ -110,8 +127,8 @@ impl Target {
 }
 
 /// What `slm serve` has, without its sockets.
-fn here(environment: &Environment, n_parallel: usize) -> Result<Place, Failure> {
-    let args = ServeArgs::default();
+fn here(args: &BatchArgs, environment: &Environment, n_parallel: usize) -> Result<Place, Failure> {
+    let args = ServeArgs { decisions: args.decisions.clone(), ..ServeArgs::default() };
     let settings = serve::settings(&args, environment)?;
     // Nobody else waits here.
     let settings = service::Settings { max_queue: settings.max_queue.max(n_parallel), ..settings };

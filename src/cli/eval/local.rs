@@ -213,9 +213,12 @@ pub fn finish((asked, reply): Asked, cancel: &Cancel) -> Result<Given, Failure> 
             | EngineError::Crashed { .. }
             | EngineError::Disconnected { .. },
         ) => return Err(error.into()),
-        InferError::Remote(RemoteError::Broken(Violation::Length) | RemoteError::Unfinished) => Why::Truncated,
-        InferError::Remote(RemoteError::Broken(_)) => Why::Format,
-        InferError::Remote(RemoteError::Declined(_)) => Why::Refused,
+        InferError::Remote(unanswered) => match &unanswered.error {
+            RemoteError::Broken(Violation::Length) | RemoteError::Unfinished => Why::Truncated,
+            RemoteError::Broken(_) => Why::Format,
+            RemoteError::Declined(_) => Why::Refused,
+            _ => Why::NoAnswer,
+        },
         _ => Why::NoAnswer,
     };
     let reason = Failure::from(error).message;

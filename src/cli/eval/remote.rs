@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -20,7 +20,7 @@ use crate::eval::record::{Kind, Records};
 use crate::eval::suite::{RemoteSource, Suite, Variant};
 use crate::failure::Failure;
 use crate::infer::{Cancel, wait};
-use crate::remote::{Answer, Client, Content, FieldProbabilities, Question, Remote, RemoteError};
+use crate::remote::{Answer, Client, Content, FieldProbabilities, Question, Remote, RemoteError, Unanswered, Usage};
 
 /// What computes every answer of a remote, so far as anybody can know.
 const BY: &str = "remote";
@@ -37,7 +37,7 @@ pub struct RemoteSubject {
     client: Option<Client>,
 }
 
-type Asked = JoinHandle<Result<Answer, RemoteError>>;
+type Asked = JoinHandle<Result<Answer, Unanswered>>;
 
 impl RemoteSubject {
     /// Reads the settings of a variant's remote and its key. Sends nothing.
@@ -121,7 +121,7 @@ fn course<'a>(
     let runtime = runtime.map_err(|error| Failure::failed(format!("the network cannot be used: {error}")))?;
     let start = |text: &str| -> Asked {
         let (client, question) = (client.clone(), subject.question(form, text));
-        runtime.spawn(async move { client.ask(&question).await })
+        runtime.spawn(async move { client.ask_within(&question, Duration::MAX).await })
     };
     // One that answered in an earlier run is what it should be.
     let has_answered = AtomicBool::new(course.has_kept());
@@ -129,13 +129,17 @@ fn course<'a>(
         let answered = wait(async { Ok(asked.await) }, cancel)?.expect("nobody ends it, and it does not panic");
         let is_first = !has_answered.load(Ordering::Relaxed);
         match answered {
-            Err(error) if is_of_the_run(&error) || is_first && is_of_the_remote(&error) => {
+            Err(Unanswered { error, .. }) if is_of_the_run(&error) || is_first && is_of_the_remote(&error) => {
                 Err(Failure::failed(format!("the remote `{name}`: {error}")))
             }
-            Err(error) => {
+            Err(Unanswered { error, usage, .. }) => {
+                // What was billed counts, be it of use or not.
+                let of = |n: fn(Usage) -> u64| usage.map_or(0, n);
+                let cost =
+                    Cost { n_prompt: of(|usage| usage.input), n_written: of(|usage| usage.output), ..Cost::default() };
                 has_answered.fetch_or(is_of_the_answer(&error), Ordering::Relaxed);
                 let said = Said::Failed(Failed { why: why(&error), reason: error.to_string() });
-                Ok(Given { said, cost: Cost::default(), state: None })
+                Ok(Given { said, cost, state: None })
             }
             Ok(answer) => {
                 has_answered.store(true, Ordering::Relaxed);

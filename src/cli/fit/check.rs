@@ -8,7 +8,7 @@ use slm_fit::{Decision, FieldCard, FieldFit, Figures, Fit};
 use slm_stats::{Confidence, Proportion};
 
 use super::args::FitArgs;
-use super::decisions::{self, Decided};
+use super::decisions::{self, Decided, People};
 use super::field::{FieldRow, FieldRows};
 use super::prepared::Prepared;
 use super::rows;
@@ -104,7 +104,15 @@ fn of_log(args: &FitArgs, data: &Path, own: &ModelFit) -> Outcome {
     let of = |decided: &Decided| {
         own.fit().field(decided.name.as_deref(), &decided.options)?;
         let card = own.fit().card.fields.iter().find(|card| card.name == decided.name)?;
-        Some(changed(card, decided.name.as_deref().unwrap_or("answer"), &decided.probabilities, &decided.lengths))
+        let name = decided.name.as_deref().unwrap_or("answer");
+        let mut checked = changed(card, name, &decided.probabilities, &decided.lengths);
+        if let Some(people) = corrected(card, decided.people) {
+            checked.text += &people.text;
+            checked.holds &= people.holds;
+            checked.told["corrections"] = people.told;
+            checked.told["holds"] = checked.holds.into();
+        }
+        Some(checked)
     };
     let checked: Vec<Checked> = log.fields.iter().filter_map(of).collect();
     let holds = checked.iter().all(|one| one.holds);
@@ -112,8 +120,42 @@ fn of_log(args: &FitArgs, data: &Path, own: &ModelFit) -> Outcome {
     if holds {
         return Ok(Exit::Done);
     }
-    super::tell(args, "answers are not spread as they were; label some of these rows and fit again")?;
+    super::tell(args, "the fit does not hold any more; label some of these rows and fit again")?;
     Ok(Exit::NotMet)
+}
+
+/// What corrections say of a promise. They are of answers that people chose, so that they count as errors found among all accepted
+/// answers: too many of them break the promise whatever the others are, and few of them do not show that it is kept.
+fn corrected(card: &FieldCard, people: People) -> Option<Checked> {
+    let People { accepted, wrong, right, guesses_wrong, guesses_right } = people;
+    let n = wrong + right + guesses_wrong + guesses_right;
+    if n == 0 {
+        return None;
+    }
+    let share = wrong as f64 / accepted.max(1) as f64;
+    let mut text = format!(
+        "  corrections by people: {wrong} of {accepted} accepted answers are wrong (a share of {share:.3} or more), {right} were confirmed; \
+         of the answers left to a person {guesses_right} of {} guesses were right\n",
+        guesses_right + guesses_wrong
+    );
+    let mut told = json!({"accepted": accepted, "wrong": wrong, "right": right,
+        "guesses_wrong": guesses_wrong, "guesses_right": guesses_right});
+    let risk = card.promise.as_ref().and_then(|promise| promise.risk);
+    let p = risk.map(|risk| p_of_kept(risk, accepted, wrong));
+    let holds = p.is_none_or(|p| p >= LEVEL);
+    if let (Some(risk), Some(p)) = (risk, p) {
+        told["p_value"] = p.into();
+        text += &if holds {
+            format!(
+                "  they do not break the promise of {risk} (p = {p:.3}); people chose which answers to look at, so that they do not \
+                 show that it is kept either: that takes rows drawn at random\n"
+            )
+        } else {
+            format!("  the promise of {risk} is broken even if all other answers are right (p = {p:.3})\n")
+        };
+    }
+    told["holds"] = holds.into();
+    Some(Checked { told, text, holds })
 }
 
 /// How answers have changed since the fit was made.

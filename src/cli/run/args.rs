@@ -2,6 +2,7 @@
 
 use crate::cli::complete;
 use crate::cli::compute::ComputeArgs;
+use crate::cli::decisions::DecisionArgs;
 use crate::cli::load::EnginePlace;
 use crate::cli::reading::ReadingArgs;
 use crate::failure::Failure;
@@ -115,6 +116,8 @@ pub struct RunArgs {
     pub limits: LimitArgs,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub decisions: DecisionArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
 }

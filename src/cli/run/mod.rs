@@ -3,6 +3,7 @@
 mod answer;
 mod args;
 mod columns;
+mod decided;
 mod dry;
 mod embedding;
 mod form;
@@ -39,6 +40,7 @@ use crate::ui::output::{say, tell};
 pub use args::RunArgs;
 use args::{JsonShape, SamplingArgs};
 use columns::{Columns, Withholding};
+use decided::Decisions;
 use input::Input;
 
 /// A checked command line with its loaded model.
@@ -55,6 +57,8 @@ struct Run<'a> {
     retry: Retry,
     /// How the model makes a vector of a text, where it is one for embeddings.
     embeds: Option<Pooling>,
+    /// Where its decisions are written down.
+    decisions: Option<Decisions>,
 }
 
 /// Runs the command.
@@ -78,6 +82,11 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
     }
     let (limits, retry) = limited::limits(&args.limits)?;
     refuse_together(args, &form, &limits)?;
+    if args.decisions.decisions.is_some() && (is_session || args.dry_run) {
+        return Err(Failure::usage(
+            "--decisions is for texts that are answered: give one, or --lines, --jsonl or --csv",
+        ));
+    }
     let adapters = adapters::chosen(&args.adapter, &model, environment)?;
     let is_rows = args.is_rows();
     let fit = if args.dry_run { FitUse::None } else { args.fit.used() };
@@ -98,10 +107,11 @@ pub fn run(args: &RunArgs, environment: &Environment) -> Outcome {
         return repl::run(args, start, environment);
     }
     let Loaded { model, responder } = loaded;
+    let decisions = Decisions::begin(args, &form, (&model, &responder), environment)?;
     let turn = turn(args, form, parameters);
     let (model_name, model_digest) = (model.name.to_string(), model.digest);
     let look = environment.look();
-    let run = Run { args, look, model_name, model_digest, responder, turn, limits, retry, embeds };
+    let run = Run { args, look, model_name, model_digest, responder, turn, limits, retry, embeds, decisions };
     run.say_what_is_loaded();
     match rows {
         _ if args.dry_run => dry::show(&run, &text),
@@ -120,6 +130,9 @@ fn refuse_together(args: &RunArgs, form: &Form, limits: &Limits) -> Result<(), F
     let is_rows = args.is_rows();
     if is_rows && args.dry_run {
         return Err(Failure::usage("--dry-run shows one prompt; remove --lines, --jsonl or --csv"));
+    }
+    if args.decisions.decisions.is_some() && !matches!(form, Form::Closed(_)) {
+        return Err(Failure::usage("--decisions is for closed answers; give --choices or a --format that lists them"));
     }
     if !is_rows && args.output.is_some() {
         return Err(Failure::usage(

@@ -63,6 +63,9 @@ fn whole(run: &Run<'_>, ask: Ask, asked: &str, n_tokens_cut: usize) -> Outcome {
     let reply = LimitedReply::ask(&run.responder, ask, &run.limits, run.retry)?;
     let limited = wait(reply.whole(), &Cancel::default())?;
     let (finished, refusal) = (&limited.finished, refusal(&limited));
+    if let Some(decisions) = &run.decisions {
+        decisions.take(asked, &finished.end);
+    }
     if let Some(why) = asked_again(&limited) {
         say(why);
     }

@@ -234,6 +234,9 @@ fn finish(run: &Run<'_>, lines: &RowLines, begun: Begun<'_>, cancel: &Cancel) ->
     {
         say(format_args!("{}: {why}", row.place));
     }
+    if let Some(decisions) = &run.decisions {
+        decisions.take(&row.text, &limited.finished.end);
+    }
     let share = Share::of(&limited.finished.end);
     let written = match limited::refusal(&limited) {
         None => Ok(Written::Answer(lines.answered(run, &row, &limited, n_tokens_cut))),

@@ -10,12 +10,13 @@ use tokio::runtime::Handle;
 
 use super::ask::{Ask, Chat, LabelSpelling, Turn};
 use super::closed::{self, Spelling};
+use super::hosted::{HostedBatch, HostedResult};
 use super::pieces::{End, Finding, Finished};
 use super::reply::Reply;
 use super::{Defaults, InferError};
 use crate::decide::{Answer, FieldAnswer};
 use slm_engine::{Counts, Detail, Finish, Timings};
-use slm_remote::{Client, Content, Dialect, FieldProbabilities, RemoteError};
+use slm_remote::{Client, Content, Dialect, FieldProbabilities, Unanswered};
 use slm_values::chat::{Message, Role};
 use slm_values::contract::{AllowedAnswer, Contract, Field, Form};
 use slm_values::digest::Hasher;
@@ -59,12 +60,7 @@ impl RemoteModel {
     /// # Errors
     /// It is nothing that a remote can be asked.
     pub(super) fn ask(&self, ask: Ask, limit: Duration) -> Result<Reply, InferError> {
-        let asked = match ask {
-            Ask::Turn(turn) => self.of_turn(*turn)?,
-            Ask::Question { system, state, question, .. } => self.of_question(system, state, &question)?,
-            Ask::Prompt(_) => return Err(not_there("tells nothing of a prompt's own tokens")),
-            Ask::Vectors { .. } => return Err(not_there("makes no embeddings here")),
-        };
+        let asked = self.asked(ask)?;
         let (client, started, prompt_digest) = (self.client.clone(), Instant::now(), self.digest(&asked.question));
         let question = asked.question.clone();
         let sent = self.runtime.spawn(async move { client.ask_within(&question, limit).await });
@@ -73,6 +69,37 @@ impl RemoteModel {
             let answer = sent.answer().await?;
             Ok(asked.finished(answer, started, prompt_digest))
         }))
+    }
+
+    /// As [`RemoteModel::ask`] through a hosted batch: by its result, where that has one of this key. `None` where the question was
+    /// written down and waits.
+    ///
+    /// # Errors
+    /// It is nothing that a remote can be asked, or the batch has no answer to it.
+    pub(super) fn ask_hosted(&self, ask: Ask, batch: &HostedBatch, key: &str) -> Result<Option<Finished>, InferError> {
+        let (asked, started) = (self.asked(ask)?, Instant::now());
+        let missing = match (batch.result)(key) {
+            Some(HostedResult::Answered(body)) => {
+                let answer = self.client.batch_answer(&asked.question, &body)?;
+                let prompt_digest = self.digest(&asked.question);
+                return Ok(Some(asked.finished(answer, started, prompt_digest)));
+            }
+            Some(HostedResult::Failed(why)) => why,
+            None => format!("its results have none of `{key}`"),
+        };
+        let Some(write) = &batch.write else { return Err(InferError::NotInBatch(missing)) };
+        let (path, body) = self.client.batch_request(&asked.question).map_err(Unanswered::from)?;
+        write(key, &path, &body).map_err(InferError::NotInBatch)?;
+        Ok(None)
+    }
+
+    fn asked(&self, ask: Ask) -> Result<Asked, InferError> {
+        match ask {
+            Ask::Turn(turn) => self.of_turn(*turn),
+            Ask::Question { system, state, question, .. } => self.of_question(system, state, &question),
+            Ask::Prompt(_) => Err(not_there("tells nothing of a prompt's own tokens")),
+            Ask::Vectors { .. } => Err(not_there("makes no embeddings here")),
+        }
     }
 
     /// Identifies what it is asked without the text.
@@ -155,7 +182,7 @@ impl RemoteModel {
 }
 
 /// A question on its way. Dropping it gives it up.
-struct Sent(tokio::task::JoinHandle<Result<slm_remote::Answer, RemoteError>>);
+struct Sent(tokio::task::JoinHandle<Result<slm_remote::Answer, Unanswered>>);
 
 impl Sent {
     async fn answer(mut self) -> Result<slm_remote::Answer, InferError> {

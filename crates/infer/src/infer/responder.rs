@@ -14,9 +14,9 @@ use super::words::WordsModel;
 use super::{Defaults, InferError, Session};
 use slm_cascade::Exhausted;
 use slm_engine::Tokenized;
-use slm_values::contract::Form;
+use slm_values::contract::{Contract, Form};
 
-pub use cascade::{CascadeDoor, CascadeModel, Held, OpenTier, Opening, Purse, Watcher, replaced};
+pub use cascade::{CascadeDoor, CascadeModel, Held, OpenTier, Opening, Purse, SharedShare, Watcher, replaced};
 
 /// What answers for a model. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -207,6 +207,18 @@ impl ReadyTurn {
             ReadyTurn::Engine(ready) => ready.text(),
             ReadyTurn::Elsewhere(_, turn) if matches!(turn.form, Form::Closed(_)) => turn.chat().map(Chat::last_text),
             ReadyTurn::Elsewhere(..) => None,
+        }
+    }
+
+    /// The closed contract of an answer that is given elsewhere, where it may come without probabilities.
+    #[must_use]
+    pub fn contract(&self) -> Option<&Contract> {
+        match self {
+            ReadyTurn::Elsewhere(_, turn) => match &turn.form {
+                Form::Closed(contract) => Some(contract),
+                Form::Open(_) | Form::Free => None,
+            },
+            ReadyTurn::Engine(_) => None,
         }
     }
 

@@ -6,8 +6,8 @@ mod template;
 use std::sync::Arc;
 
 use crate::decide::ModelFit;
-use crate::infer::{Defaults, Examples, FitUse, Purse, Vectors, WordsModel};
-use slm_cascade::{Cascade, Exhausted, Tier, TierRemote, Whom};
+use crate::infer::{Defaults, Examples, FitUse, Purse, SharedShare, Vectors, WordsModel};
+use slm_cascade::{Cascade, Exhausted, Spending, Tier, TierRemote, Whom};
 use slm_engine::compute::{Compute, WeightsIn};
 use slm_engine::{Adapter, AdapterSet, Load, Options, Weights};
 use slm_fit::FitLayerError;
@@ -232,6 +232,13 @@ pub fn purse(model: &Model, store: Store) -> Purse {
         }
         store.spent(&of, day).ok()
     }))
+}
+
+/// How many texts of a cascade may go on, as the store has it for all processes.
+#[must_use]
+pub fn share(model: &Model, store: Store) -> SharedShare {
+    let of = model.weights_digest;
+    SharedShare(Arc::new(move |added| store.change_allowance(&of, |allowance| Spending::taken(allowance, added)).ok()))
 }
 
 /// Whether a model is a cascade that leaves to a person what no tier could answer.

@@ -26,6 +26,11 @@ fn free() -> Question {
     Question { text: "hi".to_owned(), ..Question::default() }
 }
 
+fn closed() -> Question {
+    let form = slm_values::contract::Form::from_schema(json!({"enum": ["a", "b"]})).unwrap();
+    Question { form, ..free() }
+}
+
 /// A client that does not wait, and remembers how long it would have.
 fn client(address: &str, more: Value) -> Client {
     let mut fields = json!({"base_url": format!("http://{address}/v1"), "model": "m", "api_key_env": "KEY"});
@@ -213,5 +218,23 @@ async fn a_question_has_no_more_time_than_it_is_given() {
     let server = FaultyRemote::start(vec![Reply::Silence]).await;
     let limit = Duration::from_millis(50);
     let error = client(&server.address, json!({})).guarded().ask_within(&free(), limit).await.unwrap_err();
-    assert!(matches!(&error, RemoteError::TimedOut { timeout, .. } if *timeout == limit), "{error}");
+    assert!(matches!(&error.error, RemoteError::TimedOut { timeout, .. } if *timeout == limit), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_of_no_use_is_billed_and_a_batch_costs_its_part() {
+    let server = FaultyRemote::start(vec![ok(said("neither")), status(400, "", "no")]).await;
+    let price = json!({"price": {"input": 2, "output": 10, "per": "1M", "date": "2026-11-30"}});
+    let client = client(&server.address, price);
+    let broken = client.ask_within(&closed(), Duration::MAX).await.unwrap_err();
+    assert!(matches!(broken.error, RemoteError::Broken(_)) && broken.usage == Some(Usage { input: 1000, output: 10 }));
+    assert!((broken.cost.unwrap() - 0.0021).abs() < 1e-12);
+    let refused = client.ask_within(&closed(), Duration::MAX).await.unwrap_err();
+    assert_eq!((refused.usage, refused.cost), (None, None));
+    let (path, body) = client.batch_request(&closed()).unwrap();
+    assert_eq!((path.as_str(), &body["model"]), ("/v1/chat/completions", &json!("m")));
+    let told: Value = serde_json::from_str(&said(r#"{"answer": "b"}"#)).unwrap();
+    let answer = client.batch_answer(&closed(), &told).unwrap();
+    assert_eq!(answer.content, Content::Value { json: json!("b"), probabilities: Vec::new() });
+    assert!((answer.cost.unwrap() - 0.00105).abs() < 1e-12);
 }

@@ -51,13 +51,6 @@ pub struct Usage {
     pub output: u64,
 }
 
-/// What is read of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Read {
-    pub content: Content,
-    pub usage: Option<Usage>,
-}
-
 impl Dialect {
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -106,16 +99,16 @@ impl Dialect {
     ///
     /// # Errors
     /// It is not of this dialect, or the model's own answer is not one to the question.
-    pub(crate) fn read(self, host: &str, question: &Question, answer: &Value) -> Result<Read, RemoteError> {
-        let usage = self.usage(&answer["usage"]);
-        let content = match self {
-            Dialect::Chat => chat::read(host, question, answer)?,
-            Dialect::Decisions | Dialect::SystemOne => typed::read(self, host, question, answer)?,
-        };
-        Ok(Read { content, usage })
+    pub(crate) fn read(self, host: &str, question: &Question, answer: &Value) -> Result<Content, RemoteError> {
+        match self {
+            Dialect::Chat => chat::read(host, question, answer),
+            Dialect::Decisions | Dialect::SystemOne => typed::read(self, host, question, answer),
+        }
     }
 
-    fn usage(self, usage: &Value) -> Option<Usage> {
+    /// The tokens that an answer took, be it of use or not.
+    pub(crate) fn usage(self, answer: &Value) -> Option<Usage> {
+        let usage = &answer["usage"];
         let (input, output) = match self {
             Dialect::Chat => ("prompt_tokens", "completion_tokens"),
             Dialect::Decisions | Dialect::SystemOne => ("input_tokens", "output_tokens"),

@@ -2,14 +2,11 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::decision_log::{DecisionLine, DecisionLog, LineStep};
-use super::extra::ExtraField;
+use super::decision_log::{DecisionLine, DecisionLog};
 use super::logging::{Account, Tokens};
 use super::metrics::Metrics;
-use slm_infer::infer::{End, Piece};
-
-/// Why a field of a written decision is withheld where a cascade leaves it to a person.
-const REVIEW: &str = "no tier's answer was taken";
+use slm_infer::infer::{End, InferError, Piece};
+use slm_remote::Unanswered;
 
 /// Follows one answer to its end. An answer that is cancelled is not counted: nobody has told what it took.
 #[derive(Debug)]
@@ -64,8 +61,7 @@ impl Ledger {
             self.metrics.scored(&self.model, 1);
             end.closed_fields().iter().for_each(|field| self.metrics.decided(&self.model, field));
         }
-        // A tier that is a remote may tell no probabilities; its answer is a decision all the same.
-        if end.answer().is_some() || !end.path.is_empty() {
+        if DecisionLine::is_of(end) {
             self.write(end);
         }
         if counts.generated > 0 {
@@ -88,6 +84,13 @@ impl Ledger {
         }
     }
 
+    /// An answer did not come: a remote may have billed it all the same.
+    pub fn failed(&self, error: &InferError) {
+        if let InferError::Remote(Unanswered { cost: Some(cost), .. }) = error {
+            self.metrics.paid(&self.model, *cost);
+        }
+    }
+
     /// Counts what an answer cost on another server. A cascade tells of each of its tiers itself.
     fn paid(&self, end: &End) {
         if let Some(cost) = end.cost.filter(|_| end.path.is_empty()) {
@@ -97,24 +100,9 @@ impl Ledger {
 
     /// Writes a closed answer down.
     fn write(&self, end: &End) {
-        let Some(Writing { log, head, timestamp }) = &self.writing else { return };
-        let mut fields: Vec<ExtraField> = end.closed_fields().iter().map(ExtraField::from).collect();
-        if end.review.is_some() {
-            // The path says why, without words that may repeat the text.
-            fields.iter_mut().for_each(|field| field.abstained = Some(REVIEW.to_owned()));
+        if let Some(Writing { log, head, timestamp }) = &self.writing {
+            log.record(&head.clone().answered(end, timestamp(SystemTime::now())));
         }
-        log.record(&DecisionLine {
-            time: timestamp(SystemTime::now()),
-            prompt: end.prompt_digest.clone(),
-            evaluation_id: end.evaluation_id.clone(),
-            fit: fields.iter().find_map(|field| field.fit.as_ref()).map(|fit| fit.digest.clone()),
-            fields,
-            path: end.path.iter().map(LineStep::from).collect(),
-            review: end.review.is_some(),
-            tokens: end.counts.into(),
-            ms: end.elapsed.as_secs_f64() * 1e3,
-            ..head.clone()
-        });
     }
 
     /// Texts of so many tokens were embedded.

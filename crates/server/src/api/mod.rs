@@ -52,6 +52,7 @@ use problem::{Kind, Problem};
 use request_context::RequestContext;
 use server::Drain;
 use service::Service;
+use slm_infer::infer::Hosted;
 
 /// What every request meets on its way to the service.
 #[derive(Debug, Clone)]
@@ -97,10 +98,11 @@ pub fn router(service: Arc<Service>, front: Front) -> Router {
 async fn called(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let client = request.extensions().get::<Caller>().map_or_else(String::new, |caller| caller.0.clone());
     let drain = request.extensions().get::<Drain>().cloned().unwrap_or_default();
+    let hosted = request.extensions().get::<Hosted>().cloned();
     match RequestContext::read(request.headers(), client, service.settings().request_timeout) {
         Ok(context) => {
             let may_take_long = aside::may_take_long(request.headers());
-            let answer = RequestContext { drain, ..context }.scope(request, next);
+            let answer = RequestContext { drain, hosted, ..context }.scope(request, next);
             if may_take_long { aside::aside(answer).await } else { answer.await }
         }
         Err(problem) => problem.into_response(),

@@ -13,7 +13,7 @@ use super::admission::gates::Priority;
 use super::problem::{Kind, Problem};
 use super::server::Drain;
 use slm_engine::{Lane, Reading, Search};
-use slm_infer::infer::{FitUse, Scoring};
+use slm_infer::infer::{FitUse, Hosted, Scoring};
 
 /// Where a closed answer is evaluated: `canonical` (the default) or `throughput`.
 pub const LANE: &str = "x-slm-lane";
@@ -42,6 +42,8 @@ pub struct RequestContext {
     pub client: String,
     /// Whether the server continues.
     pub drain: Drain,
+    /// Through which remotes are asked, where that is not at once.
+    pub hosted: Option<Hosted>,
 }
 
 tokio::task_local! {

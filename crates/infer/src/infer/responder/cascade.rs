@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use super::Responder;
 use crate::decide::{Answer, ModelFit};
 use crate::infer::ask::{Ask, Turn};
+use crate::infer::hosted::Hosted;
 use crate::infer::reply::Reply;
 use crate::infer::{Defaults, InferError};
 use course::Course;
@@ -56,6 +57,8 @@ pub struct CascadeModel {
     today: fn() -> i64,
     /// Where other processes find what a day has cost; `None` where nobody else asks this cascade.
     purse: Option<Purse>,
+    /// Where they count together how many texts go on.
+    share: Option<SharedShare>,
     /// Whose threads measure time and speak to the network.
     runtime: Handle,
 }
@@ -70,12 +73,24 @@ impl fmt::Debug for Purse {
     }
 }
 
+/// How many texts may go on in all processes: adds what texts have added, and says whether one more may. It may wait for a disk.
+#[derive(Clone)]
+pub struct SharedShare(pub Arc<dyn Fn(f64) -> Option<bool> + Send + Sync>);
+
+impl fmt::Debug for SharedShare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedShare").finish_non_exhaustive()
+    }
+}
+
 /// What a cascade is asked through: its tiers' models, and who is told of each text's path.
 #[derive(Debug, Clone)]
 pub struct CascadeDoor {
     pub model: Arc<CascadeModel>,
     pub opener: Arc<dyn OpenTier>,
     pub watcher: Option<Watcher>,
+    /// Through which its remotes are asked, where that is not at once.
+    pub hosted: Option<Hosted>,
 }
 
 /// What is said where a tier's model is another one than that of which the cascade was made.
@@ -110,13 +125,32 @@ impl CascadeModel {
         runtime: Handle,
     ) -> CascadeModel {
         let (spending, recent) = (Mutex::default(), Mutex::default());
-        CascadeModel { cascade, defaults, identity, spending, recent, today, purse: None, runtime }
+        CascadeModel { cascade, defaults, identity, spending, recent, today, purse: None, share: None, runtime }
     }
 
     /// The same with what other processes know of a day's cost.
     #[must_use]
     pub fn with_purse(self, purse: Purse) -> CascadeModel {
         CascadeModel { purse: Some(purse), ..self }
+    }
+
+    /// The same with a count of the texts that go on in all processes.
+    #[must_use]
+    pub fn with_share(self, share: SharedShare) -> CascadeModel {
+        CascadeModel { share: Some(share), ..self }
+    }
+
+    /// Lets a text go on to a second tier, or says why not.
+    async fn go_on(&self) -> Result<(), Reason> {
+        let budget = self.cascade.budget;
+        if let (Some(most), Some(SharedShare(share))) = (budget.share, self.share.clone()) {
+            let added = self.spending().untold();
+            if let Ok(Some(may)) = self.runtime.spawn_blocking(move || share(added)).await {
+                return if may { Ok(()) } else { Err(Reason::Share { most }) };
+            }
+        }
+        // Where nobody else counts, or their count cannot be had.
+        self.spending().go_on(&budget)
     }
 
     /// Notes what an answer has cost, 0 to learn what others have spent; only where that is limited.

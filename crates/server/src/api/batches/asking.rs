@@ -1,5 +1,6 @@
 //! A request of a batch on its way through a router in this process: the same way as one that comes over a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +13,7 @@ use super::line::BatchLine;
 use super::results::HttpAnswer;
 use crate::api::logging::REQUEST_ID;
 use crate::api::server::{Local, Peer};
+use slm_infer::infer::{Hosted, HostedBatch};
 
 /// What came of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,11 +40,17 @@ impl InProcess {
 
     /// Sends a request once, with more headers.
     pub async fn ask(&self, line: &BatchLine, headers: &[Header]) -> Tried {
-        ask(self.0.clone(), line, headers).await
+        ask(self.0.clone(), line, headers, None).await
+    }
+
+    /// The same, with its questions to the remotes of a cascade going through a hosted batch.
+    pub async fn ask_hosted(&self, line: &BatchLine, headers: &[Header], batch: &Arc<HostedBatch>) -> Tried {
+        let hosted = Hosted { custom_id: line.custom_id.as_str().into(), batch: batch.clone() };
+        ask(self.0.clone(), line, headers, Some(hosted)).await
     }
 }
 
-async fn ask(router: Router, line: &BatchLine, headers: &[Header]) -> Tried {
+async fn ask(router: Router, line: &BatchLine, headers: &[Header], hosted: Option<Hosted>) -> Tried {
     let body = serde_json::to_vec(&line.body).expect("an object of JSON");
     let mut request = Request::post(line.endpoint.path())
         .header(header::CONTENT_TYPE, "application/json")
@@ -50,6 +58,9 @@ async fn ask(router: Router, line: &BatchLine, headers: &[Header]) -> Tried {
         // Who may write into this process's memory needs no key.
         .extension(Local::Own)
         .extension(Peer::Unix);
+    if let Some(hosted) = hosted {
+        request = request.extension(hosted);
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -108,8 +108,9 @@ fn last_byte(mut file: &File, n_bytes: u64) -> io::Result<u8> {
     Ok(byte[0])
 }
 
-/// The file itself, or an older one.
-fn nth(path: &Path, n: u32) -> PathBuf {
+/// The file itself (0), or an older one.
+#[must_use]
+pub fn nth(path: &Path, n: u32) -> PathBuf {
     if n == 0 {
         return path.to_owned();
     }

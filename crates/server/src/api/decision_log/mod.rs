@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 
 use file::RotatedFile;
 
-pub use line::{DecisionLine, Input, LineStep, LineTokens};
+pub use file::nth;
+pub use line::{Below, DecisionLine, Input, LineStep, LineTokens};
 
 /// Lines that may wait for the disk; with more of them a new one is dropped.
 const MAX_WAITING: usize = 4096;
@@ -63,6 +64,12 @@ struct Counts {
 pub struct DecisionCounts {
     pub written: u64,
     pub dropped: u64,
+}
+
+/// An id for a decision that no request has given one.
+#[must_use]
+pub fn new_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
 }
 
 impl DecisionLog {

@@ -46,8 +46,10 @@ impl From<InferError> for Problem {
             InferError::Template(_) | InferError::Thinking => problem(&error),
             InferError::NoVector => Problem::new(Kind::Failed, error.to_string()),
             InferError::Elsewhere { .. } => Problem::new(Kind::Unsupported, error.to_string()),
-            InferError::Remote(error) => error.into(),
-            InferError::Exhausted { .. } => Problem::new(Kind::Upstream, error.to_string()),
+            InferError::Remote(unanswered) => unanswered.error.into(),
+            InferError::Exhausted { .. } | InferError::Waits | InferError::NotInBatch(_) => {
+                Problem::new(Kind::Upstream, error.to_string())
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::api::request_context::RequestContext;
 use slm_engine::Finish;
 use slm_infer::decide::Wording;
 use slm_infer::infer::{Ask, End, FitUse, LabelSpelling, Piece, PromptReading, ReadyTurn, Reply, Scoring, Turn};
-use slm_values::contract::Form;
+use slm_values::contract::{Contract, Form};
 use slm_values::keep_alive::KeepAlive;
 
 /// A turn that a client asks for.
@@ -86,7 +86,11 @@ impl Answering {
     /// # Errors
     /// What ended the reply, or how its finished text breaks its form; no piece comes after it.
     pub async fn next(&mut self) -> Result<Option<Piece>, Problem> {
-        let piece = self.context.within(self.reply.next()).await??;
+        let piece = self.context.within(self.reply.next()).await?;
+        if let Err(error) = &piece {
+            self.ledger.failed(error);
+        }
+        let piece = piece?;
         if let Some(piece) = &piece {
             self.ledger.piece(piece);
         }
@@ -167,17 +171,18 @@ impl Service {
     }
 
     /// Follows the answers of a model that is held: those to a closed question about this text are written down, where there is
-    /// a log of them.
-    pub(super) fn ledger(&self, opened: &Opened, text: Option<&str>) -> Ledger {
+    /// a log of them. `contract` is that of answers that may come without probabilities.
+    pub(super) fn ledger(&self, opened: &Opened, text: Option<&str>, contract: Option<&Contract>) -> Ledger {
         let ledger = Ledger::new(self.metrics(), &opened.model);
         match (&self.settings().decisions, text) {
             (Some(log), Some(text)) => {
+                let id = Account::current().id().to_owned();
                 let head = DecisionLine {
-                    id: Account::current().id().to_owned(),
                     model: opened.model.to_string(),
                     manifest: opened.digest().to_string(),
                     input: Input::of(text, log),
-                    ..DecisionLine::default()
+                    task: contract.and_then(DecisionLine::task_of),
+                    ..DecisionLine::head(id, &opened.responder, &opened.layer())
                 };
                 ledger.writing(log.clone(), head, self.settings().timestamp)
             }
@@ -190,7 +195,8 @@ impl Service {
     /// # Errors
     /// It is nothing that this model can be asked.
     pub fn send(&self, opened: Arc<Opened>, ready: ReadyTurn) -> Result<Answering, Problem> {
-        let (ledger, context) = (self.ledger(&opened, ready.text()), RequestContext::current());
+        let ledger = self.ledger(&opened, ready.text(), ready.contract());
+        let context = RequestContext::current();
         Ok(Answering { load_duration: opened.load_duration, reply: ready.send()?, ledger, context, _opened: opened })
     }
 
@@ -200,7 +206,7 @@ impl Service {
     /// The model has no way to write the prompt.
     pub fn read_prompt(&self, opened: &Arc<Opened>, reading: PromptReading) -> Result<Answering, Problem> {
         let reply = opened.responder.ask(Ask::Prompt(Box::new(reading)))?;
-        let (ledger, context) = (self.ledger(opened, None), RequestContext::current());
+        let (ledger, context) = (self.ledger(opened, None, None), RequestContext::current());
         let load_duration = opened.load_duration;
         Ok(Answering { load_duration, reply, ledger, context, _opened: Arc::clone(opened) })
     }

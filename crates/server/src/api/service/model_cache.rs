@@ -34,6 +34,8 @@ pub struct CachedModel {
     pub name: ModelRef,
     /// Its manifest's.
     pub digest: Digest,
+    /// Of its weights, or of the file that says who answers in their place.
+    pub layer: Digest,
     pub defaults: Defaults,
     pub answers: Answers,
     /// The embedding model that finds its examples.
@@ -78,8 +80,15 @@ impl CachedModel {
         let form = load_spec::own_form(&model).map_err(Problem::from);
         if let store::Weights::Elsewhere(who) = &model.weights {
             let (defaults, answers) = (load_spec::said(&model), elsewhere(&model, who, store, variable)?);
-            let (name, digest) = (model.name, model.digest);
-            return Ok(CachedModel { name, digest, defaults, answers, embedder: None, form });
+            return Ok(CachedModel {
+                name: model.name,
+                digest: model.digest,
+                layer: model.weights_digest,
+                defaults,
+                answers,
+                embedder: None,
+                form,
+            });
         }
         let compute = load_spec::compute(compute.clone(), &model.parameters);
         let n_ctx = model.parameters.num_ctx;
@@ -91,7 +100,15 @@ impl CachedModel {
             tracing::warn!(model = %model.name, "{note}");
         }
         let answers = Answers::Engine(Box::new(options));
-        Ok(CachedModel { name: model.name, digest: model.digest, defaults, answers, embedder, form })
+        Ok(CachedModel {
+            name: model.name,
+            digest: model.digest,
+            layer: model.weights_digest,
+            defaults,
+            answers,
+            embedder,
+            form,
+        })
     }
 
     /// Whether its weights and adapters are where they were; what is missing, a full reading of the manifest tells.
@@ -139,6 +156,7 @@ fn elsewhere(
             let identity = model.weights_digest.id();
             let cascade = CascadeModel::new(cascade, load_spec::said(model), identity, day, Handle::current());
             let cascade = cascade.with_purse(load_spec::purse(model, store.clone()));
+            let cascade = cascade.with_share(load_spec::share(model, store.clone()));
             Ok(Answers::Cascade(Arc::new(cascade), remotes.into()))
         }
     }

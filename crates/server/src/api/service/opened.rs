@@ -57,6 +57,12 @@ impl Opened {
         self.cached.digest
     }
 
+    /// The digest of its weights, or of the file that says who answers in their place.
+    #[must_use]
+    pub fn layer(&self) -> Digest {
+        self.cached.layer
+    }
+
     /// The form that the Modelfile gives every answer.
     ///
     /// # Errors

@@ -74,15 +74,24 @@ impl Service {
         let context = RequestContext::current();
         let (model, responder, scoring) = (opened.model.clone(), opened.responder.clone(), context.scoring);
         let AskQuestions { system, state, questions, .. } = ask;
-        let ledger = self.ledger(&opened, Some(&state));
+        let ledger = self.ledger(&opened, Some(&state), None);
         let sent = questions.into_iter().map(|question| {
             let (responder, system, state) = (responder.clone(), system.clone(), state.clone());
             async move {
                 Answered::of(*responder.ask(Ask::Question { system, state, question, scoring })?.whole().await?.end)
             }
         });
-        let answers = stream::iter(sent).buffered(QUESTIONS_AT_ONCE).try_collect::<Vec<Answered>>();
-        let answers = context.within(answers).await?.map_err(Problem::from)?;
+        let sent = stream::iter(sent).buffered(QUESTIONS_AT_ONCE);
+        let answers = async {
+            // All of what goes to a hosted batch is to be written down, also after the first that waits for it.
+            if context.hosted.is_some() {
+                sent.collect::<Vec<_>>().await.into_iter().collect()
+            } else {
+                sent.try_collect().await
+            }
+        };
+        let answers: Result<Vec<Answered>, InferError> = context.within(answers).await?;
+        let answers = answers.inspect_err(|error| ledger.failed(error))?;
         ledger.answered(answers.iter().map(|answered| &answered.end));
         // All were asked of one engine in one lane.
         let evaluation_id = answers.first().and_then(|answered| answered.end.evaluation_id.clone());

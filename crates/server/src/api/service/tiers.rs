@@ -77,6 +77,12 @@ impl Service {
         };
         let (metrics, name) = (self.metrics().clone(), cascade.name.to_string());
         let watcher = Watcher(Arc::new(move |steps: &[Step]| metrics.went_through(&name, steps)));
-        Responder::Cascade(CascadeDoor { model: model.clone(), opener: Arc::new(opener), watcher: Some(watcher) })
+        let hosted = context.hosted.clone();
+        Responder::Cascade(CascadeDoor {
+            model: model.clone(),
+            opener: Arc::new(opener),
+            watcher: Some(watcher),
+            hosted,
+        })
     }
 }

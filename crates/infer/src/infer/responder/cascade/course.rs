@@ -16,11 +16,12 @@ use crate::decide::{Answer, FieldAnswer, ModelFit};
 use crate::infer::InferError;
 use crate::infer::ask::Ask;
 use crate::infer::closed::{self, Spelling};
+use crate::infer::hosted::HostedResult;
 use crate::infer::pieces::{Finding, Finished};
 use crate::infer::responder::Responder;
 use slm_cascade::{Answered, Exhausted, FieldView, Outcome, Reason, Step};
 use slm_engine::{Counts, EngineError, Finish, Timings};
-use slm_remote::RemoteError;
+use slm_remote::{RemoteError, Unanswered};
 use slm_values::contract::{Contract, Field, Form, Violation};
 
 /// A text on its way through the tiers.
@@ -36,6 +37,14 @@ pub struct Course {
     /// Whether it counts among those that reach a second tier.
     has_gone_on: bool,
     counts: Counts,
+}
+
+/// Why a tier has no answer.
+enum Missed {
+    /// With what it cost all the same.
+    Answer(Reason, Option<f64>),
+    /// It comes with a hosted batch.
+    Waits,
 }
 
 impl Course {
@@ -71,7 +80,11 @@ impl Course {
             if tier.is_remote() {
                 model.spend(0.0).await;
             }
-            let ask = match self.ready(nth) {
+            let ready = match self.ready(nth) {
+                Ok(ask) => self.go_on(nth).await.map(|()| ask),
+                Err(reason) => Err(reason),
+            };
+            let ask = match ready {
                 Ok(ask) => ask,
                 Err(reason) => {
                     self.steps.push(Step { outcome: Outcome::PassedOver(reason), ..step });
@@ -97,7 +110,13 @@ impl Course {
                     }
                     self.last = Some(finished);
                 }
-                Err(reason) => self.steps.push(Step { outcome: Outcome::WentOn(reason), ..step }),
+                Err(Missed::Waits) => return Err(InferError::Waits),
+                Err(Missed::Answer(reason, cost)) => {
+                    if let Some(cost) = cost {
+                        model.spend(cost).await;
+                    }
+                    self.steps.push(Step { outcome: Outcome::WentOn(reason), cost, ..step });
+                }
             }
         }
         self.exhausted()
@@ -108,31 +127,59 @@ impl Course {
         let model = &self.door.model;
         let cascade = &model.cascade;
         let tier = &cascade.tiers[nth];
-        if let Some(limit) = cascade.budget.limit
+        if let Some(limit) = self.limit()
             && self.started.elapsed() >= limit
         {
             return Err(Reason::Time { limit });
         }
         let draft = self.last.as_ref().map(draft);
         let ask = model.asks(nth, &self.ask, (&self.labels, draft.as_ref()))?;
+        if tier.is_remote() && self.has_result(nth) {
+            // It has left already, and is paid for.
+            return Ok(ask);
+        }
         if tier.is_remote() {
             model.spending().may_pay(&cascade.budget, (model.today)())?;
-        }
-        // Words cost nothing, so that what they hand on is not yet an escalation.
-        if cascade.tiers[..nth].iter().any(|tier| !tier.is_words()) && !self.has_gone_on {
-            model.spending().go_on(&cascade.budget)?;
-            self.has_gone_on = true;
         }
         Ok(ask)
     }
 
+    /// Counts the text where it reaches a second tier; words cost nothing, so that what they hand on is not yet an escalation. What a
+    /// hosted batch has answered was counted when it was written down.
+    async fn go_on(&mut self, nth: usize) -> Result<(), Reason> {
+        let is_escalated = self.door.model.cascade.tiers[..nth].iter().any(|tier| !tier.is_words());
+        if is_escalated && !self.has_gone_on && !self.has_result(nth) {
+            self.door.model.clone().go_on().await?;
+            self.has_gone_on = true;
+        }
+        Ok(())
+    }
+
+    /// How long the text may take: for as long as it likes where its questions go through a hosted batch.
+    fn limit(&self) -> Option<Duration> {
+        self.door.model.cascade.budget.limit.filter(|_| self.door.hosted.is_none())
+    }
+
+    /// Whether a hosted batch has answered what this tier is asked.
+    fn has_result(&self, nth: usize) -> bool {
+        let tier = &self.door.model.cascade.tiers[nth];
+        let hosted = self.door.hosted.as_ref();
+        let result = hosted.and_then(|hosted| hosted.result(&hosted.key(&tier.name, &self.ask)));
+        matches!(result, Some(HostedResult::Answered(_)))
+    }
+
     /// The tier's answer, with the fit that made its probabilities final.
-    async fn asked(&self, nth: usize, ask: Ask) -> Result<(Finished, Option<Arc<ModelFit>>), Reason> {
+    async fn asked(&self, nth: usize, ask: Ask) -> Result<(Finished, Option<Arc<ModelFit>>), Missed> {
         let model = &self.door.model;
-        let left = model.cascade.budget.limit.map(|limit| (limit, limit.saturating_sub(self.started.elapsed())));
+        let tier = &model.cascade.tiers[nth];
+        let left = self.limit().map(|limit| (limit, limit.saturating_sub(self.started.elapsed())));
         let opening = self.door.opener.open(nth);
         let answered = async {
-            let held = opening.await.map_err(Reason::Failed)?;
+            let held = opening.await.map_err(|why| Missed::Answer(Reason::Failed(why), None))?;
+            if let (Responder::Remote(remote), Some(hosted)) = (&held.responder, &self.door.hosted) {
+                let asked = remote.ask_hosted(ask, &hosted.batch, &hosted.key(&tier.name, &self.ask));
+                return asked.map_err(failed)?.map(|finished| (finished, None)).ok_or(Missed::Waits);
+            }
             let reply = async {
                 match &held.responder {
                     Responder::Remote(remote) => remote.ask(ask, left.map_or(Duration::MAX, |(_, left)| left)),
@@ -146,8 +193,9 @@ impl Course {
         };
         let Some((limit, left)) = left else { return answered.await };
         // A remote ends by itself in that time, so that its failure is counted as such.
-        let left = if model.cascade.tiers[nth].is_remote() { left + Duration::from_millis(50) } else { left };
-        within(&model.runtime, left, answered).await.unwrap_or(Err(Reason::Time { limit }))
+        let left = if tier.is_remote() { left + Duration::from_millis(50) } else { left };
+        let late = || Err(Missed::Answer(Reason::Time { limit }, None));
+        within(&model.runtime, left, answered).await.unwrap_or_else(late)
     }
 
     /// Whether an answer is taken; its labels are remembered.
@@ -268,16 +316,26 @@ fn contract(form: &Form) -> Option<&Contract> {
 }
 
 /// Why a tier has no answer.
-fn failed(error: InferError) -> Reason {
+fn failed(error: InferError) -> Missed {
     let said = error.to_string();
-    match error {
-        InferError::Engine(EngineError::Context { .. } | EngineError::TextTooLong { .. }) => Reason::DoesNotFit(said),
-        InferError::Remote(RemoteError::Unfinished | RemoteError::Broken(Violation::Length)) => Reason::Truncated,
-        InferError::Remote(RemoteError::Broken(violation)) => Reason::Broken(violation.to_string()),
-        InferError::Remote(RemoteError::Declined(_)) => Reason::Refused(said),
-        InferError::Remote(RemoteError::Open { .. }) => Reason::Open(said),
-        _ => Reason::Failed(said),
-    }
+    let (reason, cost) = match error {
+        InferError::Waits => return Missed::Waits,
+        InferError::Engine(EngineError::Context { .. } | EngineError::TextTooLong { .. }) => {
+            (Reason::DoesNotFit(said), None)
+        }
+        InferError::Remote(Unanswered { error, cost, .. }) => {
+            let reason = match error {
+                RemoteError::Unfinished | RemoteError::Broken(Violation::Length) => Reason::Truncated,
+                RemoteError::Broken(violation) => Reason::Broken(violation.to_string()),
+                RemoteError::Declined(_) => Reason::Refused(said),
+                RemoteError::Open { .. } => Reason::Open(said),
+                _ => Reason::Failed(said),
+            };
+            (reason, cost)
+        }
+        _ => (Reason::Failed(said), None),
+    };
+    Missed::Answer(reason, cost)
 }
 
 fn add(to: &mut Counts, counts: Counts) {

@@ -150,7 +150,9 @@ every! { inferring: InferError;
     InferError::StaleFit(_) => InferError::StaleFit(StaleFit::Prompt),
     InferError::FitState { .. } => InferError::FitState { wanted: 2, found: None },
     InferError::Tools(_) => InferError::Tools(ToolError::Missing { at: x() }),
-    InferError::Remote(_) => InferError::Remote(RemoteError::Unfinished),
+    InferError::Remote(_) => InferError::Remote(RemoteError::Unfinished.into()),
+    InferError::Waits => InferError::Waits,
+    InferError::NotInBatch(_) => InferError::NotInBatch(x()),
     InferError::Exhausted { .. } => InferError::Exhausted { why: x() },
     InferError::Elsewhere { .. } => InferError::Elsewhere { who: "remote", what: "x" },
 }
