@@ -97,11 +97,11 @@ mod tests {
 
     fn learned(texts: &[(String, usize)]) -> Learned {
         let nothing = [0.0; 4];
-        let row = |(text, truth): &(String, usize)| Labelled {
+        let rows = texts.iter().map(|(text, truth)| Labelled {
             evidence: Evidence { text, logprobs: &nothing, state: None },
             truth: *truth,
-        };
-        let rows: Vec<Labelled<'_>> = texts.iter().map(row).collect();
+        });
+        let rows: Vec<Labelled<'_>> = rows.collect();
         learn_words(&LearnRequest { rows: &rows, n_options: 4, seed: 0, n_threads: 2 }).unwrap()
     }
 
