@@ -2,6 +2,7 @@
 
 mod cascade;
 mod elsewhere;
+mod quantized;
 
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use serde_json::json;
 use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
+use super::quantize::args::QuantizeArgs;
 use crate::encoding;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, Modelfile};
-use crate::store::{Creation, FitKept, Store, with_schema};
+use crate::store::{Creation, FitKept, NewWeights, Store, with_schema};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use cascade::CascadeFile;
@@ -35,6 +37,8 @@ pub struct CreateArgs {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub quantizing: QuantizeArgs,
 }
 
 /// What is said where a new model is without the fit of the one that it is built on.
@@ -48,7 +52,9 @@ pub const FIT_LEFT_OUT: &str =
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
     let (text, folder) = read(&args.file)?;
+    let order = args.quantizing.order();
     if elsewhere::is_yaml(&args.file) {
+        quantized::refuse(order.as_ref(), "cascade")?;
         let file = CascadeFile { path: &args.file, text: &text, folder: &folder };
         let (who, modelfile) = cascade::of(file, &name, environment)?;
         let store = environment.store()?;
@@ -76,9 +82,23 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
         from.name = load::find_or_pull(&from.to_string(), environment)?.name;
     }
     let store = environment.store()?;
-    let creation = match elsewhere::of(&modelfile, &folder)? {
-        Some(who) => store.begin_creating_elsewhere(&who, &modelfile, &folder)?,
-        None => store.begin_creating(&modelfile, &folder, &Bytes::default())?,
+    let creation = match (elsewhere::of(&modelfile, &folder)?, order) {
+        (Some(who), order) => {
+            quantized::refuse(order.as_ref(), who.kind())?;
+            store.begin_creating_elsewhere(&who, &modelfile, &folder)?
+        }
+        (None, None) => store.begin_creating(&modelfile, &folder, &Bytes::default())?,
+        (None, Some(order)) => {
+            let (modelfile, folder, store) = (&modelfile, folder.as_path(), &store);
+            let making = quantized::Making { name: &name, modelfile, folder, args, store, environment };
+            let Some(ready) = making.weights(order)? else { return Ok(Exit::Done) };
+            let weights = NewWeights::Made(&ready.made);
+            let creation = store.begin_creating_of(modelfile, folder, weights, &Bytes::default())?;
+            let outcome = finish(args, &name, store, creation)?;
+            say_what_has_no_effect(modelfile);
+            ready.check(args, store.resolve(&name)?, environment)?;
+            return Ok(outcome);
+        }
     };
     let outcome = finish(args, &name, &store, creation)?;
     say_what_has_no_effect(&modelfile);

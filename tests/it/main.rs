@@ -34,6 +34,7 @@ mod ollamas;
 mod open;
 mod process;
 mod prompt_logprobs;
+mod quantize;
 mod ray;
 mod readme;
 mod registry;

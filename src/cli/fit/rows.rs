@@ -373,5 +373,6 @@ fn eval_args(args: &FitArgs, path: &Path) -> EvalArgs {
         report: Default::default(),
         reading: args.reading,
         compute: args.compute.clone(),
+        quantizing: Default::default(),
     }
 }
