@@ -22,6 +22,7 @@ mod layers;
 mod lease;
 mod list;
 mod making;
+mod mlx;
 mod model;
 mod origins;
 mod prune;
