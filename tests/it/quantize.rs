@@ -60,7 +60,7 @@ fn a_quantized_model_is_as_large_as_its_plan_said_and_answers() {
     assert_eq!(std::fs::read(&half).unwrap(), before, "the source stays as it is");
     // It has the contract of the model that it was made from, and keeps it.
     let answer = home.slm(["run", "small", "--json", "I was charged twice for order 1182"]).json();
-    assert!(answer["queue"].is_string(), "{answer}");
+    assert!(answer["value"]["queue"].is_string(), "{answer}");
     home.slm(["verify", "small"]).succeeds();
 }
 
@@ -92,19 +92,18 @@ fn what_cannot_be_quantized_is_said_and_changes_nothing() {
     refused(
         &["-q", "q4_0", "-f", "FromTriage"],
         1,
-        "slm: `triage:latest` is quantized already (Q8_0): 29 tensors would lose precision a second time, such as \
-         `token_embd.weight` from Q8_0 to Q6_K; quantize from its F16, BF16 or F32 file, or add --requantize",
+        "slm: `triage:latest` is quantized already (Q8_0): 28 tensors would lose precision a second time, such as \
+         `blk.0.attn_k.weight` from Q8_0 to Q4_0; quantize from its F16, BF16 or F32 file, or add --requantize",
     );
     refused(
         &["-q", "q4_0", "-f", "FromRemote"],
         2,
         "slm: a remote has no weights that could be quantized; remove --quantize",
     );
-    refused(
-        &["-q", "q4_0", "-f", "FromHalf", "--tensor-type", "(=q8_0"],
-        1,
-        "slm: `half:latest` cannot be quantized: failed to quantize: Unexpected end of regex when in an open parenthesis.",
-    );
+    // The rest is the C++ library's.
+    let said = home.slm(["create", "new", "-q", "q4_0", "-f", "FromHalf", "--tensor-type", "(=q8_0"]).ends(1);
+    assert!(said.stderr.starts_with("slm: `half:latest` cannot be quantized: failed to quantize: "), "{}", said.stderr);
+    assert!(files(&home.models()) == before, "a wrong pattern changed the store");
     let said = home.slm(["create", "new", "-q", "q9", "-f", "FromHalf"]).ends(2);
     assert!(said.stderr.contains("`q9` is not a quantization that llama.cpp has; it has `Q1_0`"), "{}", said.stderr);
 }
