@@ -184,7 +184,7 @@ impl Store {
         let mut layers = base.layers.clone();
         if let Some(weights) = base.replaced {
             layers.retain(|layer| {
-                !layer.is(media_type::MODEL) && !(base.has_adapters_merged && layer.is(media_type::ADAPTER))
+                !(layer.is(media_type::MODEL) || base.has_adapters_merged && layer.is(media_type::ADAPTER))
             });
             layers.splice(0..0, weights);
         }
