@@ -5,8 +5,8 @@
 
 // Floor 0: values. Pure: no input or output, no clock, no async.
 pub use slm_values::{
-    causes, chat, contract, digest, embedded, encoding, examples, gguf, keep_alive, limits, manifest, model_ref,
-    modelfile, peft, progress, prompt, sampling, source, template, thinking, tools,
+    causes, chat, contract, digest, embedded, encoding, examples, gguf, imatrix, keep_alive, limits, manifest,
+    model_ref, modelfile, peft, progress, prompt, quantization, sampling, source, template, thinking, tools,
 };
 
 // Floor 1: the store (disk), registries (network), models between them, the engine (llama.cpp), and remotes (other people's HTTP).

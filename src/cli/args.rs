@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use super::adapter::AdapterArgs;
 use super::batch::BatchArgs;
 use super::bench::BenchArgs;
 use super::cp::CpArgs;
@@ -54,6 +55,7 @@ pub enum Command {
     List(ListArgs),
     Show(ShowArgs),
     Create(CreateArgs),
+    Adapter(AdapterArgs),
     Rm(RmArgs),
     Cp(CpArgs),
     Verify(VerifyArgs),
@@ -70,4 +72,6 @@ pub enum Command {
     Engine,
     #[command(hide = true)]
     ParquetRows(ParquetRowsArgs),
+    #[command(hide = true)]
+    Quantizer,
 }

@@ -2,6 +2,7 @@
 
 mod cascade;
 mod elsewhere;
+mod quantized;
 pub mod vectors;
 
 use clap::Args;
@@ -12,12 +13,13 @@ use serde_json::json;
 use super::confirm::{self, Loss};
 use super::environment::Environment;
 use super::load;
+use super::quantize::args::QuantizeArgs;
 use crate::encoding;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::load_spec::{self, CheckError};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{self, FoundBy, Modelfile};
-use crate::store::{Creation, FitKept, Store, with_schema};
+use crate::store::{Creation, FitKept, NewExamples, NewWeights, Store, with_schema};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use cascade::CascadeFile;
@@ -36,6 +38,8 @@ pub struct CreateArgs {
     /// Write JSON
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub quantizing: QuantizeArgs,
 }
 
 /// What is said where a new model is without the fit of the one that it is built on.
@@ -49,7 +53,9 @@ pub const FIT_LEFT_OUT: &str =
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
     let (text, folder) = read(&args.file)?;
+    let order = args.quantizing.order();
     if elsewhere::is_yaml(&args.file) {
+        quantized::refuse(order.as_ref(), "cascade")?;
         let file = CascadeFile { path: &args.file, text: &text, folder: &folder };
         let (who, modelfile) = cascade::of(file, &name, environment)?;
         let store = environment.store()?;
@@ -80,27 +86,46 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     if let Some(FoundBy::Model(by)) = modelfile.examples.as_mut().map(|examples| &mut examples.by) {
         by.name = load::find_or_pull(&by.to_string(), environment)?.name;
     }
-    let creation = match elsewhere::of(&modelfile, &folder)? {
-        Some(who) => store.begin_creating_elsewhere(&who, &modelfile, &folder)?,
-        None => begin(&store, &modelfile, &folder, environment)?,
+    let creation = match (elsewhere::of(&modelfile, &folder)?, order) {
+        (Some(who), order) => {
+            quantized::refuse(order.as_ref(), who.kind())?;
+            store.begin_creating_elsewhere(&who, &modelfile, &folder)?
+        }
+        (None, None) => {
+            let examples = examples(&store, &modelfile, &folder, environment)?;
+            let made = (NewWeights::Named, examples.as_ref());
+            store.begin_creating_with(&modelfile, &folder, made, &Bytes::default())?
+        }
+        (None, Some(order)) => {
+            let (modelfile, folder, store) = (&modelfile, folder.as_path(), &store);
+            let examples = examples(store, modelfile, folder, environment)?;
+            let making = quantized::Making { name: &name, modelfile, folder, args, store, environment };
+            let Some(ready) = making.weights(order)? else { return Ok(Exit::Done) };
+            let made = (NewWeights::Made(&ready.made), examples.as_ref());
+            let creation = store.begin_creating_with(modelfile, folder, made, &Bytes::default())?;
+            let outcome = finish(args, &name, store, creation)?;
+            say_what_has_no_effect(modelfile);
+            ready.check(args, store.resolve(&name)?, environment)?;
+            return Ok(outcome);
+        }
     };
     let outcome = finish(args, &name, &store, creation)?;
     say_what_has_no_effect(&modelfile);
     Ok(outcome)
 }
 
-/// Makes everything of a model but its name.
-fn begin(store: &Store, modelfile: &Modelfile, folder: &Path, environment: &Environment) -> Result<Creation, Failure> {
-    let examples = match &modelfile.examples {
-        Some(source) => {
-            // What is wrong with them is said before anything is computed.
-            let examples = store.read_examples(source, folder)?;
-            examples.check(modelfile.format.as_ref())?;
-            Some(vectors::with_vectors(examples, environment)?)
-        }
-        None => None,
-    };
-    Ok(store.begin_creating_with(modelfile, folder, examples.as_ref(), &Bytes::default())?)
+/// The examples that the Modelfile names, with what finds them.
+fn examples(
+    store: &Store,
+    modelfile: &Modelfile,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Option<NewExamples>, Failure> {
+    let Some(source) = &modelfile.examples else { return Ok(None) };
+    // What is wrong with them is said before anything is computed.
+    let examples = store.read_examples(source, folder)?;
+    examples.check(modelfile.format.as_ref())?;
+    vectors::with_vectors(examples, environment).map(Some)
 }
 
 /// Gives what was made its name, once nothing is lost that should not be.

@@ -2,6 +2,7 @@
 //!
 //! Environment, clock and home folder are read here and passed down.
 
+mod adapter;
 mod adapters;
 mod args;
 mod batch;
@@ -31,6 +32,7 @@ mod prune;
 mod ps;
 mod pull;
 mod push;
+mod quantize;
 mod reading;
 mod rm;
 mod run;
@@ -38,6 +40,7 @@ mod serve;
 mod served;
 mod show;
 mod stop;
+mod tensors;
 mod verify;
 mod version;
 
@@ -96,6 +99,7 @@ fn run(cli: Cli) -> Outcome {
         Command::List(args) => list::run(&args, &environment),
         Command::Show(args) => show::run(&args, &environment),
         Command::Create(args) => create::run(&args, &environment),
+        Command::Adapter(args) => adapter::run(&args, &environment),
         Command::Rm(args) => rm::run(&args, &environment),
         Command::Cp(args) => cp::run(&args, &environment),
         Command::Verify(args) => verify::run(&args, &environment),
@@ -110,6 +114,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Man(args) => generated::man(&args, Cli::command()),
         Command::Engine => engine::run(),
         Command::ParquetRows(args) => eval::parquet::run(&args),
+        Command::Quantizer => quantize::process::serve(),
     };
     if !interrupt::happened() {
         return outcome;

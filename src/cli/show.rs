@@ -7,15 +7,16 @@ use super::card;
 use super::complete;
 use super::environment::{Environment, timestamp};
 use super::load;
+use super::tensors;
 use crate::cascade::{Certificate, Tier, Whom};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::gguf::{Arrays, Header, LoraPair};
+use crate::gguf::{Arrays, Header, LoraPair, TensorInfo};
 use crate::load_spec::{self, CascadeSpec, TemplateChoice};
 use crate::model_info::{ModelDescription, format_json};
 use crate::remote::KeySource;
 use crate::store::{Elsewhere, Model, StoredAdapter, Weights};
 use crate::ui::output::Output;
-use crate::ui::table::size;
+use crate::ui::table::{size, table};
 
 /// Show the details of a model
 #[derive(Debug, Args)]
@@ -41,6 +42,9 @@ pub struct ShowArgs {
     /// Write JSON
     #[arg(long, group = "part")]
     pub json: bool,
+    /// Also show every tensor with its type and shape
+    #[arg(short, long)]
+    pub verbose: bool,
 }
 
 /// Shows one model.
@@ -56,8 +60,8 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
         ShowArgs { template: true, .. } => template(&model, &model.weights.header()?),
         ShowArgs { parameters: true, .. } => parameters(&model),
         ShowArgs { license: true, .. } => license(&model),
-        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model)?),
-        _ => page(&model)?,
+        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model, args)?),
+        _ => page(&model)? + &weights(&model, args)?,
     };
     output.text(&text)?;
     Ok(Exit::Done)
@@ -178,7 +182,7 @@ fn of_weights(model: &Model, header: &Header) -> Vec<(&'static str, String)> {
         ("weights", weights),
         ("architecture", header.architecture().to_owned()),
         ("parameters", header.size_label()),
-        ("quantization", header.quantization().to_owned()),
+        ("quantization", quantization(header)),
         ("context length", number(header.context_length())),
         ("embedding length", number(header.embedding_length())),
         ("layers", number(header.block_count())),
@@ -188,6 +192,28 @@ fn of_weights(model: &Model, header: &Header) -> Vec<(&'static str, String)> {
             None => ("chat template", TemplateChoice::of(model, header).describe()),
         },
     ]
+}
+
+/// The quantization's name with what it takes.
+fn quantization(header: &Header) -> String {
+    let bits = header.bits_per_weight().map(|bits| format!(" ({bits:.2} bits per weight)"));
+    header.quantization().to_owned() + &bits.unwrap_or_default()
+}
+
+/// The tensors by their types, and each of them where that is wanted; nothing where there are none.
+fn weights(model: &Model, args: &ShowArgs) -> Result<String, Failure> {
+    let Some(header) = load::header(model)? else { return Ok(String::new()) };
+    let mut text = format!("\ntensors\n{}\n", indented(&tensors::table(tensors::of(&header))));
+    if args.verbose {
+        let row = |one: &TensorInfo| vec![one.name.clone(), one.kind.name.to_owned(), shape(one), size(one.n_bytes)];
+        let rows: Vec<_> = header.tensors.iter().map(row).collect();
+        text += &format!("\n{}\n", indented(&table(&["TENSOR", "TYPE", "SHAPE", "SIZE"], &rows)));
+    }
+    Ok(text)
+}
+
+fn shape(tensor: &TensorInfo) -> String {
+    tensor.dimensions.iter().map(u64::to_string).collect::<Vec<_>>().join(" x ")
 }
 
 /// Who answers in the place of weights. A key is shown nowhere, only where it comes from.
@@ -245,17 +271,26 @@ fn indented(text: &str) -> String {
 }
 
 /// All of it, for programs.
-fn as_json(model: &Model) -> Result<serde_json::Value, Failure> {
+fn as_json(model: &Model, args: &ShowArgs) -> Result<serde_json::Value, Failure> {
     let mut json = json!({
         "name": model.name.to_string(),
         "digest": model.digest.hex(),
         "parameters": model.parameters.to_json(),
         "modified_at": model.modified.map(timestamp),
     });
-    let card = ModelDescription::of(model, load::header(model)?.as_ref(), Arrays::Short)?;
+    let header = load::header(model)?;
+    let card = ModelDescription::of(model, header.as_ref(), Arrays::Short)?;
     let card = serde_json::to_value(card).expect("text keys, numbers and text");
     if let (serde_json::Value::Object(json), serde_json::Value::Object(card)) = (&mut json, card) {
         json.extend(card);
+    }
+    if let Some(header) = &header {
+        json["bits_per_weight"] = header.bits_per_weight().into();
+        json["tensor_types"] = tensors::as_json(tensors::of(header));
+        if args.verbose {
+            let one = |one: &TensorInfo| json!({ "name": one.name, "type": one.kind.name, "shape": one.dimensions });
+            json["tensors"] = header.tensors.iter().map(one).collect();
+        }
     }
     Ok(json)
 }

@@ -8,6 +8,7 @@ pub mod baseline;
 pub mod cache;
 pub mod compare;
 pub mod data;
+pub mod drift;
 pub mod faces;
 pub mod figures;
 pub mod fitted;

@@ -75,6 +75,91 @@ fn peft_adapters_give_numpys_probabilities() {
     assert!((base - one).abs() > 0.1, "{base} {one}");
 }
 
+/// Adapters of other families' shapes: biases, norms of heads, weights for several modules at once.
+#[test]
+fn adapters_of_other_families_give_numpys_probabilities() {
+    let expected: Value = serde_json::from_slice(&std::fs::read(golden("shapes.json")).unwrap()).unwrap();
+    let choices = choices(&expected);
+    let home = Home::new();
+    for family in ["qwen2", "gemma3", "phi3"] {
+        let mut worst = 0.0_f64;
+        let cases = expected["cases"].as_array().unwrap().iter().filter(|case| case["family"] == family);
+        for (number, case) in cases.enumerate() {
+            let name = format!("{family}{number}");
+            let [base, adapter] = ["base.gguf", ""].map(|file| golden(family).join(file).display().to_string());
+            let adapter = match case["scale"].as_f64().unwrap() {
+                0.0 => String::new(),
+                scale => format!("ADAPTER {} {scale}\n", adapter.trim_end_matches('/')),
+            };
+            home.file("Modelfile", format!("FROM {base}\nTEMPLATE {TEMPLATE}\n{adapter}"));
+            home.slm(["create", &name]).succeeds();
+            let ours = logprobs(&home, &[&name], &choices, case["text"].as_str().unwrap());
+            for (ours, theirs) in ours.iter().zip(case["logprobs"].as_array().unwrap()) {
+                let theirs = theirs.as_f64().unwrap();
+                worst = worst.max((ours - theirs).abs() / theirs.abs());
+            }
+        }
+        println!("{family}: largest relative difference of a log-probability: {worst:.2e}");
+        assert!(worst < 1e-3, "{family} {worst:e}");
+    }
+}
+
+/// Adapters in the weights themselves give the numbers that they give beside them.
+#[test]
+fn merged_adapters_give_numpys_probabilities() {
+    let expected = expected();
+    let choices = choices(&expected);
+    let home = Home::new();
+    let case = &expected["cases"][8];
+    let adapters = case["adapters"].as_array().unwrap();
+    assert_eq!(adapters.len(), 2);
+    let adapter = |pair: &Value| format!("ADAPTER {} {}\n", golden(pair[0].as_str().unwrap()).display(), pair[1]);
+    create(&home, "beside", &adapters.iter().map(adapter).collect::<String>());
+    let created = home.slm(["adapter", "merge", "beside", "--as", "within", "--json"]).json();
+    assert_eq!(created["name"], "within:latest");
+    assert_eq!(home.slm(["show", "within", "--json"]).json()["adapters"], json!([]));
+    let ours = logprobs(&home, &["within"], &choices, case["text"].as_str().unwrap());
+    for (ours, theirs) in ours.iter().zip(case["logprobs"].as_array().unwrap()) {
+        let theirs = theirs.as_f64().unwrap();
+        assert!(((ours - theirs) / theirs).abs() < 1e-3, "{ours} {theirs}");
+    }
+    // The same as a file, which is the base's but for the weights that changed.
+    let written = home.slm(["adapter", "merge", "beside", "-o", "within.gguf"]).succeeds();
+    assert_eq!(written, "wrote within.gguf (16 tensors changed)\n");
+    let file = std::fs::read(home.path().join("within.gguf")).unwrap();
+    assert_eq!(file.len(), std::fs::read(golden("base.gguf")).unwrap().len());
+    let said = home.slm(["adapter", "merge", "within", "--as", "again"]).ends(2);
+    assert_eq!(said.stderr, "slm: `within:latest` has no adapters; name those to merge into it\n");
+}
+
+/// An adapter as MLX-LM saves it is the same adapter.
+#[test]
+fn an_adapter_of_mlx_is_the_same_as_pefts() {
+    let home = Home::new();
+    let file = std::fs::read(golden("one").join("adapter_model.safetensors")).unwrap();
+    let n_header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(&file[8..8 + n_header]).unwrap();
+    let (mut turned, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, tensor) in &header {
+        let at = |nth: usize| 8 + n_header + tensor["data_offsets"][nth].as_u64().unwrap() as usize;
+        let [rows, columns] = [0, 1].map(|nth| tensor["shape"][nth].as_u64().unwrap() as usize);
+        let numbers: Vec<&[u8]> = file[at(0)..at(1)].chunks_exact(4).collect();
+        let begin = data.len();
+        (0..columns).for_each(|c| (0..rows).for_each(|r| data.extend(numbers[r * columns + c])));
+        let name =
+            name.replace("base_model.model.", "").replace("lora_A.weight", "lora_a").replace("lora_B.weight", "lora_b");
+        turned.insert(name, json!({"dtype": "F32", "shape": [columns, rows], "data_offsets": [begin, data.len()]}));
+    }
+    let header = serde_json::to_vec(&turned).unwrap();
+    std::fs::create_dir(home.path().join("mlx")).unwrap();
+    home.file("mlx/adapters.safetensors", [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat());
+    home.file("mlx/adapter_config.json", r#"{"fine_tune_type": "lora", "lora_parameters": {"rank": 4, "scale": 2.0}}"#);
+    create(&home, "peft", &format!("ADAPTER {}\n", golden("one").display()));
+    create(&home, "mlx", "ADAPTER ./mlx\n");
+    let adapter = |model: &str| adapters_of(&home, model)[0].1.clone();
+    assert_eq!(adapter("mlx"), adapter("peft"));
+}
+
 /// The adapters of a stored model as files, with their digests.
 fn adapters_of(home: &Home, model: &str) -> Vec<(PathBuf, String)> {
     let show = home.slm(["show", model, "--json"]).json();
@@ -361,8 +446,8 @@ fn adapters_that_cannot_be_taken_change_nothing() {
     refused(
         "kept",
         "./empty",
-        "`./empty` has neither `adapter_model.safetensors` nor is it a GGUF file; save the adapter with PEFT's \
-         `save_pretrained`",
+        "`./empty` has neither `adapter_model.safetensors` (PEFT) nor `adapters.safetensors` (MLX), and is not a GGUF file; \
+         save the adapter with PEFT's `save_pretrained` or `mlx_lm.lora`",
     );
     refused(
         "kept",

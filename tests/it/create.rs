@@ -113,8 +113,14 @@ license
 license
   Another
   licence
+
+tensors
+  TYPE  TENSORS  BITS   SIZE    SHARE
+  Q8_0  29       8.50   1.3 MB  99.7 %
+  F32   9        32.00  4.6 KB  0.3 %
 "
     );
+    assert!(figures.contains("quantization     Q8_0 (8.52 bits per weight)"), "{figures}");
     assert!(home.slm(["show", "triage"]).succeeds().contains("weights          built into slm\n"));
 }
 

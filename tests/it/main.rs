@@ -38,6 +38,7 @@ mod ollamas;
 mod open;
 mod process;
 mod prompt_logprobs;
+mod quantize;
 mod ray;
 mod readme;
 mod registry;

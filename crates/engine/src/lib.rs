@@ -18,6 +18,7 @@ mod evaluation;
 mod event;
 #[cfg(test)]
 mod facts;
+pub mod imatrix;
 mod link;
 #[allow(unsafe_code, reason = "llama.cpp and ggml are called here, and nowhere else")]
 mod llama;
@@ -25,6 +26,7 @@ pub mod memory;
 mod merge;
 mod options;
 pub mod process;
+pub mod quantize;
 mod reply;
 mod request;
 mod run;
@@ -49,7 +51,9 @@ pub use event::{
     TokenLogprob, Tokenized,
 };
 pub use llama::devices::devices;
+pub use llama::imatrix::imatrix;
 pub use llama::native::leave;
+pub use llama::quantize::quantize;
 pub use llama::waiting::leave_waiting_as_set;
 pub use llama::{Granted, choose_kernels, default_threads, granted};
 pub use options::{DEFAULT_CONTEXT, Load, ModelInfo, Options, Weights};

@@ -11,9 +11,10 @@ use crate::cli::reading::ReadingArgs;
 use crate::eval::data::{Selection, Shard};
 use crate::eval::suite::Suite;
 use crate::failure::Failure;
+use crate::quantization::Quantization;
 
 /// Measure models on labelled data
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct EvalArgs {
     /// A suite: YAML with `model` or `models`, `data`, `input`, `expect` (docs/eval.md)
     #[arg(required_unless_present = "init")]
@@ -36,10 +37,30 @@ pub struct EvalArgs {
     pub report: ReportArgs,
     #[command(flatten)]
     pub compute: ComputeArgs,
+    #[command(flatten)]
+    pub quantizing: QuantizationArgs,
+}
+
+/// What quantizing costs.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Quantizing")]
+pub struct QuantizationArgs {
+    /// Quantize the suite's model to each of these types and compare them with it: `q8_0,q4_k_m,q3_k_m,q2_k`
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    pub quantizations: Vec<Quantization>,
+    /// Keep the quantized models, each as NAME:TYPE
+    #[arg(long, value_name = "NAME", requires = "quantizations")]
+    pub keep: Option<String>,
+    /// Also quantize weights that are quantized already; that loses more than quantizing once from F16
+    #[arg(long, requires = "quantizations")]
+    pub requantize: bool,
+    /// Quantize by importance, see `slm create --imatrix`
+    #[arg(long, value_name = "FILE", requires = "quantizations")]
+    pub imatrix: Option<PathBuf>,
 }
 
 /// Which rows.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct RowArgs {
     /// Stop after N rows
     #[arg(long, value_name = "N")]
@@ -53,7 +74,7 @@ pub struct RowArgs {
 }
 
 /// How they are asked.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct AskingArgs {
     /// Ask every row again, also those whose answers are kept
     #[arg(long, conflicts_with = "rescore")]
@@ -79,7 +100,7 @@ pub struct AskingArgs {
 }
 
 /// What must hold.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Gate")]
 pub struct GateArgs {
     /// Compare with the answers in FILE; exit code 3 if the paired test says that they got worse
@@ -100,7 +121,7 @@ pub struct GateArgs {
 }
 
 /// How it is reported.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Report")]
 pub struct ReportArgs {
     /// Write JSON

@@ -151,8 +151,7 @@ pub fn open(
         fit,
         keep_alive: None,
     };
-    // A model is found once more, for opening takes it.
-    let model = load::find(&subject.model.name.to_string(), environment)?;
+    let model = subject.model.clone();
     let header = load::header(&model)?;
     let Loaded { responder, .. } = load::open(model, header.as_ref(), &wanted, environment)?;
     Ok(responder)

@@ -2,10 +2,13 @@
 
 pub(super) mod args;
 pub(super) mod course;
+pub(super) mod drift;
+pub(super) mod importance;
 pub(super) mod local;
 mod outcome;
 pub mod parquet;
 mod peak;
+mod quantizations;
 mod remote;
 pub(super) mod subject;
 
@@ -22,8 +25,8 @@ use super::interrupt;
 use crate::contract::Form;
 use crate::eval::data::Data;
 use crate::eval::data::hygiene::Impossible;
-use crate::eval::record::{Field, Records};
-use crate::eval::suite::{Judge, Suite, Whom};
+use crate::eval::record::Records;
+use crate::eval::suite::{Suite, Whom};
 use crate::eval::{init, without};
 use crate::failure::{Failure, Outcome};
 use crate::ui::output::{Output, say, say_skipped};
@@ -82,6 +85,9 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         Output::default().text(&suite)?;
         return Ok(crate::failure::Exit::Done);
     }
+    if !args.quantizing.quantizations.is_empty() {
+        return quantizations::run(args, environment);
+    }
     let path = args.suite.as_deref().expect("clap asks for a suite where there is no --init");
     let mut suite = Suite::load(path)?;
     let selection = args.change(&mut suite)?;
@@ -92,7 +98,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     let subjects: Vec<Found> = (0..suite.variants.len())
         .map(|nth| Found::find(nth, &suite, args, folder, environment))
         .collect::<Result<_, _>>()?;
-    let fields = fields(&suite, &subjects);
+    let fields = subject::fields(&suite, &subjects.iter().map(Found::form).collect::<Vec<_>>());
     say_skipped(data.n_blank_lines);
     let candidates: Vec<_> = fields.iter().map(|field| field.candidates.clone()).collect();
     data.findings(&suite, &candidates, Impossible::CountsAsWrong).iter().for_each(say);
@@ -115,27 +121,6 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
     say_doubts(&records);
     without::add(&mut records, &suite.baselines, environment.kept_answers()).iter().for_each(say);
     outcome::tell(&records, total, outcome::Demands { gate: suite.gate.clone(), margin, baseline }, args, environment)
-}
-
-/// The fields with every answer that any of the subjects can give.
-fn fields(suite: &Suite, subjects: &[Found]) -> Vec<Field> {
-    let field = |expected: &crate::eval::suite::ExpectedField| {
-        let mut candidates = Vec::new();
-        if expected.judge == Judge::Label {
-            for candidate in subjects.iter().flat_map(|subject| subject::candidates(subject.form(), &expected.field)) {
-                if !candidates.contains(&candidate) {
-                    candidates.push(candidate);
-                }
-            }
-        }
-        Field {
-            name: expected.field.clone(),
-            judge: expected.judge.clone(),
-            candidates,
-            limits: expected.limits.clone(),
-        }
-    };
-    suite.expect.iter().map(field).collect()
 }
 
 /// Says which models wanted to say something else than the allowed answers.

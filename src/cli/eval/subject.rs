@@ -13,7 +13,8 @@ use crate::contract::{Contract, Form};
 use crate::decide::ModelFit;
 use crate::digest::Digest;
 use crate::engine::AdapterSet;
-use crate::eval::suite::{Judge, Suite, Variant};
+use crate::eval::record::Field;
+use crate::eval::suite::{ExpectedField, Judge, Suite, Variant};
 use crate::failure::Failure;
 use crate::infer::{Scoring, Turn};
 use crate::load_spec;
@@ -49,12 +50,25 @@ impl Subject {
         folder: &Path,
         environment: &Environment,
     ) -> Result<Subject, Failure> {
+        let find = if args.asking.rescore { load::find } else { load::find_or_pull };
+        Subject::of((nth, name), find(name, environment)?, (suite, folder), args, environment)
+    }
+
+    /// As [`Subject::find`], of a model that was found, whatever its name.
+    ///
+    /// # Errors
+    /// A setting of the suite cannot be used.
+    pub fn of(
+        (nth, name): (usize, &str),
+        model: Model,
+        (suite, folder): (&Suite, &Path),
+        args: &EvalArgs,
+        environment: &Environment,
+    ) -> Result<Subject, Failure> {
         let variant = suite.variants[nth].clone();
         let named = args.suite.as_deref().unwrap_or(Path::new("")).display();
         let mut parameters = Parameters::from_json(&variant.parameters.clone().into())
             .map_err(|error| Failure::usage(format!("`{named}`: {error}")))?;
-        let find = if args.asking.rescore { load::find } else { load::find_or_pull };
-        let model = find(name, environment)?;
         let form = match pinned(&variant, args, folder)? {
             Some(form) => form,
             None => load_spec::own_form(&model)?,
@@ -141,6 +155,28 @@ pub fn candidates(form: &Form, field: &str) -> Vec<Value> {
     let is_it = |of: &&crate::contract::Field| contract.is_bare() || of.name().as_deref() == Some(field);
     let options = contract.fields().iter().find(is_it).map(|of| of.options.iter().map(|o| o.value.clone()));
     options.into_iter().flatten().collect()
+}
+
+/// The suite's fields with every answer that can be given in any of these forms.
+#[must_use]
+pub fn fields(suite: &Suite, forms: &[&Form]) -> Vec<Field> {
+    let field = |expected: &ExpectedField| {
+        let mut candidates = Vec::new();
+        if expected.judge == Judge::Label {
+            for candidate in forms.iter().flat_map(|form| self::candidates(form, &expected.field)) {
+                if !candidates.contains(&candidate) {
+                    candidates.push(candidate);
+                }
+            }
+        }
+        Field {
+            name: expected.field.clone(),
+            judge: expected.judge.clone(),
+            candidates,
+            limits: expected.limits.clone(),
+        }
+    };
+    suite.expect.iter().map(field).collect()
 }
 
 /// The form with every list of labels in reverse order; `None` if the form is not closed.

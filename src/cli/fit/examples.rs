@@ -20,7 +20,7 @@ use crate::load_spec;
 use crate::model_ref::ModelRef;
 use crate::modelfile::{BaseSource, FoundBy, Modelfile};
 use crate::sampling::Parameters;
-use crate::store::{FitKept, Model, NewExamples, Weights};
+use crate::store::{FitKept, Model, NewExamples, NewWeights, Weights};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use crate::ui::table::table;
@@ -167,7 +167,8 @@ fn store(args: &FitArgs, model: &Model, new: &NewExamples, environment: &Environ
     }
     let store = environment.store()?;
     let modelfile = Modelfile::new(BaseSource::Name(model.name.clone().into()));
-    let creation = store.begin_creating_with(&modelfile, Path::new(""), Some(new), &Bytes::default())?;
+    let made = (NewWeights::Named, Some(new));
+    let creation = store.begin_creating_with(&modelfile, Path::new(""), made, &Bytes::default())?;
     let fit = creation.fit();
     store.finish_creating(&name, creation)?;
     if fit == FitKept::No {

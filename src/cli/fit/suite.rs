@@ -158,5 +158,6 @@ pub fn eval_args(args: &FitArgs, path: &Path) -> EvalArgs {
         report: Default::default(),
         reading: args.reading,
         compute: args.compute.clone(),
+        quantizing: Default::default(),
     }
 }

@@ -15,7 +15,8 @@ use modules::{ModulePath, Modules};
 const FLOORS: [&[&str]; 2] = [&["batch", "bench", "eval"], &["cli", "failure", "ui"]];
 
 /// What a crate may use of `slm_values`, where that is not all.
-const VALUES: [(&str, &[&str]); 1] = [("slm_engine", &["digest", "gguf", "prompt", "sampling"])];
+const VALUES: [(&str, &[&str]); 1] =
+    [("slm_engine", &["digest", "gguf", "imatrix", "prompt", "quantization", "sampling"])];
 
 /// Rooms of one crate that do not know each other: the first uses none of the others.
 const STRANGERS: [(&str, &str, &[&str]); 3] = [

@@ -6,6 +6,25 @@ use std::sync::Mutex;
 /// The last lines of level warning and above, oldest first.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 const KEPT: usize = 8;
+/// Who hears every piece of text as it is written, of whatever level.
+static LISTENER: Mutex<Option<Listener>> = Mutex::new(None);
+
+type Listener = Box<dyn FnMut(&str) + Send>;
+
+/// While it is held, someone listens.
+pub struct Listening(());
+
+/// Gives every piece of text to `listener`, until what is given back is dropped.
+pub fn listen(listener: impl FnMut(&str) + Send + 'static) -> Listening {
+    *LISTENER.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(listener));
+    Listening(())
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        *LISTENER.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+    }
+}
 
 /// Takes over the log of llama.cpp and ggml for this process.
 pub fn install() {
@@ -39,6 +58,9 @@ unsafe extern "C" fn take(level: llama_cpp_sys_2::ggml_log_level, text: *const c
     }
     // SAFETY: llama.cpp passes a NUL-terminated string that lives through the call.
     let text = unsafe { CStr::from_ptr(text) }.to_string_lossy();
+    if let Some(listener) = &mut *LISTENER.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        listener(&text);
+    }
     let line = text.trim();
     if line.is_empty() || line.chars().all(|c| c == '.') {
         return;

@@ -1,8 +1,8 @@
-//! Adapters that a Modelfile names: GGUF files as they are, PEFT's folders and safetensors converted, all as blobs.
+//! Adapters that a Modelfile names: GGUF files as they are, PEFT's and MLX's folders and safetensors converted, all as blobs.
 
 use super::blobs::{Imported, adapter_header, open_regular, path_in};
 use super::disk::{self, Writing};
-use super::{Store, StoreError};
+use super::{Store, StoreError, mlx};
 use slm_values::gguf::Header;
 use slm_values::manifest::Layer;
 use slm_values::modelfile::AdapterSource;
@@ -11,6 +11,8 @@ use slm_values::progress::Progress;
 use std::path::{Path, PathBuf};
 
 const TENSORS: &str = "adapter_model.safetensors";
+/// The same of MLX's.
+const MLX_TENSORS: &str = "adapters.safetensors";
 const CONFIG: &str = "adapter_config.json";
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 /// An adapter of PEFT's is read whole.
@@ -67,14 +69,13 @@ impl Store {
     }
 }
 
-/// The configuration and the tensors of PEFT's, where a path means these.
+/// The configuration and the tensors of PEFT's or MLX's, where a path means these.
 fn peft_files(path: &Path) -> Result<Option<[PathBuf; 2]>, StoreError> {
     if path.is_dir() {
-        let tensors = path.join(TENSORS);
-        return if tensors.exists() {
-            Ok(Some([path.join(CONFIG), tensors]))
-        } else {
-            Err(StoreError::NoAdapter(path.to_owned()))
+        let known = [TENSORS, MLX_TENSORS].map(|name| path.join(name)).into_iter().find(|tensors| tensors.exists());
+        return match known {
+            Some(tensors) => Ok(Some([path.join(CONFIG), tensors])),
+            None => Err(StoreError::NoAdapter(path.to_owned())),
         };
     }
     if path.extension().is_some_and(|extension| extension == "safetensors") {
@@ -86,7 +87,12 @@ fn peft_files(path: &Path) -> Result<Option<[PathBuf; 2]>, StoreError> {
 fn convert(config: &Path, tensors: &Path, base: &Header) -> Result<Vec<u8>, StoreError> {
     let config = whole(config, MAX_CONFIG_BYTES)?;
     let bytes = whole(tensors, MAX_TENSORS_BYTES)?;
-    peft::convert(&config, &bytes, base).map_err(|source| StoreError::Peft { path: tensors.to_owned(), source })
+    let converted = if mlx::is_mlx(&config) {
+        mlx::to_peft(&config, &bytes).and_then(|[config, bytes]| peft::convert(&config, &bytes, base))
+    } else {
+        peft::convert(&config, &bytes, base)
+    };
+    converted.map_err(|source| StoreError::Peft { path: tensors.to_owned(), source })
 }
 
 fn whole(path: &Path, max_bytes: u64) -> Result<Vec<u8>, StoreError> {

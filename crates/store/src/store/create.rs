@@ -5,7 +5,7 @@ use super::disk::{self, Writing};
 use super::examples::{NewExamples, StoredExamples};
 use super::fit::{self, FitKept};
 use super::layers::{config_elsewhere, config_of, config_over, config_with, layers_over, push_once};
-use super::{Elsewhere, Model, Store, StoreError, Weights, adapter, examples, shards};
+use super::{Elsewhere, ImportedWeights, Model, NewWeights, Store, StoreError, Weights, adapter, examples, shards};
 use serde_json::Value;
 use slm_values::digest::Digest;
 use slm_values::encoding;
@@ -13,10 +13,10 @@ use slm_values::gguf::Header;
 use slm_values::manifest::{Layer, Manifest, ModelConfig, media_type};
 use slm_values::model_ref::ModelRef;
 use slm_values::modelfile::{BaseSource, Format, Modelfile};
-use slm_values::progress::Progress;
+use slm_values::progress::{Progress, Silent};
 use slm_values::sampling::Parameters;
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The most bytes of a schema's file.
 const MAX_SCHEMA_BYTES: u64 = 1 << 20;
@@ -26,6 +26,12 @@ pub struct Creation {
     manifest: Vec<u8>,
     fit: FitKept,
     writing: Writing,
+}
+
+/// What a Modelfile names beside the weights.
+struct Parts {
+    modelfile: Modelfile,
+    adapters: Vec<adapter::Checked>,
 }
 
 impl Creation {
@@ -50,6 +56,10 @@ pub(super) struct Base {
     parameters: Parameters,
     format: Option<Format>,
     examples: Option<StoredExamples>,
+    /// Weights that take the place of those in `layers`.
+    replaced: Option<Vec<Layer>>,
+    /// Whether its adapters are in them.
+    has_adapters_merged: bool,
     /// The bytes of the binary's own layers, which are in the store only once a model of a manifest needs them.
     pub own: Vec<Cow<'static, [u8]>>,
 }
@@ -82,45 +92,53 @@ impl Store {
         folder: &Path,
         progress: &dyn Progress,
     ) -> Result<Creation, StoreError> {
-        let examples = match &modelfile.examples {
-            Some(source) => {
-                // Whoever answers elsewhere is given none.
-                self.base_header(&modelfile.from, folder)?;
-                Some(self.read_examples(source, folder)?)
-            }
-            None => None,
-        };
-        self.begin_creating_with(modelfile, folder, examples.as_ref(), progress)
+        self.begin_creating_of(modelfile, folder, NewWeights::Named, progress)
     }
 
-    /// As [`Store::begin_creating`], with these examples in place of those that the Modelfile names.
+    /// As [`Store::begin_creating`], with other weights than those that the Modelfile's FROM names.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As [`Store::begin_creating`].
+    pub fn begin_creating_of(
+        &self,
+        modelfile: &Modelfile,
+        folder: &Path,
+        weights: NewWeights<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Creation, StoreError> {
+        let examples = self.named_examples(modelfile, folder)?;
+        self.begin_creating_with(modelfile, folder, (weights, examples.as_ref()), progress)
+    }
+
+    /// As [`Store::begin_creating_of`], with these examples in place of those that the Modelfile names.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin_creating`].
     pub fn begin_creating_with(
         &self,
         modelfile: &Modelfile,
         folder: &Path,
-        examples: Option<&NewExamples>,
+        (weights, examples): (NewWeights<'_>, Option<&NewExamples>),
         progress: &dyn Progress,
     ) -> Result<Creation, StoreError> {
         // Before the weights are copied, so that a mistake costs nothing.
-        let modelfile = with_schema(modelfile, folder)?;
-        if let Some(asked) = modelfile.parameters.num_ctx
-            && let Some(trained) = self.base_header(&modelfile.from, folder)?.footprint().context_below(asked)
-        {
-            return Err(StoreError::Context { asked, trained });
-        }
-        let adapters = match modelfile.adapters.as_slice() {
-            [] => Vec::new(),
-            adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
-        };
+        let Parts { modelfile, adapters } = self.parts(modelfile, folder)?;
         let writing = self.begin_writing()?;
-        let base = match &modelfile.from {
-            BaseSource::Path(path) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
-            BaseSource::Name(from) => self.base_of_model(&from.name)?,
+        let mut base = match (&modelfile.from, weights.others()) {
+            (BaseSource::Path(path), None) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
+            (BaseSource::Path(_), Some(others)) => Base { config: config_of(&others.header), ..Base::default() },
+            (BaseSource::Name(from), _) => self.base_of_model(&from.name)?,
         };
+        if let NewWeights::Made(made) | NewWeights::Merged(made) = weights {
+            self.keep_made(made, &writing)?;
+        }
+        if let Some(others) = weights.others() {
+            base.config.file_type = others.header.quantization().to_owned();
+            base.replaced = Some(others.layers.clone());
+            base.has_adapters_merged = matches!(weights, NewWeights::Merged(_));
+        }
         let format = modelfile.format.as_ref().or(base.format.as_ref());
         match (examples, &base.examples) {
             (Some(new), _) => new.check(format)?,
@@ -129,6 +147,21 @@ impl Store {
         }
         let adapters = self.adapter_layers(&adapters, progress, &writing)?;
         self.built(base, adapters, examples, &modelfile, writing)
+    }
+
+    /// The model that a Modelfile in `folder` makes, of weights where they lie and without a name of its own: `name` is how it
+    /// calls itself. Nothing but its small layers gets into the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] where something that the Modelfile names is missing or wrong.
+    pub fn unnamed(
+        &self,
+        name: &ModelRef,
+        (modelfile, folder): (&Modelfile, &Path),
+        (weights, paths): (&ImportedWeights, Vec<PathBuf>),
+    ) -> Result<Model, StoreError> {
+        let creation = self.begin_creating_of(modelfile, folder, NewWeights::InPlace(weights), &Silent)?;
+        self.stored_of(name, Path::new("(not named yet)"), &creation.manifest, Some(paths))
     }
 
     /// As [`Store::begin_creating`], of a model without weights: `who` takes the place of what the Modelfile's FROM names.
@@ -164,6 +197,12 @@ impl Store {
     ) -> Result<Creation, StoreError> {
         let new = layers_over(&base.parameters, modelfile);
         let mut layers = base.layers.clone();
+        if let Some(weights) = base.replaced {
+            layers.retain(|layer| {
+                !(layer.is(media_type::MODEL) || base.has_adapters_merged && layer.is(media_type::ADAPTER))
+            });
+            layers.splice(0..0, weights);
+        }
         // The base's adapters stay, each at its own scale, unless the Modelfile gives it another.
         layers.retain(|old| adapters.iter().all(|new| (new.digest, &new.media_type) != (old.digest, &old.media_type)));
         let is_weights = |layer: &Layer| layer.is(media_type::MODEL) || layer.is(media_type::ADAPTER);
@@ -205,6 +244,39 @@ impl Store {
         self.resolve(name)
     }
 
+    /// Checks everything of a Modelfile that can be checked before its weights are touched.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where something that the Modelfile names is missing or wrong.
+    pub fn check_modelfile(&self, modelfile: &Modelfile, folder: &Path) -> Result<(), StoreError> {
+        self.named_examples(modelfile, folder)?;
+        self.parts(modelfile, folder).map(drop)
+    }
+
+    /// What a Modelfile names beside the weights, read and checked.
+    fn parts(&self, modelfile: &Modelfile, folder: &Path) -> Result<Parts, StoreError> {
+        let modelfile = with_schema(modelfile, folder)?;
+        if let Some(asked) = modelfile.parameters.num_ctx
+            && let Some(trained) = self.base_header(&modelfile.from, folder)?.footprint().context_below(asked)
+        {
+            return Err(StoreError::Context { asked, trained });
+        }
+        let adapters = match modelfile.adapters.as_slice() {
+            [] => Vec::new(),
+            adapters => adapter::checked(adapters, folder, &self.base_header(&modelfile.from, folder)?)?,
+        };
+        Ok(Parts { modelfile, adapters })
+    }
+
+    /// The examples that a Modelfile names.
+    fn named_examples(&self, modelfile: &Modelfile, folder: &Path) -> Result<Option<NewExamples>, StoreError> {
+        let Some(source) = &modelfile.examples else { return Ok(None) };
+        // Whoever answers elsewhere is given none.
+        self.base_header(&modelfile.from, folder)?;
+        self.read_examples(source, folder).map(Some)
+    }
+
     fn base_header(&self, from: &BaseSource, folder: &Path) -> Result<Header, StoreError> {
         match from {
             BaseSource::Path(path) => Ok(shards::files_at(&path_in(folder, path)?)?.header),
@@ -227,7 +299,7 @@ impl Store {
             own.extend(layers.into_iter().map(|layer| Cow::Owned(layer.bytes)));
         }
         let Model { config, manifest, parameters, format, examples, .. } = model;
-        Ok(Base { config, layers: manifest.layers, parameters, format, examples, own })
+        Ok(Base { config, layers: manifest.layers, parameters, format, examples, own, ..Base::default() })
     }
 
     /// Writes those of the binary's own layers that a manifest with these has: the others would never be of use.

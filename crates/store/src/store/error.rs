@@ -68,7 +68,8 @@ pub enum StoreError {
     #[error("`{path}` cannot be made an adapter: {source}")]
     Peft { path: PathBuf, source: PeftError },
     #[error(
-        "`{0}` has neither `adapter_model.safetensors` nor is it a GGUF file; save the adapter with PEFT's `save_pretrained`"
+        "`{0}` has neither `adapter_model.safetensors` (PEFT) nor `adapters.safetensors` (MLX), and is not a GGUF file; save the \
+         adapter with PEFT's `save_pretrained` or `mlx_lm.lora`"
     )]
     NoAdapter(PathBuf),
     #[error("the adapter `{0}` is given twice; keep one of them, with the scale that it should have")]

@@ -105,7 +105,7 @@ impl Drop for Incoming {
     }
 }
 
-fn create_in(folder: &Path) -> Result<(PathBuf, File), StoreError> {
+pub(super) fn create_in(folder: &Path) -> Result<(PathBuf, File), StoreError> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     loop {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);

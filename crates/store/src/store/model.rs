@@ -215,10 +215,22 @@ impl Store {
     }
 
     fn stored(&self, name: &ModelRef, path: &Path, json: &[u8]) -> Result<Model, StoreError> {
+        self.stored_of(name, path, json, None)
+    }
+
+    /// The model of a manifest, with weights in these files where they are not the store's.
+    pub(super) fn stored_of(
+        &self,
+        name: &ModelRef,
+        path: &Path,
+        json: &[u8],
+        elsewhere: Option<Vec<PathBuf>>,
+    ) -> Result<Model, StoreError> {
         let manifest = parse_manifest(path, json)?;
         let weights = weights_of(&manifest, path)?;
         let weights_digest = shards::identity(weights.iter().copied());
         let weights = match weights.as_slice() {
+            _ if elsewhere.is_some() => Weights::Blobs(elsewhere.unwrap_or_default()),
             [layer] if layer.is(media_type::REMOTE) => Weights::Elsewhere(Elsewhere::Remote(self.text(layer)?.into())),
             [layer] if layer.is(media_type::CASCADE) => {
                 Weights::Elsewhere(Elsewhere::Cascade(self.text(layer)?.into()))

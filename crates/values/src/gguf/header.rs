@@ -30,7 +30,7 @@ pub struct Header {
 
 impl Header {
     /// The keys and tensors of any GGUF file, which fit together as the format says; what they mean is not checked.
-    pub(super) fn read_parts(reader: impl Read, file_len: u64) -> Result<Header, GgufError> {
+    pub(crate) fn read_parts(reader: impl Read, file_len: u64) -> Result<Header, GgufError> {
         let mut reader = HeaderReader::new(reader, file_len);
         let version = read_version(&mut reader)?;
         let n_tensors = reader.count("tensors", MAX_TENSORS)?;
@@ -111,6 +111,19 @@ impl Header {
     #[must_use]
     pub fn n_parameters(&self) -> u64 {
         self.tensors.iter().fold(0, |sum, tensor| sum.saturating_add(tensor.n_elements))
+    }
+
+    /// The bytes of all tensors.
+    #[must_use]
+    pub fn n_tensor_bytes(&self) -> u64 {
+        self.tensors.iter().fold(0, |sum, tensor| sum.saturating_add(tensor.n_bytes))
+    }
+
+    /// Bits of a weight on average, scales included; `None` without weights.
+    #[must_use]
+    pub fn bits_per_weight(&self) -> Option<f64> {
+        let n = self.n_parameters();
+        (n > 0).then(|| 8.0 * self.n_tensor_bytes() as f64 / n as f64)
     }
 
     /// The number of weights as people say it: `1.2B`, `2.6M`, `260K`.

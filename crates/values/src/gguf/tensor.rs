@@ -46,6 +46,23 @@ impl TensorType {
     pub const F16: TensorType = kind(1, "F16", 1, 2);
     pub const BF16: TensorType = kind(30, "BF16", 1, 2);
     pub const Q8_0: TensorType = kind(8, "Q8_0", 32, 34);
+
+    /// Every type that weights can have.
+    pub fn all() -> impl Iterator<Item = TensorType> {
+        TYPES.into_iter()
+    }
+
+    /// Whether numbers share a scale with others of their block, so that writing them has lost something.
+    #[must_use]
+    pub fn is_quantized(self) -> bool {
+        self.block_len > 1
+    }
+
+    /// Bits of a number, with its part of the block's scales.
+    #[must_use]
+    pub fn bits(self) -> f64 {
+        8.0 * self.block_bytes as f64 / self.block_len as f64
+    }
 }
 
 const fn kind(id: u32, name: &'static str, block_len: u64, block_bytes: u64) -> TensorType {
@@ -105,6 +122,12 @@ const REMOVED: [(u32, &str); 15] = [
 ];
 
 impl TensorInfo {
+    /// The bytes that its numbers would have in another type; `None` where that type's blocks do not divide its rows.
+    #[must_use]
+    pub fn n_bytes_as(&self, kind: TensorType) -> Option<u64> {
+        size(&self.dimensions, kind).ok().map(|(_, n_bytes)| n_bytes)
+    }
+
     pub(super) fn read(reader: &mut HeaderReader<impl Read>) -> Result<TensorInfo, GgufError> {
         let name = reader.tensor_name()?;
         if name.len() > MAX_NAME_BYTES {

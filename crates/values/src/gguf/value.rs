@@ -238,6 +238,17 @@ impl Array {
 }
 
 impl Strings {
+    /// These texts in their order.
+    #[must_use]
+    pub fn of(texts: &[impl AsRef<str>]) -> Strings {
+        let mut strings = Strings::default();
+        for text in texts {
+            strings.text += text.as_ref();
+            strings.ends.push(strings.text.len());
+        }
+        strings
+    }
+
     fn read(reader: &mut HeaderReader<impl Read>, key: &str, n_elements: u64) -> Result<Strings, GgufError> {
         let what = format!("key `{key}`");
         let mut bytes = Vec::new();

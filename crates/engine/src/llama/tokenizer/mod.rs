@@ -121,6 +121,11 @@ impl Tokenizer {
         self.bos
     }
 
+    /// The token that the model wants before every text, where it wants one.
+    pub fn first(&self) -> Option<Token> {
+        self.bos.filter(|_| self.adds_bos)
+    }
+
     /// The special tokens' texts, for the chat template.
     pub fn specials(&self) -> SpecialTokens {
         let text = |token: Option<Token>| token.map(|token| self.text(token)).unwrap_or_default();
