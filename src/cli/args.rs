@@ -11,6 +11,7 @@ use super::eval::EvalArgs;
 use super::eval::parquet::ParquetRowsArgs;
 use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
+use super::label::LabelArgs;
 use super::list::ListArgs;
 use super::prune::PruneArgs;
 use super::ps::PsArgs;
@@ -21,6 +22,7 @@ use super::run::RunArgs;
 use super::serve::ServeArgs;
 use super::show::ShowArgs;
 use super::stop::StopArgs;
+use super::tune::TuneArgs;
 use super::verify::VerifyArgs;
 /// Small language models for classification, extraction and scoring: answers that always fit your format, with probabilities.
 #[derive(Debug, Parser)]
@@ -59,6 +61,8 @@ pub enum Command {
     Prune(PruneArgs),
     Eval(Box<EvalArgs>),
     Fit(Box<FitArgs>),
+    Tune(Box<TuneArgs>),
+    Label(Box<LabelArgs>),
     Bench(Box<BenchArgs>),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),

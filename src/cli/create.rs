@@ -20,6 +20,7 @@ use crate::store::{Creation, FitKept, Store, with_schema};
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use cascade::CascadeFile;
+pub use elsewhere::is_yaml;
 
 /// Create a model from a Modelfile or a cascade's YAML
 #[derive(Debug, Args)]
@@ -48,7 +49,7 @@ pub const FIT_LEFT_OUT: &str =
 pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
     let (text, folder) = read(&args.file)?;
-    if elsewhere::is_yaml(&args.file) {
+    if is_yaml(&args.file) {
         let file = CascadeFile { path: &args.file, text: &text, folder: &folder };
         let (who, modelfile) = cascade::of(file, &name, environment)?;
         let store = environment.store()?;

@@ -20,6 +20,7 @@ mod fit;
 mod generated;
 mod interrupt;
 mod journal;
+mod label;
 mod list;
 mod load;
 mod network;
@@ -36,6 +37,7 @@ mod serve;
 mod served;
 mod show;
 mod stop;
+mod tune;
 mod verify;
 mod version;
 
@@ -101,6 +103,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Eval(args) => eval::run(&args, &environment),
         Command::Batch(args) => batch::run(&args, &environment),
         Command::Fit(args) => fit::run(&args, &environment),
+        Command::Tune(args) => tune::run(&args, &environment),
+        Command::Label(args) => label::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),

@@ -14,6 +14,7 @@ use crate::load_spec::{self, CascadeSpec, TemplateChoice};
 use crate::model_info::{ModelDescription, format_json};
 use crate::remote::KeySource;
 use crate::store::{Elsewhere, Model, StoredAdapter, Weights};
+use crate::tune::card::TuningCard;
 use crate::ui::output::Output;
 use crate::ui::table::size;
 
@@ -56,11 +57,26 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
         ShowArgs { template: true, .. } => template(&model, &model.weights.header()?),
         ShowArgs { parameters: true, .. } => parameters(&model),
         ShowArgs { license: true, .. } => license(&model),
-        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model)?),
-        _ => page(&model)?,
+        ShowArgs { json: true, .. } => {
+            let mut json = as_json(&model)?;
+            json["tuning"] = tuning(&model, environment)?.map_or(Value::Null, |card| json!(card));
+            format!("{json}\n")
+        }
+        _ => match tuning(&model, environment)? {
+            Some(card) => format!("{}\ntuning\n{}\n", page(&model)?, indented(&card.page())),
+            None => page(&model)?,
+        },
     };
     output.text(&text)?;
     Ok(Exit::Done)
+}
+
+/// The card of the model's adapter, where `slm tune` made it.
+fn tuning(model: &Model, environment: &Environment) -> Result<Option<TuningCard>, Failure> {
+    let Some(json) = environment.store()?.tuning(model)? else { return Ok(None) };
+    let card = serde_json::from_slice(&json);
+    card.map(Some)
+        .map_err(|error| Failure::failed(format!("the tuning card of `{}` cannot be read: {error}", model.name)))
 }
 
 fn modelfile(model: &Model) -> String {

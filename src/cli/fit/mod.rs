@@ -5,7 +5,7 @@ mod check;
 mod decisions;
 mod learned;
 mod report;
-mod rows;
+pub(super) mod rows;
 mod unlabelled;
 
 pub use args::FitArgs;
