@@ -56,5 +56,6 @@ mod terminal;
 mod tidy;
 mod tiny;
 mod tokens;
+mod tune;
 mod vocabularies;
 mod waiting;
