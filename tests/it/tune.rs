@@ -193,8 +193,8 @@ fn a_training_is_stopped_gone_on_with_measured_and_kept() {
     let home = home();
     let python = python.to_str().unwrap();
     let settings =
-        ["--python", python, "--as", "mine", "--train-threads", "1", "--learning-rate", "0.01", "--rank", "16"];
-    let args: Vec<&str> = settings.iter().copied().chain(["--epochs", "30", "--patience", "30"]).collect();
+        ["--python", python, "--as", "mine", "--train-threads", "1", "--learning-rate", "0.003", "--rank", "16"];
+    let args: Vec<&str> = settings.iter().copied().chain(["--epochs", "15", "--patience", "15"]).collect();
     // A trainer whose starter goes away writes a checkpoint, and the next run goes on there.
     tune(&home, &[&args[..], &["--dry-run", "--json"]].concat()).ends(0);
     let job = home.path().join("mine.tune");
