@@ -22,10 +22,11 @@ pub use slm_infer::{decide, extract, infer, load_spec, model_info};
 // Floor 3: which models are loaded, and the server over them.
 pub use slm_server::{api, residents};
 
-// Floor 4: evaluation; speed; many records through one model.
+// Floor 4: evaluation; speed; many records through one model; tuning jobs.
 pub mod batch;
 pub mod bench;
 pub mod eval;
+pub mod tune;
 
 // Floor 5: the command line, what it shows, and how failures leave.
 pub mod cli;

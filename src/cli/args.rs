@@ -12,6 +12,7 @@ use super::eval::EvalArgs;
 use super::eval::parquet::ParquetRowsArgs;
 use super::fit::FitArgs;
 use super::generated::{CompletionsArgs, ManArgs};
+use super::label::LabelArgs;
 use super::list::ListArgs;
 use super::log::LogArgs;
 use super::prune::PruneArgs;
@@ -23,6 +24,7 @@ use super::run::RunArgs;
 use super::serve::ServeArgs;
 use super::show::ShowArgs;
 use super::stop::StopArgs;
+use super::tune::TuneArgs;
 use super::verify::VerifyArgs;
 /// Small language models for classification, extraction and scoring: answers that always fit your format, with probabilities.
 #[derive(Debug, Parser)]
@@ -63,6 +65,8 @@ pub enum Command {
     Eval(Box<EvalArgs>),
     Fit(Box<FitArgs>),
     Log(LogArgs),
+    Tune(Box<TuneArgs>),
+    Label(Box<LabelArgs>),
     Bench(Box<BenchArgs>),
     Doctor(DoctorArgs),
     Completions(CompletionsArgs),

@@ -122,6 +122,20 @@ pub fn near(typed: &str, nearest: &[ModelRef]) -> Result<Meant, Failure> {
     }
 }
 
+/// Continues if a person agrees.
+///
+/// # Errors
+/// The person does not, or nobody is there to ask: `flag` agrees in advance.
+pub fn agreed(question: &str, flag: &str) -> Result<(), Failure> {
+    if !is_person_there() {
+        return Err(Failure::failed(format!("nobody is there to agree; give {flag}")));
+    }
+    match answer(&format!("{question} [y/N] ")) {
+        Some(answer) if is_yes(&answer) => Ok(()),
+        _ => Err(Failure::failed("nothing was installed")),
+    }
+}
+
 fn is_person_there() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

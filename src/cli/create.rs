@@ -23,6 +23,7 @@ use crate::store::{Creation, FitKept, NewExamples, NewWeights, Store, with_schem
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use cascade::CascadeFile;
+pub use elsewhere::is_yaml;
 
 /// Create a model from a Modelfile or a cascade's YAML
 #[derive(Debug, Args)]

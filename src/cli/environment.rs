@@ -23,6 +23,7 @@ pub struct Environment {
     look: Look,
     history: Option<PathBuf>,
     kept_answers: Option<PathBuf>,
+    tuning_python: Option<PathBuf>,
     is_on_github: bool,
     no_history: Option<String>,
     host: Option<String>,
@@ -88,6 +89,7 @@ impl Environment {
         let models = variable("MODELS").map(PathBuf::from);
         let folders = directories::ProjectDirs::from("", "", "slm");
         let history = folders.as_ref().map(|folders| folders.data_dir().join("history"));
+        let tuning_python = folders.as_ref().map(|folders| folders.data_dir().join("tune-python"));
         let kept_answers = folders.as_ref().map(|folders| folders.cache_dir().join("eval"));
         let models = models.or_else(|| folders.map(|folders| folders.data_dir().join("models")));
         Environment {
@@ -102,6 +104,7 @@ impl Environment {
             look: look(),
             history,
             kept_answers,
+            tuning_python,
             is_on_github: own("", "GITHUB_ACTIONS").is_some(),
             no_history: text("NOHISTORY"),
             host: text("HOST"),
@@ -168,6 +171,12 @@ impl Environment {
     #[must_use]
     pub fn history(&self) -> Option<&Path> {
         self.history.as_deref().filter(|_| !is_on(self.no_history.as_deref()))
+    }
+
+    /// The folder of the Python environment that `slm tune --setup` makes.
+    #[must_use]
+    pub fn tuning_python(&self) -> Option<&Path> {
+        self.tuning_python.as_deref()
     }
 
     /// The folder of answers that evaluations keep; `None` where there is no home folder.

@@ -22,6 +22,7 @@ mod fit;
 mod generated;
 mod interrupt;
 mod journal;
+mod label;
 mod list;
 mod load;
 mod log;
@@ -41,6 +42,7 @@ mod served;
 mod show;
 mod stop;
 mod tensors;
+mod tune;
 mod verify;
 mod version;
 
@@ -108,6 +110,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Batch(args) => batch::run(&args, &environment),
         Command::Fit(args) => fit::run(&args, &environment),
         Command::Log(args) => log::run(&args, &environment),
+        Command::Tune(args) => tune::run(&args, &environment),
+        Command::Label(args) => label::run(&args, &environment),
         Command::Bench(args) => bench::run(&args, &environment),
         Command::Doctor(args) => doctor::run(&args, &environment),
         Command::Completions(args) => generated::completions(&args),

@@ -15,6 +15,7 @@ use crate::load_spec::{self, CascadeSpec, TemplateChoice};
 use crate::model_info::{ModelDescription, format_json};
 use crate::remote::KeySource;
 use crate::store::{Elsewhere, Model, StoredAdapter, Weights};
+use crate::tune::card::TuningCard;
 use crate::ui::output::Output;
 use crate::ui::table::{size, table};
 
@@ -60,11 +61,26 @@ pub fn run(args: &ShowArgs, environment: &Environment) -> Outcome {
         ShowArgs { template: true, .. } => template(&model, &model.weights.header()?),
         ShowArgs { parameters: true, .. } => parameters(&model),
         ShowArgs { license: true, .. } => license(&model),
-        ShowArgs { json: true, .. } => format!("{}\n", as_json(&model, args)?),
-        _ => page(&model)? + &weights(&model, args)?,
+        ShowArgs { json: true, .. } => {
+            let mut json = as_json(&model, args)?;
+            json["tuning"] = tuning(&model, environment)?.map_or(Value::Null, |card| json!(card));
+            format!("{json}\n")
+        }
+        _ => {
+            let tuned = tuning(&model, environment)?.map(|card| format!("\ntuning\n{}\n", indented(&card.page())));
+            page(&model)? + &tuned.unwrap_or_default() + &weights(&model, args)?
+        }
     };
     output.text(&text)?;
     Ok(Exit::Done)
+}
+
+/// The card of the model's adapter, where `slm tune` made it.
+fn tuning(model: &Model, environment: &Environment) -> Result<Option<TuningCard>, Failure> {
+    let Some(json) = environment.store()?.tuning(model)? else { return Ok(None) };
+    let card = serde_json::from_slice(&json);
+    card.map(Some)
+        .map_err(|error| Failure::failed(format!("the tuning card of `{}` cannot be read: {error}", model.name)))
 }
 
 fn modelfile(model: &Model) -> String {

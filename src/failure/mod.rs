@@ -96,6 +96,7 @@ exits! {
     crate::transfer::ServerError => Exit::Usage, none;
     crate::transfer::PushError => Exit::Failed, advice::push;
     crate::transfer::TransferError => Exit::Failed, advice::transfer;
+    crate::tune::job::JobError => Exit::Failed, none;
 }
 
 impl From<EngineError> for Failure {

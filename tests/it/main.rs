@@ -61,5 +61,6 @@ mod terminal;
 mod tidy;
 mod tiny;
 mod tokens;
+mod tune;
 mod vocabularies;
 mod waiting;

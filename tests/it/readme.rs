@@ -15,13 +15,14 @@ use crate::slm::Home;
 use crate::terminal::{Terminal, search_path};
 
 /// The pages whose commands are run.
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "README.md",
     "docs/rows.md",
     "docs/batch.md",
     "docs/models.md",
     "docs/modelfile.md",
     "docs/fit.md",
+    "docs/tune.md",
     "Modelfiles/triage/README.md",
 ];
 

@@ -35,13 +35,17 @@ use crate::ui::output::{Output, say, say_skipped};
 const DOUBTFUL_MASS: f64 = 0.01;
 
 /// A subject of the suite, found and checked before any is asked.
-enum Found {
+pub enum Found {
     Model(Box<Subject>),
     Remote(Box<RemoteSubject>),
 }
 
 impl Found {
-    fn find(
+    /// Finds it by its place in the suite.
+    ///
+    /// # Errors
+    /// There is no such model or remote, or it cannot be asked in this way.
+    pub fn find(
         nth: usize,
         suite: &Suite,
         args: &EvalArgs,
@@ -60,14 +64,19 @@ impl Found {
         }
     }
 
-    fn form(&self) -> &Form {
+    #[must_use]
+    pub fn form(&self) -> &Form {
         match self {
             Found::Model(subject) => &subject.form,
             Found::Remote(subject) => &subject.form,
         }
     }
 
-    fn ask(&self, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
+    /// Asks about every row and adds what came to the records.
+    ///
+    /// # Errors
+    /// It cannot be reached, or is lost.
+    pub fn ask(&self, records: &mut Records, asking: Asking<'_>) -> Result<(), Failure> {
         match self {
             Found::Model(subject) => local::ask(subject, records, asking),
             Found::Remote(subject) => remote::ask(subject, records, asking),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::args::FitArgs;
-use super::suite::{self, Labels};
+use super::suite::{self, LabelledSuite, Labels};
 use crate::cli::eval::parquet;
 use crate::contract::{self, Contract, Form};
 use crate::encoding;
@@ -71,7 +71,7 @@ fn of_lines(args: &FitArgs, data: &Path) -> Result<Vec<LabelledText>, Failure> {
 
 /// Chosen answers stand in columns, one for each field.
 fn of_columns(args: &FitArgs, data: &Path, model: &Model, contract: &Contract) -> Result<Vec<LabelledText>, Failure> {
-    let (suite, folder, labels) = suite::suite(args, data, model)?;
+    let LabelledSuite { suite, folder, labels, .. } = suite::labelled(args, data, model)?;
     if labels == Labels::None {
         return Err(Failure::failed(format!(
             "`{}` has no column that looks like labels; name it with --label COLUMN",

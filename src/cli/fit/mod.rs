@@ -14,7 +14,7 @@ mod prepared;
 mod report;
 mod rows;
 mod source;
-mod suite;
+pub(super) mod suite;
 mod unlabelled;
 mod with_examples;
 mod words;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::args::FitArgs;
 use super::field::{FieldRow, FieldRows};
-use super::suite::{Labels, eval_args, suite};
+use super::suite::{LabelledSuite, Labels, eval_args, labelled};
 use crate::cli::environment::Environment;
 use crate::cli::eval::args::EvalArgs;
 use crate::cli::eval::course::Asking;
@@ -47,7 +47,10 @@ impl Prepared {
     /// # Errors
     /// The data or the model cannot be used, or its answers cannot be listed.
     pub fn new(args: &FitArgs, data: &Path, model: &Model, environment: &Environment) -> Result<Prepared, Failure> {
-        let (suite, folder, labels) = suite(args, data, model)?;
+        let LabelledSuite { suite, folder, labels, schema } = labelled(args, data, model)?;
+        if schema.is_some() {
+            say("the fit holds where just these answers are asked for");
+        }
         let eval = eval_args(args, data);
         let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
         let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;

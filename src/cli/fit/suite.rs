@@ -22,21 +22,35 @@ pub enum Labels {
     None,
 }
 
-/// The suite that DATA is, or one made for it, the folder that its files are relative to, and whether it has labels.
-pub fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathBuf, Labels), Failure> {
+/// Data as a suite.
+pub struct LabelledSuite {
+    pub suite: Suite,
+    /// What its files are relative to.
+    pub folder: PathBuf,
+    pub labels: Labels,
+    /// The answers that the labels are, where the model itself says nothing of its answers.
+    pub schema: Option<Value>,
+}
+
+/// The suite that DATA is, or one made for it.
+///
+/// # Errors
+/// The data cannot be read, or nobody knows what its text or its labels are.
+pub fn labelled(args: &FitArgs, path: &Path, model: &Model) -> Result<LabelledSuite, Failure> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
     if ["yaml", "yml"].contains(&extension.as_str()) {
         let mut suite = Suite::load(path)?;
         suite.ask_instead(std::slice::from_ref(&args.model));
         let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         let labels = if args.other.unlabelled.is_some() { Labels::None } else { Labels::Given };
-        return Ok((suite, folder, labels));
+        return Ok(LabelledSuite { suite, folder, labels, schema: None });
     }
     let own = load_spec::own_form(model)?;
     if extension == "txt" {
         let suite =
             json!({"model": args.model, "data": lines(path)?, "input": "text", "expect": nothing(&own, "text")});
-        return Ok((Suite::parse(&suite.to_string())?, PathBuf::from("."), Labels::None));
+        let (suite, folder) = (Suite::parse(&suite.to_string())?, PathBuf::from("."));
+        return Ok(LabelledSuite { suite, folder, labels: Labels::None, schema: None });
     }
     let (text, labels) = init::text_and_labels(path, &parquet::read_apart)?;
     let Some(input) = args.input.clone().or(text) else {
@@ -66,14 +80,11 @@ pub fn suite(args: &FitArgs, path: &Path, model: &Model) -> Result<(Suite, PathB
             )));
         };
         let values = init::values(path, column, &parquet::read_apart)?;
-        say(format_args!(
-            "`{}` has no FORMAT: its answers are the {} labels of `{column}`; the fit holds where just these are asked for",
-            args.model,
-            values.len()
-        ));
+        say(format_args!("`{}` has no FORMAT: its answers are the {} labels of `{column}`", args.model, values.len()));
         suite["format"] = json!({"enum": values});
     }
-    Ok((Suite::parse(&suite.to_string())?, PathBuf::from("."), labels))
+    let schema = suite.get("format").cloned();
+    Ok(LabelledSuite { suite: Suite::parse(&suite.to_string())?, folder: PathBuf::from("."), labels, schema })
 }
 
 /// A suite expects something always: where data has no labels, the text itself, which nobody looks at.

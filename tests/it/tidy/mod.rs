@@ -12,7 +12,7 @@ use modules::{ModulePath, Modules};
 
 /// The floors of the binary's own crate, from below; a room uses only floors below its own. Those between crates are the
 /// compiler's to hold.
-const FLOORS: [&[&str]; 2] = [&["batch", "bench", "eval"], &["cli", "failure", "ui"]];
+const FLOORS: [&[&str]; 2] = [&["batch", "bench", "eval", "tune"], &["cli", "failure", "ui"]];
 
 /// What a crate may use of `slm_values`, where that is not all.
 const VALUES: [(&str, &[&str]); 1] =

@@ -23,8 +23,8 @@ use slm_values::tools::{CallReader, ForcedCall, Tool};
 /// A question with its prompt. Nothing of it has reached the engine yet.
 #[derive(Debug, Clone)]
 pub struct Ready {
-    engine: Engine,
-    request: Prompted,
+    pub(super) engine: Engine,
+    pub(super) request: Prompted,
     reader: Reader,
     epilogue: Option<Epilogue>,
     evaluation_id: Option<String>,

@@ -77,6 +77,11 @@ impl Session {
         Ok(prompt)
     }
 
+    /// The messages of a conversation as the template gets them.
+    pub(super) fn messages_of(&self, chat: &Chat, form: &Form, wording: Wording) -> Vec<Message> {
+        self.messages(chat, form, chat.turns().0, wording).messages
+    }
+
     /// The messages of one request as the template gets them.
     fn messages(&self, chat: &Chat, form: &Form, conversation: &[Message], wording: Wording) -> TurnMessages {
         let (given, turns) = match conversation.split_first() {

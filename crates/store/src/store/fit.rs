@@ -90,7 +90,7 @@ pub(super) fn keep_or_drop(
     (base, base_config): (&[Layer], &ModelConfig),
 ) -> FitKept {
     let parts = |layers: &[Layer]| {
-        let no_part = [media_type::PARAMS, media_type::LICENSE];
+        let no_part = [media_type::PARAMS, media_type::LICENSE, media_type::TUNING];
         let parts = layers.iter().filter(|layer| !is_fit(layer) && !no_part.iter().any(|kind| layer.is(kind)));
         // A layer that is said again moves to the end.
         let mut parts: Vec<String> =

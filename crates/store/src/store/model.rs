@@ -342,7 +342,7 @@ impl Store {
     }
 
     /// The bytes of a layer other than weights; they are those of its digest.
-    fn small_layer(&self, layer: &Layer) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn small_layer(&self, layer: &Layer) -> Result<Vec<u8>, StoreError> {
         let path = self.present(layer)?;
         let bytes = disk::read(&path, MAX_LAYER_BYTES)?.ok_or_else(|| broken(&path, "is missing"))?;
         if Digest::of(&bytes) != layer.digest {

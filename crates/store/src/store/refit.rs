@@ -1,4 +1,4 @@
-//! Puts a fit beside a model's other layers, in place of an earlier one, or takes it away.
+//! Puts a fit, or the card of a tuning, beside a model's other layers, in place of an earlier one, or takes it away.
 
 use super::disk::{self, Writing};
 use super::fit::is_fit;
@@ -44,15 +44,44 @@ impl Store {
         name: &ModelRef,
         files: Option<FitFiles<'_>>,
     ) -> Result<Model, StoreError> {
+        let new = match &files {
+            Some(FitFiles { card, numbers }) => vec![(media_type::FIT, *card), (media_type::FIT_NUMBERS, *numbers)],
+            None => Vec::new(),
+        };
+        self.with_layers(source, name, is_fit, &new)
+    }
+
+    /// Gives a model the card of its tuning, in place of any other.
+    ///
+    /// # Errors
+    /// As [`Store::set_fit`].
+    pub fn set_tuning(&self, name: &ModelRef, card: &[u8]) -> Result<Model, StoreError> {
+        self.with_layers(name, name, |layer| layer.is(media_type::TUNING), &[(media_type::TUNING, card)])
+    }
+
+    /// The card of a model's tuning, JSON; `None` where it has none.
+    ///
+    /// # Errors
+    /// Its blob is missing, or has other bytes.
+    pub fn tuning(&self, model: &Model) -> Result<Option<Vec<u8>>, StoreError> {
+        model.manifest.layers_of(media_type::TUNING).last().map(|layer| self.small_layer(layer)).transpose()
+    }
+
+    /// Makes `name` the model of `source` with new layers, each with its type, in place of those that are old.
+    fn with_layers(
+        &self,
+        source: &ModelRef,
+        name: &ModelRef,
+        is_old: impl Fn(&Layer) -> bool,
+        new: &[(&'static str, &[u8])],
+    ) -> Result<Model, StoreError> {
         let source = self.spelled(source)?;
         let writing = self.begin_writing()?;
         let (config, Manifest { mut layers, other, .. }) = self.parts_of(&source, &writing)?;
-        layers.retain(|layer| !is_fit(layer));
-        if let Some(FitFiles { card, numbers }) = files {
-            for (kind, bytes) in [(media_type::FIT, card), (media_type::FIT_NUMBERS, numbers)] {
-                let digest = self.put(bytes, &writing)?;
-                push_once(&mut layers, Layer::new(kind, digest, bytes.len() as u64));
-            }
+        layers.retain(|layer| !is_old(layer));
+        for (kind, bytes) in new {
+            let digest = self.put(bytes, &writing)?;
+            push_once(&mut layers, Layer::new(*kind, digest, bytes.len() as u64));
         }
         let (config, bytes) = config_with(config, &layers);
         self.put(&bytes, &writing)?;

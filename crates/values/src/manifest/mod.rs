@@ -45,6 +45,8 @@ pub mod media_type {
     pub const FIT: &str = "application/vnd.slm.image.fit";
     /// The numbers of that fit, safetensors.
     pub const FIT_NUMBERS: &str = "application/vnd.slm.image.fit.numbers";
+    /// How the model's adapter was trained, on which data, and what it gained: a card, JSON.
+    pub const TUNING: &str = "application/vnd.slm.image.tuning";
     /// Which model on another server answers in the place of weights, a JSON object without a key.
     pub const REMOTE: &str = "application/vnd.slm.image.remote";
     /// Which models answer in the place of weights, and when each does: a JSON object.

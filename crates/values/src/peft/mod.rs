@@ -18,6 +18,7 @@ use error::wrong;
 use names::{AdapterTensor, Factor, RowOrder};
 
 pub use error::PeftError;
+pub use names::is_known;
 
 /// The two factors of one module.
 #[derive(Default)]

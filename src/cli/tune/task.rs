@@ -1,0 +1,331 @@
+//! A task before it is trained: labelled rows held against the answers of a model, and each row as the tokens that teach it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::args::TuneArgs;
+use crate::cli::environment::Environment;
+use crate::cli::eval::args::EvalArgs;
+use crate::cli::eval::parquet;
+use crate::cli::eval::subject::Subject;
+use crate::cli::fit::FitArgs;
+use crate::cli::fit::suite::{self as fit_suite, Labels};
+use crate::cli::interrupt;
+use crate::cli::load::{self, EnginePlace, LoadOptions};
+use crate::contract::{self, Contract, Form};
+use crate::engine::Load;
+use crate::eval::data::{Data, Row, Selection};
+use crate::eval::label::key;
+use crate::eval::suite::{ExpectedField, Judge, Suite};
+use crate::failure::Failure;
+use crate::infer::{FitUse, Session, Turn};
+use crate::store::{Model, Weights};
+use crate::tune::job::{Teaching, Turn as Said};
+use crate::tune::rows::{LeftOut, TaskRow, Why, class_weights, counts};
+use crate::tune::settings::{ClassWeights, MOST_WEIGHT};
+use crate::ui::progress::Rows;
+
+/// What is to be learned: the model, its contract and the rows.
+pub struct Task {
+    pub suite: Suite,
+    pub model: Model,
+    pub subject: Subject,
+    pub fields: Vec<TaskField>,
+    pub rows: Vec<TaskRow>,
+    /// Rows that cannot be read.
+    pub left: Vec<LeftOut>,
+    /// The answers, where the model itself says nothing of them.
+    pub schema: Option<Value>,
+}
+
+/// A closed field that the rows have labels for.
+#[derive(Debug, Clone)]
+pub struct TaskField {
+    /// Its number in the contract, and in what the suite expects.
+    pub nth: usize,
+    expected: usize,
+    pub name: Option<String>,
+    pub options: Vec<Value>,
+}
+
+impl TaskField {
+    /// The one field of an answer that is a single value of these.
+    #[must_use]
+    pub fn only(options: Vec<Value>) -> TaskField {
+        TaskField { nth: 0, expected: 0, name: None, options }
+    }
+}
+
+impl Task {
+    /// Reads the labelled rows and holds them against the model's answers.
+    ///
+    /// # Errors
+    /// The data or the model cannot be used, or the answers are not closed.
+    pub fn read(args: &TuneArgs, name: &str, data: &Path, environment: &Environment) -> Result<Task, Failure> {
+        let model = load::find_or_pull(name, environment)?;
+        if let Weights::Elsewhere(who) = &model.weights {
+            let kind = who.kind();
+            return Err(Failure::usage(format!(
+                "`{name}` is a {kind}, and an adapter is of a model with weights of its own; label with it (`slm label`), and tune a \
+                 smaller one"
+            )));
+        }
+        let labelled = fit_suite::labelled(&fit_args(args, name), data, &model)?;
+        if labelled.labels == Labels::None {
+            return Err(Failure::usage(format!(
+                "`{}` has no labels; name their column with --label COLUMN, or make some with `slm label`",
+                data.display()
+            )));
+        }
+        let fit_suite::LabelledSuite { suite, folder, schema, .. } = labelled;
+        let eval = eval_args(args, name, data);
+        let subject = Subject::find((0, name), &suite, &eval, &folder, environment)?;
+        let Form::Closed(contract) = subject.form.clone() else {
+            return Err(Failure::usage(format!(
+                "the answers of `{name}` are written, not chosen; `slm tune` is for labels, yes or no, and ratings: give the model a \
+                 FORMAT with `enum`, `boolean` or bounded integers"
+            )));
+        };
+        let fields = fields(&suite, &contract);
+        let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
+        let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
+        crate::ui::output::say_skipped(loaded.n_blank_lines);
+        let (rows, left) = task_rows(&loaded, &fields);
+        Ok(Task { suite, model, subject, fields, rows, left, schema })
+    }
+
+    /// Held-out rows from another file, by the same columns.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn held_out(&self, path: &Path) -> Result<(Vec<TaskRow>, Vec<LeftOut>), Failure> {
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+        let suite = Suite { data: vec![crate::eval::suite::Source::File(name)], limit: None, ..self.suite.clone() };
+        let selection = Selection { filter: suite.filter.clone(), shard: None, limit: None };
+        let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
+        Ok(task_rows(&loaded, &self.fields))
+    }
+
+    /// The tokenizer and the prompts of the model, without its weights.
+    ///
+    /// # Errors
+    /// The model cannot be loaded.
+    pub fn session(&self, args: &TuneArgs, environment: &Environment) -> Result<std::sync::Arc<Session>, Failure> {
+        let wanted = LoadOptions {
+            adapters: &self.subject.adapters,
+            parameters: &self.subject.parameters,
+            compute: &args.compute,
+            load: Load::Vocabulary,
+            place: EnginePlace::ThisProcess,
+            fit: FitUse::None,
+            keep_alive: None,
+        };
+        let model = load::find(&self.model.name.to_string(), environment)?;
+        let header = load::header(&model)?;
+        let loaded = load::open(model, header.as_ref(), &wanted, environment)?;
+        Ok(std::sync::Arc::clone(loaded.responder.session()?))
+    }
+
+    /// What a text's row teaches, field by field: what the model reads, and the right answer.
+    ///
+    /// # Errors
+    /// The prompt cannot be made.
+    pub fn teachings(&self, session: &Session, row: &TaskRow, weights: &[Vec<f64>]) -> Result<Vec<Teaching>, Failure> {
+        let form = &self.subject.form;
+        let Form::Closed(contract) = form else { return Ok(Vec::new()) };
+        let turn = Turn { fit: FitUse::None, ..self.subject.turn(form, &row.text) };
+        let messages: Vec<Said> = session.conversation(&turn).iter().flatten().map(Said::from).collect();
+        let ready = session.ready(turn)?;
+        let mut truths = vec![None; contract.fields().len()];
+        for (field, truth) in self.fields.iter().zip(&row.truths) {
+            truths[field.nth] = *truth;
+        }
+        let prompt = ready.prompt().text();
+        let mut taught = Vec::new();
+        for (nth, lesson) in ready.lessons(&truths).into_iter().enumerate() {
+            let (Some(lesson), Some(at)) = (lesson, self.fields.iter().position(|field| field.nth == nth)) else {
+                continue;
+            };
+            let tokens = ready.tokens_of(&lesson)?;
+            let weight = truths[nth].map_or(1.0, |option| weights[at][option]) / self.fields.len() as f64;
+            let answer = Said { role: "assistant".to_owned(), content: lesson.answer.clone() };
+            taught.push(Teaching {
+                messages: messages.iter().cloned().chain([answer]).collect(),
+                prompt: prompt.clone(),
+                answer: lesson.answer,
+                tokens: tokens.tokens,
+                n_given: tokens.n_given,
+                weight,
+            });
+        }
+        Ok(taught)
+    }
+
+    /// As [`Task::teachings`] for many rows; those that are longer than `max_tokens` are left out.
+    ///
+    /// # Errors
+    /// A prompt cannot be made, or Ctrl-C was pressed.
+    pub fn taught(
+        &self,
+        session: &Session,
+        rows: Vec<TaskRow>,
+        how: (&[Vec<f64>], usize),
+    ) -> Result<(Vec<TaskRow>, Vec<Teaching>, Vec<LeftOut>), Failure> {
+        let (weights, max_tokens) = how;
+        let bar = Rows::new(Some(rows.len() as u64));
+        let _listening = interrupt::listen(|| {});
+        let (mut kept, mut all, mut left) = (Vec::new(), Vec::new(), Vec::new());
+        for (nth, row) in (1..).zip(rows) {
+            let taught = self.teachings(session, &row, weights)?;
+            if taught.iter().any(|one| one.tokens.len() > max_tokens) {
+                left.push(LeftOut::of(&row, Why::TooLong));
+            } else {
+                all.extend(taught);
+                kept.push(row);
+            }
+            bar.at(nth, nth, || "  made prompts".to_owned());
+            if interrupt::happened() {
+                return Err(Failure::failed("interrupted; nothing was written"));
+            }
+        }
+        Ok((kept, all, left))
+    }
+
+    /// For each field how much a row of each option counts.
+    #[must_use]
+    pub fn weights(&self, rows: &[TaskRow], how: ClassWeights) -> Vec<Vec<f64>> {
+        let of = |(at, field): (usize, &TaskField)| match how {
+            ClassWeights::Balanced => class_weights(&counts(rows, at, field.options.len()), MOST_WEIGHT),
+            ClassWeights::None => vec![1.0; field.options.len()],
+        };
+        self.fields.iter().enumerate().map(of).collect()
+    }
+
+    /// A row as a suite's data has it, under the names of [`Task::expect`].
+    #[must_use]
+    pub fn suite_row(&self, row: &TaskRow) -> Value {
+        let mut map = serde_json::Map::new();
+        map.insert("text".to_owned(), row.text.as_str().into());
+        for (field, truth) in self.fields.iter().zip(&row.truths) {
+            if let Some(option) = truth {
+                map.insert(column(field.name.as_deref()), field.options[*option].clone());
+            }
+        }
+        Value::Object(map)
+    }
+
+    /// What a suite over such rows expects.
+    #[must_use]
+    pub fn expect(&self) -> Value {
+        match self.fields.as_slice() {
+            [TaskField { name: None, .. }] => column(None).into(),
+            fields => {
+                let pair =
+                    |field: &TaskField| (field.name.clone().unwrap_or_default(), column(field.name.as_deref()).into());
+                Value::Object(fields.iter().map(pair).collect())
+            }
+        }
+    }
+}
+
+/// The column of a field's label; a field may be called `text` too.
+fn column(field: Option<&str>) -> String {
+    field.map_or_else(|| "label".to_owned(), |field| format!("label {field}"))
+}
+
+/// The contract's fields that the suite expects labels of.
+fn fields(suite: &Suite, contract: &Contract) -> Vec<TaskField> {
+    let of = |(nth, field): (usize, &contract::Field)| {
+        let is_its = |one: &ExpectedField| contract.is_bare() || Some(&one.field) == field.name().as_ref();
+        let expected = suite.expect.iter().position(|one| one.judge == Judge::Label && is_its(one))?;
+        Some(TaskField { nth, expected, name: field.name(), options: field.values() })
+    };
+    contract.fields().iter().enumerate().filter_map(of).collect()
+}
+
+/// The rows whose labels are allowed answers, and the others.
+#[must_use]
+pub fn task_rows(data: &Data, fields: &[TaskField]) -> (Vec<TaskRow>, Vec<LeftOut>) {
+    let (mut rows, mut left) = (Vec::new(), Vec::new());
+    for row in &data.rows {
+        match task_row(data, row, fields) {
+            Ok(row) => rows.push(row),
+            Err(one) => left.push(one),
+        }
+    }
+    (rows, left)
+}
+
+/// A row whose every label is an allowed answer.
+fn task_row(data: &Data, row: &Row, fields: &[TaskField]) -> Result<TaskRow, LeftOut> {
+    let at = data.place(row.place);
+    let content = match &row.content {
+        Ok(content) => content,
+        Err(reason) => return Err(LeftOut { at, why: Why::Unreadable, text: reason.clone() }),
+    };
+    // What the model reads.
+    let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned();
+    let truth = |field: &TaskField| {
+        let label = content.expected[field.expected].resolve(&field.options);
+        field.options.iter().position(|option| key(option) == key(&label))
+    };
+    let truths: Vec<Option<usize>> = fields.iter().map(truth).collect();
+    if truths.iter().any(Option::is_none) {
+        return Err(LeftOut { at, why: Why::NoLabel, text });
+    }
+    Ok(TaskRow { at, text, truths })
+}
+
+/// How `slm fit` would read the same data.
+fn fit_args(args: &TuneArgs, name: &str) -> FitArgs {
+    FitArgs {
+        model: name.to_owned(),
+        data: args.data.clone(),
+        name: None,
+        input: args.input.clone(),
+        label: args.label.clone(),
+        limit: args.limit,
+        promise: Default::default(),
+        other: Default::default(),
+        asking: Default::default(),
+        reading: args.reading,
+        compute: args.compute.clone(),
+        depth: None,
+        examples: Default::default(),
+    }
+}
+
+/// How an evaluation would ask the same.
+#[must_use]
+pub fn eval_args(args: &TuneArgs, name: &str, path: &Path) -> EvalArgs {
+    EvalArgs {
+        suite: Some(path.to_owned()),
+        init: None,
+        model: vec![name.to_owned()],
+        rows: Default::default(),
+        asking: Default::default(),
+        gate: Default::default(),
+        report: Default::default(),
+        reading: args.reading,
+        compute: args.compute.clone(),
+        quantizing: Default::default(),
+    }
+}
+
+/// The labels of a task with how many rows each has, for a job.
+#[must_use]
+pub fn labels(task: &Task, rows: &[TaskRow]) -> Vec<crate::tune::rows::FieldCounts> {
+    let of = |(at, field): (usize, &TaskField)| crate::tune::rows::FieldCounts {
+        field: field.name.clone(),
+        labels: field.options.iter().cloned().zip(counts(rows, at, field.options.len())).collect(),
+    };
+    task.fields.iter().enumerate().map(of).collect()
+}
+
+/// The rows of a task as JSON, for their digest.
+#[must_use]
+pub fn as_json(task: &Task, rows: &[TaskRow]) -> Vec<Value> {
+    rows.iter().map(|row| task.suite_row(row)).collect()
+}
