@@ -67,11 +67,11 @@ fn parsed(said: &Said) -> Value {
 #[test]
 fn words_answer_what_they_are_sure_of_and_no_model_is_asked() {
     let home = home();
-    desk(&home, "tiers:\n- {words: worded, accept: {probability: 0.6}}\n- {model: queues, accept: anything}\n");
+    desk(&home, "tiers:\n- {words: worded, accept: {probability: 0.97}}\n- {model: queues, accept: anything}\n");
     let answer = home.slm(["run", "desk", PARCEL, "--json"]).json();
     assert_eq!((path(&answer), &answer["value"]), (vec![step("words", "accepted", "")], &json!("shipping")));
     let p = answer["probability"].as_f64().unwrap();
-    assert!((0.6..1.0).contains(&p) && answer["raw"].is_null(), "{answer}");
+    assert!((0.97..1.0).contains(&p) && answer["raw"].is_null(), "{answer}");
     let vague = home.slm(["run", "desk", VAGUE, "--json"]).json();
     assert_eq!(path(&vague), [step("words", "went on", "below"), step("queues", "accepted", "")]);
     let alone = home.slm(["run", "queues", VAGUE, "--json"]).json();

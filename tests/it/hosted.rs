@@ -18,7 +18,7 @@ fn desk(home: &Home, remote: &Remote) {
     let yaml = format!(
         "tiers:\n- {{model: triage, accept: {{probability: 0.01}}}}\n- remote: {{base_url: 'http://{}/v1', model: far, retries: 0, \
          timeout: 1, price: {{input: 1, output: 2, per: 1M, date: 2026-11-30}}}}\n  given: draft\n\
-         always_on: {{queue: [billing, legal, other]}}\nprivacy: {{mask: [email]}}\n",
+         always_on: {{queue: [billing, legal, other, account access]}}\nprivacy: {{mask: [email]}}\n",
         remote.address
     );
     home.file("cascade.yaml", yaml);

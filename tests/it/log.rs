@@ -68,7 +68,7 @@ fn corrections_come_back_as_rows() {
     // An evaluation reads them as they are.
     home.file("suite.yaml", "model: triage\ndata: rows.jsonl\ninput: text\nid: id\nexpect: queue\nbaselines: none\n");
     let report = home.slm(["eval", "suite.yaml", "--json"]).json();
-    assert_eq!(report["subjects"][0]["accuracy"]["n"], 2, "{report}");
+    assert_eq!(report["subjects"][0]["accuracy"]["rows"], 2, "{report}");
 
     let corrected = rows(&home.slm(["log", "--json", "--corrected"]).succeeds());
     assert_eq!((corrected.len(), &corrected[0]["corrected"]), (2, &json!({"queue": "legal", "urgency": 3})));
@@ -212,5 +212,8 @@ fn a_remote_without_probabilities_is_written_down_and_corrected_too() {
     remote.is_to(Manner::Says("I think billing.".to_owned()));
     assert_ne!(server.post("/api/generate", body).status, 200);
     let metrics = server.get("/metrics");
-    assert!(metrics.text().contains("slm_remote_cost_total{model=\"big:latest\"} 0.00024"), "{}", metrics.text());
+    let metrics = metrics.text();
+    let spent = metrics.lines().find_map(|line| line.strip_prefix("slm_remote_cost_total{model=\"big:latest\"} "));
+    let spent: f64 = spent.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap();
+    assert!((spent - 0.00024).abs() < 1e-12, "{spent}");
 }

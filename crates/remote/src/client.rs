@@ -8,13 +8,14 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::breaker::{Breaker, Open};
-use crate::dialect::{Content, Usage};
+use crate::dialect::Content;
 use crate::error::{RemoteError, Unanswered};
 use crate::http::Http;
 use crate::pace::Pace;
 use crate::patience::Patience;
 use crate::question::Question;
 use crate::remote::Remote;
+use crate::usage::Usage;
 
 /// What a remote answered, and what that took.
 #[derive(Debug, Clone, PartialEq)]

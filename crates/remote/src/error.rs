@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use slm_values::contract::Violation;
 
-use crate::dialect::Usage;
 use crate::key::KeyError;
+use crate::usage::Usage;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

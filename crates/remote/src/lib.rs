@@ -17,11 +17,13 @@ mod question;
 mod remote;
 #[cfg(test)]
 mod testing;
+mod usage;
 
 pub use client::{Answer, Client};
-pub use dialect::{Content, Dialect, FieldProbabilities, Usage};
+pub use dialect::{Content, Dialect, FieldProbabilities};
 pub use error::{RemoteError, Unanswered};
 pub use key::{KeyError, KeySource};
 pub use price::Price;
 pub use question::Question;
 pub use remote::{Remote, SettingError};
+pub use usage::Usage;

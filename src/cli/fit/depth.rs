@@ -36,7 +36,7 @@ pub fn find(
         )));
     }
     let info = gathered.source.session.engine().info();
-    if !info.devices.is_empty() {
+    if info.n_gpu_layers > 0 {
         say("--depth saves no time where a GPU computes: its graphs do not end after a layer");
     }
     let parts = wanted.parts(info.n_layers)?;

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 /// The part of the layers that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DepthArg {
-    /// The smallest of a third, a half and two thirds that is as good as all layers.
+    /// The smallest of an eighth, a third, a half and two thirds that is as good as all layers.
     Auto,
     Layers(u32),
     Share {
@@ -55,7 +55,7 @@ impl DepthArg {
             DepthArg::Layers(layers) => Ok(vec![Depth { layers, of: n_layers }]),
             DepthArg::Share { of, parts } => Ok(vec![part(parts, of)]),
             DepthArg::Auto => {
-                let mut parts = vec![part(1, 3), part(1, 2), part(2, 3)];
+                let mut parts = vec![part(1, 8), part(1, 3), part(1, 2), part(2, 3)];
                 parts.dedup();
                 Ok(parts)
             }
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(layers("1/3", 2), Ok(vec![1]));
         assert_eq!(layers("9/10", 4), Ok(vec![3]));
         assert_eq!(layers("7", 30), Ok(vec![7]));
-        assert_eq!(layers("auto", 24), Ok(vec![8, 12, 16]));
+        assert_eq!(layers("auto", 24), Ok(vec![3, 8, 12, 16]));
         assert_eq!(layers("auto", 3), Ok(vec![1, 2]));
         assert_eq!(parts("29", 30), Ok(vec![Depth { layers: 29, of: 30 }]));
         for (text, n) in

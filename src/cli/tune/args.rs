@@ -124,7 +124,7 @@ pub struct OtherArgs {
     pub setup: bool,
     /// With --setup: the PyTorch to install [default: what this machine's devices need]
     #[arg(long, value_name = "BUILD", requires = "setup")]
-    pub pytorch: Option<super::setup::TorchBuild>,
+    pub pytorch: Option<TorchBuild>,
     /// Say what the rows are good for, and train nothing; the model may be left out
     #[arg(long, conflicts_with_all = ["export", "import"])]
     pub check: bool,
@@ -166,4 +166,15 @@ impl SettingArgs {
             ..usual
         })
     }
+}
+
+/// Which PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum TorchBuild {
+    Cpu,
+    Cuda,
+    /// For AMD's GPUs; needs uv.
+    Rocm,
+    /// What PyPI has for this system: with CUDA on Linux.
+    Pypi,
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::TuneArgs;
-use super::task::{self, Task};
+use super::task::{self, Task, TaughtRows};
 use crate::cli::environment::Environment;
 use crate::cli::eval::parquet;
 use crate::eval::init;
@@ -66,7 +66,8 @@ fn with_model(args: &TuneArgs, name: &str, data: &Path, environment: &Environmen
     left.extend(out);
     let most = args.settings.max_tokens.unwrap_or(Settings::for_rows(rows.len()).max_tokens);
     let weights = task.weights(&rows, crate::tune::settings::ClassWeights::None);
-    let (rows, taught, out) = task.taught(&session, rows, (weights.as_slice(), most))?;
+    let TaughtRows { kept: rows, teachings: taught, left: out } =
+        task.taught(&session, rows, (weights.as_slice(), most))?;
     left.extend(out);
     let mut lengths: Vec<usize> = taught.iter().map(|one| one.tokens.len()).collect();
     lengths.sort_unstable();

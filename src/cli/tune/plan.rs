@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::args::TuneArgs;
-use super::task::{self, Task};
+use super::task::{self, Task, TaughtRows};
 use crate::cli::environment::Environment;
 use crate::cli::load;
 use crate::failure::Failure;
@@ -123,10 +123,12 @@ impl Planned {
         let session = task.session(args, environment)?;
         let weights = task.weights(&parts.train, settings.class_weights);
         let how = (weights.as_slice(), settings.max_tokens);
-        let (kept, train, out) = task.taught(&session, std::mem::take(&mut parts.train), how)?;
+        let TaughtRows { kept, teachings: train, left: out } =
+            task.taught(&session, std::mem::take(&mut parts.train), how)?;
         parts.train = kept;
         left.extend(out);
-        let (kept, valid, out) = task.taught(&session, std::mem::take(&mut parts.valid), how)?;
+        let TaughtRows { kept, teachings: valid, left: out } =
+            task.taught(&session, std::mem::take(&mut parts.valid), how)?;
         parts.valid = kept;
         left.extend(out);
         Ok(Planned { parts, train, valid, settings, left })

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::args::TuneArgs;
+use super::args::{TorchBuild, TuneArgs};
 use super::python::in_folder;
 use crate::cli::confirm;
 use crate::cli::environment::Environment;
@@ -17,17 +17,6 @@ const PACKAGES: [&str; 5] =
 const TORCH: &str = "torch==2.15.0";
 /// Where PyTorch's own builds for CPUs are; PyPI's for Linux bring CUDA.
 const CPU_INDEX: &str = "https://download.pytorch.org/whl/cpu";
-
-/// Which PyTorch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum TorchBuild {
-    Cpu,
-    Cuda,
-    /// For AMD's GPUs; needs uv.
-    Rocm,
-    /// What PyPI has for this system: with CUDA on Linux.
-    Pypi,
-}
 
 impl TorchBuild {
     /// What this machine's devices need.

@@ -57,6 +57,13 @@ impl TaskField {
     }
 }
 
+/// Rows as they teach.
+pub struct TaughtRows {
+    pub kept: Vec<TaskRow>,
+    pub teachings: Vec<Teaching>,
+    pub left: Vec<LeftOut>,
+}
+
 impl Task {
     /// Reads the labelled rows and holds them against the model's answers.
     ///
@@ -172,7 +179,7 @@ impl Task {
         session: &Session,
         rows: Vec<TaskRow>,
         how: (&[Vec<f64>], usize),
-    ) -> Result<(Vec<TaskRow>, Vec<Teaching>, Vec<LeftOut>), Failure> {
+    ) -> Result<TaughtRows, Failure> {
         let (weights, max_tokens) = how;
         let bar = Rows::new(Some(rows.len() as u64));
         let _listening = interrupt::listen(|| {});
@@ -190,7 +197,7 @@ impl Task {
                 return Err(Failure::failed("interrupted; nothing was written"));
             }
         }
-        Ok((kept, all, left))
+        Ok(TaughtRows { kept, teachings: all, left })
     }
 
     /// For each field how much a row of each option counts.

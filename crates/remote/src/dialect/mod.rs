@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::RemoteError;
 use crate::question::Question;
+use crate::usage::Usage;
 
 /// How a remote is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -42,13 +43,6 @@ pub struct FieldProbabilities {
     /// A nested field's with dots; `None` where the whole answer is one value.
     pub field: Option<String>,
     pub of: Vec<(Value, f64)>,
-}
-
-/// Tokens, as the remote counted them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    pub input: u64,
-    pub output: u64,
 }
 
 impl Dialect {

@@ -125,6 +125,10 @@ impl Store {
     ) -> Result<Creation, StoreError> {
         // Before the weights are copied, so that a mistake costs nothing.
         let Parts { modelfile, adapters } = self.parts(modelfile, folder)?;
+        if examples.is_some() {
+            // Whoever answers elsewhere is given none.
+            self.base_header(&modelfile.from, folder)?;
+        }
         let writing = self.begin_writing()?;
         let mut base = match (&modelfile.from, weights.others()) {
             (BaseSource::Path(path), None) => self.base_of_file(&path_in(folder, path)?, progress, &writing)?,
@@ -271,10 +275,7 @@ impl Store {
 
     /// The examples that a Modelfile names.
     fn named_examples(&self, modelfile: &Modelfile, folder: &Path) -> Result<Option<NewExamples>, StoreError> {
-        let Some(source) = &modelfile.examples else { return Ok(None) };
-        // Whoever answers elsewhere is given none.
-        self.base_header(&modelfile.from, folder)?;
-        self.read_examples(source, folder).map(Some)
+        modelfile.examples.as_ref().map(|source| self.read_examples(source, folder)).transpose()
     }
 
     fn base_header(&self, from: &BaseSource, folder: &Path) -> Result<Header, StoreError> {

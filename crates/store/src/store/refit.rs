@@ -81,7 +81,7 @@ impl Store {
         layers.retain(|layer| !is_old(layer));
         for (kind, bytes) in new {
             let digest = self.put(bytes, &writing)?;
-            push_once(&mut layers, Layer::new(*kind, digest, bytes.len() as u64));
+            push_once(&mut layers, Layer::new(kind, digest, bytes.len() as u64));
         }
         let (config, bytes) = config_with(config, &layers);
         self.put(&bytes, &writing)?;
