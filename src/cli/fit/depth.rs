@@ -65,10 +65,11 @@ pub fn find(
         }
     }
     let parts: Vec<String> = parts.iter().map(Depth::to_string).collect();
-    say(format_args!(
+    let said = format!(
         "--depth auto: {} are clearly worse than all layers, which are used; --depth with a part takes that in spite of it",
         parts.join(", ")
-    ));
+    );
+    super::tell(args, &said)?;
     Ok(None)
 }
 
