@@ -15,8 +15,6 @@ use crate::ui::table::size;
 const PACKAGES: [&str; 5] =
     ["transformers==5.24.0", "peft==0.21.2", "accelerate==1.15.0", "gguf==0.19.0", "safetensors==0.8.0"];
 const TORCH: &str = "torch==2.15.0";
-/// Where PyTorch's own builds for CPUs are; PyPI's for Linux bring CUDA.
-const CPU_INDEX: &str = "https://download.pytorch.org/whl/cpu";
 
 impl TorchBuild {
     /// What this machine's devices need.
@@ -71,6 +69,15 @@ pub fn run(args: &TuneArgs, environment: &Environment) -> Outcome {
         return Ok(Exit::Done);
     }
     let tool = Tool::found()?;
+    let build = match (build, tool) {
+        (TorchBuild::Cpu, Tool::Venv) if cfg!(target_os = "linux") => {
+            say(
+                "pip installs PyTorch with CUDA, also where there is no GPU; with uv it is the one for the CPU, a quarter of the size",
+            );
+            TorchBuild::Pypi
+        }
+        (build, _) => build,
+    };
     say(format_args!(
         "{} and {} would be installed with {} into `{}`, about {}",
         build.describe(),
@@ -153,11 +160,7 @@ impl Tool {
                     command.args(["-m", "pip", "install", "--disable-pip-version-check"]);
                     command
                 };
-                let mut torch = pip();
-                if build == TorchBuild::Cpu {
-                    torch.args(["--index-url", CPU_INDEX]);
-                }
-                done(torch.arg(TORCH))?;
+                done(pip().arg(TORCH))?;
                 done(pip().args(PACKAGES))
             }
         }
