@@ -11,7 +11,7 @@ const TEXTS: [&str; 3] = ["I was charged twice for order 1182", "my parcel never
 /// A log of three decisions of `triage` with their texts; gives their ids.
 fn decided(home: &Home) -> Vec<String> {
     let lines = TEXTS.join("\n");
-    home.slm(["run", "triage", "--lines", "--decisions", "decisions.jsonl", "--decisions-text"])
+    home.slm(["run", "triage", "--lines", "--parallel", "1", "--decisions", "decisions.jsonl", "--decisions-text"])
         .stdin(lines)
         .succeeds();
     ids(home)
@@ -93,7 +93,7 @@ fn corrections_come_back_as_rows() {
 fn a_fit_learns_from_exported_rows() {
     let home = Home::new();
     let texts: Vec<String> = (0..60).map(|n| format!("{} (case {n})", TEXTS[n % 3])).collect();
-    home.slm(["run", "triage", "--lines", "--decisions", "d.jsonl", "--decisions-text"])
+    home.slm(["run", "triage", "--lines", "--parallel", "1", "--decisions", "d.jsonl", "--decisions-text"])
         .stdin(texts.join("\n"))
         .succeeds();
     let labels = ["billing", "shipping", "legal"];
@@ -155,7 +155,9 @@ fn what_is_wrong_with_a_correction_is_said_and_nothing_is_kept() {
 #[test]
 fn texts_that_are_not_in_the_log_are_found_by_their_hash_and_older_files_are_read() {
     let home = Home::new();
-    home.slm(["run", "triage", "--lines", "--decisions", "d.jsonl"]).stdin(TEXTS.join("\n")).succeeds();
+    home.slm(["run", "triage", "--lines", "--parallel", "1", "--decisions", "d.jsonl"])
+        .stdin(TEXTS.join("\n"))
+        .succeeds();
     let log = home.path().join("d.jsonl");
     // As the log is renamed when it is long enough.
     std::fs::rename(&log, home.path().join("d.jsonl.1")).unwrap();
