@@ -12,6 +12,8 @@ use std::rc::Rc;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_sys_2 as ggml;
 
+use super::callback::with_callback;
+
 /// The last layer's output after its norm, from which the logits are computed: a row for every output of the decode.
 const RESULT_NORM: &CStr = c"result_norm";
 /// What a layer puts out, before its number: a row for every token of the decode, but of the last layer for every output.
@@ -81,18 +83,7 @@ pub struct TokenRows {
 impl HiddenTap {
     /// The parameters of a context that asks this tap.
     pub fn on(&self, params: LlamaContextParams) -> LlamaContextParams {
-        const {
-            assert!(size_of::<LlamaContextParams>() == size_of::<ggml::llama_context_params>());
-            assert!(align_of::<LlamaContextParams>() == align_of::<ggml::llama_context_params>());
-        }
-        // SAFETY: llama_cpp_2 (pinned to one version) wraps these parameters in a struct that has no other field, as the sizes
-        // say, and no function to set the callback. Its address stays as it is while the context lives, for the tap does.
-        unsafe {
-            let mut raw = std::mem::transmute::<LlamaContextParams, ggml::llama_context_params>(params);
-            raw.cb_eval = Some(asked);
-            raw.cb_eval_user_data = Rc::as_ptr(&self.0).cast_mut().cast();
-            std::mem::transmute::<ggml::llama_context_params, LlamaContextParams>(raw)
-        }
+        with_callback(params, asked, &self.0)
     }
 
     /// Wants hidden states of the decode that `decode` does.

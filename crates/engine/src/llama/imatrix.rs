@@ -13,6 +13,7 @@ use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as ggml;
 
+use super::callback::with_callback;
 use super::model::Model;
 use super::{N_BATCH, clear, decode, failed};
 use crate::compute::KvType;
@@ -127,18 +128,7 @@ impl From<Sums> for Importance {
 impl Watch {
     /// The parameters of a context that this watches.
     fn on(&self, params: LlamaContextParams) -> LlamaContextParams {
-        const {
-            assert!(size_of::<LlamaContextParams>() == size_of::<ggml::llama_context_params>());
-            assert!(align_of::<LlamaContextParams>() == align_of::<ggml::llama_context_params>());
-        }
-        // SAFETY: llama_cpp_2 (pinned to one version) wraps these parameters in a struct that has no other field, as the sizes
-        // say, and no function to set the callback. Its address stays as it is while the context lives, for the watch does.
-        unsafe {
-            let mut raw = std::mem::transmute::<LlamaContextParams, ggml::llama_context_params>(params);
-            raw.cb_eval = Some(asked);
-            raw.cb_eval_user_data = Rc::as_ptr(&self.0).cast_mut().cast();
-            std::mem::transmute::<ggml::llama_context_params, LlamaContextParams>(raw)
-        }
+        with_callback(params, asked, &self.0)
     }
 }
 

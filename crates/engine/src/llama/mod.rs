@@ -5,6 +5,7 @@
 mod adapters;
 mod branching;
 mod buffers;
+mod callback;
 mod cleared;
 pub mod devices;
 mod embedding_lane;
