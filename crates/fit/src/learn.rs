@@ -4,6 +4,7 @@
 //! fold. The method with the lowest negative log-likelihood wins among those that have no fewer rows right than the best beyond
 //! chance; then it learns from all rows.
 
+mod choice;
 mod experts;
 mod parallel;
 mod pool;
@@ -14,18 +15,16 @@ mod words;
 use crate::card::{Figures, Tried};
 use crate::evidence::{Evidence, normalised, softmax};
 use crate::method::{Method, MethodName, Pool, among_all, seen_only, with_unseen};
+pub use choice::{Compared, Refusal, compared};
+use choice::{chosen, refusal, table_of, with_p_values};
 use experts::{Spec, Trained};
 use pool::{Biases, Sides};
 use rows::Rows;
 pub(crate) use rows::same_text;
-use trial::{Judged, p_of_better, p_of_less_right};
+use trial::Judged;
 
 /// Fewer rows teach a temperature at most.
 pub const FEWEST_ROWS: usize = 30;
-/// The level of the tests.
-const LEVEL: f64 = 0.05;
-/// What learns more has to be better with this much of a doubt at most.
-const DOUBT: f64 = 0.2;
 /// How far biases may stray: the spreads that are tried.
 const SPREADS: [f64; 3] = [0.3, 1.0, 3.0];
 
@@ -78,32 +77,6 @@ pub struct Learned {
     pub words_alone: Option<Figures>,
     /// Why nothing is done, where nothing is.
     pub refusal: Option<Refusal>,
-}
-
-/// Why no method is used.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Refusal {
-    /// The best does not beat doing nothing beyond chance.
-    NotBetter { best: MethodName, before: f64, after: f64, p_value: f64, rows: usize },
-    /// It has fewer rows right than the model alone.
-    FewerRight { best: MethodName, before: f64, after: f64 },
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Refusal::NotBetter { best, before, after, p_value, rows } => write!(
-                out,
-                "the best method, {best}, has a negative log-likelihood of {after:.3} against {before:.3} without on {rows} held-out \
-                 rows (p = {p_value:.2}), which may be chance; the model stays as it is; more labelled rows may show a difference"
-            ),
-            Refusal::FewerRight { best, before, after } => write!(
-                out,
-                "the best method, {best}, has fewer rows right than the model alone ({after:.3} against {before:.3}); the model \
-                 stays as it is"
-            ),
-        }
-    }
 }
 
 /// Why nothing can be learned.
@@ -163,7 +136,7 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     let trained = trained(&rows, request.basis, request.n_threads);
     let plans = plans(&rows, request.basis, &trained);
     let candidates = parallel::map(plans.len(), request.n_threads, |at| tried(&rows, &trained, &plans[at]));
-    let truths: Vec<usize> = rows.rows.iter().map(|row| row.truth).collect();
+    let truths = rows.truths();
     let judged: Vec<Judged<'_>> =
         candidates.iter().map(|one| Judged { probabilities: &one.probabilities, truths: &truths }).collect();
     let tried = parallel::map(judged.len(), request.n_threads, |at| table_of(candidates[at].plan.name(), judged[at]));
@@ -171,8 +144,6 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     let best = chosen(&tried, &judged);
     let refusal = refusal(&tried, &judged, best);
     let best = if refusal.is_some() { 0 } else { best };
-    let mut rows_by_option = vec![0; request.options.len()];
-    truths.iter().for_each(|&truth| rows_by_option[truth] += 1);
     let words_alone = trained.iter().find(|one| one.spec == experts::WORDS).map(|words| {
         let fitted = words.out_of_fold.iter().map(|scores| softmax(scores));
         let whole: Vec<Vec<f64>> = fitted.map(|p| among_all(&p, &rows.seen)).collect();
@@ -181,40 +152,12 @@ pub fn learn(request: &LearnRequest<'_>) -> Result<Learned, LearnError> {
     Ok(Learned {
         method: learned(&rows, &trained, &candidates[best].plan),
         places: rows.places.clone(),
-        rows_by_option,
+        rows_by_option: rows.by_option(),
         out_of_fold: candidates.into_iter().nth(best).expect("it is one of them").probabilities,
         tried,
         words_alone,
         refusal,
     })
-}
-
-/// How good answers from a part of the layers are, against answers of the whole model to the same rows.
-#[must_use]
-pub fn compared(early: &[Vec<f64>], whole: &[Vec<f64>], truths: &[usize]) -> Compared {
-    let [early, whole] = [early, whole].map(|probabilities| Judged { probabilities, truths });
-    Compared {
-        figures: early.figures(),
-        p_as_right: p_of_less_right(&whole.graded(), &early.graded()),
-        p_as_likely: p_of_better(&early.losses(), &whole.losses()),
-    }
-}
-
-/// Answers from a part of the layers, against those of the whole model.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Compared {
-    pub figures: Figures,
-    /// One-sided: how likely they would have so many fewer rows right, or so much worse a likelihood, if they were as good.
-    pub p_as_right: f64,
-    pub p_as_likely: f64,
-}
-
-impl Compared {
-    /// Whether they are not clearly worse, as methods of the whole model are held against each other.
-    #[must_use]
-    pub fn is_as_good(&self) -> bool {
-        self.p_as_right > LEVEL && self.p_as_likely > DOUBT
-    }
 }
 
 /// Subtracts each label's mean log-probability over texts, which needs no labels; `shares` are those that the classes are known to
@@ -293,14 +236,13 @@ fn tried(rows: &Rows<'_>, trained: &[Trained], plan: &Plan) -> Candidate {
             Candidate { plan: plan.clone(), probabilities: rows.raw.iter().map(|raw| softmax(raw)).collect() }
         }
         Plan::Centring => {
-            let mut probabilities = vec![Vec::new(); rows.n()];
-            for fold in 0..rows.n_folds {
-                let shift = means(rows.outside(fold).iter().map(|&row| rows.raw[row].as_slice()));
-                for row in rows.inside(fold) {
-                    let scores: Vec<f64> = rows.raw[row].iter().zip(&shift).map(|(raw, shift)| raw - shift).collect();
-                    probabilities[row] = softmax(&scores);
+            let probabilities = rows.cross_fitted(|outside| {
+                let shift = means(outside.iter().map(|&row| rows.raw[row].as_slice()));
+                move |row: usize| {
+                    let scores = rows.raw[row].iter().zip(&shift).map(|(raw, shift)| raw - shift);
+                    softmax(&scores.collect::<Vec<f64>>())
                 }
-            }
+            });
             Candidate { plan: plan.clone(), probabilities }
         }
         Plan::Pool { name, experts, biases } => {
@@ -309,17 +251,8 @@ fn tried(rows: &Rows<'_>, trained: &[Trained], plan: &Plan) -> Candidate {
                 Biases::None => vec![Biases::None],
                 Biases::Spread(_) => SPREADS.into_iter().map(Biases::Spread).collect(),
             };
-            let of = |biases: Biases| {
-                let probabilities = pooled(rows, &sides, biases);
-                let loss: f64 = probabilities
-                    .iter()
-                    .zip(&rows.rows)
-                    .map(|(p, row)| -libm::log(p[row.truth].max(f64::EPSILON)))
-                    .sum();
-                (loss, biases, probabilities)
-            };
-            let best = spreads.into_iter().map(of).min_by(|one, other| one.0.total_cmp(&other.0));
-            let (_, biases, probabilities) = best.expect("one at least is tried");
+            let whole = |p: &[f64], row: usize| with_unseen(p, &rows.raw[row], &rows.seen);
+            let (biases, probabilities) = best_pool(rows, &sides, &spreads, whole);
             Candidate { plan: Plan::Pool { name: *name, experts: experts.clone(), biases }, probabilities }
         }
     }
@@ -335,75 +268,28 @@ fn sides(rows: &Rows<'_>, trained: &[Trained], experts: &[usize]) -> Sides {
     Sides { n_sides: 1 + experts.len(), n_labels: rows.n_seen(), values }
 }
 
-/// What a pool says of each row after learning from the other folds.
-fn pooled(rows: &Rows<'_>, sides: &Sides, biases: Biases) -> Vec<Vec<f64>> {
-    let mut probabilities = vec![Vec::new(); rows.n()];
-    for fold in 0..rows.n_folds {
-        let outside = rows.outside(fold);
-        let labels: Vec<usize> = outside.iter().map(|&row| rows.labels[row]).collect();
-        let weights = pool::fit(sides, &outside, &labels, biases);
-        for row in rows.inside(fold) {
-            probabilities[row] = with_unseen(&sides.probabilities(row, &weights), &rows.raw[row], &rows.seen);
-        }
-    }
-    probabilities
-}
-
-fn table_of(method: MethodName, judged: Judged<'_>) -> Tried {
-    let [accuracy_interval, nll_interval, ece_interval] = judged.intervals();
-    let figures = judged.figures();
-    Tried { method, figures, accuracy_interval, nll_interval, ece_interval, p_value: None }
-}
-
-/// Against nothing, which is the first. They are not corrected for their number: methods that learn much the same stand or fall together,
-/// and on rows of a calibrated model (`learn/tests`) hardly more are wrongly chosen than the level says.
-fn with_p_values(mut tried: Vec<Tried>, judged: &[Judged<'_>]) -> Vec<Tried> {
-    let nothing = judged[0].losses();
-    let p_values: Vec<f64> = judged[1..].iter().map(|one| p_of_better(&nothing, &one.losses())).collect();
-    tried[1..].iter_mut().zip(p_values).for_each(|(tried, p)| tried.p_value = Some(p));
-    tried
-}
-
-/// Of the methods that have no fewer rows right than the one with the most, beyond chance, the first that is not clearly worse in
-/// likelihood than the best of them: they stand in the order of what they learn and cost.
-fn chosen(tried: &[Tried], judged: &[Judged<'_>]) -> usize {
-    let accuracy = |at: usize| tried[at].figures.accuracy;
-    let most = (0..tried.len()).fold(0, |most, at| if accuracy(at) > accuracy(most) { at } else { most });
-    let graded = judged[most].graded();
-    let is_good = |at: &usize| *at == most || p_of_less_right(&graded, &judged[*at].graded()) > LEVEL;
-    let good: Vec<usize> = (0..tried.len()).filter(is_good).collect();
-    let nll = |at: usize| tried[at].figures.nll;
-    let best = good.iter().copied().fold(most, |best, at| if nll(at) < nll(best) { at } else { best });
-    let losses = judged[best].losses();
-    let is_close = |at: &usize| *at == best || p_of_better(&judged[*at].losses(), &losses) > DOUBT;
-    good.into_iter().find(is_close).unwrap_or(best)
-}
-
-fn refusal(tried: &[Tried], judged: &[Judged<'_>], best: usize) -> Option<Refusal> {
-    if best == 0 {
-        // Nothing is the best itself: told by its closest rival.
-        let rival = tried[1..].iter().min_by(|one, other| one.figures.nll.total_cmp(&other.figures.nll))?;
-        return Some(not_better(tried, rival));
-    }
-    let (method, p) = (&tried[best], tried[best].p_value.unwrap_or(1.0));
-    if p > LEVEL {
-        return Some(not_better(tried, method));
-    }
-    if p_of_less_right(&judged[0].graded(), &judged[best].graded()) <= LEVEL {
-        let (before, after) = (tried[0].figures.accuracy, method.figures.accuracy);
-        return Some(Refusal::FewerRight { best: method.method, before, after });
-    }
-    None
-}
-
-fn not_better(tried: &[Tried], best: &Tried) -> Refusal {
-    Refusal::NotBetter {
-        best: best.method,
-        before: tried[0].figures.nll,
-        after: best.figures.nll,
-        p_value: best.p_value.unwrap_or(1.0),
-        rows: usize::try_from(best.figures.rows).unwrap_or(usize::MAX),
-    }
+/// Of these spreads of biases the one whose pool is the likeliest, and what that pool says of each row after learning from the other
+/// folds. `whole` makes probabilities of all options from those of the seen labels of a row.
+fn best_pool(
+    rows: &Rows<'_>,
+    sides: &Sides,
+    spreads: &[Biases],
+    whole: impl Fn(&[f64], usize) -> Vec<f64>,
+) -> (Biases, Vec<Vec<f64>>) {
+    let truths = rows.truths();
+    let whole = &whole;
+    let pooled = |&biases: &Biases| {
+        let probabilities = rows.cross_fitted(|outside| {
+            let labels: Vec<usize> = outside.iter().map(|&row| rows.labels[row]).collect();
+            let weights = pool::fit(sides, outside, &labels, biases);
+            move |row: usize| whole(&sides.probabilities(row, &weights), row)
+        });
+        let loss: f64 = Judged { probabilities: &probabilities, truths: &truths }.losses().iter().sum();
+        (loss, biases, probabilities)
+    };
+    let best = spreads.iter().map(pooled).min_by(|one, other| one.0.total_cmp(&other.0));
+    let (_, biases, probabilities) = best.expect("one at least is tried");
+    (biases, probabilities)
 }
 
 /// The method that all rows teach.

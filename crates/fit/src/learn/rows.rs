@@ -77,6 +77,28 @@ impl<'a> Rows<'a> {
         self.seen.iter().filter(|seen| **seen).count()
     }
 
+    /// The options that are right.
+    pub fn truths(&self) -> Vec<usize> {
+        self.rows.iter().map(|row| row.truth).collect()
+    }
+
+    /// How many rows each option has.
+    pub fn by_option(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.seen.len()];
+        self.rows.iter().for_each(|row| counts[row.truth] += 1);
+        counts
+    }
+
+    /// What each row gets from what the rows of the other folds teach.
+    pub fn cross_fitted<F: Fn(usize) -> Vec<f64>>(&self, teach: impl Fn(&[usize]) -> F) -> Vec<Vec<f64>> {
+        let mut all = vec![Vec::new(); self.n()];
+        for fold in 0..self.n_folds {
+            let taught = teach(&self.outside(fold));
+            self.inside(fold).into_iter().for_each(|row| all[row] = taught(row));
+        }
+        all
+    }
+
     pub fn has_states(&self) -> bool {
         self.rows.first().is_some_and(|row| row.evidence.state.is_some())
     }

@@ -1,11 +1,12 @@
 //! Learning from words alone, without any model: a regression on the words of texts, calibrated on rows that it has not seen, and held
 //! against the shares of the labels.
 
+use super::choice::{LEVEL, not_better, table_of, with_p_values};
 use super::experts;
 use super::pool::{self, Biases, Sides};
 use super::rows::Rows;
 use super::trial::Judged;
-use super::{LearnRequest, Learned, SPREADS, float, not_better, table_of, with_p_values};
+use super::{LearnRequest, Learned, SPREADS, best_pool, float};
 use crate::evidence::softmax;
 use crate::method::{Method, MethodName, Pool, among_all};
 
@@ -15,24 +16,20 @@ pub(super) fn learn(request: &LearnRequest<'_>, rows: &Rows<'_>) -> Learned {
     let words = experts::train(rows, experts::WORDS, request.n_threads);
     let sides =
         Sides { n_sides: 1, n_labels: rows.n_seen(), values: words.out_of_fold.iter().flatten().copied().collect() };
-    let truths: Vec<usize> = rows.rows.iter().map(|row| row.truth).collect();
-    let tried = SPREADS.map(|spread| {
-        let probabilities = calibrated(rows, &sides, Biases::Spread(spread));
-        (Judged { probabilities: &probabilities, truths: &truths }.figures().nll, spread, probabilities)
-    });
-    let best = tried.into_iter().min_by(|one, other| one.0.total_cmp(&other.0));
-    let (_, spread, probabilities) = best.expect("one at least is tried");
+    let spreads = SPREADS.map(Biases::Spread);
+    let (biases, probabilities) = best_pool(rows, &sides, &spreads, |p, _| among_all(p, &rows.seen));
+    let truths = rows.truths();
     let shares = shares(rows);
     let judged = [&shares, &probabilities].map(|probabilities| Judged { probabilities, truths: &truths });
     let names = [MethodName::Nothing, MethodName::WordsAlone];
     let tried = names.into_iter().zip(judged).map(|(name, judged)| table_of(name, judged)).collect();
     let tried = with_p_values(tried, &judged);
-    let refusal = tried[1].p_value.filter(|p| *p > super::LEVEL).map(|_| not_better(&tried, &tried[1]));
+    let refusal = tried[1].p_value.filter(|p| *p > LEVEL).map(|_| not_better(&tried, &tried[1]));
     let all: Vec<usize> = (0..rows.n()).collect();
     let (method, out_of_fold) = if refusal.is_some() {
         (Method::Nothing, shares)
     } else {
-        let weights = pool::fit(&sides, &all, &rows.labels, Biases::Spread(spread));
+        let weights = pool::fit(&sides, &all, &rows.labels, biases);
         let expert = experts::learn(rows, words.spec, words.pull).expect("there are two labels");
         let pool = Pool {
             name: MethodName::WordsAlone,
@@ -43,37 +40,19 @@ pub(super) fn learn(request: &LearnRequest<'_>, rows: &Rows<'_>) -> Learned {
         };
         (Method::Pool(Box::new(pool)), probabilities)
     };
-    let mut rows_by_option = vec![0; request.options.len()];
-    truths.iter().for_each(|&truth| rows_by_option[truth] += 1);
-    let places = rows.places.clone();
+    let (places, rows_by_option) = (rows.places.clone(), rows.by_option());
     Learned { method, places, rows_by_option, out_of_fold, tried, words_alone: None, refusal }
-}
-
-/// What the regression says of each row with a temperature and biases that the other folds teach.
-fn calibrated(rows: &Rows<'_>, sides: &Sides, biases: Biases) -> Vec<Vec<f64>> {
-    let mut probabilities = vec![Vec::new(); rows.n()];
-    for fold in 0..rows.n_folds {
-        let outside = rows.outside(fold);
-        let labels: Vec<usize> = outside.iter().map(|&row| rows.labels[row]).collect();
-        let weights = pool::fit(sides, &outside, &labels, biases);
-        for row in rows.inside(fold) {
-            probabilities[row] = among_all(&sides.probabilities(row, &weights), &rows.seen);
-        }
-    }
-    probabilities
 }
 
 /// The shares of the labels in the other folds, each label counted once more than it is there.
 fn shares(rows: &Rows<'_>) -> Vec<Vec<f64>> {
-    let mut probabilities = vec![Vec::new(); rows.n()];
-    for fold in 0..rows.n_folds {
+    rows.cross_fitted(|outside| {
         let mut counts = vec![1_usize; rows.n_seen()];
-        rows.outside(fold).iter().for_each(|&row| counts[rows.labels[row]] += 1);
+        outside.iter().for_each(|&row| counts[rows.labels[row]] += 1);
         let logarithms: Vec<f64> = counts.into_iter().map(|count| libm::log(float(count))).collect();
         let shares = among_all(&softmax(&logarithms), &rows.seen);
-        rows.inside(fold).into_iter().for_each(|row| probabilities[row].clone_from(&shares));
-    }
-    probabilities
+        move |_| shares.clone()
+    })
 }
 
 #[cfg(test)]
