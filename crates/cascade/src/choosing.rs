@@ -8,6 +8,7 @@
 use slm_stats::guarantee::Promise;
 use slm_stats::linear::{Linear, Matrix, Settings};
 use slm_stats::paired::Alternative;
+use slm_stats::probabilistic::logit;
 use slm_stats::{Confidence, Interval, Proportion};
 
 use crate::certificate::Certificate;
@@ -174,21 +175,12 @@ pub fn choose(
             };
             let p_values: Vec<f64> = levels.levels.iter().map(p_value).collect();
             let first = (0..p_values.len()).min_by(|&one, &other| p_values[one].total_cmp(&p_values[other]));
-            let (mut kept, mut tried) = (None, None);
-            for level in &levels.levels[first.unwrap_or(0)..] {
-                let thresholds = levels.thresholds(*level);
-                let (handled, errors) = certifying.handled(Rule::From(&thresholds));
-                tried.get_or_insert((handled, errors));
-                if !promise.is_kept_by(handled, errors) {
-                    break;
-                }
-                kept = Some(thresholds);
-            }
-            let Some(thresholds) = kept else {
-                let (handled, errors) = tried.unwrap_or_default();
+            let tried = levels.levels[first.unwrap_or(0)..].iter().map(|&level| levels.thresholds(level));
+            let kept = promise.last_kept(tried, |thresholds: &Vec<f64>| certifying.handled(Rule::From(thresholds)));
+            let thresholds = kept.map_err(|(handled, errors)| {
                 let needed = promise.rows_needed(errors);
-                return Err(ChoosingError::NotKept { risk, confidence: share, rows, handled, errors, needed });
-            };
+                ChoosingError::NotKept { risk, confidence: share, rows, handled, errors, needed }
+            })?;
             Ok(certified(thresholds, certifying, Some(risk), confidence))
         }
     }
@@ -250,11 +242,6 @@ fn line(rows: &Routed, tier: usize) -> (f64, f64) {
 
 fn reliability((slope, intercept): (f64, f64), p: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-(slope * logit(p) + intercept)))
-}
-
-fn logit(p: f64) -> f64 {
-    let p = p.clamp(1e-9, 1.0 - 1e-9);
-    libm::log(p / (1.0 - p))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 
 use slm_stats::guarantee::Promise;
 use slm_stats::linear::{Linear, Matrix, Settings};
-use slm_stats::probabilistic::{Graded, RiskCoverage};
+use slm_stats::probabilistic::{Graded, RiskCoverage, logit};
 use slm_stats::{Confidence, Proportion};
 
 use crate::card::PromiseCard;
@@ -160,11 +160,6 @@ impl Reliability {
     }
 }
 
-fn logit(p: f64) -> f64 {
-    let p = p.clamp(1e-9, 1.0 - 1e-9);
-    libm::log(p / (1.0 - p))
-}
-
 /// Finds thresholds that meet a demand and certifies them. `found` are answers to rows that taught the method, each by what had not
 /// seen it; `certifying` are answers of the method to rows that had no part in it. Both are by stage, of the same rows. `person` are
 /// options that always go to a person.
@@ -226,23 +221,13 @@ fn kept(
     if rows < usize::try_from(needed).unwrap_or(usize::MAX) {
         return Err(PromiseError::TooFewRows { risk, confidence, needed, rows });
     }
-    let mut kept = None;
-    let mut first = None;
-    for level in promise.candidates(graded, rows) {
-        let tried = stages.gates(level, person);
-        let (accepted, errors) = counted(&tried, certifying);
-        first.get_or_insert((accepted, errors));
-        if !promise.is_kept_by(accepted, errors) {
-            break;
-        }
-        kept = Some(tried);
-    }
-    let Some(gates) = kept else {
-        let (accepted, errors) = first.unwrap_or_default();
+    let tried = promise.candidates(graded, rows).into_iter().map(|level| stages.gates(level, person));
+    let kept = promise.last_kept(tried, |gates: &Vec<Gate>| counted(gates, certifying));
+    let gates = kept.map_err(|(accepted, errors)| {
         let needed = promise.rows_needed(errors);
         let hint = hint(&stages.graded(certifying, person), promise);
-        return Err(PromiseError::NotKept { risk, confidence, rows, accepted, errors, needed, hint });
-    };
+        PromiseError::NotKept { risk, confidence, rows, accepted, errors, needed, hint }
+    })?;
     Ok(certified(gates, certifying, Some(promise), promise.confidence()))
 }
 

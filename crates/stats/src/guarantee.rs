@@ -55,6 +55,29 @@ impl Promise {
         self.p_value(n_accepted, n_errors) <= self.confidence.error()
     }
 
+    /// Fixed-sequence testing: of candidates in the order in which they are to be tried, the last before the first that `counted`,
+    /// the accepted rows and the wrong ones of them, does not certify.
+    ///
+    /// # Errors
+    ///
+    /// The counts of the first candidate, which is not certified; those of no rows where there is no candidate.
+    pub fn last_kept<T>(
+        self,
+        candidates: impl IntoIterator<Item = T>,
+        counted: impl Fn(&T) -> (u64, u64),
+    ) -> Result<T, (u64, u64)> {
+        let (mut kept, mut first) = (None, None);
+        for candidate in candidates {
+            let (accepted, errors) = counted(&candidate);
+            first.get_or_insert((accepted, errors));
+            if !self.is_kept_by(accepted, errors) {
+                break;
+            }
+            kept = Some(candidate);
+        }
+        kept.ok_or(first.unwrap_or_default())
+    }
+
     /// The accepted rows that certify the promise if `n_errors` of them are wrong: with a risk of 0.02 at 0.95, 149 without an
     /// error and 236 with one. Fewer rows than for none cannot have the promise whatever the model.
     #[must_use]
@@ -284,5 +307,16 @@ mod tests {
             let n = promise(risk).rows_needed(n_errors);
             prop_assert!(promise(risk).is_kept_by(n, n_errors) && !promise(risk).is_kept_by(n - 1, n_errors));
         }
+    }
+
+    #[test]
+    fn a_sequence_ends_at_the_first_that_does_not_hold() {
+        let promise = Promise::new(0.1, Confidence::USUAL).expect("a risk");
+        let counted = |&(n, errors): &(u64, u64)| (n, errors);
+        // The fourth would hold again, and is not looked at.
+        let tried = [(40, 0), (60, 1), (80, 40), (900, 0)];
+        assert_eq!(promise.last_kept(tried, counted), Ok((60, 1)));
+        assert_eq!(promise.last_kept([(5, 0), (900, 0)], counted), Err((5, 0)));
+        assert_eq!(promise.last_kept([], counted), Err((0, 0)));
     }
 }

@@ -80,6 +80,13 @@ pub fn top_k<'a>(rows: impl IntoIterator<Item = Option<Scored<'a>>>, k: usize) -
     Proportion::of(rows.into_iter().map(|row| row.is_some_and(|row| row.is_within(k))))
 }
 
+/// The logarithm of a probability's odds; 0 and 1 are taken for 1e-9 and as much below 1, so that it is finite.
+#[must_use]
+pub fn logit(p: f64) -> f64 {
+    let p = p.clamp(1e-9, 1.0 - 1e-9);
+    libm::log(p / (1.0 - p))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Scored, brier, log_loss, top_k};
