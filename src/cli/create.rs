@@ -23,7 +23,6 @@ use crate::store::{Creation, FitKept, NewExamples, NewWeights, Store, with_schem
 use crate::ui::output::{Output, say};
 use crate::ui::progress::Bytes;
 use cascade::CascadeFile;
-pub use elsewhere::is_yaml;
 
 /// Create a model from a Modelfile or a cascade's YAML
 #[derive(Debug, Args)]
@@ -55,7 +54,7 @@ pub fn run(args: &CreateArgs, environment: &Environment) -> Outcome {
     let name: ModelRef = args.name.parse()?;
     let (text, folder) = read(&args.file)?;
     let order = args.quantizing.order();
-    if elsewhere::is_yaml(&args.file) {
+    if slm_yaml::is_yaml(&args.file) {
         quantized::refuse(order.as_ref(), "cascade")?;
         let file = CascadeFile { path: &args.file, text: &text, folder: &folder };
         let (who, modelfile) = cascade::of(file, &name, environment)?;

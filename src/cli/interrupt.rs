@@ -6,6 +6,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine;
+use crate::failure::Failure;
 
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 /// As a shell reports SIGINT.
@@ -15,6 +16,17 @@ const EXIT_CODE: i32 = 130;
 #[must_use]
 pub fn happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
+}
+
+/// What is said where the answers that came before Ctrl-C are kept.
+pub const KEPT: &str = "interrupted; the answers that came are kept, so that the same command goes on there";
+
+/// Holds that Ctrl-C was not pressed while rows were asked whose answers are kept.
+///
+/// # Errors
+/// It was.
+pub fn finished() -> Result<(), Failure> {
+    if happened() { Err(Failure::failed(KEPT)) } else { Ok(()) }
 }
 
 /// What Ctrl-C does; without it, Ctrl-C ends the process.

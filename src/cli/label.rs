@@ -115,17 +115,11 @@ pub fn run(args: &LabelArgs, environment: &Environment) -> Outcome {
         limits: None,
     });
     // Where each of the contract's fields is among those of the records.
-    let place = |field: &ContractField| {
-        suite.expect.iter().position(|one| contract.is_bare() || Some(&one.field) == field.name().as_ref()).unwrap_or(0)
-    };
+    let place = |field: &ContractField| suite.expect.iter().position(|one| one.is_of(field, &contract)).unwrap_or(0);
     let places: Vec<usize> = contract.fields().iter().map(place).collect();
     let mut records = Records::new(args.texts.display().to_string(), &data, fields.collect());
     found.ask(&mut records, Asking { suite: &suite, data: &data, args: &eval, environment })?;
-    if interrupt::happened() {
-        return Err(Failure::failed(
-            "interrupted; the answers that came are kept, so that the same command goes on there",
-        ));
-    }
+    interrupt::finished()?;
     let mut tally = Tally { n_texts: records.rows.len(), ..Tally::default() };
     let lines: String = records
         .rows
@@ -240,7 +234,7 @@ fn suite(args: &LabelArgs, environment: &Environment) -> Result<(Suite, PathBuf)
         })?;
         (Source::File(args.texts.clone()), input)
     };
-    let is_remote = super::create::is_yaml(Path::new(&args.model));
+    let is_remote = slm_yaml::is_yaml(Path::new(&args.model));
     let whom =
         if is_remote { json!({"remote": absolute(Path::new(&args.model))}) } else { json!({"model": args.model}) };
     let format = match (&args.choices, &args.format) {
@@ -295,14 +289,9 @@ fn eval_args(args: &LabelArgs) -> EvalArgs {
     let asking = AskingArgs { fresh: args.fresh, parallel: args.parallel, local: args.local, ..AskingArgs::default() };
     EvalArgs {
         suite: Some(args.texts.clone()),
-        init: None,
-        model: Vec::new(),
-        rows: Default::default(),
         asking,
-        gate: Default::default(),
-        report: Default::default(),
         reading: args.reading,
         compute: args.compute.clone(),
-        quantizing: Default::default(),
+        ..EvalArgs::default()
     }
 }

@@ -32,6 +32,13 @@ impl Expected {
             _ => Value::String(text.clone()),
         }
     }
+
+    /// The number of the candidate that is meant; `None` where it is none of them.
+    #[must_use]
+    pub fn among(&self, candidates: &[Value]) -> Option<usize> {
+        let label = key(&self.resolve(candidates));
+        candidates.iter().position(|candidate| key(candidate) == label)
+    }
 }
 
 /// A text that is equal for two values exactly when they are the same label: numbers by value, all else as JSON.

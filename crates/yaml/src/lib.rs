@@ -1,5 +1,7 @@
 //! YAML that people write, bounded, and what its parser says of a mistake. It knows no keys.
 
+use std::path::Path;
+
 use serde_yaml::{Error, Options, Spanned, UserMessageFormatter};
 
 /// Bounds that no honest file comes near: aliases that multiply, deep nesting and a second document are refused. `yes`, `no`, `on`
@@ -25,6 +27,12 @@ pub fn options(max_bytes: usize) -> Options {
         reject_unsupported_tags: true,
         with_snippet: false,
     }
+}
+
+/// Whether a file's name is that of YAML.
+#[must_use]
+pub fn is_yaml(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"))
 }
 
 /// The line of a value, from 1.

@@ -18,7 +18,7 @@ use crate::store::Elsewhere;
 /// The file cannot be read or is no remote, there is no key where it says one is, or the Modelfile says what no remote does.
 pub fn of(modelfile: &Modelfile, folder: &Path) -> Result<Option<Elsewhere>, Failure> {
     let BaseSource::Path(path) = &modelfile.from else { return Ok(None) };
-    if !is_yaml(Path::new(path)) {
+    if !slm_yaml::is_yaml(Path::new(path)) {
         return Ok(None);
     }
     let refused = [
@@ -32,12 +32,6 @@ pub fn of(modelfile: &Modelfile, folder: &Path) -> Result<Option<Elsewhere>, Fai
         )));
     }
     Ok(Some(Elsewhere::Remote(remote(Path::new(path), folder)?.to_string().into())))
-}
-
-/// Whether a file's name is that of YAML.
-#[must_use]
-pub fn is_yaml(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"))
 }
 
 /// A remote by its file, as its layer has it: without comments, where somebody may have noted a key, and with the key's own file

@@ -38,8 +38,7 @@ pub struct Drifting<'a> {
 /// # Errors
 /// It cannot be read, or has no rows with labels.
 pub fn suite(path: &Path, name: &str, model: &Model) -> Result<Suite, Failure> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let mut suite = if ["yaml", "yml"].contains(&extension.as_str()) {
+    let mut suite = if slm_yaml::is_yaml(path) {
         Suite::load(path)?
     } else {
         let shown = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
@@ -95,9 +94,7 @@ impl<'a> Drifting<'a> {
             bits_per_weight: header.bits_per_weight().unwrap_or_default(),
         });
         if interrupt::happened() {
-            let message =
-                "interrupted; the answers that came are kept, so that the same command goes on there".to_owned();
-            return Err(Failure { message, exit: Exit::Interrupted });
+            return Err(Failure { message: interrupt::KEPT.to_owned(), exit: Exit::Interrupted });
         }
         Ok(())
     }

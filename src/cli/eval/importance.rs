@@ -103,7 +103,7 @@ fn computed(path: &Path, extension: &str, model: &Model, environment: &Environme
         let text = encoding::decode(&bytes).map_err(|error| unreadable(path, &error))?;
         ImatrixTexts::Chunks { text, n_tokens: CHUNK }
     } else {
-        ImatrixTexts::Prompts(prompts(path, extension, model, environment)?)
+        ImatrixTexts::Prompts(prompts(path, model, environment)?)
     };
     let header = model.weights.header()?;
     let compute = compute::resolve(&Default::default(), &Default::default(), &model.parameters, environment)?;
@@ -138,9 +138,9 @@ fn computed(path: &Path, extension: &str, model: &Model, environment: &Environme
 }
 
 /// The prompts of a task's rows, as the model would be sent them.
-fn prompts(path: &Path, extension: &str, model: &Model, environment: &Environment) -> Result<Vec<Prompt>, Failure> {
+fn prompts(path: &Path, model: &Model, environment: &Environment) -> Result<Vec<Prompt>, Failure> {
     let name = model.name.to_string();
-    let (suite, folder) = suite(path, extension, &name)?;
+    let (suite, folder) = suite(path, &name)?;
     let selection = Selection { filter: suite.filter.clone(), shard: None, limit: suite.limit };
     let data = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
     say_skipped(data.n_blank_lines);
@@ -165,21 +165,18 @@ fn prompts(path: &Path, extension: &str, model: &Model, environment: &Environmen
     let Loaded { responder, .. } = load::open(model.clone(), Some(&header), &wanted, environment)?;
     let session = responder.session()?;
     let content = data.rows.iter().filter_map(|row| row.content.as_ref().ok());
-    let text = |content: &crate::eval::data::Content| {
-        content.prompts.first().cloned().flatten().unwrap_or_else(|| content.input.clone())
-    };
     let turn = |text: &str| Turn {
         form: form.clone(),
         parameters: parameters.clone(),
         scoring: args.reading.scoring(),
         ..Turn::to_text(variant.system.as_deref(), text)
     };
-    content.map(|content| Ok(session.ready(turn(&text(content)))?.prompt().clone())).collect()
+    content.map(|content| Ok(session.ready(turn(content.text()))?.prompt().clone())).collect()
 }
 
 /// A suite, or one that has the texts of rows, whatever else stands in them.
-fn suite(path: &Path, extension: &str, name: &str) -> Result<(Suite, PathBuf), Failure> {
-    if ["yaml", "yml"].contains(&extension) {
+fn suite(path: &Path, name: &str) -> Result<(Suite, PathBuf), Failure> {
+    if slm_yaml::is_yaml(path) {
         let mut suite = Suite::load(path)?;
         suite.ask_instead(&[name.to_owned()]);
         return Ok((suite, path.parent().unwrap_or(Path::new(".")).to_owned()));

@@ -121,7 +121,7 @@ pub fn run(args: &EvalArgs, environment: &Environment) -> Outcome {
         }
     }
     if interrupt::happened() {
-        say("interrupted; the answers that came are kept, so that the same command goes on there");
+        say(interrupt::KEPT);
     }
     let total = records.keep_common();
     if records.rows.is_empty() {

@@ -115,13 +115,7 @@ fn of_log(args: &FitArgs, data: &Path, own: &ModelFit) -> Outcome {
         Some(checked)
     };
     let checked: Vec<Checked> = log.fields.iter().filter_map(of).collect();
-    let holds = checked.iter().all(|one| one.holds);
-    tell(args, log.n_lines, &checked)?;
-    if holds {
-        return Ok(Exit::Done);
-    }
-    super::tell(args, "the fit does not hold any more; label some of these rows and fit again")?;
-    Ok(Exit::NotMet)
+    told(args, log.n_lines, &checked)
 }
 
 /// What corrections say of a promise. They are of answers that people chose, so that they count as errors found among all accepted

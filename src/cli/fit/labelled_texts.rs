@@ -7,10 +7,9 @@ use serde_json::{Map, Value};
 use super::args::FitArgs;
 use super::suite::{self, LabelledSuite, Labels};
 use crate::cli::eval::parquet;
-use crate::contract::{self, Contract, Form};
+use crate::contract::{Contract, Form};
 use crate::encoding;
 use crate::eval::data::{Content, Data, Selection};
-use crate::eval::label::key;
 use crate::eval::suite::Suite;
 use crate::examples::{self, LabelledText};
 use crate::failure::Failure;
@@ -81,7 +80,7 @@ fn of_columns(args: &FitArgs, data: &Path, model: &Model, contract: &Contract) -
     let missing: Vec<String> = contract
         .fields()
         .iter()
-        .filter(|field| place(field, &suite, contract).is_none())
+        .filter(|field| !suite.expect.iter().any(|one| one.is_of(field, contract)))
         .filter_map(|field| Some(format!("`{}`", field.name()?)))
         .collect();
     if !missing.is_empty() {
@@ -97,20 +96,14 @@ fn of_columns(args: &FitArgs, data: &Path, model: &Model, contract: &Contract) -
     Ok(contents.filter_map(|content| labelled(content, &suite, contract)).collect())
 }
 
-/// Which of the suite's fields has the labels of this one.
-fn place(field: &contract::Field, suite: &Suite, contract: &Contract) -> Option<usize> {
-    let name = field.name();
-    suite.expect.iter().position(|expected| contract.is_bare() || Some(&expected.field) == name.as_ref())
-}
-
 /// A row's text with the answer that its columns give; `None` where a field has no label, or one that is not allowed.
 fn labelled(content: &Content, suite: &Suite, contract: &Contract) -> Option<LabelledText> {
-    let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned();
+    let text = content.text().to_owned();
     let mut values = Map::new();
     for field in contract.fields() {
         let options = field.values();
-        let label = content.expected[place(field, suite, contract)?].resolve(&options);
-        let value = options.iter().find(|option| key(option) == key(&label))?.clone();
+        let expected = suite.expect.iter().position(|one| one.is_of(field, contract))?;
+        let value = options[content.expected[expected].among(&options)?].clone();
         match field.name() {
             Some(name) if !contract.is_bare() => values.insert(name, value),
             _ => return Some(LabelledText { text, label: value }),

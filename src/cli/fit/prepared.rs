@@ -18,7 +18,6 @@ use crate::contract::{self, Contract, Form};
 use crate::eval::answer::Scores;
 use crate::eval::data::hygiene::Impossible;
 use crate::eval::data::{Data, Selection};
-use crate::eval::label::key;
 use crate::eval::record::{Field, Records};
 use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
@@ -115,14 +114,10 @@ impl Prepared {
         let row = |place: usize| {
             let Known { scores, state } = known(place)?;
             let content = self.data.rows[place].content.as_ref().ok()?;
-            let truth = expected.and_then(|at| {
-                let label = content.expected[at].resolve(&options);
-                options.iter().position(|option| key(option) == key(&label))
-            });
+            let truth = expected.and_then(|at| content.expected[at].among(&options));
             Some(FieldRow {
                 nth: place,
-                // What the model read.
-                text: content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned(),
+                text: content.text().to_owned(),
                 logprobs: scores.get(nth)?.probabilities.iter().map(|p| p.ln()).collect(),
                 state: state.cloned(),
                 truth,
@@ -136,9 +131,8 @@ impl Prepared {
     /// The number of the suite's field with the labels of a field of the contract; `None` where the data has none.
     #[must_use]
     pub fn expected(&self, field: &contract::Field) -> Option<usize> {
-        let is_its = |one: &ExpectedField| self.contract.is_bare() || Some(&one.field) == field.name().as_ref();
-        let is_label = |one: &ExpectedField| self.labels == Labels::Given && one.judge == Judge::Label;
-        self.suite.expect.iter().position(|one| is_label(one) && is_its(one))
+        let is_its = |one: &ExpectedField| one.judge == Judge::Label && one.is_of(field, &self.contract);
+        self.suite.expect.iter().position(is_its).filter(|_| self.labels == Labels::Given)
     }
 
     /// The rows with their texts alone: of what a model says nothing is known, and all labels are as likely.

@@ -100,11 +100,7 @@ impl Source {
         let turn = |text: &str| Turn { fit: FitUse::None, state, ..subject.turn(&subject.form, text) };
         let n_parallel = prepared.eval.asking.parallel.unwrap_or(N_CLOSED);
         course.run(n_parallel, |text| local::begin(responder, turn(text)), local::finish)?;
-        if interrupt::happened() {
-            return Err(Failure::failed(
-                "interrupted; the answers that came are kept, so that the same command goes on there",
-            ));
-        }
+        interrupt::finished()?;
         Ok(course.given())
     }
 }

@@ -37,8 +37,7 @@ pub struct LabelledSuite {
 /// # Errors
 /// The data cannot be read, or nobody knows what its text or its labels are.
 pub fn labelled(args: &FitArgs, path: &Path, model: &Model) -> Result<LabelledSuite, Failure> {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    if ["yaml", "yml"].contains(&extension.as_str()) {
+    if slm_yaml::is_yaml(path) {
         let mut suite = Suite::load(path)?;
         suite.ask_instead(std::slice::from_ref(&args.model));
         let folder = path.parent().unwrap_or(Path::new(".")).to_owned();
@@ -46,7 +45,7 @@ pub fn labelled(args: &FitArgs, path: &Path, model: &Model) -> Result<LabelledSu
         return Ok(LabelledSuite { suite, folder, labels, schema: None });
     }
     let own = load_spec::own_form(model)?;
-    if extension == "txt" {
+    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("txt")) {
         let suite =
             json!({"model": args.model, "data": lines(path)?, "input": "text", "expect": nothing(&own, "text")});
         let (suite, folder) = (Suite::parse(&suite.to_string())?, PathBuf::from("."));
@@ -161,14 +160,10 @@ pub fn eval_args(args: &FitArgs, path: &Path) -> EvalArgs {
     };
     EvalArgs {
         suite: Some(path.to_owned()),
-        init: None,
         model: vec![args.model.clone()],
-        rows: Default::default(),
         asking,
-        gate: Default::default(),
-        report: Default::default(),
         reading: args.reading,
         compute: args.compute.clone(),
-        quantizing: Default::default(),
+        ..EvalArgs::default()
     }
 }

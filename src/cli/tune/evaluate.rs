@@ -70,11 +70,7 @@ pub fn evaluate(
     let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
     for subject in [&base, &tuned] {
         local::ask(subject, &mut records, asking)?;
-        if interrupt::happened() {
-            return Err(Failure::failed(
-                "interrupted; the answers that came are kept, so that the same command goes on there",
-            ));
-        }
+        interrupt::finished()?;
     }
     let total = records.keep_common();
     let report = Report::of(&records, total, Wanted::default(), Detail::Summary);

@@ -16,7 +16,6 @@ use crate::cli::load::{self, EnginePlace, LoadOptions};
 use crate::contract::{self, Contract, Form};
 use crate::engine::Load;
 use crate::eval::data::{Data, Row, Selection};
-use crate::eval::label::key;
 use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
 use crate::infer::{FitUse, Session, Turn};
@@ -245,8 +244,8 @@ fn column(field: Option<&str>) -> String {
 /// The contract's fields that the suite expects labels of.
 fn fields(suite: &Suite, contract: &Contract) -> Vec<TaskField> {
     let of = |(nth, field): (usize, &contract::Field)| {
-        let is_its = |one: &ExpectedField| contract.is_bare() || Some(&one.field) == field.name().as_ref();
-        let expected = suite.expect.iter().position(|one| one.judge == Judge::Label && is_its(one))?;
+        let is_its = |one: &ExpectedField| one.judge == Judge::Label && one.is_of(field, contract);
+        let expected = suite.expect.iter().position(is_its)?;
         Some(TaskField { nth, expected, name: field.name(), options: field.values() })
     };
     contract.fields().iter().enumerate().filter_map(of).collect()
@@ -272,12 +271,8 @@ fn task_row(data: &Data, row: &Row, fields: &[TaskField]) -> Result<TaskRow, Lef
         Ok(content) => content,
         Err(reason) => return Err(LeftOut { at, why: Why::Unreadable, text: reason.clone() }),
     };
-    // What the model reads.
-    let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input).to_owned();
-    let truth = |field: &TaskField| {
-        let label = content.expected[field.expected].resolve(&field.options);
-        field.options.iter().position(|option| key(option) == key(&label))
-    };
+    let text = content.text().to_owned();
+    let truth = |field: &TaskField| content.expected[field.expected].among(&field.options);
     let truths: Vec<Option<usize>> = fields.iter().map(truth).collect();
     if truths.iter().any(Option::is_none) {
         return Err(LeftOut { at, why: Why::NoLabel, text });
@@ -309,15 +304,10 @@ fn fit_args(args: &TuneArgs, name: &str) -> FitArgs {
 pub fn eval_args(args: &TuneArgs, name: &str, path: &Path) -> EvalArgs {
     EvalArgs {
         suite: Some(path.to_owned()),
-        init: None,
         model: vec![name.to_owned()],
-        rows: Default::default(),
-        asking: Default::default(),
-        gate: Default::default(),
-        report: Default::default(),
         reading: args.reading,
         compute: args.compute.clone(),
-        quantizing: Default::default(),
+        ..EvalArgs::default()
     }
 }
 

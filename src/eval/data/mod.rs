@@ -64,6 +64,14 @@ pub struct Content {
     pub expected: Vec<Expected>,
 }
 
+impl Content {
+    /// What the model of the first variant reads.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.prompts.first().and_then(Option::as_deref).unwrap_or(&self.input)
+    }
+}
+
 impl Data {
     /// Reads the rows that `suite`, in `folder`, asks for; those of Parquet files with `parquet`.
     ///

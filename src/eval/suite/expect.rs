@@ -7,6 +7,7 @@ use slm_stats::text::{DayMonth, Tolerance};
 use super::error::SuiteError;
 use super::limits::{self, TextLimits};
 use super::yaml::invalid;
+use crate::contract::{Contract, Field};
 
 /// A field of the answer and the column of the data that says what it should be.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,14 @@ pub struct ExpectedField {
     pub judge: Judge,
     /// What a written answer is to keep beside.
     pub limits: Option<TextLimits>,
+}
+
+impl ExpectedField {
+    /// Whether it is what is expected of this field of a contract, whose only field has no name where it is bare.
+    #[must_use]
+    pub fn is_of(&self, field: &Field, contract: &Contract) -> bool {
+        contract.is_bare() || Some(&self.field) == field.name().as_ref()
+    }
 }
 
 /// When an answer is as expected.

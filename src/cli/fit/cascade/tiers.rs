@@ -69,11 +69,7 @@ impl Asked<'_> {
                 }
                 Whom::Remote(_) => self.remote(tier, self.remotes[nth].clone(), questions)?,
             };
-            if interrupt::happened() {
-                return Err(Failure::failed(
-                    "interrupted; the answers that came are kept, so that the same command goes on there",
-                ));
-            }
+            interrupt::finished()?;
             all.push(answers);
         }
         Ok(all)
@@ -87,11 +83,10 @@ impl Asked<'_> {
     fn questions(&self, nth: usize, earlier: &[TierAnswers]) -> Vec<Result<String, String>> {
         let question = |(at, row): (usize, &crate::eval::data::Row)| {
             let content = row.content.as_ref().map_err(Clone::clone)?;
-            let text = content.prompts.first().and_then(Option::as_deref).unwrap_or(&content.input);
             let given: Vec<&Given> = earlier.iter().filter_map(|tier| tier.rows[at].as_ref()).collect();
             let so_far: Vec<_> = given.iter().flat_map(|given| labels(given, self.contract())).collect();
             let draft = given.iter().rev().find_map(|given| draft(given, self.contract()));
-            let ask = Ask::from(self.prepared.subject.turn(&self.prepared.subject.form, text));
+            let ask = Ask::from(self.prepared.subject.turn(&self.prepared.subject.form, content.text()));
             let asked = self.model.asks(nth, &ask, (&so_far, draft.as_ref())).map_err(|reason| reason.to_string())?;
             Ok(asked.text().to_owned())
         };
