@@ -169,7 +169,7 @@ impl JobFolder {
     /// What the folder's job is.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// The folder has no job, or its file cannot be read.
     pub fn read(&self) -> Result<JobFile, JobError> {
         let path = self.path.join("job.json");
         let bytes = std::fs::read(&path).map_err(|source| match source.kind() {
@@ -271,7 +271,7 @@ pub fn id(train: &[Teaching], valid: &[Teaching], settings: &Settings, weights_d
     let mut hash = Hasher::new();
     hash.update(lines(train).as_bytes());
     hash.update(lines(valid).as_bytes());
-    // How long it takes is none of what is learned.
+    // These settings change how long training takes, not what is learned.
     let settings = Settings { threads: None, micro_rows: 0, checkpoint_seconds: 0, ..settings.clone() };
     hash.update(pretty(&settings).as_bytes());
     hash.update(weights_digest.as_bytes());

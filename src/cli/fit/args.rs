@@ -180,7 +180,7 @@ impl PromiseArgs {
     /// Holds that every label that is named here is one of these, which are those of all fields.
     ///
     /// # Errors
-    /// One is none of them.
+    /// A named label is not among them.
     pub fn names_labels_of(&self, labels: &[String]) -> Result<(), Failure> {
         let of_costs = self.cost.iter().filter_map(|cost| Some(("--cost", cost.rsplit_once('=')?.0)));
         let named = self.person.iter().map(|label| ("--person", label.as_str())).chain(of_costs);

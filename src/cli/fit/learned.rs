@@ -25,7 +25,7 @@ pub struct FieldResult {
     pub card: FieldCard,
     /// `None` where the data has no labels for the field.
     pub learned: Option<Learned>,
-    /// Of the part of the layers that is asked first; `None` where there is none.
+    /// The result of the first layers alone (`--depth`); `None` where all layers answer.
     pub early: Option<EarlyResult>,
     pub frontier: Vec<FrontierPoint>,
     /// Why there are no thresholds.

@@ -17,7 +17,7 @@ impl LogFiles {
     /// Opens the log and its older files.
     ///
     /// # Errors
-    /// There is none, or one cannot be read.
+    /// There is no log, or a file of it cannot be read.
     pub fn open(log: &Path) -> Result<LogFiles, Failure> {
         // The youngest first: one that is renamed meanwhile is met again under its next name, and is known by then.
         let (mut files, mut known) = (Vec::new(), HashSet::new());
@@ -30,7 +30,7 @@ impl LogFiles {
                         files.push((path, file));
                     }
                 }
-                // Between two files of a rotation there is none.
+                // During a rotation the newest file is missing for a moment.
                 Err(error) if error.kind() == ErrorKind::NotFound && n == 0 => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => break,
                 Err(error) => return Err(unreadable(&path, &error)),

@@ -21,7 +21,7 @@ use crate::ui::output::say;
 /// Fewer rows that teach, or that say when to stop, are not worth a training.
 const LEAST_TRAIN: usize = 20;
 
-/// Writes the job of these rows, or goes on with the one that is there.
+/// Writes the job of these rows, or resumes the one in the folder.
 ///
 /// # Errors
 /// The rows or the model cannot be used, or the folder has another job.
@@ -195,7 +195,7 @@ fn placed(weights: &WeightsFile) -> WeightsFile {
     }
 }
 
-/// Puts a GGUF into the job's folder: by a link, which costs nothing, or as a copy where there can be none.
+/// Puts a GGUF into the job's folder: as a hard link, or as a copy where the file system refuses one.
 fn put_weights(weights: &WeightsFile, file: &JobFile, place: &JobFolder) -> Result<(), Failure> {
     if weights.kind != WeightsKind::Gguf {
         return Ok(());

@@ -15,7 +15,7 @@ pub fn in_folder(folder: &std::path::Path) -> PathBuf {
 /// The Python to train with.
 ///
 /// # Errors
-/// There is none.
+/// No Python to train with was found.
 pub fn found(args: &TuneArgs, environment: &Environment) -> Result<PathBuf, Failure> {
     if let Some(named) = &args.training.python {
         // An environment's folder means its interpreter.

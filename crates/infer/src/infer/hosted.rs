@@ -25,7 +25,7 @@ type Write = dyn Fn(&str, &str, &Value) -> Result<(), String> + Send + Sync;
 pub enum HostedResult {
     /// The body of an answer.
     Answered(Value),
-    /// Why there is none.
+    /// Why it was not answered.
     Failed(String),
 }
 

@@ -69,7 +69,7 @@ impl Store {
     /// The embedding model that a Modelfile names for its examples.
     ///
     /// # Errors
-    /// [`StoreError`] where there is none of that name, or it is not one whose vectors can be used.
+    /// [`StoreError`] where no model has that name, or the model makes no vectors that can be used.
     pub(super) fn embedder(&self, by: &FoundBy) -> Result<Option<Embedder>, StoreError> {
         let embedder = match by {
             FoundBy::Words => return Ok(None),

@@ -96,7 +96,7 @@ impl Results {
         self.places.contains_key(&IdMark::of(key))
     }
 
-    /// What is said of the request with this key; `None` where nothing is.
+    /// The result of the request with this key; `None` where the files have no such key.
     #[must_use]
     pub fn find(&self, key: &str) -> Option<HostedResult> {
         let place = self.places.get(&IdMark::of(key))?;
