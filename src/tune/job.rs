@@ -16,6 +16,8 @@ use crate::digest::{Digest, Hasher};
 pub const JOB_FORMAT: u32 = 1;
 /// The trainer, which needs no slm.
 pub const TRAINER: &str = include_str!("train.py");
+/// Where `mlx_lm.lora` puts the adapter, as its configuration says.
+const MLX_ADAPTER: &str = "mlx/adapters";
 /// How a job is run on another machine.
 const README: &str = include_str!("README.job.md");
 
@@ -51,7 +53,7 @@ pub struct JobFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Trainer {
-    /// PyTorch, transformers and PEFT: NVIDIA's and AMD's GPUs, and CPUs.
+    /// TRL with PEFT: NVIDIA's and AMD's GPUs, and CPUs.
     Peft,
     /// MLX-LM: Apple's processors.
     Mlx,
@@ -114,7 +116,8 @@ pub struct NewJob<'a> {
     pub file: &'a JobFile,
     pub train: &'a [Teaching],
     pub valid: &'a [Teaching],
-    /// Texts with what is expected of them, as rows of a suite.
+    /// Texts with what is expected of them, as rows of a suite: those that teach or say when to stop, and those held out.
+    pub labelled: &'a [Value],
     pub held_out: &'a [Value],
     pub left_out: &'a [LeftOut],
 }
@@ -139,6 +142,9 @@ pub struct JobFolder {
 }
 
 impl JobFolder {
+    /// What the trainer said of itself, for the card.
+    pub const TRAINING: &'static str = "training.json";
+
     #[must_use]
     pub fn at(path: &Path) -> JobFolder {
         JobFolder { path: path.to_owned() }
@@ -161,9 +167,21 @@ impl JobFolder {
         self.path.join("train.log")
     }
 
+    /// The folder of the trained adapter, as PEFT or MLX-LM saves it; `None` before there is one.
     #[must_use]
-    pub fn checkpoint(&self) -> PathBuf {
-        self.path.join("checkpoint")
+    pub fn trained(&self) -> Option<PathBuf> {
+        [self.adapter(), self.path.join(MLX_ADAPTER)].into_iter().find(|folder| folder.exists())
+    }
+
+    /// Where the trainer keeps what a later run needs to go on.
+    #[must_use]
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    #[must_use]
+    pub fn training(&self) -> PathBuf {
+        self.path.join(JobFolder::TRAINING)
     }
 
     /// What the folder's job is.
@@ -185,6 +203,12 @@ impl JobFolder {
         serde_json::from_value(value).map_err(|source| JobError::Json { path, source })
     }
 
+    /// The file of the rows that teach or say when to stop, as a suite has them: what a fit learns from.
+    #[must_use]
+    pub fn labelled(&self) -> PathBuf {
+        self.path.join("labelled.jsonl")
+    }
+
     /// The file of the held-out rows.
     #[must_use]
     pub fn held_out(&self) -> PathBuf {
@@ -201,18 +225,19 @@ impl JobFolder {
             move |source| JobError::File { verb, path, source }
         };
         std::fs::create_dir_all(&self.path).map_err(failed("create"))?;
-        for leftover in [self.checkpoint(), self.path.join("job.json")] {
+        for leftover in [self.training(), self.path.join("job.json")] {
             if leftover.exists() {
                 std::fs::remove_file(&leftover).map_err(failed("clear"))?;
             }
         }
-        for leftover in [self.adapter(), self.path.join("mlx")] {
+        for leftover in [self.checkpoints(), self.adapter(), self.path.join("mlx")] {
             if leftover.exists() {
                 std::fs::remove_dir_all(&leftover).map_err(failed("clear"))?;
             }
         }
         self.put("train.jsonl", &lines(job.train))?;
         self.put("valid.jsonl", &lines(job.valid))?;
+        self.put("labelled.jsonl", &lines(job.labelled))?;
         self.put("held_out.jsonl", &lines(job.held_out))?;
         self.put("left_out.jsonl", &lines(job.left_out))?;
         self.put("train.py", TRAINER)?;
@@ -343,13 +368,14 @@ mod tests {
         let place = JobFolder::at(folder.path());
         assert!(matches!(place.read(), Err(JobError::Missing { .. })));
         std::fs::create_dir(place.adapter()).unwrap();
-        std::fs::write(place.checkpoint(), "of another job").unwrap();
+        std::fs::create_dir(place.checkpoints()).unwrap();
+        std::fs::write(place.training(), "of another job").unwrap();
         let held_out = [serde_json::json!({"text": "a", "label": "b"})];
-        let new = NewJob { file: &job(), train: &[], valid: &[], held_out: &held_out, left_out: &[] };
+        let new = NewJob { file: &job(), train: &[], valid: &[], labelled: &[], held_out: &held_out, left_out: &[] };
         place.write(&new).unwrap();
         assert_eq!(place.read().unwrap(), job());
         assert_eq!(std::fs::read_to_string(place.held_out()).unwrap(), "{\"text\":\"a\",\"label\":\"b\"}\n");
-        assert!(!place.adapter().exists() && !place.checkpoint().exists());
+        assert!(!place.adapter().exists() && !place.checkpoints().exists() && !place.training().exists());
         let config = std::fs::read_to_string(folder.path().join("mlx/config.yaml")).unwrap();
         let config: Value = serde_yaml::from_str(&config).unwrap();
         assert_eq!(config["iters"], serde_json::json!(130));

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Trains the LoRA adapter of one tuning job of slm, with PyTorch, transformers and PEFT.
+"""Trains the LoRA adapter of one tuning job of slm, with TRL's SFTTrainer and PEFT.
 
     python train.py FOLDER [--until-eof]
 
 FOLDER has job.json (settings), train.jsonl and valid.jsonl: a row has the tokens of its prompt and answer as slm makes them, and
 how many of them are given. Only the others count in the loss. No tokenizer and no chat template has a part here.
 
-Progress goes to standard output, one JSON object per line. The best adapter so far is in FOLDER/adapter, as PEFT saves it, and
-FOLDER/checkpoint has what a later run needs to go on. SIGINT and SIGTERM, and with --until-eof the end of standard input, write a
-checkpoint after the step in progress.
+Progress goes to standard output, one JSON object per line; what libraries print goes to standard error. The best adapter so far is
+in FOLDER/adapter, as PEFT saves it, and FOLDER/checkpoints has what a later run needs to go on. SIGINT and SIGTERM, and with
+--until-eof the end of standard input, write a checkpoint after the step in progress.
 """
 
 import json
@@ -22,271 +22,358 @@ import threading
 import time
 from pathlib import Path
 
-# Nothing is downloaded: weights are a file or a folder.
+# Nothing is downloaded or reported: weights are a file or a folder.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+# The trainer is one process, and TRL refuses one that sees several GPUs.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
 STOPPED = 130
-stop_wanted = False
+IGNORED = -100
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+stop_wanted = threading.Event()
+events = sys.stdout
 
 
 def say(event, **values):
-    print(json.dumps({"event": event, **values}), flush=True)
-
-
-def want_stop(_signal, _frame):
-    global stop_wanted
-    stop_wanted = True
+    print(json.dumps({"event": event, **values}), file=events, flush=True)
 
 
 def read_rows(path):
+    """Rows as the trainer takes them: tokens, labels of those that count, and how much the row counts."""
+    rows = []
     with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+        for line in filter(str.strip, lines):
+            row = json.loads(line)
+            tokens, n_given = row["tokens"], row["n_given"]
+            labels = [IGNORED] * n_given + tokens[n_given:]
+            rows.append({"input_ids": tokens, "labels": labels, "weight": row["weight"]})
+    return rows
 
 
-def load_base(job, folder, torch, device, dtype):
-    """The base model, its weights frozen: a folder of Hugging Face's, or a GGUF that transformers reads."""
+def load_base(weights, dtype):
+    """The base model: a folder of Hugging Face's, or a GGUF that transformers reads."""
     from transformers import AutoModelForCausalLM
 
-    weights = folder / job["weights"]["path"]
-    if job["weights"]["kind"] == "gguf":
-        model = AutoModelForCausalLM.from_pretrained(str(weights.parent), gguf_file=weights.name, dtype=dtype)
-    else:
-        model = AutoModelForCausalLM.from_pretrained(str(weights), dtype=dtype)
-    model.config.use_cache = False
-    return model.to(device)
+    path = Path(weights["path"])
+    if weights["kind"] == "gguf":
+        model = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=dtype)
+        # transformers has made plain numbers of them; a Trainer refuses a model that is still called quantized.
+        model.is_quantized = False
+        return model
+    return AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
 
 
-def batches(rows, n_rows, order):
-    """Rows of about one length together, in a random order of batches: padding is computed like any other token."""
-    rows = list(rows)
-    order.shuffle(rows)
-    span = n_rows * 16
-    found = []
-    for begin in range(0, len(rows), span):
-        part = sorted(rows[begin : begin + span], key=lambda row: len(row["tokens"]))
-        found += [part[at : at + n_rows] for at in range(0, len(part), n_rows)]
-    order.shuffle(found)
-    return found
+def no_tokenizer():
+    """SFTTrainer wants a tokenizer, also for rows that are tokens already: one that knows nothing."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    empty = Tokenizer(models.WordLevel({"<pad>": 0}, unk_token="<pad>"))
+    return PreTrainedTokenizerFast(tokenizer_object=empty, pad_token="<pad>")
 
 
-def losses(model, rows, torch, device):
-    """For each row the sum of its answer's negative log-likelihoods, and whether every token of it is the likeliest one."""
-    longest = max(len(row["tokens"]) for row in rows)
-    # All answers end in the last column, so that logits are needed of the last columns alone.
-    n_last = max(len(row["tokens"]) - row["n_given"] for row in rows) + 1
-    ids = torch.zeros((len(rows), longest), dtype=torch.long)
-    mask = torch.zeros((len(rows), longest), dtype=torch.long)
-    counts = torch.zeros((len(rows), n_last - 1), dtype=torch.bool)
-    for at, row in enumerate(rows):
-        n = len(row["tokens"])
-        ids[at, longest - n :] = torch.tensor(row["tokens"])
-        mask[at, longest - n :] = 1
-        counts[at, n_last - 1 - (n - row["n_given"]) :] = True
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    ids, mask, counts, positions = (one.to(device) for one in (ids, mask, counts, positions))
-    logits = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=n_last).logits
-    said, right = logits[:, -n_last:-1].float(), ids[:, -(n_last - 1) :]
-    each = torch.nn.functional.cross_entropy(said.transpose(1, 2), right, reduction="none")
-    is_right = (said.argmax(-1) == right) | ~counts
-    return (each * counts).sum(-1), is_right.all(-1)
+def collate(rows):
+    """Rows side by side. All answers end in the last column, so that logits are needed of the last columns alone."""
+    import torch
+
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def padded(value, values):
+        return torch.tensor([[value] * (longest - len(one)) + one for one in values])
+
+    ids, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
+    mask = padded(0, [[1] * len(one) for one in ids])
+    return {
+        "input_ids": padded(0, ids),
+        "attention_mask": mask,
+        "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+        "labels": padded(IGNORED, labels),
+        "weights": torch.tensor([row["weight"] for row in rows]),
+    }
 
 
-def validate(model, rows, n_rows, torch, device):
-    """Mean loss of a row, each weighed as in training, and the share of rows whose whole answer is the likeliest one."""
-    model.eval()
-    total, weights, n_right, n_seen = 0.0, 0.0, 0, 0
-    ordered = sorted(rows, key=lambda row: len(row["tokens"]))
-    with torch.no_grad():
-        for begin in range(0, len(ordered), n_rows):
-            part = ordered[begin : begin + n_rows]
-            each, right = losses(model, part, torch, device)
-            for row, loss, is_right in zip(part, each.tolist(), right.tolist()):
-                total += row["weight"] * loss
-                weights += row["weight"]
-                n_right += is_right
-            n_seen += len(part)
-            if stop_wanted:
-                break
-    model.train()
-    return total / max(weights, 1e-9), n_right / max(n_seen, 1)
+def trainer_class():
+    """SFTTrainer with slm's loss. Made in a function, so that the signals are handled before PyTorch is imported."""
+    import torch
+    from torch.utils.data import Sampler
+    from trl import SFTTrainer
+
+    class ByLength(Sampler):
+        """Rows of about one length together, in a random order of batches: padding is computed like any other token.
+
+        The order depends on the seed and the epoch alone, so that a later run goes on within an epoch.
+        """
+
+        def __init__(self, rows, n_batch, seed):
+            self.lengths, self.n_batch, self.seed, self.epoch = [len(ids) for ids in rows["input_ids"]], n_batch, seed, 0
+
+        def set_epoch(self, epoch):
+            self.epoch = epoch
+
+        def __len__(self):
+            return len(self.lengths)
+
+        def __iter__(self):
+            order = random.Random(f"{self.seed} {self.epoch}")
+            rows = list(range(len(self.lengths)))
+            order.shuffle(rows)
+            batches, span = [], self.n_batch * 16
+            for begin in range(0, len(rows), span):
+                part = sorted(rows[begin : begin + span], key=self.lengths.__getitem__)
+                batches += [part[at : at + self.n_batch] for at in range(0, len(part), self.n_batch)]
+            # A batch that is not full comes last, or all after it would be cut elsewhere.
+            short = [batch for batch in batches if len(batch) < self.n_batch]
+            batches = [batch for batch in batches if len(batch) == self.n_batch]
+            order.shuffle(batches)
+            return iter([row for batch in batches + short for row in batch])
+
+    class Trainer(SFTTrainer):
+        def __init__(self, settings, **given):
+            self.settings, self.n_right, self.n_seen = settings, 0, 0
+            super().__init__(**given)
+            # `compute_loss` gives the mean of a row, so that the parts of a step are averaged as well.
+            self.model_accepts_loss_kwargs = False
+            self.before, self.started = 0.0, time.monotonic()
+
+        def seconds(self):
+            return self.before + time.monotonic() - self.started
+
+        def _get_train_sampler(self, train_dataset=None):
+            return ByLength(train_dataset or self.train_dataset, self.settings["batch_rows"], self.settings["seed"])
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            """The mean over rows of their weight times the sum of their answer's negative log-likelihoods."""
+            inputs = dict(inputs)
+            labels, weights = inputs.pop("labels"), inputs.pop("weights")
+            counts = labels != IGNORED
+            n_last = int(counts.sum(-1).max()) + 1
+            outputs = model(**inputs, use_cache=False, logits_to_keep=n_last)
+            logits, labels, counts = outputs.logits[:, -n_last:-1].float(), labels[:, 1 - n_last :], counts[:, 1 - n_last :]
+            each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none")
+            if not self.model.training:
+                self.n_right += int(((logits.argmax(-1) == labels) | ~counts).all(-1).sum())
+                self.n_seen += len(labels)
+            loss = (each.sum(-1) * weights).mean()
+            return (loss, outputs) if return_outputs else loss
+
+        def log(self, logs, start_time=None):
+            logs["seconds"] = self.seconds()
+            if "eval_loss" in logs:
+                logs["eval_accuracy"] = self.n_right / max(self.n_seen, 1)
+                self.n_right = self.n_seen = 0
+            super().log(logs, start_time)
+
+    return Trainer
 
 
-def rate(settings, step, n_steps):
-    """The share of the learning rate at a step: up over the first steps, then down in a line to nothing."""
-    warmup = max(1, round(settings["warmup"] * n_steps))
-    return min((step + 1) / warmup, max(0.0, (n_steps - step) / max(1, n_steps - warmup)))
+def course(state):
+    """What an earlier or this run said of its validations: the best one, and how many were worse after it."""
+    valid = [one for one in state.log_history if "eval_loss" in one]
+    if not valid:
+        return None, 0
+    at = min(range(len(valid)), key=lambda nth: valid[nth]["eval_loss"])
+    best = {"loss": valid[at]["eval_loss"], "accuracy": valid[at]["eval_accuracy"], "epoch": at + 1}
+    return best, len(valid) - 1 - at
 
 
-class Job:
-    def __init__(self, folder):
-        import torch
-        from peft import LoraConfig, get_peft_model
+def keep_best(state):
+    """Puts the best adapter of the checkpoints where slm looks for it."""
+    best = state.best_model_checkpoint
+    if best is None or not Path(best).is_dir():
+        return
+    half, place = Path("adapter.part"), Path("adapter")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir()
+    for name in ADAPTER_FILES:
+        shutil.copyfile(Path(best) / name, half / name)
+    shutil.rmtree(place, ignore_errors=True)
+    half.rename(place)
 
-        self.folder, self.torch = folder, torch
-        self.job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
-        self.settings = self.job["settings"]
-        if self.settings.get("threads"):
-            torch.set_num_threads(self.settings["threads"])
-        self.train, self.valid = read_rows(folder / "train.jsonl"), read_rows(folder / "valid.jsonl")
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        half = self.device == "cuda" and torch.cuda.is_bf16_supported()
-        torch.manual_seed(self.settings["seed"])
-        base = load_base(self.job, folder, torch, self.device, torch.bfloat16 if half else torch.float32)
-        config = LoraConfig(
-            r=self.settings["rank"],
-            lora_alpha=self.settings["alpha"],
-            lora_dropout=self.settings["dropout"],
+
+def last_checkpoint(folder):
+    """The newest checkpoint that is whole: its state is written last."""
+    from transformers.trainer_callback import TrainerState
+
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.rpartition("-")[2]), reverse=True)
+    for place in found:
+        try:
+            return place, TrainerState.load_from_json(str(place / "trainer_state.json"))
+        except (OSError, ValueError):
+            shutil.rmtree(place, ignore_errors=True)
+    return None, None
+
+
+def callback_class():
+    from transformers import TrainerCallback
+
+    class Told(TrainerCallback):
+        """Says how far the training is, and ends it where validation does not get better or somebody wants to stop."""
+
+        def __init__(self, settings, per_epoch):
+            self.settings, self.per_epoch = settings, per_epoch
+            self.saved, self.failed = time.monotonic(), None
+
+        def on_log(self, args, state, control, logs=None, **_):
+            if "loss" not in logs:
+                return
+            if not math.isfinite(logs["loss"]):
+                self.failed = f"the loss is {logs['loss']} at step {state.global_step}; try a lower learning rate"
+                control.should_training_stop = True
+            epoch = math.ceil(state.epoch - 1e-9)
+            say("step", step=state.global_step, of=state.max_steps, epoch=epoch, loss=logs["loss"], seconds=logs["seconds"])
+
+        def on_step_end(self, args, state, control, **_):
+            due = time.monotonic() - self.saved > self.settings["checkpoint_seconds"]
+            control.should_save = control.should_save or due or stop_wanted.is_set()
+
+        def on_epoch_end(self, args, state, control, **_):
+            # An epoch that was stopped within is neither validated nor saved again.
+            if state.global_step % self.per_epoch:
+                control.should_evaluate = control.should_save = False
+
+        def on_evaluate(self, args, state, control, metrics=None, **_):
+            _, worse = course(state)
+            n_epochs = round(state.epoch)
+            say("valid", epoch=n_epochs, loss=metrics["eval_loss"], accuracy=metrics["eval_accuracy"], best=worse == 0)
+            control.should_training_stop = worse >= self.settings["patience"]
+
+        def on_save(self, args, state, control, **_):
+            self.saved = time.monotonic()
+            keep_best(state)
+            say("checkpoint", step=state.global_step)
+            control.should_training_stop = control.should_training_stop or stop_wanted.is_set()
+
+    return Told
+
+
+def train(folder):
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers.trainer_callback import PrinterCallback
+    from trl import SFTConfig
+
+    # Paths in checkpoints are relative to the job, which may move to another machine.
+    os.chdir(folder)
+    job = json.loads(Path("job.json").read_text(encoding="utf-8"))
+    settings = job["settings"]
+    if settings.get("threads"):
+        torch.set_num_threads(settings["threads"])
+    rows, valid = read_rows("train.jsonl"), sorted(read_rows("valid.jsonl"), key=lambda row: len(row["input_ids"]))
+    cuda = torch.cuda.is_available()
+    half = cuda and torch.cuda.is_bf16_supported()
+    micro = min(settings["micro_rows"], settings["batch_rows"])
+    parts = max(1, settings["batch_rows"] // micro)
+    settings["batch_rows"] = micro * parts
+    places = Path("checkpoints") / job["id"]
+    config = SFTConfig(
+        output_dir=str(places),
+        per_device_train_batch_size=micro,
+        per_device_eval_batch_size=settings["batch_rows"],
+        gradient_accumulation_steps=parts,
+        gradient_checkpointing=False,
+        num_train_epochs=settings["epochs"],
+        learning_rate=settings["learning_rate"],
+        lr_scheduler_type="linear",
+        warmup_steps=settings["warmup"],
+        weight_decay=settings["weight_decay"],
+        max_grad_norm=1.0,
+        seed=settings["seed"],
+        bf16=half,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        prediction_loss_only=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=cuda,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        disable_tqdm=True,
+        report_to="none",
+    )
+    per_epoch = math.ceil(len(rows) / settings["batch_rows"])
+    n_steps = per_epoch * settings["epochs"]
+    told = callback_class()(settings, per_epoch)
+    trainer = trainer_class()(
+        settings,
+        model=load_base(job["weights"], torch.bfloat16 if half else torch.float32),
+        args=config,
+        data_collator=collate,
+        train_dataset=Dataset.from_list(rows),
+        eval_dataset=Dataset.from_list(valid),
+        processing_class=no_tokenizer(),
+        peft_config=LoraConfig(
+            r=settings["rank"],
+            lora_alpha=settings["alpha"],
+            lora_dropout=settings["dropout"],
             target_modules="all-linear",
             task_type="CAUSAL_LM",
-        )
-        self.model = get_peft_model(base, config)
-        self.model.train()
-        self.trained = [one for one in self.model.parameters() if one.requires_grad]
-        for one in self.trained:
-            one.data = one.data.float()
-        self.optimizer = torch.optim.AdamW(
-            self.trained, lr=self.settings["learning_rate"], weight_decay=self.settings["weight_decay"]
-        )
-        per_epoch = math.ceil(len(self.train) / self.settings["batch_rows"])
-        self.n_steps = per_epoch * self.settings["epochs"]
-        self.state = {"job": self.job["id"], "epoch": 0, "done_in_epoch": 0, "step": 0, "best": None, "worse": 0, "seconds": 0.0}
-        self.started = time.monotonic()
-        say(
-            "begin",
-            device=self.device,
-            torch=torch.__version__,
-            rows=len(self.train),
-            steps=self.n_steps,
-            trained_parameters=sum(one.numel() for one in self.trained),
-            parameters=sum(one.numel() for one in self.model.parameters()),
-        )
+        ),
+        callbacks=[told],
+    )
+    trainer.remove_callback(PrinterCallback)
+    parameters = list(trainer.model.parameters())
+    say(
+        "begin",
+        device=trainer.args.device.type,
+        torch=torch.__version__,
+        rows=len(rows),
+        steps=n_steps,
+        trained_parameters=sum(one.numel() for one in parameters if one.requires_grad),
+        parameters=sum(one.numel() for one in parameters),
+    )
+    last, state = last_checkpoint(places)
+    if last is not None:
+        trainer.before = next((one["seconds"] for one in reversed(state.log_history) if "seconds" in one), 0.0)
+        keep_best(state)
+        say("resumed", step=state.global_step, epoch=int(state.epoch))
+    if last is None or not has_ended(state, n_steps, settings):
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        state = trainer.state
+    if told.failed is not None:
+        say("error", message=told.failed)
+        return 1
+    if not has_ended(state, n_steps, settings):
+        say("stopped", step=state.global_step)
+        return STOPPED
+    best, _ = course(state)
+    say("done", epochs=round(state.epoch), seconds=trainer.seconds(), best=best)
+    return 0
 
-    def seconds(self):
-        return self.state["seconds"] + time.monotonic() - self.started
 
-    def save_adapter(self):
-        place, half = self.folder / "adapter", self.folder / "adapter.part"
-        shutil.rmtree(half, ignore_errors=True)
-        self.model.save_pretrained(str(half))
-        shutil.rmtree(place, ignore_errors=True)
-        half.rename(place)
-
-    def checkpoint(self):
-        from peft import get_peft_model_state_dict
-
-        state = {**self.state, "seconds": self.seconds()}
-        kept = {
-            "state": state,
-            "adapter": get_peft_model_state_dict(self.model),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.torch.get_rng_state(),
-        }
-        half = self.folder / "checkpoint.part"
-        self.torch.save(kept, half)
-        half.replace(self.folder / "checkpoint")
-        say("checkpoint", step=state["step"])
-
-    def go_on(self):
-        """Takes up where an earlier run of the same job was stopped."""
-        from peft import set_peft_model_state_dict
-
-        place = self.folder / "checkpoint"
-        if not place.exists():
-            return
-        kept = self.torch.load(place, map_location=self.device, weights_only=True)
-        if kept["state"]["job"] != self.job["id"]:
-            return
-        set_peft_model_state_dict(self.model, kept["adapter"])
-        self.optimizer.load_state_dict(kept["optimizer"])
-        self.torch.set_rng_state(kept["random"].cpu())
-        self.state = kept["state"]
-        say("resumed", step=self.state["step"], epoch=self.state["epoch"])
-
-    def step(self, rows):
-        torch, settings, state = self.torch, self.settings, self.state
-        for group in self.optimizer.param_groups:
-            group["lr"] = settings["learning_rate"] * rate(settings, state["step"], self.n_steps)
-        self.optimizer.zero_grad(set_to_none=True)
-        total, most = 0.0, settings["micro_rows"]
-        for begin in range(0, len(rows), most):
-            part = rows[begin : begin + most]
-            each, _ = losses(self.model, part, torch, self.device)
-            weights = torch.tensor([row["weight"] for row in part], device=self.device)
-            loss = (each * weights).sum() / len(rows)
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(self.trained, 1.0)
-        self.optimizer.step()
-        if not math.isfinite(total):
-            say("error", message=f"the loss is {total} at step {state['step']}; try a lower learning rate")
-            sys.exit(1)
-        return total
-
-    def epoch_ended(self):
-        """Validates, keeps the adapter where it is the best one, and says whether training goes on."""
-        loss, accuracy = validate(self.model, self.valid, self.settings["batch_rows"], self.torch, self.device)
-        if stop_wanted:
-            return True
-        state = self.state
-        is_best = state["best"] is None or loss < state["best"]["loss"]
-        state["epoch"] += 1
-        state["done_in_epoch"] = 0
-        if is_best:
-            state["best"], state["worse"] = {"loss": loss, "accuracy": accuracy, "epoch": state["epoch"]}, 0
-            self.save_adapter()
-        else:
-            state["worse"] += 1
-        say("valid", epoch=state["epoch"], loss=loss, accuracy=accuracy, best=is_best)
-        self.checkpoint()
-        return state["worse"] < self.settings["patience"]
-
-    def run(self):
-        state, settings = self.state, self.settings
-        saved = time.monotonic()
-        goes_on = state["worse"] < settings["patience"]
-        while goes_on and state["epoch"] < settings["epochs"]:
-            # The order of an epoch depends on the seed alone, so that a later run goes on within it.
-            order = random.Random(f"{settings['seed']} {state['epoch']}")
-            for rows in batches(self.train, settings["batch_rows"], order)[state["done_in_epoch"] :]:
-                loss = self.step(rows)
-                state["step"] += 1
-                state["done_in_epoch"] += 1
-                say("step", step=state["step"], of=self.n_steps, epoch=state["epoch"] + 1, loss=loss, seconds=self.seconds())
-                if stop_wanted:
-                    break
-                if time.monotonic() - saved > settings["checkpoint_seconds"]:
-                    self.checkpoint()
-                    saved = time.monotonic()
-            goes_on = not stop_wanted and self.epoch_ended()
-            if stop_wanted:
-                self.checkpoint()
-                say("stopped", step=state["step"])
-                return STOPPED
-        say("done", epochs=state["epoch"], seconds=self.seconds(), best=state["best"])
-        return 0
+def has_ended(state, n_steps, settings):
+    n_valid = sum("eval_loss" in one for one in state.log_history)
+    return course(state)[1] >= settings["patience"] or (state.global_step >= n_steps and n_valid >= settings["epochs"])
 
 
 def stop_at_eof():
     """Whoever started this holds its standard input open as long as it is wanted."""
     sys.stdin.buffer.read()
-    want_stop(None, None)
+    stop_wanted.set()
 
 
 def main():
+    global events
     if len(sys.argv) not in (2, 3):
         sys.exit("usage: python train.py FOLDER [--until-eof]")
     if sys.argv[2:] == ["--until-eof"]:
         threading.Thread(target=stop_at_eof, daemon=True).start()
-    folder = Path(sys.argv[1]).resolve()
-    signal.signal(signal.SIGINT, want_stop)
-    signal.signal(signal.SIGTERM, want_stop)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: stop_wanted.set())
+    # Whatever a library prints is not for those who read the events.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     try:
-        job = Job(folder)
-        job.go_on()
-        return job.run()
+        return train(Path(sys.argv[1]).resolve())
     except ImportError as error:
-        say("error", message=f"{error}; this Python needs torch, transformers, peft and gguf")
+        say("error", message=f"{error}; this Python needs torch, transformers, trl, peft and gguf")
     except Exception as error:  # noqa: BLE001: whatever it is, slm has to say it.
         say("error", message=f"{type(error).__name__}: {error}")
         raise

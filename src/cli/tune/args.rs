@@ -63,7 +63,7 @@ pub struct TuneArgs {
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainingArgs {
-    /// Python with torch, transformers and peft [default: the one that --setup made]
+    /// Python with torch, trl and peft [default: the one that --setup made]
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
     /// Who trains [default: peft]

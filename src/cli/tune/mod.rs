@@ -93,9 +93,13 @@ fn import(args: &TuneArgs, folder: &Path, environment: &Environment) -> Outcome 
     if let Some(name) = &args.name {
         job.name = name.parse::<ModelRef>()?.to_string();
     }
-    if !place.adapter().exists() {
+    if place.trained().is_none() {
+        let by_hand = match job.engine {
+            Trainer::Peft => "python train.py .",
+            Trainer::Mlx => "cd mlx && mlx_lm.lora --config config.yaml",
+        };
         return Err(Failure::failed(format!(
-            "`{}` has no adapter yet; train it with `python train.py .` there",
+            "`{}` has no adapter yet; train it with `{by_hand}` there",
             folder.display()
         )));
     }

@@ -50,8 +50,8 @@ pub fn job(
         )));
     }
     let held_out = task::as_json(&task, &planned.parts.held_out);
-    let all: Vec<_> =
-        [&planned.parts.train, &planned.parts.valid, &planned.parts.held_out].into_iter().flatten().cloned().collect();
+    let teaching = [&planned.parts.train, &planned.parts.valid].into_iter().flatten().cloned().collect::<Vec<_>>();
+    let all: Vec<_> = teaching.iter().chain(&planned.parts.held_out).cloned().collect();
     let file = JobFile {
         format: JOB_FORMAT,
         id,
@@ -80,6 +80,7 @@ pub fn job(
         file: &file,
         train: &planned.train,
         valid: &planned.valid,
+        labelled: &task::as_json(&task, &teaching),
         held_out: &held_out,
         left_out: &planned.left,
     };

@@ -25,7 +25,7 @@ pub fn found(args: &TuneArgs, environment: &Environment) -> Result<PathBuf, Fail
     let made = environment.tuning_python().map(in_folder).filter(|python| python.exists());
     made.ok_or_else(|| {
         Failure::failed(
-            "training needs Python with torch, transformers and peft: give it with --python PATH, or let `slm tune --setup` make an \
+            "training needs Python with torch, trl and peft: give it with --python PATH, or let `slm tune --setup` make an \
              environment",
         )
     })

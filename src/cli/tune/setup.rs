@@ -12,8 +12,8 @@ use crate::ui::output::say;
 use crate::ui::table::size;
 
 /// What is installed: the versions with which the trainer was tried.
-const PACKAGES: [&str; 5] =
-    ["transformers==5.24.0", "peft==0.21.2", "accelerate==1.15.0", "gguf==0.19.0", "safetensors==0.8.0"];
+const PACKAGES: [&str; 6] =
+    ["trl==1.16.0", "transformers==5.24.0", "peft==0.21.2", "accelerate==1.15.0", "gguf==0.19.0", "safetensors==0.8.0"];
 const TORCH: &str = "torch==2.15.0";
 
 impl TorchBuild {
@@ -99,7 +99,7 @@ pub fn run(args: &TuneArgs, environment: &Environment) -> Outcome {
     tool.install(folder, build)?;
     if !works(folder) {
         return Err(Failure::failed(format!(
-            "the packages are installed, but `{}` cannot import them; run it with `-c \"import torch, transformers, peft, gguf\"`",
+            "the packages are installed, but `{}` cannot import them; run it with `-c \"import torch, transformers, trl, peft, gguf\"`",
             in_folder(folder).display()
         )));
     }
@@ -169,7 +169,7 @@ impl Tool {
 
 /// Whether the environment has what the trainer imports.
 fn works(folder: &Path) -> bool {
-    let import = ["-c", "import torch, transformers, peft, gguf"];
+    let import = ["-c", "import torch, transformers, trl, peft, gguf"];
     Command::new(in_folder(folder)).args(import).output().is_ok_and(|output| output.status.success())
 }
 

@@ -14,8 +14,6 @@ use crate::tune::job::{JobFile, JobFolder};
 use crate::ui::output::say;
 use crate::ui::progress::Rows;
 
-/// Where the trainer's figures are kept for the card.
-const TOLD: &str = "training.json";
 /// The lines of a failed trainer's log that are shown.
 const N_LOG_LINES: usize = 5;
 
@@ -55,7 +53,7 @@ pub fn train(python: &Path, place: &JobFolder, job: &JobFile) -> Result<Trained,
             Err(Failure::failed(format!("the trainer failed: {message} (its log is `{}`)", log.display())))
         }
         Heard { done: Some(training), .. } => {
-            place.put(TOLD, &serde_json::to_string(&training).expect("plain data"))?;
+            place.put(JobFolder::TRAINING, &serde_json::to_string(&training).expect("plain data"))?;
             Ok(Trained::Whole(Some(training)))
         }
         _ if interrupt::happened() => Ok(Trained::Stopped),
@@ -118,7 +116,7 @@ fn listen(child: &mut Child, job: &JobFile) -> Result<Heard, Failure> {
 /// What an earlier training in this folder said of itself.
 #[must_use]
 pub fn told_in(place: &JobFolder) -> Option<Training> {
-    let text = std::fs::read_to_string(place.path().join(TOLD)).ok()?;
+    let text = std::fs::read_to_string(place.training()).ok()?;
     serde_json::from_str(&text).ok()
 }
 

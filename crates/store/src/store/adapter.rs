@@ -84,6 +84,15 @@ fn peft_files(path: &Path) -> Result<Option<[PathBuf; 2]>, StoreError> {
     Ok(None)
 }
 
+/// The adapter in a folder that PEFT or MLX-LM wrote, as a GGUF for the model with this header.
+///
+/// # Errors
+/// The folder has no adapter, or the model's architecture or the adapter's kind is not known.
+pub fn converted(folder: &Path, base: &Header) -> Result<Vec<u8>, StoreError> {
+    let Some([config, tensors]) = peft_files(folder)? else { return Err(StoreError::NoAdapter(folder.to_owned())) };
+    convert(&config, &tensors, base)
+}
+
 fn convert(config: &Path, tensors: &Path, base: &Header) -> Result<Vec<u8>, StoreError> {
     let config = whole(config, MAX_CONFIG_BYTES)?;
     let bytes = whole(tensors, MAX_TENSORS_BYTES)?;

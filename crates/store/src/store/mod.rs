@@ -38,6 +38,7 @@ mod spending;
 mod stamp;
 mod verify;
 
+pub use adapter::converted as converted_adapter;
 pub use blobs::Imported;
 pub use create::{Creation, with_schema};
 pub use download::{Begun, Download, DownloadKey, PART_BYTES, Reader};
