@@ -54,7 +54,7 @@ fn tune(home: &Home, more: &[&str]) -> crate::slm::Call {
 fn python() -> Option<PathBuf> {
     let named = std::env::var_os("SLM_TUNE_PYTHON").map(PathBuf::from);
     if named.is_none() {
-        skipped(format_args!("SLM_TUNE_PYTHON names no Python with torch, transformers, peft and gguf"));
+        skipped(format_args!("SLM_TUNE_PYTHON names no Python with torch, transformers, trl, peft and gguf"));
     }
     named
 }
@@ -132,8 +132,10 @@ fn a_check_says_what_rows_are_good_for() {
     let told = home.slm(["tune", "triage", "mine.jsonl", "--label", "queue", "--check", "--json"]).json();
     assert!(told["longest_tokens"].as_u64() > told["median_tokens"].as_u64(), "{told}");
     let page = home.slm(["tune", "triage", "mine.jsonl", "--label", "queue", "--check"]).succeeds();
-    let end = "fewer than 1000 rows: try `slm fit triage DATA` first, which takes seconds\n";
-    assert!(page.starts_with("306 rows, 306 of them can teach\n\nqueue\n") && page.ends_with(end), "{page}");
+    let end = "fewer than 1000 rows: try `slm fit triage DATA` first: accuracy ";
+    assert!(page.starts_with("306 rows, 306 of them can teach\n\nqueue\n") && page.contains(end), "{page}");
+    let of_fit = |name: &str| told["fit"][name].as_f64().unwrap();
+    assert!(of_fit("accuracy_after") > of_fit("accuracy_before") + 0.3 && of_fit("rows") > 200.0, "{told}");
     // Too few to tune with, and one of them twice.
     home.file(
         "few.csv",
@@ -151,7 +153,7 @@ fn what_cannot_be_tuned_is_refused_with_a_way_out() {
     let said = home.slm(["tune", "triage", "mine.jsonl", "--label", "queue"]).ends(2);
     assert!(said.stderr.ends_with(built_in), "{}", said.stderr);
     let said = tune(&home, &["--job", "job"]).ends(1);
-    let no_python = "slm: training needs Python with torch, transformers and peft: give it with --python PATH, or let `slm tune \
+    let no_python = "slm: training needs Python with torch, trl and peft: give it with --python PATH, or let `slm tune \
                      --setup` make an environment\n";
     assert!(said.stderr.ends_with(no_python), "{}", said.stderr);
     let nowhere = "slm: `nowhere` holds no tuning job; a job's folder has a job.json\n";
@@ -204,14 +206,28 @@ fn a_training_is_stopped_gone_on_with_measured_and_kept() {
         .output()
         .unwrap();
     assert_eq!(trainer.status.code(), Some(130), "{}", String::from_utf8_lossy(&trainer.stderr));
-    assert!(job.join("checkpoint").exists());
+    assert!(job.join("checkpoints").exists());
     let said = tune(&home, &[&args[..], &["--json"]].concat()).ends(0);
     assert!(said.stderr.contains("slm: going on after step "), "{}", said.stderr);
     let told = json_of(&said);
     assert_eq!((&told["kept"], &told["card"]["is_better"]), (&json!(true), &json!(true)));
-    let figures: Vec<f64> =
-        told["card"]["figures"].as_array().unwrap().iter().filter_map(|one| one["accuracy"].as_f64()).collect();
-    assert!(figures[1] > figures[0] + 0.3, "{figures:?}");
+    let of = |name: &str| {
+        let all = told["card"]["figures"].as_array().unwrap();
+        all.iter().find(|one| one["subject"] == name).and_then(|one| one["accuracy"].as_f64()).unwrap()
+    };
+    // The model, the model with a fit of the same rows, and the tuned one: labels that were turned can be learned both ways.
+    assert!(
+        of("tuned") > of("triage:latest") + 0.3 && of("triage:latest, fitted") > of("triage:latest") + 0.3,
+        "{told}"
+    );
+    assert_eq!(told["card"]["comparisons"][0]["over"], "triage:latest");
+    // What was stopped and gone on with has learned the same, to the bit, as what was not.
+    tune(&home, &[&args[..], &["--export", "whole"]].concat()).ends(0);
+    let whole = home.path().join("whole");
+    let trained = std::process::Command::new(python).args([whole.join("train.py"), whole.clone()]).output().unwrap();
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let adapter = |job: &Path| std::fs::read(job.join("adapter/adapter_model.safetensors")).unwrap();
+    assert_eq!(adapter(&job), adapter(&whole));
     // It answers with the new labels, its card is shown, and the model that it was made of is as it was.
     let answer = |model: &str| home.slm(["run", model, "--json", "I was charged twice for order 1182"]).json();
     assert_eq!(answer("mine")["value"]["queue"], "shipping");

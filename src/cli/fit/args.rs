@@ -18,6 +18,9 @@ use crate::modelfile::MAX_EXAMPLES;
 /// The most labels that a message lists.
 const LISTED: usize = 10;
 
+/// How sure a promise is to hold where nobody says.
+const CONFIDENCE: &str = "0.95";
+
 const ROWS: &str = "Rows";
 const CHECK: &str = "Check and remove";
 
@@ -68,9 +71,9 @@ pub struct PromiseArgs {
     /// Accept answers of which at most this part is wrong, with --confidence: 0.02 or 2%
     #[arg(long, value_name = "SHARE", group = "demand")]
     pub risk: Option<String>,
-    /// How sure the promised risk is to hold
-    #[arg(long, value_name = "SHARE", default_value = "0.95")]
-    pub confidence: String,
+    /// How sure the promised risk is to hold [default: 0.95]
+    #[arg(long, value_name = "SHARE")]
+    pub confidence: Option<String>,
     /// Accept this part of the answers, the most reliable ones
     #[arg(long, value_name = "SHARE", group = "demand")]
     pub coverage: Option<String>,
@@ -163,7 +166,7 @@ impl PromiseArgs {
     /// # Errors
     /// It is not a share.
     pub fn confidence(&self) -> Result<Confidence, Failure> {
-        let share = share("--confidence", &self.confidence)?;
+        let share = share("--confidence", self.confidence.as_deref().unwrap_or(CONFIDENCE))?;
         Confidence::new(share).map_err(|error| Failure::usage(format!("--confidence: {error}")))
     }
 

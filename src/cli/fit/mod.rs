@@ -105,6 +105,19 @@ pub fn run(args: &FitArgs, environment: &Environment) -> Outcome {
     Ok(Exit::Done)
 }
 
+/// The fit that these rows teach, which nobody stores; `None` where no method beats the model as it is.
+///
+/// # Errors
+/// The data or the model cannot be used, or nothing can be learned from them.
+pub(super) fn learned_from(args: &FitArgs, data: &Path, environment: &Environment) -> Result<Option<Fit>, Failure> {
+    let gathered = rows::gather(args, data, environment)?;
+    let (depth, results) = results(args, &gathered, environment)?;
+    if results.iter().all(FieldResult::does_nothing) {
+        return Ok(None);
+    }
+    fit_of(&gathered, depth, results).map(Some)
+}
+
 /// Holds that a path is a file with something in it.
 fn readable(data: &Path) -> Result<(), Failure> {
     let shown = data.display();

@@ -8,6 +8,8 @@ use super::args::TuneArgs;
 use super::task::{self, Task, TaughtRows};
 use crate::cli::environment::Environment;
 use crate::cli::eval::parquet;
+use crate::cli::fit::learned_from;
+use crate::cli::interrupt;
 use crate::eval::init;
 use crate::eval::label::show;
 use crate::failure::{Exit, Failure, Outcome};
@@ -16,7 +18,7 @@ use crate::store::Model;
 use crate::tune::near;
 use crate::tune::rows::{FieldCounts, LeftOut, TaskRow, Why, cleaned, tallied};
 use crate::tune::settings::{ENOUGH_ROWS, Settings};
-use crate::ui::output::Output;
+use crate::ui::output::{Output, say};
 
 /// The most examples of a finding that are shown.
 const SHOWN: usize = 3;
@@ -35,7 +37,7 @@ struct Checked {
     near: Vec<Vec<String>>,
     /// Tokens of the longest row and of the one in the middle; `None` without a model.
     tokens: Option<(usize, usize)>,
-    fit: Option<String>,
+    fit: Option<Fitted>,
 }
 
 /// Looks at the rows and says what it found. Exit code 3 where they are not enough to tune with.
@@ -72,7 +74,7 @@ fn with_model(args: &TuneArgs, name: &str, data: &Path, environment: &Environmen
     let mut lengths: Vec<usize> = taught.iter().map(|one| one.tokens.len()).collect();
     lengths.sort_unstable();
     let tokens = lengths.last().map(|longest| (*longest, lengths[lengths.len() / 2]));
-    let fit = fit_figure(&task.model);
+    let fit = fitted(args, (&task.model, data), rows.len(), environment)?;
     Ok(Checked {
         n_rows,
         n_usable: rows.len(),
@@ -120,15 +122,61 @@ fn near_groups(rows: &[TaskRow]) -> Vec<Vec<String>> {
     groups.into_values().filter(|group| group.len() > 1).collect()
 }
 
-/// What the model's fit gained when it was made.
-fn fit_figure(model: &Model) -> Option<String> {
-    let fit = load_spec::own_fit(model).ok()??;
-    let card = &fit.fit().card;
-    let of = |field: &slm_fit::FieldCard| {
-        let (before, after) = (field.before?, field.after?);
-        Some(format!("accuracy {:.3} -> {:.3} on {} rows", before.accuracy, after.accuracy, after.rows))
-    };
-    card.fields.iter().find_map(of)
+/// A fit as the first thing to try.
+struct Fitted {
+    /// Whether the model has it already; otherwise it was learned for this figure alone.
+    is_stored: bool,
+    /// `None` where no method beats the model as it is.
+    figure: Option<FitFigure>,
+}
+
+/// The share of right answers before and after, each row answered by a fit that it did not teach.
+struct FitFigure {
+    before: f64,
+    after: f64,
+    rows: u64,
+}
+
+impl std::fmt::Display for FitFigure {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let FitFigure { before, after, rows } = self;
+        write!(to, "accuracy {before:.3} -> {after:.3} on {rows} rows")
+    }
+}
+
+impl FitFigure {
+    fn of(fit: &slm_fit::Fit) -> Option<FitFigure> {
+        let of = |field: &slm_fit::FieldCard| {
+            let (before, after) = (field.before?, field.after?);
+            Some(FitFigure { before: before.accuracy, after: after.accuracy, rows: after.rows })
+        };
+        fit.card.fields.iter().find_map(of)
+    }
+}
+
+/// What a fit gains: the model's own one, or, where there are too few rows to tune, one that they teach.
+fn fitted(
+    args: &TuneArgs,
+    (model, data): (&Model, &Path),
+    n_usable: usize,
+    environment: &Environment,
+) -> Result<Option<Fitted>, Failure> {
+    if let Some(fit) = load_spec::own_fit(model)? {
+        return Ok(Some(Fitted { is_stored: true, figure: FitFigure::of(fit.fit()) }));
+    }
+    if n_usable >= ENOUGH_ROWS {
+        return Ok(None);
+    }
+    let how = task::fit_args(args, &model.name.to_string());
+    match learned_from(&how, data, environment) {
+        Ok(fit) => Ok(Some(Fitted { is_stored: false, figure: fit.as_ref().and_then(FitFigure::of) })),
+        Err(failure) if interrupt::happened() => Err(failure),
+        // Too few rows, say: what they are is told all the same.
+        Err(failure) => {
+            say(format_args!("no fit was tried: {}", failure.message));
+            Ok(None)
+        }
+    }
 }
 
 fn tell(args: &TuneArgs, model: Option<&str>, checked: &Checked) -> Result<(), Failure> {
@@ -140,6 +188,12 @@ fn tell(args: &TuneArgs, model: Option<&str>, checked: &Checked) -> Result<(), F
                 "rows": checked.n_rows, "usable": checked.n_usable, "enough": checked.n_usable >= ENOUGH_ROWS,
                 "labels": checked.labels, "left_out": left, "left_out_rows": checked.left, "near": checked.near,
                 "longest_tokens": checked.tokens.map(|tokens| tokens.0), "median_tokens": checked.tokens.map(|tokens| tokens.1),
+                "fit": checked.fit.as_ref().map(|Fitted { is_stored, figure }| json!({
+                    "is_stored": is_stored,
+                    "accuracy_before": figure.as_ref().map(|figure| figure.before),
+                    "accuracy_after": figure.as_ref().map(|figure| figure.after),
+                    "rows": figure.as_ref().map(|figure| figure.rows),
+                })),
             }))
             .map(drop);
     }
@@ -189,7 +243,16 @@ fn verdict(model: Option<&str>, checked: &Checked) -> String {
         return format!("enough to tune: slm tune {name} DATA\n");
     }
     let so = match &checked.fit {
-        Some(figure) => format!("`{name}` has a fit already ({figure}); see whether that is enough"),
+        Some(Fitted { is_stored: true, figure }) => {
+            let shown = figure.as_ref().map(|figure| format!(" ({figure})")).unwrap_or_default();
+            format!("`{name}` has a fit already{shown}; see whether that is enough")
+        }
+        Some(Fitted { is_stored: false, figure: Some(figure) }) => {
+            format!("try `slm fit {name} DATA` first: {figure}")
+        }
+        Some(Fitted { is_stored: false, figure: None }) => {
+            format!("`slm fit {name} DATA` gains nothing on them; label more")
+        }
         None => format!("try `slm fit {name} DATA` first, which takes seconds"),
     };
     format!("fewer than {ENOUGH_ROWS} rows: {so}\n")

@@ -1,8 +1,8 @@
-//! A tuned model against the model that it was made of, with its fit where it has one, on rows that no training has seen.
+//! A tuned model against the model that it was made of, as it is and with a fit, on rows that neither training nor fit has seen.
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::TuneArgs;
 use super::task;
@@ -11,7 +11,9 @@ use crate::cli::eval::course::Asking;
 use crate::cli::eval::local;
 use crate::cli::eval::parquet;
 use crate::cli::eval::subject::{self, Subject};
+use crate::cli::fit::{FitArgs, learned_from};
 use crate::cli::interrupt;
+use crate::decide::ModelFit;
 use crate::eval::compare::{Comparison, LEVEL};
 use crate::eval::data::{Data, Selection};
 use crate::eval::record::{Field, Records};
@@ -20,7 +22,8 @@ use crate::eval::suite::{Judge, Suite};
 use crate::eval::{Detail, Report};
 use crate::failure::Failure;
 use crate::tune::card::{Accuracy, Gain};
-use crate::tune::job::JobFile;
+use crate::tune::job::{JobFile, JobFolder};
+use crate::ui::output::say;
 
 /// How the tuned model is called in the report.
 const TUNED: &str = "tuned";
@@ -29,35 +32,35 @@ const TUNED: &str = "tuned";
 pub struct Evaluated {
     pub report: Report,
     pub figures: Vec<Accuracy>,
+    /// The tuned model against each other one: the model as it answers today comes first.
     pub gains: Vec<Gain>,
     /// Whether more rows are right than with the model as it answers today, beyond chance.
     pub is_better: bool,
 }
 
-/// Asks the model and the tuned one about the held-out rows.
+/// Asks the model and the tuned one about the held-out rows. A model without a fit is also asked with one that the job's rows teach.
 ///
 /// # Errors
 /// The model cannot be asked, or Ctrl-C was pressed.
 pub fn evaluate(
     args: &TuneArgs,
     job: &JobFile,
-    (held_out, adapter): (&Path, &Path),
+    (place, adapter): (&JobFolder, &Path),
     environment: &Environment,
 ) -> Result<Evaluated, Failure> {
-    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
-    let mut suite = json!({
-        "models": [{"model": job.model}, {"model": job.model, "name": TUNED, "adapters": [absolute(adapter)]}],
-        "data": absolute(held_out), "input": "text", "expect": job.expect, "baselines": [],
-    });
-    if let Some(schema) = &job.schema {
-        suite["format"] = schema.clone();
-    }
-    let suite = Suite::parse(&suite.to_string())?;
+    let adapters = [absolute(adapter)];
+    let models = json!([{"model": job.model}, {"model": job.model, "name": TUNED, "adapters": adapters}]);
+    let suite = suite(job, &models, &place.held_out())?;
     let eval = task::eval_args(args, &job.model, Path::new("the held-out rows"));
     let folder = Path::new(".");
     let data = Data::load(folder, &suite, &Selection::default(), &parquet::read_apart)?;
     let find = |nth| Subject::find((nth, job.model.as_str()), &suite, &eval, folder, environment);
-    let (base, mut tuned) = (find(0)?, find(1)?);
+    let (mut base, mut tuned) = (find(0)?, find(1)?);
+    let fitted = format!("{}, fitted", job.model);
+    let today = if base.fit.is_some() { &fitted } else { &job.model };
+    if base.fit.is_none() {
+        base.fit = fit(args, job, place, environment)?;
+    }
     // A fit is of the model without the adapter.
     tuned.fit = None;
     let field = |expected: &crate::eval::suite::ExpectedField| Field {
@@ -68,20 +71,81 @@ pub fn evaluate(
     };
     let mut records = Records::new("the held-out rows".to_owned(), &data, suite.expect.iter().map(field).collect());
     let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
-    for subject in [&base, &tuned] {
-        local::ask(subject, &mut records, asking)?;
-        interrupt::finished()?;
+    local::ask(&base, &mut records, asking)?;
+    interrupt::finished()?;
+    if base.fit.is_some() {
+        for subject in &mut records.subjects {
+            let raw = subject.name.strip_suffix(" (raw)").map(str::to_owned);
+            subject.name = raw.unwrap_or_else(|| fitted.clone());
+        }
     }
+    local::ask(&tuned, &mut records, asking)?;
+    interrupt::finished()?;
     let total = records.keep_common();
     let report = Report::of(&records, total, Wanted::default(), Detail::Summary);
     let figures = report.subjects.iter().filter_map(|subject| {
         let rate = &subject.accuracy;
         Some(Accuracy { subject: subject.name.clone(), accuracy: rate.value?, low: rate.low?, high: rate.high? })
     });
-    let gains: Vec<Gain> = report.comparisons.iter().filter(|one| one.second == TUNED).filter_map(gain).collect();
-    // The model as it answers today comes first: with its fit, where it has one.
-    let is_better = gains.first().is_some_and(|gain| gain.difference > 0.0 && gain.p < LEVEL);
+    let mut gains: Vec<Gain> = report.comparisons.iter().filter(|one| one.second == TUNED).filter_map(gain).collect();
+    gains.sort_by_key(|gain| gain.over != *today);
+    let is_better = gains.first().is_some_and(is_gain);
+    let over_fit = gains.iter().find(|gain| gain.over == fitted && *today != fitted);
+    if let Some(gain) = over_fit.filter(|gain| !is_gain(gain)) {
+        say(format_args!(
+            "it is not better beyond chance than `{}` with a fit of the same rows ({:+.3}, p = {:.3}), which `slm fit` makes in a \
+             fraction of the time",
+            job.model, gain.difference, gain.p
+        ));
+    }
     Ok(Evaluated { figures: figures.collect(), gains, is_better, report })
+}
+
+/// More rows are right, beyond chance.
+fn is_gain(gain: &Gain) -> bool {
+    gain.difference > 0.0 && gain.p < LEVEL
+}
+
+/// What the rows that teach and those that say when to stop teach a fit; `None` where that gains nothing or cannot be done, which is said.
+fn fit(
+    args: &TuneArgs,
+    job: &JobFile,
+    place: &JobFolder,
+    environment: &Environment,
+) -> Result<Option<ModelFit>, Failure> {
+    // Jobs of older versions have no such file.
+    if !place.labelled().exists() {
+        return Ok(None);
+    }
+    let models = json!([{"model": job.model}]);
+    place.put("labelled.yaml", &suite_text(job, &models, &place.labelled()))?;
+    let how = FitArgs { limit: None, ..task::fit_args(args, &job.model) };
+    match learned_from(&how, &place.path().join("labelled.yaml"), environment) {
+        Ok(fit) => Ok(fit.map(|fit| ModelFit::new("of the job's rows", fit))),
+        Err(failure) if interrupt::happened() => Err(failure),
+        Err(failure) => {
+            say(format_args!("there is no fit to compare with: {}", failure.message));
+            Ok(None)
+        }
+    }
+}
+
+/// The suite that asks these models about rows of the job.
+fn suite(job: &JobFile, models: &Value, rows: &Path) -> Result<Suite, Failure> {
+    Ok(Suite::parse(&suite_text(job, models, rows))?)
+}
+
+fn suite_text(job: &JobFile, models: &Value, rows: &Path) -> String {
+    let mut suite =
+        json!({"models": models, "data": absolute(rows), "input": "text", "expect": job.expect, "baselines": []});
+    if let Some(schema) = &job.schema {
+        suite["format"] = schema.clone();
+    }
+    suite.to_string()
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
 fn gain(one: &Comparison) -> Option<Gain> {

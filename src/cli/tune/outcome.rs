@@ -11,8 +11,7 @@ use crate::cli::environment::{Environment, today};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::model_ref::ModelRef;
 use crate::modelfile::{AdapterSource, BaseSource, Format, Modelfile};
-use crate::peft;
-use crate::store::{FitKept, Model};
+use crate::store::{FitKept, Model, converted_adapter};
 use crate::tune::card::{Training, TuningCard};
 use crate::tune::job::{JobFile, JobFolder};
 use crate::ui::output::{Output, say};
@@ -39,7 +38,7 @@ pub fn keep(
         say("no rows are held out, so that nobody knows whether it is better");
         None
     } else {
-        Some(evaluate(args, job, (&place.held_out(), &place.path().join(GGUF)), environment)?)
+        Some(evaluate(args, job, (place, &place.path().join(GGUF)), environment)?)
     };
     if let Some(Evaluated { figures, gains, is_better, report }) = evaluated {
         if !args.json {
@@ -61,16 +60,10 @@ pub fn keep(
     Ok(Exit::Done)
 }
 
-/// PEFT's adapter as a GGUF in the job's folder; gives its size.
+/// The trained adapter as a GGUF in the job's folder; gives its size.
 fn convert(model: &Model, place: &JobFolder) -> Result<u64, Failure> {
-    let folder = place.adapter();
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|error| Failure::failed(format!("cannot read `{}`: {error}", path.display())))
-    };
-    let (config, tensors) = (read("adapter_config.json")?, read("adapter_model.safetensors")?);
-    let gguf = peft::convert(&config, &tensors, &model.weights.header()?)
-        .map_err(|error| Failure::failed(format!("the adapter in `{}` cannot be used: {error}", folder.display())))?;
+    let folder = place.trained().unwrap_or_else(|| place.adapter());
+    let gguf = converted_adapter(&folder, &model.weights.header()?)?;
     place.put_bytes(GGUF, &gguf)?;
     Ok(gguf.len() as u64)
 }

@@ -280,8 +280,9 @@ fn task_row(data: &Data, row: &Row, fields: &[TaskField]) -> Result<TaskRow, Lef
     Ok(TaskRow { at, text, truths })
 }
 
-/// How `slm fit` would read the same data.
-fn fit_args(args: &TuneArgs, name: &str) -> FitArgs {
+/// How `slm fit` would read and ask the same.
+#[must_use]
+pub fn fit_args(args: &TuneArgs, name: &str) -> FitArgs {
     FitArgs {
         model: name.to_owned(),
         data: args.data.clone(),
