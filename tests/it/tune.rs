@@ -189,6 +189,51 @@ fn a_teacher_labels_texts_and_drops_what_it_doubts() {
     assert!(said.stderr.ends_with(warning), "{}", said.stderr);
 }
 
+/// Rows of whole answers, and the same as a suite of columns: what is taught is what the model's grammar lets it write.
+#[test]
+fn written_answers_are_taught_whole() {
+    let home = home();
+    let schema = json!({"type": "object", "properties": {"reply": {"type": "string"}, "amount": {"type": ["number", "null"]}},
+        "required": ["reply", "amount"], "additionalProperties": false});
+    home.file("Modelfile", format!("FROM ./base.gguf\nFORMAT {schema}\n"));
+    home.slm(["create", "m"]).ends(0);
+    let row = |nth: usize| {
+        (format!("text number {nth} of a kind that is {nth} times its own"), format!("r {}", nth % 7), nth % 3)
+    };
+    let answer = |(_, reply, amount): &(String, String, usize)| json!({"amount": amount, "reply": reply});
+    let whole = |nth| json!({"text": row(nth).0, "label": answer(&row(nth))});
+    let mut rows: Vec<Value> = (0..80).map(whole).collect();
+    rows.push(json!({"text": "an answer that the FORMAT refuses", "label": {"reply": 1, "amount": 2}}));
+    rows.push(json!({"text": "no answer", "label": "r 1"}));
+    home.file("whole.jsonl", lines(&rows));
+    let columns = |nth| json!({"text": row(nth).0, "reply": [row(nth).1, "or so"], "sum": row(nth).2});
+    home.file("columns.jsonl", lines(&(0..80).map(columns).collect::<Vec<_>>()));
+    let suite = json!({"model": "any", "data": "columns.jsonl", "input": "text",
+        "expect": {"reply": {"as": "one_of"}, "amount": {"column": "sum", "as": "number", "tolerance": 0.5}}});
+    home.file("suite.yaml", suite.to_string());
+    let job = |data: &str, n_left: u64| {
+        let job = json_of(&home.slm(["tune", "m", data, "--dry-run", "--json", "--fresh", "--job", "job"]).ends(0));
+        assert_eq!((&job["rows"]["left_out"], &job["labels"]), (&json!(n_left), &json!([])), "{data}");
+        let read = |name: &str| read_rows(&home.path().join("job").join(name));
+        (job["expect"].clone(), read("train.jsonl"), read("held_out.jsonl"))
+    };
+    let (expect, of_whole, held_out) = job("whole.jsonl", 2);
+    assert_eq!(expect["reply"], json!({"column": "label reply", "as": "text"}));
+    assert_eq!(held_out[0].as_object().unwrap().keys().collect::<Vec<_>>(), ["text", "label reply", "label amount"]);
+    let (expect, of_columns, held_out) = job("suite.yaml", 0);
+    assert_eq!(expect["amount"], json!({"column": "label amount", "as": "number", "tolerance": 0.5}));
+    assert_eq!(held_out[0]["label reply"][1], "or so");
+    assert_eq!(of_whole, of_columns);
+    for row in &of_whole {
+        let answer = row["answer"].as_str().unwrap();
+        assert!(answer.starts_with("{\"reply\": \"r ") && answer.contains("\", \"amount\": "), "{answer}");
+    }
+    let n_given = of_whole[0]["n_given"].as_u64().unwrap() as usize;
+    assert!(n_given < of_whole[0]["tokens"].as_array().unwrap().len() - 10, "all of the answer counts");
+    let page = home.slm(["tune", "m", "whole.jsonl", "--check"]).ends(3).stdout;
+    assert!(page.ends_with("try `slm fit m DATA --examples` first\n"), "{page}");
+}
+
 #[test]
 fn a_training_is_stopped_gone_on_with_measured_and_kept() {
     let Some(python) = python() else { return };

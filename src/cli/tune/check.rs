@@ -74,7 +74,8 @@ fn with_model(args: &TuneArgs, name: &str, data: &Path, environment: &Environmen
     let mut lengths: Vec<usize> = taught.iter().map(|one| one.tokens.len()).collect();
     lengths.sort_unstable();
     let tokens = lengths.last().map(|longest| (*longest, lengths[lengths.len() / 2]));
-    let fit = fitted(args, (&task.model, data), rows.len(), environment)?;
+    let is_written = task.written.is_some();
+    let fit = if is_written { None } else { fitted(args, (&task.model, data), rows.len(), environment)? };
     Ok(Checked {
         n_rows,
         n_usable: rows.len(),
@@ -253,6 +254,8 @@ fn verdict(model: Option<&str>, checked: &Checked) -> String {
         Some(Fitted { is_stored: false, figure: None }) => {
             format!("`slm fit {name} DATA` gains nothing on them; label more")
         }
+        // Written answers have no labels.
+        None if checked.labels.is_empty() => format!("try `slm fit {name} DATA --examples` first"),
         None => format!("try `slm fit {name} DATA` first, which takes seconds"),
     };
     format!("fewer than {ENOUGH_ROWS} rows: {so}\n")

@@ -13,12 +13,13 @@ use crate::cli::eval::parquet;
 use crate::cli::eval::subject::{self, Subject};
 use crate::cli::fit::{FitArgs, learned_from};
 use crate::cli::interrupt;
+use crate::contract::Form;
 use crate::decide::ModelFit;
 use crate::eval::compare::{Comparison, LEVEL};
 use crate::eval::data::{Data, Selection};
-use crate::eval::record::{Field, Records};
+use crate::eval::record::Records;
 use crate::eval::report::Wanted;
-use crate::eval::suite::{Judge, Suite};
+use crate::eval::suite::Suite;
 use crate::eval::{Detail, Report};
 use crate::failure::Failure;
 use crate::tune::card::{Accuracy, Gain};
@@ -36,6 +37,8 @@ pub struct Evaluated {
     pub gains: Vec<Gain>,
     /// Whether more rows are right than with the model as it answers today, beyond chance.
     pub is_better: bool,
+    /// Where the model with a fit of the same rows is as good, by chance at least: the tuned one against it.
+    pub as_good: Option<Gain>,
 }
 
 /// Asks the model and the tuned one about the held-out rows. A model without a fit is also asked with one that the job's rows teach.
@@ -58,18 +61,13 @@ pub fn evaluate(
     let (mut base, mut tuned) = (find(0)?, find(1)?);
     let fitted = format!("{}, fitted", job.model);
     let today = if base.fit.is_some() { &fitted } else { &job.model };
-    if base.fit.is_none() {
+    if base.fit.is_none() && matches!(base.form, Form::Closed(_)) {
         base.fit = fit(args, job, place, environment)?;
     }
     // A fit is of the model without the adapter.
     tuned.fit = None;
-    let field = |expected: &crate::eval::suite::ExpectedField| Field {
-        name: expected.field.clone(),
-        judge: Judge::Label,
-        candidates: subject::candidates(&base.form, &expected.field),
-        limits: None,
-    };
-    let mut records = Records::new("the held-out rows".to_owned(), &data, suite.expect.iter().map(field).collect());
+    let fields = subject::fields(&suite, &[&base.form]);
+    let mut records = Records::new("the held-out rows".to_owned(), &data, fields);
     let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
     local::ask(&base, &mut records, asking)?;
     interrupt::finished()?;
@@ -90,15 +88,9 @@ pub fn evaluate(
     let mut gains: Vec<Gain> = report.comparisons.iter().filter(|one| one.second == TUNED).filter_map(gain).collect();
     gains.sort_by_key(|gain| gain.over != *today);
     let is_better = gains.first().is_some_and(is_gain);
-    let over_fit = gains.iter().find(|gain| gain.over == fitted && *today != fitted);
-    if let Some(gain) = over_fit.filter(|gain| !is_gain(gain)) {
-        say(format_args!(
-            "it is not better beyond chance than `{}` with a fit of the same rows ({:+.3}, p = {:.3}), which `slm fit` makes in a \
-             fraction of the time",
-            job.model, gain.difference, gain.p
-        ));
-    }
-    Ok(Evaluated { figures: figures.collect(), gains, is_better, report })
+    let of_fit = gains.iter().find(|gain| gain.over == fitted && *today != fitted);
+    let as_good = of_fit.filter(|gain| !is_gain(gain)).cloned();
+    Ok(Evaluated { figures: figures.collect(), gains, is_better, as_good, report })
 }
 
 /// More rows are right, beyond chance.

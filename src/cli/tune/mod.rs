@@ -9,6 +9,7 @@ mod python;
 mod setup;
 mod task;
 mod train;
+mod written;
 
 use std::path::{Path, PathBuf};
 

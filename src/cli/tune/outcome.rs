@@ -40,9 +40,16 @@ pub fn keep(
     } else {
         Some(evaluate(args, job, (place, &place.path().join(GGUF)), environment)?)
     };
-    if let Some(Evaluated { figures, gains, is_better, report }) = evaluated {
+    if let Some(Evaluated { figures, gains, is_better, as_good, report }) = evaluated {
         if !args.json {
             Output::default().text(&report.to_text())?;
+        }
+        if let Some(gain) = as_good {
+            say(format_args!(
+                "it is not better beyond chance than `{}` with a fit of the same rows ({:+.3}, p = {:.3}), which `slm fit` makes in a \
+                 fraction of the time",
+                job.model, gain.difference, gain.p
+            ));
         }
         (card.figures, card.comparisons, card.is_better) = (figures, gains, is_better);
     }

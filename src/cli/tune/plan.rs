@@ -227,8 +227,10 @@ fn say_plan(job: &JobFile, left: &[LeftOut], folder: &Path) {
         ));
     }
     if train + valid + held_out < ENOUGH_ROWS {
+        // Written answers have no labels.
+        let examples = if job.labels.is_empty() { " --examples" } else { "" };
         say(format_args!(
-            "with fewer than {ENOUGH_ROWS} rows `slm fit {} DATA` often gains as much in seconds; try it first",
+            "with fewer than {ENOUGH_ROWS} rows `slm fit {} DATA{examples}` often gains as much in seconds; try it first",
             job.model
         ));
     }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::TuneArgs;
+use super::written::Written;
 use crate::cli::environment::Environment;
 use crate::cli::eval::args::EvalArgs;
 use crate::cli::eval::parquet;
@@ -18,7 +19,8 @@ use crate::engine::Load;
 use crate::eval::data::{Data, Row, Selection};
 use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
-use crate::infer::{FitUse, Session, Turn};
+use crate::infer::{FitUse, Lesson, Session, Turn};
+use crate::load_spec;
 use crate::store::{Model, Weights};
 use crate::tune::job::{Teaching, Turn as Said};
 use crate::tune::rows::{LeftOut, TaskRow, Why, class_weights, counts};
@@ -36,6 +38,8 @@ pub struct Task {
     pub left: Vec<LeftOut>,
     /// The answers, where the model itself says nothing of them.
     pub schema: Option<Value>,
+    /// Where answers are written: each is an option of the one field.
+    pub written: Option<Written>,
 }
 
 /// A closed field that the rows have labels for.
@@ -77,6 +81,10 @@ impl Task {
                  smaller one"
             )));
         }
+        if let Form::Open(open) = load_spec::own_form(&model)? {
+            let written = Written::new(args, (name, data), &open)?;
+            return Task::of_written(args, (name, data), model, written, environment);
+        }
         let labelled = fit_suite::labelled(&fit_args(args, name), data, &model)?;
         if labelled.labels == Labels::None {
             return Err(Failure::usage(format!(
@@ -89,8 +97,7 @@ impl Task {
         let subject = Subject::find((0, name), &suite, &eval, &folder, environment)?;
         let Form::Closed(contract) = subject.form.clone() else {
             return Err(Failure::usage(format!(
-                "the answers of `{name}` are written, not chosen; `slm tune` is for labels, yes or no, and ratings: give the model a \
-                 FORMAT with `enum`, `boolean` or bounded integers"
+                "the suite pins a format of written answers; put it into the FORMAT of `{name}`, so that the tuned model keeps it"
             )));
         };
         let fields = fields(&suite, &contract);
@@ -98,20 +105,44 @@ impl Task {
         let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
         crate::ui::output::say_skipped(loaded.n_blank_lines);
         let (rows, left) = task_rows(&loaded, &fields);
-        Ok(Task { suite, model, subject, fields, rows, left, schema })
+        Ok(Task { suite, model, subject, fields, rows, left, schema, written: None })
+    }
+
+    /// The same where answers are written.
+    fn of_written(
+        args: &TuneArgs,
+        (name, data): (&str, &Path),
+        model: Model,
+        mut written: Written,
+        environment: &Environment,
+    ) -> Result<Task, Failure> {
+        let eval = eval_args(args, name, data);
+        let asked = json!({"model": name, "data": [{"text": ""}], "input": "text", "expect": written.expect()});
+        let subject =
+            Subject::find((0, name), &Suite::parse(&asked.to_string())?, &eval, &written.folder, environment)?;
+        let suite = written.suite.clone();
+        let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
+        let loaded = Data::load(&written.folder, &suite, &selection, &parquet::read_apart)?;
+        crate::ui::output::say_skipped(loaded.n_blank_lines);
+        let mut field = TaskField::only(Vec::new());
+        let (rows, left) = written.rows(&loaded, &mut field);
+        Ok(Task { suite, model, subject, fields: vec![field], rows, left, schema: None, written: Some(written) })
     }
 
     /// Held-out rows from another file, by the same columns.
     ///
     /// # Errors
     /// The file cannot be used.
-    pub fn held_out(&self, path: &Path) -> Result<(Vec<TaskRow>, Vec<LeftOut>), Failure> {
+    pub fn held_out(&mut self, path: &Path) -> Result<(Vec<TaskRow>, Vec<LeftOut>), Failure> {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let name = path.file_name().map(PathBuf::from).unwrap_or_default();
         let suite = Suite { data: vec![crate::eval::suite::Source::File(name)], limit: None, ..self.suite.clone() };
         let selection = Selection { filter: suite.filter.clone(), shard: None, limit: None };
         let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
-        Ok(task_rows(&loaded, &self.fields))
+        Ok(match &mut self.written {
+            Some(written) => written.rows(&loaded, &mut self.fields[0]),
+            None => task_rows(&loaded, &self.fields),
+        })
     }
 
     /// The tokenizer and the prompts of the model, without its weights.
@@ -140,33 +171,46 @@ impl Task {
     /// The prompt cannot be made.
     pub fn teachings(&self, session: &Session, row: &TaskRow, weights: &[Vec<f64>]) -> Result<Vec<Teaching>, Failure> {
         let form = &self.subject.form;
-        let Form::Closed(contract) = form else { return Ok(Vec::new()) };
         let turn = Turn { fit: FitUse::None, ..self.subject.turn(form, &row.text) };
         let messages: Vec<Said> = session.conversation(&turn).iter().flatten().map(Said::from).collect();
         let ready = session.ready(turn)?;
-        let mut truths = vec![None; contract.fields().len()];
-        for (field, truth) in self.fields.iter().zip(&row.truths) {
-            truths[field.nth] = *truth;
-        }
         let prompt = ready.prompt().text();
-        let mut taught = Vec::new();
-        for (nth, lesson) in ready.lessons(&truths).into_iter().enumerate() {
-            let (Some(lesson), Some(at)) = (lesson, self.fields.iter().position(|field| field.nth == nth)) else {
-                continue;
-            };
+        let teaching = |lesson: Lesson, weight: f64| -> Result<Teaching, Failure> {
             let tokens = ready.tokens_of(&lesson)?;
-            let weight = truths[nth].map_or(1.0, |option| weights[at][option]) / self.fields.len() as f64;
             let answer = Said { role: "assistant".to_owned(), content: lesson.answer.clone() };
-            taught.push(Teaching {
+            Ok(Teaching {
                 messages: messages.iter().cloned().chain([answer]).collect(),
                 prompt: prompt.clone(),
                 answer: lesson.answer,
                 tokens: tokens.tokens,
                 n_given: tokens.n_given,
                 weight,
-            });
+            })
+        };
+        if let Some((written, expected)) = self.written(row) {
+            let lesson = session.written(ready.prompt(), written.answer(expected));
+            return Ok(vec![teaching(lesson, 1.0)?]);
+        }
+        let Form::Closed(contract) = form else { return Ok(Vec::new()) };
+        let mut truths = vec![None; contract.fields().len()];
+        for (field, truth) in self.fields.iter().zip(&row.truths) {
+            truths[field.nth] = *truth;
+        }
+        let mut taught = Vec::new();
+        for (nth, lesson) in ready.lessons(&truths).into_iter().enumerate() {
+            let (Some(lesson), Some(at)) = (lesson, self.fields.iter().position(|field| field.nth == nth)) else {
+                continue;
+            };
+            let weight = truths[nth].map_or(1.0, |option| weights[at][option]) / self.fields.len() as f64;
+            taught.push(teaching(lesson, weight)?);
         }
         Ok(taught)
+    }
+
+    /// What a row expects, where answers are written.
+    fn written(&self, row: &TaskRow) -> Option<(&Written, &Value)> {
+        let written = self.written.as_ref()?;
+        Some((written, &self.fields[0].options[row.truths[0]?]))
     }
 
     /// As [`Task::teachings`] for many rows; those that are longer than `max_tokens` are left out.
@@ -203,8 +247,10 @@ impl Task {
     #[must_use]
     pub fn weights(&self, rows: &[TaskRow], how: ClassWeights) -> Vec<Vec<f64>> {
         let of = |(at, field): (usize, &TaskField)| match how {
-            ClassWeights::Balanced => class_weights(&counts(rows, at, field.options.len()), MOST_WEIGHT),
-            ClassWeights::None => vec![1.0; field.options.len()],
+            ClassWeights::Balanced if self.written.is_none() => {
+                class_weights(&counts(rows, at, field.options.len()), MOST_WEIGHT)
+            }
+            ClassWeights::Balanced | ClassWeights::None => vec![1.0; field.options.len()],
         };
         self.fields.iter().enumerate().map(of).collect()
     }
@@ -214,6 +260,10 @@ impl Task {
     pub fn suite_row(&self, row: &TaskRow) -> Value {
         let mut map = serde_json::Map::new();
         map.insert("text".to_owned(), row.text.as_str().into());
+        if let Some((written, expected)) = self.written(row) {
+            map.extend(written.columns(expected));
+            return Value::Object(map);
+        }
         for (field, truth) in self.fields.iter().zip(&row.truths) {
             if let Some(option) = truth {
                 map.insert(column(field.name.as_deref()), field.options[*option].clone());
@@ -225,6 +275,9 @@ impl Task {
     /// What a suite over such rows expects.
     #[must_use]
     pub fn expect(&self) -> Value {
+        if let Some(written) = &self.written {
+            return written.expect();
+        }
         match self.fields.as_slice() {
             [TaskField { name: None, .. }] => column(None).into(),
             fields => {
@@ -312,9 +365,12 @@ pub fn eval_args(args: &TuneArgs, name: &str, path: &Path) -> EvalArgs {
     }
 }
 
-/// The labels of a task with how many rows each has, for a job.
+/// The labels of a task with how many rows each has, for a job; none where answers are written.
 #[must_use]
 pub fn labels(task: &Task, rows: &[TaskRow]) -> Vec<crate::tune::rows::FieldCounts> {
+    if task.written.is_some() {
+        return Vec::new();
+    }
     let of = |(at, field): (usize, &TaskField)| crate::tune::rows::FieldCounts {
         field: field.name.clone(),
         labels: field.options.iter().cloned().zip(counts(rows, at, field.options.len())).collect(),

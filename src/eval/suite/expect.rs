@@ -1,6 +1,6 @@
 //! What a suite expects of an answer: its fields, the columns that hold the truth, and when two values are the same.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use serde_yaml::Spanned;
 use slm_stats::text::{DayMonth, Tolerance};
 
@@ -25,6 +25,31 @@ impl ExpectedField {
     #[must_use]
     pub fn is_of(&self, field: &Field, contract: &Contract) -> bool {
         contract.is_bare() || Some(&self.field) == field.name().as_ref()
+    }
+
+    /// As a suite says it in its map of fields, of another column.
+    #[must_use]
+    pub fn to_json(&self, column: &str) -> Value {
+        let mut said = json!({"column": column, "as": self.judge.name()});
+        match &self.judge {
+            Judge::Number { tolerance: Tolerance { absolute, relative } } if *relative == 0.0 => {
+                said["tolerance"] = json!(absolute);
+            }
+            Judge::Number { tolerance: Tolerance { relative, .. } } => {
+                said["tolerance"] = json!(format!("{}%", relative * 100.0));
+            }
+            Judge::Date { order: DayMonth::MonthFirst } => said["order"] = json!("month_first"),
+            Judge::List { key: Some(key) } => said["key"] = json!(key),
+            Judge::Overlap { at_least } => said["at_least"] = json!(at_least),
+            Judge::Date { order: DayMonth::DayFirst }
+            | Judge::List { key: None }
+            | Judge::Label
+            | Judge::Tags
+            | Judge::Text
+            | Judge::OneOf
+            | Judge::Limits => {}
+        }
+        said
     }
 }
 
@@ -269,6 +294,30 @@ mod tests {
     fn suite(more: &str) -> Result<Suite, String> {
         let text = format!("model: m\ndata: d.csv\ninput: text\n{more}\n");
         Suite::parse(&text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_expected_is_said_as_it_was_read() {
+        let kinds = [
+            "exact",
+            "text",
+            "number",
+            "number, tolerance: 0.5",
+            "number, tolerance: 2%",
+            "date",
+            "date, order: month_first",
+            "list",
+            "list, key: name",
+            "one_of",
+            "tags",
+            "overlap",
+            "overlap, at_least: 0.25",
+        ];
+        for kind in kinds {
+            let read = suite(&format!("expect: {{a: {{column: b, as: {kind}}}}}")).expect(kind).expect;
+            let said = json!({"a": read[0].to_json("b")});
+            assert_eq!(suite(&format!("expect: {said}")).expect(kind).expect, read, "{said}");
+        }
     }
 
     #[test]

@@ -32,6 +32,14 @@ impl Session {
     pub fn conversation(&self, turn: &Turn) -> Option<Vec<Message>> {
         Some(self.messages_of(turn.chat()?, &turn.form, self.wording(turn.scoring.wording)))
     }
+
+    /// A written answer after its prompt, all of which the model is asked for.
+    #[must_use]
+    pub fn written(&self, prompt: &Prompt, answer: String) -> Lesson {
+        let end = self.turn_end.as_deref().unwrap_or(&self.engine.info().specials.eos);
+        let whole = ended(followed(prompt, &answer), end);
+        Lesson { given: prompt.clone(), whole, answer }
+    }
 }
 
 impl Ready {
@@ -47,10 +55,7 @@ impl Ready {
             let spelling = group.spellings.first()?;
             let answer = format!("{}{candidate}{}", spelling.before, spelling.after);
             let given = followed(&request.prompt, &spelling.before);
-            let mut whole = followed(&request.prompt, &answer);
-            if !end.is_empty() {
-                whole.runs.push(Run::Control(end.to_owned()));
-            }
+            let whole = ended(followed(&request.prompt, &answer), end);
             Some(Lesson { given, whole, answer })
         };
         request.groups.iter().zip(truths).map(lesson).collect()
@@ -69,6 +74,14 @@ impl Ready {
         let n_given = given.iter().zip(&tokens).take_while(|(one, other)| one == other).count();
         Ok(LessonTokens { n_given: n_given.min(tokens.len().saturating_sub(1)), tokens })
     }
+}
+
+/// A prompt with the end of a turn after it, where there is such a token.
+fn ended(mut prompt: Prompt, end: &str) -> Prompt {
+    if !end.is_empty() {
+        prompt.runs.push(Run::Control(end.to_owned()));
+    }
+    prompt
 }
 
 /// A prompt with text after it, tokenized together with the run that it continues.

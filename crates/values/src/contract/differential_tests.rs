@@ -199,3 +199,46 @@ fn write(matcher: &mut Matcher, dice: &mut Dice) -> Result<Option<String>, Strin
     }
     Ok(None)
 }
+
+/// Answers of people, their properties turned round, are written as the engine's grammar has them.
+#[test]
+fn a_value_is_written_as_the_grammar_lets_it_be() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Modelfiles/tasks/invoice");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let schema: Value = serde_json::from_str(&read("invoice.schema.json")).unwrap();
+    let open = Open::from_schema(schema.clone()).unwrap();
+    let parser = FACTORY.create_parser(TopLevelGrammar::from_lark(open.grammar().to_owned())).unwrap();
+    let first = Matcher::new(Ok(parser));
+    let mut n = 0;
+    for line in read("invoice.jsonl").lines() {
+        let Value::Object(mut row) = serde_json::from_str(line).unwrap() else { panic!("{line}") };
+        row.retain(|name, _| schema["properties"].get(name).is_some());
+        // Of several readings of a name the first.
+        row.values_mut().for_each(|value| {
+            if let Some(Value::String(first)) = value.as_array().and_then(|several| several.first()).cloned() {
+                *value = first.into();
+            }
+        });
+        let turned = turned_round(&Value::Object(row));
+        let text = open.text_of(&turned);
+        if open.check(&text).is_err() {
+            continue;
+        }
+        let mut matcher = first.deep_clone();
+        for byte in text.bytes() {
+            matcher.consume_token(u32::from(byte)).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+        assert!(matcher.is_accepting().unwrap(), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), turned);
+        n += 1;
+    }
+    assert!(n > 90, "{n} answers keep the schema");
+}
+
+fn turned_round(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map.iter().rev().map(|(name, value)| (name.clone(), turned_round(value))).collect(),
+        Value::Array(items) => items.iter().map(turned_round).collect(),
+        other => other.clone(),
+    }
+}

@@ -11,16 +11,19 @@ use std::sync::Arc;
 use jsonschema::Validator;
 use llguidance::api::TopLevelGrammar;
 use llguidance::regex_to_lark;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::error::{ContractError, Pointer, Violation, parse_json};
 use super::grammar::{build, compile, on_stack, with_options};
 use super::reading::{self, Reading};
 use super::strict::{self, Strict};
 use super::validator::{is_regular, validator};
+use crate::tools::spaced;
 
 /// Parts that are compiled each by itself, so that an error names its place.
 const MAX_PARTS: usize = 1000;
+/// References that are followed from one place.
+const MAX_REFERENCES: usize = 16;
 
 /// A contract for text. Its large parts are shared: every row of a run has a clone of it.
 #[derive(Debug, Clone)]
@@ -127,6 +130,19 @@ impl Open {
         Arc::clone(&self.grammar)
     }
 
+    /// A value as the grammar lets it be written: on one line with `, ` and `: `, an object's properties in the order of the schema
+    /// where that names them, and a text as it is where the contract is one of texts.
+    #[must_use]
+    pub fn text_of(&self, value: &Value) -> String {
+        match (&self.check, value) {
+            (AnswerCheck::Text(_) | AnswerCheck::Grammar, Value::String(text)) => text.clone(),
+            _ => {
+                let root = self.schema.as_deref().unwrap_or(&Value::Null);
+                spaced(&in_order(value, root, root))
+            }
+        }
+    }
+
     /// Checks a finished text; JSON comes back parsed, other text as a string.
     ///
     /// # Errors
@@ -182,4 +198,52 @@ fn whole(regex: &str) -> &str {
     let Some(body) = body.strip_suffix('$') else { return regex };
     let n_escapes = body.len() - body.trim_end_matches('\\').len();
     if body.contains('|') || n_escapes % 2 == 1 { regex } else { body }
+}
+
+/// The value with its properties in the order of a schema, which is a part of `root`. Properties that it does not name come last.
+fn in_order(value: &Value, schema: &Value, root: &Value) -> Value {
+    let schema = resolved(schema, root);
+    match value {
+        Value::Array(items) => {
+            let prefix = schema.get("prefixItems").and_then(Value::as_array);
+            let of = |nth: usize| prefix.and_then(|prefix| prefix.get(nth)).or(schema.get("items"));
+            let items = items.iter().enumerate();
+            items.map(|(nth, item)| in_order(item, of(nth).unwrap_or(&Value::Null), root)).collect()
+        }
+        Value::Object(map) => {
+            let named = schema_of_object(map, schema, root).get("properties").and_then(Value::as_object);
+            let first = named.into_iter().flatten().filter_map(|(name, schema)| Some((name, map.get(name)?, schema)));
+            let mut ordered: Map<String, Value> =
+                first.map(|(name, value, schema)| (name.clone(), in_order(value, schema, root))).collect();
+            for (name, value) in map {
+                if !ordered.contains_key(name) {
+                    ordered.insert(name.clone(), value.clone());
+                }
+            }
+            Value::Object(ordered)
+        }
+        other => other.clone(),
+    }
+}
+
+/// The schema behind references within the document; a few, since a reference may lead to itself.
+fn resolved<'a>(mut schema: &'a Value, root: &'a Value) -> &'a Value {
+    for _ in 0..MAX_REFERENCES {
+        let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
+        match pointer.and_then(|pointer| root.pointer(pointer)) {
+            Some(next) => schema = next,
+            None => break,
+        }
+    }
+    schema
+}
+
+/// Of a schema with alternatives the first that names all properties of an object, otherwise the schema itself.
+fn schema_of_object<'a>(map: &Map<String, Value>, schema: &'a Value, root: &'a Value) -> &'a Value {
+    let alternatives = ["anyOf", "oneOf"].iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+    let names_all = |schema: &&Value| {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        properties.is_some_and(|properties| map.keys().all(|name| properties.contains_key(name)))
+    };
+    alternatives.map(|one| resolved(one, root)).find(names_all).unwrap_or(schema)
 }
