@@ -48,8 +48,10 @@ def by_head(matrix, heads):
     return matrix.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
 
 
-def write_gguf(path, found):
+def write_gguf(path, found, more=lambda gguf: None):
+    """`more` adds what a kind of Llama has beside this; modules that are not found are its own matter."""
     gguf = Gguf()
+    more(gguf)
     gguf.text("general.architecture", "llama")
     gguf.number("llama.block_count", LAYERS)
     gguf.number("llama.context_length", CONTEXT)
@@ -69,6 +71,8 @@ def write_gguf(path, found):
         gguf.tensor(f"blk.{layer}.attn_norm.weight", np.ones(WIDTH))
         gguf.tensor(f"blk.{layer}.ffn_norm.weight", np.ones(WIDTH))
         for module, name in GGUF_NAMES.items():
+            if f"model.layers.{layer}.{module}" not in found:
+                continue
             matrix = found[f"model.layers.{layer}.{module}"]
             heads = {"attn_q": HEADS, "attn_k": KV_HEADS}.get(name)
             gguf.tensor(f"blk.{layer}.{name}.weight", by_head(matrix, heads) if heads else matrix)
@@ -88,7 +92,13 @@ def rotated(heads):
     return heads * cos + np.concatenate([-high, low], -1) * sin
 
 
-def hidden(found, tokens, cache=lambda values: values):
+def feed_forward(x, of):
+    """`of` gives a layer's matrix by its module."""
+    gate = x @ of("mlp.gate_proj").T
+    return (gate / (1 + np.exp(-gate)) * (x @ of("mlp.up_proj").T)) @ of("mlp.down_proj").T
+
+
+def hidden(found, tokens, cache=lambda values: values, feed_forward=feed_forward):
     """The rows behind the last norm. `cache` is what keeping keys and values does to them."""
     rows = found["model.embed_tokens"][tokens]
     n = len(tokens)
@@ -105,9 +115,7 @@ def hidden(found, tokens, cache=lambda values: values):
         scores /= scores.sum(-1, keepdims=True)
         mixed = np.einsum("hqk,khd->qhd", scores, v).reshape(n, HEADS * HEAD)
         rows = rows + mixed @ of("self_attn.o_proj").T
-        x = norm(rows)
-        gate = x @ of("mlp.gate_proj").T
-        rows = rows + (gate / (1 + np.exp(-gate)) * (x @ of("mlp.up_proj").T)) @ of("mlp.down_proj").T
+        rows = rows + feed_forward(norm(rows), of)
     return norm(rows)
 
 

@@ -140,7 +140,7 @@ fn files_are_those_of_llama_quantize() {
     }
 }
 
-/// Sums of squares of a small Llama against those of numpy.
+/// Sums of squares of a small Llama, and of one with experts, against those of numpy.
 #[test]
 fn an_importance_matrix_has_numpys_sums() {
     let expected: Value = serde_json::from_slice(&std::fs::read(golden("imatrix.json")).unwrap()).unwrap();
@@ -148,29 +148,38 @@ fn an_importance_matrix_has_numpys_sums() {
         let text = text.as_str().unwrap().to_owned();
         Prompt { runs: vec![Run::Text { text, persons: vec![] }], row_start: None, row: None }
     };
-    let prompts = expected["texts"].as_array().unwrap().iter().map(prompt).collect();
-    let options = Options {
-        weights: Weights::File(golden("lora/base.gguf")),
-        weights_id: "base".to_owned(),
-        load: Load::Everything,
-        n_ctx: None,
-        compute: Compute { n_threads: Some(1), ..Compute::default() },
-        footprint: Footprint::default(),
-    };
-    let found = engine::imatrix(&options, &ImatrixTexts::Prompts(prompts), |_, _| ControlFlow::Continue(())).unwrap();
-    let entries = expected["entries"].as_object().unwrap();
-    assert_eq!(found.entries.keys().collect::<Vec<_>>(), entries.keys().collect::<Vec<_>>());
-    let mut worst = 0.0_f64;
-    for (name, entry) in entries {
-        assert_eq!(f64::from(found.entries[name].counts[0]), entry["count"].as_f64().unwrap(), "{name}");
-        for (ours, theirs) in found.entries[name].sums.iter().zip(entry["sums"].as_array().unwrap()) {
-            let theirs = theirs.as_f64().unwrap();
-            worst = worst.max((f64::from(*ours) - theirs).abs() / theirs);
+    let prompts: Vec<Prompt> = expected["texts"].as_array().unwrap().iter().map(prompt).collect();
+    for (model, entries) in expected["models"].as_object().unwrap() {
+        let options = Options {
+            weights: Weights::File(golden(model)),
+            weights_id: model.clone(),
+            load: Load::Everything,
+            n_ctx: None,
+            compute: Compute { n_threads: Some(1), ..Compute::default() },
+            footprint: Footprint::default(),
+        };
+        let texts = ImatrixTexts::Prompts(prompts.clone());
+        let found = engine::imatrix(&options, &texts, |_, _| ControlFlow::Continue(())).unwrap();
+        let entries = entries.as_object().unwrap();
+        assert_eq!(found.entries.keys().collect::<Vec<_>>(), entries.keys().collect::<Vec<_>>());
+        let mut worst = 0.0_f64;
+        for (name, entry) in entries {
+            let counts: Vec<f64> = found.entries[name].counts.iter().copied().map(f64::from).collect();
+            assert_eq!(json!(counts), json!(numbers(&entry["counts"])), "{name} of {model}");
+            let sums = numbers(&entry["sums"]);
+            assert_eq!(found.entries[name].sums.len(), sums.len(), "{name} of {model}");
+            for (ours, theirs) in found.entries[name].sums.iter().zip(sums) {
+                worst = worst.max((f64::from(*ours) - theirs).abs() / theirs);
+            }
         }
+        println!("largest relative difference of a sum of {model}: {worst:.2e}");
+        // Keys and values are kept in half precision.
+        assert!(worst < 5e-3, "{model}: {worst:e}");
     }
-    println!("largest relative difference of a sum: {worst:.2e}");
-    // Keys and values are kept in half precision.
-    assert!(worst < 5e-3, "{worst:e}");
+}
+
+fn numbers(list: &Value) -> Vec<f64> {
+    list.as_array().unwrap().iter().filter_map(Value::as_f64).collect()
 }
 
 #[test]
