@@ -265,15 +265,14 @@ def train(folder):
     rows, valid = read_rows("train.jsonl"), sorted(read_rows("valid.jsonl"), key=lambda row: len(row["input_ids"]))
     cuda = torch.cuda.is_available()
     half = cuda and torch.cuda.is_bf16_supported()
-    micro = min(settings["micro_rows"], settings["batch_rows"])
-    parts = max(1, settings["batch_rows"] // micro)
-    settings["batch_rows"] = micro * parts
+    n_batch = settings["batch_rows"]
+    micro = max(n for n in range(1, n_batch + 1) if n_batch % n == 0 and n <= max(1, settings["micro_rows"]))
     places = Path("checkpoints") / job["id"]
     config = SFTConfig(
         output_dir=str(places),
         per_device_train_batch_size=micro,
-        per_device_eval_batch_size=settings["batch_rows"],
-        gradient_accumulation_steps=parts,
+        per_device_eval_batch_size=micro,
+        gradient_accumulation_steps=n_batch // micro,
         gradient_checkpointing=False,
         num_train_epochs=settings["epochs"],
         learning_rate=settings["learning_rate"],
@@ -298,7 +297,7 @@ def train(folder):
         disable_tqdm=True,
         report_to="none",
     )
-    per_epoch = math.ceil(len(rows) / settings["batch_rows"])
+    per_epoch = math.ceil(len(rows) / n_batch)
     n_steps = per_epoch * settings["epochs"]
     told = callback_class()(settings, per_epoch)
     trainer = trainer_class()(

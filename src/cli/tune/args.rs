@@ -17,7 +17,7 @@ pub struct TuneArgs {
     /// Name of the model
     #[arg(add = complete::models(), required_unless_present_any = ["setup", "import"])]
     pub model: Option<String>,
-    /// Labelled rows: a suite (docs/eval.md), JSONL, JSON, CSV or TSV
+    /// Labelled rows: a suite (docs/eval.md), JSONL, JSON, CSV, TSV or Parquet
     #[arg(required_unless_present_any = ["setup", "import", "check"])]
     pub data: Option<PathBuf>,
     /// Name of the tuned model [default: the model's, with the tag `tuned`]

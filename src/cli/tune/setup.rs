@@ -96,7 +96,14 @@ pub fn run(args: &TuneArgs, environment: &Environment) -> Outcome {
         ));
     }
     tool.make(folder)?;
-    tool.install(folder, build)?;
+    tool.install(folder, build).map_err(|failure| match (tool, build) {
+        (Tool::Venv, _) | (Tool::Uv, TorchBuild::Pypi) => failure,
+        // The builds for the CPU and for GPUs come from PyTorch's own server.
+        (Tool::Uv, _) => Failure::failed(format!(
+            "{}; where PyTorch's own server cannot be reached, --pytorch pypi takes PyPI's build",
+            failure.message
+        )),
+    })?;
     if !works(folder) {
         return Err(Failure::failed(format!(
             "the packages are installed, but `{}` cannot import them; run it with `-c \"import torch, transformers, trl, peft, gguf\"`",
