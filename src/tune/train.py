@@ -25,7 +25,6 @@ from pathlib import Path
 # Nothing is downloaded or reported: weights are a file or a folder.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 # The trainer is one process, and TRL refuses one that sees several GPUs.
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
 
@@ -38,7 +37,11 @@ events = sys.stdout
 
 
 def say(event, **values):
-    print(json.dumps({"event": event, **values}), file=events, flush=True)
+    try:
+        print(json.dumps({"event": event, **values}), file=events, flush=True)
+    except BrokenPipeError:
+        # Whoever started this is gone; what was learned is still written.
+        stop_wanted.set()
 
 
 def read_rows(path):

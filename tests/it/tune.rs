@@ -245,12 +245,15 @@ fn a_training_is_stopped_gone_on_with_measured_and_kept() {
     // A trainer whose starter goes away writes a checkpoint, and the next run goes on there.
     tune(&home, &[&args[..], &["--dry-run", "--json"]].concat()).ends(0);
     let job = home.path().join("mine.tune");
-    let trainer = std::process::Command::new(python)
+    let mut trainer = std::process::Command::new(python)
         .args([job.join("train.py").to_str().unwrap(), job.to_str().unwrap(), "--until-eof"])
-        .stdin(std::process::Stdio::null())
-        .output()
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
         .unwrap();
-    assert_eq!(trainer.status.code(), Some(130), "{}", String::from_utf8_lossy(&trainer.stderr));
+    drop((trainer.stdin.take(), trainer.stdout.take()));
+    assert_eq!(trainer.wait().unwrap().code(), Some(130));
     assert!(job.join("checkpoints").exists());
     let said = tune(&home, &[&args[..], &["--json"]].concat()).ends(0);
     assert!(said.stderr.contains("slm: going on after step "), "{}", said.stderr);
