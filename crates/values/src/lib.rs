@@ -20,6 +20,7 @@ pub mod prompt;
 pub mod quantization;
 pub mod sampling;
 pub mod source;
+mod spaced;
 pub mod template;
 pub mod thinking;
 pub mod tools;

@@ -37,8 +37,8 @@ pub struct Evaluated {
     pub gains: Vec<Gain>,
     /// Whether more rows are right than with the model as it answers today, beyond chance.
     pub is_better: bool,
-    /// Where the model with a fit of the same rows is as good, by chance at least: the tuned one against it.
-    pub as_good: Option<Gain>,
+    /// Where the tuned model is not better than the model with a fit of the same rows: the tuned one against it.
+    pub not_better_than_fit: Option<Gain>,
 }
 
 /// Asks the model and the tuned one about the held-out rows. A model without a fit is also asked with one that the job's rows teach.
@@ -89,13 +89,19 @@ pub fn evaluate(
     gains.sort_by_key(|gain| gain.over != *today);
     let is_better = gains.first().is_some_and(is_gain);
     let of_fit = gains.iter().find(|gain| gain.over == fitted && *today != fitted);
-    let as_good = of_fit.filter(|gain| !is_gain(gain)).cloned();
-    Ok(Evaluated { figures: figures.collect(), gains, is_better, as_good, report })
+    let not_better_than_fit = of_fit.filter(|gain| !is_gain(gain)).cloned();
+    Ok(Evaluated { figures: figures.collect(), gains, is_better, not_better_than_fit, report })
 }
 
 /// More rows are right, beyond chance.
 fn is_gain(gain: &Gain) -> bool {
     gain.difference > 0.0 && gain.p < LEVEL
+}
+
+/// Fewer rows are right, beyond chance.
+#[must_use]
+pub fn is_loss(gain: &Gain) -> bool {
+    gain.difference < 0.0 && gain.p < LEVEL
 }
 
 /// What the rows that teach and those that say when to stop teach a fit; `None` where that gains nothing or cannot be done, which is said.

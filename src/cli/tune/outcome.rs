@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::args::TuneArgs;
-use super::evaluate::{Evaluated, evaluate};
+use super::evaluate::{Evaluated, evaluate, is_loss};
 use super::plan;
 use crate::cli::confirm::{self, Loss};
 use crate::cli::create::FIT_LEFT_OUT;
@@ -40,14 +40,14 @@ pub fn keep(
     } else {
         Some(evaluate(args, job, (place, &place.path().join(GGUF)), environment)?)
     };
-    if let Some(Evaluated { figures, gains, is_better, as_good, report }) = evaluated {
+    if let Some(Evaluated { figures, gains, is_better, not_better_than_fit, report }) = evaluated {
         if !args.json {
             Output::default().text(&report.to_text())?;
         }
-        if let Some(gain) = as_good {
+        if let Some(gain) = not_better_than_fit {
+            let so = if is_loss(&gain) { "worse" } else { "not better beyond chance" };
             say(format_args!(
-                "it is not better beyond chance than `{}` with a fit of the same rows ({:+.3}, p = {:.3}), which `slm fit` makes in a \
-                 fraction of the time",
+                "it is {so} than `{}` with a fit of the same rows ({:+.3}, p = {:.3}), which `slm fit` makes in a fraction of the time",
                 job.model, gain.difference, gain.p
             ));
         }

@@ -124,9 +124,18 @@ impl Task {
         let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
         let loaded = Data::load(&written.folder, &suite, &selection, &parquet::read_apart)?;
         crate::ui::output::say_skipped(loaded.n_blank_lines);
-        let mut field = TaskField::only(Vec::new());
-        let (rows, left) = written.rows(&loaded, &mut field);
-        Ok(Task { suite, model, subject, fields: vec![field], rows, left, schema: None, written: Some(written) })
+        let mut answers = Vec::new();
+        let (rows, left) = written.rows(&loaded, &mut answers);
+        Ok(Task {
+            suite,
+            model,
+            subject,
+            fields: vec![TaskField::only(answers)],
+            rows,
+            left,
+            schema: None,
+            written: Some(written),
+        })
     }
 
     /// Held-out rows from another file, by the same columns.
@@ -140,7 +149,7 @@ impl Task {
         let selection = Selection { filter: suite.filter.clone(), shard: None, limit: None };
         let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
         Ok(match &mut self.written {
-            Some(written) => written.rows(&loaded, &mut self.fields[0]),
+            Some(written) => written.rows(&loaded, &mut self.fields[0].options),
             None => task_rows(&loaded, &self.fields),
         })
     }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::args::TuneArgs;
-use super::task::TaskField;
 use crate::contract::Open;
 use crate::eval::data::{Content, Data, Row};
 use crate::eval::label::Expected;
@@ -71,11 +70,11 @@ impl Written {
         Value::Object(self.expect.iter().map(pair).collect())
     }
 
-    /// The rows whose answers the FORMAT allows, and the others. Each answer is an option of the field.
-    pub fn rows(&mut self, data: &Data, field: &mut TaskField) -> (Vec<TaskRow>, Vec<LeftOut>) {
+    /// The rows whose answers the FORMAT allows, and the others. A row's truth is the number of its answer among `answers`.
+    pub fn rows(&mut self, data: &Data, answers: &mut Vec<Value>) -> (Vec<TaskRow>, Vec<LeftOut>) {
         let (mut rows, mut left) = (Vec::new(), Vec::new());
         for row in &data.rows {
-            match self.row(data, row, field) {
+            match self.row(data, row, answers) {
                 Ok(row) => rows.push(row),
                 Err(one) => left.push(one),
             }
@@ -83,7 +82,7 @@ impl Written {
         (rows, left)
     }
 
-    fn row(&mut self, data: &Data, row: &Row, field: &mut TaskField) -> Result<TaskRow, LeftOut> {
+    fn row(&mut self, data: &Data, row: &Row, answers: &mut Vec<Value>) -> Result<TaskRow, LeftOut> {
         let at = data.place(row.place);
         let content = match &row.content {
             Ok(content) => content,
@@ -93,9 +92,9 @@ impl Written {
         let Some(expected) = self.expected(content).filter(|one| self.open.check(&self.answer(one)).is_ok()) else {
             return Err(LeftOut { at, why: Why::NoLabel, text });
         };
-        let nth = *self.known.entry(expected.to_string()).or_insert(field.options.len());
-        if nth == field.options.len() {
-            field.options.push(expected);
+        let nth = *self.known.entry(expected.to_string()).or_insert(answers.len());
+        if nth == answers.len() {
+            answers.push(expected);
         }
         Ok(TaskRow { at, text, truths: vec![Some(nth)] })
     }

@@ -18,7 +18,7 @@ use super::grammar::{build, compile, on_stack, with_options};
 use super::reading::{self, Reading};
 use super::strict::{self, Strict};
 use super::validator::{is_regular, validator};
-use crate::tools::spaced;
+use crate::spaced::spaced;
 
 /// Parts that are compiled each by itself, so that an error names its place.
 const MAX_PARTS: usize = 1000;

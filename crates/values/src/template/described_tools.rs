@@ -1,7 +1,8 @@
 //! Tools for a template that does not support them: how they are described, and how their results are told.
 
 use crate::chat::{Message, Role};
-use crate::tools::{CallFormat, Tool, ToolCall, spaced};
+use crate::spaced::spaced;
+use crate::tools::{CallFormat, Tool, ToolCall};
 
 /// The tools and how to call them, in words for a system message.
 pub(super) fn describe(format: CallFormat, tools: &[Tool]) -> String {

@@ -3,8 +3,8 @@
 use serde_json::{Value as Json, json};
 
 use super::call::ToolCall;
-use super::spaced::spaced;
 use super::{gemma, python, tags};
+use crate::spaced::spaced;
 
 /// The format in which a family of models writes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

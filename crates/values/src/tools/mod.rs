@@ -15,7 +15,6 @@ mod located;
 mod open_call;
 mod python;
 mod scan;
-mod spaced;
 mod tags;
 mod tool;
 
@@ -26,7 +25,6 @@ pub use choice::ToolChoice;
 pub use error::ToolError;
 pub use forced_call::ForcedCall;
 pub use limits::{MAX_BYTES, MAX_CALLS, MAX_DEPTH, MAX_NAME, MAX_TOOLS};
-pub(crate) use spaced::spaced;
 pub use tool::Tool;
 
 #[cfg(test)]
