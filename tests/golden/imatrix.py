@@ -62,12 +62,17 @@ class Sums:
         return {name: of(entry) for name, entry in sorted(self.entries.items())}
 
 
-def of_a_llama():
-    found, sums = llama.weights(SEED), Sums()
+def watch(found, sums):
+    """Puts watched matrices in the place of those of a Llama's layers."""
     for module, matrix in found.items():
         if module.startswith("model.layers."):
             layer, name = module.removeprefix("model.layers.").split(".", 1)
             [found[module]] = sums.watched(f"blk.{layer}.{llama.GGUF_NAMES[name]}.weight", [matrix])
+
+
+def of_a_llama():
+    found, sums = llama.weights(SEED), Sums()
+    watch(found, sums)
     for text in TEXTS:
         llama.hidden(found, [1] + byte_tokens(text))
     return sums.told()
@@ -77,9 +82,8 @@ def of_experts():
     """A Llama whose feed-forward matrices are of three experts, two of which each token goes to, as Mixtral's."""
     found, sums = llama.weights(SEED), Sums()
     random = np.random.default_rng(SEED + 1)
-    layers = range(llama.LAYERS)
     experts = {}
-    for layer in layers:
+    for layer in range(llama.LAYERS):
         for module, (rows, columns) in list(llama.MODULES.items()) + [("mlp.gate", (EXPERTS, llama.WIDTH))]:
             if module.startswith("mlp."):
                 found.pop(f"model.layers.{layer}.{module}", None)
@@ -94,14 +98,10 @@ def of_experts():
             gguf.tensor(f"blk.{layer}.{names[module]}.weight", matrices)
 
     llama.write_gguf(FOLDER / "experts.gguf", found, more)
+    watch(found, sums)
     for (layer, module), matrices in experts.items():
         several = [matrices] if module == "mlp.gate" else list(matrices)
         found[f"model.layers.{layer}.{module}"] = sums.watched(f"blk.{layer}.{names[module]}.weight", several)
-    for module, matrix in found.items():
-        if module.startswith("model.layers.") and "self_attn" in module:
-            layer, name = module.removeprefix("model.layers.").split(".", 1)
-            [found[module]] = sums.watched(f"blk.{layer}.{llama.GGUF_NAMES[name]}.weight", [matrix])
-
     def feed_forward(x, of):
         scores = x @ of("mlp.gate")[0].T
         shares = np.exp(scores - scores.max(-1, keepdims=True))
