@@ -33,7 +33,7 @@ impl Expected {
         }
     }
 
-    /// The number of the candidate that is meant; `None` where it is none of them.
+    /// The index of the candidate that equals the label; `None` if there is none.
     #[must_use]
     pub fn among(&self, candidates: &[Value]) -> Option<usize> {
         let label = key(&self.resolve(candidates));

@@ -269,7 +269,7 @@ fn a_training_is_stopped_gone_on_with_measured_and_kept() {
         "{told}"
     );
     assert_eq!(told["card"]["comparisons"][0]["over"], "triage:latest");
-    // What was stopped and gone on with has learned the same, to the bit, as what was not.
+    // A training that was stopped and resumed gives the same adapter, bit for bit, as one that ran through.
     tune(&home, &[&args[..], &["--export", "whole"]].concat()).ends(0);
     let whole = home.path().join("whole");
     let trained = std::process::Command::new(python).args([whole.join("train.py"), whole.clone()]).output().unwrap();
