@@ -71,11 +71,10 @@ pub fn evaluate(
     let asking = Asking { suite: &suite, data: &data, args: &eval, environment };
     local::ask(&base, &mut records, asking)?;
     interrupt::finished()?;
-    if base.fit.is_some() {
-        for subject in &mut records.subjects {
-            let raw = subject.name.strip_suffix(" (raw)").map(str::to_owned);
-            subject.name = raw.unwrap_or_else(|| fitted.clone());
-        }
+    // The answers as they are come after those of a fit.
+    if let (Some(_), Some((raw, of_fit))) = (&base.fit, records.subjects.split_last_mut()) {
+        raw.name.clone_from(&job.model);
+        of_fit.iter_mut().for_each(|subject| subject.name.clone_from(&fitted));
     }
     local::ask(&tuned, &mut records, asking)?;
     interrupt::finished()?;

@@ -49,9 +49,10 @@ pub fn job(
             folder.display()
         )));
     }
-    let held_out = task::as_json(&task, &planned.parts.held_out);
-    let teaching = [&planned.parts.train, &planned.parts.valid].into_iter().flatten().cloned().collect::<Vec<_>>();
-    let all: Vec<_> = teaching.iter().chain(&planned.parts.held_out).cloned().collect();
+    let Parts { train, valid, held_out } = &planned.parts;
+    let all: Vec<_> = [train, valid, held_out].into_iter().flatten().cloned().collect();
+    let as_json = task::as_json(&task, &all);
+    let (labelled, held_out) = as_json.split_at(train.len() + valid.len());
     let file = JobFile {
         format: JOB_FORMAT,
         id,
@@ -64,15 +65,15 @@ pub fn job(
         weights: placed(&weights),
         settings: planned.settings,
         rows: RowCounts {
-            train: planned.parts.train.len(),
-            valid: planned.parts.valid.len(),
+            train: train.len(),
+            valid: valid.len(),
             held_out: held_out.len(),
             left_out: planned.left.len(),
         },
         labels: task::labels(&task, &all),
         schema: task.schema.clone(),
         expect: task.expect(),
-        data_digest: job::data_digest(&task::as_json(&task, &all)),
+        data_digest: job::data_digest(&as_json),
         longest_tokens: planned.train.iter().map(|one| one.tokens.len()).max().unwrap_or_default(),
     };
     say_plan(&file, &planned.left, folder);
@@ -80,8 +81,8 @@ pub fn job(
         file: &file,
         train: &planned.train,
         valid: &planned.valid,
-        labelled: &task::as_json(&task, &teaching),
-        held_out: &held_out,
+        labelled,
+        held_out,
         left_out: &planned.left,
     };
     place.write(&new)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::args::TuneArgs;
-use super::written::Written;
+use super::written::{self, Written};
 use crate::cli::environment::Environment;
 use crate::cli::eval::args::EvalArgs;
 use crate::cli::eval::parquet;
@@ -14,9 +14,9 @@ use crate::cli::fit::FitArgs;
 use crate::cli::fit::suite::{self as fit_suite, Labels};
 use crate::cli::interrupt;
 use crate::cli::load::{self, EnginePlace, LoadOptions};
-use crate::contract::{self, Contract, Form};
+use crate::contract::{self, Contract, Form, Open};
 use crate::engine::Load;
-use crate::eval::data::{Data, Row, Selection};
+use crate::eval::data::{Content, Data, Selection};
 use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
 use crate::infer::{FitUse, Lesson, Session, Turn};
@@ -38,7 +38,7 @@ pub struct Task {
     pub left: Vec<LeftOut>,
     /// The answers, where the model itself says nothing of them.
     pub schema: Option<Value>,
-    /// Where answers are written: each is an option of the one field.
+    /// Where answers are written; there are no fields then, and a row's one truth is the number of its answer.
     pub written: Option<Written>,
 }
 
@@ -82,8 +82,7 @@ impl Task {
             )));
         }
         if let Form::Open(open) = load_spec::own_form(&model)? {
-            let written = Written::new(args, (name, data), &open)?;
-            return Task::of_written(args, (name, data), model, written, environment);
+            return Task::of_written(args, (name, data), (model, &open), environment);
         }
         let labelled = fit_suite::labelled(&fit_args(args, name), data, &model)?;
         if labelled.labels == Labels::None {
@@ -101,9 +100,7 @@ impl Task {
             )));
         };
         let fields = fields(&suite, &contract);
-        let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
-        let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
-        crate::ui::output::say_skipped(loaded.n_blank_lines);
+        let loaded = loaded(args, &suite, &folder)?;
         let (rows, left) = task_rows(&loaded, &fields);
         Ok(Task { suite, model, subject, fields, rows, left, schema, written: None })
     }
@@ -112,30 +109,16 @@ impl Task {
     fn of_written(
         args: &TuneArgs,
         (name, data): (&str, &Path),
-        model: Model,
-        mut written: Written,
+        (model, open): (Model, &Open),
         environment: &Environment,
     ) -> Result<Task, Failure> {
+        let (mut written, suite, folder) = Written::new(args, (name, data), open)?;
         let eval = eval_args(args, name, data);
         let asked = json!({"model": name, "data": [{"text": ""}], "input": "text", "expect": written.expect()});
-        let subject =
-            Subject::find((0, name), &Suite::parse(&asked.to_string())?, &eval, &written.folder, environment)?;
-        let suite = written.suite.clone();
-        let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
-        let loaded = Data::load(&written.folder, &suite, &selection, &parquet::read_apart)?;
-        crate::ui::output::say_skipped(loaded.n_blank_lines);
-        let mut answers = Vec::new();
-        let (rows, left) = written.rows(&loaded, &mut answers);
-        Ok(Task {
-            suite,
-            model,
-            subject,
-            fields: vec![TaskField::only(answers)],
-            rows,
-            left,
-            schema: None,
-            written: Some(written),
-        })
+        let subject = Subject::find((0, name), &Suite::parse(&asked.to_string())?, &eval, &folder, environment)?;
+        let (rows, left) = written_rows(&loaded(args, &suite, &folder)?, &mut written);
+        let (fields, written) = (Vec::new(), Some(written));
+        Ok(Task { suite, model, subject, fields, rows, left, schema: None, written })
     }
 
     /// Held-out rows from another file, by the same columns.
@@ -149,7 +132,7 @@ impl Task {
         let selection = Selection { filter: suite.filter.clone(), shard: None, limit: None };
         let loaded = Data::load(&folder, &suite, &selection, &parquet::read_apart)?;
         Ok(match &mut self.written {
-            Some(written) => written.rows(&loaded, &mut self.fields[0].options),
+            Some(written) => written_rows(&loaded, written),
             None => task_rows(&loaded, &self.fields),
         })
     }
@@ -196,8 +179,8 @@ impl Task {
                 weight,
             })
         };
-        if let Some((written, expected)) = self.written(row) {
-            let lesson = session.written(ready.prompt(), written.answer(expected));
+        if let Some((written, answer)) = self.written(row) {
+            let lesson = session.written(ready.prompt(), written.text(answer));
             return Ok(vec![teaching(lesson, 1.0)?]);
         }
         let Form::Closed(contract) = form else { return Ok(Vec::new()) };
@@ -216,10 +199,9 @@ impl Task {
         Ok(taught)
     }
 
-    /// What a row expects, where answers are written.
-    fn written(&self, row: &TaskRow) -> Option<(&Written, &Value)> {
-        let written = self.written.as_ref()?;
-        Some((written, &self.fields[0].options[row.truths[0]?]))
+    /// The number of a row's answer, where answers are written.
+    fn written(&self, row: &TaskRow) -> Option<(&Written, usize)> {
+        Some((self.written.as_ref()?, row.truths[0]?))
     }
 
     /// As [`Task::teachings`] for many rows; those that are longer than `max_tokens` are left out.
@@ -256,10 +238,8 @@ impl Task {
     #[must_use]
     pub fn weights(&self, rows: &[TaskRow], how: ClassWeights) -> Vec<Vec<f64>> {
         let of = |(at, field): (usize, &TaskField)| match how {
-            ClassWeights::Balanced if self.written.is_none() => {
-                class_weights(&counts(rows, at, field.options.len()), MOST_WEIGHT)
-            }
-            ClassWeights::Balanced | ClassWeights::None => vec![1.0; field.options.len()],
+            ClassWeights::Balanced => class_weights(&counts(rows, at, field.options.len()), MOST_WEIGHT),
+            ClassWeights::None => vec![1.0; field.options.len()],
         };
         self.fields.iter().enumerate().map(of).collect()
     }
@@ -269,9 +249,8 @@ impl Task {
     pub fn suite_row(&self, row: &TaskRow) -> Value {
         let mut map = serde_json::Map::new();
         map.insert("text".to_owned(), row.text.as_str().into());
-        if let Some((written, expected)) = self.written(row) {
-            map.extend(written.columns(expected));
-            return Value::Object(map);
+        if let Some((written, answer)) = self.written(row) {
+            map.extend(written.columns(answer));
         }
         for (field, truth) in self.fields.iter().zip(&row.truths) {
             if let Some(option) = truth {
@@ -298,9 +277,17 @@ impl Task {
     }
 }
 
-/// The column of a field's label; a field may be called `text` too.
+/// The column of a field's label.
 fn column(field: Option<&str>) -> String {
-    field.map_or_else(|| "label".to_owned(), |field| format!("label {field}"))
+    field.map_or_else(|| written::LABEL.to_owned(), written::column)
+}
+
+/// The rows that a suite reads, so far as they are wanted.
+fn loaded(args: &TuneArgs, suite: &Suite, folder: &Path) -> Result<Data, Failure> {
+    let selection = Selection { filter: suite.filter.clone(), shard: None, limit: args.limit.or(suite.limit) };
+    let loaded = Data::load(folder, suite, &selection, &parquet::read_apart)?;
+    crate::ui::output::say_skipped(loaded.n_blank_lines);
+    Ok(loaded)
 }
 
 /// The contract's fields that the suite expects labels of.
@@ -313,33 +300,38 @@ fn fields(suite: &Suite, contract: &Contract) -> Vec<TaskField> {
     contract.fields().iter().enumerate().filter_map(of).collect()
 }
 
-/// The rows whose labels are allowed answers, and the others.
+/// The rows whose every label is an allowed answer, and the others.
 #[must_use]
 pub fn task_rows(data: &Data, fields: &[TaskField]) -> (Vec<TaskRow>, Vec<LeftOut>) {
+    let truth = |content: &Content, field: &TaskField| content.expected[field.expected].among(&field.options);
+    rows_with(data, |content| fields.iter().map(|field| truth(content, field).map(Some)).collect())
+}
+
+/// The rows whose written answers the FORMAT allows, and the others.
+fn written_rows(data: &Data, written: &mut Written) -> (Vec<TaskRow>, Vec<LeftOut>) {
+    rows_with(data, |content| Some(vec![Some(written.truth(content)?)]))
+}
+
+/// The rows that have truths, and the others.
+fn rows_with(
+    data: &Data,
+    mut truths: impl FnMut(&Content) -> Option<Vec<Option<usize>>>,
+) -> (Vec<TaskRow>, Vec<LeftOut>) {
     let (mut rows, mut left) = (Vec::new(), Vec::new());
     for row in &data.rows {
-        match task_row(data, row, fields) {
-            Ok(row) => rows.push(row),
-            Err(one) => left.push(one),
+        let at = data.place(row.place);
+        match &row.content {
+            Err(reason) => left.push(LeftOut { at, why: Why::Unreadable, text: reason.clone() }),
+            Ok(content) => {
+                let text = content.text().to_owned();
+                match truths(content) {
+                    Some(truths) => rows.push(TaskRow { at, text, truths }),
+                    None => left.push(LeftOut { at, why: Why::NoLabel, text }),
+                }
+            }
         }
     }
     (rows, left)
-}
-
-/// A row whose every label is an allowed answer.
-fn task_row(data: &Data, row: &Row, fields: &[TaskField]) -> Result<TaskRow, LeftOut> {
-    let at = data.place(row.place);
-    let content = match &row.content {
-        Ok(content) => content,
-        Err(reason) => return Err(LeftOut { at, why: Why::Unreadable, text: reason.clone() }),
-    };
-    let text = content.text().to_owned();
-    let truth = |field: &TaskField| content.expected[field.expected].among(&field.options);
-    let truths: Vec<Option<usize>> = fields.iter().map(truth).collect();
-    if truths.iter().any(Option::is_none) {
-        return Err(LeftOut { at, why: Why::NoLabel, text });
-    }
-    Ok(TaskRow { at, text, truths })
 }
 
 /// How `slm fit` would read and ask the same.
@@ -377,9 +369,6 @@ pub fn eval_args(args: &TuneArgs, name: &str, path: &Path) -> EvalArgs {
 /// The labels of a task with how many rows each has, for a job; none where answers are written.
 #[must_use]
 pub fn labels(task: &Task, rows: &[TaskRow]) -> Vec<crate::tune::rows::FieldCounts> {
-    if task.written.is_some() {
-        return Vec::new();
-    }
     let of = |(at, field): (usize, &TaskField)| crate::tune::rows::FieldCounts {
         field: field.name.clone(),
         labels: field.options.iter().cloned().zip(counts(rows, at, field.options.len())).collect(),

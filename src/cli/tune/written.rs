@@ -7,36 +7,37 @@ use serde_json::{Map, Value, json};
 
 use super::args::TuneArgs;
 use crate::contract::Open;
-use crate::eval::data::{Content, Data, Row};
+use crate::eval::data::Content;
 use crate::eval::label::Expected;
 use crate::eval::suite::{ExpectedField, Judge, Suite};
 use crate::failure::Failure;
-use crate::tune::rows::{LeftOut, TaskRow, Why};
 
 /// The column of a whole answer, where nobody says.
-const LABEL: &str = "label";
+pub const LABEL: &str = "label";
 
-/// How rows say what the written answer is.
+/// How rows say what the written answer is, and the answers that they said.
 pub struct Written {
     open: Open,
     properties: Map<String, Value>,
-    /// How the rows are read, and what its files are relative to.
-    pub suite: Suite,
-    pub folder: PathBuf,
     /// The properties that rows tell, as the evaluation judges them.
     expect: Vec<ExpectedField>,
-    /// Whether one column has the whole answer.
-    is_whole: bool,
-    /// The number of each answer among those that rows were read with.
+    /// What the rows' suite expects, a property each; `None` where one column has the whole answer.
+    columns: Option<Vec<ExpectedField>>,
+    answers: Vec<Value>,
+    /// The number of each answer among these.
     known: HashMap<String, usize>,
 }
 
 impl Written {
-    /// How the rows of DATA are read for a model with this form.
+    /// How the rows of DATA are read for a model with this form: with the suite that reads them, and the folder of its files.
     ///
     /// # Errors
     /// The form is not one of objects whose properties are known, or the suite cannot be used.
-    pub fn new(args: &TuneArgs, (name, data): (&str, &Path), open: &Open) -> Result<Written, Failure> {
+    pub fn new(
+        args: &TuneArgs,
+        (name, data): (&str, &Path),
+        open: &Open,
+    ) -> Result<(Written, Suite, PathBuf), Failure> {
         let properties = open.schema().and_then(|schema| schema.get("properties")?.as_object()).cloned();
         let properties = properties.ok_or_else(|| {
             Failure::usage(format!(
@@ -44,23 +45,23 @@ impl Written {
                  object with `properties`"
             ))
         })?;
-        let known = HashMap::new();
-        let open = open.clone();
-        if slm_yaml::is_yaml(data) {
+        let (suite, folder, expect, columns) = if slm_yaml::is_yaml(data) {
             let mut suite = Suite::load(data)?;
             suite.ask_instead(&[name.to_owned()]);
-            let folder = data.parent().unwrap_or(Path::new(".")).to_owned();
             let expect = suite.expect.iter().filter(|one| one.column.is_some()).cloned().collect();
-            return Ok(Written { open, properties, suite, folder, expect, is_whole: false, known });
-        }
-        let label = args.label.first().map_or(LABEL, String::as_str);
-        let input = args.input.as_deref().unwrap_or("text");
-        // An object is no label of a suite's, and is read as it stands where several answers may be right.
-        let expect = json!({label: {"as": "one_of"}});
-        let suite = json!({"model": name, "data": data.display().to_string(), "input": input, "expect": expect});
-        let expect = properties.iter().map(|(name, schema)| expected_of(name, schema)).collect();
-        let (suite, folder) = (Suite::parse(&suite.to_string())?, PathBuf::from("."));
-        Ok(Written { open, properties, suite, folder, expect, is_whole: true, known })
+            let columns = suite.expect.clone();
+            (suite, data.parent().unwrap_or(Path::new(".")).to_owned(), expect, Some(columns))
+        } else {
+            let label = args.label.first().map_or(LABEL, String::as_str);
+            let input = args.input.as_deref().unwrap_or("text");
+            // An object is no label of a suite's, and is read as it stands where several answers may be right.
+            let expect = json!({label: {"as": "one_of"}});
+            let suite = json!({"model": name, "data": data.display().to_string(), "input": input, "expect": expect});
+            let expect = properties.iter().map(|(name, schema)| expected_of(name, schema)).collect();
+            (Suite::parse(&suite.to_string())?, PathBuf::from("."), expect, None)
+        };
+        let (answers, known) = (Vec::new(), HashMap::new());
+        Ok((Written { open: open.clone(), properties, expect, columns, answers, known }, suite, folder))
     }
 
     /// What the evaluation expects, as a suite says it.
@@ -70,44 +71,25 @@ impl Written {
         Value::Object(self.expect.iter().map(pair).collect())
     }
 
-    /// The rows whose answers the FORMAT allows, and the others. A row's truth is the number of its answer among `answers`.
-    pub fn rows(&mut self, data: &Data, answers: &mut Vec<Value>) -> (Vec<TaskRow>, Vec<LeftOut>) {
-        let (mut rows, mut left) = (Vec::new(), Vec::new());
-        for row in &data.rows {
-            match self.row(data, row, answers) {
-                Ok(row) => rows.push(row),
-                Err(one) => left.push(one),
-            }
+    /// The number of a row's answer; `None` where the FORMAT does not allow it.
+    pub fn truth(&mut self, content: &Content) -> Option<usize> {
+        let expected = self.expected(content).filter(|one| self.open.check(&self.text_of(one)).is_ok())?;
+        let nth = *self.known.entry(expected.to_string()).or_insert(self.answers.len());
+        if nth == self.answers.len() {
+            self.answers.push(expected);
         }
-        (rows, left)
-    }
-
-    fn row(&mut self, data: &Data, row: &Row, answers: &mut Vec<Value>) -> Result<TaskRow, LeftOut> {
-        let at = data.place(row.place);
-        let content = match &row.content {
-            Ok(content) => content,
-            Err(reason) => return Err(LeftOut { at, why: Why::Unreadable, text: reason.clone() }),
-        };
-        let text = content.text().to_owned();
-        let Some(expected) = self.expected(content).filter(|one| self.open.check(&self.answer(one)).is_ok()) else {
-            return Err(LeftOut { at, why: Why::NoLabel, text });
-        };
-        let nth = *self.known.entry(expected.to_string()).or_insert(answers.len());
-        if nth == answers.len() {
-            answers.push(expected);
-        }
-        Ok(TaskRow { at, text, truths: vec![Some(nth)] })
+        Some(nth)
     }
 
     /// What a row says of the answer: an object. A property may have several right values (`as: one_of`).
     fn expected(&self, content: &Content) -> Option<Value> {
-        if self.is_whole {
+        let Some(columns) = &self.columns else {
             return match &content.expected[0] {
                 Expected::Json(value) => value.is_object().then(|| value.clone()),
                 Expected::Text(text) => serde_json::from_str::<Value>(text).ok().filter(Value::is_object),
             };
-        }
-        let told = self.suite.expect.iter().zip(&content.expected).filter(|(one, _)| one.column.is_some());
+        };
+        let told = columns.iter().zip(&content.expected).filter(|(one, _)| one.column.is_some());
         let pair = |(one, value): (&ExpectedField, &Expected)| {
             let kinds = self.properties.get(&one.field).map(typical).unwrap_or_default();
             (one.field.clone(), value.resolve(&kinds))
@@ -115,9 +97,13 @@ impl Written {
         Some(Value::Object(told.map(pair).collect()))
     }
 
-    /// The answer as the model is to write it.
+    /// The answer with this number as the model is to write it.
     #[must_use]
-    pub fn answer(&self, expected: &Value) -> String {
+    pub fn text(&self, nth: usize) -> String {
+        self.text_of(&self.answers[nth])
+    }
+
+    fn text_of(&self, expected: &Value) -> String {
         let mut answer = expected.clone();
         for one in self.expect.iter().filter(|one| one.judge == Judge::OneOf) {
             if let Some(value) = answer.get_mut(&one.field)
@@ -129,27 +115,28 @@ impl Written {
         self.open.text_of(&answer)
     }
 
-    /// What a row expects, under the names of [`Written::expect`].
+    /// What a row with this answer expects, under the names of [`Written::expect`].
     #[must_use]
-    pub fn columns(&self, expected: &Value) -> Map<String, Value> {
-        let of = |one: &ExpectedField| (column(&one.field), expected.get(&one.field).cloned().unwrap_or_default());
+    pub fn columns(&self, nth: usize) -> Map<String, Value> {
+        let answer = &self.answers[nth];
+        let of = |one: &ExpectedField| (column(&one.field), answer.get(&one.field).cloned().unwrap_or_default());
         self.expect.iter().map(of).collect()
     }
 }
 
-/// The column of a property in the job's rows; a property may be called `text` too.
-fn column(property: &str) -> String {
-    format!("{LABEL} {property}")
+/// The column of a field in the job's rows; a field may be called `text` too.
+#[must_use]
+pub fn column(field: &str) -> String {
+    format!("{LABEL} {field}")
 }
 
 /// How a property is judged by its type.
 fn expected_of(name: &str, schema: &Value) -> ExpectedField {
     let is = |kind: &str| kinds(schema).contains(&kind);
-    let tolerance = slm_stats::text::Tolerance { absolute: 1e-9, relative: 0.0 };
     let judge = match () {
         () if schema.get("enum").is_some() || schema.get("const").is_some() => Judge::Label,
         () if is("string") => Judge::Text,
-        () if is("number") || is("integer") => Judge::Number { tolerance },
+        () if is("number") || is("integer") => Judge::NUMBER,
         () if is("array") => Judge::List { key: None },
         () => Judge::Label,
     };

@@ -77,6 +77,9 @@ pub enum Judge {
 }
 
 impl Judge {
+    /// The same number, in whatever way it is written.
+    pub const NUMBER: Judge = Judge::Number { tolerance: Tolerance { absolute: ROUNDING, relative: 0.0 } };
+
     /// The name in a suite.
     #[must_use]
     pub fn name(&self) -> &'static str {
